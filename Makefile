@@ -1,0 +1,53 @@
+# Every target makes .venv and installs what it needs first; nothing is repeated when nothing changed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint scripts/constraints.txt --editable
+
+.PHONY: help demo test check format bench tiny clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+demo: .venv/installed ## start controller, two models and the page, and say where
+	$(BIN)/python -m llava_serve.launch
+
+test: .venv/installed-dev ## run every test, those with models, processes and a browser included
+	bash scripts/get_chromium.sh $(BIN)/python
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev ## format, lint, types and the fast tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow"
+
+format: .venv/installed-dev ## rewrite the code in the house format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: .venv/installed-dev ## measure what the controller adds to a request
+	$(BIN)/python scripts/bench_controller.py
+
+tiny: .venv/installed-dev ## train the checkpoint that ships, its adapter and its examples
+	$(BIN)/python -m llava_serve.tiny.train
+
+clean: ## remove the environment and everything that was made
+	rm -rf .venv .runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo "This Python cannot make environments. On Debian: apt-get install python3-venv"; exit 1; }
+
+.venv/installed: .venv/bin/python setup.cfg pyproject.toml scripts/constraints.txt
+	@echo "Installing into .venv; the first time takes a few minutes ..."
+	$(INSTALL) .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(INSTALL) ".[dev,train]"
+	@touch $@

@@ -1,0 +1,1 @@
+"""Messages become the prompt a checkpoint was trained on."""

@@ -1,0 +1,105 @@
+"""How our own programs ask a controller or a worker for models and answers."""
+
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import aiohttp
+from openai.types.chat import ChatCompletionChunk
+
+from llava_serve import logs
+from llava_serve.errors import ControllerUnreachable, RemoteError, ServeError, WorkerLost
+from llava_serve.protocol import sse
+from llava_serve.protocol.openai import ModelCard, ModelList
+
+_ASK = aiohttp.ClientTimeout(total=10)
+_STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
+
+
+class ChatClient:
+    """Speaks the native wire with the controller (or one worker) at `address`.
+
+    `session` should be made with `trust_env=False`: cluster traffic goes around proxies.
+    """
+
+    def __init__(self, address: str, session: aiohttp.ClientSession) -> None:
+        self.address = address.rstrip("/")
+        self._session = session
+
+    async def models(self) -> list[ModelCard]:
+        """Return what is served at this moment.
+
+        Raises:
+            ControllerUnreachable: nobody answers at the address.
+            RemoteError: the answer is an error, or comes from another kind of server.
+        """
+        try:
+            async with self._session.get(f"{self.address}/v1/models", timeout=_ASK) as answer:
+                if answer.status != 200:
+                    raise await _error_of(answer)
+                return ModelList.model_validate_json(await answer.read()).data
+        except (aiohttp.ClientError, TimeoutError) as exc:
+            raise ControllerUnreachable(self.address, _reason(exc)) from exc
+        except ValueError as exc:
+            raise RemoteError(
+                f"{self.address} is not a controller of llava_serve: {exc}"[:500],
+                "unknown",
+                502,
+                "Correct the controller's address.",
+            ) from exc
+
+    async def stream(self, body: dict[str, Any]) -> AsyncGenerator[ChatCompletionChunk]:
+        """Yield the chunks of one answer; closing the generator stops the work on the worker.
+
+        Raises:
+            ControllerUnreachable: nobody answers at the address.
+            RemoteError: the request was refused, or failed in mid-answer.
+            WorkerLost: the connection ended before the answer did.
+        """
+        asked = body | {"stream": True, "stream_options": {"include_usage": True}}
+        url = f"{self.address}/v1/chat/completions"
+        headers = {"X-Request-ID": logs.new_request_id()}
+        answering = False
+        try:
+            async with self._session.post(
+                url, json=asked, headers=headers, timeout=_STREAM
+            ) as answer:
+                if answer.status != 200:
+                    raise await _error_of(answer)
+                answering = True
+                async for data in _events(answer):
+                    if data == sse.DONE:
+                        return
+                    yield _chunk(data)
+        except (aiohttp.ClientError, TimeoutError) as exc:
+            if answering:
+                raise WorkerLost(self.address, _reason(exc)) from exc
+            raise ControllerUnreachable(self.address, _reason(exc)) from exc
+        raise WorkerLost(self.address, "the answer ended without its last event")
+
+
+async def _events(answer: aiohttp.ClientResponse) -> AsyncGenerator[str]:
+    decoder = sse.EventDecoder()
+    async for chunk in answer.content.iter_any():
+        for data in decoder.feed(chunk):
+            yield data
+
+
+def _chunk(data: str) -> ChatCompletionChunk:
+    content = json.loads(data)
+    if "error" in content:
+        raise RemoteError.from_body(content, 502)
+    return ChatCompletionChunk.model_validate(content)
+
+
+async def _error_of(answer: aiohttp.ClientResponse) -> ServeError:
+    raw = await answer.read()
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        body = raw.decode(errors="replace") or answer.reason
+    return RemoteError.from_body(body, answer.status)
+
+
+def _reason(exc: BaseException) -> str:
+    return str(exc) or type(exc).__name__

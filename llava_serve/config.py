@@ -1,0 +1,245 @@
+"""Settings of each command: the dataclass is the documentation, the flags and the validation.
+
+Where LLaVA's own command spells a flag differently, the spelling stands beside it as `Also`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from llava_serve.args import Also
+from llava_serve.tiny import CHECKPOINT
+
+STATE = Path.home() / ".local" / "state" / "llava_serve"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def _require_positive(**values: float) -> None:
+    for name, value in values.items():
+        if value <= 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    log_level: Annotated[LogLevel, "least severe message to log"] = "info"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenConfig(LogConfig):
+    host: Annotated[str, "address to listen on"] = "127.0.0.1"
+    state_dir: Annotated[Path, "folder of the cluster token, conversations and pictures"] = STATE
+    max_body_mb: Annotated[float, "largest request body, in 10^6 bytes"] = 50.0
+
+    def __post_init__(self) -> None:
+        _require_positive(max_body_mb=self.max_body_mb)
+
+    @property
+    def max_body_bytes(self) -> int:
+        return int(self.max_body_mb * 1e6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControllerConfig(ListenConfig):
+    """Keep the registry of workers and send each request to a live worker that serves its model."""
+
+    port: Annotated[int, "port to listen on"] = 10000
+    dispatch_method: Annotated[
+        Literal["shortest_queue", "lottery", "round_robin"], "how a worker is chosen"
+    ] = "shortest_queue"
+    cluster_token_file: Annotated[
+        Path | None, "file with the token workers prove themselves with; made when missing"
+    ] = None
+    trust_workers_from: Annotated[
+        str, "comma-separated IP addresses whose LLaVA workers may join without the token"
+    ] = ""
+    heartbeat_expiry: Annotated[float, "seconds of silence before a worker is dropped"] = 45.0
+    connect_timeout: Annotated[float, "seconds to wait for a worker to accept"] = 3.0
+    first_byte_timeout: Annotated[float, "seconds to wait for a worker's first byte"] = 120.0
+    idle_timeout: Annotated[float, "seconds of silence within an answer"] = 60.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_positive(
+            heartbeat_expiry=self.heartbeat_expiry,
+            connect_timeout=self.connect_timeout,
+            first_byte_timeout=self.first_byte_timeout,
+            idle_timeout=self.idle_timeout,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The flags that concern the model, the same for the worker and the terminal."""
+
+    model_path: Annotated[str, "folder or hub name of a LLaVA checkpoint"] = str(CHECKPOINT)
+    model_base: Annotated[str | None, "folder or hub name an adapter was trained on"] = None
+    model_name: Annotated[str | None, "name to serve under; default: from the path"] = None
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"], "where the model runs; auto: cuda, mps, cpu"
+    ] = "auto"
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        "precision of the weights; auto: the checkpoint's on an accelerator, float32 on a CPU",
+    ] = "auto"
+    load_8bit: Annotated[bool, "quantise the language model to 8 bits"] = False
+    load_4bit: Annotated[bool, "quantise the language model to 4 bits"] = False
+    use_flash_attn: Annotated[bool, "use FlashAttention 2 (CUDA, flash-attn installed)"] = False
+
+    def __post_init__(self) -> None:
+        if self.load_8bit and self.load_4bit:
+            raise ValueError("--load-8bit and --load-4bit exclude each other")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaConfig:
+    """What a picture or a video may be; the same for the worker and the terminal."""
+
+    max_image_mb: Annotated[float, "largest picture or video file, in 10^6 bytes"] = 20.0
+    max_image_megapixels: Annotated[float, "largest picture, in 10^6 pixels"] = 50.0
+    max_images: Annotated[int, "most pictures and videos in one request"] = 16
+    num_frames: Annotated[int, "frames sampled from a video when the request does not say"] = 8
+    max_frames: Annotated[int, "most frames a request may ask for"] = 64
+    allow_remote_media: Annotated[bool, "fetch http(s) addresses of public hosts"] = False
+
+    def __post_init__(self) -> None:
+        _require_positive(
+            max_image_mb=self.max_image_mb,
+            max_image_megapixels=self.max_image_megapixels,
+            max_images=self.max_images,
+            num_frames=self.num_frames,
+            max_frames=self.max_frames,
+        )
+        if self.num_frames > self.max_frames:
+            raise ValueError("--num-frames must not exceed --max-frames")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MembershipConfig(ListenConfig):
+    """The flags that concern a worker's place in the cluster."""
+
+    port: Annotated[int, "port to listen on"] = 40000
+    controller: Annotated[str, "address of the controller", Also("--controller-address")] = (
+        "http://127.0.0.1:10000"
+    )
+    worker: Annotated[
+        str | None,
+        "address the controller reaches this worker at; default: http://HOST:PORT",
+        Also("--worker-address"),
+    ] = None
+    cluster_token_file: Annotated[
+        Path | None, "file with the controller's token; default: the one in the state folder"
+    ] = None
+    no_register: Annotated[bool, "serve alone, without a controller"] = False
+    limit_model_concurrency: Annotated[int, "requests the model runs at once"] = 5
+    max_waiting: Annotated[int, "requests that may wait for a slot; more are answered 429"] = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_positive(limit_model_concurrency=self.limit_model_concurrency)
+        if self.max_waiting < 0:
+            raise ValueError("--max-waiting must not be negative")
+
+    @property
+    def worker_address(self) -> str:
+        return (self.worker or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerConfig(ModelConfig, MediaConfig, MembershipConfig):
+    """Serve one LLaVA checkpoint with PyTorch."""
+
+    engine: Annotated[
+        Literal["torch", "echo"], "echo repeats the question: the whole stack without weights"
+    ] = "torch"
+    conv_mode: Annotated[
+        str | None, "conversation template to use instead of the checkpoint's own"
+    ] = None
+
+    def __post_init__(self) -> None:
+        ModelConfig.__post_init__(self)
+        MediaConfig.__post_init__(self)
+        MembershipConfig.__post_init__(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebConfig(ListenConfig):
+    """Serve the browser page: chat and side-by-side comparison."""
+
+    port: Annotated[int, "port to listen on"] = 7860
+    controller: Annotated[
+        str, "address of the controller", Also("--controller-url", "--controller-address")
+    ] = "http://127.0.0.1:10000"
+    model_list_mode: Annotated[
+        Literal["once", "reload"], "ask for the models once, or again and again"
+    ] = "reload"
+    concurrency_count: Annotated[int, "answers streamed to browsers at once"] = 16
+    share: Annotated[bool, "open a public link through Gradio's servers"] = False
+    moderate: Annotated[bool, "check each question with OpenAI's moderation first"] = False
+    moderation_key_file: Annotated[Path | None, "file with the OpenAI key for --moderate"] = None
+    embed: Annotated[bool, "leave out title and footer, for embedding in a page"] = False
+    database: Annotated[
+        str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_positive(concurrency_count=self.concurrency_count)
+        if self.moderate and self.moderation_key_file is None:
+            raise ValueError("--moderate needs --moderation-key-file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CliConfig(ModelConfig, MediaConfig, LogConfig):
+    """Talk with a model about pictures in the terminal.
+
+    Without --controller the model runs in this process. With a pipe on standard input each line is
+    one question, and the program ends with the input.
+    """
+
+    image_file: Annotated[
+        tuple[str, ...], "picture to talk about, a path or a web address; may be repeated"
+    ] = ()
+    video_file: Annotated[tuple[str, ...], "video to talk about; may be repeated"] = ()
+    controller: Annotated[
+        str | None,
+        "ask a running controller instead of loading a model",
+        Also("--controller-url", "--controller-address"),
+    ] = None
+    conv_mode: Annotated[
+        str | None, "conversation template to use instead of the checkpoint's own"
+    ] = None
+    system: Annotated[str | None, "system prompt"] = None
+    temperature: Annotated[float, "0 is greedy; higher is more random"] = 0.2
+    top_p: Annotated[float, "share of probability to sample from"] = 1.0
+    max_new_tokens: Annotated[int, "longest answer, in tokens"] = 512
+    seed: Annotated[int | None, "makes sampling repeatable"] = None
+    json: Annotated[bool, "print one JSON object per answer"] = False
+    debug: Annotated[bool, "log everything, and show tracebacks"] = False
+    log_level: Annotated[LogLevel, "least severe message to log"] = "warning"
+
+    def __post_init__(self) -> None:
+        ModelConfig.__post_init__(self)
+        MediaConfig.__post_init__(self)
+        _require_positive(max_new_tokens=self.max_new_tokens, top_p=self.top_p)
+        if not 0 <= self.temperature <= 2:
+            raise ValueError("--temperature must be between 0 and 2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchConfig(LogConfig):
+    """Start a controller, one worker per model and the web page; watch them, and stop them all."""
+
+    model: Annotated[
+        tuple[str, ...],
+        "PATH, PATH=NAME or PATH@BASE=NAME (an adapter on its base); may be repeated; "
+        "default: the two models that ship",
+    ] = ()
+    host: Annotated[str, "address the controller and the page listen on"] = "127.0.0.1"
+    controller_port: Annotated[int, "port of the controller"] = 10000
+    worker_port: Annotated[int, "port of the first worker; the next ones count up"] = 40000
+    web_port: Annotated[int, "port of the page"] = 7860
+    no_web: Annotated[bool, "start no page"] = False
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the models run"] = "auto"
+    state_dir: Annotated[Path, "folder of the cluster token, conversations and pictures"] = STATE

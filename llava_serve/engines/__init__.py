@@ -1,0 +1,1 @@
+"""Request in, deltas out: the engines a worker can hold."""

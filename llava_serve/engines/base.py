@@ -1,0 +1,99 @@
+"""What every engine promises: a validated request in, deltas out, nothing left running."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from llava_serve.media.base import Clip, Picture
+from llava_serve.protocol.openai import ModelCard
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn; its parts stand in the order the client gave them."""
+
+    role: Role
+    parts: tuple[str | Picture | Clip, ...]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        return [part for part in self.parts if isinstance(part, Picture)]
+
+    @property
+    def clips(self) -> list[Clip]:
+        return [part for part in self.parts if isinstance(part, Clip)]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Messages of the native wire: the engine renders the prompt."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyPrompt:
+    """A prompt the client rendered (old wire): one `<image>` in `text` for each picture."""
+
+    text: str
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are chosen and when the answer ends. Temperature 0 is greedy."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0  # 0: no limit
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    max_new_tokens: int | None = None  # None: what the context still holds
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest:
+    request_id: str
+    prompt: Conversation | ReadyPrompt
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request; `image_tokens` counts feature rows of pictures and frames."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    image_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """New text only; the last delta alone has `finish_reason` and `usage`, maybe with no text."""
+
+    text: str = ""
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+
+
+class Engine(Protocol):
+    """One model that answers requests."""
+
+    card: ModelCard
+
+    def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
+        """Yield deltas; closing the generator stops the work within one step, then returns.
+
+        Raises:
+            BadRequest: before the first delta, when the request cannot be served.
+            EngineFailure: at any point, when the model fails.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model and its thread; no stream may be open."""
+        ...

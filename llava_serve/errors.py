@@ -1,0 +1,269 @@
+"""Every error this package raises on purpose.
+
+    ServeError
+    ├── BadRequest               the caller can fix it
+    │   ├── InvalidField             a field has a value that cannot be served
+    │   ├── UnsupportedField         a field this engine does not honour, refused by name
+    │   ├── ModelNotFound            nobody here serves that model
+    │   ├── ContextOverflow          prompt and answer do not fit into the context
+    │   ├── MediaNotAccepted         this model takes no pictures or no video
+    │   ├── MediaCountMismatch       pictures and placeholders differ in number
+    │   ├── MediaUnreadable          not a picture or video that can be decoded
+    │   ├── MediaTooLarge            bytes, pixels, side, ratio or frames beyond a limit
+    │   ├── RemoteMediaRefused       a web address that may not be fetched
+    │   ├── BodyTooLarge             the request itself is beyond the limit
+    │   └── RegistrationRefused      a worker that may not join, with the reason
+    ├── Unavailable              try again later, or elsewhere
+    │   ├── NoWorker                 no live worker serves the model
+    │   ├── WorkerUnreachable        the chosen worker does not answer
+    │   ├── WorkerLost               the worker died in mid-answer
+    │   ├── ControllerUnreachable    nobody answers at the controller's address
+    │   ├── Busy                     every slot and every waiting place is taken
+    │   └── ShuttingDown             the process is about to stop
+    ├── EngineFailure            ours to fix; the cause is in the log, never on the wire
+    │   └── OutOfMemory              the request needs more memory than the device has
+    ├── CheckpointError          a checkpoint that cannot be loaded; raised before serving starts
+    └── RemoteError              an error another process of ours reported, passed on as it came
+
+`code` names the error on the native wire, `number` on LLaVA's (its own numbers where it has one),
+`status` is the HTTP status, `remedy` says what to do. Anything that is not a ServeError is a bug:
+it is logged with its traceback and leaves as `EngineFailure`.
+
+Source of the numbers: haotian-liu/LLaVA@c121f04, llava/constants.py and llava/serve.
+"""
+
+from typing import Any, ClassVar
+
+
+class ServeError(Exception):
+    """An error with a name, a cause and a remedy."""
+
+    code: str = "internal_error"
+    number: ClassVar[int] = 1
+    status: int = 500
+    remedy: str = "Look into the log of the process that answered, under this request id."
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {}
+
+    def as_body(self, request_id: str | None = None) -> dict[str, Any]:
+        """Return the body of an error answer, in the shape the `openai` client reads."""
+        kind = "invalid_request_error" if self.status < 500 else "server_error"
+        return {
+            "error": {
+                "message": self.message,
+                "type": kind,
+                "code": self.code,
+                "param": getattr(self, "param", None),
+                "remedy": self.remedy,
+                "request_id": request_id,
+            }
+        }
+
+
+class BadRequest(ServeError):
+    code = "bad_request"
+    number = 3
+    status = 400
+    remedy = "Correct the request and send it again."
+
+
+class InvalidField(BadRequest):
+    code = "invalid_field"
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.param = field
+
+
+class UnsupportedField(BadRequest):
+    code = "unsupported_field"
+    remedy = "Leave the field out, or send its neutral value."
+
+    def __init__(self, field: str, detail: str = "is not supported") -> None:
+        super().__init__(f"{field} {detail}")
+        self.param = field
+
+
+class ModelNotFound(BadRequest):
+    code = "model_not_found"
+    status = 404
+    remedy = "Ask GET /v1/models for the names that are served."
+
+    def __init__(self, model: str, served: list[str]) -> None:
+        known = ", ".join(served) or "none"
+        super().__init__(f"the model {model!r} is not served here; served: {known}")
+        self.param = "model"
+
+
+class ContextOverflow(BadRequest):
+    code = "context_length_exceeded"
+    remedy = "Shorten the conversation, send fewer pictures, or ask for fewer tokens."
+
+    def __init__(self, prompt_tokens: int, max_tokens: int, context_length: int) -> None:
+        super().__init__(
+            f"the prompt has {prompt_tokens} tokens and {max_tokens} are asked for the answer, "
+            f"but the context holds {context_length}"
+        )
+
+
+class MediaNotAccepted(BadRequest):
+    code = "media_not_accepted"
+    remedy = "Choose a model that takes this kind of input, or send text only."
+
+    def __init__(self, model: str, kind: str) -> None:
+        super().__init__(f"the model {model!r} does not take {kind}")
+
+
+class MediaCountMismatch(BadRequest):
+    code = "media_count_mismatch"
+    remedy = "Put exactly one <image> into the prompt for each picture."
+
+    def __init__(self, pictures: int, placeholders: int) -> None:
+        super().__init__(f"{pictures} pictures for {placeholders} <image> placeholders")
+
+
+class MediaUnreadable(BadRequest):
+    code = "media_unreadable"
+    remedy = "Send a PNG, JPEG, WebP, GIF or BMP picture, or an MP4, WebM or GIF video."
+
+
+class MediaTooLarge(BadRequest):
+    code = "media_too_large"
+    status = 413
+    remedy = "Scale the picture down, or shorten the video."
+
+
+class RemoteMediaRefused(BadRequest):
+    code = "remote_media_refused"
+    remedy = (
+        "Send the file itself as a data: URI; the worker fetches public web addresses only "
+        "when it was started with --allow-remote-media."
+    )
+
+
+class BodyTooLarge(BadRequest):
+    code = "body_too_large"
+    status = 413
+    remedy = "Send fewer or smaller pictures; the limit is the flag --max-body-mb."
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the request is larger than {limit_bytes / 1e6:.0f} MB")
+
+
+class RegistrationRefused(BadRequest):
+    code = "registration_refused"
+    status = 403
+    remedy = (
+        "Start the worker with --cluster-token-file pointing to the controller's token, and with "
+        "--worker set to an address the controller can reach."
+    )
+
+
+class Unavailable(ServeError):
+    code = "unavailable"
+    number = 2
+    status = 503
+    remedy = "Try again in a moment."
+
+
+class NoWorker(Unavailable):
+    code = "no_worker"
+    remedy = "Start a worker for the model, or choose one that GET /v1/models lists."
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"no live worker serves {model!r}")
+
+
+class WorkerUnreachable(Unavailable):
+    code = "worker_unreachable"
+    number = 4
+    remedy = "Try again: the worker is out of dispatch until it answers."
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"the worker at {address} does not answer: {reason}")
+
+
+class WorkerLost(Unavailable):
+    code = "worker_lost"
+    number = 4
+    status = 502
+    remedy = "What was answered so far is valid; ask again to continue or retry."
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"the worker at {address} was lost in mid-answer: {reason}")
+
+
+class ControllerUnreachable(Unavailable):
+    code = "controller_unreachable"
+    remedy = "Start it with `python -m llava_serve.controller`, or correct --controller."
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"no controller answers at {address}: {reason}")
+
+
+class Busy(Unavailable):
+    code = "busy"
+    status = 429
+    remedy = "Wait as long as Retry-After says, or add a worker for the model."
+
+    def __init__(self, running: int, waiting: int, retry_after_s: int = 1) -> None:
+        super().__init__(f"{running} requests are running and {waiting} wait already")
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after_s)}
+
+
+class ShuttingDown(Unavailable):
+    code = "shutting_down"
+    remedy = "Try again: another worker, or this one after its restart, takes the request."
+
+    def __init__(self) -> None:
+        super().__init__("this process is stopping and takes no new requests")
+
+
+class EngineFailure(ServeError):
+    code = "engine_failure"
+    number = 1
+
+
+class OutOfMemory(EngineFailure):
+    code = "out_of_memory"
+    number = 5
+    status = 503
+    remedy = "Send fewer or smaller pictures, or start the worker with a lower concurrency."
+
+
+class CheckpointError(ServeError):
+    """A checkpoint cannot be loaded; the message says which file or flag to change."""
+
+    code = "checkpoint_error"
+    remedy = "Correct the path or the flags that the message names."
+
+
+class RemoteError(ServeError):
+    """An error that another process answered with, kept whole."""
+
+    def __init__(self, message: str, code: str, status: int, remedy: str) -> None:
+        super().__init__(message)
+        self.code, self.status, self.remedy = code, status, remedy
+
+    @classmethod
+    def from_body(cls, body: Any, status: int) -> "RemoteError":
+        """Read `as_body`'s shape; any other body becomes the message, cut to 500 characters."""
+        error = body.get("error") if isinstance(body, dict) else None
+        if not isinstance(error, dict):
+            return cls(str(body)[:500], "unknown", status, ServeError.remedy)
+        return cls(
+            str(error.get("message") or "no message"),
+            str(error.get("code") or "unknown"),
+            status,
+            str(error.get("remedy") or ServeError.remedy),
+        )

@@ -1,0 +1,30 @@
+"""Logging: one format for every process, with the request's id on every line it causes."""
+
+import logging
+import secrets
+import sys
+from contextvars import ContextVar
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+_FORMAT = "%(asctime)s %(levelname).1s %(name)s [%(request_id)s] %(message)s"
+
+
+def new_request_id() -> str:
+    """Return an id that is unique for practical purposes and short enough to read aloud."""
+    return "req-" + secrets.token_hex(6)
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    record.request_id = request_id.get()
+    return True
+
+
+def configure(level: str) -> None:
+    """Send the log to standard error; standard output belongs to the program's answers."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_add_request_id)
+    handler.setFormatter(logging.Formatter(_FORMAT, datefmt="%H:%M:%S"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for noisy in ("httpx", "httpcore", "aiohttp.access", "PIL", "matplotlib", "asyncio"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

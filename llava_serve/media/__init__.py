@@ -1,0 +1,1 @@
+"""Bytes become pictures and frames, under limits."""

@@ -1,0 +1,1 @@
+"""What travels between the processes: types only, no I/O."""

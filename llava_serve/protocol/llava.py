@@ -1,0 +1,56 @@
+"""LLaVA's own wire, kept so that its clients and workers interoperate unmodified.
+
+Chunks are JSON objects, each followed by a zero byte; `text` is the prompt and all text so far.
+Source: haotian-liu/LLaVA@c121f04, llava/serve/model_worker.py and gradio_web_server.py.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from llava_serve.errors import ServeError
+
+SEPARATOR = b"\0"
+
+
+class OldRequest(BaseModel):
+    """The body of `POST /worker_generate_stream`; `images` are base64 strings or data: URIs.
+
+    Unknown fields are refused, except the ones LLaVA's own clients are known to send.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    prompt: str
+    images: list[str] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_new_tokens: Annotated[int, Field(ge=1)] = 256
+    stop: str | list[str] | None = None
+
+
+class OldChunk(BaseModel):
+    text: str
+    error_code: int = 0
+
+    def encode(self) -> bytes:
+        return self.model_dump_json().encode() + SEPARATOR
+
+    @classmethod
+    def from_error(cls, error: ServeError) -> "OldChunk":
+        return cls(text=f"{error.message} {error.remedy}", error_code=error.number)
+
+
+class ModelQuery(BaseModel):
+    model: str
+
+
+class AddressAnswer(BaseModel):
+    """`address` is empty when nobody serves the model."""
+
+    address: str
+
+
+class ModelNames(BaseModel):
+    models: list[str]

@@ -1,0 +1,164 @@
+"""The native wire: OpenAI chat completions, the same on the controller and on every worker.
+
+Answers use the `openai` package's own types; requests are strict: a field that is not honoured is
+refused by name, never ignored.
+"""
+
+import time
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from llava_serve.errors import InvalidField, UnsupportedField
+
+# OpenAI fields that this stack does not honour, each with the values that ask for nothing.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "audio": (None,),
+    "frequency_penalty": (None, 0),
+    "function_call": (None, "none"),
+    "functions": (None, []),
+    "logit_bias": (None, {}),
+    "logprobs": (None, False),
+    "metadata": (None, {}),
+    "modalities": (None, ["text"]),
+    "n": (None, 1),
+    "parallel_tool_calls": (None, True, False),
+    "prediction": (None,),
+    "presence_penalty": (None, 0),
+    "reasoning_effort": (None, "none"),
+    "response_format": (None, {"type": "text"}),
+    "service_tier": (None, "auto", "default"),
+    "store": (None, False),
+    "tool_choice": (None, "none"),
+    "tools": (None, []),
+    "top_logprobs": (None, 0),
+    "web_search_options": (None,),
+}
+
+
+class Strict(BaseModel):
+    """A body whose unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ImageUrl(Strict):
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None  # accepted: tiling is the checkpoint's own
+
+
+class VideoUrl(Strict):
+    url: str
+    num_frames: Annotated[int, Field(ge=1)] | None = None  # None: the worker's --num-frames
+
+
+class TextPart(Strict):
+    type: Literal["text"]
+    text: str
+
+
+class ImagePart(Strict):
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class VideoPart(Strict):
+    type: Literal["video_url"]
+    video_url: VideoUrl
+
+
+ContentPart = Annotated[TextPart | ImagePart | VideoPart, Field(discriminator="type")]
+
+
+class ChatMessage(Strict):
+    """One turn. `developer` is OpenAI's newer word for `system`."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[ContentPart]
+    name: str | None = None  # accepted for compatibility; no LLaVA template shows names
+
+    def parts(self) -> list[TextPart | ImagePart | VideoPart]:
+        if isinstance(self.content, str):
+            return [TextPart(type="text", text=self.content)]
+        return self.content
+
+
+class StreamOptions(Strict):
+    include_usage: bool = False
+    include_obfuscation: bool | None = None  # accepted: nothing is obfuscated either way
+
+
+def _stops(value: str | list[str] | None) -> str | list[str] | None:
+    given = [value] if isinstance(value, str) else value or []
+    if any(not stop for stop in given):
+        raise ValueError("a stop string is empty")
+    return value
+
+
+class ChatRequest(Strict):
+    """The body of `POST /v1/chat/completions`.
+
+    `top_k`, `repetition_penalty` and `video_url` parts go beyond OpenAI; a client of the `openai`
+    package sends them through `extra_body`.
+    """
+
+    model: str
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: Annotated[
+        str | Annotated[list[str], Field(max_length=16)] | None, AfterValidator(_stops)
+    ] = None
+    user: str | None = None  # accepted for compatibility; nothing is kept per user
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+
+def parse_chat_request(body: Any) -> ChatRequest:
+    """Check a decoded JSON body.
+
+    Raises:
+        UnsupportedField: a known OpenAI field asks for something this stack does not do.
+        InvalidField: a field is missing, unknown or out of range.
+    """
+    if not isinstance(body, dict):
+        raise InvalidField("body", "must be a JSON object")
+    for field in _NEUTRAL.keys() & body.keys():
+        if body[field] not in _NEUTRAL[field]:
+            raise UnsupportedField(field, f"{body[field]!r:.80} is not supported by this server")
+    try:
+        return ChatRequest.model_validate({k: v for k, v in body.items() if k not in _NEUTRAL})
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        # The tags of the part union stand in the location; the caller knows only field names.
+        path = [str(at) for at in first["loc"] if at not in ("str", "image_url_tag")]
+        raise InvalidField(".".join(path) or "body", first["msg"]) from exc
+
+
+class ModelCard(BaseModel):
+    """One entry of `GET /v1/models`: OpenAI's four fields, and what a chat page needs to know."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(default_factory=lambda: int(time.time()))
+    owned_by: str = "llava_serve"
+    context_length: int
+    accepts_images: bool
+    accepts_video: bool
+    engine: Literal["echo", "torch", "sglang"]
+
+
+class ModelList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[ModelCard]

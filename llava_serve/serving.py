@@ -1,0 +1,190 @@
+"""An app under uvicorn: request ids, body limit, errors, graceful stop.
+
+The exception handlers here are one of the two places where an error becomes an answer; the other
+is the stream writer of `worker.stream`, where status 200 is already out.
+"""
+
+import asyncio
+import ipaddress
+import json
+import logging
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from llava_serve import logs
+from llava_serve.errors import BodyTooLarge, EngineFailure, InvalidField, ServeError
+
+logger = logging.getLogger(__name__)
+
+_GRACE_S = 20  # time that open streams have after SIGTERM
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+
+
+class RequestScope:
+    """Middleware: gives each request its id, in the log and in `X-Request-ID`, and bounds its body.
+
+    An id that the client sent is kept, so that one request has one id on every hop.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = given if _REQUEST_ID.fullmatch(given) else logs.new_request_id()
+        received = 0
+
+        async def bounded_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body_bytes:
+                raise BodyTooLarge(self._max_body_bytes)
+            return message
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode("latin-1")),
+                ]
+            await send(message)
+
+        token = logs.request_id.set(request_id)
+        try:
+            await self._app(scope, bounded_receive, send_with_id)
+        finally:
+            logs.request_id.reset(token)
+
+
+def prepare(app: FastAPI, max_body_bytes: int) -> None:
+    """Give `app` what every app of ours has: request ids, a body limit, errors as JSON."""
+    app.add_middleware(RequestScope, max_body_bytes=max_body_bytes)
+
+    @app.exception_handler(ServeError)
+    async def on_serve_error(_: Request, exc: ServeError) -> JSONResponse:
+        logger.log(
+            logging.INFO if exc.status < 500 else logging.WARNING, "%s: %s", exc.code, exc.message
+        )
+        body = exc.as_body(logs.request_id.get())
+        return JSONResponse(body, exc.status, headers=exc.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_validation_error(request: Request, exc: RequestValidationError) -> JSONResponse:
+        first = exc.errors()[0]
+        path = ".".join(str(at) for at in first["loc"] if at != "body")
+        return await on_serve_error(request, InvalidField(path or "body", first["msg"]))
+
+    @app.exception_handler(Exception)
+    async def on_bug(_: Request, exc: Exception) -> JSONResponse:
+        # Starlette's outermost layer logs the traceback when it raises the error again.
+        failure = EngineFailure("an internal error; its cause is in the log")
+        return JSONResponse(failure.as_body(logs.request_id.get()), failure.status)
+
+
+async def read_json(request: Request) -> Any:
+    """Return the request's decoded body.
+
+    Raises:
+        InvalidField: the body is not JSON.
+        BodyTooLarge: it is beyond the app's limit.
+    """
+    body = await request.body()
+    try:
+        return json.loads(body)
+    except ValueError as exc:  # also what bytes that are no UTF-8 raise
+        raise InvalidField("body", f"is not JSON ({exc})") from exc
+
+
+BeforeStop = Callable[[], Awaitable[None]]
+
+
+class _Server(uvicorn.Server):
+    """Calls `before_stop` when a stop was asked for, while open streams still run."""
+
+    def __init__(self, config: uvicorn.Config, before_stop: BeforeStop | None) -> None:
+        super().__init__(config)
+        self._before_stop = before_stop
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._before_stop is not None:
+            await self._before_stop()
+        await super().shutdown(sockets=sockets)
+
+
+def _config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S, lifespan="on"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        OSError: the port is taken, or the host is none of this machine's.
+    """
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    listening = socket.create_server((host, port), family=family, backlog=2048)
+    listening.set_inheritable(True)
+    return listening
+
+
+def run(app: FastAPI, host: str, port: int, before_stop: BeforeStop | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    The socket listens before the app's start-up runs, so what start-up announces is reachable.
+
+    Raises:
+        SystemExit: the address cannot be listened on; the message says why.
+    """
+    try:
+        listening = bind(host, port)
+    except OSError as exc:
+        raise SystemExit(
+            f"cannot listen on {host}:{port}: {exc.strerror or exc}. "
+            "Stop the program that uses the port, or choose another with --port."
+        ) from exc
+    logger.info("listening on http://%s:%d", host, port)
+    with listening:
+        _Server(_config(app), before_stop).run(sockets=[listening])
+
+
+@asynccontextmanager
+async def served(
+    app: FastAPI, before_stop: BeforeStop | None = None, port: int = 0
+) -> AsyncIterator[str]:
+    """Serve `app` on a free loopback port inside this loop; yield its address."""
+    with bind("127.0.0.1", port) as listening:
+        server = _Server(_config(app), before_stop)
+        serving = asyncio.create_task(server.serve(sockets=[listening]), name="serving")
+        try:
+            while not server.started:
+                if serving.done():
+                    break
+                await asyncio.sleep(0.01)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving

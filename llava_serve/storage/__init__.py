@@ -1,0 +1,1 @@
+"""Conversations, votes and pictures on disk."""

@@ -1,0 +1,9 @@
+"""Where the checkpoint that ships lies, its one-word adapter and its example pictures."""
+
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+
+CHECKPOINT: Path = _HERE / "llava-tiny"
+ONE_WORD: Path = _HERE / "llava-tiny-one-word"
+EXAMPLES: Path = _HERE / "examples"

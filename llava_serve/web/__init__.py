@@ -1,0 +1,1 @@
+"""The browser page: chat and side-by-side comparison."""

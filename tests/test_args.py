@@ -1,0 +1,52 @@
+"""A dataclass becomes a command line that refuses what the dataclass refuses."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pytest
+
+from llava_serve.args import Also, parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Do something."""
+
+    address: Annotated[str, "where"] = "here"
+    mode: Annotated[Literal["fast", "slow"], "how", Also("--manner")] = "fast"
+    limit_s: Annotated[float | None, "how long"] = None
+    verbose: Annotated[bool, "say more"] = False
+    file: Annotated[tuple[str, ...], "which; may be repeated"] = ()
+
+    def __post_init__(self) -> None:
+        if self.limit_s is not None and self.limit_s <= 0:
+            raise ValueError("--limit-s must be above 0")
+
+
+def test_nothing_given_is_the_dataclass_itself() -> None:
+    assert parse(Settings, []) == Settings()
+
+
+def test_every_kind_of_flag_is_read() -> None:
+    argv = ["--manner", "slow", "--limit-s", "2.5", "--verbose", "--file", "a", "b", "--file", "c"]
+    assert parse(Settings, argv) == Settings(
+        mode="slow", limit_s=2.5, verbose=True, file=("a", "b", "c")
+    )
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        pytest.param(["--mode", "magic"], id="not a choice"),
+        pytest.param(["--limit-s", "0"], id="refused by the dataclass"),
+        pytest.param(["--limit-s", "soon"], id="not a number"),
+        pytest.param(["--addr", "x"], id="an abbreviation"),
+    ],
+)
+def test_a_bad_value_ends_with_a_sentence_and_code_2(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse(Settings, argv)
+    assert exit_.value.code == 2
+    assert argv[0] in capsys.readouterr().err

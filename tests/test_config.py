@@ -1,0 +1,68 @@
+"""Every flag published for LLaVA's commands is accepted by ours."""
+
+from typing import Any
+
+import pytest
+
+from llava_serve import config
+from llava_serve.args import parse
+
+# Source: the README and docs of haotian-liu/LLaVA@c121f04.
+PUBLISHED = [
+    (config.ControllerConfig, "--host 0.0.0.0 --port 10000 --dispatch-method shortest_queue"),
+    (config.ControllerConfig, "--dispatch-method lottery"),
+    (
+        config.WorkerConfig,
+        "--host 0.0.0.0 --controller http://localhost:10000 --port 40000 "
+        "--worker http://localhost:40000 --model-path liuhaotian/llava-v1.5-13b",
+    ),
+    (
+        config.WorkerConfig,
+        "--controller-address http://c:1 --worker-address http://w:2 --model-path p --model-base b "
+        "--model-name n --device cuda --load-8bit --use-flash-attn --limit-model-concurrency 5 "
+        "--no-register",
+    ),
+    (config.WorkerConfig, "--model-path p --device mps --load-4bit"),
+    (
+        config.WebConfig,
+        "--host 0.0.0.0 --controller http://localhost:10000 --model-list-mode reload",
+    ),
+    (
+        config.WebConfig,
+        "--controller-url http://c:1 --concurrency-count 16 --model-list-mode once --share --embed "
+        "--moderate --moderation-key-file key",
+    ),
+    (config.CliConfig, "--model-path p --image-file https://example.org/view.jpg --load-4bit"),
+    (
+        config.CliConfig,
+        "--model-path p --model-base b --image-file f --device cpu --conv-mode vicuna_v1 "
+        "--temperature 0.2 --max-new-tokens 512 --load-8bit --debug",
+    ),
+]
+
+
+@pytest.mark.parametrize(("command", "line"), PUBLISHED)
+def test_a_published_command_line_is_accepted(command: type[Any], line: str) -> None:
+    parse(command, line.split())
+
+
+def test_a_worker_is_reached_where_it_listens_unless_told_otherwise() -> None:
+    assert config.WorkerConfig(port=5).worker_address == "http://127.0.0.1:5"
+    assert config.WorkerConfig(worker="http://w:9/").worker_address == "http://w:9"
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (config.WorkerConfig, "--load-8bit --load-4bit"),
+        (config.WorkerConfig, "--limit-model-concurrency 0"),
+        (config.WorkerConfig, "--num-frames 100"),
+        (config.ControllerConfig, "--heartbeat-expiry 0"),
+        (config.WebConfig, "--moderate"),
+        (config.CliConfig, "--temperature -1"),
+    ],
+)
+def test_a_contradiction_is_refused(command: type[Any], line: str) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse(command, line.split())
+    assert exit_.value.code == 2

@@ -1,0 +1,99 @@
+"""What every app of ours has: request ids, a body limit, errors as JSON, a stop that is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+
+from llava_serve import logs, serving
+from llava_serve.errors import Busy
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    app = FastAPI()
+    serving.prepare(app, max_body_bytes=1000)
+
+    @app.post("/echo")
+    async def echo(request: Request) -> dict[str, object]:
+        return {"body": await serving.read_json(request), "id": logs.request_id.get()}
+
+    @app.get("/busy")
+    async def busy() -> None:
+        raise Busy(running=2, waiting=3, retry_after_s=7)
+
+    @app.get("/bug")
+    async def bug() -> None:
+        raise KeyError("secret")
+
+    return app
+
+
+@pytest.fixture
+async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+        yield client
+
+
+async def test_a_request_keeps_the_id_it_came_with(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/echo", json={}, headers={"X-Request-ID": "abc-1"})
+    assert answer.headers["x-request-id"] == answer.json()["id"] == "abc-1"
+
+
+@pytest.mark.parametrize("given", [None, "two words", "x" * 200, "line\tbreak"])
+async def test_a_missing_or_odd_id_is_replaced(http: httpx.AsyncClient, given: str | None) -> None:
+    headers = {} if given is None else {"X-Request-ID": given}
+    answer = await http.post("/echo", json={}, headers=headers)
+    assert answer.headers["x-request-id"] == answer.json()["id"]
+    assert answer.json()["id"].startswith("req-")
+
+
+async def test_a_body_beyond_the_limit_is_refused(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/echo", content=b"[" + b" " * 1000 + b"]")
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"{} {}"])
+async def test_a_body_that_is_not_json_is_refused(http: httpx.AsyncClient, content: bytes) -> None:
+    answer = await http.post("/echo", content=content)
+    assert answer.status_code == 400
+    assert "not JSON" in answer.json()["error"]["message"]
+
+
+async def test_an_error_carries_cause_remedy_id_and_headers(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/busy")
+    error = answer.json()["error"]
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "7"
+    assert error["code"] == "busy"
+    assert error["remedy"]
+    assert error["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_a_bug_never_shows_its_inside(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/bug")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "engine_failure"
+    assert "secret" not in answer.text
+
+
+async def test_a_stop_is_told_before_open_streams_end(app: FastAPI) -> None:
+    told = asyncio.Event()
+
+    async def before_stop() -> None:
+        told.set()
+
+    async with serving.served(app, before_stop) as address, httpx.AsyncClient() as client:
+        assert (await client.post(f"{address}/echo", json=1)).json()["body"] == 1
+        assert not told.is_set()
+    assert told.is_set()
+
+
+def test_a_taken_port_is_one_sentence(app: FastAPI) -> None:
+    with serving.bind("127.0.0.1", 0) as taken, pytest.raises(SystemExit) as exit_:
+        serving.run(app, "127.0.0.1", taken.getsockname()[1])
+    assert "--port" in str(exit_.value)
