@@ -1,6 +1,7 @@
 """How our own programs ask a controller or a worker for models and answers."""
 
 import json
+import os
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -48,8 +49,12 @@ class ChatClient:
                 "Correct the controller's address.",
             ) from exc
 
-    async def stream(self, body: dict[str, Any]) -> AsyncGenerator[ChatCompletionChunk]:
+    async def stream(
+        self, body: dict[str, Any], request_id: str | None = None
+    ) -> AsyncGenerator[ChatCompletionChunk]:
         """Yield the chunks of one answer; closing the generator stops the work on the worker.
+
+        `request_id` is what every log on the way shows; without one a new one is made.
 
         Raises:
             ControllerUnreachable: nobody answers at the address.
@@ -58,7 +63,7 @@ class ChatClient:
         """
         asked = body | {"stream": True, "stream_options": {"include_usage": True}}
         url = f"{self.address}/v1/chat/completions"
-        headers = {"X-Request-ID": logs.new_request_id()}
+        headers = {"X-Request-ID": request_id or logs.new_request_id()}
         answering = False
         try:
             async with self._session.post(
@@ -102,4 +107,6 @@ async def _error_of(answer: aiohttp.ClientResponse) -> ServeError:
 
 
 def _reason(exc: BaseException) -> str:
+    if isinstance(exc, aiohttp.ClientConnectorError) and (exc.os_error.errno or 0) > 0:
+        return os.strerror(exc.os_error.errno)  # aiohttp's text repeats the address, and says `ssl`
     return str(exc) or type(exc).__name__

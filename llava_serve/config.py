@@ -3,7 +3,8 @@
 Where LLaVA's own command spells a flag differently, the spelling stands beside it as `Also`.
 """
 
-from dataclasses import dataclass
+import ipaddress
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,8 @@ from llava_serve.args import Also
 from llava_serve.tiny import CHECKPOINT
 
 STATE = Path.home() / ".local" / "state" / "llava_serve"
+
+_PILLOW_MEGAPIXELS = 178  # Pillow itself refuses larger pictures
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -57,6 +60,7 @@ class ControllerConfig(ListenConfig):
     heartbeat_expiry: Annotated[float, "seconds of silence before a worker is dropped"] = 45.0
     connect_timeout: Annotated[float, "seconds to wait for a worker to accept"] = 3.0
     first_byte_timeout: Annotated[float, "seconds to wait for a worker's first byte"] = 120.0
+    answer_timeout: Annotated[float, "seconds to wait for an answer that is not streamed"] = 600.0
     idle_timeout: Annotated[float, "seconds of silence within an answer"] = 60.0
 
     def __post_init__(self) -> None:
@@ -65,8 +69,20 @@ class ControllerConfig(ListenConfig):
             heartbeat_expiry=self.heartbeat_expiry,
             connect_timeout=self.connect_timeout,
             first_byte_timeout=self.first_byte_timeout,
+            answer_timeout=self.answer_timeout,
             idle_timeout=self.idle_timeout,
         )
+        for address in self.trusted_addresses:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError as exc:
+                raise ValueError(
+                    f"--trust-workers-from takes IP addresses, and {address!r} is none"
+                ) from exc
+
+    @property
+    def trusted_addresses(self) -> frozenset[str]:
+        return frozenset(filter(None, map(str.strip, self.trust_workers_from.split(","))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +127,8 @@ class MediaConfig:
             num_frames=self.num_frames,
             max_frames=self.max_frames,
         )
+        if self.max_image_megapixels > _PILLOW_MEGAPIXELS:
+            raise ValueError(f"--max-image-megapixels must not exceed {_PILLOW_MEGAPIXELS}")
         if self.num_frames > self.max_frames:
             raise ValueError("--num-frames must not exceed --max-frames")
 
@@ -225,11 +243,27 @@ class CliConfig(ModelConfig, MediaConfig, LogConfig):
         _require_positive(max_new_tokens=self.max_new_tokens, top_p=self.top_p)
         if not 0 <= self.temperature <= 2:
             raise ValueError("--temperature must be between 0 and 2")
+        if self.top_p > 1:
+            raise ValueError("--top-p must be at most 1")
+        if self.controller is not None:
+            _refuse_local_model_flags(self)
+
+
+def _refuse_local_model_flags(config: CliConfig) -> None:
+    """With --controller, the flags of a model in this process would have no effect."""
+    local = {field.name for field in fields(ModelConfig)} - {"model_name"} | {"conv_mode"}
+    for field in fields(config):
+        if field.name in local and getattr(config, field.name) != field.default:
+            flag = "--" + field.name.replace("_", "-")
+            raise ValueError(f"{flag} has no effect with --controller, which has its own models")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchConfig(LogConfig):
-    """Start a controller, one worker per model and the web page; watch them, and stop them all."""
+    """Start a controller, one worker per model and the web page; watch them, and stop them all.
+
+    Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
+    """
 
     model: Annotated[
         tuple[str, ...],

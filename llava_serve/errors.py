@@ -12,6 +12,7 @@
     │   ├── MediaTooLarge            bytes, pixels, side, ratio or frames beyond a limit
     │   ├── RemoteMediaRefused       a web address that may not be fetched
     │   ├── BodyTooLarge             the request itself is beyond the limit
+    │   ├── ModerationRefused        the page's moderation check does not let the question pass
     │   └── RegistrationRefused      a worker that may not join, with the reason
     ├── Unavailable              try again later, or elsewhere
     │   ├── NoWorker                 no live worker serves the model
@@ -19,10 +20,13 @@
     │   ├── WorkerLost               the worker died in mid-answer
     │   ├── ControllerUnreachable    nobody answers at the controller's address
     │   ├── Busy                     every slot and every waiting place is taken
+    │   ├── ModerationUnavailable    the page's moderation check cannot be made
     │   └── ShuttingDown             the process is about to stop
     ├── EngineFailure            ours to fix; the cause is in the log, never on the wire
     │   └── OutOfMemory              the request needs more memory than the device has
+    ├── StorageFailed            conversations or pictures cannot be kept or read
     ├── CheckpointError          a checkpoint that cannot be loaded; raised before serving starts
+    ├── CommandError             a command cannot do as it is told: a file, flag, port or process
     └── RemoteError              an error another process of ours reported, passed on as it came
 
 `code` names the error on the native wire, `number` on LLaVA's (its own numbers where it has one),
@@ -156,6 +160,14 @@ class BodyTooLarge(BadRequest):
         super().__init__(f"the request is larger than {limit_bytes / 1e6:.0f} MB")
 
 
+class ModerationRefused(BadRequest):
+    code = "moderation_refused"
+    remedy = "Put the question differently."
+
+    def __init__(self, categories: list[str]) -> None:
+        super().__init__(f"the moderation check refused the question: {', '.join(categories)}")
+
+
 class RegistrationRefused(BadRequest):
     code = "registration_refused"
     status = 403
@@ -221,6 +233,14 @@ class Busy(Unavailable):
         return {"Retry-After": str(self.retry_after_s)}
 
 
+class ModerationUnavailable(Unavailable):
+    code = "moderation_unavailable"
+    remedy = "Try again; the operator can check --moderation-key-file and the network."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the question was not checked, and so not asked: {reason}")
+
+
 class ShuttingDown(Unavailable):
     code = "shutting_down"
     remedy = "Try again: another worker, or this one after its restart, takes the request."
@@ -241,11 +261,26 @@ class OutOfMemory(EngineFailure):
     remedy = "Send fewer or smaller pictures, or start the worker with a lower concurrency."
 
 
+class StorageFailed(ServeError):
+    code = "storage_failed"
+    remedy = "Check --state-dir and --database: the place must exist, be writable and not be full."
+
+
 class CheckpointError(ServeError):
     """A checkpoint cannot be loaded; the message says which file or flag to change."""
 
     code = "checkpoint_error"
     remedy = "Correct the path or the flags that the message names."
+
+
+class CommandError(ServeError):
+    """A command cannot do what its user asks; never leaves on the wire."""
+
+    code = "command_error"
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class RemoteError(ServeError):

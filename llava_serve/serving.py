@@ -6,18 +6,19 @@ is the stream writer of `worker.stream`, where status 200 is already out.
 
 import asyncio
 import ipaddress
-import json
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llava_serve import logs
@@ -89,6 +90,10 @@ def prepare(app: FastAPI, max_body_bytes: int) -> None:
         path = ".".join(str(at) for at in first["loc"] if at != "body")
         return await on_serve_error(request, InvalidField(path or "body", first["msg"]))
 
+    @app.exception_handler(ClientDisconnect)
+    async def on_client_left(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # it left while it sent its request: nobody reads this
+
     @app.exception_handler(Exception)
     async def on_bug(_: Request, exc: Exception) -> JSONResponse:
         # Starlette's outermost layer logs the traceback when it raises the error again.
@@ -105,7 +110,7 @@ async def read_json(request: Request) -> Any:
     """
     body = await request.body()
     try:
-        return json.loads(body)
+        return from_json(body, allow_inf_nan=False)  # strict, so that all text can be encoded
     except ValueError as exc:  # also what bytes that are no UTF-8 raise
         raise InvalidField("body", f"is not JSON ({exc})") from exc
 
@@ -126,9 +131,22 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets=sockets)
 
 
+class _GuestServer(_Server):
+    """Leaves the signals of the process to whoever runs the loop."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
 def _config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S, lifespan="on"
+        app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # who calls is who connects: anyone can write `X-Forwarded-For`
+        timeout_graceful_shutdown=_GRACE_S,
+        lifespan="on",
     )
 
 
@@ -146,9 +164,7 @@ def bind(host: str, port: int) -> socket.socket:
         OSError: the port is taken, or the host is none of this machine's.
     """
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    listening = socket.create_server((host, port), family=family, backlog=2048)
-    listening.set_inheritable(True)
-    return listening
+    return socket.create_server((host, port), family=family, backlog=2048)
 
 
 def run(app: FastAPI, host: str, port: int, before_stop: BeforeStop | None = None) -> None:
@@ -177,7 +193,7 @@ async def served(
 ) -> AsyncIterator[str]:
     """Serve `app` on a free loopback port inside this loop; yield its address."""
     with bind("127.0.0.1", port) as listening:
-        server = _Server(_config(app), before_stop)
+        server = _GuestServer(_config(app), before_stop)
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="serving")
         try:
             while not server.started:

@@ -57,7 +57,7 @@ async def test_a_body_beyond_the_limit_is_refused(http: httpx.AsyncClient) -> No
     assert answer.json()["error"]["code"] == "body_too_large"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"{} {}"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"{} {}", b'"\\ud800"', b"NaN"])
 async def test_a_body_that_is_not_json_is_refused(http: httpx.AsyncClient, content: bytes) -> None:
     answer = await http.post("/echo", content=content)
     assert answer.status_code == 400

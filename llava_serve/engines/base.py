@@ -84,6 +84,7 @@ class Engine(Protocol):
     """One model that answers requests."""
 
     card: ModelCard
+    healthy: bool  # False after a failure that only a restart cures
 
     def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
         """Yield deltas; closing the generator stops the work within one step, then returns.

@@ -1,0 +1,76 @@
+"""The controller's app: everything it is made of, put together."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from llava_serve import __version__, serving
+from llava_serve.cluster import joining, llava_wire, native
+from llava_serve.cluster.door import Door, Trust
+from llava_serve.cluster.forward import Exchange
+from llava_serve.cluster.metrics import Metrics
+from llava_serve.cluster.registry import Registry, Worker
+from llava_serve.cluster.upstream import Limits, Upstream
+
+
+def build_app(
+    workers: Registry,
+    trust: Trust,
+    *,
+    limits: Limits | None = None,
+    max_body_bytes: int = 50_000_000,
+    clock: Callable[[], float] = time.monotonic,
+) -> FastAPI:
+    """Assemble a controller around `workers`; whoever `trust` lets in may join them."""
+    upstream = Upstream(limits or Limits())
+    metrics = Metrics(workers, clock)
+    name = "llava-controller-" + secrets.token_hex(8)
+    exchange = Exchange(workers, upstream, metrics, name, clock)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with upstream.opened():
+            yield
+
+    app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
+    serving.prepare(app, max_body_bytes)
+    app.include_router(native.build_router(exchange))
+    app.include_router(llava_wire.build_router(exchange))
+    app.include_router(joining.build_router(Door(workers, upstream, trust, clock)))
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return {"status": "ok", "workers": len(workers.alive(clock()))}
+
+    @app.get("/metrics")
+    async def show_metrics() -> Response:
+        return Response(generate_latest(metrics.collectors), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/workers")
+    async def list_workers() -> list[dict[str, Any]]:
+        now = clock()
+        return [
+            _described(worker, workers.is_silent(worker, now), now) for worker in workers.known()
+        ]
+
+    return app
+
+
+def _described(worker: Worker, is_silent: bool, now: float) -> dict[str, Any]:
+    state = "silent" if is_silent else "alive" if worker.is_reachable else "unreachable"
+    return {
+        "address": worker.address,
+        "state": state,
+        "models": worker.status.model_names,
+        "wires": ["llava"] if worker.is_legacy else ["openai", "llava"],
+        "speed": worker.speed,
+        "in_flight": worker.in_flight,
+        "queue_length": worker.queue_length,
+        "load": worker.load,
+        "last_seen_s": round(now - worker.last_seen, 1),
+    }

@@ -1,0 +1,54 @@
+"""What `/metrics` of a controller shows."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from llava_serve.cluster.registry import Registry
+
+
+class Metrics:
+    """Counts of one controller, in a collector registry of its own."""
+
+    def __init__(self, workers: Registry, clock: Callable[[], float] = time.monotonic) -> None:
+        self.collectors = CollectorRegistry()
+        self.collectors.register(_Workers(workers, clock))
+        self.requests = Counter(
+            "llava_controller_requests",
+            "Requests by wire and outcome: ok, client_left, refused (the worker said no), failed "
+            "(the worker said it failed), or the code of the controller's own error.",
+            ["wire", "outcome"],
+            registry=self.collectors,
+        )
+        self.first_byte_seconds = Histogram(
+            "llava_controller_first_byte_seconds",
+            "Time from a request's arrival to the first byte of its worker's answer.",
+            ["wire"],
+            registry=self.collectors,
+        )
+
+
+class _Workers(Collector):
+    """Reads the registry of workers at each scrape: there is no second count to keep in step."""
+
+    def __init__(self, workers: Registry, clock: Callable[[], float]) -> None:
+        self._workers = workers
+        self._clock = clock
+
+    def collect(self) -> Iterable[Metric]:
+        alive = self._workers.alive(self._clock())
+        yield GaugeMetricFamily(
+            "llava_controller_workers_alive", "Workers in dispatch.", value=len(alive)
+        )
+        in_flight = GaugeMetricFamily(
+            "llava_controller_in_flight",
+            "Requests that were sent to a worker and still run.",
+            labels=["worker"],
+        )
+        for worker in self._workers.known():
+            in_flight.add_metric([worker.address], worker.in_flight)
+        yield in_flight

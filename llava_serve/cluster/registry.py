@@ -1,0 +1,226 @@
+"""Which workers are alive and what they serve. No I/O, no threads: time comes in as an argument."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from llava_serve.cluster.dispatch import Dispatch
+from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
+from llava_serve.protocol.cluster import WorkerStatus
+from llava_serve.protocol.openai import ModelCard
+
+# A silent worker is remembered this many leases: its model is then "not alive" and not "unknown".
+_REMEMBERED_LEASES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One entry of the registry.
+
+    `in_flight` are requests that this controller forwarded and that still run, counted here;
+    `others` are all further ones, as of the last heart-beat.
+    """
+
+    address: str
+    status: WorkerStatus
+    last_seen: float  # seconds on the caller's monotonic clock
+    is_legacy: bool = False  # LLaVA's own worker: joined without the token, old wire only
+    expires: bool = True
+    is_reachable: bool = True
+    in_flight: int = 0
+    others: int = 0
+
+    @property
+    def speed(self) -> float:
+        return self.status.speed
+
+    @property
+    def queue_length(self) -> int:
+        return self.in_flight + self.others
+
+    @property
+    def load(self) -> float:
+        """Requests running and waiting per unit of speed: lower is better."""
+        return self.queue_length / self.status.speed
+
+    def serves(self, model: str, *, native: bool) -> bool:
+        return model in self.status.model_names and not (native and self.is_legacy)
+
+
+class Registry:
+    """Leases of workers, and the count of what this controller sent to each of them.
+
+    Entries go only when a worker leaves, is replaced, or was silent for many leases: nothing that
+    looks at the registry, a refresh included, takes anything out of it.
+    """
+
+    def __init__(self, choose: Dispatch, expiry_s: float = 45.0) -> None:
+        self._choose = choose
+        self._expiry_s = expiry_s
+        self._workers: dict[str, Worker] = {}
+        # By address, apart from the entries: a worker that registers again keeps its open streams.
+        self._in_flight: Counter[str] = Counter()
+
+    def register(
+        self,
+        address: str,
+        status: WorkerStatus,
+        now: float,
+        *,
+        is_legacy: bool = False,
+        expires: bool = True,
+    ) -> None:
+        """Add a worker, or replace the one that had its address.
+
+        Raises:
+            RegistrationRefused: see `check_claim`.
+        """
+        self._forget_silent(now)
+        self.check_claim(address, is_legacy=is_legacy)
+        self._workers[address] = Worker(
+            address,
+            status,
+            last_seen=now,
+            is_legacy=is_legacy,
+            expires=expires,
+            others=self._others(address, status.queue_length),
+        )
+
+    def beat(self, address: str, queue_length: int, now: float) -> bool:
+        """Record a heart-beat; False tells an unknown worker to register again."""
+        if (worker := self._workers.get(address)) is None:
+            return False
+        others = self._others(address, queue_length)
+        self._workers[address] = replace(worker, last_seen=now, is_reachable=True, others=others)
+        return True
+
+    def refresh(self, worker: Worker, status: WorkerStatus, now: float) -> None:
+        """Take over what a worker answered about itself, unless it was replaced meanwhile."""
+        if not self._is_current(worker):
+            return
+        if status.worker_id != worker.status.worker_id:  # another process sits at the address
+            self.lose(worker)
+            return
+        self._workers[worker.address] = replace(worker, status=status)
+        self.beat(worker.address, status.queue_length, now)
+
+    def deregister(self, address: str) -> bool:
+        return self._workers.pop(address, None) is not None
+
+    def lose(self, worker: Worker) -> None:
+        """Take a worker that does not answer out of dispatch until it beats or registers.
+
+        A process that took its place since is not blamed for it.
+        """
+        if self._is_current(worker):
+            current = self._workers[worker.address]
+            self._workers[worker.address] = replace(current, is_reachable=False)
+
+    @contextmanager
+    def dispatch(
+        self, model: str, now: float, *, native: bool, excluding: Collection[str] = ()
+    ) -> Iterator[Worker]:
+        """Choose a worker and count the request against it while the body runs.
+
+        Args:
+            native: only workers that speak the native wire.
+            excluding: addresses that this request has tried already.
+
+        Raises:
+            NoWorker: workers serve `model`, but none is alive; or there is no worker at all.
+            ModelNotFound: none of the workers serves `model` (native wire only).
+        """
+        candidates = [
+            worker
+            for worker in self.alive(now)
+            if worker.serves(model, native=native) and worker.address not in excluding
+        ]
+        if not candidates:
+            raise self._why_none(model, now) if native else NoWorker(model)
+        chosen = self._choose(candidates)
+        self._in_flight[chosen.address] += 1
+        try:
+            yield chosen
+        finally:
+            self._in_flight[chosen.address] -= 1
+            if not self._in_flight[chosen.address]:
+                del self._in_flight[chosen.address]
+
+    def address_of(self, model: str, now: float) -> str:
+        """Name a worker to a client that calls workers itself.
+
+        Its request is counted until the worker's next heart-beat says how many there really are.
+
+        Raises:
+            NoWorker: nobody alive serves `model`.
+        """
+        with self.dispatch(model, now, native=False) as chosen:
+            current = self._workers[chosen.address]
+            self._workers[chosen.address] = replace(current, others=current.others + 1)
+            return chosen.address
+
+    def alive(self, now: float) -> list[Worker]:
+        """Return the workers that requests can go to, in the order they joined."""
+        return [w for w in self.known() if w.is_reachable and not self.is_silent(w, now)]
+
+    def known(self) -> list[Worker]:
+        """Return every worker, alive or not, in the order they joined."""
+        return [
+            replace(worker, in_flight=self._in_flight[worker.address])
+            for worker in self._workers.values()
+        ]
+
+    def is_silent(self, worker: Worker, now: float) -> bool:
+        return worker.expires and now - worker.last_seen > self._expiry_s
+
+    def check_claim(self, address: str, *, is_legacy: bool) -> None:
+        """Let a caller speak for the worker at `address`, or refuse.
+
+        Raises:
+            RegistrationRefused: a legacy worker claims the address of one that joined with the
+                token.
+        """
+        worker = self._workers.get(address)
+        if is_legacy and worker is not None and not worker.is_legacy:
+            raise RegistrationRefused(
+                f"{address} belongs to a worker that joined with the cluster token; without the "
+                "token nobody can speak for it"
+            )
+
+    def models(self, now: float) -> list[str]:
+        return sorted({name for worker in self.alive(now) for name in worker.status.model_names})
+
+    def cards(self, now: float) -> list[ModelCard]:
+        """Return one card for each model of the native wire; the earliest worker's counts."""
+        cards: dict[str, ModelCard] = {}
+        for worker in self.alive(now):
+            if not worker.is_legacy:
+                for card in worker.status.cards:
+                    cards.setdefault(card.id, card)
+        return sorted(cards.values(), key=lambda card: card.id)
+
+    def _is_current(self, worker: Worker) -> bool:
+        current = self._workers.get(worker.address)
+        return current is not None and current.status.worker_id == worker.status.worker_id
+
+    def _others(self, address: str, queue_length: int) -> int:
+        return max(0, queue_length - self._in_flight[address])
+
+    def _forget_silent(self, now: float) -> None:
+        longest_s = self._expiry_s * _REMEMBERED_LEASES
+        for worker in self.known():
+            if worker.expires and now - worker.last_seen > longest_s:
+                del self._workers[worker.address]
+
+    def _why_none(self, model: str, now: float) -> NoWorker | ModelNotFound | InvalidField:
+        serving = [w for w in self._workers.values() if w.serves(model, native=False)]
+        if serving and all(worker.is_legacy for worker in serving):
+            return InvalidField(
+                "model",
+                f"{model!r} is served by a worker of LLaVA's own protocol, which answers "
+                "POST /worker_generate_stream only",
+            )
+        if serving or not self._workers:
+            return NoWorker(model)
+        return ModelNotFound(model, [card.id for card in self.cards(now)])

@@ -1,0 +1,146 @@
+"""How the controller calls a worker: one HTTP client, three time limits, errors with names."""
+
+import io
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import anyio
+from pydantic import ValidationError
+
+from llava_serve.cluster.reason import reason_of
+from llava_serve.errors import WorkerLost, WorkerUnreachable
+from llava_serve.protocol.cluster import WorkerStatus
+
+# Shorter than the 5 s after which uvicorn closes an idle connection: none is used while it dies.
+_KEEP_ALIVE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long a worker may be silent, each in seconds."""
+
+    connect_s: float = 3.0
+    first_byte_s: float = 120.0
+    answer_s: float = 600.0  # the first byte of an answer that is not streamed: all of it
+    idle_s: float = 60.0  # between two pieces of an answer
+    status_s: float = 5.0
+
+
+class WorkerRefused(WorkerUnreachable):
+    """The connection was not accepted: the worker never saw the request, another may have it."""
+
+
+class Answer:
+    """A worker's answer whose first piece has arrived."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, address: str, first: bytes, idle_s: float
+    ) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self._content = response.content
+        self._address = address
+        self._first: bytes | None = first
+        self._idle_s = idle_s
+
+    async def next_piece(self) -> bytes:
+        """Return the next bytes of the body as they arrive; none at its end.
+
+        Raises:
+            WorkerLost: the worker dies, or is silent for too long.
+        """
+        if self._first is not None:
+            piece, self._first = self._first, None
+            return piece
+        try:
+            with anyio.fail_after(self._idle_s):
+                return await self._content.readany()
+        except aiohttp.ClientError as exc:
+            raise WorkerLost(self._address, reason_of(exc)) from exc
+        except TimeoutError as exc:
+            raise WorkerLost(self._address, f"silent for {self._idle_s:g} s") from exc
+
+    async def rest(self) -> bytes:
+        """Return all of the body that has not been read. Raises what `next_piece` raises."""
+        pieces = []
+        while piece := await self.next_piece():
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+class Upstream:
+    """The workers, as seen from here. Usable inside `opened`."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._session: aiohttp.ClientSession
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+        async with aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, connect=self.limits.connect_s),
+            trust_env=False,  # cluster traffic goes through no proxy
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        ) as self._session:
+            yield
+
+    async def status(self, address: str) -> WorkerStatus:
+        """Ask a worker who it is.
+
+        Raises:
+            WorkerUnreachable: nobody answers there, or not as a worker does.
+        """
+        url = f"{address}/worker_get_status"
+        try:
+            with anyio.fail_after(self.limits.status_s):
+                async with self._session.post(url, json={}, allow_redirects=False) as answer:
+                    return WorkerStatus.model_validate_json(await answer.read())
+        except ValidationError as exc:
+            reason = f"its /worker_get_status is no worker's (HTTP {answer.status})"
+            raise WorkerUnreachable(address, reason) from exc
+        except aiohttp.ClientError as exc:
+            raise WorkerUnreachable(address, reason_of(exc)) from exc
+        except TimeoutError as exc:
+            reason = f"no status within {self.limits.status_s:g} s"
+            raise WorkerUnreachable(address, reason) from exc
+
+    @asynccontextmanager
+    async def post(
+        self, address: str, path: str, body: bytes, headers: Mapping[str, str], first_byte_s: float
+    ) -> AsyncIterator[Answer]:
+        """Send a request and wait for the first piece of its answer.
+
+        However the block ends, the worker sees its connection closed unless the answer was read
+        to the end: that is what stops its work.
+
+        Raises:
+            WorkerRefused: the request was not accepted, so another worker can be asked.
+            WorkerUnreachable: it was accepted, and no answer came.
+        """
+        response = None
+        try:
+            try:
+                with anyio.fail_after(first_byte_s):
+                    response = await self._session.post(
+                        address + path,
+                        data=io.BytesIO(body),
+                        headers=headers,
+                        allow_redirects=False,
+                    )
+                    first = await response.content.readany()
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
+                raise WorkerRefused(address, reason_of(exc)) from exc
+            except TimeoutError as exc:
+                reason = f"no first byte within {first_byte_s:g} s"
+                raise WorkerUnreachable(address, reason) from exc
+            except aiohttp.ClientError as exc:
+                raise WorkerUnreachable(address, reason_of(exc)) from exc
+            yield Answer(response, address, first, self.limits.idle_s)
+        finally:
+            if response is not None:
+                response.close()

@@ -1,0 +1,51 @@
+"""The controller's command: settings, a registry, an app, served."""
+
+import logging
+from collections.abc import Sequence
+
+from llava_serve import args, logs, serving
+from llava_serve.cluster.app import build_app
+from llava_serve.cluster.dispatch import DISPATCH
+from llava_serve.cluster.door import Trust
+from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.token import read_token, token_file
+from llava_serve.cluster.upstream import Limits
+from llava_serve.config import ControllerConfig
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = args.parse(ControllerConfig, argv)
+    logs.configure(config.log_level)
+    path = token_file(config.cluster_token_file, config.state_dir)
+    trust = Trust(read_token(path), config.trusted_addresses)
+    logger.info("workers join with the cluster token in %s", path)
+    if trust.addresses:
+        logger.warning(
+            "workers at %s may join without the token, on LLaVA's own wire",
+            ", ".join(sorted(trust.addresses)),
+        )
+    if not serving.is_loopback(config.host):
+        logger.warning(
+            "--host %s: whoever reaches port %d can use every model, see the workers' addresses "
+            "and read the metrics; there are no accounts. Joining as a worker takes the token.",
+            config.host,
+            config.port,
+        )
+    app = build_app(
+        Registry(DISPATCH[config.dispatch_method](), config.heartbeat_expiry),
+        trust,
+        limits=Limits(
+            connect_s=config.connect_timeout,
+            first_byte_s=config.first_byte_timeout,
+            answer_s=config.answer_timeout,
+            idle_s=config.idle_timeout,
+        ),
+        max_body_bytes=config.max_body_bytes,
+    )
+    serving.run(app, config.host, config.port)
+
+
+if __name__ == "__main__":
+    main()
