@@ -1,0 +1,103 @@
+"""The engine without a model: it repeats the question, so the whole stack runs without weights."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+
+from llava_serve.chat.stops import StopMatcher
+from llava_serve.engines.base import (
+    Conversation,
+    Delta,
+    FinishReason,
+    GenerateRequest,
+    ReadyPrompt,
+    Usage,
+)
+from llava_serve.errors import ContextOverflow, MediaCountMismatch
+from llava_serve.media.base import Clip, Picture
+from llava_serve.protocol.openai import ModelCard
+
+CONTEXT_LENGTH = 4096  # words
+
+
+class EchoEngine:
+    """Repeats the last user text word by word, after saying what pictures came with it.
+
+    A token is a word. `delay_s` is waited before each one; `running` counts open streams.
+    """
+
+    healthy = True
+
+    def __init__(self, model_name: str = "echo", delay_s: float = 0.0) -> None:
+        self.card = ModelCard(
+            id=model_name,
+            context_length=CONTEXT_LENGTH,
+            accepts_images=True,
+            accepts_video=True,
+            engine="echo",
+        )
+        self.running = 0
+        self._delay_s = delay_s
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
+        """Yield deltas; see `Engine.stream`."""
+        sampling = request.sampling
+        prompt_tokens, image_tokens = _count(request.prompt)
+        left = CONTEXT_LENGTH - prompt_tokens
+        limit = sampling.max_new_tokens or left
+        if limit > left or left < 1:
+            raise ContextOverflow(prompt_tokens, sampling.max_new_tokens or 1, CONTEXT_LENGTH)
+        words = re.findall(r"\S+\s*", _answer(request.prompt))
+        reason: FinishReason = "length" if len(words) > limit else "stop"
+        matcher = StopMatcher(sampling.stop)
+        said = 0
+        self.running += 1
+        try:
+            for word in words[:limit]:
+                await asyncio.sleep(self._delay_s)
+                said += 1
+                if text := matcher.feed(word):
+                    yield Delta(text)
+                if matcher.stopped:
+                    reason = "stop"
+                    break
+            yield Delta(matcher.flush(), reason, Usage(prompt_tokens, said, image_tokens))
+        finally:
+            self.running -= 1
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to free."""
+
+
+def _count(prompt: Conversation | ReadyPrompt) -> tuple[int, int]:
+    """Return the words of all messages, media included, and the pictures and frames alone."""
+    if isinstance(prompt, ReadyPrompt):
+        placeholders = prompt.text.count("<image>")
+        if placeholders != len(prompt.pictures):
+            raise MediaCountMismatch(len(prompt.pictures), placeholders)
+        media = len(prompt.pictures)
+        return len(prompt.text.replace("<image>", " ").split()) + media, media
+    parts = [part for message in prompt.messages for part in message.parts]
+    media = sum(len(p.frames) if isinstance(p, Clip) else isinstance(p, Picture) for p in parts)
+    return sum(len(part.split()) for part in parts if isinstance(part, str)) + media, media
+
+
+def _answer(prompt: Conversation | ReadyPrompt) -> str:
+    if isinstance(prompt, ReadyPrompt):
+        return _described(list(prompt.pictures), []) + prompt.text.replace("<image>", "").strip()
+    asked = [message for message in prompt.messages if message.role == "user"][-1:]
+    texts = [part for message in asked for part in message.parts if isinstance(part, str)]
+    pictures = [picture for message in prompt.messages for picture in message.pictures]
+    clips = [clip for message in prompt.messages for clip in message.clips]
+    return _described(pictures, clips) + " ".join(texts)
+
+
+def _described(pictures: list[Picture], clips: list[Clip]) -> str:
+    """Return `[2 pictures: 96x96, 200x100] [3 frames: 64x64] `, or nothing without media."""
+    groups = [("picture", pictures), *(("frame", list(clip.frames)) for clip in clips)]
+    text = ""
+    for name, images in groups:
+        sizes = ", ".join(f"{shown.image.width}x{shown.image.height}" for shown in images)
+        if images:
+            text += f"[{len(images)} {name}{'s' if len(images) > 1 else ''}: {sizes}] "
+    return text

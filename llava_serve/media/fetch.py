@@ -1,0 +1,137 @@
+"""A web address becomes bytes: public hosts only, each hop checked, bounded in size and time."""
+
+import asyncio
+import socket
+from types import TracebackType
+
+import aiohttp
+import anyio
+from yarl import URL
+
+from llava_serve.errors import MediaTooLarge, RemoteMediaRefused
+from llava_serve.media.address import IsAllowed, is_public
+
+LIMIT_BYTES = 10 * 1024 * 1024
+LIMIT_S = 10.0  # for everything: names, connections, redirects, content
+MAX_REDIRECTS = 3
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Fetcher:
+    """Fetches http(s) addresses; an `async with` keeps its connections."""
+
+    def __init__(
+        self,
+        limit_bytes: int = LIMIT_BYTES,
+        is_allowed: IsAllowed = is_public,
+        limit_s: float = LIMIT_S,
+    ) -> None:
+        self._limit_bytes = min(limit_bytes, LIMIT_BYTES)
+        self._limit_s = limit_s
+        self._is_allowed = is_allowed
+
+    async def __aenter__(self) -> "Fetcher":
+        self._session = aiohttp.ClientSession(
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # the limit counts what is kept
+            timeout=aiohttp.ClientTimeout(total=self._limit_s),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    async def fetch(self, url: str) -> bytes:
+        """Raises:
+        RemoteMediaRefused: not http(s), not a public host, too many redirects, or no answer.
+        MediaTooLarge: more bytes than the limit.
+        """
+        try:
+            with anyio.fail_after(self._limit_s):
+                return await self._follow(_parsed(url))
+        except (TimeoutError, asyncio.TimeoutError) as exc:  # two classes before Python 3.11
+            raise RemoteMediaRefused(
+                f"the address gave no file within {self._limit_s:g} s"
+            ) from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            raise RemoteMediaRefused(f"the address cannot be fetched ({_reason(exc)})") from exc
+
+    async def _follow(self, url: URL) -> bytes:
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self._get(url)
+            if isinstance(answer, bytes):
+                return answer
+            url = answer
+        raise RemoteMediaRefused(f"the address redirects more than {MAX_REDIRECTS} times")
+
+    async def _get(self, url: URL) -> bytes | URL:
+        """Return the content, or where the answer redirects to."""
+        host, port = _host_and_port(url)
+        checked = await self._resolve(host, port)
+        # The connection goes to the address that was checked: there is no second look-up to fool.
+        async with self._session.get(
+            url.with_host(checked),
+            headers={"Host": url.host_port_subcomponent or host, "Accept-Encoding": "identity"},
+            server_hostname=host if url.scheme == "https" else None,
+            allow_redirects=False,
+        ) as answer:
+            if answer.status in _REDIRECTS and "Location" in answer.headers:
+                return url.join(_parsed(answer.headers["Location"], relative=True))
+            if answer.status != 200:
+                raise RemoteMediaRefused(f"the address answers with status {answer.status}")
+            return await self._read(answer)
+
+    async def _resolve(self, host: str, port: int) -> str:
+        """Return one address of the host, after all of them were checked."""
+        loop = asyncio.get_running_loop()
+        try:  # also turns decimal, octal and hexadecimal spellings into the address they mean
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as exc:
+            raise RemoteMediaRefused(f"the host {host!r} has no address") from exc
+        addresses = [str(entry[4][0]) for entry in found]
+        if not addresses or not all(self._is_allowed(address) for address in addresses):
+            raise RemoteMediaRefused(f"the host {host!r} is not on the public internet")
+        return addresses[0]
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+        content = bytearray()
+        async for chunk in answer.content.iter_any():
+            content += chunk
+            if len(content) > self._limit_bytes:
+                raise MediaTooLarge(
+                    f"the address gives more than the {self._limit_bytes / 1e6:.1f} MB that are "
+                    "fetched from the web"
+                )
+        return bytes(content)
+
+
+def _parsed(url: str, relative: bool = False) -> URL:
+    try:
+        parsed = URL(url)
+        _ = parsed.port  # checked late by some versions
+    except ValueError as exc:
+        raise RemoteMediaRefused("the address is not a valid URL") from exc
+    if not relative and not parsed.absolute:
+        raise RemoteMediaRefused("the address is not a complete http:// or https:// URL")
+    return parsed
+
+
+def _host_and_port(url: URL) -> tuple[str, int]:
+    """Raises: RemoteMediaRefused, for a scheme, name or password that is not fetched with."""
+    if url.scheme not in ("http", "https"):
+        raise RemoteMediaRefused(f"only http and https are fetched, not {url.scheme or 'nothing'}:")
+    if url.user is not None or url.password is not None:
+        raise RemoteMediaRefused("an address with a user name or password is not fetched")
+    if not url.host or not url.port:
+        raise RemoteMediaRefused("the address names no host")
+    return url.host, url.port
+
+
+def _reason(exc: Exception) -> str:
+    return str(exc) or type(exc).__name__

@@ -1,0 +1,120 @@
+"""One answer in the making: its slot, its media, its engine stream, and a client who may leave."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from llava_serve import logs
+from llava_serve.engines.base import (
+    Conversation,
+    Delta,
+    GenerateRequest,
+    ReadyPrompt,
+    Sampling,
+)
+from llava_serve.errors import ServeError
+from llava_serve.worker.worker import Worker
+
+ReadPrompt = Callable[[], Awaitable[Conversation | ReadyPrompt]]
+
+
+class Answer:
+    """Made in a task of its own, so that its reader can lose patience without stopping it.
+
+    A reader that is slow holds no slot: the engine never waits for it. A reader that leaves stops
+    the work; its slot is free when the engine has stopped, not before.
+    """
+
+    def __init__(self, worker: Worker, read_prompt: ReadPrompt, sampling: Sampling) -> None:
+        self.request_id = logs.request_id.get()
+        self.first_text_s: float | None = None  # since the request arrived
+        self._worker = worker
+        self._read_prompt = read_prompt
+        self._sampling = sampling
+        self._begun = worker.clock()
+        self._cancelled_at: float | None = None
+        self._deltas: asyncio.Queue[Delta | None] = asyncio.Queue()  # None: the end
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._worker.clock() - self._begun
+
+    @asynccontextmanager
+    async def in_making(self, receive: Receive) -> AsyncIterator[None]:
+        """Make the answer while the body reads it; leaving the body early stops the work."""
+        self._making = asyncio.create_task(self._make(), name="answer")
+        self._making.add_done_callback(lambda _: self._deltas.put_nowait(None))
+        watching = asyncio.create_task(self._watch(receive), name="watch-client")
+        try:
+            yield
+        finally:
+            self._cancel()
+            watching.cancel()
+            await asyncio.wait([self._making, watching])
+            if not self._making.cancelled():
+                self._making.exception()  # seen: the body raised it, or has its own reason
+
+    async def read(self, patience_s: float | None = None) -> AsyncGenerator[Delta | None]:
+        """Yield deltas, and None after each `patience_s` without one.
+
+        Raises:
+            ClientDisconnect: the client has left; there is nobody to answer.
+            ServeError: what ended the answer before its time.
+        """
+        while True:
+            try:
+                delta = await asyncio.wait_for(self._deltas.get(), patience_s)
+            except asyncio.TimeoutError:
+                yield None
+                continue
+            if delta is None:
+                break
+            yield delta
+        if self._making.cancelled():
+            raise ClientDisconnect
+        self._making.result()
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if not self._making.done() and self._cancelled_at is None:
+            self._cancelled_at = self._worker.clock()
+            self._making.cancel()
+
+    async def _make(self) -> None:
+        metrics, outcome = self._worker.metrics, "failed"
+        try:
+            async with self._worker.gate.slot():
+                request = GenerateRequest(
+                    request_id=self.request_id,
+                    prompt=await self._read_prompt(),
+                    sampling=self._sampling,
+                )
+                async with aclosing(self._worker.engine.stream(request)) as deltas:
+                    async for delta in deltas:
+                        self._note(delta)
+                        self._deltas.put_nowait(delta)
+            outcome = "completed"
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except ServeError as exc:
+            outcome = exc.code
+            raise
+        finally:
+            metrics.finished(outcome)
+            if self._cancelled_at is not None:
+                metrics.cancelled(self._worker.clock() - self._cancelled_at)
+
+    def _note(self, delta: Delta) -> None:
+        if delta.text and self.first_text_s is None:
+            self.first_text_s = self.elapsed_s
+            self._worker.metrics.first_text(self.first_text_s)
+        if delta.usage is not None:
+            self._worker.metrics.counted(delta.usage)

@@ -1,0 +1,98 @@
+"""The worker's routes: one engine behind HTTP, on the native wire and on LLaVA's own."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from llava_serve import serving
+from llava_serve.engines.base import Sampling
+from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound
+from llava_serve.protocol.openai import ChatRequest, ModelCard, ModelList, parse_chat_request
+from llava_serve.worker import llava_wire
+from llava_serve.worker.answer import Answer
+from llava_serve.worker.completion import CompletionBody, CompletionEvents
+from llava_serve.worker.stream import KEEP_ALIVE_S
+from llava_serve.worker.worker import Worker
+
+Background = Callable[[], AbstractAsyncContextManager[object]]
+
+
+def build_app(
+    worker: Worker,
+    *,
+    max_body_bytes: int,
+    background: Background = nullcontext,
+    keep_alive_s: float = KEEP_ALIVE_S,
+) -> FastAPI:
+    """Build the app; while it runs, it keeps `worker.media` and then `background` open."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with worker.media, background():
+            yield
+
+    app = FastAPI(title="worker", lifespan=lifespan)
+    serving.prepare(app, max_body_bytes)
+    llava_wire.add_routes(app, worker, keep_alive_s)
+
+    @app.post("/v1/chat/completions")
+    async def chat_completions(request: Request) -> Response:
+        asked = parse_chat_request(await serving.read_json(request))
+        check(asked, worker.engine.card)
+        read_prompt = partial(worker.media.conversation, asked.messages)
+        answer = Answer(worker, read_prompt, sampling_of(asked))
+        if not asked.stream:
+            return CompletionBody(answer, asked.model)
+        with_usage = asked.stream_options is not None and asked.stream_options.include_usage
+        return CompletionEvents(answer, asked.model, with_usage, keep_alive_s)
+
+    @app.get("/v1/models")
+    async def models() -> ModelList:
+        return ModelList(data=[worker.engine.card])
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        worker.check_health()
+        return {"status": "ok"}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(worker.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def check(asked: ChatRequest, card: ModelCard) -> None:
+    """Check a request against the model behind `card`.
+
+    Raises:
+        ModelNotFound: it is for another model.
+        MediaNotAccepted: it brings what this model does not take.
+        InvalidField: two fields contradict each other.
+    """
+    if asked.model != card.id:
+        raise ModelNotFound(asked.model, [card.id])
+    kinds = {part.type for message in asked.messages for part in message.parts()}
+    if "image_url" in kinds and not card.accepts_images:
+        raise MediaNotAccepted(card.id, "pictures")
+    if "video_url" in kinds and not card.accepts_video:
+        raise MediaNotAccepted(card.id, "video")
+    if None not in (given := {asked.max_tokens, asked.max_completion_tokens}) and len(given) > 1:
+        raise InvalidField("max_tokens", "differs from max_completion_tokens; send one of them")
+
+
+def sampling_of(asked: ChatRequest) -> Sampling:
+    """Translate OpenAI's names and defaults into the engine's."""
+    return Sampling(
+        temperature=1.0 if asked.temperature is None else asked.temperature,
+        top_p=1.0 if asked.top_p is None else asked.top_p,
+        top_k=asked.top_k or 0,
+        repetition_penalty=asked.repetition_penalty or 1.0,
+        seed=asked.seed,
+        max_new_tokens=asked.max_completion_tokens or asked.max_tokens,
+        stop=asked.stop_strings,
+    )

@@ -1,0 +1,133 @@
+"""The native wire's answers: deltas become server-sent chunks, or one completion."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi.responses import JSONResponse
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage
+from openai.types.chat.chat_completion import Choice as FullChoice
+from openai.types.chat.chat_completion_chunk import Choice, ChoiceDelta
+from openai.types.completion_usage import PromptTokensDetails
+from starlette.types import Receive, Scope, Send
+
+from llava_serve.engines.base import Delta, Usage
+from llava_serve.errors import ServeError
+from llava_serve.protocol import sse
+from llava_serve.worker.answer import Answer
+from llava_serve.worker.stream import AnswerResponse, StreamedAnswer
+
+
+class CompletionEvents(StreamedAnswer):
+    """Server-sent chunks as they are made; what fails before the headers has its own status."""
+
+    def __init__(self, answer: Answer, model: str, with_usage: bool, keep_alive_s: float) -> None:
+        super().__init__(answer, {"Content-Type": sse.MEDIA_TYPE} | sse.HEADERS, keep_alive_s)
+        self._chunks = _Chunks(answer, model, with_usage)
+
+    def encode(self, delta: Delta) -> bytes:
+        return b"".join(
+            sse.encode(chunk.model_dump_json(exclude_unset=True))
+            for chunk in self._chunks.of(delta)
+        )
+
+    def keep_alive(self) -> bytes:
+        return sse.KEEP_ALIVE
+
+    def end(self) -> bytes:
+        return sse.encode(sse.DONE)
+
+    def failure(self, error: ServeError) -> bytes:
+        return sse.encode(json.dumps(error.as_body(self.answer.request_id)))
+
+
+class CompletionBody(AnswerResponse):
+    """The whole answer in one JSON body."""
+
+    def __init__(self, answer: Answer, model: str) -> None:
+        super().__init__(answer, {})
+        self._model = model
+
+    async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        text, last = "", Delta()
+        async for delta in self.answer.read():
+            if delta is not None:
+                text, last = text + delta.text, delta
+        message = ChatCompletionMessage(role="assistant", content=text)
+        completion = ChatCompletion(
+            id=f"chatcmpl-{self.answer.request_id}",
+            object="chat.completion",
+            created=int(time.time()),
+            model=self._model,
+            choices=[
+                FullChoice(
+                    index=0,
+                    message=message,
+                    finish_reason=last.finish_reason or "stop",
+                    logprobs=None,
+                )
+            ],
+            usage=_usage(last.usage),
+        )
+        body = completion.model_dump(mode="json", exclude_unset=True)
+        body["timings"] = _timings(self.answer)
+        await JSONResponse(body)(scope, receive, send)
+
+
+class _Chunks:
+    """The chunks of one answer: same id, time and model; the role first, the usage last."""
+
+    def __init__(self, answer: Answer, model: str, with_usage: bool) -> None:
+        self._answer = answer
+        self._model = model
+        self._with_usage = with_usage
+        self._created = int(time.time())
+        self._has_role = False
+
+    def of(self, delta: Delta) -> Iterator[ChatCompletionChunk]:
+        if not self._has_role:
+            self._has_role = True
+            yield self._chunk(ChoiceDelta(role="assistant", content=""))
+        if delta.text:
+            yield self._chunk(ChoiceDelta(content=delta.text))
+        if delta.finish_reason is not None:
+            yield self._chunk(ChoiceDelta(), delta.finish_reason)
+            if self._with_usage:
+                yield self._usage_chunk(delta.usage)
+
+    def _chunk(self, delta: ChoiceDelta, finish_reason: Any = None) -> ChatCompletionChunk:
+        return self._of([Choice(index=0, delta=delta, finish_reason=finish_reason)], None)
+
+    def _usage_chunk(self, usage: Usage | None) -> ChatCompletionChunk:
+        chunk = self._of([], _usage(usage))
+        setattr(chunk, "timings", _timings(self._answer))  # noqa: B010 - beyond OpenAI's type
+        return chunk
+
+    def _of(self, choices: list[Choice], usage: CompletionUsage | None) -> ChatCompletionChunk:
+        fields = {"usage": usage} if self._with_usage else {}  # OpenAI: null until the last chunk
+        return ChatCompletionChunk(
+            id=f"chatcmpl-{self._answer.request_id}",
+            object="chat.completion.chunk",
+            created=self._created,
+            model=self._model,
+            choices=choices,
+            **fields,
+        )
+
+
+def _usage(usage: Usage | None) -> CompletionUsage | None:
+    if usage is None:
+        return None
+    return CompletionUsage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.prompt_tokens + usage.completion_tokens,
+        prompt_tokens_details=PromptTokensDetails(image_tokens=usage.image_tokens),
+    )
+
+
+def _timings(answer: Answer) -> dict[str, float | None]:
+    """Seconds since the request arrived; a field beyond OpenAI's."""
+    return {"first_token_s": answer.first_text_s, "total_s": answer.elapsed_s}

@@ -1,0 +1,92 @@
+"""LLaVA's own wire over the same engine: a thin adapter, with real messages in its errors.
+
+Every answer of `/worker_generate_stream` has status 200 and ends with a chunk of text or of error,
+because that is all LLaVA's clients look at.
+"""
+
+from functools import partial
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from pydantic import ValidationError
+
+from llava_serve.engines.base import Delta, Sampling
+from llava_serve.errors import InvalidField, ModelNotFound, ServeError
+from llava_serve.protocol.cluster import WorkerStatus
+from llava_serve.protocol.llava import OldChunk, OldRequest
+from llava_serve.serving import read_json
+from llava_serve.worker.answer import Answer
+from llava_serve.worker.stream import StreamedAnswer
+from llava_serve.worker.worker import Worker
+
+_MEDIA_TYPE = "application/octet-stream"
+_GREEDY_BELOW = 0.001  # Source: haotian-liu/LLaVA@c121f04, model_worker.py: do_sample
+
+
+class OldChunks(StreamedAnswer):
+    """Chunks of the prompt and all text so far; in silence the last one comes again."""
+
+    errors_in_stream = True
+
+    def __init__(self, answer: Answer, prompt: str, keep_alive_s: float) -> None:
+        super().__init__(answer, {"Content-Type": _MEDIA_TYPE}, keep_alive_s)
+        self._text = prompt
+
+    def encode(self, delta: Delta) -> bytes:
+        self._text += delta.text
+        return self.keep_alive()
+
+    def keep_alive(self) -> bytes:
+        return OldChunk(text=self._text).encode()
+
+    def end(self) -> bytes:
+        return b""
+
+    def failure(self, error: ServeError) -> bytes:
+        return OldChunk.from_error(error).encode()
+
+
+def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
+    """Give `app` the old wire's routes."""
+
+    @app.post("/worker_get_status")
+    async def worker_get_status() -> WorkerStatus:
+        return worker.status()
+
+    @app.post("/worker_generate_stream")
+    async def worker_generate_stream(request: Request) -> Response:
+        try:
+            asked = parse(await read_json(request), worker.model_name)
+        except ServeError as exc:
+            return Response(OldChunk.from_error(exc).encode(), media_type=_MEDIA_TYPE)
+        read_prompt = partial(worker.media.ready_prompt, asked.prompt, asked.images or [])
+        answer = Answer(worker, read_prompt, sampling_of(asked))
+        # LLaVA's controller gives up after 5 s without a byte: be there before.
+        return OldChunks(answer, asked.prompt, keep_alive_s / 2)
+
+
+def parse(body: object, model: str) -> OldRequest:
+    """Check a decoded body.
+
+    Raises:
+        InvalidField: a field is missing, unknown or out of range.
+        ModelNotFound: it asks for another model than `model`.
+    """
+    try:
+        asked = OldRequest.model_validate(body)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        raise InvalidField(".".join(map(str, first["loc"])) or "body", first["msg"]) from exc
+    if asked.model != model:
+        raise ModelNotFound(asked.model, [model])
+    return asked
+
+
+def sampling_of(asked: OldRequest) -> Sampling:
+    stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+    return Sampling(
+        temperature=asked.temperature if asked.temperature > _GREEDY_BELOW else 0,
+        top_p=asked.top_p,
+        max_new_tokens=asked.max_new_tokens,
+        stop=tuple(stop for stop in stops if stop),
+    )

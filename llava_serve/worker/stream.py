@@ -1,0 +1,100 @@
+"""Responses that are written while their answer is made.
+
+The stream writer here is the second place where an error becomes an answer: status 200 is out
+already, so the error is the last thing in the stream.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from llava_serve.engines.base import Delta
+from llava_serve.errors import EngineFailure, ServeError
+from llava_serve.worker.answer import Answer
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 5.0
+
+
+class AnswerResponse(Response, ABC):
+    """A response that makes its answer itself, and stops when the client leaves."""
+
+    def __init__(self, answer: Answer, headers: Mapping[str, str]) -> None:
+        self.answer = answer
+        self.status_code = 200
+        self.background = None
+        self.init_headers(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ClientDisconnect):  # nobody is there to be answered
+            async with self.answer.in_making(receive):
+                await self.write(scope, receive, send)
+
+    @abstractmethod
+    async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the whole response; what it raises before the headers becomes an error answer."""
+
+
+class StreamedAnswer(AnswerResponse):
+    """Writes deltas in the form of one wire.
+
+    The headers wait for the first delta, at most `keep_alive_s`: an error before them has a real
+    HTTP status, unless the wire wants `errors_in_stream` only.
+    """
+
+    errors_in_stream = False
+
+    def __init__(self, answer: Answer, headers: Mapping[str, str], keep_alive_s: float) -> None:
+        super().__init__(answer, headers)
+        self._keep_alive_s = keep_alive_s
+        self._has_headers = False
+
+    async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async for delta in self.answer.read(self._keep_alive_s):
+                await self._send(send, self.keep_alive() if delta is None else self.encode(delta))
+            last = self.end()
+        except ClientDisconnect:
+            raise
+        except Exception as exc:
+            if not self._has_headers and not self.errors_in_stream:
+                raise
+            last = self.failure(_translated(exc))
+        await self._send(send, last, more_body=False)
+
+    async def _send(self, send: Send, body: bytes, more_body: bool = True) -> None:
+        if not self._has_headers:
+            self._has_headers = True
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": body, "more_body": more_body})
+
+    @abstractmethod
+    def encode(self, delta: Delta) -> bytes: ...
+
+    @abstractmethod
+    def keep_alive(self) -> bytes:
+        """Return bytes that tell a reader in silence that the answer is still being made."""
+
+    @abstractmethod
+    def end(self) -> bytes: ...
+
+    @abstractmethod
+    def failure(self, error: ServeError) -> bytes:
+        """Return the one record that ends an answer that failed."""
+
+
+def _translated(exc: Exception) -> ServeError:
+    """Log what ended a stream; what the caller may not see becomes `EngineFailure`."""
+    if isinstance(exc, ServeError) and exc.status < 500:
+        logger.info("%s: %s", exc.code, exc.message)
+        return exc
+    logger.error("the answer failed", exc_info=exc)
+    if isinstance(exc, ServeError):
+        return exc
+    return EngineFailure("an internal error; its cause is in the log")

@@ -1,0 +1,50 @@
+"""What a worker is: an engine, the gate before it, its media, and what it says of itself."""
+
+import time
+from collections.abc import Callable
+
+from llava_serve.engines.base import Engine
+from llava_serve.errors import ShuttingDown, Unavailable
+from llava_serve.media.reader import MediaReader
+from llava_serve.protocol.cluster import WorkerStatus
+from llava_serve.worker.gate import Gate
+from llava_serve.worker.metrics import Metrics
+
+
+class Worker:
+    """One engine that is served; `worker_id` is new for each process."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        gate: Gate,
+        media: MediaReader,
+        worker_id: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.engine = engine
+        self.gate = gate
+        self.media = media
+        self.worker_id = worker_id
+        self.clock = clock
+        self.metrics = Metrics(gate)
+
+    @property
+    def model_name(self) -> str:
+        return self.engine.card.id
+
+    def status(self) -> WorkerStatus:
+        return WorkerStatus(
+            model_names=[self.model_name],
+            queue_length=self.gate.queue_length,
+            worker_id=self.worker_id,
+            capacity=self.gate.limit,
+            cards=[self.engine.card],
+        )
+
+    def check_health(self) -> None:
+        """Raises: Unavailable, when new requests cannot be served."""
+        if not self.engine.healthy:
+            raise Unavailable("the engine failed beyond repair; this worker needs a restart")
+        if not self.gate.is_open:
+            raise ShuttingDown

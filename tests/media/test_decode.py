@@ -1,0 +1,218 @@
+"""Every kind of picture file becomes the RGB picture a person would see, or a reason why not."""
+
+import io
+import random
+import struct
+import zlib
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from llava_serve.errors import MediaTooLarge, MediaUnreadable
+from llava_serve.media.decode import Limits, decode_picture
+
+LIMITS = Limits(file_bytes=1_000_000, pixels=1_000_000)
+RED, WHITE, BLUE = (255, 0, 0), (255, 255, 255), (0, 0, 255)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def corner_marked() -> Image.Image:
+    """A white picture, 40 x 20, whose upper left corner is red."""
+    image = Image.new("RGB", (40, 20), WHITE)
+    image.paste(RED, (0, 0, 8, 8))
+    return image
+
+
+def close(one: tuple[int, ...], other: tuple[int, ...], tolerance: int = 12) -> bool:
+    return all(abs(a - b) <= tolerance for a, b in zip(one, other, strict=True))
+
+
+def pixel(data: bytes, at: tuple[int, int] = (2, 2)) -> tuple[int, ...]:
+    found = decode_picture(data, LIMITS).image.getpixel(at)
+    assert isinstance(found, tuple)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+def test_every_accepted_format_keeps_size_and_colour(kind: str) -> None:
+    picture = decode_picture(encoded(corner_marked(), kind), LIMITS)
+    assert (picture.image.mode, picture.image.size) == ("RGB", (40, 20))
+    assert close(pixel(encoded(corner_marked(), kind)), RED, 60)
+
+
+def test_equal_pixels_have_equal_digests_whatever_the_file() -> None:
+    png, bmp = encoded(corner_marked()), encoded(corner_marked(), "BMP")
+    assert decode_picture(png, LIMITS).sha256 == decode_picture(bmp, LIMITS).sha256
+
+
+def test_the_same_pixels_in_another_shape_have_another_digest() -> None:
+    wide, tall = Image.new("RGB", (8, 2)), Image.new("RGB", (2, 8))
+    digests = {decode_picture(encoded(image), LIMITS).sha256 for image in (wide, tall)}
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        pytest.param(Image.new("RGBA", (9, 9), (255, 0, 0, 0)), WHITE, id="transparent is white"),
+        pytest.param(
+            Image.new("RGBA", (9, 9), (255, 0, 0, 128)), (255, 127, 127), id="half transparent"
+        ),
+        pytest.param(Image.new("LA", (9, 9), (0, 0)), WHITE, id="transparent grey"),
+        pytest.param(Image.new("L", (9, 9), 77), (77, 77, 77), id="grey"),
+        pytest.param(Image.new("1", (9, 9), 1), WHITE, id="one bit, white"),
+        pytest.param(Image.new("1", (9, 9), 0), (0, 0, 0), id="one bit, black"),
+        pytest.param(Image.new("I;16", (9, 9), 128 * 256), (128, 128, 128), id="16-bit grey"),
+        pytest.param(Image.new("RGB", (9, 9), RED).quantize(4), RED, id="palette"),
+    ],
+)
+def test_a_mode_becomes_what_a_person_sees(
+    image: Image.Image, expected: tuple[int, int, int]
+) -> None:
+    assert close(pixel(encoded(image)), expected, 1)
+
+
+def test_a_transparent_palette_entry_is_white() -> None:
+    image = Image.new("P", (9, 9), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    assert pixel(encoded(image, transparency=0)) == WHITE
+
+
+def test_a_colour_declared_transparent_is_white() -> None:
+    assert pixel(encoded(Image.new("RGB", (9, 9), RED), transparency=RED)) == WHITE
+
+
+def test_cmyk_has_its_colours() -> None:
+    cmyk = Image.new("RGB", (16, 16), BLUE).convert("CMYK")
+    assert close(pixel(encoded(cmyk, "JPEG")), BLUE)
+
+
+def test_16_bits_per_channel_keep_the_upper_8() -> None:
+    row = b"\0" + struct.pack(">3H", 0xFFFF, 0x8000, 0) * 2
+    assert pixel(png_of(2, 2, 16, 2, row * 2), (0, 0)) == (255, 128, 0)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "corner"),
+    [
+        (1, (0, 0)),
+        (2, (1, 0)),
+        (3, (1, 1)),
+        (4, (0, 1)),
+        (5, (0, 0)),
+        (6, (1, 0)),
+        (7, (1, 1)),
+        (8, (0, 1)),
+    ],
+)
+def test_exif_orientation_is_applied(orientation: int, corner: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = decode_picture(encoded(corner_marked(), "JPEG", exif=exif), LIMITS).image
+    assert image.size == ((20, 40) if orientation > 4 else (40, 20))
+    at = tuple(2 if edge == 0 else side - 3 for edge, side in zip(corner, image.size, strict=True))
+    found = image.getpixel((at[0], at[1]))
+    assert isinstance(found, tuple)
+    assert close(found, RED, 40)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP"])
+def test_an_animation_shows_its_first_frame(kind: str) -> None:
+    first, second = Image.new("RGB", (9, 9), RED), Image.new("RGB", (9, 9), BLUE)
+    data = encoded(first, kind, save_all=True, append_images=[second], lossless=True)
+    assert close(pixel(data), RED, 4)
+
+
+def png_of(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "words"),
+    [
+        pytest.param(30_000, 30_000, "900000000 pixels", id="beyond Pillow's bound"),
+        pytest.param(12_000, 12_000, "144000000 pixels", id="beyond Pillow's warning"),
+        pytest.param(1_001, 1_000, "1001 x 1000", id="beyond the flag"),
+        pytest.param(25_000, 1, "at most 20000", id="a side too long"),
+        pytest.param(4_000, 1, "at most 100 times", id="too thin"),
+        pytest.param(1, 4_000, "at most 100 times", id="too narrow"),
+    ],
+)
+def test_a_size_is_refused_before_a_pixel_is_decoded(width: int, height: int, words: str) -> None:
+    no_pixels = png_of(width, height, 8, 2, b"")
+    with pytest.raises(MediaTooLarge, match=words):
+        decode_picture(no_pixels, LIMITS)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (100, 1), (1000, 1000)])
+def test_a_size_within_the_limits_is_accepted(size: tuple[int, int]) -> None:
+    assert decode_picture(encoded(Image.new("RGB", size)), LIMITS).image.size == size
+
+
+def test_a_file_beyond_the_limit_is_refused_with_both_numbers() -> None:
+    with pytest.raises(MediaTooLarge, match=r"1\.5 MB; at most 1 MB"):
+        decode_picture(bytes(1_500_000), LIMITS)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("kept", [0.05, 0.5, 0.9])
+def test_a_cut_file_is_refused(kind: str, kept: float) -> None:
+    noise = Image.effect_noise((64, 64), 60).convert("RGB")
+    data = encoded(noise, kind)
+    with pytest.raises(MediaUnreadable, match="damaged or cut short"):
+        decode_picture(data[: int(len(data) * kept)], LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("data", "seems"),
+    [
+        pytest.param(b"", "nothing at all", id="empty"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG", id="SVG"),
+        pytest.param(b"<?xml version='1.0'?>\n<svg/>", "SVG", id="SVG with a prolog"),
+        pytest.param(b"<!DOCTYPE html><title>404</title>", "HTML", id="HTML"),
+        pytest.param(b"%PDF-1.7", "PDF", id="PDF"),
+        pytest.param(b"II*\0 and so on", "TIFF", id="TIFF"),
+        pytest.param(b"just words", "text", id="text"),
+        pytest.param(b"\0\0\0\x20ftypheic", "HEIC", id="HEIC"),
+        pytest.param(b"\0\1\2\3", "00 01 02 03", id="unknown"),
+    ],
+)
+def test_what_is_no_picture_is_named(data: bytes, seems: str) -> None:
+    with pytest.raises(MediaUnreadable, match=seems):
+        decode_picture(data, LIMITS)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of a damaged EXIF block, which it skips
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+def test_damage_anywhere_is_an_answer_and_not_a_crash(kind: str) -> None:
+    rng = random.Random(kind)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {} if kind in ("GIF", "BMP") else {"exif": exif}
+    whole = encoded(Image.effect_noise((24, 24), 60).convert("RGB"), kind, **options)
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 6)):
+            data[rng.randrange(8, len(data))] = rng.randrange(256)
+        try:
+            picture = decode_picture(bytes(data), LIMITS)
+        except (MediaUnreadable, MediaTooLarge):
+            continue
+        assert picture.image.mode == "RGB"

@@ -1,0 +1,84 @@
+"""The gate bounds what runs and what waits, and every place comes back."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from llava_serve.errors import Busy, ShuttingDown
+from llava_serve.worker.gate import Gate
+
+
+async def hold(gate: Gate, until: asyncio.Event) -> None:
+    async with gate.slot():
+        await until.wait()
+
+
+async def turn() -> None:
+    """Let every task that can run, run."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_requests_beyond_the_limit_wait_their_turn() -> None:
+    gate, until = Gate(limit=2, max_waiting=3), asyncio.Event()
+    holders = [asyncio.create_task(hold(gate, until)) for _ in range(5)]
+    await turn()
+    assert (gate.running, gate.waiting, gate.queue_length) == (2, 3, 5)
+    until.set()
+    await asyncio.gather(*holders)
+    assert (gate.running, gate.waiting) == (0, 0)
+
+
+async def test_a_full_line_is_refused_with_the_numbers_and_a_time_to_come_back() -> None:
+    gate, until = Gate(limit=1, max_waiting=1), asyncio.Event()
+    holders = [asyncio.create_task(hold(gate, until)) for _ in range(2)]
+    await turn()
+    with pytest.raises(Busy, match="1 requests are running and 1 wait") as refusal:
+        await hold(gate, until)
+    assert refusal.value.headers["Retry-After"]
+    until.set()
+    await asyncio.gather(*holders)
+    await hold(gate, until)
+
+
+async def test_without_waiting_places_a_free_slot_is_still_given() -> None:
+    gate = Gate(limit=1, max_waiting=0)
+    async with gate.slot():
+        assert gate.running == 1
+        with pytest.raises(Busy):
+            await gate.slot().__aenter__()
+    assert gate.queue_length == 0
+
+
+async def test_a_waiter_that_gives_up_leaves_the_line() -> None:
+    gate, until = Gate(limit=1, max_waiting=2), asyncio.Event()
+    holder, waiter = (asyncio.create_task(hold(gate, until)) for _ in range(2))
+    await turn()
+    waiter.cancel()
+    await turn()
+    assert (gate.running, gate.waiting) == (1, 0)
+    until.set()
+    await holder
+
+
+async def test_a_slot_comes_back_when_the_body_raises() -> None:
+    gate = Gate(limit=1, max_waiting=0)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="body"):
+            async with gate.slot():
+                raise ValueError("body")
+    assert gate.queue_length == 0
+
+
+async def test_a_closed_gate_refuses_the_new_and_serves_the_old() -> None:
+    gate, until = Gate(limit=1, max_waiting=1), asyncio.Event()
+    holders = [asyncio.create_task(hold(gate, until)) for _ in range(2)]
+    await turn()
+    gate.close()
+    async with AsyncExitStack() as stack:
+        with pytest.raises(ShuttingDown):
+            await stack.enter_async_context(gate.slot())
+    until.set()
+    await asyncio.gather(*holders)
+    assert gate.queue_length == 0

@@ -1,0 +1,113 @@
+"""A worker joins a real controller, leaves it before it stops, and gives up when its engine has."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from llava_serve.cluster.app import build_app as build_controller
+from llava_serve.cluster.dispatch import DISPATCH
+from llava_serve.cluster.door import Trust
+from llava_serve.cluster.registry import Registry
+from llava_serve.config import WorkerConfig
+from llava_serve.engines.echo import EchoEngine
+from llava_serve.serving import bind, served
+from llava_serve.worker.app import build_app
+from llava_serve.worker.process import Place, health_watched
+from llava_serve.worker.worker import Worker
+
+QUESTION = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}]}
+
+
+class ClosableEngine(EchoEngine):
+    """Remembers that it was closed."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
+
+
+def free_port() -> int:
+    with bind("127.0.0.1", 0) as listening:
+        return int(listening.getsockname()[1])
+
+
+async def models_at(http: httpx.AsyncClient, controller: str) -> list[str]:
+    answer = await http.get(f"{controller}/v1/models")
+    return [card["id"] for card in answer.json()["data"]]
+
+
+async def test_a_worker_joins_serves_through_the_controller_and_leaves(
+    make_worker: Callable[..., Worker], tmp_path: Path
+) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text("secret\n")
+    controller_app = build_controller(Registry(DISPATCH["shortest_queue"](), 45.0), Trust("secret"))
+    engine = ClosableEngine("echo")
+    worker = make_worker(engine)
+    async with served(controller_app) as controller, httpx.AsyncClient() as http:
+        config = WorkerConfig(
+            controller=controller, port=free_port(), cluster_token_file=token_file
+        )
+        place = Place(worker, config)
+        app = build_app(worker, max_body_bytes=1000, background=place.held)
+        async with served(app, before_stop=place.leave, port=config.port):
+            with anyio.fail_after(20):
+                while "echo" not in await models_at(http, controller):
+                    pass
+            answer = await http.post(f"{controller}/v1/chat/completions", json=QUESTION)
+        assert answer.json()["choices"][0]["message"]["content"] == "hello there"
+        assert await models_at(http, controller) == []
+    assert engine.is_closed
+    assert not worker.gate.is_open
+
+
+async def test_alone_it_needs_no_controller_and_no_token(
+    make_worker: Callable[..., Worker], tmp_path: Path
+) -> None:
+    worker = make_worker(EchoEngine("echo"))
+    config = WorkerConfig(no_register=True, state_dir=tmp_path / "none")
+    place = Place(worker, config)
+    app = build_app(worker, max_body_bytes=1000, background=place.held)
+    async with served(app, before_stop=place.leave) as address, httpx.AsyncClient() as http:
+        assert (await http.get(f"{address}/health")).status_code == 200
+    assert is_empty(tmp_path)
+
+
+async def test_an_engine_beyond_repair_stops_the_process(scripted: Callable[..., Any]) -> None:
+    engine, stopped = scripted(), asyncio.Event()
+    slept = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        engine.healthy = len(slept) < 3
+
+    async with health_watched(engine, stop=stopped.set, sleep=sleep):
+        with anyio.fail_after(10):
+            await stopped.wait()
+    assert len(slept) == 3
+
+
+async def test_a_healthy_engine_is_left_alone(scripted: Callable[..., Any]) -> None:
+    stopped = asyncio.Event()
+    async with health_watched(scripted(), stop=stopped.set):
+        await asyncio.sleep(0)
+    assert not stopped.is_set()
+
+
+def test_a_missing_token_file_that_cannot_be_made_is_one_sentence(
+    make_worker: Callable[..., Worker], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    config = WorkerConfig(cluster_token_file=tmp_path / "file" / "token")
+    with pytest.raises(SystemExit, match="--cluster-token-file"):
+        Place(make_worker(EchoEngine("echo")), config)
