@@ -1,7 +1,6 @@
 """How our own programs ask a controller or a worker for models and answers."""
 
 import json
-import os
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -12,6 +11,7 @@ from llava_serve import logs
 from llava_serve.errors import ControllerUnreachable, RemoteError, ServeError, WorkerLost
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import ModelCard, ModelList
+from llava_serve.reason import reason_of
 
 _ASK = aiohttp.ClientTimeout(total=10)
 _STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
@@ -40,7 +40,7 @@ class ChatClient:
                     raise await _error_of(answer)
                 return ModelList.model_validate_json(await answer.read()).data
         except (aiohttp.ClientError, TimeoutError) as exc:
-            raise ControllerUnreachable(self.address, _reason(exc)) from exc
+            raise ControllerUnreachable(self.address, reason_of(exc)) from exc
         except ValueError as exc:
             raise RemoteError(
                 f"{self.address} is not a controller of llava_serve: {exc}"[:500],
@@ -78,8 +78,8 @@ class ChatClient:
                     yield _chunk(data)
         except (aiohttp.ClientError, TimeoutError) as exc:
             if answering:
-                raise WorkerLost(self.address, _reason(exc)) from exc
-            raise ControllerUnreachable(self.address, _reason(exc)) from exc
+                raise WorkerLost(self.address, reason_of(exc)) from exc
+            raise ControllerUnreachable(self.address, reason_of(exc)) from exc
         raise WorkerLost(self.address, "the answer ended without its last event")
 
 
@@ -104,9 +104,3 @@ async def _error_of(answer: aiohttp.ClientResponse) -> ServeError:
     except ValueError:
         body = raw.decode(errors="replace") or answer.reason
     return RemoteError.from_body(body, answer.status)
-
-
-def _reason(exc: BaseException) -> str:
-    if isinstance(exc, aiohttp.ClientConnectorError) and (exc.os_error.errno or 0) > 0:
-        return os.strerror(exc.os_error.errno)  # aiohttp's text repeats the address, and says `ssl`
-    return str(exc) or type(exc).__name__

@@ -10,7 +10,6 @@ import aiohttp
 import anyio
 from pydantic import ValidationError
 
-from llava_serve.cluster.reason import reason_of
 from llava_serve.cluster.token import bearer
 from llava_serve.errors import (
     ControllerUnreachable,
@@ -26,6 +25,7 @@ from llava_serve.protocol.cluster import (
     Registration,
     WorkerStatus,
 )
+from llava_serve.reason import reason_of
 
 logger = logging.getLogger(__name__)
 

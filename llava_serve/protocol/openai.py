@@ -146,6 +146,14 @@ def parse_chat_request(body: Any) -> ChatRequest:
         raise InvalidField(".".join(path) or "body", first["msg"]) from exc
 
 
+class SamplingDefaults(BaseModel):
+    """What a request that does not say is answered with: the checkpoint's own generation config."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+
 class ModelCard(BaseModel):
     """One entry of `GET /v1/models`: OpenAI's four fields, and what a chat page needs to know."""
 
@@ -157,6 +165,7 @@ class ModelCard(BaseModel):
     accepts_images: bool
     accepts_video: bool
     engine: Literal["echo", "torch", "sglang"]
+    sampling: SamplingDefaults = SamplingDefaults()
 
 
 class ModelList(BaseModel):

@@ -11,7 +11,13 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from llava_serve import serving
 from llava_serve.engines.base import Sampling
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound
-from llava_serve.protocol.openai import ChatRequest, ModelCard, ModelList, parse_chat_request
+from llava_serve.protocol.openai import (
+    ChatRequest,
+    ModelCard,
+    ModelList,
+    SamplingDefaults,
+    parse_chat_request,
+)
 from llava_serve.worker import llava_wire
 from llava_serve.worker.answer import Answer
 from llava_serve.worker.completion import CompletionBody, CompletionEvents
@@ -44,7 +50,7 @@ def build_app(
         asked = parse_chat_request(await serving.read_json(request))
         check(asked, worker.engine.card)
         read_prompt = partial(worker.media.conversation, asked.messages)
-        answer = Answer(worker, read_prompt, sampling_of(asked))
+        answer = Answer(worker, read_prompt, sampling_of(asked, worker.engine.card.sampling))
         if not asked.stream:
             return CompletionBody(answer, asked.model)
         with_usage = asked.stream_options is not None and asked.stream_options.include_usage
@@ -85,12 +91,12 @@ def check(asked: ChatRequest, card: ModelCard) -> None:
         raise InvalidField("max_tokens", "differs from max_completion_tokens; send one of them")
 
 
-def sampling_of(asked: ChatRequest) -> Sampling:
-    """Translate OpenAI's names and defaults into the engine's."""
+def sampling_of(asked: ChatRequest, defaults: SamplingDefaults) -> Sampling:
+    """Translate OpenAI's names into the engine's; what is left out is the checkpoint's choice."""
     return Sampling(
-        temperature=1.0 if asked.temperature is None else asked.temperature,
-        top_p=1.0 if asked.top_p is None else asked.top_p,
-        top_k=asked.top_k or 0,
+        temperature=defaults.temperature if asked.temperature is None else asked.temperature,
+        top_p=defaults.top_p if asked.top_p is None else asked.top_p,
+        top_k=defaults.top_k if asked.top_k is None else asked.top_k,
         repetition_penalty=asked.repetition_penalty or 1.0,
         seed=asked.seed,
         max_new_tokens=asked.max_completion_tokens or asked.max_tokens,

@@ -15,7 +15,7 @@ from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import ContextOverflow, OutOfMemory
 from llava_serve.protocol import sse
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.protocol.openai import ModelList
+from llava_serve.protocol.openai import ModelList, SamplingDefaults
 from llava_serve.worker.app import build_app
 from llava_serve.worker.worker import Worker
 
@@ -101,6 +101,20 @@ async def test_what_the_request_asks_for_reaches_the_engine(
     assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0, 0.5, 7)
     assert (sampling.repetition_penalty, sampling.seed) == (1.5, 11)
     assert (sampling.max_new_tokens, sampling.stop) == (9, ("a", "b"))
+
+
+async def test_what_the_request_leaves_out_is_the_checkpoints_choice(
+    client_of: ClientOf, make_worker: Callable[..., Worker], scripted: Callable[..., Any]
+) -> None:
+    engine = scripted(END)
+    chosen = SamplingDefaults(temperature=0.3, top_p=0.8, top_k=20)
+    engine.card = engine.card.model_copy(update={"sampling": chosen})
+    async with client_of(build_app(make_worker(engine), max_body_bytes=10_000)) as http:
+        await http.post("/v1/chat/completions", json=question() | {"model": "scripted"})
+        await http.post("/v1/chat/completions", json=question(top_k=0) | {"model": "scripted"})
+    (silent, asking) = (request.sampling for request in engine.asked)
+    assert (silent.temperature, silent.top_p, silent.top_k) == (0.3, 0.8, 20)
+    assert (asking.temperature, asking.top_k) == (0.3, 0)
 
 
 @pytest.mark.parametrize(

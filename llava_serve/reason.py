@@ -5,7 +5,7 @@ import os
 import aiohttp
 
 
-def reason_of(error: aiohttp.ClientError) -> str:
+def reason_of(error: aiohttp.ClientError | TimeoutError) -> str:
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "the connection was not accepted in time"
     if isinstance(error, aiohttp.ClientConnectorDNSError):

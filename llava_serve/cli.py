@@ -1,0 +1,73 @@
+"""The command that chats about pictures in the terminal, or answers the lines of a pipe.
+
+Exit codes: 0 every question was answered; 1 a question or a command in a pipe failed; 2 a flag, a
+file, the checkpoint or the controller is wrong, and nothing was asked; 130 interrupted.
+"""
+
+import asyncio
+import os
+import sys
+
+from rich.console import Console
+
+from llava_serve import args, logs
+from llava_serve.config import CliConfig
+from llava_serve.engines.base import Engine
+from llava_serve.engines.build import build_engine
+from llava_serve.errors import ServeError
+from llava_serve.media.reader import MediaReader
+from llava_serve.terminal.attachment import Attachments
+from llava_serve.terminal.chat import Chat
+from llava_serve.terminal.history import History
+from llava_serve.terminal.notes import Notes
+from llava_serve.terminal.opening import answering, first_history
+from llava_serve.terminal.piped import answer_lines, lines_of
+from llava_serve.terminal.prompt import talk
+from llava_serve.terminal.view import JsonAnswers, PlainAnswers
+
+
+def main() -> int:
+    """Chat until the input ends."""
+    config = args.parse(CliConfig)
+    logs.configure("debug" if config.debug else config.log_level)
+    notes = Notes(Console(stderr=True), config.debug)
+    try:
+        return 0 if _run(config, notes) else 1
+    except ServeError as exc:
+        notes.failed(exc)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # who reads the answers has left; Python must not flush to it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(config: CliConfig, notes: Notes) -> bool:
+    history = asyncio.run(first_history(config))
+    if config.controller:
+        return asyncio.run(_chat(config, None, history, notes))
+    with notes.console.status("loading the model"):
+        engine = build_engine(config)
+    try:
+        return asyncio.run(_chat(config, engine, history, notes))
+    finally:
+        engine.close()
+
+
+async def _chat(config: CliConfig, engine: Engine | None, history: History, notes: Notes) -> bool:
+    view = JsonAnswers(sys.stdout) if config.json else PlainAnswers(sys.stdout)
+    async with (
+        MediaReader(config) as reader,
+        answering(config, engine, reader, notes) as answerer,
+    ):
+        chat = Chat(answerer, Attachments(reader, config), history, view, notes)
+        if not sys.stdin.isatty():
+            return await answer_lines(chat, notes, lines_of(sys.stdin))
+        notes.say(f"{answerer.model} answers; /help lists the commands")
+        await talk(chat, notes)
+        return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""The command that starts controller, workers and page, watches them, and stops them all.
+
+Exit codes: 0 stopped by SIGTERM or Ctrl-C; 1 a process ended before it was ever ready; 2 a flag, a
+model or a port is wrong, and nothing was started.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+import aiohttp
+from rich.console import Console
+
+from llava_serve import args
+from llava_serve.config import LaunchConfig
+from llava_serve.errors import CommandError
+from llava_serve.launching.console import LaunchConsole
+from llava_serve.launching.greeting import first_example, greeting
+from llava_serve.launching.plan import Plan, make_plan
+from llava_serve.launching.ports import check_ports
+from llava_serve.launching.readiness import Gate
+from llava_serve.launching.supervisor import Supervisor
+from llava_serve.tiny import EXAMPLES
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run until stopped; what stands behind `--` goes to every worker."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    config = args.parse(LaunchConfig, argv[:end])
+    errors = Console(stderr=True)
+    try:
+        plan = make_plan(config, worker_flags=argv[end + 1 :])
+        check_ports(plan.ports)
+    except CommandError as exc:
+        return _fail(errors, exc, 2)
+    try:
+        asyncio.run(_supervise(plan, errors))
+    except CommandError as exc:
+        return _fail(errors, exc, 1)
+    return 0
+
+
+async def _supervise(plan: Plan, errors: Console) -> None:
+    names = [process.name for stage in plan.stages for process in stage]
+    console = LaunchConsole(names, errors)
+    loop = asyncio.get_running_loop()
+    async with aiohttp.ClientSession(trust_env=False) as session:
+        supervisor = Supervisor(Gate(session, plan.controller.address).missing, console)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, supervisor.stop)
+        await supervisor.run(plan.stages, lambda: _greet(plan))
+
+
+def _greet(plan: Plan) -> None:
+    Console().out(f"\n{greeting(plan, first_example(EXAMPLES))}", highlight=False)
+
+
+def _fail(console: Console, error: CommandError, code: int) -> int:
+    console.print(f"{error.message}\n{error.remedy}", markup=False, highlight=False, soft_wrap=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,72 @@
+"""What `--model` means: a checkpoint, the base it adapts, and the name it is served under."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llava_serve.errors import CommandError
+from llava_serve.tiny import CHECKPOINT, ONE_WORD
+
+_FORMS = "Write PATH, PATH=NAME or PATH@BASE=NAME; PATH and BASE are folders or hub names."
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One checkpoint to serve; `base` is what an adapter was trained on."""
+
+    path: str
+    base: str | None
+    name: str
+
+
+BUNDLED = (
+    Model(str(CHECKPOINT), None, "llava-tiny"),
+    Model(str(ONE_WORD), str(CHECKPOINT), "llava-tiny-one-word"),
+)
+
+
+def models_to_serve(specs: Sequence[str]) -> tuple[Model, ...]:
+    """Return the models of all `--model` flags, or the two that ship when there is none.
+
+    The same model may stand there several times: its workers share the load.
+
+    Raises:
+        CommandError: a spec is malformed, a folder is missing, or two models share a name.
+    """
+    models = tuple(parse_model(spec) for spec in specs) or BUNDLED
+    by_name: dict[str, Model] = {}
+    for model in models:
+        other = by_name.setdefault(model.name, model)
+        if other != model:
+            raise CommandError(
+                f"--model: {other.path} and {model.path} would both be served as {model.name!r}",
+                "Give one of them another name: --model PATH=NAME.",
+            )
+    return models
+
+
+def parse_model(spec: str) -> Model:
+    """Read `PATH`, `PATH=NAME` or `PATH@BASE=NAME`; the name defaults to the path's last part.
+
+    Only the last `=` without a `/` behind it begins a name, so folders may have one in theirs.
+
+    Raises:
+        CommandError: a part is empty, or a local folder does not exist.
+    """
+    where, equals, name = spec.rpartition("=")
+    if not equals or "/" in name:
+        where, name = spec, Path(spec.partition("@")[0]).name
+    path, at, base = where.partition("@")
+    if not (path and name) or (at and not base):
+        part = "path" if not path else "base after the @" if name else "name"
+        raise CommandError(f"--model {spec!r} has an empty {part}", _FORMS)
+    return Model(_checked(path, spec), _checked(base, spec) if base else None, name)
+
+
+def _checked(path: str, spec: str) -> str:
+    """A hub name is `name` or `owner/name`; whatever else is written must be a folder here."""
+    folder = Path(path).expanduser()
+    is_hub_name = path.count("/") <= 1 and not path.startswith(("/", ".", "~"))
+    if not folder.is_dir() and not is_hub_name:
+        raise CommandError(f"--model {spec!r}: there is no folder {folder}", _FORMS)
+    return str(folder) if folder.is_dir() else path

@@ -1,0 +1,75 @@
+"""A path or a web address that the terminal's user gives becomes a part of his question."""
+
+import base64
+from pathlib import Path
+
+from llava_serve.config import CliConfig
+from llava_serve.errors import CommandError, MediaTooLarge, MediaUnreadable, RemoteMediaRefused
+from llava_serve.media.fetch import Fetcher
+from llava_serve.media.reader import MediaReader
+from llava_serve.media.sniff import VIDEOS, sniff
+from llava_serve.protocol.openai import ImagePart, ImageUrl, VideoPart, VideoUrl
+
+
+class Attachments:
+    """Reads files at once and whole, so a wrong one is told where it was given."""
+
+    def __init__(self, reader: MediaReader, config: CliConfig) -> None:
+        self._reader = reader
+        self._limit_bytes = int(config.max_image_mb * 1e6)
+        self._num_frames = config.num_frames
+
+    async def image(self, source: str) -> ImagePart:
+        """Read a picture.
+
+        Raises:
+            ServeError: it cannot be read or fetched, or is not an acceptable picture.
+        """
+        uri = await self._data_uri(source)
+        try:
+            await self._reader.picture(uri)
+        except (MediaUnreadable, MediaTooLarge) as exc:
+            raise type(exc)(f"{source}: {exc}") from exc
+        return ImagePart(type="image_url", image_url=ImageUrl(url=uri))
+
+    async def video(self, source: str) -> VideoPart:
+        """Read a video; see `image`."""
+        uri = await self._data_uri(source)
+        try:
+            await self._reader.clip(uri, self._num_frames)
+        except (MediaUnreadable, MediaTooLarge) as exc:
+            raise type(exc)(f"{source}: {exc}") from exc
+        video_url = VideoUrl(url=uri, num_frames=self._num_frames)
+        return VideoPart(type="video_url", video_url=video_url)
+
+    async def _data_uri(self, source: str) -> str:
+        is_address = source.lower().startswith(("http://", "https://"))
+        data = await self._fetched(source) if is_address else self._read(source)
+        kind = sniff(data)
+        mime = f"{'video' if kind in VIDEOS else 'image'}/{kind.lower()}"
+        return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+    async def _fetched(self, address: str) -> bytes:
+        # The user's own machine and his own wish: addresses of his network are allowed.
+        async with Fetcher(self._limit_bytes, is_allowed=lambda _: True) as fetcher:
+            try:
+                return await fetcher.fetch(address)
+            except RemoteMediaRefused as exc:
+                raise CommandError(
+                    f"{address}: {exc}", "Check the address, or save the file and give its path."
+                ) from exc
+
+    def _read(self, path: str) -> bytes:
+        try:
+            with Path(path).expanduser().open("rb") as file:
+                data = file.read(self._limit_bytes + 1)
+        except OSError as exc:
+            raise CommandError(
+                f"cannot read {path}: {exc.strerror or exc}",
+                f"Give a file's path, from {Path.cwd()} or absolute, or a web address.",
+            ) from exc
+        if len(data) > self._limit_bytes:
+            raise MediaTooLarge(
+                f"{path}: more than the {self._limit_bytes / 1e6:g} MB that --max-image-mb allows"
+            )
+        return data

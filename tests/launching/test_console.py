@@ -1,0 +1,34 @@
+"""What a launch shows."""
+
+import io
+
+from rich.console import Console
+
+from llava_serve.launching.console import LaunchConsole
+
+
+def _shown(text: str, on_terminal: bool = False) -> str:
+    out = io.StringIO()
+    rich = Console(file=out, width=40, force_terminal=on_terminal)
+    console = LaunchConsole(["controller", "tiny"], rich)
+    console.line("tiny", text)
+    return out.getvalue()
+
+
+def test_a_line_stands_behind_the_name_of_its_process() -> None:
+    assert _shown("hello") == "tiny       | hello\n"
+
+
+def test_a_long_line_is_neither_cut_nor_wrapped() -> None:
+    text = "word " * 100 + "end"
+    assert _shown(text) == f"tiny       | {text}\n"
+
+
+def test_a_line_is_no_markup() -> None:
+    assert _shown("[bold]x[/bold] [12:00] :smile:") == (
+        "tiny       | [bold]x[/bold] [12:00] :smile:\n"
+    )
+
+
+def test_the_name_is_coloured_on_a_terminal() -> None:
+    assert "\x1b[" in _shown("hello", on_terminal=True)

@@ -1,0 +1,68 @@
+"""Which processes a launch lays out."""
+
+import pytest
+
+from llava_serve import args
+from llava_serve.config import ControllerConfig, LaunchConfig, WebConfig, WorkerConfig
+from llava_serve.errors import CommandError
+from llava_serve.launching.plan import Process, make_plan
+
+
+def _flags(process: Process | None) -> list[str]:
+    assert process is not None
+    return list(process.command[4:])  # behind: python -m lifeline MODULE
+
+
+def test_the_bundled_models_get_a_worker_each_on_ports_that_count_up() -> None:
+    plan = make_plan(LaunchConfig(worker_port=41000))
+    assert [worker.name for worker in plan.workers] == ["llava-tiny", "llava-tiny-one-word"]
+    assert [worker.address for worker in plan.workers] == [
+        "http://127.0.0.1:41000",
+        "http://127.0.0.1:41001",
+    ]
+
+
+def test_every_command_line_is_one_its_program_accepts() -> None:
+    plan = make_plan(LaunchConfig(device="cpu", controller_port=41010), ["--engine", "echo"])
+    controller = args.parse(ControllerConfig, _flags(plan.controller))
+    page = args.parse(WebConfig, _flags(plan.page))
+    worker = args.parse(WorkerConfig, _flags(plan.workers[1]))
+    assert controller.port == 41010
+    assert page.controller == worker.controller == plan.controller.address
+    assert (worker.engine, worker.device, worker.model_name) == (
+        "echo",
+        "cpu",
+        "llava-tiny-one-word",
+    )
+    assert worker.model_base is not None
+
+
+def test_two_workers_of_one_model_have_different_names() -> None:
+    plan = make_plan(LaunchConfig(model=("a/x", "a/x")))
+    assert [(worker.name, worker.model) for worker in plan.workers] == [("x", "x"), ("x#2", "x")]
+
+
+def test_the_stages_put_the_controller_first_and_the_page_last() -> None:
+    plan = make_plan(LaunchConfig())
+    assert plan.stages == ((plan.controller,), plan.workers, (plan.page,))
+    assert make_plan(LaunchConfig(no_web=True)).stages[-1] == ()
+
+
+def test_a_wildcard_host_is_reached_on_loopback() -> None:
+    assert make_plan(LaunchConfig(host="0.0.0.0")).controller.address == "http://127.0.0.1:10000"
+    assert make_plan(LaunchConfig(host="::")).controller.address == "http://[::1]:10000"
+
+
+@pytest.mark.parametrize("flag", ["--port", "--model-path=x", "--no-register"])
+def test_worker_flags_that_launch_sets_are_refused_by_name(flag: str) -> None:
+    with pytest.raises(CommandError, match=flag.partition("=")[0]):
+        make_plan(LaunchConfig(), [flag])
+
+
+def test_an_unknown_worker_flag_is_refused_before_anything_starts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        make_plan(LaunchConfig(), ["--bogus"])
+    assert exit_.value.code == 2
+    assert "--bogus" in capsys.readouterr().err

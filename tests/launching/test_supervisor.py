@@ -1,0 +1,139 @@
+"""The life of a stack, with small real programs in place of the servers."""
+
+import asyncio
+import io
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psutil  # type: ignore[import-untyped, unused-ignore]
+import pytest
+from rich.console import Console
+
+from llava_serve.errors import CommandError
+from llava_serve.launching.console import LaunchConsole
+from llava_serve.launching.plan import Process
+from llava_serve.launching.supervisor import Supervisor, describe_end
+
+SERVE = "echo $0 started $$; exec sleep 600"
+
+
+def _process(name: str, script: str = SERVE) -> Process:
+    return Process(name, ("sh", "-c", script, name), "http://127.0.0.1:1")
+
+
+class _Shown(io.StringIO):
+    """A console's file that also wakes those who wait for a text to be shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = asyncio.Event()
+
+    def write(self, text: str) -> int:
+        self._changed.set()
+        return super().write(text)
+
+    async def until(self, text: str, times: int = 1) -> None:
+        while self.getvalue().count(text) < times:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def pids(self, name: str) -> list[int]:
+        lines = [line for line in self.getvalue().splitlines() if f"{name} started" in line]
+        return [int(line.split()[-1]) for line in lines]
+
+
+async def _ready(_: Process) -> str | None:
+    return None
+
+
+@asynccontextmanager
+async def _supervised(*stages: list[Process]) -> AsyncIterator[tuple[Supervisor, _Shown]]:
+    shown = _Shown()
+    names = [process.name for stage in stages for process in stage]
+    supervisor = Supervisor(_ready, LaunchConsole(names, Console(file=shown, width=200)))
+    up = asyncio.Event()
+    running = asyncio.create_task(supervisor.run(stages, up.set))
+    try:
+        await up.wait()
+        yield supervisor, shown
+    finally:
+        supervisor.stop()
+        await running
+
+
+async def test_a_stack_ends_in_reverse_order_and_leaves_nothing() -> None:
+    says_so = "trap 'echo $0 ends; exit' TERM; echo $0 started $$; while :; do sleep 0.05; done"
+    stages = [[_process(name, says_so)] for name in ("controller", "worker", "page")]
+    async with _supervised(*stages) as (_, shown):
+        for name in ("controller", "worker", "page"):
+            await shown.until(f"{name} started")
+    ends = [line.split()[-2] for line in shown.getvalue().splitlines() if line.endswith(" ends")]
+    assert ends == ["page", "worker", "controller"]
+    pids = [pid for name in ("controller", "worker", "page") for pid in shown.pids(name)]
+    assert len(pids) == 3
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+@pytest.mark.slow
+async def test_a_process_that_is_killed_starts_again_and_the_others_run_on() -> None:
+    stages = [[_process("controller")], [_process("a"), _process("b")]]
+    async with _supervised(*stages) as (_, shown):
+        await shown.until("a started")
+        os.kill(shown.pids("a")[0], signal.SIGKILL)
+        await shown.until("a started", times=2)
+        await shown.until("a is ready again")
+    assert "a ended: killed by SIGKILL" in shown.getvalue()
+    assert len(shown.pids("a")) == 2
+    assert len(shown.pids("b")) == len(shown.pids("controller")) == 1
+
+
+async def test_a_process_that_ends_before_it_is_ready_ends_the_launch() -> None:
+    shown = _Shown()
+    processes = [[_process("controller")], [_process("good"), _process("bad", "exit 2")]]
+    console = LaunchConsole(["controller", "good", "bad"], Console(file=shown, width=200))
+
+    async def only_bad_is_not_ready(process: Process) -> str | None:
+        return "not yet" if process.name == "bad" else None
+
+    supervisor = Supervisor(only_bad_is_not_ready, console)
+    with pytest.raises(CommandError, match="bad ended before it was ready: exit code 2"):
+        await supervisor.run(processes, lambda: pytest.fail("it is not ready"))
+    pids = shown.pids("controller") + shown.pids("good")
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+async def test_the_workers_start_only_when_the_controller_is_ready() -> None:
+    shown = _Shown()
+    console = LaunchConsole(["controller", "worker"], Console(file=shown, width=200))
+    asked = asyncio.Event()
+
+    async def never(process: Process) -> str | None:
+        asked.set()
+        return "nothing answers"
+
+    supervisor = Supervisor(never, console)
+    stages = [[_process("controller")], [_process("worker")]]
+    running = asyncio.create_task(supervisor.run(stages, lambda: pytest.fail("it is not ready")))
+    await asked.wait()
+    supervisor.stop()
+    await running
+    assert shown.pids("worker") == []
+
+
+async def test_asking_twice_kills_what_does_not_end() -> None:
+    deaf = "trap 'echo deaf' TERM; echo $0 started $$; while :; do sleep 0.05; done"
+    async with _supervised([_process("controller", deaf)]) as (supervisor, shown):
+        await shown.until("controller started")
+        supervisor.stop()
+        await shown.until("deaf")
+        supervisor.stop()
+    assert not psutil.pid_exists(shown.pids("controller")[0])
+    assert "killing what is left" in shown.getvalue()
+
+
+def test_an_end_is_told_in_words() -> None:
+    assert describe_end(3) == "exit code 3"
+    assert describe_end(-15) == "killed by SIGTERM"
+    assert "lack of memory" in describe_end(-9)

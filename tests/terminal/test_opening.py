@@ -1,0 +1,82 @@
+"""From settings to someone who answers: over HTTP, from a real worker with the echo engine."""
+
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from llava_serve import serving
+from llava_serve.config import CliConfig
+from llava_serve.engines.base import Usage
+from llava_serve.engines.echo import EchoEngine
+from llava_serve.errors import ControllerUnreachable, ModelNotFound, RemoteError, ServeError
+from llava_serve.media.reader import MediaReader
+from llava_serve.protocol.openai import ChatMessage
+from llava_serve.terminal.notes import Notes
+from llava_serve.terminal.opening import answering, first_history
+from llava_serve.worker.app import build_app
+from llava_serve.worker.gate import Gate
+from llava_serve.worker.worker import Worker
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[str]:
+    media = MediaReader(CliConfig())
+    worker = Worker(EchoEngine("echo"), Gate(2, 2), media, worker_id="this-one")
+    async with serving.served(build_app(worker, max_body_bytes=10_000_000)) as address:
+        yield address
+
+
+async def _answer(config: CliConfig, messages: list[ChatMessage]) -> tuple[str, str, Usage | None]:
+    """Return the model, its text and the usage."""
+    notes = Notes(Console(file=io.StringIO()))
+    async with MediaReader(config) as reader, answering(config, None, reader, notes) as answerer:
+        deltas = [delta async for delta in answerer.stream(messages)]
+    usage = next((delta.usage for delta in deltas if delta.usage), None)
+    return answerer.model, "".join(delta.text for delta in deltas), usage
+
+
+async def test_a_controllers_answer_has_text_and_usage(address: str, picture: Path) -> None:
+    config = CliConfig(controller=address, image_file=(str(picture),))
+    history = await first_history(config)
+    model, text, usage = await _answer(config, history.asking("What is it?"))
+    assert (model, text) == ("echo", "[1 picture: 40x30] What is it?")
+    assert usage is not None
+    assert (usage.completion_tokens, usage.image_tokens) == (6, 1)
+
+
+async def test_the_files_and_the_system_prompt_come_from_the_flags(
+    picture: Path, clip: Path
+) -> None:
+    config = CliConfig(
+        image_file=(str(picture), str(picture)), video_file=(str(clip),), system="Be brief."
+    )
+    history = await first_history(config)
+    assert [part.type for part in history.attached] == ["image_url", "image_url", "video_url"]
+    assert history.system == "Be brief."
+
+
+async def test_a_model_that_is_not_served_is_refused_with_those_that_are(address: str) -> None:
+    with pytest.raises(ModelNotFound, match="served: echo"):
+        await _answer(CliConfig(controller=address, model_name="other"), [])
+
+
+async def test_a_controller_that_is_not_there_is_told() -> None:
+    with pytest.raises(ControllerUnreachable, match=r"127\.0\.0\.1:1"):
+        await _answer(CliConfig(controller="http://127.0.0.1:1"), [])
+
+
+async def test_what_the_controller_refuses_keeps_its_remedy(address: str) -> None:
+    messages = [ChatMessage(role="user", content="word " * 5000)]
+    with pytest.raises(RemoteError, match="context") as refused:
+        await _answer(CliConfig(controller=address), messages)
+    assert isinstance(refused.value, ServeError)
+    assert "Shorten" in refused.value.remedy
+
+
+@pytest.mark.parametrize("flag", [{"device": "cpu"}, {"load_4bit": True}, {"conv_mode": "plain"}])
+def test_flags_of_a_local_model_are_refused_beside_a_controller(flag: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="no effect with --controller"):
+        CliConfig(controller="http://127.0.0.1:1", **flag)  # type: ignore[arg-type]

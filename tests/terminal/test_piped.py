@@ -1,0 +1,68 @@
+"""Lines from a pipe or a file are asked one by one."""
+
+import io
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+from llava_serve.terminal.chat import Chat
+from llava_serve.terminal.notes import Notes
+from llava_serve.terminal.piped import answer_lines, lines_of
+
+
+class Talk(Protocol):
+    chat: Chat
+    notes: Notes
+    out: io.StringIO
+    err: io.StringIO
+
+
+async def _given(*lines: str) -> AsyncIterator[str]:
+    for line in lines:
+        yield line
+
+
+async def test_each_line_is_answered(talk: Talk) -> None:
+    assert await answer_lines(talk.chat, talk.notes, _given("one\n", "\n", "two"))
+    assert talk.out.getvalue() == "one\ntwo\n"
+
+
+async def test_a_failed_question_is_told_and_the_next_is_asked(talk: Talk) -> None:
+    too_long = "word " * 5000
+    assert not await answer_lines(talk.chat, talk.notes, _given(too_long, "two"))
+    assert talk.out.getvalue() == "two\n"
+    assert "error: the prompt has 5000 tokens" in talk.err.getvalue()
+
+
+async def test_nothing_is_asked_after_a_command_that_failed(talk: Talk) -> None:
+    assert not await answer_lines(talk.chat, talk.notes, _given("/image nope.png", "What is it?"))
+    assert talk.out.getvalue() == ""
+
+
+async def test_exit_ends_the_input(talk: Talk) -> None:
+    assert await answer_lines(talk.chat, talk.notes, _given("one", "/exit", "two"))
+    assert talk.out.getvalue() == "one\n"
+
+
+async def test_a_pipe_gives_its_lines_the_last_without_an_end_too() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, "eins\nzwölf\n\nlast".encode())
+    os.close(writing)
+    with os.fdopen(reading) as source:
+        assert [line async for line in lines_of(source)] == ["eins\n", "zwölf\n", "\n", "last"]
+
+
+async def _lines_of_file(path: Path) -> list[str]:
+    with open(path) as source:  # noqa: ASYNC230, PTH123 - what a shell's < does
+        return [line async for line in lines_of(source)]
+
+
+async def test_a_file_gives_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "questions.txt"
+    path.write_text("one\ntwo")
+    assert await _lines_of_file(path) == ["one\n", "two"]
+
+
+async def test_no_input_at_all_is_no_line() -> None:
+    assert await _lines_of_file(Path(os.devnull)) == []

@@ -1,0 +1,80 @@
+"""Conversations come back from their files as they were."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llava_serve.errors import CommandError
+from llava_serve.protocol.openai import (
+    ImagePart,
+    ImageUrl,
+    VideoPart,
+    VideoUrl,
+    parse_chat_request,
+)
+from llava_serve.terminal.history import History
+from llava_serve.terminal.saved import load, save
+
+PICTURE = ImagePart(type="image_url", image_url=ImageUrl(url="data:image/png;base64,AA=="))
+CLIP_URL = VideoUrl(url="data:video/mp4;base64,AA==", num_frames=4)
+VIDEO = VideoPart(type="video_url", video_url=CLIP_URL)
+HISTORY = (
+    History(system="Be brief.")
+    .with_media(PICTURE)
+    .with_media(VIDEO)
+    .answered("What is it?", "Ein Kreis, 圆.")
+    .with_media(PICTURE)
+)
+
+
+def test_a_conversation_comes_back_as_it_was(tmp_path: Path) -> None:
+    file = str(tmp_path / "chat.json")
+    save(file, "llava-tiny", HISTORY)
+    assert load(file) == ("llava-tiny", HISTORY)
+
+
+def test_the_file_is_a_body_of_the_native_wire(tmp_path: Path) -> None:
+    file = tmp_path / "chat.json"
+    save(str(file), "llava-tiny", HISTORY)
+    body = json.loads(file.read_text())
+    del body["attached"]
+    assert parse_chat_request(body).model == "llava-tiny"
+
+
+def test_a_saved_conversation_is_overwritten_and_nothing_else_is(tmp_path: Path) -> None:
+    file = str(tmp_path / "chat.json")
+    save(file, "llava-tiny", HISTORY)
+    save(file, "llava-tiny", History())
+    assert load(file)[1] == History()
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"PNG")
+    with pytest.raises(CommandError, match="exists already"):
+        save(str(picture), "llava-tiny", HISTORY)
+    assert picture.read_bytes() == b"PNG"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot read"),
+        ("", "no saved conversation"),
+        ("[]", "no saved conversation"),
+        ('{"model": "m"}', "messages: Field required"),
+        ('{"model": "m", "messages": [{"role": "user", "content": "a"}]}', "in turn"),
+        ('{"model": "m", "messages": [{"role": "tool", "content": "a"}]}', "messages.0.role"),
+    ],
+)
+def test_another_file_is_refused_with_the_reason(
+    tmp_path: Path, content: str | None, reason: str
+) -> None:
+    file = tmp_path / "chat.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(CommandError, match=reason):
+        load(str(file))
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"cannot write .*nowhere"):
+        save(str(tmp_path / "nowhere" / "chat.json"), "m", HISTORY)
