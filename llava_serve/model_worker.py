@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from llava_serve import args, logs
 from llava_serve.config import WorkerConfig
 from llava_serve.engines.build import build_engine
-from llava_serve.errors import ServeError
+from llava_serve.errors import CheckpointError, ServeError
 from llava_serve.worker import process
 
 
@@ -15,10 +15,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     logs.configure(config.log_level)
     try:
         engine = build_engine(config)
-    except ServeError as exc:  # a checkpoint that cannot be loaded, or memory too short for it
-        sys.stderr.write(f"cannot load {config.model_path}: {exc.message} {exc.remedy}\n")
-        raise SystemExit(2) from exc
+    except CheckpointError as exc:  # its message says what to do
+        raise SystemExit(_failed(f"cannot load {config.model_path}: {exc.message}")) from exc
+    except ServeError as exc:  # the warm-up failed, as when memory is short
+        raise SystemExit(_failed(f"{exc.message} {exc.remedy}")) from exc
     process.serve(engine, config, config)
+
+
+def _failed(reason: str) -> int:
+    sys.stderr.write(reason + "\n")
+    return 2
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import aiohttp
 import pytest
 
-from llava_serve.cluster.reason import reason_of
+from llava_serve.reason import reason_of
 
 
 async def test_a_refused_connection_says_so(unused_tcp_port: int) -> None:

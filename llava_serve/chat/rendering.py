@@ -1,0 +1,200 @@
+"""A conversation becomes a prompt in which what people said cannot pass for the template's words.
+
+Templates never see the text of a message, only an unguessable marker for it; the text comes in
+after rendering, as a segment of its own. So a placeholder in the rendered prompt is the template's.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError
+
+from llava_serve.chat.templates import Template, Turn
+from llava_serve.engines.base import Conversation, Message
+from llava_serve.errors import InvalidField
+from llava_serve.media.base import Clip, Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Markup:
+    """Text of the template: special tokens in it count."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Text of a message: nothing in it counts as a special token."""
+
+    text: str
+
+
+Segment = Markup | Said | Picture | Clip
+ApplyTemplate = Callable[[list[dict[str, Any]]], str]  # messages in the form of transformers
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFormat:
+    """How a checkpoint's prompts are made.
+
+    `per_chunk` says that the text between pictures is tokenised chunk by chunk, as LLaVA's own code
+    does it; otherwise the prompt is tokenised as a whole, as transformers does it.
+    """
+
+    name: str
+    render: Callable[[Conversation], list[Segment]]
+    stops: tuple[str, ...]
+    per_chunk: bool
+
+
+class _Markers:
+    """Stand-ins for the parts of one conversation."""
+
+    def __init__(self) -> None:
+        self._nonce = secrets.token_hex(8)
+        self._parts: list[str | Picture | Clip] = []
+
+    def mark(self, part: str | Picture | Clip) -> str:
+        self._parts.append(part)
+        return f"part{self._nonce}n{len(self._parts) - 1}e"
+
+    def split(self, rendered: str, image_token: str, video_token: str) -> list[Segment]:
+        """Cut `rendered` at markers and placeholders, and put in what they stand for.
+
+        Raises:
+            InvalidField: a part of the conversation is missing, or shown twice.
+        """
+        pattern = f"part{self._nonce}n(\\d+)e|({re.escape(image_token)})|({re.escape(video_token)})"
+        pictures = (i for i, part in enumerate(self._parts) if isinstance(part, Picture))
+        clips = (i for i, part in enumerate(self._parts) if isinstance(part, Clip))
+        segments: list[Segment] = []
+        shown: list[int] = []
+        end = 0
+        for match in re.finditer(pattern, rendered):
+            segments.append(Markup(rendered[end : match.start()]))
+            end = match.end()
+            if match[1]:
+                shown.append(int(match[1]))
+            else:
+                shown.append(next(pictures if match[2] else clips, -1))
+            if shown[-1] < 0:
+                raise InvalidField("messages", "the chat template shows more media than there are")
+            part = self._parts[shown[-1]]
+            segments.append(Said(part) if isinstance(part, str) else part)
+        segments.append(Markup(rendered[end:]))
+        self._check(shown)
+        return [segment for segment in segments if not isinstance(segment, Markup) or segment.text]
+
+    def _check(self, shown: list[int]) -> None:
+        if sorted(shown) != list(range(len(self._parts))):
+            missing = [self._parts[i] for i in range(len(self._parts)) if i not in shown]
+            what = ", ".join(
+                repr(part[:40]) if isinstance(part, str) else f"a {type(part).__name__.lower()}"
+                for part in missing
+            )
+            raise InvalidField(
+                "messages",
+                f"the checkpoint's chat template cannot show this conversation; it loses {what}"
+                if missing
+                else "the checkpoint's chat template shows a part of this conversation twice",
+            )
+
+
+def from_chat_template(
+    apply: ApplyTemplate, image_token: str = "<image>", video_token: str = "<video>"
+) -> PromptFormat:
+    """Make prompts with the checkpoint's own (jinja) template."""
+    takes_parts = _takes_parts(apply)
+
+    def render(conversation: Conversation) -> list[Segment]:
+        markers = _Markers()
+        content = _content_parts if takes_parts else _content_string(image_token, video_token)
+        messages = [
+            {"role": message.role, "content": content(message, markers)}
+            for message in conversation.messages
+        ]
+        try:
+            rendered = apply(messages)
+        except TemplateError as exc:
+            raise InvalidField(
+                "messages", f"the checkpoint's chat template refuses them: {exc}"
+            ) from exc
+        return markers.split(rendered, image_token, video_token)
+
+    return PromptFormat("the checkpoint's chat template", render, stops=(), per_chunk=False)
+
+
+def _takes_parts(apply: ApplyTemplate) -> bool:
+    """Say whether the template understands a list of content parts, or only a string."""
+    try:
+        rendered = apply([{"role": "user", "content": [{"type": "text", "text": "probe"}]}])
+    except (TemplateError, TypeError):
+        return False
+    return "probe" in rendered and "'type'" not in rendered
+
+
+def _content_parts(message: Message, markers: _Markers) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = []
+    for part in message.parts:
+        marker = markers.mark(part)
+        if isinstance(part, str):
+            parts.append({"type": "text", "text": marker})
+        else:
+            parts.append({"type": "image" if isinstance(part, Picture) else "video"})
+    return parts
+
+
+def _content_string(image_token: str, video_token: str) -> Callable[[Message, _Markers], str]:
+    placeholders: Mapping[type, str] = {Picture: image_token, Clip: video_token}
+
+    def content(message: Message, markers: _Markers) -> str:
+        texts = []
+        for part in message.parts:
+            marker = markers.mark(part)
+            texts.append(marker if isinstance(part, str) else placeholders[type(part)] + "\n")
+        return "".join(texts)
+
+    return content
+
+
+def from_template(template: Template) -> PromptFormat:
+    """Make prompts with one of LLaVA's conversation templates."""
+
+    def render(conversation: Conversation) -> list[Segment]:
+        markers = _Markers()
+        messages = list(conversation.messages)
+        system = []
+        while messages and messages[0].role == "system":
+            system.append(_text(template, messages.pop(0), markers))
+        turns: list[Turn] = []
+        for message in messages:
+            if message.role == "system":
+                raise InvalidField("messages", "a system message must come before all others")
+            turns.append((message.role, _text(template, message, markers)))
+        if not turns:
+            raise InvalidField("messages", "there is no user message")
+        rendered = template.render(
+            template, "\n".join(system) or template.system, [*turns, ("assistant", None)]
+        )
+        # No placeholder tokens here: pictures have markers of their own.
+        return markers.split(rendered, *(secrets.token_hex(16) for _ in range(2)))
+
+    return PromptFormat(template.name, render, stops=(template.stop,), per_chunk=True)
+
+
+def _text(template: Template, message: Message, markers: _Markers) -> str:
+    parts = list(message.parts)
+    if template.pictures_first:
+        parts.sort(key=lambda part: isinstance(part, str))
+    return "".join(_marked(part, markers) for part in parts)
+
+
+def _marked(part: str | Picture | Clip, markers: _Markers) -> str:
+    return markers.mark(part) + ("" if isinstance(part, str) else "\n")
+
+
+def media_in(segments: list[Segment]) -> Iterator[Picture | Clip]:
+    return (segment for segment in segments if isinstance(segment, Picture | Clip))

@@ -1,0 +1,218 @@
+"""LLaVA's conversation templates: one row each, for checkpoints that bring no chat template.
+
+Source of the rows: haotian-liu/LLaVA@c121f04, llava/conversation.py; `qwen_1_5` and
+`llava_llama_3`: LLaVA-VL/LLaVA-NeXT@df17966, llava/conversation.py.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Turn = tuple[Literal["user", "assistant"], str | None]  # None is the answer being asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """How a model was trained to see a conversation.
+
+    `stop` ends an answer; it lives here and nowhere else. `pictures_first` puts the pictures of a
+    turn before its text, as in training; otherwise they stand where the client put them.
+    """
+
+    name: str
+    system: str = ""  # used when the conversation brings none
+    roles: tuple[str, str]
+    separators: tuple[str, str]  # after a user turn, after an answer
+    render: Callable[["Template", str, Sequence[Turn]], str]
+    stop: str
+    pictures_first: bool = True
+
+    def name_of(self, role: str) -> str:
+        return self.roles[role == "assistant"]
+
+    def after(self, role: str) -> str:
+        return self.separators[role == "assistant"]
+
+
+def colons(template: Template, system: str, turns: Sequence[Turn]) -> str:
+    """`SYSTEM USER: hi ASSISTANT: hello</s>USER: ...`."""
+    text = system + template.separators[0]
+    for role, said in turns:
+        name = template.name_of(role)
+        text += f"{name}:" if said is None else f"{name}: {said}{template.after(role)}"
+    return text
+
+
+def headed(template: Template, system: str, turns: Sequence[Turn]) -> str:
+    """`<|im_start|>system\\nSYSTEM<|im_end|><|im_start|>user\\nhi<|im_end|>...`."""
+    text = f"<|im_start|>system\n{system}{template.separators[0]}"
+    for role, said in turns:
+        text += template.name_of(role) + ("" if said is None else said + template.after(role))
+    return text
+
+
+def headed_if_system(template: Template, system: str, turns: Sequence[Turn]) -> str:
+    """Like `headed`, but an empty system message leaves no trace."""
+    if system:
+        return headed(template, system, turns)
+    return headed(template, "", turns).removeprefix(f"<|im_start|>system\n{template.separators[0]}")
+
+
+def bracketed(template: Template, system: str, turns: Sequence[Turn]) -> str:
+    """`[INST] <<SYS>>SYSTEM<</SYS>> hi [/INST] hello </s><s>[INST] ...`; the first `<s>` is BOS."""
+    text = ""
+    opening = f"<<SYS>>\n{system}\n<</SYS>>\n\n" if system else ""
+    for role, said in turns:
+        if role == "user":
+            text += f"{template.separators[0] if text else ''}[INST] {opening}{said} [/INST]"
+            opening = ""
+        elif said is not None:
+            text += f" {said} {template.separators[1]}"
+    return text
+
+
+def bare(template: Template, system: str, turns: Sequence[Turn]) -> str:
+    """Only what was said: a model after projector pre-training has seen captions alone."""
+    said = (said + template.after(role) for role, said in turns if said is not None)
+    return system + "".join(said)
+
+
+def header_ids(template: Template, system: str, turns: Sequence[Turn]) -> str:
+    """`<|start_header_id|>user<|end_header_id|>\\n\\nhi<|eot_id|>...` (Llama 3)."""
+    text = "<|begin_of_text|>"
+    for role, said in [("system", system or None), *turns]:
+        if role == "system" and said is None:
+            continue
+        text += f"<|start_header_id|>{role}<|end_header_id|>\n\n"
+        text += "" if said is None else said + template.separators[0]
+    return text
+
+
+_CURIOUS = (
+    "A chat between a curious {0} and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the {0}'s questions."
+)
+_VISION = (
+    "You are a helpful language and vision assistant. You are able to understand the visual "
+    "content that the user provides, and assist the user with a variety of tasks using natural "
+    "language."
+)
+_CHATML_ROLES = ("<|im_start|>user\n", "<|im_start|>assistant\n")
+_CHATML_END = "<|im_end|>"
+
+_ROWS = (
+    Template(
+        name="vicuna_v1",
+        system=_CURIOUS.format("user"),
+        roles=("USER", "ASSISTANT"),
+        separators=(" ", "</s>"),
+        render=colons,
+        stop="</s>",
+    ),
+    Template(
+        name="llava_v1",
+        system=_CURIOUS.format("human"),
+        roles=("USER", "ASSISTANT"),
+        separators=(" ", "</s>"),
+        render=colons,
+        stop="</s>",
+    ),
+    Template(
+        name="llava_v0",
+        system=_CURIOUS.format("human"),
+        roles=("Human", "Assistant"),
+        separators=("###", "###"),
+        render=colons,
+        stop="###",
+    ),
+    Template(name="plain", roles=("", ""), separators=("\n", "\n"), render=bare, stop="\n"),
+    Template(
+        name="mistral_instruct",
+        roles=("USER", "ASSISTANT"),
+        separators=("", "</s>"),
+        render=bracketed,
+        stop="</s>",
+    ),
+    Template(
+        name="llava_llama_2",
+        system=_VISION,
+        roles=("USER", "ASSISTANT"),
+        separators=("<s>", "</s>"),
+        render=bracketed,
+        stop="</s>",
+    ),
+    Template(
+        name="chatml_direct",
+        system="Answer the questions.",
+        roles=_CHATML_ROLES,
+        separators=(_CHATML_END, _CHATML_END),
+        render=headed,
+        stop=_CHATML_END,
+    ),
+    Template(
+        name="mpt",
+        system="A conversation between a user and an LLM-based AI assistant. "
+        "The assistant gives helpful and honest answers.",
+        roles=_CHATML_ROLES,
+        separators=(_CHATML_END, _CHATML_END),
+        render=headed,
+        stop=_CHATML_END,
+    ),
+    Template(
+        name="qwen_1_5",
+        system="You are a helpful assistant.",
+        roles=_CHATML_ROLES,
+        separators=(_CHATML_END + "\n", _CHATML_END + "\n"),
+        render=headed_if_system,
+        stop=_CHATML_END,
+        pictures_first=False,
+    ),
+    Template(
+        name="llava_llama_3",
+        system=_VISION,
+        roles=("user", "assistant"),
+        separators=("<|eot_id|>", "<|eot_id|>"),
+        render=header_ids,
+        stop="<|eot_id|>",
+    ),
+)
+TEMPLATES: dict[str, Template] = {row.name: row for row in _ROWS}
+
+
+def template_named(name: str) -> Template:
+    """Look up a `--conv-mode`.
+
+    Raises:
+        ValueError: there is no such row; the message lists them.
+    """
+    if name not in TEMPLATES:
+        raise ValueError(f"no conversation template {name!r}; known: {', '.join(TEMPLATES)}")
+    return TEMPLATES[name]
+
+
+def template_for(config: Mapping[str, Any]) -> tuple[Template, str]:
+    """Choose the row a checkpoint was trained with, from its config.json, and say why.
+
+    Raises:
+        ValueError: the language model is of a kind no row belongs to.
+    """
+    text = config.get("text_config") or config
+    family = str(text.get("model_type") or config.get("model_type", "")).removeprefix("llava_")
+    vocabulary = text.get("vocab_size") or 0
+    if family == "llama" and vocabulary >= 128_000:
+        return TEMPLATES["llava_llama_3"], f"a Llama with {vocabulary} tokens is a Llama 3"
+    if family == "llama" and vocabulary >= 64_000:
+        return TEMPLATES["chatml_direct"], f"a Llama with {vocabulary} tokens is a Yi"
+    by_family = {
+        "llama": "vicuna_v1",
+        "mistral": "mistral_instruct",
+        "qwen2": "qwen_1_5",
+        "qwen": "qwen_1_5",
+        "mpt": "mpt",
+    }
+    if family not in by_family:
+        raise ValueError(
+            f"no conversation template is known for a language model of type {family!r}; "
+            f"choose one with --conv-mode: {', '.join(TEMPLATES)}"
+        )
+    return TEMPLATES[by_family[family]], f"the language model is of type {family!r}"

@@ -1,0 +1,57 @@
+"""A LoRA adapter in peft's layout, put onto the model it was trained on."""
+
+import logging
+import warnings
+from typing import Any
+
+from peft import PeftConfig, get_peft_model
+from peft.utils import load_peft_weights, set_peft_model_state_dict
+from transformers import PreTrainedModel
+
+from llava_serve.checkpoints.detect import Found
+from llava_serve.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+
+def apply(model: PreTrainedModel, adapter: Found, is_quantised: bool) -> None:
+    """Change `model` in place so that it answers as the adapter was trained to.
+
+    The adapter is merged into the weights, so it costs nothing per token; beside quantised weights
+    it stays apart, because merging would round it away.
+
+    Raises:
+        CheckpointError: adapter and model do not fit; the message names the weights.
+    """
+    folder = str(adapter.folder)
+    try:
+        config = PeftConfig.from_pretrained(folder)
+        config.inference_mode = True
+        with warnings.catch_warnings():
+            # peft 0.21 still asks transformers by a name that goes away with version 6.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            tuned = get_peft_model(model, config)
+        weights = load_peft_weights(folder, device=str(model.device))
+        result: Any = set_peft_model_state_dict(tuned, weights)
+    except (ValueError, RuntimeError, KeyError, OSError) as exc:
+        reason = "; ".join(str(exc).split("\n\t")[:3])  # torch gives a line to each weight
+        raise CheckpointError(
+            f"the adapter {folder} does not fit --model-base {model.name_or_path}: {reason}"
+        ) from exc
+    missing = [key for key in result.missing_keys if "lora_" in key]
+    _require_none("lacks", missing, folder)
+    _require_none("has unknown", list(result.unexpected_keys), folder)
+    if is_quantised:
+        logger.info("adapter %s kept beside the quantised weights", folder)
+        return
+    tuned.merge_and_unload()
+    logger.info("adapter %s merged into the weights", folder)
+
+
+def _require_none(problem: str, keys: list[str], folder: str) -> None:
+    if keys:
+        shown = ", ".join(sorted(keys)[:5])
+        raise CheckpointError(
+            f"the adapter {folder} {problem} {len(keys)} weights: {shown}. "
+            "It was trained on another model than --model-base."
+        )

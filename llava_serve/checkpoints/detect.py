@@ -1,0 +1,129 @@
+"""What a checkpoint folder holds, read from its files without torch; the reason goes to the log."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from llava_serve.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+Layout = Literal["hf", "original", "adapter"]
+
+HF_TYPES = ("llava", "llava_next", "llava_onevision", "vipllava", "llava_next_video")
+_LFS_MARK = b"version https://git-lfs.github.com/spec/"
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A checkpoint folder and what its files say it is."""
+
+    folder: Path
+    layout: Layout
+    model_type: str  # of config.json; empty for an adapter
+    config: dict[str, Any]  # config.json, or adapter_config.json of an adapter
+
+
+def detect(folder: Path) -> Found:
+    """Say what `folder` holds.
+
+    Raises:
+        CheckpointError: it holds no LLaVA checkpoint, or files of it are missing.
+    """
+    _refuse_lfs_pointers(folder)
+    if (folder / "adapter_config.json").exists():
+        config = read_json(folder / "adapter_config.json")
+        if (folder / "non_lora_trainables.bin").exists():
+            return _found(folder, "original", "", config, "it holds non_lora_trainables.bin")
+        return _found(folder, "adapter", "", config, "it holds adapter_config.json")
+    if not (folder / "config.json").exists():
+        inside = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+        raise CheckpointError(
+            f"{folder} is no checkpoint: it has no config.json (it holds {inside}). "
+            "Give the folder that holds config.json and the weights."
+        )
+    config = read_json(folder / "config.json")
+    model_type = str(config.get("model_type", ""))
+    if "mm_vision_tower" in config:
+        return _found(folder, "original", model_type, config, "config.json has mm_vision_tower")
+    if model_type in HF_TYPES and "text_config" in config:
+        reason = f"config.json has model_type {model_type!r} and a text_config"
+        return _found(folder, "hf", model_type, config, reason)
+    raise CheckpointError(
+        f"{folder} is not a LLaVA model: its config.json says model_type "
+        f"{model_type or 'nothing'!r}{_architecture(config)}. "
+        f"Model types that load: {', '.join(HF_TYPES)}."
+    )
+
+
+def require_weights(found: Found) -> None:
+    """Check that the folder's weight files are all there.
+
+    Raises:
+        CheckpointError: there are none, or a shard that the index names is missing.
+    """
+    folder = found.folder
+    if not any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
+        raise CheckpointError(
+            f"{folder} has no weights (*.safetensors or *.bin). "
+            "If it came from a hub, the download was not finished: repeat it."
+        )
+    for index in folder.glob("*.index.json"):
+        shards = set(read_json(index).get("weight_map", {}).values())
+        missing = sorted(shard for shard in shards if not (folder / shard).exists())
+        if missing:
+            raise CheckpointError(
+                f"{folder} lacks {len(missing)} of the {len(shards)} weight files that "
+                f"{index.name} names: {', '.join(missing[:5])}. Repeat the download."
+            )
+
+
+def refuse_original(found: Found) -> None:
+    """Raise: this version loads no checkpoint in LLaVA's original layout."""
+    raise CheckpointError(
+        f"{found.folder} is a LLaVA checkpoint in its original layout, which this version does not "
+        "load yet. Give the same model in Hugging Face's layout: the hub has most of them under "
+        "llava-hf/, for example llava-hf/llava-1.5-7b-hf."
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        CheckpointError: the file is not one.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise CheckpointError(f"{path} cannot be read as JSON: {exc}") from exc
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is JSON, but not an object")
+    return content
+
+
+def _found(
+    folder: Path, layout: Layout, model_type: str, config: dict[str, Any], reason: str
+) -> Found:
+    logger.info("%s has the %s layout: %s", folder, layout, reason)
+    return Found(folder, layout, model_type, config)
+
+
+def _architecture(config: dict[str, Any]) -> str:
+    names = ", ".join(config.get("architectures") or [])
+    return f" ({names})" if names else ""
+
+
+def _refuse_lfs_pointers(folder: Path) -> None:
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".safetensors", ".bin", ".model", ".json"} and path.is_file():
+            with path.open("rb") as file:
+                head = file.read(len(_LFS_MARK))
+            if head == _LFS_MARK:
+                raise CheckpointError(
+                    f"{path} is a git-LFS pointer, not the file itself: the clone was made without "
+                    f"git-lfs. Run `git lfs install && git lfs pull` in {folder}."
+                )

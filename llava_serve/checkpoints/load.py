@@ -1,0 +1,94 @@
+"""Flags become a loaded model: finds the folder, tells its layout, calls the loader for it."""
+
+import logging
+import time
+from pathlib import Path
+
+import torch
+
+from llava_serve.chat.templates import template_named
+from llava_serve.checkpoints import huggingface, precision
+from llava_serve.checkpoints.detect import Found, detect, refuse_original
+from llava_serve.checkpoints.hub import folder_of
+from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.config import ModelConfig
+from llava_serve.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+_SMALL_PARAMETERS = 50_000_000
+
+
+def load(config: ModelConfig, conv_mode: str | None = None) -> LoadedModel:
+    """Load the checkpoint that the flags name; nothing is written into its folder.
+
+    Raises:
+        CheckpointError: it cannot be loaded as asked; the message says what to change.
+    """
+    started = time.monotonic()
+    # It warns at every single multiplication that it computes in float16.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if conv_mode is not None:
+        _check_conv_mode(conv_mode)
+    given = detect(folder_of(config.model_path))
+    base = _base(given, config.model_base)
+    name = config.model_name or name_of(config.model_path)
+    chosen = precision.choose(config, base.config)
+    loaded = huggingface.load(base, chosen, name, conv_mode)
+    if given.layout == "adapter":
+        from llava_serve.checkpoints import adapters  # peft takes seconds to import
+
+        adapters.apply(loaded.model, given, is_quantised=chosen.quantization is not None)
+    _choose_threads(loaded)
+    logger.info("loaded %s in %.1f s", name, time.monotonic() - started)
+    return loaded
+
+
+def _choose_threads(loaded: LoadedModel) -> None:
+    """Let a small model compute on one thread.
+
+    Its matrices are so small that threads spend more time meeting at barriers than computing; on a
+    busy machine, where one of them has to wait for a core, a step then takes seconds.
+    """
+    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+    if loaded.model.device.type == "cpu" and parameters < _SMALL_PARAMETERS:
+        torch.set_num_threads(1)
+        logger.info("one thread: the model has only %.1f million parameters", parameters / 1e6)
+
+
+def name_of(path: str) -> str:
+    """Return the name to serve under: the last folder, with its parent for `checkpoint-500`."""
+    parts = Path(path.rstrip("/")).parts
+    if parts[-1].startswith("checkpoint-") and len(parts) > 1:
+        return f"{parts[-2]}_{parts[-1]}"
+    return parts[-1]
+
+
+def _base(given: Found, model_base: str | None) -> Found:
+    """Return the folder with the whole model: the base of an adapter, or `given` itself."""
+    if given.layout == "adapter":
+        if model_base is None:
+            trained_on = given.config.get("base_model_name_or_path") or "an unnamed model"
+            raise CheckpointError(
+                f"{given.folder} is an adapter, trained on {trained_on}: give --model-base "
+                f"{trained_on}, or the folder where you keep that model."
+            )
+        base = detect(folder_of(model_base))
+        if base.layout == "adapter":
+            raise CheckpointError(f"--model-base {model_base} is an adapter itself, not a model.")
+    elif model_base is not None and given.layout == "hf":
+        raise CheckpointError(
+            f"{given.folder} is a whole model and needs no base: leave out --model-base."
+        )
+    else:
+        base = given
+    if base.layout == "original":
+        refuse_original(base)
+    return base
+
+
+def _check_conv_mode(conv_mode: str) -> None:
+    try:
+        template_named(conv_mode)
+    except ValueError as exc:
+        raise CheckpointError(f"--conv-mode: {exc}") from exc

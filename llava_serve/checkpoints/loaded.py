@@ -1,0 +1,58 @@
+"""What a loader hands to the engine: everything that is known of one checkpoint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from llava_serve.chat.rendering import PromptFormat
+from llava_serve.protocol.openai import ModelCard, SamplingDefaults
+
+Frames = Callable[[list[Image.Image]], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A checkpoint in memory, whatever layout it came in.
+
+    `model_type` is transformers' name of the family and decides how pictures are tiled. `frames`
+    turns the frames of a clip into float32 (frames, 3, height, width), normalised; it is None for a
+    family without video. `image_token_id` stands in the token list where feature rows go.
+    """
+
+    name: str
+    model_type: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    image_processor: Any  # one of transformers' classes, PIL backend
+    frames: Frames | None
+    format: PromptFormat
+    context_length: int
+    image_token_id: int
+    video_token_id: int | None
+    stop_ids: frozenset[int]
+
+    @property
+    def card(self) -> ModelCard:
+        return ModelCard(
+            id=self.name,
+            context_length=self.context_length,
+            accepts_images=True,
+            accepts_video=self.frames is not None,
+            engine="torch",
+            sampling=_sampling_of(self.model.generation_config),
+        )
+
+
+def _sampling_of(config: GenerationConfig | None) -> SamplingDefaults:
+    """Return what transformers' `generate` would do; without `do_sample` that is greedy."""
+    if config is None or not config.do_sample:
+        return SamplingDefaults(temperature=0.0)
+    return SamplingDefaults(
+        temperature=1.0 if config.temperature is None else config.temperature,
+        top_p=1.0 if config.top_p is None else config.top_p,
+        top_k=config.top_k or 0,
+    )

@@ -1,0 +1,48 @@
+"""One answer as text: tokens in, deltas out, and when and why it ends."""
+
+from collections.abc import Collection
+
+from transformers import PreTrainedTokenizerBase
+
+from llava_serve.chat.stops import StopMatcher
+from llava_serve.engines.base import FinishReason, Sampling
+from llava_serve.engines.torch.detokenize import Detokenizer
+
+
+class Answer:
+    """Collects the tokens of one answer; `finish_reason` is set when it is complete."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        sampling: Sampling,
+        stop_ids: Collection[int],
+        template_stops: tuple[str, ...],
+        max_new_tokens: int,
+    ) -> None:
+        self.finish_reason: FinishReason | None = None
+        self.token_count = 0
+        self._max_new_tokens = max_new_tokens
+        stops = (*sampling.stop, *template_stops)
+        # A stop that is a special token never shows in the text, so its id must end the answer.
+        vocabulary = tokenizer.get_added_vocab()
+        self._stop_ids = {*stop_ids, *(vocabulary[stop] for stop in stops if stop in vocabulary)}
+        self._text = Detokenizer(tokenizer)
+        self._matcher = StopMatcher(stops)
+
+    def push(self, token: int) -> str:
+        """Take the next token and return the text it makes certain."""
+        self.token_count += 1
+        if token in self._stop_ids:
+            return self._finish("stop")
+        text = self._matcher.feed(self._text.push(token))
+        if self._matcher.stopped:
+            self.finish_reason = "stop"
+        elif self.token_count >= self._max_new_tokens:
+            text += self._finish("length")
+        return text
+
+    def _finish(self, reason: FinishReason) -> str:
+        text = self._matcher.feed(self._text.flush())
+        self.finish_reason = "stop" if self._matcher.stopped else reason
+        return text + self._matcher.flush()

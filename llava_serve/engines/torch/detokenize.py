@@ -1,0 +1,42 @@
+"""Tokens become text as they come: no half characters, no lost spaces."""
+
+from transformers import PreTrainedTokenizerBase
+
+_UNFINISHED = "\ufffd"  # what a decoder shows for bytes that are no character yet
+
+
+class Detokenizer:
+    """Decodes one answer; the deltas together equal all tokens decoded at once, if they are text.
+
+    Each step decodes a short window and takes what is new in it, because sentencepiece drops the
+    space before a first token and bytes of one character may be several tokens.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._tokens: list[int] = []
+        self._start = 0  # of the window
+        self._shown = 0  # tokens whose text is out
+
+    def push(self, token: int) -> str:
+        """Take the next token and return the text that is certain."""
+        self._tokens.append(token)
+        return self._advance(is_last=False)
+
+    def flush(self) -> str:
+        """Return what is left; bytes that never became a character show as U+FFFD."""
+        return self._advance(is_last=True)
+
+    def _advance(self, is_last: bool) -> str:
+        before = self._decode(self._tokens[self._start : self._shown])
+        text = self._decode(self._tokens[self._start :])
+        if len(text) <= len(before) or (text.endswith(_UNFINISHED) and not is_last):
+            return ""
+        self._start, self._shown = self._shown, len(self._tokens)
+        return text[len(before) :]
+
+    def _decode(self, tokens: list[int]) -> str:
+        text = self._tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return str(text)

@@ -1,0 +1,54 @@
+"""What torch raises becomes an error of ours: whose fault, how far it reaches, what to do."""
+
+import logging
+
+import torch
+
+from llava_serve.errors import EngineFailure, OutOfMemory, ServeError
+
+logger = logging.getLogger(__name__)
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+# After one of these every further call on the device fails as well.
+_STICKY = ("CUDA error", "device-side assert", "illegal memory access", "cuDNN error", "HIP error")
+
+
+def is_sticky(exc: Exception) -> bool:
+    """Say whether the device is lost to this process."""
+    return isinstance(exc, RuntimeError) and any(mark in str(exc) for mark in _STICKY)
+
+
+def translate(exc: Exception, device: torch.device) -> ServeError:
+    """Return what the caller is told; the cause goes to the log, unless it is the caller's."""
+    if isinstance(exc, ServeError):
+        return exc
+    logger.error("the model failed", exc_info=exc)
+    if _is_out_of_memory(exc):
+        reason = str(exc).split("\n", maxsplit=1)[0].split(". ", maxsplit=1)[0]
+        return OutOfMemory(f"the request does not fit into memory: {reason} ({_free(device)})")
+    if is_sticky(exc):
+        return EngineFailure(
+            f"the device {device} failed and cannot be used until this worker is restarted"
+        )
+    return EngineFailure("the model failed on this request; the cause is in the worker's log")
+
+
+def release_memory(device: torch.device) -> None:
+    """Hand cached blocks back after an out-of-memory error, so that the next request has them."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def _is_out_of_memory(exc: Exception) -> bool:
+    if isinstance(exc, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(exc, RuntimeError) and any(mark in str(exc) for mark in _NO_MEMORY)
+
+
+def _free(device: torch.device) -> str:
+    if device.type != "cuda":
+        return f"device {device}"
+    free, total = torch.cuda.mem_get_info(device)
+    return f"{device} has {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"

@@ -1,0 +1,91 @@
+"""Logits become tokens: one vectorised choice for a batch whose rows have their own settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from llava_serve.engines.base import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """One request's settings and its own source of randomness."""
+
+    sampling: Sampling
+    generator: torch.Generator
+
+    @classmethod
+    def of(cls, sampling: Sampling) -> "Chooser":
+        """Seed from the request, or from the system when it gives no seed."""
+        generator = torch.Generator()  # on the CPU: the same numbers on every device
+        if sampling.seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(sampling.seed)
+        return cls(sampling, generator)
+
+
+@torch.inference_mode()
+def choose(
+    logits: torch.Tensor, choosers: Sequence[Chooser], histories: Sequence[Sequence[int]]
+) -> list[int]:
+    """Choose the next token of each request.
+
+    A request gets the same token alone and in any batch: its row depends on nothing else.
+
+    Args:
+        logits: float32 (batch, vocabulary).
+        choosers: one for each row.
+        histories: tokens of prompt and answer of each row, for the repetition penalty.
+    """
+    settings = [chooser.sampling for chooser in choosers]
+    logits = _penalised(logits, settings, histories)
+    greedy = logits.argmax(dim=-1)
+    if all(each.temperature == 0 for each in settings):
+        return [int(token) for token in greedy]
+
+    def column(values: Sequence[float]) -> torch.Tensor:
+        return torch.tensor(values, device=logits.device)[:, None]
+
+    temperature = column([each.temperature or 1.0 for each in settings])
+    ordered, tokens = (logits / temperature).sort(dim=-1, descending=True, stable=True)
+    vocabulary = logits.shape[-1]
+    rank = torch.arange(vocabulary, device=logits.device)
+    ordered = ordered.masked_fill(
+        rank >= column([each.top_k or vocabulary for each in settings]), -torch.inf
+    )
+    probabilities = ordered.softmax(dim=-1)
+    before = probabilities.cumsum(dim=-1) - probabilities
+    is_first = rank == 0  # rounding must never leave nothing to choose from
+    kept = (before < column([each.top_p for each in settings])) | is_first
+    mass = probabilities.masked_fill(~kept, 0).cumsum(dim=-1)
+    drawn = torch.stack([torch.rand((), generator=each.generator) for each in choosers])
+    threshold = drawn.to(logits.device)[:, None] * mass[:, -1:]
+    position = (mass <= threshold).sum(dim=-1, keepdim=True)
+    position = position.minimum(kept.sum(dim=-1, keepdim=True) - 1)
+    sampled = tokens.gather(-1, position)[:, 0]
+    is_greedy = torch.tensor([each.temperature == 0 for each in settings], device=logits.device)
+    return [int(token) for token in torch.where(is_greedy, greedy, sampled)]
+
+
+def _penalised(
+    logits: torch.Tensor, settings: Sequence[Sampling], histories: Sequence[Sequence[int]]
+) -> torch.Tensor:
+    """Divide positive and multiply negative logits of tokens that occurred already.
+
+    Source: Keskar et al. 2019, CTRL, section 4.1, with the sign rule of transformers'
+    RepetitionPenaltyLogitsProcessor; like there, the prompt counts.
+    """
+    if all(each.repetition_penalty == 1 for each in settings):
+        return logits
+    logits = logits.clone()
+    for row, each, history in zip(logits, settings, histories, strict=True):
+        if each.repetition_penalty == 1:
+            continue
+        inside = [token for token in set(history) if token < len(row)]
+        seen = torch.tensor(inside, dtype=torch.long, device=logits.device)
+        values = row[seen]
+        penalty = each.repetition_penalty
+        row[seen] = torch.where(values > 0, values / penalty, values * penalty)
+    return logits

@@ -1,0 +1,139 @@
+"""Segments of a prompt become tokens, with people's text kept out of the special tokens."""
+
+import re
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from llava_serve.chat.rendering import Markup, Said, Segment
+from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.engines.base import Conversation, ReadyPrompt
+from llava_serve.errors import InvalidField, MediaCountMismatch, MediaNotAccepted
+from llava_serve.media.base import Clip, Picture
+
+Item = int | Picture | Clip
+_PLACEHOLDER = "<image>"
+
+
+class PromptTokenizer:
+    """Tokenises prompts for one checkpoint."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+        self._format = loaded.format
+        self._tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
+        added = loaded.tokenizer.added_tokens_decoder
+        special = set(loaded.tokenizer.all_special_ids)
+        special |= {token_id for token_id, token in added.items() if token.special}
+        self._media_ids = {loaded.image_token_id: Picture, loaded.video_token_id: Clip}
+        special |= {token_id for token_id in self._media_ids if token_id is not None}
+        special.discard(loaded.tokenizer.unk_token_id)  # what unknown characters become
+        self._special = special
+        self._ids = {str(loaded.tokenizer.convert_ids_to_tokens(i)): i for i in special}
+        longest_first = sorted(self._ids, key=len, reverse=True)
+        self._pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
+        self._prefix: list[int] = loaded.tokenizer("").input_ids
+
+    def tokenize(self, prompt: Conversation | ReadyPrompt) -> list[Item]:
+        """Return token ids, with each picture and clip at its place among them.
+
+        Raises:
+            BadRequest: the conversation or the prompt cannot be rendered.
+        """
+        if isinstance(prompt, ReadyPrompt):
+            return self._by_chunk(_segments(prompt))
+        if self._loaded.frames is None and any(message.clips for message in prompt.messages):
+            raise MediaNotAccepted(self._loaded.name, "video")
+        segments = self._format.render(prompt)
+        return self._by_chunk(segments) if self._format.per_chunk else self._whole(segments)
+
+    def _whole(self, segments: list[Segment]) -> list[Item]:
+        """Tokenise as transformers' processors do: one text, placeholders in it."""
+        placeholders = {
+            kind: str(self._tokenizer.convert_ids_to_tokens(token_id))
+            for token_id, kind in self._media_ids.items()
+            if token_id is not None
+        }
+        texts = [
+            segment if isinstance(segment, Markup | Said) else Markup(placeholders[type(segment)])
+            for segment in segments
+        ]
+        media = iter([segment for segment in segments if isinstance(segment, Picture | Clip)])
+        ids = self._encode(texts)
+        prefix = [] if ids[: len(self._prefix)] == self._prefix else self._prefix
+        return [
+            *prefix,
+            *(next(media) if token_id in self._media_ids else token_id for token_id in ids),
+        ]
+
+    def _by_chunk(self, segments: list[Segment]) -> list[Item]:
+        """Tokenise as LLaVA's own code does: each text between two pictures by itself.
+
+        Source: haotian-liu/LLaVA@c121f04, llava/mm_utils.py::tokenizer_image_token.
+        """
+        items: list[Item] = []
+        chunk: list[Markup | Said] = []
+        for segment in segments:
+            if isinstance(segment, Markup | Said):
+                chunk.append(segment)
+                continue
+            items += [*self._encode(chunk), segment]
+            chunk = []
+        items += self._encode(chunk)
+        self._refuse_placeholders(items)
+        prefix = [] if items[: len(self._prefix)] == self._prefix else self._prefix
+        return [*prefix, *items]
+
+    def _encode(self, texts: Sequence[Markup | Said]) -> list[int]:
+        """Tokenise adjoining texts as one, so that tokens may span them.
+
+        Special tokens beyond those of the markup can only come from what was said; the text is then
+        cut at the markup's own special tokens and the rest is read without any.
+        """
+        ids = self._plain_encode("".join(text.text for text in texts), split_special_tokens=False)
+        in_markup = sum(
+            len(self._pattern.findall(text.text)) for text in texts if isinstance(text, Markup)
+        )
+        if sum(token_id in self._special for token_id in ids) == in_markup:
+            return ids
+        ids, run = [], ""
+        for text in texts:
+            pieces = self._pattern.split(text.text) if isinstance(text, Markup) else [text.text]
+            for i, piece in enumerate(pieces):
+                if i % 2 == 0:
+                    run += piece
+                    continue
+                ids += self._without_special(run)
+                ids.append(self._ids[piece])
+                run = ""
+        return ids + self._without_special(run)
+
+    def _without_special(self, text: str) -> list[int]:
+        ids = self._plain_encode(text, split_special_tokens=True)
+        self._refuse_placeholders(ids)
+        return ids
+
+    def _refuse_placeholders(self, items: Sequence[Item]) -> None:
+        """Refuse a text that this tokenizer can read only as the place of a picture."""
+        for item in items:
+            if isinstance(item, int) and item in self._media_ids:
+                raise InvalidField(
+                    "messages", f"a text contains {self._tokenizer.convert_ids_to_tokens(item)}"
+                )
+
+    def _plain_encode(self, text: str, split_special_tokens: bool) -> list[int]:
+        ids: list[int] = self._tokenizer(
+            text, add_special_tokens=False, split_special_tokens=split_special_tokens
+        ).input_ids
+        return ids
+
+
+def _segments(prompt: ReadyPrompt) -> list[Segment]:
+    """Cut a ready prompt at its placeholders; the client's template is trusted as markup."""
+    chunks = prompt.text.split(_PLACEHOLDER)
+    if len(chunks) - 1 != len(prompt.pictures):
+        raise MediaCountMismatch(len(prompt.pictures), len(chunks) - 1)
+    segments: list[Segment] = [Markup(chunks[0])]
+    for picture, chunk in zip(prompt.pictures, chunks[1:], strict=True):
+        segments += [picture, Markup(chunk)]
+    return segments

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+
+from llava_serve.checkpoints.hub import folder_of
+from llava_serve.errors import CheckpointError
+
+
+def test_a_folder_is_itself(tmp_path: Path) -> None:
+    assert folder_of(str(tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize("path", ["/nowhere/at/all", "./nowhere", "nowhere", "a/b/c"])
+def test_a_folder_that_is_not_there_is_refused(path: str) -> None:
+    with pytest.raises(CheckpointError, match=f"there is no folder {path}. Correct the path"):
+        folder_of(path)
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(CheckpointError, match="is a file; give the folder"):
+        folder_of(str(tmp_path / "model.safetensors"))
+
+
+def test_a_hub_name_out_of_reach_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match="the hub cannot be reached from here"):
+        folder_of("llava-hf/llava-none-such")

@@ -1,0 +1,175 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from llava_serve.checkpoints.load import load, name_of
+from llava_serve.config import ModelConfig
+from llava_serve.errors import CheckpointError
+
+Copy = Callable[..., Path]
+
+
+def load_from(path: Path | str, conv_mode: str | None = None, **flags: Any) -> Any:
+    return load(ModelConfig(model_path=str(path), device="cpu", **flags), conv_mode)
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_checkpoint_says_what_it_is(onevision: Path) -> None:
+    loaded = load_from(onevision)
+    card = loaded.card
+    assert (card.id, card.context_length, card.engine) == ("tiny-onevision", 512, "torch")
+    assert card.accepts_images
+    assert card.accepts_video
+    assert loaded.model.dtype == torch.float32
+    assert loaded.tokenizer.eos_token_id in loaded.stop_ids
+    assert loaded.format.name == "the checkpoint's chat template"
+
+
+def test_nothing_is_written_into_the_folder(onevision: Path) -> None:
+    def state() -> dict[str, float]:
+        return {path.name: path.stat().st_mtime for path in onevision.iterdir()}
+
+    before = state()
+    load_from(onevision)
+    assert state() == before
+
+
+def test_the_served_name_can_be_chosen(onevision: Path) -> None:
+    assert load_from(onevision, model_name="mine").card.id == "mine"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/models/llava-7b/", "llava-7b"),
+        ("llava-hf/llava-1.5-7b-hf", "llava-1.5-7b-hf"),
+        ("runs/llava-7b/checkpoint-500", "llava-7b_checkpoint-500"),
+    ],
+)
+def test_the_name_comes_from_the_path(path: str, name: str) -> None:
+    assert name_of(path) == name
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_precision_can_be_chosen(onevision: Path, dtype: str) -> None:
+    assert load_from(onevision, dtype=dtype).model.dtype == getattr(torch, dtype)
+
+
+def test_pickled_weights_load_as_tensors_only(copy: Copy) -> None:
+    folder = copy()
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    loaded = load_from(folder)
+    name = "model.multi_modal_projector.linear_1.weight"
+    held = loaded.model.state_dict()[name]
+    assert any(torch.equal(held, value) for value in weights.values())
+
+
+def test_pickled_weights_that_hold_code_are_refused(copy: Copy) -> None:
+    folder = copy("model.safetensors")
+    torch.save({"weight": Path("harmless")}, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load_from(folder)
+
+
+def test_missing_weights_are_named(copy: Copy) -> None:
+    folder = copy()
+    change_weights(folder, lambda weights: drop(weights, "image_newline"))
+    with pytest.raises(CheckpointError, match=r"1 are missing: model\.image_newline"):
+        load_from(folder)
+
+
+def test_weights_left_over_are_named(copy: Copy) -> None:
+    folder = copy()
+    change_weights(folder, lambda weights: weights.update({"model.extra.weight": torch.ones(2)}))
+    with pytest.raises(CheckpointError, match=r"belong to no part of the model: .*extra\.weight"):
+        load_from(folder)
+
+
+def test_weights_of_another_shape_are_named(copy: Copy) -> None:
+    folder = copy()
+    change_weights(folder, lambda weights: reshape(weights, "linear_1.bias"))
+    with pytest.raises(CheckpointError, match=r"linear_1\.bias is \(3,\), config\.json asks"):
+        load_from(folder)
+
+
+def test_left_over_buffers_of_old_versions_are_harmless(copy: Copy) -> None:
+    folder = copy()
+    stale = {"model.vision_tower.embeddings.position_ids": torch.arange(16)}
+    change_weights(folder, lambda weights: weights.update(stale))
+    assert load_from(folder).card.id == "copy"
+
+
+def drop(weights: dict[str, torch.Tensor], part: str) -> None:
+    del weights[next(name for name in weights if part in name)]
+
+
+def reshape(weights: dict[str, torch.Tensor], part: str) -> None:
+    weights[next(name for name in weights if part in name)] = torch.ones(3)
+
+
+def test_a_broken_weight_file_is_refused(copy: Copy) -> None:
+    folder = copy()
+    (folder / "model.safetensors").write_bytes(b"not a safetensors file")
+    with pytest.raises(CheckpointError, match=r"weights in .* cannot be loaded"):
+        load_from(folder)
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("tokenizer.json", "the tokenizer in"),
+        ("preprocessor_config.json", "the image processor in"),
+    ],
+)
+def test_a_missing_part_is_named(copy: Copy, missing: str, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        load_from(copy(missing))
+
+
+def test_without_chat_template_the_config_decides(
+    copy: Copy, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        loaded = load_from(copy("chat_template.jinja"))
+    assert loaded.format.name == "qwen_1_5"
+    assert "qwen_1_5 is used because the language model is of type 'qwen2'" in caplog.text
+
+
+def test_the_processor_s_chat_template_counts(copy: Copy) -> None:
+    folder = copy("chat_template.jinja")
+    template = {"chat_template": "{{ messages[0]['content'][0]['text'] }}"}
+    (folder / "chat_template.json").write_text(json.dumps(template), encoding="utf-8")
+    assert load_from(folder).format.name == "the checkpoint's chat template"
+
+
+def test_conv_mode_wins_over_the_chat_template(onevision: Path) -> None:
+    assert load_from(onevision, "vicuna_v1").format.name == "vicuna_v1"
+
+
+def test_an_unknown_conv_mode_is_refused_before_loading(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="--conv-mode: no conversation template 'v9'"):
+        load_from(tmp_path / "nowhere", "v9")
+
+
+def test_a_base_for_a_whole_model_is_refused(onevision: Path) -> None:
+    with pytest.raises(CheckpointError, match="leave out --model-base"):
+        load_from(onevision, model_base=str(onevision))
+
+
+def test_the_original_layout_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    config = {"model_type": "llava_llama", "mm_vision_tower": "clip"}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"original layout.*llava-hf/llava-1\.5-7b-hf"):
+        load_from(tmp_path)

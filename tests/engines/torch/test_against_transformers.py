@@ -1,0 +1,190 @@
+"""Our path gives what transformers' own processor and `generate` give, token for token."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import (
+    LlavaNextProcessor,
+    LlavaNextVideoProcessor,
+    LlavaOnevisionProcessor,
+    LlavaProcessor,
+)
+
+from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.engines.base import Conversation, Message
+from llava_serve.engines.torch.decode import Decoder
+from llava_serve.engines.torch.features import Features
+from llava_serve.engines.torch.prompt import Prompt, splice
+from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.media.base import Clip, Picture
+
+Load = Callable[[str], LoadedModel]
+MakePicture = Callable[[int, int], Picture]
+
+NEW_TOKENS = 24
+SIZES = {"wide": (96, 40), "tall": (30, 99), "small": (9, 7), "square": (64, 64)}
+
+
+class WithoutVideo:
+    """Lets a processor do without the video processor, which needs torchvision."""
+
+    def check_argument_for_proper_class(self, name: str, argument: Any) -> Any:
+        if argument is None:
+            return None
+        return super().check_argument_for_proper_class(name, argument)  # type: ignore[misc]
+
+
+class OnevisionProcessor(WithoutVideo, LlavaOnevisionProcessor):
+    pass
+
+
+class NextVideoProcessor(WithoutVideo, LlavaNextVideoProcessor):
+    pass
+
+
+CLIP_TOWER = {
+    "patch_size": 8,
+    "num_additional_image_tokens": 1,
+    "vision_feature_select_strategy": "default",
+}
+PROCESSORS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "llava": (LlavaProcessor, CLIP_TOWER),
+    "vipllava": (LlavaProcessor, CLIP_TOWER),
+    "llava_next": (LlavaNextProcessor, CLIP_TOWER),
+    "llava_next_video": (NextVideoProcessor, CLIP_TOWER),
+    "llava_onevision": (
+        OnevisionProcessor,
+        {"num_image_tokens": 16, "vision_feature_select_strategy": "full"},
+    ),
+}
+
+
+def ours(loaded: LoadedModel, *parts: str | Picture | Clip) -> Prompt:
+    items = PromptTokenizer(loaded).tokenize(Conversation((Message("user", parts),)))
+    media = [item for item in items if not isinstance(item, int)]
+    return splice(loaded, items, Features(loaded).encode(media))
+
+
+def greedy(loaded: LoadedModel, prompt: Prompt) -> list[int]:
+    decoder = Decoder(loaded.model)
+    sequence, logits = decoder.prefill(prompt)
+    for _ in range(NEW_TOKENS):
+        sequence.append(int(logits.argmax()))
+        logits = decoder.step(sequence)
+    return sequence.generated
+
+
+def theirs(loaded: LoadedModel, **inputs: torch.Tensor) -> list[int]:
+    output = loaded.model.generate(  # type: ignore[operator]
+        **inputs, do_sample=False, max_new_tokens=NEW_TOKENS, eos_token_id=None
+    )
+    return list(output[0, inputs["input_ids"].shape[1] :].tolist())
+
+
+def processed(family: str, loaded: LoadedModel, *parts: str | Picture) -> dict[str, Any]:
+    processor_class, settings = PROCESSORS[family]
+    processor = processor_class(
+        image_processor=loaded.image_processor,
+        tokenizer=loaded.tokenizer,
+        chat_template=loaded.tokenizer.chat_template,
+        **settings,
+    )
+    content = [
+        {"type": "text", "text": part}
+        if isinstance(part, str)
+        else {"type": "image", "image": part.image}
+        for part in parts
+    ]
+    return dict(
+        processor.apply_chat_template(
+            [{"role": "user", "content": content}],
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            add_generation_prompt=True,
+        )
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("family", PROCESSORS)
+def test_one_picture_gives_the_same_tokens(
+    loaded: Load, picture: MakePicture, family: str, size: str
+) -> None:
+    model = loaded(family)
+    parts = (picture(*SIZES[size]), "What is this?")
+    inputs = processed(family, model, *parts)
+    prompt = ours(model, *parts)
+    assert prompt.tokens == inputs["input_ids"][0].tolist()
+    assert greedy(model, prompt) == theirs(model, **inputs)
+
+
+@pytest.mark.parametrize("family", PROCESSORS)
+def test_several_pictures_give_the_same_tokens(
+    loaded: Load, picture: MakePicture, family: str
+) -> None:
+    model = loaded(family)
+    parts = ("One:", picture(96, 40), "two:", picture(30, 99), "Same?")
+    inputs = processed(family, model, *parts)
+    prompt = ours(model, *parts)
+    assert prompt.tokens == inputs["input_ids"][0].tolist()
+    assert greedy(model, prompt) == theirs(model, **inputs)
+
+
+@pytest.mark.parametrize("family", PROCESSORS)
+def test_text_alone_gives_the_same_tokens(loaded: Load, family: str) -> None:
+    model = loaded(family)
+    prompt = ours(model, "Hello, 世界!")
+    inputs = processed(family, model, "Hello, 世界!")
+    assert prompt.tokens == inputs["input_ids"][0].tolist()
+    assert greedy(model, prompt) == theirs(model, **inputs)
+
+
+@pytest.mark.parametrize("family", ["llava_onevision", "llava_next_video"])
+def test_a_clip_gives_the_same_tokens(loaded: Load, picture: MakePicture, family: str) -> None:
+    model = loaded(family)
+    frames = tuple(picture(40, side) for side in (30, 40, 50))
+    prompt = ours(model, Clip(frames), "What moves?")
+    pixels = torch.stack([tile(model, frame.image) for frame in frames])[None]
+    ids = [
+        model.video_token_id if token == model.image_token_id else token for token in prompt.tokens
+    ]
+    inputs = {"input_ids": torch.tensor([ids]), "pixel_values_videos": pixels}
+    assert greedy(model, prompt) == theirs(model, **inputs)
+
+
+def tile(loaded: LoadedModel, image: Image.Image) -> torch.Tensor:
+    """One frame as the family's video processor makes it, written out: float32 (3, 32, 32)."""
+    processor = loaded.image_processor
+    if loaded.model_type == "llava_onevision":
+        image = image.resize((32, 32), Image.Resampling.BICUBIC)
+    else:
+        scale = 32 / min(image.size)
+        width, height = int(image.width * scale), int(image.height * scale)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+        left, top = (width - 32) // 2, (height - 32) // 2
+        image = image.crop((left, top, left + 32, top + 32))
+    pixels = np.asarray(image, dtype=np.float32) / 255
+    normalised = (pixels - np.float32(processor.image_mean)) / np.float32(processor.image_std)
+    return torch.from_numpy(normalised.transpose(2, 0, 1))
+
+
+def test_a_picture_changes_the_answer(loaded: Load, picture: MakePicture) -> None:
+    model = loaded("llava_onevision")
+    answers = [
+        greedy(model, ours(model, picture(*size), "What is this?")) for size in ((64, 64), (96, 96))
+    ]
+    assert answers[0] != answers[1]
+
+
+def test_several_pictures_get_one_tile_each_in_onevision(
+    loaded: Load, picture: MakePicture
+) -> None:
+    model = loaded("llava_onevision")
+    one_tile = 4 * 4 + 1  # patches of a tile and a newline
+    assert ours(model, picture(96, 40)).image_tokens > 2 * one_tile
+    assert ours(model, picture(96, 40), picture(96, 40)).image_tokens == 2 * one_tile

@@ -1,0 +1,66 @@
+import random
+
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from llava_serve.engines.torch.detokenize import Detokenizer
+
+TEXTS = [
+    "hello wo hello",
+    " leading",
+    "a  b   c",
+    "日本語 ñ é",
+    "👩‍👩‍👧 family 😀!",
+    "line\n\nline",
+    "x",
+]
+
+
+def deltas(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> list[str]:
+    stream = Detokenizer(tokenizer)
+    return [*(stream.push(token) for token in tokens), stream.flush()]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+def test_the_deltas_together_are_the_decoded_whole(
+    tokenizers: dict[str, PreTrainedTokenizerBase], kind: str, text: str
+) -> None:
+    tokenizer = tokenizers[kind]
+    tokens = tokenizer(text, add_special_tokens=False).input_ids
+    assert "".join(deltas(tokenizer, tokens)) == tokenizer.decode(tokens) == text
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+def test_half_characters_wait(tokenizers: dict[str, PreTrainedTokenizerBase], kind: str) -> None:
+    tokenizer = tokenizers[kind]
+    tokens = tokenizer("a😀b", add_special_tokens=False).input_ids
+    shown = [delta for delta in deltas(tokenizer, tokens) if delta]
+    assert "".join(shown) == "a😀b"
+    assert all("\ufffd" not in delta for delta in shown)
+    assert len(shown) == 3
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+@pytest.mark.parametrize("seed", range(20))
+def test_any_tokens_give_the_decoded_whole(
+    tokenizers: dict[str, PreTrainedTokenizerBase], kind: str, seed: int
+) -> None:
+    """Tokens in any order, special ones among them: what a bad model may say.
+
+    Bytes of the second kind are left out: its decoder takes back good characters when a bad byte
+    follows them, which a stream cannot.
+    """
+    tokenizer = tokenizers[kind]
+    vocabulary = [i for text, i in tokenizer.get_vocab().items() if not text.startswith("<0x")]
+    tokens = random.Random(seed).choices(sorted(vocabulary), k=60)
+    whole = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    assert "".join(deltas(tokenizer, tokens)) == whole
+
+
+def test_an_unfinished_character_shows_at_the_end(
+    tokenizers: dict[str, PreTrainedTokenizerBase],
+) -> None:
+    tokenizer = tokenizers["bytes"]
+    tokens = tokenizer("a😀", add_special_tokens=False).input_ids[:-1]
+    assert deltas(tokenizer, tokens)[-1] == "\ufffd"

@@ -1,0 +1,240 @@
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.engines.base import (
+    Conversation,
+    Delta,
+    GenerateRequest,
+    Message,
+    ReadyPrompt,
+    Sampling,
+)
+from llava_serve.engines.torch.engine import TorchEngine
+from llava_serve.errors import (
+    ContextOverflow,
+    EngineFailure,
+    MediaNotAccepted,
+    OutOfMemory,
+    ShuttingDown,
+)
+from llava_serve.media.base import Clip, Picture
+
+Load = Callable[[str], LoadedModel]
+MakePicture = Callable[[int, int], Picture]
+
+CONTEXT = 512  # of the random models
+
+
+@pytest.fixture
+def endless(loaded: Load) -> LoadedModel:
+    """A model whose answers no token ends, so that only limits and readers do."""
+    return replace(loaded("llava_onevision"), stop_ids=frozenset())
+
+
+@pytest.fixture
+def engine(endless: LoadedModel) -> Iterator[TorchEngine]:
+    engine = TorchEngine(endless, slots=2)
+    yield engine
+    engine.close()
+
+
+def request(
+    *parts: str | Picture | Clip, prompt: ReadyPrompt | None = None, **sampling: Any
+) -> GenerateRequest:
+    return GenerateRequest(
+        request_id="req-1",
+        prompt=prompt or Conversation((Message("user", parts),)),
+        sampling=Sampling(**{"temperature": 0, "max_new_tokens": 8} | sampling),
+    )
+
+
+async def collect(stream: AsyncGenerator[Delta]) -> tuple[str, Delta]:
+    deltas = [delta async for delta in stream]
+    assert all(delta.finish_reason is None and delta.usage is None for delta in deltas[:-1])
+    return "".join(delta.text for delta in deltas), deltas[-1]
+
+
+async def test_an_answer_ends_with_reason_and_usage(
+    engine: TorchEngine, picture: MakePicture
+) -> None:
+    _, last = await collect(engine.stream(request(picture(64, 64), "What?")))
+    assert last.finish_reason == "length"
+    assert last.usage is not None
+    assert last.usage.completion_tokens == 8
+    assert 0 < last.usage.image_tokens < last.usage.prompt_tokens
+
+
+async def test_the_end_token_is_a_stop(loaded: Load) -> None:
+    everything = replace(loaded("llava_onevision"), stop_ids=frozenset(range(300)))
+    engine = TorchEngine(everything)
+    text, last = await collect(engine.stream(request("Hello")))
+    engine.close()
+    assert (text, last.finish_reason) == ("", "stop")
+
+
+async def test_greedy_answers_repeat_and_do_not_depend_on_company(engine: TorchEngine) -> None:
+    alone = [(await collect(engine.stream(request(text))))[0] for text in ("one", "two", "three")]
+    together = await asyncio.gather(
+        *(collect(engine.stream(request(text))) for text in ("one", "two", "three"))
+    )
+    assert [text for text, _ in together] == alone
+
+
+async def test_a_seed_repeats_an_answer(engine: TorchEngine) -> None:
+    def sampled(seed: int) -> AsyncGenerator[Delta]:
+        return engine.stream(request("Hello", temperature=1.5, seed=seed, max_new_tokens=20))
+
+    first, again, other = [(await collect(sampled(seed)))[0] for seed in (5, 5, 6)]
+    assert first == again != other
+
+
+async def test_requests_beyond_the_slots_wait_their_turn(engine: TorchEngine) -> None:
+    """Two run for ever; the third gets its first token only after one of them leaves."""
+    async with aclosing(engine.stream(request("a", max_new_tokens=None))) as first:
+        async with aclosing(engine.stream(request("b", max_new_tokens=None))) as second:
+            await anext(first)
+            await anext(second)
+            waiting = asyncio.create_task(collect(engine.stream(request("c"))))
+            await anext(first)
+            await anext(second)
+            assert not waiting.done()
+        _, last = await waiting
+    assert last.finish_reason == "length"
+
+
+async def test_closing_a_stream_frees_its_slot_before_it_returns(engine: TorchEngine) -> None:
+    stream = engine.stream(request("a", max_new_tokens=None))
+    await anext(stream)
+    await stream.aclose()
+    assert len(engine._slots) == 0
+
+
+async def test_a_waiting_request_can_leave(engine: TorchEngine) -> None:
+    async with (
+        aclosing(engine.stream(request("a", max_new_tokens=None))) as first,
+        aclosing(engine.stream(request("b", max_new_tokens=None))) as second,
+    ):
+        await anext(first)
+        await anext(second)
+        waiting = asyncio.create_task(collect(engine.stream(request("c"))))
+        await anext(first)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert len(engine._slots) == 2
+        await anext(first)
+        await anext(second)
+
+
+async def test_sixty_readers_that_leave_leave_nothing_behind(engine: TorchEngine) -> None:
+    async def read(count: int) -> None:
+        async with aclosing(engine.stream(request("a", max_new_tokens=30))) as deltas:
+            for _ in range(count):
+                await anext(deltas)
+
+    await asyncio.gather(*(read(i % 4) for i in range(60)))
+    assert len(engine._slots) == 0
+    _, last = await collect(engine.stream(request("still there?")))
+    assert last.finish_reason == "length"
+
+
+async def test_what_does_not_fit_the_context_is_refused_with_the_numbers(
+    engine: TorchEngine,
+) -> None:
+    _, last = await collect(engine.stream(request("Hello", max_new_tokens=1)))
+    assert last.usage is not None
+    prompt = last.usage.prompt_tokens
+    left = CONTEXT - prompt
+    with pytest.raises(ContextOverflow, match=f"has {prompt} tokens and {left + 1} are asked"):
+        await collect(engine.stream(request("Hello", max_new_tokens=left + 1)))
+    with pytest.raises(ContextOverflow, match=f"the context holds {CONTEXT}"):
+        await collect(engine.stream(request("long " * 200, max_new_tokens=None)))
+
+
+async def test_without_a_limit_the_context_is_the_limit(engine: TorchEngine) -> None:
+    _, last = await collect(engine.stream(request("long " * 90, max_new_tokens=None)))
+    assert last.usage is not None
+    assert last.usage.prompt_tokens + last.usage.completion_tokens == CONTEXT
+    assert last.finish_reason == "length"
+
+
+async def test_a_model_without_video_refuses_a_clip(loaded: Load, picture: MakePicture) -> None:
+    engine = TorchEngine(loaded("llava"))
+    with pytest.raises(MediaNotAccepted, match="does not take video"):
+        await collect(engine.stream(request(Clip((picture(8, 8),)), "What?")))
+    engine.close()
+
+
+async def test_a_ready_prompt_is_answered(engine: TorchEngine, picture: MakePicture) -> None:
+    prompt = ReadyPrompt("USER: <image>\nWhat? ASSISTANT:", (picture(64, 64),))
+    _, last = await collect(engine.stream(request(prompt=prompt)))
+    assert last.finish_reason == "length"
+
+
+async def test_a_refused_request_harms_no_other(engine: TorchEngine) -> None:
+    async with aclosing(engine.stream(request("a", max_new_tokens=None))) as running:
+        await anext(running)
+        with pytest.raises(ContextOverflow):
+            await collect(engine.stream(request("Hello", max_new_tokens=CONTEXT)))
+        await anext(running)
+
+
+class Failing:
+    """An image processor that fails the way the device would."""
+
+    def __init__(self, processor: Any, error: Exception) -> None:
+        self._processor = processor
+        self._error = error
+
+    def __call__(self, images: Any, **options: Any) -> Any:
+        (inner,) = images
+        if inner[0].size == (13, 13):
+            raise self._error
+        return self._processor(images, **options)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "healthy"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), OutOfMemory, True),
+        (RuntimeError("CUDA error: device-side assert triggered"), EngineFailure, False),
+        (IndexError("a bug"), EngineFailure, True),
+    ],
+    ids=["out of memory", "lost device", "bug"],
+)
+async def test_a_failure_ends_its_own_request_and_says_what_it_was(
+    endless: LoadedModel,
+    picture: MakePicture,
+    error: Exception,
+    expected: type[EngineFailure],
+    healthy: bool,
+) -> None:
+    failing = replace(endless, image_processor=Failing(endless.image_processor, error))
+    engine = TorchEngine(failing, slots=2)
+    with pytest.raises(expected) as raised:
+        await collect(engine.stream(request(picture(13, 13), "What?")))
+    assert "a bug" not in raised.value.message
+    assert engine.healthy is healthy
+    if healthy:
+        await collect(engine.stream(request("Hello")))
+    else:
+        with pytest.raises(EngineFailure, match="must be restarted"):
+            await collect(engine.stream(request("Hello")))
+    engine.close()
+
+
+async def test_closing_the_engine_ends_what_is_open(endless: LoadedModel) -> None:
+    engine = TorchEngine(endless)
+    stream = engine.stream(request("a", max_new_tokens=None))
+    await anext(stream)
+    engine.close()
+    with pytest.raises(ShuttingDown):
+        await collect(stream)
+    with pytest.raises(ShuttingDown):
+        await collect(engine.stream(request("b")))

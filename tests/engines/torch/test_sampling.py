@@ -1,0 +1,98 @@
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+
+from llava_serve.engines.base import Sampling
+from llava_serve.engines.torch.sampling import Chooser, choose
+
+LOGITS = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
+
+
+def draws(count: int = 2000, **settings: Any) -> Counter[int]:
+    chooser = Chooser.of(Sampling(seed=1, **settings))
+    return Counter(choose(LOGITS, [chooser], [[]])[0] for _ in range(count))
+
+
+def test_temperature_zero_takes_the_most_likely() -> None:
+    assert draws(20, temperature=0) == {0: 20}
+
+
+def test_temperature_one_follows_the_probabilities() -> None:
+    counts = draws(temperature=1.0)
+    for token, expected in enumerate((0.5, 0.3, 0.15, 0.05)):
+        assert counts[token] / 2000 == pytest.approx(expected, abs=0.04)
+
+
+def test_a_low_temperature_sharpens() -> None:
+    assert draws(temperature=0.25)[0] > 1700
+
+
+@pytest.mark.parametrize(
+    ("top_k", "kept"), [(1, {0}), (2, {0, 1}), (0, {0, 1, 2, 3}), (9, {0, 1, 2, 3})]
+)
+def test_top_k_keeps_the_k_most_likely(top_k: int, kept: set[int]) -> None:
+    assert set(draws(top_k=top_k)) == kept
+
+
+@pytest.mark.parametrize(
+    ("top_p", "kept"),
+    [(0.01, {0}), (0.49, {0}), (0.6, {0, 1}), (0.9, {0, 1, 2}), (1.0, {0, 1, 2, 3})],
+)
+def test_top_p_keeps_the_smallest_set_that_reaches_it(top_p: float, kept: set[int]) -> None:
+    assert set(draws(top_p=top_p)) == kept
+
+
+def test_top_p_counts_within_what_top_k_left() -> None:
+    assert set(draws(top_k=2, top_p=0.6)) == {0}  # 0.5 of the 0.8 that top_k kept is over 0.6
+
+
+def test_a_seed_repeats_and_another_seed_differs() -> None:
+    def answer(seed: int) -> list[int]:
+        chooser = Chooser.of(Sampling(seed=seed))
+        return [choose(LOGITS, [chooser], [[]])[0] for _ in range(50)]
+
+    assert answer(3) == answer(3)
+    assert answer(3) != answer(4)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63 - 1, -(2**63)])
+def test_every_seed_of_the_wire_is_taken(seed: int) -> None:
+    assert choose(LOGITS, [Chooser.of(Sampling(seed=seed))], [[]])[0] in range(4)
+
+
+def test_a_row_gets_the_same_token_alone_and_in_a_batch() -> None:
+    logits = torch.randn(6, 50, generator=torch.Generator().manual_seed(0))
+    settings = [
+        Sampling(seed=1),
+        Sampling(temperature=0),
+        Sampling(seed=2, top_k=3),
+        Sampling(seed=3, top_p=0.5, temperature=1.7),
+        Sampling(seed=4, repetition_penalty=1.5),
+        Sampling(temperature=0, repetition_penalty=2.0),
+    ]
+    histories = [[row, 7, 7] for row in range(6)]
+    together = choose(logits, [Chooser.of(each) for each in settings], histories)
+    alone = [
+        choose(logits[row : row + 1], [Chooser.of(each)], [histories[row]])[0]
+        for row, each in enumerate(settings)
+    ]
+    assert together == alone
+
+
+def test_the_repetition_penalty_follows_transformers() -> None:
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    logits = torch.randn(1, 20, generator=torch.Generator().manual_seed(0))
+    history = [3, 3, 5, 19]
+    expected = RepetitionPenaltyLogitsProcessor(5.0)(torch.tensor([history]), logits.clone())
+    chooser = Chooser.of(Sampling(temperature=0, repetition_penalty=5.0))
+    assert choose(logits, [chooser], [history]) == [int(expected.argmax())]
+    assert int(expected.argmax()) not in history
+
+
+def test_logits_are_not_changed() -> None:
+    before = LOGITS.clone()
+    draws(3, repetition_penalty=2.0, top_k=1)
+    assert torch.equal(LOGITS, before)
