@@ -1,7 +1,8 @@
 """The command that chats about pictures in the terminal, or answers the lines of a pipe.
 
 Exit codes: 0 every question was answered; 1 a question or a command in a pipe failed; 2 a flag, a
-file, the checkpoint or the controller is wrong, and nothing was asked; 130 interrupted.
+file, the checkpoint or the controller is wrong and nothing was asked, or a pipe cannot be read on;
+130 interrupted.
 """
 
 import asyncio

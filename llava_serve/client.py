@@ -42,12 +42,7 @@ class ChatClient:
         except (aiohttp.ClientError, TimeoutError) as exc:
             raise ControllerUnreachable(self.address, reason_of(exc)) from exc
         except ValueError as exc:
-            raise RemoteError(
-                f"{self.address} is not a controller of llava_serve: {exc}"[:500],
-                "unknown",
-                502,
-                "Correct the controller's address.",
-            ) from exc
+            raise self._foreign(exc) from exc
 
     async def stream(
         self, body: dict[str, Any], request_id: str | None = None
@@ -58,7 +53,8 @@ class ChatClient:
 
         Raises:
             ControllerUnreachable: nobody answers at the address.
-            RemoteError: the request was refused, or failed in mid-answer.
+            RemoteError: the request was refused, failed in mid-answer, or the answer comes from
+                another kind of server.
             WorkerLost: the connection ended before the answer did.
         """
         asked = body | {"stream": True, "stream_options": {"include_usage": True}}
@@ -80,7 +76,17 @@ class ChatClient:
             if answering:
                 raise WorkerLost(self.address, reason_of(exc)) from exc
             raise ControllerUnreachable(self.address, reason_of(exc)) from exc
+        except ValueError as exc:
+            raise self._foreign(exc) from exc
         raise WorkerLost(self.address, "the answer ended without its last event")
+
+    def _foreign(self, answer: ValueError) -> RemoteError:
+        return RemoteError(
+            f"{self.address} is not a controller of llava_serve: {answer}"[:500],
+            "unknown",
+            502,
+            "Correct the controller's address.",
+        )
 
 
 async def _events(answer: aiohttp.ClientResponse) -> AsyncGenerator[str]:

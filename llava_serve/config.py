@@ -24,6 +24,17 @@ def _require_positive(**values: float) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
 
 
+def _require_port(port: int) -> None:
+    if not 0 < port < 65536:
+        raise ValueError(f"--port must be from 1 to 65535, not {port}")
+
+
+def _require_http(**addresses: str | None) -> None:
+    for name, address in addresses.items():
+        if address is not None and not address.startswith(("http://", "https://")):
+            raise ValueError(f"--{name} must be an address like http://host:port, not {address!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class LogConfig:
     log_level: Annotated[LogLevel, "least severe message to log"] = "info"
@@ -65,6 +76,7 @@ class ControllerConfig(ListenConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require_port(self.port)
         _require_positive(
             heartbeat_expiry=self.heartbeat_expiry,
             connect_timeout=self.connect_timeout,
@@ -155,13 +167,16 @@ class MembershipConfig(ListenConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require_port(self.port)
+        _require_http(controller=self.controller, worker=self.worker)
         _require_positive(limit_model_concurrency=self.limit_model_concurrency)
         if self.max_waiting < 0:
             raise ValueError("--max-waiting must not be negative")
 
     @property
     def worker_address(self) -> str:
-        return (self.worker or f"http://{self.host}:{self.port}").rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host  # IPv6
+        return (self.worker or f"http://{host}:{self.port}").rstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +218,8 @@ class WebConfig(ListenConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require_port(self.port)
+        _require_http(controller=self.controller)
         _require_positive(concurrency_count=self.concurrency_count)
         if self.moderate and self.moderation_key_file is None:
             raise ValueError("--moderate needs --moderation-key-file")
@@ -240,6 +257,7 @@ class CliConfig(ModelConfig, MediaConfig, LogConfig):
     def __post_init__(self) -> None:
         ModelConfig.__post_init__(self)
         MediaConfig.__post_init__(self)
+        _require_http(controller=self.controller)
         _require_positive(max_new_tokens=self.max_new_tokens, top_p=self.top_p)
         if not 0 <= self.temperature <= 2:
             raise ValueError("--temperature must be between 0 and 2")

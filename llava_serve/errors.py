@@ -4,6 +4,7 @@
     ├── BadRequest               the caller can fix it
     │   ├── InvalidField             a field has a value that cannot be served
     │   ├── UnsupportedField         a field this engine does not honour, refused by name
+    │   ├── NoSuchRoute              this process serves nothing at that path, or not that way
     │   ├── ModelNotFound            nobody here serves that model
     │   ├── ContextOverflow          prompt and answer do not fit into the context
     │   ├── MediaNotAccepted         this model takes no pictures or no video
@@ -36,6 +37,8 @@ it is logged with its traceback and leaves as `EngineFailure`.
 Source of the numbers: haotian-liu/LLaVA@c121f04, llava/constants.py and llava/serve.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 
@@ -46,14 +49,11 @@ class ServeError(Exception):
     number: ClassVar[int] = 1
     status: int = 500
     remedy: str = "Look into the log of the process that answered, under this request id."
+    headers: Mapping[str, str] = MappingProxyType({})
 
     @property
     def message(self) -> str:
         return str(self)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {}
 
     def as_body(self, request_id: str | None = None) -> dict[str, Any]:
         """Return the body of an error answer, in the shape the `openai` client reads."""
@@ -92,6 +92,16 @@ class UnsupportedField(BadRequest):
     def __init__(self, field: str, detail: str = "is not supported") -> None:
         super().__init__(f"{field} {detail}")
         self.param = field
+
+
+class NoSuchRoute(BadRequest):
+    code = "no_such_route"
+    status = 404
+    remedy = "Correct the path, the method or the port; GET /openapi.json lists what is served."
+
+    def __init__(self, method: str, path: str, status: int) -> None:
+        super().__init__(f"{method} {path} is not served here")
+        self.status = status
 
 
 class ModelNotFound(BadRequest):
@@ -145,10 +155,7 @@ class MediaTooLarge(BadRequest):
 
 class RemoteMediaRefused(BadRequest):
     code = "remote_media_refused"
-    remedy = (
-        "Send the file itself as a data: URI; the worker fetches public web addresses only "
-        "when it was started with --allow-remote-media."
-    )
+    remedy = "Send the file as a data: URI; for public hosts the worker needs --allow-remote-media."
 
 
 class BodyTooLarge(BadRequest):
@@ -157,7 +164,7 @@ class BodyTooLarge(BadRequest):
     remedy = "Send fewer or smaller pictures; the limit is the flag --max-body-mb."
 
     def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"the request is larger than {limit_bytes / 1e6:.0f} MB")
+        super().__init__(f"the request is larger than {limit_bytes / 1e6:g} MB")
 
 
 class ModerationRefused(BadRequest):
@@ -171,10 +178,7 @@ class ModerationRefused(BadRequest):
 class RegistrationRefused(BadRequest):
     code = "registration_refused"
     status = 403
-    remedy = (
-        "Start the worker with --cluster-token-file pointing to the controller's token, and with "
-        "--worker set to an address the controller can reach."
-    )
+    remedy = "Give the worker the controller's --cluster-token-file and a --worker it can reach."
 
 
 class Unavailable(ServeError):
@@ -226,11 +230,7 @@ class Busy(Unavailable):
 
     def __init__(self, running: int, waiting: int, retry_after_s: int = 1) -> None:
         super().__init__(f"{running} requests are running and {waiting} wait already")
-        self.retry_after_s = retry_after_s
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Retry-After": str(self.retry_after_s)}
+        self.headers = {"Retry-After": str(retry_after_s)}
 
 
 class ModerationUnavailable(Unavailable):
@@ -251,7 +251,6 @@ class ShuttingDown(Unavailable):
 
 class EngineFailure(ServeError):
     code = "engine_failure"
-    number = 1
 
 
 class OutOfMemory(EngineFailure):
@@ -295,10 +294,6 @@ class RemoteError(ServeError):
         """Read `as_body`'s shape; any other body becomes the message, cut to 500 characters."""
         error = body.get("error") if isinstance(body, dict) else None
         if not isinstance(error, dict):
-            return cls(str(body)[:500], "unknown", status, ServeError.remedy)
-        return cls(
-            str(error.get("message") or "no message"),
-            str(error.get("code") or "unknown"),
-            status,
-            str(error.get("remedy") or ServeError.remedy),
-        )
+            error = {"message": str(body)[:500]}
+        message, code = error.get("message") or "no message", error.get("code") or "unknown"
+        return cls(str(message), str(code), status, str(error.get("remedy") or ServeError.remedy))

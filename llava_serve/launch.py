@@ -19,7 +19,7 @@ from llava_serve.launching.console import LaunchConsole
 from llava_serve.launching.greeting import first_example, greeting
 from llava_serve.launching.plan import Plan, make_plan
 from llava_serve.launching.ports import check_ports
-from llava_serve.launching.readiness import Gate
+from llava_serve.launching.readiness import Readiness
 from llava_serve.launching.supervisor import Supervisor
 from llava_serve.tiny import EXAMPLES
 
@@ -46,7 +46,7 @@ async def _supervise(plan: Plan, errors: Console) -> None:
     console = LaunchConsole(names, errors)
     loop = asyncio.get_running_loop()
     async with aiohttp.ClientSession(trust_env=False) as session:
-        supervisor = Supervisor(Gate(session, plan.controller.address).missing, console)
+        supervisor = Supervisor(Readiness(session, plan.controller.address).missing, console)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, supervisor.stop)
         await supervisor.run(plan.stages, lambda: _greet(plan))

@@ -15,7 +15,8 @@ def new_request_id() -> str:
     return "req-" + secrets.token_hex(6)
 
 
-def _add_request_id(record: logging.LogRecord) -> bool:
+def add_request_id(record: logging.LogRecord) -> bool:
+    """Let a record through, with the id of the request that caused it. A handler's filter."""
     record.request_id = request_id.get()
     return True
 
@@ -23,7 +24,7 @@ def _add_request_id(record: logging.LogRecord) -> bool:
 def configure(level: str) -> None:
     """Send the log to standard error; standard output belongs to the program's answers."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_add_request_id)
+    handler.addFilter(add_request_id)
     handler.setFormatter(logging.Formatter(_FORMAT, datefmt="%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "aiohttp.access", "PIL", "matplotlib", "asyncio"):

@@ -8,6 +8,8 @@ import aiohttp
 def reason_of(error: aiohttp.ClientError | TimeoutError) -> str:
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "the connection was not accepted in time"
+    if isinstance(error, aiohttp.ClientSSLError):  # its number is TLS's own, and no `errno`
+        return f"no TLS connection can be made ({error.os_error})"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f"its host name is unknown ({error.os_error.strerror or error.os_error})"
     if isinstance(error, aiohttp.ClientConnectorError):

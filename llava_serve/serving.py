@@ -15,14 +15,16 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic_core import from_json
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llava_serve import logs
-from llava_serve.errors import BodyTooLarge, EngineFailure, InvalidField, ServeError
+from llava_serve.errors import BodyTooLarge, EngineFailure, InvalidField, NoSuchRoute, ServeError
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +68,9 @@ class RequestScope:
             await send(message)
 
         token = logs.request_id.set(request_id)
-        try:
-            await self._app(scope, bounded_receive, send_with_id)
-        finally:
-            logs.request_id.reset(token)
+        await self._app(scope, bounded_receive, send_with_id)
+        # Not in a `finally`: what is raised here is answered and logged further out, by this id.
+        logs.request_id.reset(token)
 
 
 def prepare(app: FastAPI, max_body_bytes: int) -> None:
@@ -87,18 +88,32 @@ def prepare(app: FastAPI, max_body_bytes: int) -> None:
     @app.exception_handler(RequestValidationError)
     async def on_validation_error(request: Request, exc: RequestValidationError) -> JSONResponse:
         first = exc.errors()[0]
-        path = ".".join(str(at) for at in first["loc"] if at != "body")
+        is_json = first["type"] != "json_invalid"  # the place is then a number of characters
+        path = ".".join(str(at) for at in first["loc"] if at != "body" and is_json)
         return await on_serve_error(request, InvalidField(path or "body", first["msg"]))
 
     @app.exception_handler(ClientDisconnect)
     async def on_client_left(_: Request, __: ClientDisconnect) -> Response:
         return Response(status_code=499)  # it left while it sent its request: nobody reads this
 
+    @app.exception_handler(HTTPException)
+    async def on_route_error(request: Request, exc: HTTPException) -> Response:
+        if isinstance(exc.__cause__, ServeError):  # raised while FastAPI itself read the body
+            return await on_serve_error(request, exc.__cause__)
+        if exc.status_code not in (404, 405):
+            return await http_exception_handler(request, exc)
+        missing = NoSuchRoute(request.method, request.url.path, exc.status_code)
+        answer = await on_serve_error(request, missing)
+        answer.headers.update(exc.headers or {})  # `Allow`, with 405
+        return answer
+
     @app.exception_handler(Exception)
     async def on_bug(_: Request, exc: Exception) -> JSONResponse:
         # Starlette's outermost layer logs the traceback when it raises the error again.
         failure = EngineFailure("an internal error; its cause is in the log")
-        return JSONResponse(failure.as_body(logs.request_id.get()), failure.status)
+        request_id = logs.request_id.get()  # written here: this answer does not pass `RequestScope`
+        headers = {"X-Request-ID": request_id}
+        return JSONResponse(failure.as_body(request_id), failure.status, headers=headers)
 
 
 async def read_json(request: Request) -> Any:
@@ -198,7 +213,7 @@ async def served(
         try:
             while not server.started:
                 if serving.done():
-                    break
+                    raise RuntimeError("start-up failed; the log says why")
                 await asyncio.sleep(0.01)
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:

@@ -49,6 +49,7 @@ def test_a_published_command_line_is_accepted(command: type[Any], line: str) -> 
 def test_a_worker_is_reached_where_it_listens_unless_told_otherwise() -> None:
     assert config.WorkerConfig(port=5).worker_address == "http://127.0.0.1:5"
     assert config.WorkerConfig(worker="http://w:9/").worker_address == "http://w:9"
+    assert config.WorkerConfig(host="::1", port=5).worker_address == "http://[::1]:5"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,12 @@ def test_a_worker_is_reached_where_it_listens_unless_told_otherwise() -> None:
         (config.ControllerConfig, "--heartbeat-expiry 0"),
         (config.WebConfig, "--moderate"),
         (config.CliConfig, "--temperature -1"),
+        (config.ControllerConfig, "--port 65536"),
+        (config.WorkerConfig, "--port 0"),
+        (config.WorkerConfig, "--worker localhost:40000"),
+        (config.WorkerConfig, "--controller localhost:10000"),
+        (config.WebConfig, "--controller localhost:10000"),
+        (config.CliConfig, "--controller localhost:10000"),
     ],
 )
 def test_a_contradiction_is_refused(command: type[Any], line: str) -> None:

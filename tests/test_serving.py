@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -23,6 +24,10 @@ def app() -> FastAPI:
     @app.get("/busy")
     async def busy() -> None:
         raise Busy(running=2, waiting=3, retry_after_s=7)
+
+    @app.post("/typed")
+    async def typed(body: dict[str, int]) -> None:
+        """FastAPI itself reads this one's body."""
 
     @app.get("/bug")
     async def bug() -> None:
@@ -74,11 +79,65 @@ async def test_an_error_carries_cause_remedy_id_and_headers(http: httpx.AsyncCli
     assert error["request_id"] == answer.headers["x-request-id"]
 
 
-async def test_a_bug_never_shows_its_inside(http: httpx.AsyncClient) -> None:
-    answer = await http.get("/bug")
+async def test_a_bug_never_shows_its_inside_and_is_found_by_its_id(
+    http: httpx.AsyncClient,
+) -> None:
+    answer = await http.get("/bug", headers={"X-Request-ID": "abc-1"})
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "engine_failure"
     assert "secret" not in answer.text
+    assert answer.json()["error"]["request_id"] == "abc-1"
+    assert answer.headers["x-request-id"] == "abc-1"
+
+
+async def test_the_traceback_of_a_bug_is_logged_under_its_request_s_id(
+    app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.handler.addFilter(logs.add_request_id)
+    async with serving.served(app) as address, httpx.AsyncClient(trust_env=False) as client:
+        await client.get(f"{address}/bug", headers={"X-Request-ID": "abc-1"})
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert vars(record)["request_id"] == "abc-1"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/echo", 405)])
+async def test_a_route_that_is_not_served_is_an_error_like_any_other(
+    http: httpx.AsyncClient, path: str, status: int
+) -> None:
+    answer = await http.get(path)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (status, "no_such_route")
+    assert f"GET {path}" in error["message"]
+    assert error["request_id"] == answer.headers["x-request-id"]
+    assert answer.headers.get("allow") == ("POST" if status == 405 else None)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code", "param"),
+    [
+        (b" " * 1001, 413, "body_too_large", None),
+        (b"{", 400, "invalid_field", "body"),
+        (b'{"size": "big"}', 400, "invalid_field", "size"),
+    ],
+)
+async def test_a_body_that_fastapi_reads_is_refused_like_any_other(
+    http: httpx.AsyncClient, content: bytes, status: int, code: str, param: str | None
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = await http.post("/typed", content=content, headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (status, code, param)
+
+
+def test_an_app_that_cannot_start_ends_the_process_with_a_code(unused_tcp_port: int) -> None:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        raise RuntimeError("no start")
+        yield
+
+    with pytest.raises(SystemExit) as exit_:
+        serving.run(FastAPI(lifespan=lifespan), "127.0.0.1", unused_tcp_port)
+    assert exit_.value.code
 
 
 async def test_a_stop_is_told_before_open_streams_end(app: FastAPI) -> None:

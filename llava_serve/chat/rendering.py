@@ -6,7 +6,7 @@ after rendering, as a segment of its own. So a placeholder in the rendered promp
 
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,7 +194,3 @@ def _text(template: Template, message: Message, markers: _Markers) -> str:
 
 def _marked(part: str | Picture | Clip, markers: _Markers) -> str:
     return markers.mark(part) + ("" if isinstance(part, str) else "\n")
-
-
-def media_in(segments: list[Segment]) -> Iterator[Picture | Clip]:
-    return (segment for segment in segments if isinstance(segment, Picture | Clip))

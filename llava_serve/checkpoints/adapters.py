@@ -8,7 +8,7 @@ from peft import PeftConfig, get_peft_model
 from peft.utils import load_peft_weights, set_peft_model_state_dict
 from transformers import PreTrainedModel
 
-from llava_serve.checkpoints.detect import Found
+from llava_serve.checkpoints.detect import Found, require_weights
 from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -21,9 +21,13 @@ def apply(model: PreTrainedModel, adapter: Found, is_quantised: bool) -> None:
     it stays apart, because merging would round it away.
 
     Raises:
-        CheckpointError: adapter and model do not fit; the message names the weights.
+        CheckpointError: it is no LoRA, its weights are missing, or it does not fit the model; the
+            message names the weights.
     """
     folder = str(adapter.folder)
+    if (kind := adapter.config.get("peft_type")) != "LORA":
+        raise CheckpointError(f"the adapter {folder} is of type {kind!r}; only LORA adapters load.")
+    require_weights(adapter)
     try:
         config = PeftConfig.from_pretrained(folder)
         config.inference_mode = True

@@ -14,7 +14,7 @@ Layout = Literal["hf", "original", "adapter"]
 
 HF_TYPES = ("llava", "llava_next", "llava_onevision", "vipllava", "llava_next_video")
 _LFS_MARK = b"version https://git-lfs.github.com/spec/"
-_WEIGHTS = ("*.safetensors", "*.bin")
+_WEIGHTS = ("safetensors", "bin")  # the first that is there is loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,14 @@ def require_weights(found: Found) -> None:
         CheckpointError: there are none, or a shard that the index names is missing.
     """
     folder = found.folder
-    if not any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
+    kind = next((kind for kind in _WEIGHTS if any(folder.glob(f"*.{kind}"))), None)
+    if kind is None:
         raise CheckpointError(
             f"{folder} has no weights (*.safetensors or *.bin). "
             "If it came from a hub, the download was not finished: repeat it."
         )
-    for index in folder.glob("*.index.json"):
+    # The index of the other kind may lie there without its files: a hub download leaves them out.
+    for index in folder.glob(f"*.{kind}.index.json"):
         shards = set(read_json(index).get("weight_map", {}).values())
         missing = sorted(shard for shard in shards if not (folder / shard).exists())
         if missing:

@@ -7,6 +7,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # what the hub raises
 
+from llava_serve.checkpoints.naming import is_hub_name
 from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ def folder_of(path: str) -> Path:
         return folder
     if folder.exists():
         raise CheckpointError(f"{path} is a file; give the folder of the checkpoint.")
-    if folder.is_absolute() or path.startswith((".", "~")) or path.count("/") != 1:
+    if not is_hub_name(path):
         raise CheckpointError(f"there is no folder {path}. Correct the path.")
     try:
         return _download(path)

@@ -71,7 +71,7 @@ def load(found: Found, precision: Precision, name: str, conv_mode: str | None) -
         context_length=int(text_config.max_position_embeddings),
         image_token_id=image_token_id,
         video_token_id=video_token_id,
-        stop_ids=_stop_ids(model, tokenizer, prompt_format),
+        stop_ids=_stop_ids(model, tokenizer),
     )
 
 
@@ -181,10 +181,8 @@ def _chat_template(found: Found, tokenizer: PreTrainedTokenizerBase) -> str | No
     return source.get("default") if isinstance(source, dict) else source
 
 
-def _stop_ids(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt_format: PromptFormat
-) -> frozenset[int]:
-    """Collect the tokens that end an answer: the model's, the tokenizer's and the template's."""
+def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Collect the tokens that end an answer, the model's and the tokenizer's."""
     configs = (model.generation_config, model.config.get_text_config(decoder=True))
     ids: set[int] = set()
     for config in configs:
@@ -192,6 +190,4 @@ def _stop_ids(
         ids.update(eos if isinstance(eos, list | tuple) else [] if eos is None else [eos])
     if isinstance(tokenizer.eos_token_id, int):
         ids.add(tokenizer.eos_token_id)
-    vocabulary = tokenizer.get_added_vocab()
-    ids.update(vocabulary[stop] for stop in prompt_format.stops if stop in vocabulary)
     return frozenset(ids)

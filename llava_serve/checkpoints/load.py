@@ -2,7 +2,6 @@
 
 import logging
 import time
-from pathlib import Path
 
 import torch
 
@@ -11,6 +10,7 @@ from llava_serve.checkpoints import huggingface, precision
 from llava_serve.checkpoints.detect import Found, detect, refuse_original
 from llava_serve.checkpoints.hub import folder_of
 from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.checkpoints.naming import name_of
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 
@@ -54,14 +54,6 @@ def _choose_threads(loaded: LoadedModel) -> None:
     if loaded.model.device.type == "cpu" and parameters < _SMALL_PARAMETERS:
         torch.set_num_threads(1)
         logger.info("one thread: the model has only %.1f million parameters", parameters / 1e6)
-
-
-def name_of(path: str) -> str:
-    """Return the name to serve under: the last folder, with its parent for `checkpoint-500`."""
-    parts = Path(path.rstrip("/")).parts
-    if parts[-1].startswith("checkpoint-") and len(parts) > 1:
-        return f"{parts[-2]}_{parts[-1]}"
-    return parts[-1]
 
 
 def _base(given: Found, model_base: str | None) -> Found:

@@ -76,9 +76,9 @@ class Forward(Response):
         self._asked = "no worker"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        outcome, reply = "client_left", _Reply(send)
+        outcome, reply = "broken_off", _Reply(send)  # by a bug, or by this process that stops
         try:
-            outcome = await _unless_client_leaves(self._run(reply), receive) or outcome
+            outcome = await _unless_client_leaves(self._run(reply), receive) or "client_left"
         except ServeError as exc:
             outcome = exc.code
             if self._wire is NATIVE:
@@ -158,8 +158,8 @@ class Forward(Response):
         """Pass on whole records as they come; whatever happens, the last one ends the stream."""
         records = Records(self._wire)
         try:
-            while piece := await answer.next_piece():
-                if whole := records.feed(piece):
+            while received := await answer.next_bytes():
+                if whole := records.feed(received):
                     await reply.start(answer.status, _passed_back(answer))
                     await reply.write(whole)
             if self._wire.end is not None and not records.has_ended:

@@ -20,7 +20,8 @@ class Metrics:
         self.requests = Counter(
             "llava_controller_requests",
             "Requests by wire and outcome: ok, client_left, refused (the worker said no), failed "
-            "(the worker said it failed), or the code of the controller's own error.",
+            "(the worker said it failed), broken_off (by a bug or the controller's stop), or the "
+            "code of the controller's own error.",
             ["wire", "outcome"],
             registry=self.collectors,
         )

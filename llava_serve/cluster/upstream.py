@@ -24,7 +24,7 @@ class Limits:
     connect_s: float = 3.0
     first_byte_s: float = 120.0
     answer_s: float = 600.0  # the first byte of an answer that is not streamed: all of it
-    idle_s: float = 60.0  # between two pieces of an answer
+    idle_s: float = 60.0  # within an answer
     status_s: float = 5.0
 
 
@@ -33,7 +33,7 @@ class WorkerRefused(WorkerUnreachable):
 
 
 class Answer:
-    """A worker's answer whose first piece has arrived."""
+    """A worker's answer whose first bytes have arrived."""
 
     def __init__(
         self, response: aiohttp.ClientResponse, address: str, first: bytes, idle_s: float
@@ -45,15 +45,15 @@ class Answer:
         self._first: bytes | None = first
         self._idle_s = idle_s
 
-    async def next_piece(self) -> bytes:
+    async def next_bytes(self) -> bytes:
         """Return the next bytes of the body as they arrive; none at its end.
 
         Raises:
             WorkerLost: the worker dies, or is silent for too long.
         """
         if self._first is not None:
-            piece, self._first = self._first, None
-            return piece
+            first, self._first = self._first, None
+            return first
         try:
             with anyio.fail_after(self._idle_s):
                 return await self._content.readany()
@@ -63,11 +63,11 @@ class Answer:
             raise WorkerLost(self._address, f"silent for {self._idle_s:g} s") from exc
 
     async def rest(self) -> bytes:
-        """Return all of the body that has not been read. Raises what `next_piece` raises."""
-        pieces = []
-        while piece := await self.next_piece():
-            pieces.append(piece)
-        return b"".join(pieces)
+        """Return all of the body that has not been read. Raises what `next_bytes` raises."""
+        read = bytearray()
+        while data := await self.next_bytes():
+            read += data
+        return bytes(read)
 
 
 class Upstream:
@@ -113,7 +113,7 @@ class Upstream:
     async def post(
         self, address: str, path: str, body: bytes, headers: Mapping[str, str], first_byte_s: float
     ) -> AsyncIterator[Answer]:
-        """Send a request and wait for the first piece of its answer.
+        """Send a request and wait for the first bytes of its answer.
 
         However the block ends, the worker sees its connection closed unless the answer was read
         to the end: that is what stops its work.

@@ -32,10 +32,10 @@ class Records:
         self._last = b""
         self.rest = b""  # the beginning of a record whose end has not come
 
-    def feed(self, piece: bytes) -> bytes:
+    def feed(self, received: bytes) -> bytes:
         """Return the bytes up to the last separator, unchanged; they may be none."""
         separator = self._wire.separator
-        data = self.rest + piece
+        data = self.rest + received
         end = data.rfind(separator)
         if end < 0:
             self.rest = data

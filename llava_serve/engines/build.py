@@ -3,6 +3,7 @@
 from llava_serve.config import CliConfig, WorkerConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.errors import CommandError
 
 _CLI_SLOTS = 1  # one person types one question at a time
 
@@ -12,11 +13,27 @@ def build_engine(config: WorkerConfig | CliConfig) -> Engine:
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded as the flags ask.
+        CommandError: the installed packages do not fit together.
     """
     if isinstance(config, WorkerConfig) and config.engine == "echo":
         return EchoEngine(config.model_name or "echo")
-    from llava_serve.checkpoints.load import load
-    from llava_serve.engines.torch.engine import TorchEngine
+    try:
+        from llava_serve.checkpoints.load import load
+        from llava_serve.engines.torch.engine import TorchEngine
+    except (ImportError, RuntimeError) as exc:  # the latter: torchvision for another torch
+        raise _not_importable(exc) from exc
 
     slots = config.limit_model_concurrency if isinstance(config, WorkerConfig) else _CLI_SLOTS
     return TorchEngine(load(config, config.conv_mode), slots=slots)
+
+
+def _not_importable(error: BaseException) -> CommandError:
+    while error.__cause__ is not None:  # transformers hides what went wrong behind its own error
+        error = error.__cause__
+    remedy = "Install the versions that this package asks for."
+    if "torchvision" in str(error):
+        remedy = (
+            "The installed torchvision was built for another PyTorch, and none is needed: "
+            "run `pip uninstall torchvision`."
+        )
+    return CommandError(f"the model code cannot be imported: {error}", remedy)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from llava_serve.checkpoints.naming import is_hub_name, name_of
 from llava_serve.errors import CommandError
 from llava_serve.tiny import CHECKPOINT, ONE_WORD
 
@@ -46,7 +47,7 @@ def models_to_serve(specs: Sequence[str]) -> tuple[Model, ...]:
 
 
 def parse_model(spec: str) -> Model:
-    """Read `PATH`, `PATH=NAME` or `PATH@BASE=NAME`; the name defaults to the path's last part.
+    """Read `PATH`, `PATH=NAME` or `PATH@BASE=NAME`; the name defaults to the path's own.
 
     Only the last `=` without a `/` behind it begins a name, so folders may have one in theirs.
 
@@ -55,7 +56,7 @@ def parse_model(spec: str) -> Model:
     """
     where, equals, name = spec.rpartition("=")
     if not equals or "/" in name:
-        where, name = spec, Path(spec.partition("@")[0]).name
+        where, name = spec, name_of(spec.partition("@")[0])
     path, at, base = where.partition("@")
     if not (path and name) or (at and not base):
         part = "path" if not path else "base after the @" if name else "name"
@@ -64,9 +65,10 @@ def parse_model(spec: str) -> Model:
 
 
 def _checked(path: str, spec: str) -> str:
-    """A hub name is `name` or `owner/name`; whatever else is written must be a folder here."""
+    """Whatever is no hub name must be a folder here."""
     folder = Path(path).expanduser()
-    is_hub_name = path.count("/") <= 1 and not path.startswith(("/", ".", "~"))
-    if not folder.is_dir() and not is_hub_name:
+    if folder.is_dir():
+        return str(folder)
+    if not is_hub_name(path):
         raise CommandError(f"--model {spec!r}: there is no folder {folder}", _FORMS)
-    return str(folder) if folder.is_dir() else path
+    return path

@@ -1,5 +1,7 @@
 """What a process still lacks before it counts as ready, asked over HTTP."""
 
+import asyncio
+
 import aiohttp
 
 from llava_serve.client import ChatClient
@@ -9,7 +11,7 @@ from llava_serve.launching.plan import Process
 _ASK = aiohttp.ClientTimeout(total=5)
 
 
-class Gate:
+class Readiness:
     """Asks the processes of one launch."""
 
     def __init__(self, session: aiohttp.ClientSession, controller: str) -> None:
@@ -23,7 +25,7 @@ class Gate:
             async with self._session.get(health, timeout=_ASK) as answer:
                 if answer.status != 200:
                     return f"{health} answers {answer.status}"
-        except (aiohttp.ClientError, TimeoutError):
+        except (aiohttp.ClientError, asyncio.TimeoutError):
             return f"nothing answers at {health} yet"
         if process.model is None:
             return None

@@ -40,9 +40,7 @@ class Supervisor:
                 task.cancel()
         self._stop_asked.set()
 
-    async def run(
-        self, stages: Sequence[Sequence[Process]], when_ready: Callable[[], None]
-    ) -> None:
+    async def run(self, stages: Stages, when_ready: Callable[[], None]) -> None:
         """Keep all stages alive until `stop` is called.
 
         Raises:
@@ -93,8 +91,8 @@ class Supervisor:
         for stage in reversed(self._stages):
             for task in stage:
                 task.cancel()
-            if stage:
-                await asyncio.wait(stage)
+            # Also takes the errors of those that failed together: only one of them is told.
+            await asyncio.gather(*stage, return_exceptions=True)
         self._console.note("all processes have ended")
 
     def _tasks(self) -> list["asyncio.Task[None]"]:

@@ -49,7 +49,7 @@ def decode_picture(data: bytes, limits: Limits) -> Picture:
         MediaTooLarge: beyond `limits`, `MAX_SIDE` or `MAX_RATIO`; told from the header alone.
     """
     kind = sniff(data)
-    check_file(data, limits)
+    check_bytes(len(data), limits.file_bytes)
     if kind not in PICTURES:
         raise MediaUnreadable(
             f"it is not a picture of a known format ({', '.join(PICTURES)}); "
@@ -62,12 +62,12 @@ def decode_picture(data: bytes, limits: Limits) -> Picture:
             raise MediaUnreadable(f"the {kind} file is damaged or cut short ({exc})") from exc
 
 
-def check_file(data: bytes, limits: Limits) -> None:
-    """Raises: MediaTooLarge."""
-    if len(data) > limits.file_bytes:
+def check_bytes(size: int, limit_bytes: int) -> None:
+    """Check the size of a file. Raises: MediaTooLarge."""
+    if size > limit_bytes:
         raise MediaTooLarge(
-            f"the file has {len(data) / 1e6:.1f} MB; at most {limits.file_bytes / 1e6:g} MB are "
-            "accepted (--max-image-mb)"
+            f"the file has {size / 1e6:.1f} MB; at most {limit_bytes / 1e6:g} MB are accepted "
+            "(--max-image-mb)"
         )
 
 

@@ -17,7 +17,7 @@ from llava_serve.media.decode import (
     DAMAGE,
     Limits,
     as_picture,
-    check_file,
+    check_bytes,
     check_size,
     open_image,
 )
@@ -50,7 +50,7 @@ def decode_clip(
         MediaTooLarge: beyond `limits` or one of this module's bounds.
     """
     kind = sniff(data)
-    check_file(data, limits)
+    check_bytes(len(data), limits.file_bytes)
     deadline = clock() + MAX_DECODING_S
 
     def check_time() -> None:

@@ -16,7 +16,7 @@ SEPARATOR = b"\0"
 class OldRequest(BaseModel):
     """The body of `POST /worker_generate_stream`; `images` are base64 strings or data: URIs.
 
-    Unknown fields are refused, except the ones LLaVA's own clients are known to send.
+    These are the fields that LLaVA's own clients send; any other is refused by name.
     """
 
     model_config = ConfigDict(extra="forbid")

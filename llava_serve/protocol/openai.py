@@ -7,7 +7,15 @@ refused by name, never ignored.
 import time
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+)
 
 from llava_serve.errors import InvalidField, UnsupportedField
 
@@ -44,7 +52,8 @@ class Strict(BaseModel):
 
 class ImageUrl(Strict):
     url: str
-    detail: Literal["auto", "low", "high"] | None = None  # accepted: tiling is the checkpoint's own
+    # Pictures are always seen as finely as the checkpoint can: `low` is refused, not ignored.
+    detail: Literal["auto", "high"] | None = None
 
 
 class VideoUrl(Strict):
@@ -70,11 +79,22 @@ class VideoPart(Strict):
 ContentPart = Annotated[TextPart | ImagePart | VideoPart, Field(discriminator="type")]
 
 
+def _form(content: Any) -> str:
+    return "text" if isinstance(content, str) else "parts"
+
+
+# Told apart by form, so that an error is about the form the caller chose.
+Content = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[ContentPart], Tag("parts")],
+    Discriminator(_form),
+]
+
+
 class ChatMessage(Strict):
     """One turn. `developer` is OpenAI's newer word for `system`."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[ContentPart]
+    content: Content
     name: str | None = None  # accepted for compatibility; no LLaVA template shows names
 
     def parts(self) -> list[TextPart | ImagePart | VideoPart]:
@@ -88,11 +108,8 @@ class StreamOptions(Strict):
     include_obfuscation: bool | None = None  # accepted: nothing is obfuscated either way
 
 
-def _stops(value: str | list[str] | None) -> str | list[str] | None:
-    given = [value] if isinstance(value, str) else value or []
-    if any(not stop for stop in given):
-        raise ValueError("a stop string is empty")
-    return value
+def _as_list(stop: Any) -> Any:
+    return [stop] if isinstance(stop, str) else [] if stop is None else stop
 
 
 class ChatRequest(Strict):
@@ -114,15 +131,13 @@ class ChatRequest(Strict):
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Annotated[
-        str | Annotated[list[str], Field(max_length=16)] | None, AfterValidator(_stops)
-    ] = None
+        list[Annotated[str, Field(min_length=1)]],
+        Field(max_length=16),
+        BeforeValidator(_as_list),  # null, a string or a list
+    ] = []
     user: str | None = None  # accepted for compatibility; nothing is kept per user
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
-
-    @property
-    def stop_strings(self) -> tuple[str, ...]:
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
 def parse_chat_request(body: Any) -> ChatRequest:
@@ -141,9 +156,14 @@ def parse_chat_request(body: Any) -> ChatRequest:
         return ChatRequest.model_validate({k: v for k, v in body.items() if k not in _NEUTRAL})
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
-        # The tags of the part union stand in the location; the caller knows only field names.
-        path = [str(at) for at in first["loc"] if at not in ("str", "image_url_tag")]
-        raise InvalidField(".".join(path) or "body", first["msg"]) from exc
+        raise InvalidField(_path(first["loc"]) or "body", first["msg"]) from exc
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """Name a place in the body by its fields; within a message, tags of unions stand between."""
+    if location[2:3] == ("content",):  # messages, index, content, TAG, index, TAG, field ...
+        location = location[:3] + location[4:5] + location[6:]
+    return ".".join(map(str, location))
 
 
 class SamplingDefaults(BaseModel):

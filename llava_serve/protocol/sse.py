@@ -22,7 +22,8 @@ class EventDecoder:
         self._rest = ""
 
     def feed(self, chunk: bytes) -> Iterator[str]:
-        self._rest += self._decode.decode(chunk).replace("\r\n", "\n")
+        # The whole rest: a cut may lie between the two characters of a line end.
+        self._rest = (self._rest + self._decode.decode(chunk)).replace("\r\n", "\n")
         *events, self._rest = self._rest.split("\n\n")
         for event in events:
             lines = [

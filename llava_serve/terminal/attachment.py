@@ -1,6 +1,8 @@
 """A path or a web address that the terminal's user gives becomes a part of his question."""
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llava_serve.config import CliConfig
@@ -25,20 +27,16 @@ class Attachments:
         Raises:
             ServeError: it cannot be read or fetched, or is not an acceptable picture.
         """
-        uri = await self._data_uri(source)
-        try:
+        with _naming(source):
+            uri = await self._data_uri(source)
             await self._reader.picture(uri)
-        except (MediaUnreadable, MediaTooLarge) as exc:
-            raise type(exc)(f"{source}: {exc}") from exc
         return ImagePart(type="image_url", image_url=ImageUrl(url=uri))
 
     async def video(self, source: str) -> VideoPart:
         """Read a video; see `image`."""
-        uri = await self._data_uri(source)
-        try:
+        with _naming(source):
+            uri = await self._data_uri(source)
             await self._reader.clip(uri, self._num_frames)
-        except (MediaUnreadable, MediaTooLarge) as exc:
-            raise type(exc)(f"{source}: {exc}") from exc
         video_url = VideoUrl(url=uri, num_frames=self._num_frames)
         return VideoPart(type="video_url", video_url=video_url)
 
@@ -70,6 +68,15 @@ class Attachments:
             ) from exc
         if len(data) > self._limit_bytes:
             raise MediaTooLarge(
-                f"{path}: more than the {self._limit_bytes / 1e6:g} MB that --max-image-mb allows"
+                f"more than the {self._limit_bytes / 1e6:g} MB that --max-image-mb allows"
             )
         return data
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Say in an error which of several files it is about."""
+    try:
+        yield
+    except (MediaUnreadable, MediaTooLarge) as exc:
+        raise type(exc)(f"{source}: {exc}") from exc

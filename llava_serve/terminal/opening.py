@@ -8,7 +8,7 @@ import aiohttp
 from llava_serve.client import ChatClient
 from llava_serve.config import CliConfig
 from llava_serve.engines.base import Engine
-from llava_serve.errors import ModelNotFound, NoWorker
+from llava_serve.errors import CommandError, ModelNotFound, NoWorker
 from llava_serve.media.reader import MediaReader
 from llava_serve.terminal.answerer import Answerer
 from llava_serve.terminal.attachment import Attachments
@@ -57,7 +57,9 @@ async def _choose_model(client: ChatClient, wanted: str | None, notes: Notes) ->
     if wanted is not None and wanted not in served:
         raise ModelNotFound(wanted, served)
     if not served:
-        raise NoWorker("any model")
+        raise CommandError(
+            f"the controller at {client.address} has no live worker", NoWorker.remedy
+        )
     if wanted is None and len(served) > 1:
         others = ", ".join(served[1:])
         notes.say(f"{served[0]} answers; --model-name chooses among it and {others}")

@@ -6,7 +6,7 @@ import stat
 from collections.abc import AsyncIterator
 from typing import TextIO
 
-from llava_serve.errors import ServeError
+from llava_serve.errors import CommandError, ServeError
 from llava_serve.terminal.chat import Chat
 from llava_serve.terminal.command import is_command
 from llava_serve.terminal.notes import Notes
@@ -36,12 +36,12 @@ async def lines_of(source: TextIO) -> AsyncIterator[str]:
     """Yield lines without blocking the loop where the system can wait for them.
 
     Raises:
-        ValueError: a line is longer than 1 MiB.
+        CommandError: a line is longer than 1 MiB.
     """
     kind = os.fstat(source.fileno()).st_mode
     if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):  # files cannot be waited for, nor block
-        for line in source:
-            yield line
+        for raw in source.buffer:
+            yield raw.decode(errors="replace")
         return
     reader = asyncio.StreamReader(limit=_LONGEST_LINE)
     loop = asyncio.get_running_loop()
@@ -49,7 +49,16 @@ async def lines_of(source: TextIO) -> AsyncIterator[str]:
         lambda: asyncio.StreamReaderProtocol(reader), source
     )
     try:
-        while raw := await reader.readline():
+        while raw := await _line(reader):
             yield raw.decode(errors="replace")
     finally:
         transport.close()
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readline()
+    except ValueError as exc:
+        raise CommandError(
+            "a line on standard input is longer than 1 MiB", "Write one question a line."
+        ) from exc

@@ -100,5 +100,5 @@ def sampling_of(asked: ChatRequest, defaults: SamplingDefaults) -> Sampling:
         repetition_penalty=asked.repetition_penalty or 1.0,
         seed=asked.seed,
         max_new_tokens=asked.max_completion_tokens or asked.max_tokens,
-        stop=asked.stop_strings,
+        stop=tuple(asked.stop),
     )

@@ -11,9 +11,10 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from llava_serve.engines.base import Delta, Sampling
-from llava_serve.errors import InvalidField, ModelNotFound, ServeError
+from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, ServeError
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import OldChunk, OldRequest
+from llava_serve.protocol.openai import ModelCard
 from llava_serve.serving import read_json
 from llava_serve.worker.answer import Answer
 from llava_serve.worker.stream import StreamedAnswer
@@ -56,7 +57,7 @@ def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
     @app.post("/worker_generate_stream")
     async def worker_generate_stream(request: Request) -> Response:
         try:
-            asked = parse(await read_json(request), worker.model_name)
+            asked = parse(await read_json(request), worker.engine.card)
         except ServeError as exc:
             return Response(OldChunk.from_error(exc).encode(), media_type=_MEDIA_TYPE)
         read_prompt = partial(worker.media.ready_prompt, asked.prompt, asked.images or [])
@@ -65,20 +66,23 @@ def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
         return OldChunks(answer, asked.prompt, keep_alive_s / 2)
 
 
-def parse(body: object, model: str) -> OldRequest:
-    """Check a decoded body.
+def parse(body: object, card: ModelCard) -> OldRequest:
+    """Check a decoded body against the model behind `card`.
 
     Raises:
         InvalidField: a field is missing, unknown or out of range.
-        ModelNotFound: it asks for another model than `model`.
+        ModelNotFound: it is for another model.
+        MediaNotAccepted: it brings pictures, and this model takes none.
     """
     try:
         asked = OldRequest.model_validate(body)
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         raise InvalidField(".".join(map(str, first["loc"])) or "body", first["msg"]) from exc
-    if asked.model != model:
-        raise ModelNotFound(asked.model, [model])
+    if asked.model != card.id:
+        raise ModelNotFound(asked.model, [card.id])
+    if asked.images and not card.accepts_images:
+        raise MediaNotAccepted(card.id, "pictures")
     return asked
 
 

@@ -16,7 +16,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "llava_worker_requests",
-            "Finished requests; outcome: completed, cancelled, or the error's code",
+            "Finished requests; outcome: completed, cancelled, failed (a bug), or the error's code",
             ["outcome"],
             registry=self._registry,
         )

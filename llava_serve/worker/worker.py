@@ -29,13 +29,9 @@ class Worker:
         self.clock = clock
         self.metrics = Metrics(gate)
 
-    @property
-    def model_name(self) -> str:
-        return self.engine.card.id
-
     def status(self) -> WorkerStatus:
         return WorkerStatus(
-            model_names=[self.model_name],
+            model_names=[self.engine.card.id],
             queue_length=self.gate.queue_length,
             worker_id=self.worker_id,
             capacity=self.gate.limit,

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from llava_serve.checkpoints import random_weights
+from scripts import random_checkpoint
 
 
 @pytest.fixture(scope="session")
 def onevision(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny-onevision"
-    random_weights.write("llava_onevision", folder, shape=random_weights.Shape(hidden_size=64))
+    random_checkpoint.write(
+        "llava_onevision", folder, shape=random_checkpoint.Shape(hidden_size=64)
+    )
     return folder
 
 

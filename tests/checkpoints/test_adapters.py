@@ -103,6 +103,20 @@ def test_weights_that_do_not_match_are_named(
         load_adapter(adapter, onevision)
 
 
+def test_an_adapter_without_its_weights_says_so(onevision: Path, adapter: Path) -> None:
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=f"{adapter} has no weights"):
+        load_adapter(adapter, onevision)
+
+
+def test_an_adapter_of_another_kind_is_refused_by_name(onevision: Path, adapter: Path) -> None:
+    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    settings["peft_type"] = "IA3"
+    (adapter / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="is of type 'IA3'; only LORA"):
+        load_adapter(adapter, onevision)
+
+
 @pytest.mark.slow
 def test_beside_quantised_weights_an_adapter_stays_apart(onevision: Path, adapter: Path) -> None:
     loaded = load_adapter(adapter, onevision, load_8bit=True)

@@ -83,3 +83,10 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     found = detect(folder(tmp_path, config_json=config, **{"model-1_safetensors": "x"}))
     with pytest.raises(CheckpointError, match=r"lacks 1 of the 2 .* names: model-2\.safetensors"):
         require_weights(found)
+
+
+def test_the_index_of_weights_that_are_not_loaded_asks_for_nothing(tmp_path: Path) -> None:
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "pytorch_model-1.bin"}}), encoding="utf-8")
+    config = {"model_type": "llava", "text_config": {}}
+    require_weights(detect(folder(tmp_path, config_json=config, model_safetensors="x")))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llava_serve.checkpoints.load import load, name_of
+from llava_serve.checkpoints.load import load
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 
@@ -46,18 +46,6 @@ def test_nothing_is_written_into_the_folder(onevision: Path) -> None:
 
 def test_the_served_name_can_be_chosen(onevision: Path) -> None:
     assert load_from(onevision, model_name="mine").card.id == "mine"
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("/models/llava-7b/", "llava-7b"),
-        ("llava-hf/llava-1.5-7b-hf", "llava-1.5-7b-hf"),
-        ("runs/llava-7b/checkpoint-500", "llava-7b_checkpoint-500"),
-    ],
-)
-def test_the_name_comes_from_the_path(path: str, name: str) -> None:
-    assert name_of(path) == name
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -86,7 +86,9 @@ class EchoWorker:
                 return Response(json.dumps({"said": words}), media_type="application/json")
             events = (sse.encode(json.dumps({"said": word})) for word in words)
             return StreamingResponse(
-                self._held([*events, sse.encode(sse.DONE)]), media_type=sse.MEDIA_TYPE
+                self._held([*events, sse.encode(sse.DONE)]),
+                headers=sse.HEADERS,
+                media_type=sse.MEDIA_TYPE,
             )
 
         @app.post("/worker_generate_stream")

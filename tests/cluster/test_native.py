@@ -18,6 +18,8 @@ async def test_a_stream_comes_back_as_the_worker_wrote_it(
     answer = await cluster.http.post(CHAT, json=chat(stream=True))
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert answer.headers["cache-control"] == "no-cache"
     assert answer.text == 'data: {"said": "one"}\n\ndata: {"said": "two"}\n\ndata: [DONE]\n\n'
 
 
@@ -63,6 +65,20 @@ async def test_the_body_reaches_the_worker_byte_for_byte_and_keeps_its_request_i
     assert worker.seen[0].headers["x-request-id"] == "mine-1"
     assert "authorization" not in worker.seen[0].headers
     assert answer.headers.get_list("x-request-id") == ["mine-1"]
+
+
+async def test_a_proxy_for_the_web_is_not_asked_for_workers(
+    cluster: Cluster,
+    start_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    unused_tcp_port: int,
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{unused_tcp_port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    await start_worker(cluster)
+    assert (await cluster.http.post(CHAT, json=chat(stream=True))).status_code == 200
 
 
 async def test_a_picture_of_many_megabytes_passes(

@@ -64,7 +64,7 @@ def _command(port: int, state: Path, *more: str) -> list[str]:
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     port = _free_ports(3)
-    command = _command(port, tmp_path, "--model", "a", "b", "--", "--engine", "echo")
+    command = _command(port, tmp_path, "--model", "x/a", "x/b", "--", "--engine", "echo")
     log = tmp_path / "log"
     with log.open("w") as err:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True)
@@ -154,7 +154,7 @@ def test_a_port_in_use_is_one_clear_sentence_before_anything_starts(tmp_path: Pa
     port = _free_ports(3)
     with socket.create_server(("127.0.0.1", port + 1)):
         refused = subprocess.run(
-            _command(port, tmp_path, "--model", "a", "b"),
+            _command(port, tmp_path, "--model", "x/a", "x/b"),
             capture_output=True,
             text=True,
             check=False,

@@ -17,7 +17,6 @@ HUB = "llava-hf/llava-1.5-7b-hf"
         (f"{HUB}=big", Model(HUB, None, "big")),
         (f"me/lora@{HUB}=tuned", Model("me/lora", HUB, "tuned")),
         (f"me/lora@{HUB}", Model("me/lora", HUB, "lora")),
-        ("gpt2", Model("gpt2", None, "gpt2")),
     ],
 )
 def test_a_spec_is_path_base_and_name(spec: str, model: Model) -> None:
@@ -31,6 +30,14 @@ def test_a_folder_may_have_an_equals_sign_in_its_name(tmp_path: Path) -> None:
     assert parse_model(f"{folder}=tuned") == Model(str(folder), None, "tuned")
 
 
+def test_two_runs_may_serve_the_same_checkpoint_number(tmp_path: Path) -> None:
+    folders = [tmp_path / run / "checkpoint-500" for run in ("one", "two")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    served = models_to_serve(list(map(str, folders)))
+    assert [model.name for model in served] == ["one_checkpoint-500", "two_checkpoint-500"]
+
+
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
@@ -41,6 +48,7 @@ def test_a_folder_may_have_an_equals_sign_in_its_name(tmp_path: Path) -> None:
         ("./missing=name", "there is no folder missing"),
         ("me/lora@/missing/base=name", "there is no folder /missing/base"),
         ("a/b/c", "there is no folder a/b/c"),
+        ("llava-tinny", "there is no folder llava-tinny"),
     ],
 )
 def test_a_wrong_spec_is_refused_with_the_reason(spec: str, reason: str) -> None:

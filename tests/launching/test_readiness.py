@@ -7,22 +7,22 @@ from llava_serve import serving
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.launching.plan import Process
-from llava_serve.launching.readiness import Gate
+from llava_serve.launching.readiness import Readiness
 from llava_serve.media.reader import MediaReader
-from llava_serve.worker import gate
 from llava_serve.worker.app import build_app
+from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
 
 
 async def _missing(address: str, model: str | None) -> str | None:
     async with aiohttp.ClientSession() as session:
         process = Process("it", ("true",), address, model)
-        return await Gate(session, address).missing(process)
+        return await Readiness(session, address).missing(process)
 
 
 async def test_a_process_is_ready_when_it_answers_and_its_model_is_listed() -> None:
     engine, media = EchoEngine("echo"), MediaReader(MediaConfig())
-    worker = Worker(engine, gate.Gate(1, 1), media, worker_id="this-one")
+    worker = Worker(engine, Gate(1, 1), media, worker_id="this-one")
     async with serving.served(build_app(worker, max_body_bytes=1000)) as address:
         assert await _missing(address, None) is None
         assert await _missing(address, "echo") is None

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llava_serve.errors import BadRequest, InvalidField, UnsupportedField
+from llava_serve.errors import InvalidField, UnsupportedField
 from llava_serve.protocol.openai import parse_chat_request
 
 
@@ -15,14 +15,14 @@ def body(**fields: Any) -> dict[str, Any]:
 def test_the_shortest_request_is_enough() -> None:
     request = parse_chat_request(body())
     assert request.messages[0].parts()[0].type == "text"
-    assert request.stop_strings == ()
+    assert request.stop == []
 
 
 @pytest.mark.parametrize(
-    ("stop", "strings"), [(None, ()), ("a", ("a",)), (["a", "b"], ("a", "b")), ([], ())]
+    ("stop", "strings"), [(None, []), ("a", ["a"]), (["a", "b"], ["a", "b"]), ([], [])]
 )
-def test_stop_may_be_null_a_string_or_a_list(stop: Any, strings: tuple[str, ...]) -> None:
-    assert parse_chat_request(body(stop=stop)).stop_strings == strings
+def test_stop_may_be_null_a_string_or_a_list(stop: Any, strings: list[str]) -> None:
+    assert parse_chat_request(body(stop=stop)).stop == strings
 
 
 @pytest.mark.parametrize(
@@ -70,19 +70,36 @@ def test_neutral_values_of_unsupported_fields_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    "part",
+    ("part", "place", "reason"),
     [
-        {"type": "image_url", "image_url": "data:,"},
-        {"type": "image_url", "image_url": {"url": "data:,", "size": 3}},
-        {"type": "input_audio", "input_audio": {}},
-        {"type": "text"},
-        "hi",
+        ({"type": "image_url", "image_url": "data:,"}, "0.image_url", "valid dictionary"),
+        (
+            {"type": "image_url", "image_url": {"url": "data:,", "size": 3}},
+            "0.image_url.size",
+            "Extra inputs",
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": "data:,", "detail": "low"}},
+            "0.image_url.detail",
+            "'auto' or 'high'",
+        ),
+        ({"type": "input_audio", "input_audio": {}}, "0", "input_audio"),
+        ({"type": "text"}, "0.text", "required"),
+        ("hi", "0", "valid dictionary"),
     ],
 )
-def test_a_bad_part_is_refused_with_its_place(part: Any) -> None:
-    with pytest.raises(BadRequest) as refused:
+def test_a_bad_part_is_refused_with_its_place_and_reason(
+    part: Any, place: str, reason: str
+) -> None:
+    with pytest.raises(InvalidField, match=reason) as refused:
         parse_chat_request(body(messages=[{"role": "user", "content": [part]}]))
-    assert refused.value.message.startswith("messages.0.content")
+    assert refused.value.param == f"messages.0.content.{place}"
+
+
+def test_content_that_is_neither_text_nor_parts_is_refused() -> None:
+    with pytest.raises(InvalidField) as refused:
+        parse_chat_request(body(messages=[{"role": "user", "content": 3}]))
+    assert refused.value.param == "messages.0.content"
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 3])

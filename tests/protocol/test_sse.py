@@ -19,4 +19,7 @@ def test_events_come_out_whole_however_the_bytes_are_cut() -> None:
 
 
 def test_other_servers_line_endings_are_understood() -> None:
-    assert list(sse.EventDecoder().feed(b"event: x\r\ndata:a\r\n\r\ndata: b\r\n\r\n")) == ["a", "b"]
+    stream = b"event: x\r\ndata:a\r\n\r\ndata: b\r\n\r\n"
+    assert list(sse.EventDecoder().feed(stream)) == ["a", "b"]
+    decoder = sse.EventDecoder()
+    assert [event for byte in stream for event in decoder.feed(bytes([byte]))] == ["a", "b"]

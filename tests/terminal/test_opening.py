@@ -8,10 +8,20 @@ import pytest
 from rich.console import Console
 
 from llava_serve import serving
+from llava_serve.cluster.app import build_app as build_controller
+from llava_serve.cluster.dispatch import DISPATCH
+from llava_serve.cluster.door import Trust
+from llava_serve.cluster.registry import Registry
 from llava_serve.config import CliConfig
 from llava_serve.engines.base import Usage
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.errors import ControllerUnreachable, ModelNotFound, RemoteError, ServeError
+from llava_serve.errors import (
+    CommandError,
+    ControllerUnreachable,
+    ModelNotFound,
+    RemoteError,
+    ServeError,
+)
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage
 from llava_serve.terminal.notes import Notes
@@ -61,6 +71,14 @@ async def test_the_files_and_the_system_prompt_come_from_the_flags(
 async def test_a_model_that_is_not_served_is_refused_with_those_that_are(address: str) -> None:
     with pytest.raises(ModelNotFound, match="served: echo"):
         await _answer(CliConfig(controller=address, model_name="other"), [])
+
+
+async def test_a_controller_without_workers_is_told_with_what_to_do() -> None:
+    app = build_controller(Registry(DISPATCH["shortest_queue"]()), Trust("token"))
+    async with serving.served(app) as empty:
+        with pytest.raises(CommandError, match=f"{empty} has no live worker") as refused:
+            await _answer(CliConfig(controller=empty), [])
+    assert "Start a worker" in refused.value.remedy
 
 
 async def test_a_controller_that_is_not_there_is_told() -> None:

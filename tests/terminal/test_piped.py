@@ -1,11 +1,16 @@
 """Lines from a pipe or a file are asked one by one."""
 
+import asyncio
 import io
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
+from llava_serve.errors import CommandError
 from llava_serve.terminal.chat import Chat
 from llava_serve.terminal.notes import Notes
 from llava_serve.terminal.piped import answer_lines, lines_of
@@ -53,6 +58,20 @@ async def test_a_pipe_gives_its_lines_the_last_without_an_end_too() -> None:
         assert [line async for line in lines_of(source)] == ["eins\n", "zwölf\n", "\n", "last"]
 
 
+async def test_a_line_without_end_is_refused() -> None:
+    reading, writing = os.pipe()
+
+    def flood() -> None:
+        with os.fdopen(writing, "wb") as pipe, suppress(BrokenPipeError):
+            pipe.write(b"x" * 4_000_000)
+
+    with os.fdopen(reading) as source:
+        flooding = asyncio.create_task(asyncio.to_thread(flood))
+        with pytest.raises(CommandError, match="longer than 1 MiB"):
+            await anext(lines_of(source))
+        await flooding
+
+
 async def _lines_of_file(path: Path) -> list[str]:
     with open(path) as source:  # noqa: ASYNC230, PTH123 - what a shell's < does
         return [line async for line in lines_of(source)]
@@ -62,6 +81,12 @@ async def test_a_file_gives_its_lines(tmp_path: Path) -> None:
     path = tmp_path / "questions.txt"
     path.write_text("one\ntwo")
     assert await _lines_of_file(path) == ["one\n", "two"]
+
+
+async def test_bytes_that_are_no_text_show_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "latin-1.txt"
+    path.write_bytes("Größe\n".encode("latin-1"))
+    assert await _lines_of_file(path) == ["Gr\ufffd\ufffde\n"]
 
 
 async def test_no_input_at_all_is_no_line() -> None:

@@ -49,6 +49,7 @@ async def test_a_stream_has_the_role_first_then_text_then_the_reason(
     answer = await http.post("/v1/chat/completions", json=question(stream=True))
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["x-accel-buffering"] == "no"
+    assert answer.headers["cache-control"] == "no-cache"
     choices = [event["choices"][0] for event in events(answer)]
     assert [choice["delta"] for choice in choices] == [
         {"role": "assistant", "content": ""},

@@ -117,6 +117,19 @@ async def test_an_error_is_one_chunk_with_cause_and_number(
     assert words in chunk["text"]
 
 
+async def test_pictures_for_a_model_that_takes_none_are_refused_not_ignored(
+    client_of: ClientOf, make_worker: Callable[..., Worker], scripted: Callable[..., Any]
+) -> None:
+    engine = scripted("an answer")
+    engine.card = engine.card.model_copy(update={"accepts_images": False})
+    async with client_of(build_app(make_worker(engine), max_body_bytes=9999)) as http:
+        body = asked(model="scripted")
+        (chunk,) = chunks((await http.post("/worker_generate_stream", json=body)).content)
+    assert chunk["error_code"] == 3
+    assert "does not take pictures" in chunk["text"]
+    assert engine.asked == []
+
+
 async def test_a_body_that_is_no_json_is_one_chunk_too(http: httpx.AsyncClient) -> None:
     answer = await http.post("/worker_generate_stream", content=b"{")
     (chunk,) = chunks(answer.content)

@@ -21,7 +21,7 @@ from llava_serve.engines.torch.prompt import splice
 from llava_serve.engines.torch.sampling import Chooser, choose
 from llava_serve.engines.torch.slots import Slots
 from llava_serve.engines.torch.tokens import PromptTokenizer
-from llava_serve.errors import ContextOverflow, EngineFailure, ShuttingDown
+from llava_serve.errors import ContextOverflow, EngineFailure, OutOfMemory, ShuttingDown
 from llava_serve.media.base import Picture
 
 logger = logging.getLogger(__name__)
@@ -109,15 +109,18 @@ class TorchEngine:
     def _guarded(self, job: Job, work: Callable[[Job], None]) -> None:
         """Run `work`; what it raises ends this job alone, unless the device is lost."""
         logs.request_id.set(job.request.request_id)
+        device = self._loaded.model.device
         try:
             work(job)
-        except Exception as exc:  # noqa: BLE001 - raised again on the loop
-            device = self._loaded.model.device
+            return
+        except BaseException as exc:  # noqa: BLE001 - raised again on the loop; Rust's panics too
             self.healthy = self.healthy and not failures.is_sticky(exc)
-            job.put(failures.translate(exc, device))
-            self._end(job)
-            if self.healthy:
-                failures.release_memory(device)
+            error = failures.translate(exc, device)
+        # Behind the handler, where the traceback holds no tensors any more.
+        job.put(error)
+        self._end(job)
+        if isinstance(error, OutOfMemory):
+            failures.release_memory(device)
 
     def _prefill(self, job: Job) -> None:
         """Read the prompt and choose the first token."""
@@ -148,8 +151,8 @@ class TorchEngine:
 
     def _advance(self, job: Job) -> None:
         """Choose one more token."""
-        if (progress := job.progress) is None:
-            return  # ended with its first token
+        progress = job.progress
+        assert progress is not None  # who runs was prefilled, or has ended
         logits = self._decoder.step(progress.sequence)
         (token,) = choose(logits, [progress.chooser], [progress.sequence.tokens])
         self._emit(job, progress, token)

@@ -9,11 +9,11 @@ from PIL import Image
 from tokenizers import Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from llava_serve.checkpoints import random_weights
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.media.base import Picture
+from scripts import random_checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedMo
     @cache
     def of_family(family: str) -> LoadedModel:
         folder = tmp_path_factory.mktemp("checkpoints") / family
-        random_weights.write(family, folder)  # type: ignore[arg-type]
+        random_checkpoint.write(family, folder)  # type: ignore[arg-type]
         return load(ModelConfig(model_path=str(folder), device="cpu"))
 
     return of_family
@@ -78,4 +78,4 @@ def pieces() -> PreTrainedTokenizerBase:
 
 @pytest.fixture(scope="session")
 def tokenizers(pieces: PreTrainedTokenizerBase) -> dict[str, PreTrainedTokenizerBase]:
-    return {"bytes": random_weights.byte_tokenizer(), "pieces": pieces}
+    return {"bytes": random_checkpoint.byte_tokenizer(), "pieces": pieces}

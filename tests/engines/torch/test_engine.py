@@ -185,10 +185,14 @@ async def test_a_refused_request_harms_no_other(engine: TorchEngine) -> None:
         await anext(running)
 
 
+class Panic(BaseException):
+    """What Rust's code in a tokenizer raises is no `Exception`."""
+
+
 class Failing:
     """An image processor that fails the way the device would."""
 
-    def __init__(self, processor: Any, error: Exception) -> None:
+    def __init__(self, processor: Any, error: BaseException) -> None:
         self._processor = processor
         self._error = error
 
@@ -205,13 +209,14 @@ class Failing:
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), OutOfMemory, True),
         (RuntimeError("CUDA error: device-side assert triggered"), EngineFailure, False),
         (IndexError("a bug"), EngineFailure, True),
+        (Panic("a bug"), EngineFailure, True),
     ],
-    ids=["out of memory", "lost device", "bug"],
+    ids=["out of memory", "lost device", "bug", "panic"],
 )
 async def test_a_failure_ends_its_own_request_and_says_what_it_was(
     endless: LoadedModel,
     picture: MakePicture,
-    error: Exception,
+    error: BaseException,
     expected: type[EngineFailure],
     healthy: bool,
 ) -> None:

@@ -1,0 +1,62 @@
+"""Take the README's pictures, docs/chat.png and docs/compare.png, of servers that run."""
+
+import argparse
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+_PATIENCE_MS = 120_000
+
+
+async def ask(page: Page, tab: str, picture: Path | None, question: str, answers: int) -> None:
+    """Send one question on the tab `chat` or `compare`, and wait until all answers have ended."""
+    composer = page.locator(f"#{tab}-composer")
+    if picture is not None:
+        await composer.locator("input[type=file]").set_input_files(picture)
+        await expect(composer.locator(".thumbnail-item")).to_have_count(1)
+    await composer.locator("textarea").fill(question)
+    await composer.locator("textarea").press("Enter")
+    await expect(page.locator(f"#{tab}-history .turn.assistant")).to_have_count(answers)
+
+
+async def screenshots(
+    browser: Browser, url: str, picture: Path, questions: list[str], folder: Path
+) -> None:
+    page = await browser.new_page(viewport={"width": 1280, "height": 800})
+    await page.goto(url)
+    await expect(page.locator("#chat-model input")).not_to_have_value("")
+    for number, question in enumerate(questions):
+        await ask(page, "chat", None if number else picture, question, number + 1)
+    await page.screenshot(path=folder / "chat.png")
+    await page.get_by_role("tab", name="Compare").click()
+    await ask(page, "compare", picture, questions[0], 2)
+    await page.screenshot(path=folder / "compare.png")
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("picture", type=Path, help="picture to ask about")
+    parser.add_argument(
+        "questions", nargs="+", help="asked one after the other in the chat; the first is compared"
+    )
+    parser.add_argument("--url", default="http://127.0.0.1:7860", help="address of the page")
+    parser.add_argument("--folder", type=Path, default=Path("docs"), help="where the pictures go")
+    asked = parser.parse_args()
+    if not asked.picture.is_file():
+        sys.exit(f"there is no picture at {asked.picture}")
+    asked.folder.mkdir(exist_ok=True)
+    expect.set_options(timeout=_PATIENCE_MS)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=_ARGUMENTS
+        )
+        await screenshots(browser, asked.url, asked.picture, asked.questions, asked.folder)
+        await browser.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
