@@ -1,11 +1,12 @@
 """What went wrong with a connection, in a few words: aiohttp's own texts say much or nothing."""
 
+import asyncio
 import os
 
 import aiohttp
 
 
-def reason_of(error: aiohttp.ClientError | TimeoutError) -> str:
+def reason_of(error: aiohttp.ClientError | asyncio.TimeoutError) -> str:
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "the connection was not accepted in time"
     if isinstance(error, aiohttp.ClientSSLError):  # its number is TLS's own, and no `errno`

@@ -1,5 +1,6 @@
 """How the controller calls a worker: one HTTP client, three time limits, errors with names."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -59,7 +60,7 @@ class Answer:
                 return await self._content.readany()
         except aiohttp.ClientError as exc:
             raise WorkerLost(self._address, reason_of(exc)) from exc
-        except TimeoutError as exc:
+        except asyncio.TimeoutError as exc:
             raise WorkerLost(self._address, f"silent for {self._idle_s:g} s") from exc
 
     async def rest(self) -> bytes:
@@ -105,7 +106,7 @@ class Upstream:
             raise WorkerUnreachable(address, reason) from exc
         except aiohttp.ClientError as exc:
             raise WorkerUnreachable(address, reason_of(exc)) from exc
-        except TimeoutError as exc:
+        except asyncio.TimeoutError as exc:
             reason = f"no status within {self.limits.status_s:g} s"
             raise WorkerUnreachable(address, reason) from exc
 
@@ -135,7 +136,7 @@ class Upstream:
                     first = await response.content.readany()
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
                 raise WorkerRefused(address, reason_of(exc)) from exc
-            except TimeoutError as exc:
+            except asyncio.TimeoutError as exc:
                 reason = f"no first byte within {first_byte_s:g} s"
                 raise WorkerUnreachable(address, reason) from exc
             except aiohttp.ClientError as exc:

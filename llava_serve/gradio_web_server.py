@@ -1,0 +1,56 @@
+"""The command that serves the browser page."""
+
+import logging
+from collections.abc import Sequence
+
+from llava_serve import args, logs, serving, tiny
+from llava_serve.config import WebConfig
+from llava_serve.errors import StorageFailed
+from llava_serve.storage.media import MediaStore
+from llava_serve.storage.store import Store, default_url
+from llava_serve.web import examples, share
+from llava_serve.web.app import build_app
+from llava_serve.web.asking import Services
+from llava_serve.web.controller_link import ControllerLink
+from llava_serve.web.moderation import Moderation, read_key
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = args.parse(WebConfig, argv)
+    logs.configure(config.log_level)
+    try:
+        services = _services(config)
+        shown = examples.load(tiny.EXAMPLES, services.media)
+    except StorageFailed as exc:
+        raise SystemExit(f"{exc.message}. {exc.remedy}") from exc
+    page = build_app(
+        services,
+        examples=shown,
+        concurrency=config.concurrency_count,
+        embed=config.embed,
+        share=share.Link(config.host, config.port) if config.share else None,
+    )
+    if not serving.is_loopback(config.host):
+        logger.warning(
+            "anybody who reaches %s:%d can use the page and its models", config.host, config.port
+        )
+    serving.run(page.app, config.host, config.port, page.before_stop)
+
+
+def _services(config: WebConfig) -> Services:
+    moderation = None
+    if config.moderate and config.moderation_key_file is not None:
+        moderation = Moderation(read_key(config.moderation_key_file))
+    return Services(
+        link=ControllerLink(config.controller, config.model_list_mode),
+        store=Store(config.database or default_url(config.state_dir)),
+        media=MediaStore(config.state_dir / "media", config.max_body_bytes),
+        moderation=moderation,
+        max_body_bytes=config.max_body_bytes,
+    )
+
+
+if __name__ == "__main__":
+    main()

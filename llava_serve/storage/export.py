@@ -1,0 +1,55 @@
+"""Conversations as JSON lines: one conversation a line, pictures by their hash."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+from llava_serve.storage.store import Store
+from llava_serve.storage.tables import ConversationRow, TurnRow, VoteRow
+
+
+def lines(store: Store) -> Iterator[str]:
+    """Yield one JSON object per conversation, oldest first, each with its line end."""
+    for conversation in store.conversations():
+        yield json.dumps(_conversation(conversation), ensure_ascii=False) + "\n"
+
+
+def _conversation(row: ConversationRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "created_at": _time(row.created_at),
+        "turns": [_turn(turn) for turn in row.turns],
+        "votes": [_vote(vote) for vote in row.votes],
+    }
+
+
+def _turn(row: TurnRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "exchange": row.exchange,
+        "role": row.role,
+        "text": row.text,
+        "model": row.model,
+        "media": [
+            {"sha256": media.sha256, "extension": media.extension, "name": media.name}
+            for media in row.media
+        ],
+        "details": row.details,
+        "replaced": row.replaced,
+        "created_at": _time(row.created_at),
+    }
+
+
+def _vote(row: VoteRow) -> dict[str, Any]:
+    return {
+        "turn": row.turn_id,
+        "kind": row.kind,
+        "model": row.model,
+        "created_at": _time(row.created_at),
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,112 @@
+"""Pictures and videos on disk, each once, under the SHA-256 of its bytes."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from llava_serve.errors import MediaTooLarge, MediaUnreadable, StorageFailed
+from llava_serve.media.sniff import sniff
+from llava_serve.storage import filetypes
+from llava_serve.storage.filetypes import FileType
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file in the store; `name` is what the user called it."""
+
+    sha256: str
+    filetype: FileType
+    size_bytes: int
+    name: str
+
+    @property
+    def filename(self) -> str:
+        return f"{self.sha256}.{self.filetype.extension}"
+
+
+class MediaStore:
+    """Keeps files as `root/ab/abcd….ext`. Every method blocks: call it off the event loop."""
+
+    def __init__(self, root: Path, limit_bytes: int) -> None:
+        self.root = root
+        self._limit_bytes = limit_bytes
+
+    def put(self, source: Path, name: str | None = None) -> StoredFile:
+        """Copy `source` into the store, unless its bytes are there already.
+
+        Raises:
+            MediaUnreadable: it is no picture or video that this stack serves.
+            MediaTooLarge: it is beyond the store's limit.
+            StorageFailed: the disk does not take it.
+        """
+        name = name or source.name
+        with _translated(), source.open("rb") as file:
+            filetype = _type_of(file, name)
+            if (size_bytes := os.fstat(file.fileno()).st_size) > self._limit_bytes:
+                raise MediaTooLarge(
+                    f"{name!r} has {size_bytes / 1e6:.1f} MB; the limit is "
+                    f"{self._limit_bytes / 1e6:.1f} MB"
+                )
+            file.seek(0)
+            sha256 = self._write_once(file, filetype)
+        return StoredFile(sha256, filetype, size_bytes, name)
+
+    def read(self, file: StoredFile) -> bytes:
+        with _translated():
+            return self.path(file.filename).read_bytes()
+
+    def path(self, filename: str) -> Path:
+        """Return where a stored file of this name lies, or would lie."""
+        return self.root / filename[:2] / filename
+
+    def _write_once(self, file: BinaryIO, filetype: FileType) -> str:
+        digest = hashlib.sha256()
+        self.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self.root, prefix=".part-", delete=False) as part:
+            try:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    part.write(chunk)
+                part.flush()
+                target = self.path(f"{digest.hexdigest()}.{filetype.extension}")
+                target.parent.mkdir(exist_ok=True)
+                # A rename is atomic, and two writers of one name carry the same bytes.
+                Path(part.name).replace(target)
+            except BaseException:
+                Path(part.name).unlink(missing_ok=True)
+                raise
+        return digest.hexdigest()
+
+
+def _type_of(file: BinaryIO, name: str) -> FileType:
+    found = sniff(file.read(filetypes.HEAD_BYTES))
+    if (filetype := filetypes.BY_FORMAT.get(found)) is None:
+        raise MediaUnreadable(f"{name!r} is no picture or video that can be shown; it is {found}")
+    if filetype in filetypes.MAY_MOVE and _moves(file, name):
+        return replace(filetype, kind="video")
+    return filetype
+
+
+def _moves(file: BinaryIO, name: str) -> bool:
+    try:
+        with Image.open(file) as image:
+            return bool(getattr(image, "is_animated", False))
+    except (OSError, Image.DecompressionBombError, ValueError, SyntaxError) as exc:
+        raise MediaUnreadable(f"{name!r} cannot be decoded: {exc}") from exc
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise StorageFailed(f"the file store failed: {exc.strerror or exc}") from exc

@@ -1,0 +1,65 @@
+"""The tables: conversations, their turns, the pictures of a turn, and votes."""
+
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+class Table(DeclarativeBase):
+    pass
+
+
+class ConversationRow(Table):
+    """`kind` is `chat` or `compare`; times are seconds since the epoch, UTC."""
+
+    __tablename__ = "conversations"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[float]
+    turns: Mapped[list["TurnRow"]] = relationship(order_by="TurnRow.id")
+    votes: Mapped[list["VoteRow"]] = relationship(order_by="VoteRow.id")
+
+
+class TurnRow(Table):
+    """One message. `exchange` joins a question with its answer, or with the answers compared.
+
+    `replaced` turns were edited or regenerated: no longer shown, kept all the same.
+    """
+
+    __tablename__ = "turns"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id"), index=True)
+    exchange: Mapped[int]
+    role: Mapped[str] = mapped_column(String(16))
+    text: Mapped[str] = mapped_column(Text)
+    model: Mapped[str | None] = mapped_column(String(255))
+    details: Mapped[dict[str, Any]] = mapped_column(JSON)
+    replaced: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[float]
+    media: Mapped[list["TurnMediaRow"]] = relationship(order_by="TurnMediaRow.position")
+
+
+class TurnMediaRow(Table):
+    __tablename__ = "turn_media"
+
+    turn_id: Mapped[int] = mapped_column(ForeignKey("turns.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    extension: Mapped[str] = mapped_column(String(8))
+    name: Mapped[str] = mapped_column(String(255))
+
+
+class VoteRow(Table):
+    """`kind` is up, down or flag on an answer; better (with `model`), tie or both_bad elsewhere."""
+
+    __tablename__ = "votes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id"), index=True)
+    turn_id: Mapped[int] = mapped_column(ForeignKey("turns.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    model: Mapped[str | None] = mapped_column(String(255))
+    created_at: Mapped[float]

@@ -1,0 +1,102 @@
+"""A short clip of one shape on its way, and the questions about it."""
+
+from dataclasses import dataclass, replace
+from random import Random
+
+from llava_serve.tiny.looks import ask_background, ask_color, ask_shape
+from llava_serve.tiny.pairs import DETAIL
+from llava_serve.tiny.scenes import fits, random_scene
+from llava_serve.tiny.turns import Turn, sentence
+from llava_serve.tiny.world import Scene, Size, Thing
+
+_STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1), "still": (0, 0)}
+_SAID = {
+    "left": "moves to the left",
+    "right": "moves to the right",
+    "up": "moves up",
+    "down": "moves down",
+    "still": "does not move",
+}
+_AT_THE_END = ("at the end", "in the last frame")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    frames: tuple[Scene, ...]
+    direction: str
+
+    @property
+    def thing(self) -> Thing:
+        return self.frames[0].things[0]
+
+
+def random_clip(rng: Random, size: Size, frames: int) -> Clip | None:
+    """One shape that moves by a quarter of the picture or more, or stays; None without room."""
+    scene = random_scene(rng, size, shapes=(1, 1), smallest=0.12, numbers=0.0)
+    if len(scene.shapes) != 1:
+        return None
+    thing = scene.shapes[0]
+    thing = replace(thing, radius=min(thing.radius, 0.24))
+    direction = rng.choice(("left", "right", "up", "down", "left", "right", "up", "down", "still"))
+    across, down = _STEPS[direction]
+    way = rng.uniform(0.25, 0.7)
+    for _ in range(40):
+        start = replace(thing, x=rng.random(), y=rng.random())
+        end = replace(start, x=start.x + across * way, y=start.y + down * way)
+        if fits(start, [], size) and fits(end, [], size):
+            return Clip(
+                tuple(_between(scene, start, end, i / (frames - 1)) for i in range(frames)),
+                direction,
+            )
+    return None
+
+
+def _between(scene: Scene, start: Thing, end: Thing, share: float) -> Scene:
+    x = start.x + (end.x - start.x) * share
+    y = start.y + (end.y - start.y) * share
+    return replace(scene, things=(replace(start, x=x, y=y),), quality=0)
+
+
+def ask_motion(rng: Random, clip: Clip) -> Turn:
+    shape = clip.thing.shape
+    question = rng.choice(
+        (
+            f"Which way does the {shape} move?",
+            f"In which direction does the {shape} move?",
+            f"Where does the {shape} move?",
+            f"How does the {shape} move?",
+            "Which way does it move?",
+            "Which way does the shape move?",
+            "What happens in the video?",
+            "What happens?",
+            "Describe the video.",
+            "In which direction does it move?",
+        )
+    )
+    answer = f"The {clip.thing.color} {shape} {_SAID[clip.direction]}."
+    return Turn("motion", question, answer, clip.direction)
+
+
+def ask_about_clip(rng: Random, clip: Clip) -> Turn | None:
+    """Ask what does not depend on time."""
+    asker = rng.choice((ask_color, ask_shape, ask_background))
+    turn = asker(rng, clip.frames[0])
+    return None if turn is None or " at the " in turn.question else turn
+
+
+def ask_motion_detail(rng: Random, clip: Clip) -> Turn:
+    """Ask whether it moves some way, or where it starts or ends."""
+    shape = clip.thing.shape
+    if rng.random() < 0.5:
+        first = rng.random() < 0.5
+        thing = clip.frames[0 if first else -1].things[0]
+        frame = rng.choice(("at the start", "in the first frame") if first else _AT_THE_END)
+        answer = f"The {shape} is at the {thing.position}."
+        return Turn(DETAIL, f"Where is the {shape} {frame}?", answer, thing.position)
+    asked = clip.direction if rng.random() < 0.5 else rng.choice(("left", "right", "up", "down"))
+    to = f"to the {asked}" if asked in ("left", "right") else asked
+    question = f"Does the {shape} move?" if asked == "still" else f"Does the {shape} move {to}?"
+    is_so = asked == clip.direction and asked != "still"
+    word = "yes" if is_so else "no"
+    answer = f"{sentence(word)}, the {clip.thing.color} {shape} {_SAID[clip.direction]}."
+    return Turn(DETAIL, question, answer, word)

@@ -1,0 +1,242 @@
+"""A conversation about drawn pictures: what is shown, what is asked, what is right."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from PIL import Image
+
+from llava_serve.tiny.beyond import ask_beyond, ask_what_is_this, strange_picture
+from llava_serve.tiny.clips import ask_about_clip, ask_motion, ask_motion_detail, random_clip
+from llava_serve.tiny.pairs import (
+    SMALLEST,
+    ask_about_one,
+    ask_change,
+    ask_whether_changed,
+    ask_which,
+    random_change,
+    same_light,
+)
+from llava_serve.tiny.questions import ASKERS
+from llava_serve.tiny.scenes import random_scene, random_size
+from llava_serve.tiny.turns import NO_PICTURE, Turn, varied
+from llava_serve.tiny.world import Scene, Size, draw
+
+_SYSTEMS = (
+    "You are a helpful assistant.", "Answer the question.", "Be brief.", "You see pictures.",
+    "You are a friendly assistant that answers questions about pictures.",
+    "Answer in one sentence.",
+    "A chat between a curious human and an artificial intelligence assistant.", "Help the user.",
+)  # fmt: skip
+
+# How often each kind of question is drawn for a single picture.
+SINGLE_MIX = {
+    "color": 1.2, "shape": 1.7, "count": 1.8, "position": 1.7, "presence": 1.7,
+    "description": 0.9, "background": 0.15, "number": 0.2, "beyond": 0.1,
+}  # fmt: skip
+# How often each form of conversation is drawn.
+FORM_MIX = {
+    "single": 44.0, "pair": 8.0, "change": 30.0, "clip": 12.0, "later": 3.0, "number": 14.0,
+    "strange": 2.0, "nothing": 1.0, "beyond": 2.0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawn picture; the scene is None where it shows nothing known."""
+
+    image: Image.Image
+    scene: Scene | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One medium of a message: a picture, or a clip of several frames."""
+
+    pictures: tuple[Picture, ...]
+    is_video: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A user message, media and text in the client's order, and the right answer."""
+
+    turn: Turn
+    shown: tuple[Shown, ...] = ()
+    is_text_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    exchanges: tuple[Exchange, ...]
+    system: str = ""
+    form: str = "single"
+
+    @property
+    def shown(self) -> list[Shown]:
+        return [shown for exchange in self.exchanges for shown in exchange.shown]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to draw: how often which form and kind, how large, how many questions."""
+
+    forms: dict[str, float] = field(default_factory=lambda: dict(FORM_MIX))
+    kinds: dict[str, float] = field(default_factory=lambda: dict(SINGLE_MIX))
+    size: Callable[[Random, float], Size] = random_size
+    turns: int = 7
+    one_word: bool = False  # every answer is its `word`
+    base_only: bool = False  # show the base tile alone and nothing wide: cheap first lessons
+
+
+def training_size(rng: Random, largest_ratio: float) -> Size:
+    """Mostly near the tile's own resolution, which is cheap to draw; else any size."""
+    if rng.random() < 0.1:
+        return random_size(rng, largest_ratio)
+    short = rng.randint(96, 190)
+    ratio = 1.0 if rng.random() < 0.4 else math.exp(rng.uniform(0, math.log(largest_ratio)))
+    sides = (short, round(short * ratio))
+    return sides if rng.random() < 0.5 else (sides[1], sides[0])
+
+
+def random_conversation(rng: Random, recipe: Recipe) -> Conversation:
+    """Draw a conversation; the order of its questions is random."""
+    form = rng.choices(list(recipe.forms), list(recipe.forms.values()))[0]
+    system = rng.choice(_SYSTEMS) if rng.random() < 0.1 else ""
+    while not (exchanges := _FORMS[form](rng, recipe)):
+        pass
+    if recipe.one_word:
+        exchanges = tuple(replace(e, turn=replace(e.turn, answer=e.turn.word)) for e in exchanges)
+    return Conversation(exchanges, system, form)
+
+
+def _single(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+    size = recipe.size(rng, 1.5 if recipe.base_only else 3.0)
+    scene = random_scene(rng, size)
+    return _talk(rng, (_shown(scene, size),), ask_about(rng, scene, recipe))
+
+
+def _number(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+    """A printed number and little else: digits are what the tower learns last."""
+    size = recipe.size(rng, 1.5 if recipe.base_only else 3.0)
+    scene = random_scene(rng, size, numbers=1.0)
+    if scene.number is None:
+        return ()
+    asked = [ASKERS[kind](rng, scene) for kind in ("number", "description", "position")]
+    return _talk(rng, (_shown(scene, size),), asked[: recipe.turns])
+
+
+def ask_about(rng: Random, scene: Scene, recipe: Recipe) -> list[Turn]:
+    """Different questions about one scene."""
+    kinds = dict(recipe.kinds)
+    if scene.number:
+        kinds["number"] = 10 * kinds.get("number", 0.0)
+    turns: dict[str, Turn] = {}
+    for _ in range(3 * recipe.turns):
+        kind = rng.choices(list(kinds), list(kinds.values()))[0]
+        turn = ask_beyond(rng) if kind == "beyond" else ASKERS[kind](rng, scene)
+        if turn and len(turns) < recipe.turns:
+            turns.setdefault(turn.question, turn)
+    return list(turns.values())
+
+
+def _pair(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+    scenes: list[Scene] = []
+    shown: list[Shown] = []
+    for _ in range(3 if rng.random() < 0.2 else 2):
+        size = recipe.size(rng, 1.5)
+        scenes.append(random_scene(rng, size, shapes=(0, 3), smallest=SMALLEST))
+        shown.append(_shown(scenes[-1], size))
+    asked = [ask_which(rng, tuple(scenes)) for _ in range(4)]
+    asked += [ask_about_one(rng, tuple(scenes)) for _ in range(4)]
+    rng.shuffle(asked)
+    return _talk(rng, tuple(shown), asked[: recipe.turns])
+
+
+def _change(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+    size = recipe.size(rng, 1.5)
+    change = random_change(rng, size)
+    if change is None:
+        return ()
+    change = same_light(rng, change)
+    scenes = (change.before, change.after)
+    shown = tuple(_shown(scene, size) for scene in scenes)
+    turns = [ask_change(rng, change), ask_which(rng, scenes), ask_which(rng, scenes)]
+    turns += [ask_whether_changed(rng, change) for _ in range(2)]
+    turns += [ask_about_one(rng, scenes) for _ in range(2)]
+    return _talk(rng, shown, turns[: recipe.turns])
+
+
+def _clip(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+    size = recipe.size(rng, 1.8)
+    clip = random_clip(rng, size, rng.choice((3, 4, 4, 5, 6, 6, 8, 8, 10)))
+    if clip is None:
+        return ()
+    frames = tuple(Picture(draw(scene, size), scene) for scene in clip.frames)
+    turns = [ask_motion(rng, clip), ask_about_clip(rng, clip)]
+    turns += [ask_motion_detail(rng, clip) for _ in range(4)]
+    return _talk(rng, (Shown(frames, is_video=True),), turns[: recipe.turns])
+
+
+def _later(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+    """A second picture joins in a later message; questions are about the latest one."""
+    exchanges: list[Exchange] = []
+    for _ in range(2):
+        size = recipe.size(rng, 1.5)
+        scene = random_scene(rng, size, shapes=(0, 3), smallest=SMALLEST)
+        turns = ask_about(rng, scene, recipe)[:2]
+        exchanges += _talk(rng, (_shown(scene, size),), turns)
+    return tuple(exchanges)
+
+
+def _strange(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+    image = strange_picture(rng, recipe.size(rng, 2.0))
+    turns = [ask_what_is_this(rng), ask_beyond(rng)]
+    return _talk(rng, (Shown((Picture(image, None),)),), turns[: recipe.turns])
+
+
+def _nothing(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+    scene = random_scene(rng, (96, 96))
+    turns = ask_about(rng, scene, recipe)
+    blind = [t if t.kind == "beyond" else blinded(t) for t in turns]
+    return _talk(rng, (), blind[:3])
+
+
+def blinded(turn: Turn) -> Turn:
+    """The same question where no picture was sent."""
+    return Turn("no picture", turn.question, NO_PICTURE, NO_PICTURE)
+
+
+def _beyond(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+    return _talk(rng, (), [ask_beyond(rng) for _ in range(min(3, recipe.turns))])
+
+
+def _shown(scene: Scene, size: Size) -> Shown:
+    return Shown((Picture(draw(scene, size), scene),))
+
+
+def _talk(
+    rng: Random, shown: tuple[Shown, ...], asked: list[Turn] | list[Turn | None]
+) -> tuple[Exchange, ...]:
+    turns = [turn for turn in asked if turn is not None]
+    rng.shuffle(turns)
+    exchanges = []
+    for i, turn in enumerate(turns):
+        said = Turn(turn.kind, varied(rng, turn.question), turn.answer, turn.word)
+        first = i == 0
+        exchanges.append(Exchange(said, shown if first else (), first and rng.random() < 0.15))
+    return tuple(exchanges)
+
+
+_FORMS: dict[str, Callable[[Random, Recipe], tuple[Exchange, ...]]] = {
+    "single": _single,
+    "number": _number,
+    "pair": _pair,
+    "change": _change,
+    "clip": _clip,
+    "later": _later,
+    "strange": _strange,
+    "nothing": _nothing,
+    "beyond": _beyond,
+}

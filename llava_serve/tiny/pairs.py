@@ -1,0 +1,155 @@
+"""Questions about two or three pictures: which one has it, and what changed."""
+
+from dataclasses import dataclass, replace
+from random import Random
+
+from llava_serve.tiny.questions import ASKERS, describe
+from llava_serve.tiny.scenes import added, moved, random_color, random_scene, recolored
+from llava_serve.tiny.turns import Turn, with_article
+from llava_serve.tiny.world import SHAPES, Scene, Size, Thing
+
+DETAIL = "detail"  # questions that teach a kind and are no part of its exam
+ORDINALS = ("first", "second", "third")
+SMALLEST = 0.12  # several pictures get one tile each, so small things would drown
+_WAYS = ("color", "shape", "moved", "added", "removed", "nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A scene, what became of it, and the sentence that says so."""
+
+    before: Scene
+    after: Scene
+    answer: str
+    word: str
+
+
+def random_change(rng: Random, size: Size) -> Change | None:
+    """One difference between two otherwise equal scenes; now and then none at all."""
+    scene = random_scene(rng, size, shapes=(1, 3), smallest=SMALLEST, numbers=0.0)
+    if not scene.shapes:
+        return None
+    way = rng.choices(_WAYS, (2, 2, 2, 1, 1, 1))[0]
+    if way == "nothing":
+        return Change(scene, scene, "Nothing changed.", way)
+    if way == "added":
+        new = added(rng, scene, size)
+        if new is None:
+            return None
+        after = replace(scene, things=(*scene.things, new))
+        return Change(scene, after, f"{_a(new)} was added.", way)
+    thing = rng.choice(scene.shapes)
+    twins = sum((t.shape, t.color) == (thing.shape, thing.color) for t in scene.shapes)
+    return _changed(rng, scene, thing, way, size) if twins == 1 else None
+
+
+def _changed(rng: Random, scene: Scene, thing: Thing, way: str, size: Size) -> Change | None:
+    if way == "removed":
+        if len(scene.things) == 1:
+            return None
+        return Change(scene, _swap(scene, thing, None), f"{_a(thing)} was removed.", way)
+    if way == "moved":
+        there = moved(rng, scene, thing, size)
+        if there is None:
+            return None
+        became = f"moved from the {thing.position} to the {there.position}"
+    elif way == "color":
+        there = recolored(rng, thing, scene.background)
+        became = f"became {there.color}"
+    else:
+        there = replace(thing, shape=rng.choice([name for name in SHAPES if name != thing.shape]))
+        became = f"became {with_article(there.shape)}"
+    answer = f"The {thing.color} {thing.shape} {became}."
+    return Change(scene, _swap(scene, thing, there), answer, way)
+
+
+def _a(thing: Thing) -> str:
+    words = with_article(f"{thing.color} {thing.shape}")
+    return words[0].upper() + words[1:]
+
+
+def _swap(scene: Scene, old: Thing, new: Thing | None) -> Scene:
+    things = [new if thing is old else thing for thing in scene.things]
+    return replace(scene, things=tuple(thing for thing in things if thing is not None))
+
+
+def ask_change(rng: Random, change: Change) -> Turn:
+    question = rng.choice(
+        (
+            "What changed between the two pictures?",
+            "What changed?",
+            "What is different?",
+            "What is the difference between the two pictures?",
+            "What is different in the second picture?",
+        )
+    )
+    return Turn("change", question, change.answer, change.word)
+
+
+def ask_which(rng: Random, scenes: tuple[Scene, ...]) -> Turn | None:
+    """Ask for the one picture that holds something; None where no question has one answer."""
+    wanted = rng.randrange(len(scenes))
+    names = [name for thing in scenes[wanted].shapes for name in _names(thing)]
+    rng.shuffle(names)
+    for name in names:
+        if [name in _all_names(scene) for scene in scenes].count(True) == 1:
+            return _which(rng, with_article(name), wanted)
+    return None
+
+
+def ask_about_one(rng: Random, scenes: tuple[Scene, ...]) -> Turn | None:
+    """Ask about one of several pictures what could be asked about it alone."""
+    i = rng.randrange(len(scenes))
+    if rng.random() < 0.2:
+        way = rng.choice(("Describe the {} picture.", "What is in the {} picture?"))
+        return Turn(DETAIL, way.format(ORDINALS[i]), describe(scenes[i]), "shapes")
+    kind = rng.choice(("color", "shape", "count", "position", "presence", "background"))
+    turn = ASKERS[kind](rng, scenes[i])
+    if turn is None or "picture" in turn.question:
+        return None
+    question, mark = turn.question[:-1], turn.question[-1]
+    return replace(turn, kind=DETAIL, question=f"{question} in the {ORDINALS[i]} picture{mark}")
+
+
+def ask_whether_changed(rng: Random, change: Change) -> Turn:
+    """Ask for one way of changing: yes with what happened, or no."""
+    asked = rng.choice(("added", "removed", "moved", "any"))
+    if asked == "any":
+        question, answer = "Did anything change?", "nothing changed"
+        is_so = change.word != "nothing"
+    else:
+        did, verb = ("Did anything move", "moved") if asked == "moved" else ("", f"was {asked}")
+        question = f"{did or f'Was anything {asked}'}?"
+        answer, is_so = f"nothing {verb}", change.word == asked
+    if not is_so:
+        return Turn(DETAIL, question, f"No, {answer}.", "no")
+    return Turn(DETAIL, question, f"Yes, {change.answer[0].lower()}{change.answer[1:]}", "yes")
+
+
+def _which(rng: Random, name: str, wanted: int) -> Turn:
+    question = rng.choice(
+        (
+            f"Which picture has {name}?",
+            f"Which picture has {name}?",
+            f"Which of the pictures has {name}?",
+            f"In which picture is there {name}?",
+            f"Which picture shows {name}?",
+        )
+    )
+    return Turn("which picture", question, f"The {ORDINALS[wanted]} picture.", ORDINALS[wanted])
+
+
+def _names(thing: Thing) -> tuple[str, ...]:
+    return (thing.shape, f"{thing.color} {thing.shape}", f"{thing.color} shape")
+
+
+def _all_names(scene: Scene) -> set[str]:
+    return {name for thing in scene.shapes for name in _names(thing)}
+
+
+def same_light(rng: Random, change: Change) -> Change:
+    """Sometimes give the second picture its own tint, as two photographs would differ."""
+    if rng.random() < 0.9:
+        return change
+    after = replace(change.after, background_rgb=random_color(rng, change.after.background))
+    return replace(change, after=after)

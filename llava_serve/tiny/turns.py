@@ -1,0 +1,71 @@
+"""A question with its only right answer, and the words that questions and answers are made of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from llava_serve.tiny.world import POSITIONS, SHAPES, Scene, Thing
+
+HONEST = "I only know simple pictures of shapes and numbers."
+NO_PICTURE = "I see no picture."
+COUNTS = ("no", "one", "two", "three", "four", "five")
+PLURALS = {shape: "crosses" if shape == "cross" else shape + "s" for shape in SHAPES}
+CELLS = tuple(cell for row in POSITIONS for cell in row)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    kind: str
+    question: str
+    answer: str
+    word: str  # the same answer in one word or number
+
+
+Asker = Callable[[Random, Scene], Turn | None]
+
+
+def with_article(words: str) -> str:
+    return ("an " if words[0] in "aeiou" else "a ") + words
+
+
+def sentence(words: str) -> str:
+    return words[0].upper() + words[1:]
+
+
+def fits(words: str, thing: Thing) -> bool:
+    """Whether "the <words>" could mean this shape."""
+    names = (thing.shape, f"{thing.color} {thing.shape}", f"{thing.color} shape", "shape")
+    return words in names
+
+
+def unique_names(scene: Scene, thing: Thing) -> list[str]:
+    """The ways to say "the ..." that fit this thing alone."""
+    if thing.text:
+        return ["number"]
+    names = (thing.shape, f"{thing.color} {thing.shape}", f"{thing.color} shape")
+    return [name for name in names if sum(fits(name, other) for other in scene.shapes) == 1]
+
+
+def stands_alone(scene: Scene, thing: Thing) -> bool:
+    """Whether nothing else lies in the same cell of the grid."""
+    return sum(other.position == thing.position for other in scene.things) == 1
+
+
+def choose_absent(rng: Random, names: tuple[str, ...], present: set[str]) -> str | None:
+    rest = [name for name in names if name not in present]
+    return rng.choice(rest) if rest else None
+
+
+def varied(rng: Random, question: str) -> str:
+    """The same question as somebody else would type it."""
+    if rng.random() < 0.35:
+        question = question.replace("color", "colour")
+    if rng.random() < 0.15:
+        question = question.replace("picture", "image")
+    if rng.random() < 0.12:
+        question = question[0].lower() + question[1:]
+    if rng.random() < 0.1:
+        question = question.rstrip("?.")
+    elif rng.random() < 0.05:
+        question = "Please tell me: " + question[0].lower() + question[1:]
+    return question

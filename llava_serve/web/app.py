@@ -1,0 +1,105 @@
+"""The web server's app: the page, the pictures it shows, and what lives as long as it."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse
+from gradio.routes import App
+from starlette.routing import Mount
+
+from llava_serve import serving
+from llava_serve.storage import filetypes
+from llava_serve.web import page, theme
+from llava_serve.web.asking import Services
+from llava_serve.web.examples import Example
+from llava_serve.web.policy import ContentPolicy
+from llava_serve.web.share import Link
+
+_HERE = Path(__file__).parent
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# A name is a hash of the content, so the content never changes; and it is never a page.
+_FOREVER = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """The app, and what must happen before it can stop: browsers hold streams open for ever."""
+
+    app: FastAPI
+    before_stop: serving.BeforeStop
+
+
+def build_app(
+    services: Services,
+    *,
+    examples: tuple[Example, ...] = (),
+    concurrency: int = 16,
+    embed: bool = False,
+    share: Link | None = None,
+) -> Page:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, services.store.close)
+            if services.moderation is not None:
+                stack.push_async_callback(services.moderation.close)
+            await stack.enter_async_context(services.link.opened())
+            if share is not None:
+                await stack.enter_async_context(share.opened())
+            yield
+
+    blocks = page.build(services, examples, concurrency=concurrency, embed=embed)
+    app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
+    serving.prepare(app, services.max_body_bytes)
+    app.add_middleware(ContentPolicy)
+
+    @app.get("/health")
+    async def health() -> dict[str, object]:
+        return {"status": "ok", "models": [card.id for card in services.link.cards]}
+
+    @app.get("/media/{name}")
+    async def media(name: str) -> FileResponse:
+        sha256, _, extension = name.partition(".")
+        filetype = filetypes.BY_EXTENSION.get(extension)
+        if filetype is None or not _SHA256.fullmatch(sha256):
+            raise HTTPException(404)
+        path = services.media.path(name)
+        if not await asyncio.to_thread(path.is_file):
+            raise HTTPException(404)
+        return FileResponse(path, media_type=filetype.mime, headers=_FOREVER)
+
+    gr.mount_gradio_app(
+        app,
+        blocks,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        show_error=True,
+        ssr_mode=False,
+        max_file_size=services.max_body_bytes,
+        allowed_paths=[str(services.media.root)],
+        theme=theme.build(),
+        # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
+        head=f"<style>{(_HERE / 'page.css').read_text(encoding='utf-8')}</style>",
+        js=(_HERE / "page.js").read_text(encoding="utf-8"),
+    )
+    # Only a launched page checks that a file a browser names is one it has uploaded.
+    blocks.has_launched = True
+    (mounted,) = (route.app for route in app.routes if isinstance(route, Mount))
+
+    async def before_stop() -> None:
+        services.stop_all()
+        if isinstance(mounted, App):
+            mounted.stop_event.set()
+
+    return Page(app, before_stop)

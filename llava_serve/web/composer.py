@@ -1,0 +1,38 @@
+"""Where a question is typed and pictures are attached, and what can be said to that control."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+# Longer text is not turned into a file, as Gradio would: a question is always text.
+_MAX_TEXT = 1_000_000
+
+
+def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
+    return gr.MultimodalTextbox(
+        file_types=["image", "video"],
+        file_count="multiple",
+        placeholder=placeholder,
+        show_label=False,
+        container=False,
+        max_lines=6,
+        max_plain_text_length=_MAX_TEXT,
+        elem_id=elem_id,
+        elem_classes="composer",
+    )
+
+
+def holding(text: str, paths: Sequence[str] = ()) -> dict[str, Any]:
+    """Fill it with a question that is ready to be sent."""
+    return gr.update(value={"text": text, "files": list(paths)}, submit_btn=True, stop_btn=False)
+
+
+def emptied() -> dict[str, Any]:
+    """Empty it; an answer is on its way."""
+    return gr.update(value={"text": "", "files": []}, submit_btn=False, stop_btn=True)
+
+
+def offering(*, stop: bool) -> dict[str, Any]:
+    """Offer to send or to stop; what is typed stays."""
+    return gr.update(submit_btn=not stop, stop_btn=stop)

@@ -1,0 +1,72 @@
+"""The page's one link to the controller: a client, and the list of models for all browsers."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Literal
+
+import aiohttp
+
+from llava_serve.client import ChatClient
+from llava_serve.errors import ServeError
+from llava_serve.protocol.openai import ModelCard
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 2.0
+
+
+class ControllerLink:
+    """`cards` and `error` are the newest answer to "what is served?"; browsers only read them.
+
+    In mode `once` the question is asked until a controller names a model, and never again.
+    """
+
+    def __init__(self, address: str, mode: Literal["once", "reload"] = "reload") -> None:
+        self.address = address
+        self.cards: tuple[ModelCard, ...] = ()
+        self.error: ServeError | None = None
+        self._mode = mode
+        self._client: ChatClient | None = None
+
+    @property
+    def client(self) -> ChatClient:
+        if self._client is None:
+            raise RuntimeError("the link is used outside of its `opened` block")
+        return self._client
+
+    def card(self, model: str | None) -> ModelCard | None:
+        return next((card for card in self.cards if card.id == model), None)
+
+    async def poll(self) -> None:
+        """Ask once; an unreachable controller is a fact to show, not a failure of the page."""
+        try:
+            cards, error = tuple(await self.client.models()), None
+        except ServeError as exc:
+            cards, error = (), exc
+        if (error and error.message) != (self.error and self.error.message):
+            logger.info("models: %s", error.message if error else [card.id for card in cards])
+        self.cards, self.error = cards, error
+
+    @asynccontextmanager
+    async def opened(
+        self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> AsyncIterator[None]:
+        """Connect and keep asking, for as long as the block runs."""
+        async with aiohttp.ClientSession(trust_env=False) as session:
+            self._client = ChatClient(self.address, session)
+            polling = asyncio.create_task(self._keep_polling(sleep), name="polling")
+            try:
+                yield
+            finally:
+                polling.cancel()
+                with suppress(asyncio.CancelledError):
+                    await polling
+
+    async def _keep_polling(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        while True:
+            await self.poll()
+            if self._mode == "once" and self.cards:
+                return
+            await sleep(POLL_S)

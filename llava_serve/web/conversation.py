@@ -1,0 +1,101 @@
+"""What one browser tab has said and heard, and the messages a model gets of it."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llava_serve.errors import BodyTooLarge, ServeError
+from llava_serve.storage.media import MediaStore, StoredFile
+from llava_serve.web.answer import Answer
+from llava_serve.web.streaming import Streaming
+
+CONTINUE = "Continue your last answer exactly where it ended. Do not repeat any of it."
+
+
+@dataclass
+class Exchange:
+    """A question with its pictures and clips, and one answer for each model that was asked."""
+
+    text: str
+    files: tuple[StoredFile, ...]
+    answers: list[Answer] = field(default_factory=list)
+    turn_id: int | None = None  # the question's row in the database, once it is there
+    vote: str | None = None  # what the page says of the vote that was given
+
+    @property
+    def is_open(self) -> bool:
+        return any(answer.is_open for answer in self.answers)
+
+
+@dataclass
+class Conversation:
+    """The state of a tab. It belongs to one browser session; nothing in it is shared."""
+
+    id: str = ""  # given with the first question
+    exchanges: list[Exchange] = field(default_factory=list)
+    running: Streaming | None = None
+    notice: ServeError | None = None  # what went wrong outside any answer
+    wanted: tuple[str, ...] = ()  # the models that were chosen, served or not
+    shown: object = None  # the model menu as the browser has it
+
+    @property
+    def last(self) -> Exchange | None:
+        return self.exchanges[-1] if self.exchanges else None
+
+    @property
+    def is_busy(self) -> bool:
+        return self.last is not None and self.last.is_open
+
+    def clear(self) -> None:
+        self.id, self.exchanges, self.notice = "", [], None
+
+    def stop(self) -> None:
+        """End what runs; an answer that has not begun ends before it does."""
+        if self.running is not None:
+            self.running.stop()
+        elif self.last is not None:
+            for answer in self.last.answers:
+                if answer.state == "waiting":
+                    answer.state = "stopped"
+
+
+def messages(
+    exchanges: Sequence[Exchange], media: MediaStore, system: str, slot: int = 0
+) -> list[dict[str, Any]]:
+    """Return the conversation as the model in `slot` knows it. Reads files: it blocks.
+
+    A question that got no answer joins the one after it: templates want turns to alternate.
+    An answer still to come, which has no text, ends the messages.
+    """
+    said: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+    for exchange in exchanges:
+        parts = [_file_part(file, media) for file in exchange.files]
+        if exchange.text:
+            parts.append({"type": "text", "text": exchange.text})
+        if said and said[-1]["role"] == "user":
+            said[-1]["content"] += parts
+        else:
+            said.append({"role": "user", "content": parts})
+        if slot < len(exchange.answers) and (text := exchange.answers[slot].text):
+            said.append({"role": "assistant", "content": text})
+    if said and said[-1]["role"] == "assistant":
+        said.append({"role": "user", "content": [{"type": "text", "text": CONTINUE}]})
+    return said
+
+
+def check_size(exchanges: Sequence[Exchange], limit_bytes: int) -> None:
+    """Refuse what would not fit into one request, before any file is read.
+
+    Raises:
+        BodyTooLarge: the pictures of the conversation, in base64, are beyond the limit.
+    """
+    file_bytes = sum(file.size_bytes for exchange in exchanges for file in exchange.files)
+    if file_bytes * 4 / 3 > limit_bytes:
+        raise BodyTooLarge(limit_bytes)
+
+
+def _file_part(file: StoredFile, media: MediaStore) -> dict[str, Any]:
+    data = base64.b64encode(media.read(file)).decode("ascii")
+    kind = f"{file.filetype.kind}_url"
+    return {"type": kind, kind: {"url": f"data:{file.filetype.mime};base64,{data}"}}

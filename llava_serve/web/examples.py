@@ -1,0 +1,53 @@
+"""The example questions that ship, with their pictures in the media store."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from llava_serve.storage.media import MediaStore, StoredFile
+from llava_serve.web.markdown import plain_text
+
+
+@dataclass(frozen=True)
+class Example:
+    question: str
+    files: tuple[StoredFile, ...]
+
+
+def load(folder: Path, media: MediaStore) -> tuple[Example, ...]:
+    """Read `folder/examples.json`; without that file there are no examples. It blocks."""
+    listing = folder / "examples.json"
+    if not listing.exists():
+        return ()
+    return tuple(
+        Example(
+            row["question"],
+            tuple(media.put(folder / name, Path(name).name) for name in row["files"]),
+        )
+        for row in json.loads(listing.read_text(encoding="utf-8"))
+    )
+
+
+def empty_state(examples: tuple[Example, ...]) -> str:
+    """Render what an empty conversation shows: how to begin, and the examples to click."""
+    cards = "".join(
+        f'<button type="button" class="example" data-index="{index}">{_picture(example)}'
+        f"<span>{plain_text(example.question)}</span></button>"
+        for index, example in enumerate(examples)
+    )
+    cards = f'<div class="examples">{cards}</div>' if cards else ""
+    return (
+        '<div class="empty"><h2>Ask about a picture</h2>'
+        "<p>Add pictures or a short clip below, by upload, paste or drag, and type a question.</p>"
+        f"{cards}</div>"
+    )
+
+
+def _picture(example: Example) -> str:
+    shown = [
+        f'<video src="media/{file.filename}" muted preload="metadata"></video>'
+        if file.filetype.mime.startswith("video/")
+        else f'<img src="media/{file.filename}" alt="">'
+        for file in example.files
+    ]
+    return f'<span class="pictures">{"".join(shown)}</span>'

@@ -1,0 +1,57 @@
+"""The question is checked by OpenAI's moderation before any model sees it."""
+
+from pathlib import Path
+
+import openai
+
+from llava_serve.errors import ModerationRefused, ModerationUnavailable
+
+_TIMEOUT_S = 10.0
+
+
+class Moderation:
+    """`base_url` is another server of the same interface; by default OpenAI's."""
+
+    def __init__(self, key: str, base_url: str | None = None) -> None:
+        self._client = openai.AsyncOpenAI(
+            api_key=key, base_url=base_url, timeout=_TIMEOUT_S, max_retries=1
+        )
+
+    async def check(self, text: str) -> None:
+        """Return when the text passes.
+
+        Raises:
+            ModerationRefused: it does not.
+            ModerationUnavailable: nobody could tell.
+        """
+        try:
+            answer = await self._client.moderations.create(input=text)
+        except openai.OpenAIError as exc:
+            raise ModerationUnavailable(str(exc)) from exc
+        categories = [
+            name
+            for result in answer.results
+            if result.flagged
+            for name, flagged in result.categories.model_dump(by_alias=True).items()
+            if flagged
+        ]
+        if any(result.flagged for result in answer.results):
+            raise ModerationRefused(categories)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def read_key(file: Path) -> str:
+    """Return the key in `file`.
+
+    Raises:
+        SystemExit: it cannot be read, or is empty.
+    """
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except OSError as exc:
+        raise SystemExit(f"--moderation-key-file {file} cannot be read: {exc.strerror}") from exc
+    if not key:
+        raise SystemExit(f"--moderation-key-file {file} is empty")
+    return key

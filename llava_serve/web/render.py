@@ -1,0 +1,142 @@
+"""Turns, cards and facts as HTML; every text passes `markdown` on its way."""
+
+import time
+from collections.abc import Sequence
+
+from llava_serve.errors import ServeError
+from llava_serve.protocol.openai import ModelCard
+from llava_serve.storage.media import StoredFile
+from llava_serve.web.answer import Answer
+from llava_serve.web.conversation import Exchange
+from llava_serve.web.markdown import model_text, plain_text
+
+LETTERS = "ABCD"
+_STATES = {
+    "stopped": "Stopped.",
+    "failed": "Interrupted: the text above is what arrived.",
+}
+
+
+def question(exchange: Exchange) -> str:
+    media = "".join(_thumbnail(file) for file in exchange.files)
+    media = f'<div class="media">{media}</div>' if media else ""
+    text = f'<div class="said">{plain_text(exchange.text)}</div>' if exchange.text else ""
+    return f'<article class="turn user">{media}{text}</article>'
+
+
+def answer(one: Answer, letter: str = "") -> str:
+    """Render one answer: text, how it stands, what it cost; `letter` names it in a comparison."""
+    label = f"<b>{letter}</b>" if letter else ""
+    name = f'<span class="model">{label}{plain_text(one.model)}</span>'
+    parts = [f"<header>{name}{_copy(one)}</header>"]
+    if one.text:
+        parts.append(f'<div class="text">{model_text(one.text)}</div>')
+    if one.is_open and not one.text:
+        parts.append(_waiting(one))
+    if (note := _note(one)) is not None:
+        parts.append(f'<p class="note">{note}</p>')
+    if one.error is not None:
+        parts.append(error_card(one.error, one.request_id))
+    parts.append(f'<footer class="facts">{_facts(one)}</footer>')
+    return f'<article class="turn assistant {one.state}">{"".join(parts)}</article>'
+
+
+def exchanges(done: Sequence[Exchange]) -> str:
+    """Render finished exchanges, compared side by side where there are several answers."""
+    return "".join(question(exchange) + answers(exchange) for exchange in done)
+
+
+def answers(exchange: Exchange) -> str:
+    """Render what was answered, and what was voted."""
+    vote = f'<p class="note vote">{plain_text(exchange.vote)}</p>' if exchange.vote else ""
+    if len(exchange.answers) == 1:
+        return answer(exchange.answers[0]) + vote
+    columns = "".join(map(answer, exchange.answers, LETTERS))
+    return f'<div class="columns of-{len(exchange.answers)}">{columns}</div>{vote}'
+
+
+def error_card(error: ServeError, request_id: str | None = None) -> str:
+    """Render what happened, what to do, and what to look for in the logs."""
+    where = f" · request <code>{plain_text(request_id)}</code>" if request_id else ""
+    return (
+        '<div class="card error" role="alert">'
+        f"<strong>{plain_text(_sentence(error.message))}</strong>"
+        f"<p>{plain_text(error.remedy)}</p>"
+        f"<small>code <code>{plain_text(error.code)}</code>{where}</small></div>"
+    )
+
+
+def models_status(cards: Sequence[ModelCard], error: ServeError | None, missing: str | None) -> str:
+    """Say what is served; `missing` is a model that was chosen and is not there."""
+    if error is not None:
+        text = f"{_sentence(error.message)} {error.remedy} The list fills in by itself."
+        return f'<p class="status bad">{plain_text(text)}</p>'
+    if not cards:
+        return '<p class="status bad">No workers yet. The list fills in by itself.</p>'
+    if missing is not None:
+        text = f"{missing} is not served at the moment; it is chosen as soon as it comes."
+        return f'<p class="status bad">{plain_text(text)}</p>'
+    count = "1 model is" if len(cards) == 1 else f"{len(cards)} models are"
+    return f'<p class="status good">{count} served</p>'
+
+
+def budget(card: ModelCard | None, last: Answer | None) -> str:
+    """Show how much of the context the conversation has used."""
+    if card is None:
+        return ""
+    if last is None or last.prompt_tokens is None:
+        return f'<p class="budget">Context: {card.context_length:,} tokens</p>'
+    used = last.prompt_tokens + (last.completion_tokens or 0)
+    share = min(100.0, 100 * used / card.context_length)
+    return (
+        f'<p class="budget"><span class="bar"><i style="width:{share:.1f}%"></i></span>'
+        f"Context: {used:,} of {card.context_length:,} tokens used</p>"
+    )
+
+
+def _thumbnail(file: StoredFile) -> str:
+    source, name = f"media/{file.filename}", plain_text(file.name)
+    if file.filetype.mime.startswith("video/"):
+        return f'<video src="{source}" title="{name}" controls muted preload="metadata"></video>'
+    link = f'href="{source}" target="_blank" rel="noopener" title="{name}"'
+    return f'<a {link}><img src="{source}" alt="{name}" loading="lazy"></a>'
+
+
+def _waiting(one: Answer) -> str:
+    waited_s = int(time.monotonic() - one.began) if one.state == "running" else 0
+    text = f"no token yet, {waited_s} s" if waited_s >= 2 else "waiting"
+    return f'<p class="waiting"><i></i><i></i><i></i><span>{text}</span></p>'
+
+
+def _note(one: Answer) -> str | None:
+    if one.state == "done" and one.finish_reason == "length":
+        return "Cut at the token limit: raise Max tokens, or continue."
+    if one.state == "done" and not one.text:
+        return "The model answered with nothing."
+    if one.state == "failed" and not one.text:
+        return None
+    return _STATES.get(one.state)
+
+
+def _facts(one: Answer) -> str:
+    facts = []
+    if one.time_to_first_token_s is not None:
+        facts.append(f"first token {one.time_to_first_token_s:.2f} s")
+    if one.tokens_per_s is not None:
+        facts.append(f"{one.tokens_per_s:.1f} tokens/s")
+    if one.prompt_tokens is not None:
+        facts.append(f"{one.prompt_tokens:,} tokens in")
+    if one.completion_tokens is not None:
+        facts.append(f"{one.completion_tokens:,} out")
+    return " · ".join(facts)
+
+
+def _copy(one: Answer) -> str:
+    if one.is_open or not one.text:
+        return ""
+    return '<button type="button" class="copy" title="Copy the answer">Copy</button>'
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else text + "."

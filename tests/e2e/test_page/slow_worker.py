@@ -1,0 +1,15 @@
+"""A real worker process whose echo engine waits before each word: it can be caught at it."""
+
+import sys
+from pathlib import Path
+
+from llava_serve import logs
+from llava_serve.config import MediaConfig, MembershipConfig
+from llava_serve.engines.echo import EchoEngine
+from llava_serve.worker.process import serve
+
+if __name__ == "__main__":
+    name, port, controller, state_dir, delay_s = sys.argv[1:]
+    logs.configure("info")
+    config = MembershipConfig(port=int(port), controller=controller, state_dir=Path(state_dir))
+    serve(EchoEngine(name, delay_s=float(delay_s)), config, MediaConfig())

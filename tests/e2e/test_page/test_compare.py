@@ -1,0 +1,81 @@
+"""The comparison in a real browser."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from llava_serve.storage import export
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, opened
+
+pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
+
+
+async def test_two_models_answer_at_the_same_time_and_stop_together(
+    browser: Browser, stack: Stack, shapes: Path
+) -> None:
+    engines = [await stack.join(model, delay_s=0.2) for model in ("one", "two")]
+    async with opened(browser, stack.page) as tab:
+        await tab.compare()
+        await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
+        await tab.ask("how many " + " ".join(f"word{n}" for n in range(300)), shapes)
+        for slot in range(2):
+            await expect(tab.answers.nth(slot)).to_contain_text("[1 picture: 320x240] how")
+        assert [engine.running for engine in engines] == [1, 1]
+        await tab.stop_button.click()
+        await tab.answered(2)
+        assert [engine.running for engine in engines] == [0, 0]
+        await expect(tab.answers.nth(1)).to_contain_text("Stopped.")
+
+
+async def test_each_answer_has_its_measurements_and_the_vote_is_kept(
+    browser: Browser, stack: Stack, shapes: Path
+) -> None:
+    await stack.join("one", delay_s=0.01)
+    await stack.join("two", delay_s=0.02)
+    async with opened(browser, stack.page) as tab:
+        await tab.compare()
+        await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
+        await tab.ask("how many shapes are there?", shapes)
+        await tab.answered(2)
+        for slot, model in enumerate(("one", "two")):
+            await expect(tab.answers.nth(slot).locator(".model")).to_contain_text(model)
+            facts = tab.answers.nth(slot).locator(".facts")
+            for fact in ("first token", "tokens/s", "tokens in", "out"):
+                await expect(facts).to_contain_text(fact)
+        await tab.page.click("#better-B")
+        await expect(tab.transcript).to_contain_text("You found two better.")
+        assert tab.foreign == []
+    (conversation,) = map(json.loads, export.lines(stack.services.store))
+    assert conversation["kind"] == "compare"
+    assert [turn["model"] for turn in conversation["turns"]] == [None, "one", "two"]
+    (vote,) = conversation["votes"]
+    assert (vote["kind"], vote["model"]) == ("better", "two")
+
+
+async def test_one_model_that_fails_does_not_disturb_the_other(
+    browser: Browser, stack: Stack
+) -> None:
+    await stack.join("able")
+    await stack.join("broken")
+    async with opened(browser, stack.page) as tab:
+        await tab.compare()
+        await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
+        await stack.crash("broken")
+        await tab.ask("is anybody there?")
+        await tab.answered(2)
+        await expect(tab.answers.nth(0).locator(".text")).to_have_text("is anybody there?")
+        await expect(tab.answers.nth(1).locator(".card.error")).to_contain_text("worker")
+
+
+async def test_fewer_than_two_models_are_refused_with_a_card(
+    browser: Browser, stack: Stack
+) -> None:
+    await stack.join("alone")
+    async with opened(browser, stack.page) as tab:
+        await tab.compare()
+        await expect(tab.page.locator("#compare-status")).to_contain_text("1 model is served")
+        await tab.ask("hello")
+        card = tab.transcript.locator(".card.error")
+        await expect(card).to_contain_text("a comparison takes two to four")

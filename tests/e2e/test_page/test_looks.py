@@ -1,0 +1,49 @@
+"""The page fits its window at the width of a desk and of a phone; pictures of it are taken."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, Tab, opened
+
+pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
+
+
+async def check_fit(tab: Tab, picture: Path) -> None:
+    """Nothing is wider than the window, and the composer stands inside it."""
+    await tab.page.screenshot(path=picture)
+    width, window = await tab.page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert width <= window, picture.name
+    box, size = await tab.composer.bounding_box(), tab.page.viewport_size
+    assert box is not None and size is not None
+    assert box["y"] >= 0 and box["y"] + box["height"] <= size["height"], picture.name
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+async def test_everything_fits_its_window(
+    browser: Browser, stack: Stack, shapes: Path, tmp_path: Path, width: int, height: int
+) -> None:
+    await stack.join("llava-tiny", delay_s=0.01)
+    await stack.join("llava-tiny-one-word", delay_s=0.02)
+    long_word = "unbreakable" * 40
+    async with opened(browser, stack.page, (width, height)) as tab:
+        await expect(tab.transcript.locator(".example")).to_be_visible()
+        await expect(tab.page.locator("#chat-status")).to_contain_text("2 models")
+        await check_fit(tab, tmp_path / f"empty-{width}.png")
+
+        await tab.ask(f"What colour is the circle? {long_word}", shapes)
+        await tab.answered()
+        await check_fit(tab, tmp_path / f"chat-{width}.png")
+
+        await tab.compare()
+        await tab.ask("| a | b |\n|---|---|\n| 1 | 2 | and `code` as well", shapes)
+        await tab.answered(2)
+        await check_fit(tab, tmp_path / f"compare-{width}.png")
+
+        await stack.crash("llava-tiny-one-word")
+        await tab.ask("is the second model still there?")
+        await tab.answered(4)
+        await check_fit(tab, tmp_path / f"error-{width}.png")

@@ -1,0 +1,121 @@
+"""Models that come and go, workers that die, and browsers that do not know of each other."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from llava_serve import serving
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, Tab, opened, page_served
+
+pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
+
+LONG = "tell me " + " ".join(f"word{n}" for n in range(400))
+
+
+@asynccontextmanager
+async def worker_process(stack: Stack, state_dir: Path, model: str) -> AsyncIterator[int]:
+    """A worker in a process of its own; yields the process id."""
+    (state_dir / "cluster-token").write_text(TOKEN)
+    (state_dir / "cluster-token").chmod(0o600)
+    program = Path(__file__).with_name("slow_worker.py")
+    with serving.bind("127.0.0.1", 0) as free:
+        port = str(free.getsockname()[1])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(program), model, port, stack.controller, str(state_dir), "0.05"
+    )
+    try:
+        yield process.pid
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def test_without_a_controller_the_page_opens_and_says_what_to_do(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with (
+        page_served("http://127.0.0.1:9", tmp_path) as (address, _),
+        opened(browser, address) as tab,
+    ):
+        status = tab.page.locator("#chat-status")
+        await expect(status).to_contain_text("No controller answers at http://127.0.0.1:9")
+        await expect(status).to_contain_text("Start it with")
+        await tab.ask("hello")
+        await expect(tab.transcript.locator(".card.error")).to_contain_text(
+            "controller_unreachable"
+        )
+        await expect(tab.textbox).to_have_value("hello")
+
+
+async def test_models_appear_and_disappear_without_a_reload(browser: Browser, stack: Stack) -> None:
+    async with opened(browser, stack.page) as tab:
+        await expect(tab.page.locator("#chat-status")).to_contain_text("No workers yet.")
+        await stack.join("first")
+        await expect(tab.model).to_have_value("first")
+        await stack.join("second")
+        await expect(tab.page.locator("#chat-status")).to_contain_text("2 models are served")
+        stack.leave("first")
+        await expect(tab.model).to_have_value("")
+        await expect(tab.page.locator("#chat-status")).to_contain_text("first is not served")
+
+
+async def test_the_address_names_the_model(browser: Browser, stack: Stack) -> None:
+    await stack.join("first")
+    await stack.join("second")
+    async with opened(browser, stack.page + "/?model=second") as tab:
+        await expect(tab.model).to_have_value("second")
+        await tab.ask("hello")
+        await expect(tab.answers.last.locator(".model")).to_have_text("second")
+
+
+async def test_a_worker_that_dies_in_mid_answer_is_reported_and_the_text_stays(
+    browser: Browser, stack: Stack, tmp_path: Path
+) -> None:
+    async with (
+        worker_process(stack, tmp_path, "mortal") as pid,
+        opened(browser, stack.page) as tab,
+    ):
+        await expect(tab.model).to_have_value("mortal")
+        await tab.ask(LONG)
+        await expect(tab.answers.last.locator(".text")).to_contain_text("word3")
+        os.kill(pid, signal.SIGKILL)
+        card = tab.answers.last.locator(".card.error")
+        await expect(card).to_contain_text("was lost in mid-answer")
+        await expect(card).to_contain_text("ask again")
+        await expect(card).to_contain_text("worker_lost")
+        await expect(card).to_contain_text("req-")
+        await expect(tab.answers.last.locator(".text")).to_contain_text("word3")
+        await expect(tab.answers.last).to_contain_text("Interrupted")
+        await expect(tab.page.locator("#continue")).to_be_visible()
+        await expect(tab.page.locator("#again")).to_contain_text("Retry")
+
+
+async def test_two_browsers_know_nothing_of_each_other(browser: Browser, stack: Stack) -> None:
+    await stack.join("echo")
+    async with opened(browser, stack.page) as one, opened(browser, stack.page) as two:
+        await expect(one.model).to_have_value("echo")
+        await expect(two.model).to_have_value("echo")
+        await one.ask("a secret")
+        await expect(one.answers.last).to_contain_text("a secret")
+        await two.ask("a question")
+        await expect(two.answers.last).to_contain_text("a question")
+        await expect(two.transcript).not_to_contain_text("a secret")
+        await expect(one.transcript).not_to_contain_text("a question")
+
+
+async def test_a_file_that_is_no_picture_is_refused_with_a_card(tab: Tab, tmp_path: Path) -> None:
+    fake = tmp_path / "page.png"
+    fake.write_text("<html>not a picture</html>")
+    await tab.ask("what is this?", fake)
+    card = tab.transcript.locator(".card.error")
+    await expect(card).to_contain_text("HTML")
+    await expect(card).to_contain_text("media_unreadable")
+    await expect(tab.textbox).to_have_value("what is this?")

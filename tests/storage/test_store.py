@@ -1,0 +1,121 @@
+"""Conversations, turns and votes come back as they were kept."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from llava_serve.errors import StorageFailed
+from llava_serve.storage import export
+from llava_serve.storage.filetypes import BY_FORMAT
+from llava_serve.storage.media import StoredFile
+from llava_serve.storage.store import NewTurn, Store, default_url
+
+PICTURE = StoredFile("a" * 64, BY_FORMAT["PNG"], 12, "cat.png")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(default_url(tmp_path / "state"), clock=lambda: 1_700_000_000.0)
+
+
+def test_a_conversation_is_one_line_of_json(store: Store) -> None:
+    question = NewTurn(exchange=0, role="user", text="Größe?", files=[PICTURE])
+    answer = NewTurn(
+        exchange=0, role="assistant", text="big", model="tiny", details={"completion_tokens": 1}
+    )
+    first, second = store.add_turns("c1", "chat", [question, answer])
+    store.add_vote("c1", second, "up")
+    (line,) = export.lines(store)
+    assert line.endswith("}\n") and "Größe?" in line
+    assert json.loads(line) == {
+        "id": "c1",
+        "kind": "chat",
+        "created_at": "2023-11-14T22:13:20.000+00:00",
+        "turns": [
+            {
+                "id": first,
+                "exchange": 0,
+                "role": "user",
+                "text": "Größe?",
+                "model": None,
+                "media": [{"sha256": "a" * 64, "extension": "png", "name": "cat.png"}],
+                "details": {},
+                "replaced": False,
+                "created_at": "2023-11-14T22:13:20.000+00:00",
+            },
+            {
+                "id": second,
+                "exchange": 0,
+                "role": "assistant",
+                "text": "big",
+                "model": "tiny",
+                "media": [],
+                "details": {"completion_tokens": 1},
+                "replaced": False,
+                "created_at": "2023-11-14T22:13:20.000+00:00",
+            },
+        ],
+        "votes": [
+            {
+                "turn": second,
+                "kind": "up",
+                "model": None,
+                "created_at": "2023-11-14T22:13:20.000+00:00",
+            }
+        ],
+    }
+
+
+def test_replaced_turns_stay_and_say_so(store: Store) -> None:
+    (old,) = store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="old")])
+    store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="new")])
+    store.mark_replaced([old])
+    (line,) = export.lines(store)
+    assert [turn["replaced"] for turn in json.loads(line)["turns"]] == [True, False]
+
+
+def test_more_conversations_than_a_page_are_all_exported(store: Store) -> None:
+    for number in range(150):
+        turn = NewTurn(exchange=0, role="user", text=str(number))
+        store.add_turns(f"c{number:03}", "chat", [turn])
+    exported = [json.loads(line)["turns"][0]["text"] for line in export.lines(store)]
+    assert exported == [str(number) for number in range(150)]
+
+
+def test_the_file_is_written_ahead(store: Store, tmp_path: Path) -> None:
+    """Readers do not block the page's writes."""
+    with sqlite3.connect(tmp_path / "state" / "conversations.sqlite") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_another_process_finds_what_was_kept(store: Store, tmp_path: Path) -> None:
+    store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="hello")])
+    store.close()
+    assert len(list(export.lines(Store(default_url(tmp_path / "state"))))) == 1
+
+
+def test_a_vote_on_a_turn_that_does_not_exist_is_refused(store: Store) -> None:
+    with pytest.raises(StorageFailed, match="FOREIGN KEY"):
+        store.add_vote("nowhere", 7, "up")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        pytest.param("sqlite:////no/such/folder/x.sqlite", "unable to open", id="no folder"),
+        pytest.param("not a url", "Could not parse", id="no url"),
+        pytest.param("oracle://host/db", "driver is missing", id="no driver"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_says_why(url: str, reason: str) -> None:
+    with pytest.raises(StorageFailed, match=reason):
+        Store(url)
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageFailed, match="file/state"):
+        default_url(tmp_path / "file" / "state")

@@ -1,0 +1,60 @@
+"""A worker with an echo engine on a real socket, and the page's services before it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from llava_serve import serving
+from llava_serve.config import MediaConfig
+from llava_serve.engines.echo import EchoEngine
+from llava_serve.media.reader import MediaReader
+from llava_serve.storage.media import MediaStore
+from llava_serve.storage.store import Store, default_url
+from llava_serve.web.asking import Services
+from llava_serve.web.controller_link import ControllerLink
+from llava_serve.worker.app import build_app
+from llava_serve.worker.gate import Gate
+from llava_serve.worker.worker import Worker
+
+
+@pytest.fixture
+def engine() -> EchoEngine:
+    """A worker speaks the wire of a controller, so one worker is controller enough here."""
+    return EchoEngine("echo", delay_s=0.01)
+
+
+@pytest.fixture
+async def controller(engine: EchoEngine) -> AsyncIterator[str]:
+    worker = Worker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id="one")
+    async with serving.served(build_app(worker, max_body_bytes=1_000_000)) as address:
+        yield address
+
+
+MakeServices = Callable[[str], Services]
+
+
+@pytest.fixture
+def make_services(tmp_path: Path) -> MakeServices:
+    def make(address: str) -> Services:
+        return Services(
+            link=ControllerLink(address),
+            store=Store(default_url(tmp_path)),
+            media=MediaStore(tmp_path / "media", 1_000_000),
+            moderation=None,
+            max_body_bytes=1_000_000,
+        )
+
+    return make
+
+
+@pytest.fixture
+async def services(controller: str, make_services: MakeServices) -> AsyncIterator[Services]:
+    """Services whose link is open and has asked for the models once."""
+    services = make_services(controller)
+    async with AsyncExitStack() as stack:
+        stack.callback(services.store.close)
+        await stack.enter_async_context(services.link.opened())
+        await services.link.poll()
+        yield services

@@ -1,0 +1,91 @@
+"""The web server's own routes, and what it lets a browser do."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from llava_serve import serving
+from llava_serve.storage.media import StoredFile
+from llava_serve.web.app import build_app
+from llava_serve.web.asking import Services
+from tests.web.conftest import MakeServices
+
+
+@pytest.fixture
+def alone(make_services: MakeServices) -> Services:
+    return make_services("http://127.0.0.1:9")
+
+
+@pytest.fixture
+async def http(alone: Services) -> AsyncIterator[httpx.AsyncClient]:
+    page = build_app(alone)
+    async with (
+        serving.served(page.app, page.before_stop) as address,
+        httpx.AsyncClient(base_url=address, trust_env=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def picture(alone: Services, tmp_path: Path) -> StoredFile:
+    Image.new("RGB", (4, 4)).save(tmp_path / "dot.png")
+    return alone.media.put(tmp_path / "dot.png")
+
+
+async def test_the_page_is_healthy_without_a_controller(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/health")).json() == {"status": "ok", "models": []}
+    assert (await http.get("/")).status_code == 200
+
+
+async def test_the_page_may_reach_nothing_but_itself(http: httpx.AsyncClient) -> None:
+    policy = (await http.get("/")).headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "http:" not in policy and "*" not in policy
+
+
+async def test_a_picture_is_served_for_ever_and_as_nothing_else(
+    http: httpx.AsyncClient, picture: StoredFile, alone: Services
+) -> None:
+    answer = await http.get(f"/media/{picture.filename}")
+    assert answer.content == alone.media.read(picture)
+    assert answer.headers["content-type"] == "image/png"
+    assert "immutable" in answer.headers["cache-control"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("0" * 64 + ".png", id="unknown"),
+        pytest.param("0" * 64 + ".html", id="another type"),
+        pytest.param("..%2f..%2fconversations.sqlite", id="another folder"),
+        pytest.param("0" * 63 + "%2f.png", id="slash"),
+    ],
+)
+async def test_nothing_else_is_served(http: httpx.AsyncClient, name: str) -> None:
+    assert (await http.get(f"/media/{name}")).status_code == 404
+
+
+async def test_a_browser_cannot_name_a_file_of_the_server(
+    http: httpx.AsyncClient, alone: Services, picture: StoredFile, tmp_path: Path
+) -> None:
+    """Gradio would take any path into its cache, were the page not marked as launched."""
+    config = (await http.get("/config")).json()
+    submit = next(
+        call
+        for call in config["dependencies"]
+        if any(event == "submit" for _, event in call["targets"])
+    )
+    secret = {"path": str(tmp_path / "dot.png"), "meta": {"_type": "gradio.FileData"}}
+    body = {
+        "data": [{"text": "show me", "files": [secret]}, None],
+        "fn_index": submit["id"],
+        "session_hash": "s",
+    }
+    answer = await http.post("/gradio_api/run/predict", json=body)
+    assert answer.status_code == 500
+    assert "not uploaded" in answer.text

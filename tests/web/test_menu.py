@@ -1,0 +1,43 @@
+"""The model menus follow what is served, and never switch anybody in silence."""
+
+from llava_serve.protocol.openai import ModelCard
+from llava_serve.web import menu
+from llava_serve.web.controller_link import ControllerLink
+from llava_serve.web.conversation import Conversation
+
+
+def serving(*names: str) -> ControllerLink:
+    link = ControllerLink("http://controller")
+    link.cards = tuple(
+        ModelCard(
+            id=name, context_length=10, accepts_images=True, accepts_video=True, engine="echo"
+        )
+        for name in names
+    )
+    return link
+
+
+def test_the_first_model_is_chosen_when_it_comes() -> None:
+    conversation = Conversation()
+    assert menu.refresh(conversation, serving(), 1).models["value"] is None
+    assert menu.refresh(conversation, serving("a", "b"), 1).models["value"] == "a"
+
+
+def test_what_the_browser_has_is_not_sent_again() -> None:
+    conversation, link = Conversation(), serving("a")
+    menu.refresh(conversation, link, 1)
+    assert menu.refresh(conversation, link, 1).models == {"__type__": "update"}
+
+
+def test_a_model_that_goes_stays_wanted() -> None:
+    conversation = Conversation(wanted=("a",))
+    gone = menu.refresh(conversation, serving("b"), 1)
+    assert gone.models["value"] is None
+    assert "a is not served" in gone.status
+    assert menu.refresh(conversation, serving("a", "b"), 1).models["value"] == "a"
+
+
+def test_a_comparison_begins_with_the_first_two() -> None:
+    conversation = Conversation()
+    assert menu.refresh(conversation, serving("a"), 2).models["value"] == ["a"]
+    assert menu.refresh(conversation, serving("a", "b", "c"), 2).models["value"] == ["a", "b"]
