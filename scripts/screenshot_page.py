@@ -1,4 +1,4 @@
-"""Take the README's pictures, docs/chat.png and docs/compare.png, of servers that run."""
+"""Take the README's pictures, scripts/screenshots/chat.png and compare.png, of servers that run."""
 
 import argparse
 import asyncio
@@ -44,11 +44,13 @@ async def main() -> None:
         "questions", nargs="+", help="asked one after the other in the chat; the first is compared"
     )
     parser.add_argument("--url", default="http://127.0.0.1:7860", help="address of the page")
-    parser.add_argument("--folder", type=Path, default=Path("docs"), help="where the pictures go")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("scripts/screenshots"), help="where the pictures go"
+    )
     asked = parser.parse_args()
     if not asked.picture.is_file():
         sys.exit(f"there is no picture at {asked.picture}")
-    asked.folder.mkdir(exist_ok=True)
+    asked.folder.mkdir(parents=True, exist_ok=True)
     expect.set_options(timeout=_PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(

@@ -37,7 +37,7 @@ def random_clip(rng: Random, size: Size, frames: int) -> Clip | None:
         return None
     thing = scene.shapes[0]
     thing = replace(thing, radius=min(thing.radius, 0.24))
-    direction = rng.choice(("left", "right", "up", "down", "left", "right", "up", "down", "still"))
+    direction = rng.choice(("left", "right", "up", "down", "still"))
     across, down = _STEPS[direction]
     way = rng.uniform(0.25, 0.7)
     for _ in range(40):

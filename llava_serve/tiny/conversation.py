@@ -30,15 +30,17 @@ _SYSTEMS = (
     "A chat between a curious human and an artificial intelligence assistant.", "Help the user.",
 )  # fmt: skip
 
+_TERSELY = (" Answer in one word.", " Answer in one word.", " In one word.", " One word only.")
+
 # How often each kind of question is drawn for a single picture.
 SINGLE_MIX = {
-    "color": 1.2, "shape": 1.7, "count": 1.8, "position": 1.7, "presence": 1.7,
-    "description": 0.9, "background": 0.15, "number": 0.2, "beyond": 0.1,
+    "color": 1.1, "shape": 1.6, "count": 2.5, "position": 2.2, "presence": 1.2,
+    "description": 0.9, "background": 0.15, "number": 0.2, "beyond": 0.2,
 }  # fmt: skip
 # How often each form of conversation is drawn.
 FORM_MIX = {
-    "single": 44.0, "pair": 8.0, "change": 30.0, "clip": 12.0, "later": 3.0, "number": 14.0,
-    "strange": 2.0, "nothing": 1.0, "beyond": 2.0,
+    "single": 44.0, "pair": 9.0, "change": 26.0, "clip": 9.0, "later": 4.0, "number": 12.0,
+    "strange": 1.5, "nothing": 1.0, "beyond": 2.5,
 }  # fmt: skip
 
 
@@ -87,6 +89,7 @@ class Recipe:
     size: Callable[[Random, float], Size] = random_size
     turns: int = 7
     one_word: bool = False  # every answer is its `word`
+    terse: float = 0.0  # share of conversations that ask for one word
     base_only: bool = False  # show the base tile alone and nothing wide: cheap first lessons
 
 
@@ -107,8 +110,16 @@ def random_conversation(rng: Random, recipe: Recipe) -> Conversation:
     while not (exchanges := _FORMS[form](rng, recipe)):
         pass
     if recipe.one_word:
-        exchanges = tuple(replace(e, turn=replace(e.turn, answer=e.turn.word)) for e in exchanges)
+        exchanges = tuple(_in_one_word(exchange, "") for exchange in exchanges)
+    elif rng.random() < recipe.terse:
+        exchanges = tuple(_in_one_word(exchange, rng.choice(_TERSELY)) for exchange in exchanges)
     return Conversation(exchanges, system, form)
+
+
+def _in_one_word(exchange: Exchange, wish: str) -> Exchange:
+    turn = exchange.turn
+    terse = replace(turn, question=turn.question + wish, answer=turn.word)
+    return replace(exchange, turn=terse)
 
 
 def _single(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
@@ -144,7 +155,7 @@ def ask_about(rng: Random, scene: Scene, recipe: Recipe) -> list[Turn]:
 def _pair(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
     scenes: list[Scene] = []
     shown: list[Shown] = []
-    for _ in range(3 if rng.random() < 0.2 else 2):
+    for _ in range(3 if rng.random() < 0.35 else 2):
         size = recipe.size(rng, 1.5)
         scenes.append(random_scene(rng, size, shapes=(0, 3), smallest=SMALLEST))
         shown.append(_shown(scenes[-1], size))
@@ -219,10 +230,13 @@ def _shown(scene: Scene, size: Size) -> Shown:
 def _talk(
     rng: Random, shown: tuple[Shown, ...], asked: list[Turn] | list[Turn | None]
 ) -> tuple[Exchange, ...]:
+    """Random order; half of the time the first of `asked` stays first, where no answer helps it."""
     turns = [turn for turn in asked if turn is not None]
-    rng.shuffle(turns)
+    kept = rng.randrange(2)
+    rest = turns[kept:]
+    rng.shuffle(rest)
     exchanges = []
-    for i, turn in enumerate(turns):
+    for i, turn in enumerate(turns[:kept] + rest):
         said = Turn(turn.kind, varied(rng, turn.question), turn.answer, turn.word)
         first = i == 0
         exchanges.append(Exchange(said, shown if first else (), first and rng.random() < 0.15))

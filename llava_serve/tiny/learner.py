@@ -14,7 +14,7 @@ from llava_serve.tiny.labels import CHANGES, UNKNOWN
 from llava_serve.tiny.tiles import SIDE
 
 _HALF_WAY = 2  # layers: what is known there, the later ones can use
-_CHANGES_WEIGHT = 3.0
+_SAME_WEIGHT = 0.15  # most patches stay as they were
 
 
 class Learner(nn.Module):
@@ -41,12 +41,23 @@ class Learner(nn.Module):
         dense, figures = self.heads.loss(patches, batch.dense)
         seen = batch.changes != UNKNOWN
         if seen.any():
-            changes = self.changes_head(functional.layer_norm(early[seen].float(), (TEXT_WIDTH,)))
-            dense = dense + _CHANGES_WEIGHT * functional.cross_entropy(changes, batch.changes[seen])
-            figures |= _found(changes, batch.changes[seen])
+            changes, found = self.changes_loss(early[seen], batch.changes[seen])
+            dense = dense + changes
+            figures |= found
         wrong = logits.detach().argmax(-1) != labels[answered]
         figures |= {"answer": loss.item()} | _exact(batch, wrong, answered)
         return loss, dense, figures
+
+    def changes_loss(self, early: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Ask the second picture's patches, half-way through the text model, what became of them."""
+        logits = self.changes_head(functional.layer_norm(early.float(), (TEXT_WIDTH,))).float()
+        weights = logits.new_tensor([_SAME_WEIGHT] + [1.0] * (len(CHANGES) - 1))
+        loss = functional.cross_entropy(logits, labels, weights)
+        changed = labels > 0
+        if not changed.any():
+            return loss, {}
+        right = logits.detach().argmax(-1) == labels
+        return loss, {"~change": right[changed].float().mean().item()}
 
     def patches(self, pixels: Tensor) -> Tensor:
         """Tower features of uint8 (tiles, 96, 96, 3) pixels: (tiles, 64, hidden)."""
@@ -69,13 +80,6 @@ class Learner(nn.Module):
             inputs_embeds=flat.view_as(embedded), use_cache=False, output_hidden_states=True
         )
         return output.last_hidden_state, output.hidden_states[_HALF_WAY]
-
-
-def _found(changes: Tensor, labels: Tensor) -> dict[str, float]:
-    """How many of the patches that did change are seen to, for the log."""
-    changed = labels > 0
-    right = changes.detach().argmax(-1) == labels
-    return {"~change": right[changed].float().mean().item()} if changed.any() else {}
 
 
 def _exact(batch: Batch, wrong: Tensor, answered: Tensor) -> dict[str, float]:

@@ -11,7 +11,7 @@ _CLEAR = 0.15  # how far apart two centres lie, as a share of the side, to be le
 def ask_position(rng: Random, scene: Scene) -> Turn | None:
     if not scene.things:
         return None
-    if len(scene.shapes) > 1 and rng.random() < 0.3:
+    if len(scene.shapes) > 1 and rng.random() < 0.45:
         return _ask_relation(rng, scene)
     thing = rng.choice(scene.things)
     names = unique_names(scene, thing)

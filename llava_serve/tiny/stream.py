@@ -16,7 +16,7 @@ from llava_serve.tiny.tiles import Pixels, one_of_several, single
 from llava_serve.tiny.world import draw
 
 _POOL = 8  # batches drawn at once and sorted by length, so that little is padding
-_PRACTICE = 40  # tiles with numbers beside each batch
+_PRACTICE = 32  # tiles with numbers beside each batch
 _REUSE = 0.5  # share of tiles the tower sees a second time: drawing costs more than looking
 
 

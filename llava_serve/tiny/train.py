@@ -131,7 +131,7 @@ def train_all(learner: Learner, tokenizer: PreTrainedTokenizerFast, settings: Se
 
 def recipe(mix: dict[str, float], *, easy: bool) -> Recipe:
     """The training mix, some weights of kinds or forms replaced."""
-    default = Recipe(size=training_size, base_only=easy)
+    default = Recipe(size=training_size, base_only=easy, terse=0.08)
     return replace(
         default,
         kinds=SINGLE_MIX | {name: weight for name, weight in mix.items() if name in SINGLE_MIX},

@@ -32,7 +32,7 @@ from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
 
 TOKEN = "the-token"
-expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
+expect.set_options(timeout=120_000)  # a busy machine is slow, not wrong
 # Gradio's statistics of its queue still use what pandas 3 has deprecated.
 GRADIO_AND_PANDAS = pytest.mark.filterwarnings(
     "ignore:'future.no_silent_downcasting'", "ignore:The copy keyword is deprecated"
@@ -213,6 +213,7 @@ async def opened(
 ) -> AsyncIterator[Tab]:
     """Open a tab of its own context; `size` is (width, height)."""
     context = await browser.new_context(viewport={"width": size[0], "height": size[1]})
+    context.set_default_timeout(120_000)
     page = await context.new_page()
     foreign: list[str] = []
     page.on(
