@@ -49,7 +49,7 @@ class Learner(nn.Module):
         return loss, dense, figures
 
     def changes_loss(self, early: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Ask the second picture's patches, half-way through the text model, what became of them."""
+        """Ask a second picture's patches, half-way through the text model, what became of them."""
         logits = self.changes_head(functional.layer_norm(early.float(), (TEXT_WIDTH,))).float()
         weights = logits.new_tensor([_SAME_WEIGHT] + [1.0] * (len(CHANGES) - 1))
         loss = functional.cross_entropy(logits, labels, weights)

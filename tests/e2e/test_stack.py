@@ -130,13 +130,12 @@ def clip(frames: list[Image.Image]) -> dict[str, Any]:
     return {"type": "video_url", "video_url": {"url": url}}
 
 
-@pytest.mark.parametrize("seed", range(3))
-async def test_the_color_of_a_fresh_picture_streams_in_with_usage(stack: Stack, seed: int) -> None:
-    rng = Random(seed)
-    shape = rng.choice(["circle", "square", "star"])
-    color = rng.choice(["red", "blue", "green", "yellow", "black"])
+@pytest.mark.parametrize("color", ["red", "blue", "green"])
+async def test_the_color_of_a_fresh_picture_streams_in_with_usage(stack: Stack, color: str) -> None:
+    rng = Random(color)
     size = (rng.randint(96, 800), rng.randint(96, 800))
-    question = [picture(simple_picture(shape, color, size=size)), text("What color is the shape?")]
+    shown = simple_picture("circle", color, size=size)
+    question = [picture(shown), text("What color is the circle?")]
     stream = await stack.openai.chat.completions.create(
         model="llava-tiny",
         messages=user(*question),

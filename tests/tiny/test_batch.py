@@ -1,6 +1,7 @@
 """Training sees what transformers would: the same tiles, the same features, the same places."""
 
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +19,9 @@ from llava_serve.tiny.scenes import random_scene
 from llava_serve.tiny.tiles import frame, one_of_several, single
 from llava_serve.tiny.world import Size, draw, simple_picture
 
-processor = LlavaOnevisionImageProcessorPil.from_pretrained(CHECKPOINT)
+processor: Any = LlavaOnevisionImageProcessorPil.from_pretrained(CHECKPOINT)
 tokenizer = PreTrainedTokenizerFast.from_pretrained(CHECKPOINT)
-model = LlavaOnevisionForConditionalGeneration.from_pretrained(CHECKPOINT).eval()
+model = LlavaOnevisionForConditionalGeneration.from_pretrained(CHECKPOINT)
 
 SIZES: list[Size] = [
     (96, 96),
@@ -35,7 +36,8 @@ SIZES: list[Size] = [
 
 def as_pixels(values: torch.Tensor) -> np.ndarray:
     array = ((values.numpy() + 1) * 127.5).round().astype(np.uint8)
-    return array.transpose(0, 2, 3, 1)
+    pixels: np.ndarray = array.transpose(0, 2, 3, 1)
+    return pixels
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -19,7 +19,7 @@ def test_stacked_steps_equal_single_ones() -> None:
             one.grad = torch.randn_like(one)
             two.grad = one.grad.clone()
         stacked.step()
-        single.step()
+        single.step()  # type: ignore[no-untyped-call]
     for one, two in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, two, atol=2e-3, rtol=1e-2)
 

@@ -19,7 +19,7 @@ _SHAPE = "|".join(SHAPES)
 
 def asked(kind: str, count: int = 300) -> list[tuple[Scene, Turn]]:
     rng = Random(f"questions {kind}")
-    found = []
+    found: list[tuple[Scene, Turn]] = []
     while len(found) < count:
         scene = random_scene(rng, random_size(rng))
         if turn := ASKERS[kind](rng, scene):

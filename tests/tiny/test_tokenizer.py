@@ -37,7 +37,9 @@ def test_the_template_renders_what_was_trained() -> None:
         trained, spans = render(conversation)
         for i, (start, end) in enumerate(spans):
             prompt = tokenizer.apply_chat_template(
-                messages(conversation, i), tokenize=False, add_generation_prompt=True
+                messages(conversation, i),  # type: ignore[arg-type]
+                tokenize=False,
+                add_generation_prompt=True,
             )
             assert prompt == trained[:start]
             assert trained[start:end] == conversation.exchanges[i].turn.answer + END
