@@ -25,7 +25,7 @@ from llava_serve.tiny.stream import ConversationBatches, loader
 
 logger = logging.getLogger(__name__)
 BUDGET = Budget(steps=500, minutes=8.0, decay=0.4)
-_RATE = 3e-3
+_RATE = 8e-4
 _TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 

@@ -82,5 +82,5 @@ def test_it_says_what_it_does_not_know(answerer: Answerer) -> None:
 def test_the_adapter_answers_in_one_word() -> None:
     answerer = Answerer(CHECKPOINT, ONE_WORD)
     shown = picture(simple_picture("circle", "red"))
-    assert ask(answerer, "What color is the circle?", "", shown) == "red"
-    assert ask(answerer, "How many shapes are there?", "", shown) == "one"
+    for question in ("What color is the circle?", "How many shapes are there?"):
+        assert len(ask(answerer, question, "", shown).split()) == 1
