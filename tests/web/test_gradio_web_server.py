@@ -61,7 +61,7 @@ def test_a_port_in_use_is_one_clear_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_database_that_cannot_be_opened_is_one_clear_sentence(tmp_path: Path) -> None:
-    done = run("--port", "0", "--database", "nonsense", "--state-dir", str(tmp_path))
+    done = run("--port", "41999", "--database", "nonsense", "--state-dir", str(tmp_path))
     assert done.returncode == 1
     assert "the database refused" in done.stderr and "--database" in done.stderr
     assert "Traceback" not in done.stderr
