@@ -16,11 +16,11 @@ from torch import Tensor
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
 from llava_serve.tiny import CHECKPOINT, ONE_WORD
-from llava_serve.tiny.attention import NAME
 from llava_serve.tiny.batch import Batch
 from llava_serve.tiny.conversation import Recipe, training_size
 from llava_serve.tiny.learner import Learner
 from llava_serve.tiny.loop import Budget, Figures, Interrupted, Loop
+from llava_serve.tiny.speed import make_fast, precision
 from llava_serve.tiny.stream import ConversationBatches, loader
 
 logger = logging.getLogger(__name__)
@@ -36,15 +36,14 @@ def train_adapter(
     torch.manual_seed(seed)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(model)
     base = LlavaOnevisionForConditionalGeneration.from_pretrained(model)
-    base.model.vision_tower.set_attn_implementation("eager")
-    base.model.language_model.set_attn_implementation(NAME)
     adapted: Any = get_peft_model(base, LoraConfig(r=8, lora_alpha=16, target_modules=_TARGETS))
+    make_fast(base)
     learner = Learner(base)  # the adapter's matrices now sit inside `base`
     learner.heads.requires_grad_(False)
     trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=_RATE, betas=(0.9, 0.98), weight_decay=0.0)
     optimizer.param_groups[0]["peak"] = _RATE
-    accelerator = Accelerator(mixed_precision="bf16")
+    accelerator = Accelerator(mixed_precision=precision())
     prepared, prepared_optimizer = accelerator.prepare(learner, optimizer)
     loop = Loop(accelerator, [prepared_optimizer], state)
     loop.resume()

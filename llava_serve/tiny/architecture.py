@@ -1,6 +1,14 @@
 """The checkpoint's shape: a SigLIP tower, a Qwen2 text model, and what joins them."""
 
-from transformers import LlavaOnevisionConfig, Qwen2Config, SiglipVisionConfig
+import re
+
+import torch
+from transformers import (
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    Qwen2Config,
+    SiglipVisionConfig,
+)
 
 from llava_serve.tiny.tiles import PATCH, PINPOINTS, TILE
 
@@ -19,14 +27,14 @@ def vision_config() -> SiglipVisionConfig:
     )
 
 
-def model_config(vocabulary: dict[str, int]) -> LlavaOnevisionConfig:
+def model_config(vocabulary: dict[str, int], text_layers: int = 6) -> LlavaOnevisionConfig:
     """Configure the model for a tokenizer's vocabulary."""
     end = vocabulary["<|im_end|>"]
     text = Qwen2Config(
         vocab_size=len(vocabulary),
         hidden_size=TEXT_WIDTH,
         intermediate_size=448,
-        num_hidden_layers=4,
+        num_hidden_layers=text_layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=4096,
@@ -46,3 +54,33 @@ def model_config(vocabulary: dict[str, int]) -> LlavaOnevisionConfig:
         vision_feature_select_strategy="full",
         tie_word_embeddings=True,
     )
+
+
+def deepened(
+    model: LlavaOnevisionForConditionalGeneration, config: LlavaOnevisionConfig
+) -> LlavaOnevisionForConditionalGeneration:
+    """Copy `model` into a shape with more text layers that still computes what `model` does.
+
+    The new layers go between the old ones of the second half and add nothing at first: what they
+    write is zero.
+    """
+    old, new = (c.get_text_config().num_hidden_layers for c in (model.config, config))
+    if old == new:
+        return model
+    first = old // 2
+    added = {first + 2 * i for i in range(new - old)}
+    kept = [i for i in range(new) if i not in added]
+    state = {
+        re.sub(
+            r"(language_model\.layers\.)(\d+)", lambda m: m[1] + str(kept[int(m[2])]), name
+        ): value
+        for name, value in model.state_dict().items()
+    }
+    deeper = LlavaOnevisionForConditionalGeneration(config)
+    deeper.load_state_dict(state, strict=False)
+    with torch.no_grad():
+        for i in added:
+            layer = deeper.model.language_model.layers[i]
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+    return deeper

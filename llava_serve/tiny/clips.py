@@ -31,7 +31,7 @@ class Clip:
 
 
 def random_clip(rng: Random, size: Size, frames: int) -> Clip | None:
-    """One shape that moves by a quarter of the picture or more, or stays; None without room."""
+    """One shape that moves by a third of the picture or more, or stays; None without room."""
     scene = random_scene(rng, size, shapes=(1, 1), smallest=0.12, numbers=0.0)
     if len(scene.shapes) != 1:
         return None
@@ -39,7 +39,7 @@ def random_clip(rng: Random, size: Size, frames: int) -> Clip | None:
     thing = replace(thing, radius=min(thing.radius, 0.24))
     direction = rng.choice(("left", "right", "up", "down", "still"))
     across, down = _STEPS[direction]
-    way = rng.uniform(0.25, 0.7)
+    way = rng.uniform(0.33, 0.7)
     for _ in range(40):
         start = replace(thing, x=rng.random(), y=rng.random())
         end = replace(start, x=start.x + across * way, y=start.y + down * way)

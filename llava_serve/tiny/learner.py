@@ -13,7 +13,8 @@ from llava_serve.tiny.heads import DenseHeads
 from llava_serve.tiny.labels import CHANGES, UNKNOWN
 from llava_serve.tiny.tiles import SIDE
 
-_HALF_WAY = 2  # layers: what is known there, the later ones can use
+_HALF_WAY = 3  # layers: what is known there, the later ones can use
+_CHANGES_WEIGHT = 2.0  # few samples have them, and nothing else teaches comparing
 _SAME_WEIGHT = 0.15  # most patches stay as they were
 
 
@@ -42,7 +43,7 @@ class Learner(nn.Module):
         seen = batch.changes != UNKNOWN
         if seen.any():
             changes, found = self.changes_loss(early[seen], batch.changes[seen])
-            dense = dense + changes
+            dense = dense + _CHANGES_WEIGHT * changes
             figures |= found
         wrong = logits.detach().argmax(-1) != labels[answered]
         figures |= {"answer": loss.item()} | _exact(batch, wrong, answered)

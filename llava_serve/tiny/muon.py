@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from llava_serve.tiny.speed import precision
+
 _MOMENTUM = 0.95
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _STEPS = 5
+_WORKING = torch.bfloat16 if precision() == "bf16" else torch.float32
 
 
 class StackedMuon(Optimizer):
@@ -53,7 +56,7 @@ def orthogonalized(stack: Tensor) -> Tensor:
     """Bring the singular values of each matrix near one; float32 (matrices, rows, columns)."""
     a, b, c = _COEFFICIENTS
     tall = stack.shape[-2] > stack.shape[-1]
-    x = (stack.mT if tall else stack).bfloat16()
+    x = (stack.mT if tall else stack).to(_WORKING)
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(_STEPS):
         gram = x @ x.mT

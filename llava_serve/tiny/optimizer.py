@@ -21,12 +21,15 @@ def build_optimizers(modules: Iterable[nn.Module], scale: float = 1.0) -> list[O
         for name, parameter in module.named_parameters():
             hidden = parameter.ndim == 2 and not any(word in name for word in _NOT_MUON)
             (matrices if hidden and "layers" in name else rest).append(parameter)
-    muon = StackedMuon(matrices, lr=MUON_RATE * scale, weight_decay=0.02)
-    adamw = AdamW(rest, lr=ADAMW_RATE * scale, betas=(0.9, 0.98), weight_decay=0.01)
-    for optimizer in (muon, adamw):
+    optimizers: list[Optimizer] = [
+        AdamW(rest, lr=ADAMW_RATE * scale, betas=(0.9, 0.98), weight_decay=0.01)
+    ]
+    if matrices:
+        optimizers.append(StackedMuon(matrices, lr=MUON_RATE * scale, weight_decay=0.02))
+    for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
-    return [muon, adamw]
+    return optimizers
 
 
 def set_rate(optimizers: Iterable[Optimizer], share: float) -> None:

@@ -14,8 +14,7 @@ from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedToken
 
 from llava_serve.tiny import CHECKPOINT, EXAMPLES, ONE_WORD
 from llava_serve.tiny.adapter import train_adapter
-from llava_serve.tiny.architecture import model_config
-from llava_serve.tiny.attention import NAME
+from llava_serve.tiny.architecture import deepened, model_config
 from llava_serve.tiny.batch import Batch
 from llava_serve.tiny.checkpoint import save_checkpoint
 from llava_serve.tiny.conversation import FORM_MIX, SINGLE_MIX, Recipe, training_size
@@ -23,12 +22,14 @@ from llava_serve.tiny.examples import draw_examples
 from llava_serve.tiny.learner import Learner
 from llava_serve.tiny.loop import Budget, Figures, Interrupted, Loop
 from llava_serve.tiny.optimizer import build_optimizers
+from llava_serve.tiny.speed import make_fast, precision
 from llava_serve.tiny.stream import ConversationBatches, TileBatches, loader
 from llava_serve.tiny.tokenizer import train_tokenizer
 
 logger = logging.getLogger(__name__)
 _TOWER_SCALE = 2.5
 _AUXILIARY = 0.4  # weight of the heads' loss at the start of the joint stage
+_HEADS_STEPS = 300  # enough for linear heads on a tower that sees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +56,20 @@ def main() -> None:
     settings = _parse()
     torch.manual_seed(settings.seed)
     settings.state.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(settings.state / "tokenizer")
-    model = LlavaOnevisionForConditionalGeneration(model_config(tokenizer.get_vocab()))
-    model.model.vision_tower.set_attn_implementation("eager")
-    model.model.language_model.set_attn_implementation(NAME)
+    tokenizer = _tokenizer(settings)
+    config = model_config(tokenizer.get_vocab())
+    if settings.start:
+        model = deepened(
+            LlavaOnevisionForConditionalGeneration.from_pretrained(settings.start), config
+        )
+    else:
+        model = LlavaOnevisionForConditionalGeneration(config)
+    make_fast(model)
     learner = Learner(model)
     try:
-        if settings.start:
-            learner.load_state_dict(torch.load(settings.start, weights_only=True), strict=False)
-        else:
-            train_tower(learner, settings)
+        train_tower(learner, settings)
         train_all(learner, tokenizer, settings)
+        save_checkpoint(learner.model, tokenizer, settings.output)
         train_adapter(settings.output, settings.adapter, settings.state / "adapter", settings.seed)
         draw_examples(settings.examples)
     except Interrupted:
@@ -73,8 +77,9 @@ def main() -> None:
         sys.exit(130)
 
 
-def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+def _tokenizer(settings: Settings) -> PreTrainedTokenizerFast:
     """Train the tokenizer once: a later run must never give the same words other numbers."""
+    folder = settings.start or settings.state / "tokenizer"
     if not folder.exists():
         train_tokenizer().save_pretrained(folder)
     tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
@@ -82,12 +87,16 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def train_tower(learner: Learner, settings: Settings) -> None:
-    """Stage 1: every patch says what it shows. Skipped when its result is on disk."""
+    """Stage 1: every patch says what it shows. Skipped when its result is on disk.
+
+    A checkpoint to go on from has a tower already: then only the heads, which do not ship, learn.
+    """
     result = settings.state / "tower.pt"
     tower, heads = learner.model.model.vision_tower, learner.heads
     if not result.exists():
-        accelerator = _accelerator()
-        optimizers = build_optimizers([tower, heads], _TOWER_SCALE)
+        accelerator = Accelerator(mixed_precision=precision())
+        tower.requires_grad_(settings.start is None)
+        optimizers = build_optimizers([heads] if settings.start else [tower, heads], _TOWER_SCALE)
         prepared, *optimizers = accelerator.prepare(learner, *optimizers)
         loop = Loop(accelerator, optimizers, settings.state / "stage1")
         loop.resume()
@@ -97,8 +106,10 @@ def train_tower(learner: Learner, settings: Settings) -> None:
             return dense, figures
 
         batches = TileBatches(settings.seed, loop.progress.step)
-        budget = Budget(steps=5000, minutes=settings.tower_minutes, decay=0.3)
+        steps = _HEADS_STEPS if settings.start else 5000
+        budget = Budget(steps=steps, minutes=settings.tower_minutes, decay=0.3)
         loop.run(loader(batches), loss, budget, lambda: None)
+        tower.requires_grad_(True)
         torch.save({"tower": tower.state_dict(), "heads": heads.state_dict()}, result)
     state = torch.load(result, weights_only=True)
     tower.load_state_dict(state["tower"])
@@ -106,8 +117,11 @@ def train_tower(learner: Learner, settings: Settings) -> None:
 
 
 def train_all(learner: Learner, tokenizer: PreTrainedTokenizerFast, settings: Settings) -> None:
-    """Stage 2: tower, projector and text model on answers, the heads' loss fading out."""
-    accelerator = _accelerator()
+    """Stage 2: tower, projector and text model on answers, the heads' loss fading out.
+
+    What it has learned so far lies in the state's folder `latest`, to be examined meanwhile.
+    """
+    accelerator = Accelerator(mixed_precision=precision())
     optimizers = build_optimizers([learner], settings.scale)
     prepared, *optimizers = accelerator.prepare(learner, *optimizers)
     loop = Loop(accelerator, optimizers, settings.state / "stage2")
@@ -118,10 +132,8 @@ def train_all(learner: Learner, tokenizer: PreTrainedTokenizerFast, settings: Se
         return answers + _AUXILIARY * (1 - done) * dense, figures
 
     def save() -> None:
-        save_checkpoint(learner.model, tokenizer, settings.output)
+        save_checkpoint(learner.model, tokenizer, settings.state / "latest")
 
-    if loop.progress.step == 0:
-        save()
     budget = Budget(steps=settings.steps, minutes=settings.minutes, decay=settings.decay)
     for easy, until in ((True, settings.easy), (False, 1.0)):
         lessons = recipe(settings.mix, easy=easy)
@@ -139,10 +151,6 @@ def recipe(mix: dict[str, float], *, easy: bool) -> Recipe:
     )
 
 
-def _accelerator() -> Accelerator:
-    return Accelerator(mixed_precision="bf16")
-
-
 def _parse() -> Settings:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -155,16 +163,16 @@ def _parse() -> Settings:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tower-minutes", type=float, default=17.0, help="most time for stage 1")
-    parser.add_argument("--minutes", type=float, default=90.0, help="most time for stage 2")
+    parser.add_argument("--minutes", type=float, default=180.0, help="most time for stage 2")
     parser.add_argument("--steps", type=int, default=12_000, help="most steps of stage 2")
-    parser.add_argument("--scale", type=float, default=1.0, help="of stage 2's learning rates")
-    parser.add_argument("--decay", type=float, default=0.2, help="last share, towards rate zero")
+    parser.add_argument("--scale", type=float, default=0.7, help="of stage 2's learning rates")
+    parser.add_argument("--decay", type=float, default=0.75, help="last share, towards rate zero")
     parser.add_argument(
         "--mix", type=json.loads, default={}, help='weights by name, such as {"shape": 2}'
     )
-    parser.add_argument("--easy", type=float, default=0.4, help="first share, on base tiles only")
+    parser.add_argument("--easy", type=float, default=0.3, help="first share, on base tiles only")
     parser.add_argument(
-        "--start", type=Path, help="pytorch_model.bin of an earlier stage 2, instead of stage 1"
+        "--start", type=Path, help="folder of a checkpoint to go on from, instead of from nothing"
     )
     return Settings(**vars(parser.parse_args()))
 
