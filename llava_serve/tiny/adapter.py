@@ -3,8 +3,6 @@
 import argparse
 import json
 import logging
-import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedToken
 
 from llava_serve.tiny import CHECKPOINT, ONE_WORD
 from llava_serve.tiny.batch import Batch
+from llava_serve.tiny.checkpoint import written_whole
 from llava_serve.tiny.conversation import Recipe, training_size
 from llava_serve.tiny.learner import Learner
 from llava_serve.tiny.loop import Budget, Figures, Interrupted, Loop
@@ -59,17 +58,12 @@ def train_adapter(
 
 def save_adapter(adapted: Any, folder: Path) -> None:
     """Write peft's layout, which names the base by its folder's name and no path of this disk."""
-    partial = folder / ".partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    adapted.save_pretrained(partial)
-    config = partial / "adapter_config.json"
-    content = json.loads(config.read_text()) | {"base_model_name_or_path": CHECKPOINT.name}
-    config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    (partial / "README.md").unlink(missing_ok=True)  # peft's own form, all left blank
-    for path in partial.iterdir():
-        path.chmod(0o644)
-        os.replace(path, folder / path.name)  # noqa: PTH105 - replaces on every platform
-    partial.rmdir()
+    with written_whole(folder) as partial:
+        adapted.save_pretrained(partial)
+        config = partial / "adapter_config.json"
+        content = json.loads(config.read_text()) | {"base_model_name_or_path": CHECKPOINT.name}
+        config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        (partial / "README.md").unlink(missing_ok=True)  # peft's own form, all left blank
 
 
 def main() -> None:

@@ -22,10 +22,11 @@ from llava_serve.tiny.tiles import frame
 from llava_serve.tiny.tokenizer import IMAGE, VIDEO, messages
 
 _MAX_NEW_TOKENS = 80
+_BATCH = 16
 
 
 class Answerer:
-    def __init__(self, model: Path, adapter: Path | None = None, batch_size: int = 16) -> None:
+    def __init__(self, model: Path, adapter: Path | None = None) -> None:
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
         self._tokenizer.padding_side = "left"
         self._images: Any = LlavaOnevisionImageProcessorPil.from_pretrained(model)
@@ -34,7 +35,6 @@ class Answerer:
         self._model.eval()
         if torch.cuda.is_available():
             self._model.to("cuda")
-        self._batch_size = batch_size
 
     def answers(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, str]]:
         """Answer the last question of each conversation; yields (index, answer), in any order."""
@@ -42,8 +42,8 @@ class Answerer:
         for i, conversation in enumerate(conversations):
             groups.setdefault(_shape(conversation), []).append(i)
         for indices in groups.values():
-            for start in range(0, len(indices), self._batch_size):
-                chosen = indices[start : start + self._batch_size]
+            for start in range(0, len(indices), _BATCH):
+                chosen = indices[start : start + _BATCH]
                 yield from zip(
                     chosen, self._answer([conversations[i] for i in chosen]), strict=True
                 )

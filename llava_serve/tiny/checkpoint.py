@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from transformers import (
@@ -50,23 +52,36 @@ _PROCESSOR: dict[str, object] = {
 def save_checkpoint(
     model: LlavaOnevisionForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path
 ) -> None:
-    """Write every file beside its final place, then rename: no reader sees half a file."""
+    """Write weights, tokenizer, template and processor files."""
+    with written_whole(folder) as partial:
+        _write(model, tokenizer, partial)
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to, whose files then take their places: no reader sees half a file."""
     partial = folder / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    yield partial
+    for path in partial.iterdir():
+        path.chmod(0o644)
+        os.replace(path, folder / path.name)  # noqa: PTH105 - replaces on every platform
+    partial.rmdir()
+
+
+def _write(
+    model: LlavaOnevisionForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path
+) -> None:
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
     )
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    (partial / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
     for name, content in (
         ("preprocessor_config.json", _IMAGE_PROCESSOR),
         ("video_preprocessor_config.json", _VIDEO_PROCESSOR),
         ("processor_config.json", _PROCESSOR),
     ):
-        (partial / name).write_text(json.dumps(content, indent=2) + "\n")
-    for path in partial.iterdir():
-        path.chmod(0o644)
-        os.replace(path, folder / path.name)  # noqa: PTH105 - replaces on every platform
-    partial.rmdir()
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n")

@@ -21,7 +21,7 @@ _Z = 1.96  # of a 95 % interval
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How many of `n` answers were right, and how many the best constant answer would get."""
+    """How many of `n` answers were right, and the share that the best constant answer gets."""
 
     kind: str
     n: int
@@ -55,20 +55,19 @@ def grade(
     """Let `answerer` take the exam; an answer counts when it is the right one letter for letter."""
     asked: Counter[str] = Counter()
     right: Counter[str] = Counter()
-    words: dict[str, Counter[str]] = {}
+    answers: dict[str, Counter[str]] = {}
     mistakes = []
-    answers = tqdm(answerer.answers(exam), total=len(exam), disable=None)
-    for i, said in answers:
+    for i, said in tqdm(answerer.answers(exam), total=len(exam), disable=None):
         kind, turn = kind_of(exam[i]), exam[i].exchanges[-1].turn
         wanted = turn.word if one_word else turn.answer
         asked[kind] += 1
-        words.setdefault(kind, Counter())[turn.word] += 1
+        answers.setdefault(kind, Counter())[wanted] += 1
         if said == wanted:
             right[kind] += 1
         else:
             mistakes.append(Mistake(kind, turn.question, wanted, said))
     order = [kind for kind in SIGHTED + MANNERS if kind in asked]
-    chances = {kind: max(words[kind].values()) / asked[kind] for kind in order}
+    chances = {kind: max(answers[kind].values()) / asked[kind] for kind in order}
     return [Score(kind, asked[kind], right[kind], chances[kind]) for kind in order], mistakes
 
 

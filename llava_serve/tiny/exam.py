@@ -18,7 +18,7 @@ from llava_serve.tiny.conversation import (
 )
 from llava_serve.tiny.questions import ASKERS
 
-# The kinds of the table: the last three check manners rather than sight.
+# The kinds of the table; manners are what it says where there is nothing to see.
 SIGHTED = (*ASKERS, "which picture", "change", "motion", "follow-up", "later picture")
 MANNERS = ("beyond", "no picture")
 _FORMS = {"which picture": "pair", "change": "change", "motion": "clip", "no picture": "nothing"}

@@ -5,7 +5,7 @@ from random import Random
 
 from llava_serve.tiny.questions import ASKERS, describe
 from llava_serve.tiny.scenes import added, moved, random_color, random_scene, recolored
-from llava_serve.tiny.turns import Turn, with_article
+from llava_serve.tiny.turns import Turn, names_of, sentence, with_article
 from llava_serve.tiny.world import SHAPES, Scene, Size, Thing
 
 DETAIL = "detail"  # questions that teach a kind and are no part of its exam
@@ -37,7 +37,7 @@ def random_change(rng: Random, size: Size) -> Change | None:
         if new is None:
             return None
         after = replace(scene, things=(*scene.things, new))
-        return Change(scene, after, f"{_a(new)} was added.", way)
+        return Change(scene, after, f"{_named(new)} was added.", way)
     thing = rng.choice(scene.shapes)
     twins = sum((t.shape, t.color) == (thing.shape, thing.color) for t in scene.shapes)
     return _changed(rng, scene, thing, way, size) if twins == 1 else None
@@ -47,7 +47,7 @@ def _changed(rng: Random, scene: Scene, thing: Thing, way: str, size: Size) -> C
     if way == "removed":
         if len(scene.things) == 1:
             return None
-        return Change(scene, _swap(scene, thing, None), f"{_a(thing)} was removed.", way)
+        return Change(scene, _swap(scene, thing, None), f"{_named(thing)} was removed.", way)
     if way == "moved":
         there = moved(rng, scene, thing, size)
         if there is None:
@@ -63,9 +63,8 @@ def _changed(rng: Random, scene: Scene, thing: Thing, way: str, size: Size) -> C
     return Change(scene, _swap(scene, thing, there), answer, way)
 
 
-def _a(thing: Thing) -> str:
-    words = with_article(f"{thing.color} {thing.shape}")
-    return words[0].upper() + words[1:]
+def _named(thing: Thing) -> str:
+    return sentence(with_article(f"{thing.color} {thing.shape}"))
 
 
 def _swap(scene: Scene, old: Thing, new: Thing | None) -> Scene:
@@ -89,7 +88,7 @@ def ask_change(rng: Random, change: Change) -> Turn:
 def ask_which(rng: Random, scenes: tuple[Scene, ...]) -> Turn | None:
     """Ask for the one picture that holds something; None where no question has one answer."""
     wanted = rng.randrange(len(scenes))
-    names = [name for thing in scenes[wanted].shapes for name in _names(thing)]
+    names = [name for thing in scenes[wanted].shapes for name in names_of(thing)]
     rng.shuffle(names)
     for name in names:
         if [name in _all_names(scene) for scene in scenes].count(True) == 1:
@@ -139,12 +138,8 @@ def _which(rng: Random, name: str, wanted: int) -> Turn:
     return Turn("which picture", question, f"The {ORDINALS[wanted]} picture.", ORDINALS[wanted])
 
 
-def _names(thing: Thing) -> tuple[str, ...]:
-    return (thing.shape, f"{thing.color} {thing.shape}", f"{thing.color} shape")
-
-
 def _all_names(scene: Scene) -> set[str]:
-    return {name for thing in scene.shapes for name in _names(thing)}
+    return {name for thing in scene.shapes for name in names_of(thing)}
 
 
 def same_light(rng: Random, change: Change) -> Change:

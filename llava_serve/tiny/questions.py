@@ -4,7 +4,7 @@ from random import Random
 
 from llava_serve.tiny.looks import ask_background, ask_color, ask_number, ask_shape
 from llava_serve.tiny.places import ask_position
-from llava_serve.tiny.turns import COUNTS, PLURALS, Asker, Turn, fits, sentence, with_article
+from llava_serve.tiny.turns import COUNTS, PLURALS, Asker, Turn, is_called, sentence, with_article
 from llava_serve.tiny.world import COLORS, SHAPES, Scene, Thing
 
 
@@ -36,7 +36,7 @@ def ask_count(rng: Random, scene: Scene) -> Turn | None:
         if rng.random() < 0.3 and scene.shapes:
             thing = rng.choice(scene.shapes)
             name, plural = f"{thing.color} {thing.shape}", f"{thing.color} {PLURALS[thing.shape]}"
-    count = sum(fits(name, thing) for thing in scene.shapes)
+    count = sum(is_called(name, thing) for thing in scene.shapes)
     question = rng.choice(
         (
             f"How many {plural} are there?",
@@ -60,7 +60,7 @@ def ask_presence(rng: Random, scene: Scene) -> Turn | None:
     pool += list(SHAPES) * 6 + [f"{color} shape" for color in COLORS] * 3
     rng.shuffle(pool)
     for name in pool:
-        if any(fits(name, thing) for thing in scene.shapes) is wanted:
+        if any(is_called(name, thing) for thing in scene.shapes) is wanted:
             return _presence(rng, name, wanted)
     return None
 

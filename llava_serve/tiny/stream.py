@@ -15,6 +15,7 @@ from llava_serve.tiny.scenes import random_scene
 from llava_serve.tiny.tiles import Pixels, one_of_several, single
 from llava_serve.tiny.world import draw
 
+_CONVERSATIONS, _TILES = 32, 48  # a batch
 _POOL = 8  # batches drawn at once and sorted by length, so that little is padding
 _PRACTICE = 32  # tiles with numbers beside each batch
 _REUSE = 0.5  # share of tiles the tower sees a second time: drawing costs more than looking
@@ -27,47 +28,44 @@ class ConversationBatches(IterableDataset[Batch]):
         recipe: Recipe,
         seed: int,
         first: int = 0,
-        size: int = 32,
     ) -> None:
         self._tokenizer = tokenizer
         self._recipe = recipe
         self._seed = seed
         self._first = first
-        self._size = size
 
     def __iter__(self) -> Iterator[Batch]:
         pool = self._first // _POOL
         while True:
             rng = Random(f"conversations {self._seed} {pool}")
-            drawn = [random_conversation(rng, self._recipe) for _ in range(_POOL * self._size)]
+            drawn = [random_conversation(rng, self._recipe) for _ in range(_POOL * _CONVERSATIONS)]
             samples = [
                 encode(conversation, self._tokenizer, base_only=self._recipe.base_only)
                 for conversation in drawn
             ]
             samples.sort(key=lambda sample: len(sample.ids))
-            starts = list(range(0, len(samples), self._size))
+            starts = list(range(0, len(samples), _CONVERSATIONS))
             rng.shuffle(starts)
             for start in starts:
-                chosen = samples[start : start + self._size]
+                chosen = samples[start : start + _CONVERSATIONS]
                 _practise(rng, chosen[-1])
                 yield collate(chosen, self._tokenizer.pad_token_id)
             pool += 1
 
 
 class TileBatches(IterableDataset[Batch]):
-    def __init__(self, seed: int, first: int = 0, size: int = 48) -> None:
+    def __init__(self, seed: int, first: int = 0) -> None:
         self._seed = seed
         self._first = first
-        self._size = size
 
     def __iter__(self) -> Iterator[Batch]:
         rng = Random(f"tiles {self._seed} {self._first}")
         pool: list[tuple[Pixels, Dense]] = []
         while True:
-            while len(pool) < 10 * self._size:
+            while len(pool) < 10 * _TILES:
                 pool += _random_tiles(rng)
             rng.shuffle(pool)
-            taken, pool = pool[: self._size], pool[self._size :]
+            taken, pool = pool[:_TILES], pool[_TILES:]
             pool += [tile for tile in taken if rng.random() < _REUSE]
             yield tile_batch([pixels for pixels, _ in taken], [dense for _, dense in taken])
 

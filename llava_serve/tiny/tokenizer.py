@@ -12,6 +12,7 @@ END_OF_TEXT, START, END, IMAGE, VIDEO = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>",
 )  # fmt: skip
 _VOCABULARY = 600
+_CONVERSATIONS = 4000  # to learn it from
 
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
@@ -37,7 +38,7 @@ CHAT_TEMPLATE = """\
 """
 
 
-def train_tokenizer(seed: int = 0, conversations: int = 4000) -> PreTrainedTokenizerFast:
+def train_tokenizer() -> PreTrainedTokenizerFast:
     """Train a byte-level BPE: digits stay single, the world's own words are one token each."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -54,7 +55,7 @@ def train_tokenizer(seed: int = 0, conversations: int = 4000) -> PreTrainedToken
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_sentences(seed, conversations), trainer)
+    tokenizer.train_from_iterator(_sentences(), trainer)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         eos_token=END,
@@ -66,10 +67,10 @@ def train_tokenizer(seed: int = 0, conversations: int = 4000) -> PreTrainedToken
     )
 
 
-def _sentences(seed: int, count: int) -> Iterator[str]:
-    rng = Random(f"tokenizer {seed}")
+def _sentences() -> Iterator[str]:
+    rng = Random("tokenizer 0")
     recipe = Recipe(size=lambda *_: (96, 96))
-    for _ in range(count):
+    for _ in range(_CONVERSATIONS):
         conversation = random_conversation(rng, recipe)
         if conversation.form != "beyond" or rng.random() < 0.3:
             for exchange in conversation.exchanges:

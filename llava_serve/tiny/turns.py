@@ -32,18 +32,25 @@ def sentence(words: str) -> str:
     return words[0].upper() + words[1:]
 
 
-def fits(words: str, thing: Thing) -> bool:
+def names_of(thing: Thing) -> tuple[str, ...]:
+    """The ways to call a shape, from kind to colour."""
+    return thing.shape, f"{thing.color} {thing.shape}", f"{thing.color} shape"
+
+
+def is_called(words: str, thing: Thing) -> bool:
     """Whether "the <words>" could mean this shape."""
-    names = (thing.shape, f"{thing.color} {thing.shape}", f"{thing.color} shape", "shape")
-    return words in names
+    return words in (*names_of(thing), "shape")
 
 
 def unique_names(scene: Scene, thing: Thing) -> list[str]:
     """The ways to say "the ..." that fit this thing alone."""
     if thing.text:
         return ["number"]
-    names = (thing.shape, f"{thing.color} {thing.shape}", f"{thing.color} shape")
-    return [name for name in names if sum(fits(name, other) for other in scene.shapes) == 1]
+    return [
+        name
+        for name in names_of(thing)
+        if sum(is_called(name, other) for other in scene.shapes) == 1
+    ]
 
 
 def stands_alone(scene: Scene, thing: Thing) -> bool:

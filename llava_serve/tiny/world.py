@@ -27,7 +27,6 @@ COLORS: dict[str, tuple[Rgb, ...]] = {
     "gray": ((128, 128, 128), (150, 150, 150), (110, 110, 110)),
 }
 
-ROWS = ("top", "middle", "bottom")
 POSITIONS = (
     ("top left", "top", "top right"),
     ("left", "center", "right"),
@@ -135,11 +134,16 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def digit_boxes(thing: Thing, size: Size) -> list[tuple[float, float, float, float]]:
     """Where each digit of a number is printed: (left, top, right, bottom) in pixels."""
     type_face = font(font_size(thing, size))
-    left, top, right, bottom = type_face.getbbox(thing.text)
-    x = thing.x * size[0] - (left + right) / 2
-    y = thing.y * size[1] - (top + bottom) / 2
+    _, top, _, bottom = type_face.getbbox(thing.text)
+    x, y = _corner(thing, size)
     edges = [x + type_face.getlength(thing.text[:i]) for i in range(len(thing.text) + 1)]
     return [(edges[i], y + top, edges[i + 1], y + bottom) for i in range(len(thing.text))]
+
+
+def _corner(thing: Thing, size: Size) -> Point:
+    """Where to print a number so that its middle lies where the thing does."""
+    left, top, right, bottom = font(font_size(thing, size)).getbbox(thing.text)
+    return thing.x * size[0] - (left + right) / 2, thing.y * size[1] - (top + bottom) / 2
 
 
 def font_size(thing: Thing, size: Size) -> int:
@@ -167,9 +171,7 @@ def draw(scene: Scene, size: Size) -> Image.Image:
 
 def _print_number(pen: ImageDraw.ImageDraw, thing: Thing, size: Size) -> None:
     type_face = font(font_size(thing, size))
-    left, top, right, bottom = type_face.getbbox(thing.text)
-    corner = (thing.x * size[0] - (left + right) / 2, thing.y * size[1] - (top + bottom) / 2)
-    pen.text(corner, thing.text, fill=thing.rgb, font=type_face)
+    pen.text(_corner(thing, size), thing.text, fill=thing.rgb, font=type_face)
 
 
 def _compressed(image: Image.Image, quality: int) -> Image.Image:
