@@ -41,9 +41,13 @@ class LogConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListenConfig(LogConfig):
-    host: Annotated[str, "address to listen on"] = "127.0.0.1"
+class StateConfig(LogConfig):
     state_dir: Annotated[Path, "folder of the cluster token, conversations and pictures"] = STATE
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenConfig(StateConfig):
+    host: Annotated[str, "address to listen on"] = "127.0.0.1"
     max_body_mb: Annotated[float, "largest request body, in 10^6 bytes"] = 50.0
 
     def __post_init__(self) -> None:
@@ -114,6 +118,9 @@ class ModelConfig:
     load_8bit: Annotated[bool, "quantise the language model to 8 bits"] = False
     load_4bit: Annotated[bool, "quantise the language model to 4 bits"] = False
     use_flash_attn: Annotated[bool, "use FlashAttention 2 (CUDA, flash-attn installed)"] = False
+    conv_mode: Annotated[
+        str | None, "conversation template to use instead of the checkpoint's own"
+    ] = None
 
     def __post_init__(self) -> None:
         if self.load_8bit and self.load_4bit:
@@ -186,9 +193,6 @@ class WorkerConfig(ModelConfig, MediaConfig, MembershipConfig):
     engine: Annotated[
         Literal["torch", "echo"], "echo repeats the question: the whole stack without weights"
     ] = "torch"
-    conv_mode: Annotated[
-        str | None, "conversation template to use instead of the checkpoint's own"
-    ] = None
 
     def __post_init__(self) -> None:
         ModelConfig.__post_init__(self)
@@ -207,7 +211,9 @@ class WebConfig(ListenConfig):
     model_list_mode: Annotated[
         Literal["once", "reload"], "ask for the models once, or again and again"
     ] = "reload"
-    concurrency_count: Annotated[int, "answers streamed to browsers at once"] = 16
+    concurrency_count: Annotated[
+        int, "questions answered at once, a comparison being one; more wait in line"
+    ] = 16
     share: Annotated[bool, "open a public link through Gradio's servers"] = False
     moderate: Annotated[bool, "check each question with OpenAI's moderation first"] = False
     moderation_key_file: Annotated[Path | None, "file with the OpenAI key for --moderate"] = None
@@ -223,6 +229,8 @@ class WebConfig(ListenConfig):
         _require_positive(concurrency_count=self.concurrency_count)
         if self.moderate and self.moderation_key_file is None:
             raise ValueError("--moderate needs --moderation-key-file")
+        if self.moderation_key_file is not None and not self.moderate:
+            raise ValueError("--moderation-key-file has no effect without --moderate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,9 +250,14 @@ class CliConfig(ModelConfig, MediaConfig, LogConfig):
         "ask a running controller instead of loading a model",
         Also("--controller-url", "--controller-address"),
     ] = None
-    conv_mode: Annotated[
-        str | None, "conversation template to use instead of the checkpoint's own"
+    model_name: Annotated[
+        str | None,
+        "with --controller, the model to ask, by default its first; otherwise what to call the "
+        "model, by default after its path",
     ] = None
+    allow_remote_media: Annotated[
+        bool, "fetch web addresses of public hosts that a loaded conversation holds"
+    ] = False
     system: Annotated[str | None, "system prompt"] = None
     temperature: Annotated[float, "0 is greedy; higher is more random"] = 0.2
     top_p: Annotated[float, "share of probability to sample from"] = 1.0
@@ -264,20 +277,21 @@ class CliConfig(ModelConfig, MediaConfig, LogConfig):
         if self.top_p > 1:
             raise ValueError("--top-p must be at most 1")
         if self.controller is not None:
-            _refuse_local_model_flags(self)
+            _refuse_what_workers_decide(self)
 
 
-def _refuse_local_model_flags(config: CliConfig) -> None:
-    """With --controller, the flags of a model in this process would have no effect."""
-    local = {field.name for field in fields(ModelConfig)} - {"model_name"} | {"conv_mode"}
+def _refuse_what_workers_decide(config: CliConfig) -> None:
+    """With --controller a worker answers, and these flags would have no effect."""
+    theirs = {field.name for field in fields(ModelConfig)} - {"model_name"}
+    theirs |= {"max_images", "allow_remote_media"}
     for field in fields(config):
-        if field.name in local and getattr(config, field.name) != field.default:
+        if field.name in theirs and getattr(config, field.name) != field.default:
             flag = "--" + field.name.replace("_", "-")
-            raise ValueError(f"{flag} has no effect with --controller, which has its own models")
+            raise ValueError(f"{flag} has no effect with --controller: the worker decides that")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig(LogConfig):
+class LaunchConfig(StateConfig):
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
 
     Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
@@ -294,4 +308,3 @@ class LaunchConfig(LogConfig):
     web_port: Annotated[int, "port of the page"] = 7860
     no_web: Annotated[bool, "start no page"] = False
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the models run"] = "auto"
-    state_dir: Annotated[Path, "folder of the cluster token, conversations and pictures"] = STATE

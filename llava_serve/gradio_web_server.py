@@ -7,8 +7,8 @@ from llava_serve import args, logs, serving, tiny
 from llava_serve.config import WebConfig
 from llava_serve.errors import StorageFailed
 from llava_serve.storage.media import MediaStore
-from llava_serve.storage.store import Store, default_url
-from llava_serve.web import examples, share
+from llava_serve.storage.store import Store, default_url, make_state_dir
+from llava_serve.web import examples, share, uploads
 from llava_serve.web.app import build_app
 from llava_serve.web.asking import Services
 from llava_serve.web.controller_link import ControllerLink
@@ -21,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(WebConfig, argv)
     logs.configure(config.log_level)
     try:
+        make_state_dir(config.state_dir)
+        uploads.use_folder(config.state_dir / "uploads")
         services = _services(config)
         shown = examples.load(tiny.EXAMPLES, services.media)
     except StorageFailed as exc:
@@ -41,11 +43,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _services(config: WebConfig) -> Services:
     moderation = None
-    if config.moderate and config.moderation_key_file is not None:
+    if config.moderation_key_file is not None:
         moderation = Moderation(read_key(config.moderation_key_file))
+    store = Store(config.database or default_url(config.state_dir))
+    store.create_tables()
     return Services(
         link=ControllerLink(config.controller, config.model_list_mode),
-        store=Store(config.database or default_url(config.state_dir)),
+        store=store,
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,
         max_body_bytes=config.max_body_bytes,

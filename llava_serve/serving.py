@@ -73,15 +73,19 @@ class RequestScope:
         logs.request_id.reset(token)
 
 
+def log_error(error: ServeError) -> None:
+    """Write down an error that a user is told of; one that the user can fix is no warning."""
+    level = logging.INFO if error.status < 500 else logging.WARNING
+    logger.log(level, "%s: %s", error.code, error.message)
+
+
 def prepare(app: FastAPI, max_body_bytes: int) -> None:
     """Give `app` what every app of ours has: request ids, a body limit, errors as JSON."""
     app.add_middleware(RequestScope, max_body_bytes=max_body_bytes)
 
     @app.exception_handler(ServeError)
     async def on_serve_error(_: Request, exc: ServeError) -> JSONResponse:
-        logger.log(
-            logging.INFO if exc.status < 500 else logging.WARNING, "%s: %s", exc.code, exc.message
-        )
+        log_error(exc)
         body = exc.as_body(logs.request_id.get())
         return JSONResponse(body, exc.status, headers=exc.headers)
 

@@ -47,6 +47,7 @@ def _vote(row: VoteRow) -> dict[str, Any]:
         "turn": row.turn_id,
         "kind": row.kind,
         "model": row.model,
+        "compared": [compared.turn_id for compared in row.compared],
         "created_at": _time(row.created_at),
     }
 

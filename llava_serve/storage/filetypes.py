@@ -12,6 +12,11 @@ class FileType:
     mime: str
     kind: Literal["image", "video"]
 
+    @property
+    def needs_player(self) -> bool:
+        """Whether a browser shows it as a video; a GIF that moves is a picture to it."""
+        return self.mime.startswith("video/")
+
 
 # The keys are the names of `media.sniff`. SVG is missing: it can carry scripts.
 BY_FORMAT = {

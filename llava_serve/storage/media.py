@@ -12,6 +12,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable, StorageFailed
+from llava_serve.media.decode import DAMAGE
 from llava_serve.media.sniff import sniff
 from llava_serve.storage import filetypes
 from llava_serve.storage.filetypes import FileType
@@ -40,15 +41,15 @@ class MediaStore:
         self.root = root
         self._limit_bytes = limit_bytes
 
-    def put(self, source: Path, name: str | None = None) -> StoredFile:
-        """Copy `source` into the store, unless its bytes are there already.
+    def put(self, source: Path) -> StoredFile:
+        """Copy `source` into the store, where equal bytes are one file.
 
         Raises:
             MediaUnreadable: it is no picture or video that this stack serves.
             MediaTooLarge: it is beyond the store's limit.
             StorageFailed: the disk does not take it.
         """
-        name = name or source.name
+        name = source.name
         with _translated(), source.open("rb") as file:
             filetype = _type_of(file, name)
             if (size_bytes := os.fstat(file.fileno()).st_size) > self._limit_bytes:
@@ -57,18 +58,23 @@ class MediaStore:
                     f"{self._limit_bytes / 1e6:.1f} MB"
                 )
             file.seek(0)
-            sha256 = self._write_once(file, filetype)
+            sha256 = self._copy(file, filetype)
         return StoredFile(sha256, filetype, size_bytes, name)
 
     def read(self, file: StoredFile) -> bytes:
         with _translated():
             return self.path(file.filename).read_bytes()
 
+    def delete(self, filename: str) -> None:
+        """Remove a file, unless it is gone already. Raises: StorageFailed."""
+        with _translated():
+            self.path(filename).unlink(missing_ok=True)
+
     def path(self, filename: str) -> Path:
         """Return where a stored file of this name lies, or would lie."""
         return self.root / filename[:2] / filename
 
-    def _write_once(self, file: BinaryIO, filetype: FileType) -> str:
+    def _copy(self, file: BinaryIO, filetype: FileType) -> str:
         digest = hashlib.sha256()
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.root, prefix=".part-", delete=False) as part:
@@ -100,7 +106,7 @@ def _moves(file: BinaryIO, name: str) -> bool:
     try:
         with Image.open(file) as image:
             return bool(getattr(image, "is_animated", False))
-    except (OSError, Image.DecompressionBombError, ValueError, SyntaxError) as exc:
+    except DAMAGE as exc:
         raise MediaUnreadable(f"{name!r} cannot be decoded: {exc}") from exc
 
 

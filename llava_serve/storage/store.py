@@ -2,21 +2,29 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, select, update
+from sqlalchemy import ColumnElement, Engine, create_engine, delete, event, inspect, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 
 from llava_serve.errors import StorageFailed
 from llava_serve.storage.media import StoredFile
-from llava_serve.storage.tables import ConversationRow, Table, TurnMediaRow, TurnRow, VoteRow
+from llava_serve.storage.tables import (
+    ComparedRow,
+    ConversationRow,
+    Table,
+    TurnMediaRow,
+    TurnRow,
+    VoteRow,
+)
 
 _PAGE = 100
+_NO_OBJECTS = {"synchronize_session": False}  # the session has loaded none of the rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +39,14 @@ class NewTurn:
     files: Sequence[StoredFile] = ()
 
 
+@dataclass(frozen=True)
+class Deleted:
+    """How many conversations are gone, and the stored files that no turn has any more."""
+
+    conversations: int
+    filenames: list[str]
+
+
 class Store:
     """Every method blocks: call it off the event loop. Every one may raise StorageFailed."""
 
@@ -38,8 +54,31 @@ class Store:
         self._clock = clock
         with _translated():
             self._engine = _engine(url)
-            Table.metadata.create_all(self._engine)
             self._sessions = sessionmaker(self._engine)
+
+    def create_tables(self) -> None:
+        """Make what is missing; only the owner of a new SQLite file may read it."""
+        if (file := self._file) is not None:
+            with suppress(OSError):  # SQLite says why in a moment
+                file.touch(mode=0o600)  # the files of its log take this mode too
+        with _translated():
+            Table.metadata.create_all(self._engine)
+
+    def require_tables(self) -> None:
+        """Raise StorageFailed unless there are conversations; make nothing."""
+        there = self._file is None or self._file.exists()  # to look into it would make the file
+        with _translated():
+            if there and inspect(self._engine).has_table(ConversationRow.__tablename__):
+                return
+        where = self._file or self._engine.url.render_as_string(hide_password=True)
+        raise StorageFailed(f"there are no conversations at {where}")
+
+    @property
+    def _file(self) -> Path | None:
+        """The file of a SQLite database."""
+        url = self._engine.url
+        is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+        return Path(str(url.database)) if is_file else None
 
     def add_turns(self, conversation_id: str, kind: str, turns: Sequence[NewTurn]) -> list[int]:
         """Append turns to a conversation, which begins with its first; return their ids."""
@@ -59,15 +98,25 @@ class Store:
             session.execute(update(TurnRow).where(TurnRow.id.in_(turn_ids)).values(replaced=True))
 
     def add_vote(
-        self, conversation_id: str, turn_id: int, kind: str, model: str | None = None
+        self,
+        conversation_id: str,
+        turn_id: int,
+        kind: str,
+        *,
+        model: str | None = None,
+        compared: Sequence[int] = (),
     ) -> int:
-        """Append a vote; earlier ones stay. Return its id."""
+        """Append a vote; earlier ones stay. Return its id.
+
+        `model` and the turns that were `compared` belong to the votes of a comparison.
+        """
         vote = VoteRow(
             conversation_id=conversation_id,
             turn_id=turn_id,
             kind=kind,
             model=model,
             created_at=self._clock(),
+            compared=[ComparedRow(turn_id=one) for one in compared],
         )
         with self._transaction() as session:
             session.add(vote)
@@ -82,11 +131,30 @@ class Store:
                 .order_by(ConversationRow.created_at, ConversationRow.id)
                 .options(
                     selectinload(ConversationRow.turns).selectinload(TurnRow.media),
-                    selectinload(ConversationRow.votes),
+                    selectinload(ConversationRow.votes).selectinload(VoteRow.compared),
                 )
                 .execution_options(yield_per=_PAGE)
             )
             yield from rows
+
+    def delete_before(self, before: float) -> Deleted:
+        """Delete the conversations that began before a time, in seconds since the epoch."""
+        old = select(ConversationRow.id).where(ConversationRow.created_at < before)
+        turns = select(TurnRow.id).where(TurnRow.conversation_id.in_(old))
+        votes = select(VoteRow.id).where(VoteRow.conversation_id.in_(old))
+        with self._transaction() as session:
+            count = len(session.scalars(old).all())
+            had = _filenames(session, TurnMediaRow.turn_id.in_(turns))
+            for row, one in (
+                (ComparedRow, ComparedRow.vote_id.in_(votes)),
+                (VoteRow, VoteRow.conversation_id.in_(old)),
+                (TurnMediaRow, TurnMediaRow.turn_id.in_(turns)),
+                (TurnRow, TurnRow.conversation_id.in_(old)),
+                (ConversationRow, ConversationRow.created_at < before),
+            ):
+                session.execute(delete(row).where(one), execution_options=_NO_OBJECTS)
+            left = _filenames(session)
+        return Deleted(count, sorted(had - left))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -97,12 +165,20 @@ class Store:
             yield session
 
 
-def default_url(state_dir: Path) -> str:
-    """Name the SQLite file of a state folder, which is made when it is missing."""
+def _filenames(session: Session, *which: ColumnElement[bool]) -> set[str]:
+    files = select(TurnMediaRow.sha256, TurnMediaRow.extension).where(*which).distinct()
+    return {f"{row.sha256}.{row.extension}" for row in session.execute(files)}
+
+
+def make_state_dir(state_dir: Path) -> None:
+    """Make the state folder when it is missing, for its owner's eyes only."""
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
         raise StorageFailed(f"the state folder {state_dir} cannot be made: {exc.strerror}") from exc
+
+
+def default_url(state_dir: Path) -> str:
     return f"sqlite:///{state_dir / 'conversations.sqlite'}"
 
 
@@ -127,6 +203,7 @@ def _engine(url: str) -> Engine:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA busy_timeout=5000")
+            connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten
 
     return engine
 

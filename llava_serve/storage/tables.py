@@ -53,7 +53,10 @@ class TurnMediaRow(Table):
 
 
 class VoteRow(Table):
-    """`kind` is up, down or flag on an answer; better (with `model`), tie or both_bad elsewhere."""
+    """`kind` is up, down or flag on an answer, better on one of those `compared` (with `model`).
+
+    Of the kinds tie and both_bad the turn is the question.
+    """
 
     __tablename__ = "votes"
 
@@ -63,3 +66,13 @@ class VoteRow(Table):
     kind: Mapped[str] = mapped_column(String(16))
     model: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[float]
+    compared: Mapped[list["ComparedRow"]] = relationship(order_by="ComparedRow.turn_id")
+
+
+class ComparedRow(Table):
+    """An answer that was on the page when a vote of a comparison was given."""
+
+    __tablename__ = "compared"
+
+    vote_id: Mapped[int] = mapped_column(ForeignKey("votes.id"), primary_key=True)
+    turn_id: Mapped[int] = mapped_column(ForeignKey("turns.id"), primary_key=True)

@@ -32,6 +32,7 @@ class Answer:
         """Start, or start again after what has arrived already (a continuation)."""
         self.began, self.first_delta, self.ended = now, None, None
         self.state, self.error, self.finish_reason = "running", None, None
+        self.prompt_tokens, self.completion_tokens = None, None
         self.request_id = logs.new_request_id()
 
     def take(self, chunk: ChatCompletionChunk, now: float) -> None:

@@ -15,7 +15,7 @@ from starlette.routing import Mount
 
 from llava_serve import serving
 from llava_serve.storage import filetypes
-from llava_serve.web import page, theme
+from llava_serve.web import page, theme, uploads
 from llava_serve.web.asking import Services
 from llava_serve.web.examples import Example
 from llava_serve.web.policy import ContentPolicy
@@ -58,8 +58,10 @@ def build_app(
                 await stack.enter_async_context(share.opened())
             yield
 
+    uploads.refuse_downloads()
     blocks = page.build(services, examples, concurrency=concurrency, embed=embed)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(uploads.UploadBound)
     serving.prepare(app, services.max_body_bytes)
     app.add_middleware(ContentPolicy)
 
@@ -84,7 +86,7 @@ def build_app(
         path="/",
         footer_links=[],
         run_history=False,
-        show_error=True,
+        show_error=False,  # a bug's own words can hold paths; `wiring.told` says what may be said
         ssr_mode=False,
         max_file_size=services.max_body_bytes,
         allowed_paths=[str(services.media.root)],
@@ -95,11 +97,12 @@ def build_app(
     )
     # Only a launched page checks that a file a browser names is one it has uploaded.
     blocks.has_launched = True
-    (mounted,) = (route.app for route in app.routes if isinstance(route, Mount))
+    (mounted,) = (
+        route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)
+    )
 
     async def before_stop() -> None:
         services.stop_all()
-        if isinstance(mounted, App):
-            mounted.stop_event.set()
+        mounted.stop_event.set()
 
     return Page(app, before_stop)

@@ -7,11 +7,11 @@ import gradio as gr
 
 from llava_serve.web import layout, parameters
 from llava_serve.web.chat_handlers import ChatHandlers, ChatView
-from llava_serve.web.layout import QUIET
 from llava_serve.web.menu import MenuView
+from llava_serve.web.wiring import Wire
 
 
-def build(handlers: ChatHandlers, state: gr.State) -> tuple[MenuView, ChatView]:
+def build(handlers: ChatHandlers, wire: Wire) -> tuple[MenuView, ChatView]:
     """Lay the tab out; return the components that a page load and the model poll fill."""
     with gr.Row(elem_classes="tab-row"):
         with gr.Column(scale=0, min_width=260, elem_classes="side"):
@@ -19,9 +19,12 @@ def build(handlers: ChatHandlers, state: gr.State) -> tuple[MenuView, ChatView]:
             controls = parameters.build()
         with gr.Column(scale=1, min_width=0, elem_classes="main"):
             view = _talk()
-    menu.models.input(handlers.choose, [menu.models, state], view.budget, **QUIET)
-    _wire_asking(handlers, state, view, controls)
-    _wire_votes(handlers, state, view)
+    wire.on(menu.models.input, handlers.choose, [menu.models], [view.budget])
+    _wire_asking(handlers, wire, view, controls)
+    wire.on(view.edit.click, handlers.edit, [view.composer], view)
+    wire.plain(view.history.example, handlers.example, [view.composer])
+    for kind, control in (("up", view.up), ("down", view.down), ("flag", view.flag)):
+        wire.on(control.click, partial(handlers.vote, kind), [], view)
     return menu, view
 
 
@@ -43,29 +46,13 @@ def _talk() -> ChatView:
 
 def _wire_asking(
     handlers: ChatHandlers,
-    state: gr.State,
+    wire: Wire,
     view: ChatView,
     controls: Sequence[gr.components.Component],
 ) -> None:
-    started = (
-        view.composer.submit(handlers.submit, [view.composer, state], view, **QUIET),
-        view.again.click(handlers.again, state, view, **QUIET),
-        view.more.click(handlers.more, state, view, **QUIET),
-    )
-    for start in started:
-        start.then(
-            handlers.stream,
-            [state, *controls],
-            view.live,
-            show_progress="hidden",
-            api_visibility="private",
-        ).then(handlers.settle, state, view, **QUIET)
-    view.composer.stop(handlers.stop, state, None, **QUIET)
-    view.edit.click(handlers.edit, state, view, **QUIET)
-    view.clear.click(handlers.clear, state, view, **QUIET)
-    view.history.example(handlers.example, None, view.composer, **QUIET)
-
-
-def _wire_votes(handlers: ChatHandlers, state: gr.State, view: ChatView) -> None:
-    for kind, control in (("up", view.up), ("down", view.down), ("flag", view.flag)):
-        control.click(partial(handlers.vote, kind), state, view, **QUIET)
+    started = [
+        wire.on(view.composer.submit, handlers.submit, [view.composer, *controls], view),
+        wire.on(view.again.click, handlers.again, controls, view),
+        wire.on(view.more.click, handlers.more, controls, view),
+    ]
+    layout.wire_talk(wire, handlers, started, view, view)

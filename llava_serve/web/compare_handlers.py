@@ -1,14 +1,14 @@
-"""What the controls of the comparison do: events in, a view of the conversation out."""
+"""What the controls of the comparison do beyond what those of both tabs do."""
 
-from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from llava_serve.errors import InvalidField
 from llava_serve.web import composer, menu, render
-from llava_serve.web.asking import Asking, Services
-from llava_serve.web.conversation import Conversation
+from llava_serve.web.asking import Services
+from llava_serve.web.conversation import Conversation, Exchange
+from llava_serve.web.handlers import Handlers
 from llava_serve.web.parameters import Parameters
 
 MOST = len(render.LETTERS)
@@ -38,53 +38,51 @@ class CompareView(NamedTuple):
         return [*first, *better, tie, bad]
 
 
-class CompareHandlers:
+class CompareHandlers(Handlers):
     def __init__(self, services: Services) -> None:
-        self._asking = Asking(services, "compare")
-        self._link = services.link
+        super().__init__(services, "compare", models=2)
 
-    def view(self, conversation: Conversation, typed: dict[str, Any] | None = None) -> list[Any]:
-        """Render everything from the conversation, which alone knows how things stand."""
+    async def view(
+        self, conversation: Conversation, typed: dict[str, Any] | None = None
+    ) -> list[Any]:
         last, busy = conversation.last, conversation.is_busy
-        settled = conversation.exchanges[: -1 if busy else None]
-        live = render.exchanges(conversation.exchanges[len(settled) :])
-        if conversation.notice is not None:
-            live += render.error_card(conversation.notice)
+        history, live = await self._transcript(conversation, _EMPTY)
         idle = last is not None and not busy
-        count = len(last.answers) if last else 0
-        votable = idle and last is not None and last.vote is None
+        slots = _votable(last) if last is not None and idle else []
+        shown = max(2, len(last.answers) if last else 0)
         return CompareView(
             composer=typed or composer.offering(stop=busy),
-            history=render.exchanges(settled) or ("" if busy else _EMPTY),
+            history=history,
             live=live,
             models=gr.update(interactive=not conversation.exchanges),
-            again=gr.update(interactive=idle),
+            again=gr.update(
+                interactive=idle, value="↻ Retry" if last and last.failed else "↻ Regenerate"
+            ),
             clear=gr.update(interactive=idle or conversation.notice is not None),
-            better=tuple(_better(slot, count, votable) for slot in range(MOST)),
-            tie=gr.update(interactive=votable),
-            bad=gr.update(interactive=votable),
+            better=tuple(
+                gr.update(visible=slot < shown, interactive=slot in slots) for slot in range(MOST)
+            ),
+            tie=gr.update(interactive=bool(slots)),
+            bad=gr.update(interactive=bool(slots)),
         ).flat()
 
-    def choose(self, models: list[str], conversation: Conversation) -> None:
+    async def choose(self, conversation: Conversation, models: list[str]) -> None:
         """Take the models; their number is checked when a question is sent."""
-        conversation.wanted = tuple(models)
+        conversation.wanted, conversation.has_chosen = tuple(models), True
 
-    def refresh(self, conversation: Conversation) -> menu.MenuView:
-        return menu.refresh(conversation, self._link, count=2)
-
-    async def submit(self, message: dict[str, Any], conversation: Conversation) -> list[Any]:
-        if conversation.is_busy:
-            gr.Info("Answers are still running. Stop them first, or wait for them.")
-            return self.view(conversation)
+    async def submit(
+        self, conversation: Conversation, message: dict[str, Any], *values: Any
+    ) -> list[Any]:
+        self._refuse_while_busy(conversation)
         models = self._models(conversation)
         if not 2 <= len(models) <= MOST:
             conversation.notice = InvalidField(
                 "models", f"{len(models)} are chosen and served; a comparison takes two to four"
             )
-            return self.view(conversation)
-        if await self._asking.accept(conversation, message, models):
-            return self.view(conversation, composer.emptied())
-        return self.view(conversation)
+            return await self.view(conversation)
+        if await self._asking.accept(conversation, message, models, Parameters(*values)):
+            return await self.view(conversation, composer.emptied())
+        return await self.view(conversation)
 
     def _models(self, conversation: Conversation) -> list[str]:
         """Return who answers: within a conversation always those who began it."""
@@ -92,41 +90,29 @@ class CompareHandlers:
             return [answer.model for answer in conversation.last.answers]
         return menu.chosen_of(conversation, self._link)
 
-    async def stream(self, conversation: Conversation, *values: Any) -> AsyncGenerator[str]:
-        """Yield the open exchange, and only that, as its answers grow."""
-        async for exchange in self._asking.stream(conversation, Parameters(*values)):
-            yield render.question(exchange) + render.answers(exchange)
-
-    def settle(self, conversation: Conversation) -> list[Any]:
-        return self.view(conversation)
-
-    async def again(self, conversation: Conversation) -> list[Any]:
-        await self._asking.again(conversation, self._models(conversation))
-        return self.view(conversation)
-
-    def clear(self, conversation: Conversation) -> list[Any]:
-        if not conversation.is_busy:
-            conversation.clear()
-        return self.view(conversation)
-
-    def stop(self, conversation: Conversation) -> None:
-        conversation.stop()
+    async def again(self, conversation: Conversation, *values: Any) -> list[Any]:
+        models = self._models(conversation)
+        await self._asking.again(conversation, models, Parameters(*values))
+        return await self.view(conversation)
 
     async def vote_better(self, slot: int, conversation: Conversation) -> list[Any]:
-        if conversation.last is not None and slot < len(conversation.last.answers):
-            model = conversation.last.answers[slot].model
-            said = f"You found {model} better."
-            await self._asking.vote(conversation, "better", said, model)
-        return self.view(conversation)
+        last = conversation.last
+        if last is not None and slot in _votable(last):
+            said = f"You found {last.answers[slot].model} better."
+            await self._asking.vote(conversation, "better", said, slot)
+        return await self.view(conversation)
 
-    async def vote_tie(self, conversation: Conversation) -> list[Any]:
-        await self._asking.vote(conversation, "tie", "You called it a tie.")
-        return self.view(conversation)
-
-    async def vote_both_bad(self, conversation: Conversation) -> list[Any]:
-        await self._asking.vote(conversation, "both_bad", "You found none of them good.")
-        return self.view(conversation)
+    async def vote_all(self, kind: str, said: str, conversation: Conversation) -> list[Any]:
+        """Record a vote on all answers together: `tie` or `both_bad`."""
+        if conversation.last is not None and _votable(conversation.last):
+            await self._asking.vote(conversation, kind, said)
+        return await self.view(conversation)
 
 
-def _better(slot: int, count: int, votable: bool) -> dict[str, Any]:
-    return gr.update(visible=slot < max(2, count), interactive=votable and slot < count)
+def _votable(last: Exchange) -> list[int]:
+    """Return the places of the answers that may be called better; none where none can be judged.
+
+    One answer alone has nothing to be better than, and a vote is given once.
+    """
+    slots = [slot for slot, answer in enumerate(last.answers) if answer.text]
+    return slots if len(slots) >= 2 and last.vote is None else []

@@ -1,18 +1,17 @@
 """The layout of the comparison, and which control calls which handler."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import gradio as gr
 
 from llava_serve.web import layout, parameters
 from llava_serve.web.compare_handlers import MOST, CompareHandlers, CompareView
-from llava_serve.web.layout import QUIET
 from llava_serve.web.menu import MenuView
 from llava_serve.web.render import LETTERS
+from llava_serve.web.wiring import Wire
 
 
-def build(handlers: CompareHandlers, state: gr.State) -> tuple[MenuView, CompareView]:
+def build(handlers: CompareHandlers, wire: Wire) -> tuple[MenuView, CompareView]:
     """Lay the tab out; return the components that a page load and the model poll fill."""
     with gr.Row(elem_classes="tab-row"):
         with gr.Column(scale=0, min_width=260, elem_classes="side"):
@@ -20,9 +19,14 @@ def build(handlers: CompareHandlers, state: gr.State) -> tuple[MenuView, Compare
             controls = parameters.build()
         with gr.Column(scale=1, min_width=0, elem_classes="main"):
             view = _talk(menu)
-    menu.models.input(handlers.choose, [menu.models, state], None, **QUIET)
-    _wire_asking(handlers, state, view, controls)
-    _wire_votes(handlers, state, view)
+    outputs = view.flat()
+    wire.on(menu.models.input, handlers.choose, [menu.models], [])
+    started = [
+        wire.on(view.composer.submit, handlers.submit, [view.composer, *controls], outputs),
+        wire.on(view.again.click, handlers.again, controls, outputs),
+    ]
+    layout.wire_talk(wire, handlers, started, view, outputs)
+    _wire_votes(handlers, wire, view)
     return menu, view
 
 
@@ -41,32 +45,11 @@ def _talk(menu: MenuView) -> CompareView:
     )
 
 
-def _wire_asking(
-    handlers: CompareHandlers,
-    state: gr.State,
-    view: CompareView,
-    controls: Sequence[gr.components.Component],
-) -> None:
-    outputs = view.flat()
-    started = (
-        view.composer.submit(handlers.submit, [view.composer, state], outputs, **QUIET),
-        view.again.click(handlers.again, state, outputs, **QUIET),
-    )
-    for start in started:
-        start.then(
-            handlers.stream,
-            [state, *controls],
-            view.live,
-            show_progress="hidden",
-            api_visibility="private",
-        ).then(handlers.settle, state, outputs, **QUIET)
-    view.composer.stop(handlers.stop, state, None, **QUIET)
-    view.clear.click(handlers.clear, state, outputs, **QUIET)
-
-
-def _wire_votes(handlers: CompareHandlers, state: gr.State, view: CompareView) -> None:
+def _wire_votes(handlers: CompareHandlers, wire: Wire, view: CompareView) -> None:
     outputs = view.flat()
     for slot, control in enumerate(view.better):
-        control.click(partial(handlers.vote_better, slot), state, outputs, **QUIET)
-    view.tie.click(handlers.vote_tie, state, outputs, **QUIET)
-    view.bad.click(handlers.vote_both_bad, state, outputs, **QUIET)
+        wire.on(control.click, partial(handlers.vote_better, slot), [], outputs)
+    tie = partial(handlers.vote_all, "tie", "You called it a tie.")
+    bad = partial(handlers.vote_all, "both_bad", "You found none of them good.")
+    wire.on(view.tie.click, tie, [], outputs)
+    wire.on(view.bad.click, bad, [], outputs)

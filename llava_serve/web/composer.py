@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-# Longer text is not turned into a file, as Gradio would: a question is always text.
+# Gradio turns longer text into a file, which is refused; by its own default at 1,000 characters.
 _MAX_TEXT = 1_000_000
 
 
@@ -23,7 +23,11 @@ def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
     )
 
 
-def holding(text: str, paths: Sequence[str] = ()) -> dict[str, Any]:
+def is_empty(message: dict[str, Any]) -> bool:
+    return not message["text"].strip() and not message["files"]
+
+
+def holding(text: str, paths: Sequence[str]) -> dict[str, Any]:
     """Fill it with a question that is ready to be sent."""
     return gr.update(value={"text": text, "files": list(paths)}, submit_btn=True, stop_btn=False)
 

@@ -11,6 +11,7 @@ import aiohttp
 from llava_serve.client import ChatClient
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.web import request_json
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,11 @@ class ControllerLink:
         self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> AsyncIterator[None]:
         """Connect and keep asking, for as long as the block runs."""
-        async with aiohttp.ClientSession(trust_env=False) as session:
+        # The page bounds its answers itself; a bound here would make the question for models wait.
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(
+            connector=connector, trust_env=False, json_serialize=request_json.dumps
+        ) as session:
             self._client = ChatClient(self.address, session)
             polling = asyncio.create_task(self._keep_polling(sleep), name="polling")
             try:

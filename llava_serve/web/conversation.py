@@ -1,19 +1,22 @@
 """What one browser tab has said and heard, and the messages a model gets of it."""
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llava_serve.errors import BodyTooLarge, ServeError
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.answer import Answer
+from llava_serve.web.parameters import Parameters
+from llava_serve.web.request_json import DataUri
 from llava_serve.web.streaming import Streaming
 
 CONTINUE = "Continue your last answer exactly where it ended. Do not repeat any of it."
 
 
-@dataclass
+@dataclass(eq=False)
 class Exchange:
     """A question with its pictures and clips, and one answer for each model that was asked."""
 
@@ -27,6 +30,15 @@ class Exchange:
     def is_open(self) -> bool:
         return any(answer.is_open for answer in self.answers)
 
+    @property
+    def failed(self) -> list[int]:
+        """The places of the answers that ended with an error."""
+        return [slot for slot, answer in enumerate(self.answers) if answer.error is not None]
+
+    def snapshot(self) -> "Exchange":
+        """Return a copy that stands still, to be drawn on a thread while the answers grow."""
+        return replace(self, answers=[replace(answer) for answer in self.answers])
+
 
 @dataclass
 class Conversation:
@@ -34,10 +46,14 @@ class Conversation:
 
     id: str = ""  # given with the first question
     exchanges: list[Exchange] = field(default_factory=list)
+    parameters: Parameters = field(default_factory=Parameters)  # of the answers that are open
     running: Streaming | None = None
     notice: ServeError | None = None  # what went wrong outside any answer
     wanted: tuple[str, ...] = ()  # the models that were chosen, served or not
+    has_chosen: bool = False  # whether the user has, and not the page for him
     shown: object = None  # the model menu as the browser has it
+    is_lost: bool = False  # the browser shows more than is known here
+    is_claimed: bool = False
 
     @property
     def last(self) -> Exchange | None:
@@ -45,7 +61,20 @@ class Conversation:
 
     @property
     def is_busy(self) -> bool:
-        return self.last is not None and self.last.is_open
+        """Whether an answer is open, or something that takes time is being done."""
+        return self.is_claimed or (self.last is not None and self.last.is_open)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep everything else away from the conversation while the block waits for something.
+
+        To be entered by whoever has just seen `is_claimed` false, without a wait between the two.
+        """
+        self.is_claimed = True
+        try:
+            yield
+        finally:
+            self.is_claimed = False
 
     def clear(self) -> None:
         self.id, self.exchanges, self.notice = "", [], None
@@ -61,16 +90,19 @@ class Conversation:
 
 
 def messages(
-    exchanges: Sequence[Exchange], media: MediaStore, system: str, slot: int = 0
+    exchanges: Sequence[Exchange],
+    uri_of: Callable[[StoredFile], DataUri],
+    system: str,
+    slot: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return the conversation as the model in `slot` knows it. Reads files: it blocks.
+    """Return the conversation as the model in `slot` knows it.
 
     A question that got no answer joins the one after it: templates want turns to alternate.
     An answer still to come, which has no text, ends the messages.
     """
     said: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     for exchange in exchanges:
-        parts = [_file_part(file, media) for file in exchange.files]
+        parts = [_file_part(file, uri_of(file)) for file in exchange.files]
         if exchange.text:
             parts.append({"type": "text", "text": exchange.text})
         if said and said[-1]["role"] == "user":
@@ -84,18 +116,22 @@ def messages(
     return said
 
 
-def check_size(exchanges: Sequence[Exchange], limit_bytes: int) -> None:
+def check_size(file_bytes: int, limit_bytes: int) -> None:
     """Refuse what would not fit into one request, before any file is read.
 
     Raises:
-        BodyTooLarge: the pictures of the conversation, in base64, are beyond the limit.
+        BodyTooLarge: files of so many bytes, in base64, are beyond the limit.
     """
-    file_bytes = sum(file.size_bytes for exchange in exchanges for file in exchange.files)
     if file_bytes * 4 / 3 > limit_bytes:
         raise BodyTooLarge(limit_bytes)
 
 
-def _file_part(file: StoredFile, media: MediaStore) -> dict[str, Any]:
+def data_uri(media: MediaStore, file: StoredFile) -> DataUri:
+    """Read a file as the wire carries it. It blocks."""
     data = base64.b64encode(media.read(file)).decode("ascii")
+    return DataUri(f"data:{file.filetype.mime};base64,{data}")
+
+
+def _file_part(file: StoredFile, uri: DataUri) -> dict[str, Any]:
     kind = f"{file.filetype.kind}_url"
-    return {"type": kind, kind: {"url": f"data:{file.filetype.mime};base64,{data}"}}
+    return {"type": kind, kind: {"url": uri}}

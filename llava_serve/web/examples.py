@@ -22,7 +22,7 @@ def load(folder: Path, media: MediaStore) -> tuple[Example, ...]:
     return tuple(
         Example(
             row["question"],
-            tuple(media.put(folder / name, Path(name).name) for name in row["files"]),
+            tuple(media.put(folder / name) for name in row["files"]),
         )
         for row in json.loads(listing.read_text(encoding="utf-8"))
     )
@@ -46,7 +46,7 @@ def empty_state(examples: tuple[Example, ...]) -> str:
 def _picture(example: Example) -> str:
     shown = [
         f'<video src="media/{file.filename}" muted preload="metadata"></video>'
-        if file.filetype.mime.startswith("video/")
+        if file.filetype.needs_player
         else f'<img src="media/{file.filename}" alt="">'
         for file in example.files
     ]

@@ -1,12 +1,17 @@
-"""Pieces of layout that both tabs are made of."""
+"""Pieces of layout and wiring that both tabs are made of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 import gradio as gr
 
 from llava_serve.web import composer
+from llava_serve.web.chat_handlers import ChatView
+from llava_serve.web.compare_handlers import CompareView
+from llava_serve.web.handlers import Handlers
 from llava_serve.web.menu import MenuView
+from llava_serve.web.wiring import Wire
 
 # An example card says which it is; a `click` on anything else stays in the browser.
 _EXAMPLE_CLICKS = """
@@ -15,16 +20,6 @@ element.addEventListener('click', (event) => {
   if (card) trigger('example', {index: Number(card.dataset.index)});
 });
 """
-
-
-class Quiet(TypedDict):
-    queue: bool
-    show_progress: Any
-    api_visibility: Any
-
-
-# For events that answer at once: no place in the queue, no spinner, not part of an API.
-QUIET: Quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ def talk(name: str, placeholder: str) -> Talk:
     return Talk(history, live, composer.build(f"{name}-composer", placeholder))
 
 
-def button(text: str, elem_id: str, title: str | None = None) -> gr.Button:
+def button(text: str, elem_id: str) -> gr.Button:
     """Make a small button that is inactive until there is something to act on."""
     return gr.Button(
         text,
@@ -69,3 +64,22 @@ def button(text: str, elem_id: str, title: str | None = None) -> gr.Button:
         elem_id=elem_id,
         elem_classes=["action"],
     )
+
+
+def wire_talk(
+    wire: Wire,
+    handlers: Handlers,
+    started: Sequence[Any],
+    view: ChatView | CompareView,
+    outputs: Sequence[Any],
+) -> None:
+    """Let the answers stream in after each event of `started`, and be stopped and cleared.
+
+    A Stop settles by itself too: when the stream could not even begin, nobody else does.
+    """
+    for start in started:
+        streamed = wire.stream(start.then, handlers.stream, view.live)
+        wire.on(streamed.then, handlers.settle, [], outputs)
+    stopped = wire.on(view.composer.stop, handlers.stop, [], [])
+    wire.on(stopped.then, handlers.settle, [], outputs)
+    wire.on(view.clear.click, handlers.clear, [], outputs)

@@ -28,11 +28,11 @@ def chosen_of(conversation: Conversation, link: ControllerLink) -> list[str]:
 def refresh(conversation: Conversation, link: ControllerLink, count: int) -> MenuView:
     """Bring a menu up to date; a browser that has it already gets nothing.
 
-    `count` is how many models the tab begins with: the first ones served. A chosen model that
-    goes away stays wanted: nobody is switched to another in silence.
+    `count` is how many models the tab begins with: the first ones served, until the user chooses.
+    A chosen model that goes away stays wanted: nobody is switched to another in silence.
     """
     names = [card.id for card in link.cards]
-    if len(conversation.wanted) < count and not conversation.exchanges:
+    if len(conversation.wanted) < count and not conversation.has_chosen:
         others = [name for name in names if name not in conversation.wanted]
         conversation.wanted += tuple(others[: count - len(conversation.wanted)])
     value = chosen_of(conversation, link)

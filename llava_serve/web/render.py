@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
@@ -11,10 +12,19 @@ from llava_serve.web.conversation import Exchange
 from llava_serve.web.markdown import model_text, plain_text
 
 LETTERS = "ABCD"
+LOST = (
+    '<div class="card error" role="alert"><strong>This tab slept too long, or the page was '
+    "restarted: the server no longer knows this conversation.</strong>"
+    "<p>Copy what you want to keep, then reload the page.</p></div>"
+)
 _STATES = {
     "stopped": "Stopped.",
     "failed": "Interrupted: the text above is what arrived.",
 }
+
+
+# A finished answer is drawn again with each view of its conversation, and Markdown is slow.
+_ended_text = lru_cache(maxsize=1000)(model_text)
 
 
 def question(exchange: Exchange) -> str:
@@ -30,7 +40,8 @@ def answer(one: Answer, letter: str = "") -> str:
     name = f'<span class="model">{label}{plain_text(one.model)}</span>'
     parts = [f"<header>{name}{_copy(one)}</header>"]
     if one.text:
-        parts.append(f'<div class="text">{model_text(one.text)}</div>')
+        text = model_text(one.text) if one.is_open else _ended_text(one.text)
+        parts.append(f'<div class="text">{text}</div>')
     if one.is_open and not one.text:
         parts.append(_waiting(one))
     if (note := _note(one)) is not None:
@@ -42,7 +53,7 @@ def answer(one: Answer, letter: str = "") -> str:
 
 
 def exchanges(done: Sequence[Exchange]) -> str:
-    """Render finished exchanges, compared side by side where there are several answers."""
+    """Render exchanges, their answers side by side where there are several."""
     return "".join(question(exchange) + answers(exchange) for exchange in done)
 
 
@@ -96,7 +107,7 @@ def budget(card: ModelCard | None, last: Answer | None) -> str:
 
 def _thumbnail(file: StoredFile) -> str:
     source, name = f"media/{file.filename}", plain_text(file.name)
-    if file.filetype.mime.startswith("video/"):
+    if file.filetype.needs_player:
         return f'<video src="{source}" title="{name}" controls muted preload="metadata"></video>'
     link = f'href="{source}" target="_blank" rel="noopener" title="{name}"'
     return f'<a {link}><img src="{source}" alt="{name}" loading="lazy"></a>'

@@ -6,7 +6,9 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
 from gradio import networking
+from gradio.exceptions import ChecksumMismatchError
 from gradio.tunneling import CURRENT_TUNNELS
 
 logger = logging.getLogger(__name__)
@@ -21,7 +23,7 @@ class Link:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         # The tunnel's program is fetched and started on a thread; the page serves meanwhile.
-        opening = asyncio.create_task(self._open(), name="sharing")
+        opening = asyncio.create_task(self.announce(), name="sharing")
         try:
             yield
         finally:
@@ -30,13 +32,21 @@ class Link:
             for tunnel in CURRENT_TUNNELS:
                 await asyncio.to_thread(tunnel.kill)
 
-    async def _open(self) -> None:
+    async def announce(self) -> None:
+        """Open the tunnel; log its address, or why there is none."""
         token = secrets.token_urlsafe(32)
         try:
             url = await asyncio.to_thread(
                 networking.setup_tunnel, self._host, self._port, token, None, None
             )
-        except (OSError, RuntimeError, ValueError) as exc:
-            logger.error("no public link: %s. The page is served at this machine only.", exc)
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+            httpx.HTTPError,
+            ChecksumMismatchError,
+        ) as exc:
+            reason = str(exc) or type(exc).__name__
+            logger.error("no public link: %s. The page is served at this machine only.", reason)
             return
         logger.warning("anybody who knows this address can use the page: %s", url)

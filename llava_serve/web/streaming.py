@@ -1,16 +1,19 @@
 """Answers that stream at the same time: their tasks, their pace, and how they are stopped."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from llava_serve import logs
+from llava_serve import logs, serving
 from llava_serve.client import ChatClient
-from llava_serve.errors import ServeError
+from llava_serve.errors import EngineFailure, ServeError
 from llava_serve.web.answer import Answer
+
+logger = logging.getLogger(__name__)
 
 INTERVAL_S = 0.05  # at most 20 updates a second
 _QUIET_S = 1.0  # an update at least this often, so that a browser that left is noticed
@@ -50,9 +53,6 @@ class Streaming:
             yield
             drawing_s = time.monotonic() - began
             await asyncio.sleep(max(INTERVAL_S, _SHARE * drawing_s))
-        for task in self._tasks:
-            if not task.cancelled():
-                task.result()  # a bug in a task is a bug here
 
 
 @asynccontextmanager
@@ -82,7 +82,12 @@ async def _fill(client: ChatClient, job: Job, changed: asyncio.Event) -> None:
                 changed.set()
         answer.end("done", time.monotonic())
     except ServeError as exc:
+        serving.log_error(exc)
         answer.end("failed", time.monotonic(), exc)
+    except Exception:
+        logger.exception("an answer failed")
+        failure = EngineFailure("the page failed in mid-answer; the cause is in its log")
+        answer.end("failed", time.monotonic(), failure)
     finally:
         if answer.is_open:
             answer.end("stopped", time.monotonic())

@@ -66,6 +66,22 @@ def test_what_is_no_picture_is_refused(media: MediaStore, tmp_path: Path, conten
     assert not (tmp_path / "media").exists()
 
 
+def test_a_gif_that_was_cut_anywhere_is_a_picture_or_refused(
+    media: MediaStore, tmp_path: Path
+) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "whole.gif", save_all=True, append_images=frames[1:])
+    whole = (tmp_path / "whole.gif").read_bytes()
+    refused = 0
+    for length in range(len(whole)):
+        (tmp_path / "cut.gif").write_bytes(whole[:length])
+        try:
+            media.put(tmp_path / "cut.gif")
+        except MediaUnreadable:
+            refused += 1
+    assert refused > len(whole) / 2
+
+
 def test_a_file_beyond_the_limit_is_refused_with_the_numbers(
     media: MediaStore, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,17 @@ from llava_serve.errors import StorageFailed
 from llava_serve.storage import export
 from llava_serve.storage.filetypes import BY_FORMAT
 from llava_serve.storage.media import StoredFile
-from llava_serve.storage.store import NewTurn, Store, default_url
+from llava_serve.storage.store import NewTurn, Store, default_url, make_state_dir
 
 PICTURE = StoredFile("a" * 64, BY_FORMAT["PNG"], 12, "cat.png")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(default_url(tmp_path / "state"), clock=lambda: 1_700_000_000.0)
+    make_state_dir(tmp_path / "state")
+    store = Store(default_url(tmp_path / "state"), clock=lambda: 1_700_000_000.0)
+    store.create_tables()
+    return store
 
 
 def test_a_conversation_is_one_line_of_json(store: Store) -> None:
@@ -62,10 +66,20 @@ def test_a_conversation_is_one_line_of_json(store: Store) -> None:
                 "turn": second,
                 "kind": "up",
                 "model": None,
+                "compared": [],
                 "created_at": "2023-11-14T22:13:20.000+00:00",
             }
         ],
     }
+
+
+def test_a_vote_of_a_comparison_names_what_it_compared(store: Store) -> None:
+    turns = [NewTurn(exchange=0, role="assistant", text="1", model=name) for name in ("a", "b")]
+    first, second = store.add_turns("c1", "compare", turns)
+    store.add_vote("c1", second, "better", model="b", compared=[first, second])
+    (line,) = export.lines(store)
+    (vote,) = json.loads(line)["votes"]
+    assert (vote["turn"], vote["model"], vote["compared"]) == (second, "b", [first, second])
 
 
 def test_replaced_turns_stay_and_say_so(store: Store) -> None:
@@ -112,10 +126,38 @@ def test_a_vote_on_a_turn_that_does_not_exist_is_refused(store: Store) -> None:
 )
 def test_a_database_that_cannot_be_opened_says_why(url: str, reason: str) -> None:
     with pytest.raises(StorageFailed, match=reason):
-        Store(url)
+        Store(url).create_tables()
 
 
 def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageFailed, match="file/state"):
-        default_url(tmp_path / "file" / "state")
+        make_state_dir(tmp_path / "file" / "state")
+
+
+def test_only_the_owner_may_read_what_is_kept(store: Store, tmp_path: Path) -> None:
+    store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="a secret")])
+    files = list((tmp_path / "state").iterdir())
+    assert len(files) == 3  # the database and its log
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_is_old_is_deleted_with_the_files_only_it_had(tmp_path: Path) -> None:
+    now = 100.0
+    store = Store(default_url(tmp_path), clock=lambda: now)
+    store.create_tables()
+    other = replace(PICTURE, sha256="b" * 64)
+    old = [
+        NewTurn(exchange=0, role="user", text="very old", files=[PICTURE, other]),
+        NewTurn(exchange=0, role="assistant", text="an answer", model="tiny"),
+    ]
+    _, answer = store.add_turns("old", "compare", old)
+    store.add_vote("old", answer, "better", model="tiny", compared=[answer])
+    now = 200.0
+    store.add_turns("new", "chat", [NewTurn(exchange=0, role="user", text="new", files=[other])])
+    deleted = store.delete_before(150.0)
+    assert (deleted.conversations, deleted.filenames) == (1, [PICTURE.filename])
+    assert [json.loads(line)["id"] for line in export.lines(store)] == ["new"]
+    store.close()
+    assert b"very old" not in (tmp_path / "conversations.sqlite").read_bytes()

@@ -12,6 +12,7 @@ from llava_serve.engines.echo import EchoEngine
 from llava_serve.media.reader import MediaReader
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
+from llava_serve.web import uploads
 from llava_serve.web.asking import Services
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.worker.app import build_app
@@ -32,15 +33,25 @@ async def controller(engine: EchoEngine) -> AsyncIterator[str]:
         yield address
 
 
+@pytest.fixture
+def upload_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder Gradio keeps uploads in during a test."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that it is put back afterwards
+    uploads.use_folder(tmp_path / "uploads")
+    return tmp_path / "uploads"
+
+
 MakeServices = Callable[[str], Services]
 
 
 @pytest.fixture
-def make_services(tmp_path: Path) -> MakeServices:
+def make_services(tmp_path: Path, upload_folder: Path) -> MakeServices:
     def make(address: str) -> Services:
+        store = Store(default_url(tmp_path))
+        store.create_tables()
         return Services(
             link=ControllerLink(address),
-            store=Store(default_url(tmp_path)),
+            store=store,
             media=MediaStore(tmp_path / "media", 1_000_000),
             moderation=None,
             max_body_bytes=1_000_000,

@@ -35,6 +35,24 @@ def picture(alone: Services, tmp_path: Path) -> StoredFile:
     return alone.media.put(tmp_path / "dot.png")
 
 
+NOTHING = {"text": "", "files": []}
+CONTROLS = [0.2, 1.0, 512, None, ""]
+
+
+async def call(http: httpx.AsyncClient, event: str) -> int:
+    """Return the number under which the chat tab's event is called."""
+    config = (await http.get("/config")).json()
+    return next(
+        int(one["id"])
+        for one in config["dependencies"]
+        if any(name == event for _, name in one["targets"])
+    )
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 async def test_the_page_is_healthy_without_a_controller(http: httpx.AsyncClient) -> None:
     assert (await http.get("/health")).json() == {"status": "ok", "models": []}
     assert (await http.get("/")).status_code == 200
@@ -71,21 +89,40 @@ async def test_nothing_else_is_served(http: httpx.AsyncClient, name: str) -> Non
 
 
 async def test_a_browser_cannot_name_a_file_of_the_server(
-    http: httpx.AsyncClient, alone: Services, picture: StoredFile, tmp_path: Path
+    http: httpx.AsyncClient, picture: StoredFile, tmp_path: Path, upload_folder: Path
 ) -> None:
     """Gradio would take any path into its cache, were the page not marked as launched."""
-    config = (await http.get("/config")).json()
-    submit = next(
-        call
-        for call in config["dependencies"]
-        if any(event == "submit" for _, event in call["targets"])
-    )
     secret = {"path": str(tmp_path / "dot.png"), "meta": {"_type": "gradio.FileData"}}
     body = {
-        "data": [{"text": "show me", "files": [secret]}, None],
-        "fn_index": submit["id"],
+        "data": [{"text": "show me", "files": [secret]}, *CONTROLS],
+        "fn_index": await call(http, "submit"),
         "session_hash": "s",
     }
     answer = await http.post("/gradio_api/run/predict", json=body)
     assert answer.status_code == 500
-    assert "not uploaded" in answer.text
+    assert answer.json() == {"error": None}  # Gradio's own words would name the folders
+    assert files_in(upload_folder) == []
+
+
+async def test_a_browser_cannot_make_the_server_fetch(
+    http: httpx.AsyncClient, upload_folder: Path
+) -> None:
+    """Gradio would download the address of any input before a handler runs."""
+    fetched = {"path": "http://example.invalid/x.png", "meta": {"_type": "gradio.FileData"}}
+    for data in ([{"text": "", "files": [fetched]}, *CONTROLS], [NOTHING, fetched, *CONTROLS[1:]]):
+        body = {"data": data, "fn_index": await call(http, "submit"), "session_hash": "s"}
+        answer = await http.post("/gradio_api/run/predict", json=body)
+        assert answer.json()["error"].startswith("a web address is no upload")
+    assert files_in(upload_folder) == []
+
+
+async def test_an_upload_beyond_the_limit_is_refused_and_removed(
+    http: httpx.AsyncClient, upload_folder: Path
+) -> None:
+    """One drop of many files is one request; each of these alone would pass."""
+    files = [("files", (f"{n}.png", bytes(400_000))) for n in range(3)]
+    answer = await http.post("/gradio_api/upload", files=files)
+    assert answer.status_code == 413
+    assert "larger than 1 MB" in answer.text and "fewer or smaller pictures" in answer.text
+    assert files_in(upload_folder) == []
+    assert (await http.post("/gradio_api/upload", files=files[:1])).status_code == 200

@@ -1,17 +1,24 @@
 """A question from the composer to the database, without a browser."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gradio.utils import get_upload_folder
+import pytest
+from fastapi import FastAPI
 from PIL import Image
 
+from llava_serve import logs, serving
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import BadRequest
 from llava_serve.storage import export
+from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.asking import Asking, Services
 from llava_serve.web.conversation import Conversation
+from llava_serve.web.moderation import Moderation
 from llava_serve.web.parameters import Parameters
 
 PLAIN = Parameters(temperature=0.0, top_p=1.0, max_tokens=None, seed=None, system="")
@@ -23,8 +30,8 @@ def message(text: str, *files: Path) -> dict[str, Any]:
 
 async def ask(asking: Asking, conversation: Conversation, text: str) -> int:
     """Ask and read the answer; return how many updates there were."""
-    assert await asking.accept(conversation, message(text), ["echo"])
-    return len([update async for update in asking.stream(conversation, PLAIN)])
+    assert await asking.accept(conversation, message(text), ["echo"], PLAIN)
+    return len([update async for update in asking.stream(conversation)])
 
 
 async def test_an_answer_comes_whole_in_fewer_updates_than_tokens(services: Services) -> None:
@@ -46,8 +53,8 @@ async def test_usage_and_timings_are_known_afterwards(services: Services) -> Non
 
 async def test_stop_keeps_what_arrived(services: Services, engine: EchoEngine) -> None:
     asking, conversation = Asking(services, "chat"), Conversation()
-    assert await asking.accept(conversation, message("word " * 1000), ["echo"])
-    async for exchange in asking.stream(conversation, PLAIN):
+    assert await asking.accept(conversation, message("word " * 1000), ["echo"], PLAIN)
+    async for exchange in asking.stream(conversation):
         if exchange.answers[0].text:
             conversation.stop()
     (answer,) = conversation.exchanges[0].answers
@@ -58,16 +65,16 @@ async def test_stop_keeps_what_arrived(services: Services, engine: EchoEngine) -
 
 async def test_stop_before_the_beginning_asks_nobody(services: Services) -> None:
     asking, conversation = Asking(services, "chat"), Conversation()
-    assert await asking.accept(conversation, message("hello"), ["echo"])
+    assert await asking.accept(conversation, message("hello"), ["echo"], PLAIN)
     conversation.stop()
-    assert [update async for update in asking.stream(conversation, PLAIN)] == []
+    assert [update async for update in asking.stream(conversation)] == []
     assert conversation.exchanges[0].answers[0].state == "stopped"
 
 
 async def test_a_model_that_fails_leaves_the_others_alone(services: Services) -> None:
     asking, conversation = Asking(services, "compare"), Conversation()
-    assert await asking.accept(conversation, message("hello"), ["echo", "missing"])
-    async for _ in asking.stream(conversation, PLAIN):
+    assert await asking.accept(conversation, message("hello"), ["echo", "missing"], PLAIN)
+    async for _ in asking.stream(conversation):
         pass
     good, bad = conversation.exchanges[0].answers
     assert (good.state, good.text) == ("done", "hello")
@@ -76,7 +83,7 @@ async def test_a_model_that_fails_leaves_the_others_alone(services: Services) ->
 
 async def test_a_refused_question_changes_nothing_but_the_notice(services: Services) -> None:
     asking, conversation = Asking(services, "chat"), Conversation()
-    assert not await asking.accept(conversation, message("  "), ["echo"])
+    assert not await asking.accept(conversation, message("  "), ["echo"], PLAIN)
     assert isinstance(conversation.notice, BadRequest)
     assert conversation.exchanges == []
 
@@ -87,16 +94,16 @@ async def test_a_file_that_was_not_uploaded_is_refused(services: Services, tmp_p
     Image.new("RGB", (4, 4)).save(secret)
     conversation = Conversation()
     asking = Asking(services, "chat")
-    assert not await asking.accept(conversation, message("show me", secret), ["echo"])
+    assert not await asking.accept(conversation, message("show me", secret), ["echo"], PLAIN)
     assert conversation.notice is not None and "not uploaded" in conversation.notice.message
 
 
 async def test_turns_and_votes_are_kept(services: Services) -> None:
     asking, conversation = Asking(services, "chat"), Conversation()
     await ask(asking, conversation, "one")
-    await asking.vote(conversation, "down", "noted")
-    await asking.again(conversation, ["echo"])
-    async for _ in asking.stream(conversation, PLAIN):
+    await asking.vote(conversation, "down", "noted", slot=0)
+    await asking.again(conversation, ["echo"], PLAIN)
+    async for _ in asking.stream(conversation):
         pass
     (kept,) = map(json.loads, export.lines(services.store))
     assert [turn["replaced"] for turn in kept["turns"]] == [False, True, False]
@@ -121,14 +128,227 @@ async def test_a_database_that_fails_is_told_and_the_answer_still_comes(
     assert conversation.notice is not None and conversation.notice.code == "storage_failed"
 
 
-async def test_an_upload_is_asked_about_and_kept(services: Services) -> None:
-    folder = Path(get_upload_folder()) / "a-test"
-    folder.mkdir(parents=True, exist_ok=True)
+async def test_an_upload_is_asked_about_and_kept(services: Services, upload_folder: Path) -> None:
+    folder = upload_folder / "a-test"
+    folder.mkdir()
     Image.new("RGB", (6, 4)).save(folder / "dot.png")
     asking, conversation = Asking(services, "chat"), Conversation()
-    assert await asking.accept(conversation, message("what?", folder / "dot.png"), ["echo"])
-    async for _ in asking.stream(conversation, PLAIN):
+    assert await asking.accept(conversation, message("what?", folder / "dot.png"), ["echo"], PLAIN)
+    async for _ in asking.stream(conversation):
         pass
     assert conversation.exchanges[0].answers[0].text == "[1 picture: 6x4] what?"
     (file,) = conversation.exchanges[0].files
     assert services.media.read(file) == (folder / "dot.png").read_bytes()
+
+
+def uploaded(folder: Path, name: str = "dot.png", size: tuple[int, int] = (6, 4)) -> Path:
+    Image.effect_noise(size, 50).save(folder / name)
+    return folder / name
+
+
+async def finish(asking: Asking, conversation: Conversation) -> None:
+    async for _ in asking.stream(conversation):
+        pass
+
+
+async def test_what_is_too_large_is_not_kept(services: Services, upload_folder: Path) -> None:
+    large = uploaded(upload_folder, size=(1000, 900))
+    asking, conversation = Asking(services, "chat"), Conversation()
+    assert not await asking.accept(conversation, message("what?", large), ["echo"], PLAIN)
+    assert conversation.notice is not None and conversation.notice.code == "body_too_large"
+    assert not services.media.root.exists()
+
+
+async def test_an_upload_that_was_removed_meanwhile_is_asked_for_again(
+    services: Services, upload_folder: Path
+) -> None:
+    asking, conversation = Asking(services, "chat"), Conversation()
+    gone = message("what?", upload_folder / "old.png")
+    assert not await asking.accept(conversation, gone, ["echo"], PLAIN)
+    assert conversation.notice is not None and "attach it again" in conversation.notice.message
+
+
+async def test_a_number_that_no_worker_takes_is_an_error_of_the_answer(services: Services) -> None:
+    asking, conversation = Asking(services, "chat"), Conversation()
+    none = replace(PLAIN, max_tokens=0)
+    assert await asking.accept(conversation, message("hello"), ["echo"], none)
+    await finish(asking, conversation)
+    (answer,) = conversation.exchanges[0].answers
+    assert answer.error is not None and "max_tokens" in answer.error.message
+
+
+class StoppedWhileRead(MediaStore):
+    """A store whose disk is so slow that the user presses Stop meanwhile."""
+
+    conversation: Conversation
+
+    def read(self, file: StoredFile) -> bytes:
+        self.conversation.stop()
+        return super().read(file)
+
+
+async def test_a_stop_while_the_pictures_are_read_asks_nobody(
+    services: Services, upload_folder: Path
+) -> None:
+    slow = StoppedWhileRead(services.media.root, 1_000_000)
+    asking, conversation = Asking(replace(services, media=slow), "chat"), Conversation()
+    slow.conversation = conversation
+    about = message("what?", uploaded(upload_folder))
+    assert await asking.accept(conversation, about, ["echo"], PLAIN)
+    assert [update async for update in asking.stream(conversation)] == []
+    (answer,) = conversation.exchanges[0].answers
+    assert (answer.state, answer.text) == ("stopped", "")
+
+
+async def test_a_picture_that_cannot_be_read_is_an_error_of_the_answer(
+    services: Services, upload_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.handler.addFilter(logs.add_request_id)
+    asking, conversation = Asking(services, "chat"), Conversation()
+    about = message("what?", uploaded(upload_folder))
+    assert await asking.accept(conversation, about, ["echo"], PLAIN)
+    services.media.path(conversation.exchanges[0].files[0].filename).unlink()
+    await finish(asking, conversation)
+    (answer,) = conversation.exchanges[0].answers
+    assert answer.error is not None and answer.error.code == "storage_failed"
+    (line,) = [record for record in caplog.records if "storage_failed" in record.getMessage()]
+    assert vars(line)["request_id"] == answer.request_id
+
+
+async def test_a_failure_is_logged_under_the_id_that_the_card_shows(
+    services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    caplog.handler.addFilter(logs.add_request_id)
+    asking, conversation = Asking(services, "chat"), Conversation()
+    assert await asking.accept(conversation, message("hello"), ["missing"], PLAIN)
+    await finish(asking, conversation)
+    (answer,) = conversation.exchanges[0].answers
+    lines = [record for record in caplog.records if "model_not_found" in record.getMessage()]
+    assert answer.request_id in {vars(line)["request_id"] for line in lines}
+    assert "llava_serve.serving" in {line.name for line in lines}
+
+
+async def test_only_the_answers_that_failed_are_asked_for_again(services: Services) -> None:
+    asking, conversation = Asking(services, "compare"), Conversation()
+    models = ["echo", "missing"]
+    assert await asking.accept(conversation, message("hello"), models, PLAIN)
+    await finish(asking, conversation)
+    good, bad = conversation.exchanges[0].answers
+    await asking.again(conversation, models, PLAIN)
+    assert conversation.exchanges[0].answers[0] is good
+    assert conversation.exchanges[0].answers[1] is not bad
+    await finish(asking, conversation)
+    (kept,) = map(json.loads, export.lines(services.store))
+    answers = [(turn["model"], turn["replaced"]) for turn in kept["turns"][1:]]
+    assert answers == [("echo", False), ("missing", True), ("missing", False)]
+
+
+async def test_a_vote_of_a_comparison_belongs_to_the_answers_it_was_given_on(
+    services: Services,
+) -> None:
+    asking, conversation = Asking(services, "compare"), Conversation()
+    assert await asking.accept(conversation, message("hello"), ["echo", "echo"], PLAIN)
+    await finish(asking, conversation)
+    await asking.vote(conversation, "better", "B", slot=1)
+    await asking.again(conversation, ["echo", "echo"], PLAIN)
+    await finish(asking, conversation)
+    assert conversation.exchanges[0].vote is None
+    await asking.vote(conversation, "tie", "tie")
+    (kept,) = map(json.loads, export.lines(services.store))
+    question, *answers = [turn["id"] for turn in kept["turns"]]
+    votes = [(vote["turn"], vote["model"], vote["compared"]) for vote in kept["votes"]]
+    assert votes == [(answers[1], "echo", answers[:2]), (question, None, answers[2:])]
+
+
+async def test_a_continued_answer_has_lost_its_numbers_and_its_vote(services: Services) -> None:
+    asking, conversation = Asking(services, "chat"), Conversation()
+    short = replace(PLAIN, max_tokens=1)
+    assert await asking.accept(conversation, message("one two"), ["echo"], short)
+    await finish(asking, conversation)
+    await asking.vote(conversation, "up", "liked", slot=0)
+    (answer,) = conversation.exchanges[0].answers
+    assert answer.completion_tokens == 1
+    await asking.resume(conversation, PLAIN)
+    assert conversation.exchanges[0].vote is None
+    answer.begin(0.0)
+    facts = answer.details()
+    assert (facts["prompt_tokens"], facts["completion_tokens"]) == (None, None)
+
+
+async def test_two_wishes_at_once_are_one(services: Services) -> None:
+    asking, conversation = Asking(services, "chat"), Conversation()
+    short = replace(PLAIN, max_tokens=1)
+    assert await asking.accept(conversation, message("one two"), ["echo"], short)
+    await finish(asking, conversation)
+    await asyncio.gather(
+        asking.resume(conversation, PLAIN), asking.again(conversation, ["echo"], PLAIN)
+    )
+    await asyncio.gather(finish(asking, conversation), finish(asking, conversation))
+    (kept,) = map(json.loads, export.lines(services.store))
+    assert [turn["replaced"] for turn in kept["turns"]] == [False, True, False]
+
+
+@pytest.fixture
+def checking() -> asyncio.Event:
+    """Set when the moderation check has begun of a text that says `slow`."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def moderated(services: Services, checking: asyncio.Event) -> AsyncIterator[Services]:
+    """Services whose moderation flags `bad`, and takes for ever over `slow`."""
+    app = FastAPI()
+
+    @app.post("/moderations")
+    async def moderate(body: dict[str, Any]) -> dict[str, Any]:
+        if "slow" in body["input"]:
+            checking.set()
+            await asyncio.Event().wait()
+        flagged = "bad" in body["input"]
+        return {"id": "m", "model": "m", "results": [{"flagged": flagged, "categories": {}}]}
+
+    async with serving.served(app) as address:
+        moderation = Moderation("key", base_url=address)
+        yield replace(services, moderation=moderation)
+        await moderation.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "system"), [("bad", ""), ("good", "be bad")], ids=["question", "system prompt"]
+)
+async def test_what_moderation_refuses_is_neither_asked_nor_kept(
+    moderated: Services, upload_folder: Path, text: str, system: str
+) -> None:
+    asking, conversation = Asking(moderated, "chat"), Conversation()
+    parameters = replace(PLAIN, system=system)
+    about = message(text, uploaded(upload_folder))
+    assert not await asking.accept(conversation, about, ["echo"], parameters)
+    assert conversation.notice is not None and conversation.notice.code == "moderation_refused"
+    assert not moderated.media.root.exists()
+
+
+async def test_a_system_prompt_is_checked_again_with_an_old_question(moderated: Services) -> None:
+    asking, conversation = Asking(moderated, "chat"), Conversation()
+    await ask(asking, conversation, "good")
+    await asking.again(conversation, ["echo"], replace(PLAIN, system="be bad"))
+    assert conversation.notice is not None and conversation.notice.code == "moderation_refused"
+    assert not conversation.is_busy
+
+
+async def test_nothing_else_happens_while_a_question_is_checked(
+    moderated: Services, checking: asyncio.Event
+) -> None:
+    asking, conversation = Asking(moderated, "chat"), Conversation()
+    await ask(asking, conversation, "good")
+    accepting = asyncio.create_task(asking.accept(conversation, message("slow"), ["echo"], PLAIN))
+    await checking.wait()
+    assert conversation.is_busy
+    await asking.again(conversation, ["echo"], PLAIN)
+    assert not await asking.accept(conversation, message("third"), ["echo"], PLAIN)
+    assert await asking.take_back(conversation) is None
+    assert not conversation.exchanges[0].is_open
+    accepting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await accepting
+    assert not conversation.is_busy

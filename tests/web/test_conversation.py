@@ -1,7 +1,9 @@
 """What a model is sent of a conversation."""
 
 import base64
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -9,8 +11,9 @@ from PIL import Image
 from llava_serve.errors import BodyTooLarge
 from llava_serve.protocol.openai import parse_chat_request
 from llava_serve.storage.media import MediaStore, StoredFile
+from llava_serve.web import conversation
 from llava_serve.web.answer import Answer
-from llava_serve.web.conversation import CONTINUE, Exchange, check_size, messages
+from llava_serve.web.conversation import CONTINUE, Exchange, check_size, data_uri
 
 
 @pytest.fixture
@@ -22,6 +25,12 @@ def media(tmp_path: Path) -> MediaStore:
 def picture(media: MediaStore, tmp_path: Path) -> StoredFile:
     Image.new("RGB", (4, 4)).save(tmp_path / "dot.png")
     return media.put(tmp_path / "dot.png")
+
+
+def messages(
+    exchanges: list[Exchange], media: MediaStore, system: str, slot: int = 0
+) -> list[dict[str, Any]]:
+    return conversation.messages(exchanges, partial(data_uri, media), system, slot)
 
 
 def asked(text: str, *answers: str, files: tuple[StoredFile, ...] = ()) -> Exchange:
@@ -57,8 +66,6 @@ def test_to_continue_is_asked_for_in_words(media: MediaStore) -> None:
 
 
 def test_pictures_that_fill_a_request_are_refused_before_they_are_read() -> None:
-    from llava_serve.storage.filetypes import BY_FORMAT
-
-    big = StoredFile("0" * 64, BY_FORMAT["PNG"], 40_000_000, "big.png")
+    check_size(37_000_000, limit_bytes=50_000_000)
     with pytest.raises(BodyTooLarge):
-        check_size([asked("one", files=(big,))], limit_bytes=50_000_000)
+        check_size(40_000_000, limit_bytes=50_000_000)

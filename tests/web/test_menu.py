@@ -41,3 +41,10 @@ def test_a_comparison_begins_with_the_first_two() -> None:
     conversation = Conversation()
     assert menu.refresh(conversation, serving("a"), 2).models["value"] == ["a"]
     assert menu.refresh(conversation, serving("a", "b", "c"), 2).models["value"] == ["a", "b"]
+
+
+def test_what_the_user_has_removed_stays_removed() -> None:
+    conversation, link = Conversation(), serving("a", "b", "c")
+    menu.refresh(conversation, link, 2)
+    conversation.wanted, conversation.has_chosen = ("b",), True
+    assert menu.refresh(conversation, link, 2).models["value"] == ["b"]

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,8 @@ from llava_serve.engines.base import Delta, GenerateRequest
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.media.reader import MediaReader
 from llava_serve.storage.media import MediaStore
-from llava_serve.storage.store import Store, default_url
-from llava_serve.web import examples
+from llava_serve.storage.store import NewTurn, Store, default_url
+from llava_serve.web import examples, uploads
 from llava_serve.web.app import build_app as build_page
 from llava_serve.web.asking import Services
 from llava_serve.web.controller_link import ControllerLink
@@ -65,6 +65,21 @@ class WatchedEcho(EchoEngine):
             self.idle.set()
 
 
+class WatchedStore(Store):
+    """A store that says when an answer was written down."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.answered = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def add_turns(self, conversation_id: str, kind: str, turns: Sequence[NewTurn]) -> list[int]:
+        ids = super().add_turns(conversation_id, kind, turns)
+        if any(turn.role == "assistant" for turn in turns):
+            self._loop.call_soon_threadsafe(self.answered.set)
+        return ids
+
+
 @dataclass
 class Stack:
     """The served stack; `join` and `leave` are a worker's coming and going."""
@@ -72,7 +87,7 @@ class Stack:
     registry: Registry
     controller: str
     page: str
-    services: Services
+    store: WatchedStore
     joined: AsyncExitStack
     engines: dict[str, WatchedEcho] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
@@ -98,17 +113,27 @@ class Stack:
 
 
 @asynccontextmanager
-async def page_served(controller: str, state_dir: Path) -> AsyncIterator[tuple[str, Services]]:
+async def page_served(controller: str, state_dir: Path) -> AsyncIterator[tuple[str, WatchedStore]]:
+    """Serve the page alone; yield its address and what it keeps conversations in."""
+    store = WatchedStore(default_url(state_dir))
+    store.create_tables()
+    uploads.use_folder(state_dir / "uploads")
     services = Services(
         link=ControllerLink(controller),
-        store=Store(default_url(state_dir)),
+        store=store,
         media=MediaStore(state_dir / "media", 20_000_000),
         moderation=None,
         max_body_bytes=50_000_000,
     )
     page = build_page(services, examples=examples.load(state_dir / "examples", services.media))
     async with serving.served(page.app, page.before_stop) as address:
-        yield address, services
+        yield address, store
+
+
+@pytest.fixture(autouse=True)
+def put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page sets where Gradio keeps uploads; a test must not leave it set."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
 
 
 @pytest.fixture
@@ -123,10 +148,10 @@ async def stack(tmp_path: Path, shapes: Path) -> AsyncIterator[Stack]:
     controller_app = build_controller(registry, Trust(TOKEN, frozenset()))
     async with (
         serving.served(controller_app) as controller,
-        page_served(controller, tmp_path) as (page, services),
+        page_served(controller, tmp_path) as (page, store),
         AsyncExitStack() as joined,
     ):
-        yield Stack(registry, controller, page, services, joined)
+        yield Stack(registry, controller, page, store, joined)
 
 
 @pytest.fixture

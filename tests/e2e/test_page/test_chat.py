@@ -1,6 +1,5 @@
 """The chat tab in a real browser, before a real controller and real workers."""
 
-import asyncio
 import json
 import re
 from pathlib import Path
@@ -19,7 +18,7 @@ LONG = "tell me " + " ".join(f"word{n}" for n in range(400))
 
 
 def kept(stack: Stack) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in export.lines(stack.services.store)]
+    return [json.loads(line) for line in export.lines(stack.store)]
 
 
 async def test_an_answer_about_a_picture_streams_in(tab: Tab, shapes: Path) -> None:
@@ -53,11 +52,8 @@ async def test_a_browser_that_leaves_in_mid_answer_frees_the_worker(tab: Tab, st
     await expect(tab.answers.last.locator(".text")).to_contain_text("word3")
     await tab.page.close()
     await stack.engines["echo"].idle.wait()
-    for _ in range(200):  # the page writes the turn after it has closed the stream
-        (conversation,) = kept(stack)
-        if len(conversation["turns"]) > 1:
-            break
-        await asyncio.sleep(0.05)
+    await stack.store.answered.wait()  # the page writes it down after it has closed the stream
+    (conversation,) = kept(stack)
     assert conversation["turns"][1]["details"]["state"] == "stopped"
 
 

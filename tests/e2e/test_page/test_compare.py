@@ -47,7 +47,7 @@ async def test_each_answer_has_its_measurements_and_the_vote_is_kept(
         await tab.page.click("#better-B")
         await expect(tab.transcript).to_contain_text("You found two better.")
         assert tab.foreign == []
-    (conversation,) = map(json.loads, export.lines(stack.services.store))
+    (conversation,) = map(json.loads, export.lines(stack.store))
     assert conversation["kind"] == "compare"
     assert [turn["model"] for turn in conversation["turns"]] == [None, "one", "two"]
     (vote,) = conversation["votes"]

@@ -119,3 +119,25 @@ async def test_a_file_that_is_no_picture_is_refused_with_a_card(tab: Tab, tmp_pa
     await expect(card).to_contain_text("HTML")
     await expect(card).to_contain_text("media_unreadable")
     await expect(tab.textbox).to_have_value("what is this?")
+
+
+async def test_a_drop_that_is_too_large_is_refused_with_a_reason(tab: Tab, tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for file in files:
+        file.write_bytes(bytes(18_000_000))
+    chooser = tab.page.locator("#chat-composer input[type=file]")
+    await chooser.set_input_files(list(files))
+    await expect(tab.page.locator(".toast-body")).to_contain_text("larger than 50 MB")
+    await tab.ask("hello")
+    await tab.answered()
+
+
+async def test_numbers_that_no_worker_takes_leave_the_tab_usable(tab: Tab) -> None:
+    await tab.page.get_by_text("Parameters", exact=True).first.click()
+    await tab.page.get_by_label("Max tokens").first.fill("0")
+    await tab.page.get_by_label("number input for Temperature").first.fill("")
+    await tab.ask("hello")
+    await expect(tab.answers.last.locator(".card.error")).to_contain_text("Max_tokens")
+    await tab.page.get_by_label("Max tokens").first.fill("")
+    await tab.page.click("#again")
+    await expect(tab.answers.last.locator(".text")).to_have_text("hello")

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from llava_serve.args import parse
+from llava_serve.config import WebConfig
+
 COMMAND = [sys.executable, "-m", "llava_serve.gradio_web_server"]
 
 
@@ -65,3 +68,9 @@ def test_a_database_that_cannot_be_opened_is_one_clear_sentence(tmp_path: Path) 
     assert done.returncode == 1
     assert "the database refused" in done.stderr and "--database" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_key_that_is_used_for_nothing_is_refused() -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse(WebConfig, ["--moderation-key-file", "key"])
+    assert exit_.value.code == 2

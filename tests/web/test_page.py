@@ -1,0 +1,138 @@
+"""What Gradio does with the page's events: sessions, limits, failures."""
+
+import inspect
+from collections.abc import AsyncIterator
+from typing import Any
+
+import gradio as gr
+import httpx
+import pytest
+from gradio.routes import App
+from starlette.routing import Mount
+
+from llava_serve import serving
+from llava_serve.errors import EngineFailure, StorageFailed
+from llava_serve.web import page
+from llava_serve.web.app import Page, build_app
+from llava_serve.web.asking import Services
+from llava_serve.web.wiring import told
+from tests.web.conftest import MakeServices
+
+CONTROLS = [0.2, 1.0, 512, None, ""]
+
+
+@pytest.fixture
+def alone(make_services: MakeServices, controller: str) -> Services:
+    return make_services(controller)
+
+
+@pytest.fixture
+async def blocks(make_services: MakeServices) -> gr.Blocks:
+    return page.build(make_services("http://127.0.0.1:9"), (), concurrency=50, embed=False)
+
+
+@pytest.fixture
+async def built(alone: Services) -> Page:
+    return build_app(alone)
+
+
+@pytest.fixture
+async def http(alone: Services, built: Page) -> AsyncIterator[httpx.AsyncClient]:
+    async with (
+        serving.served(built.app, built.before_stop) as address,
+        httpx.AsyncClient(base_url=address, trust_env=False, timeout=120) as client,
+    ):
+        await alone.link.poll()
+        await call(client, "load")
+        yield client
+
+
+async def call(
+    http: httpx.AsyncClient, event: str, *data: Any, session: str | None = "mine"
+) -> httpx.Response:
+    """Do as a browser does at the chat tab's first event of a name."""
+    dependencies = (await http.get("/config")).json()["dependencies"]
+    number = next(
+        one["id"] for one in dependencies if any(name == event for _, name in one["targets"])
+    )
+    body = {"data": list(data), "fn_index": number, "session_hash": session}
+    return await http.post("/gradio_api/run/predict", json=body)
+
+
+def question(text: str) -> dict[str, Any]:
+    return {"text": text, "files": []}
+
+
+async def test_nothing_of_the_page_runs_on_gradios_threads(blocks: gr.Blocks) -> None:
+    """A conversation belongs to the event loop, and so do the tasks that a Stop cancels."""
+    for one in blocks.fns.values():
+        assert inspect.iscoroutinefunction(one.fn) or inspect.isasyncgenfunction(one.fn), one.name
+
+
+async def test_one_limit_holds_for_all_answers(blocks: gr.Blocks) -> None:
+    streams = [one for one in blocks.fns.values() if inspect.isasyncgenfunction(one.fn)]
+    assert len(streams) == 5
+    assert {one.concurrency_id for one in streams} == {"answers"}
+    assert blocks._queue.default_concurrency_limit == 50
+    assert blocks._queue.max_thread_count == 50
+
+
+async def test_a_conversation_outlives_what_gradio_keeps_of_its_tab(
+    http: httpx.AsyncClient, built: Page
+) -> None:
+    """Gradio forgets a tab an hour after its connection was interrupted, though it is open."""
+    assert "one word" in (await call(http, "submit", question("one word"), *CONTROLS)).text
+    (gradio,) = (
+        route.app
+        for route in built.app.routes
+        if isinstance(route, Mount) and isinstance(route.app, App)
+    )
+    gradio.state_holder.session_data.clear()
+    answer = await call(http, "submit", question("another"), *CONTROLS)
+    assert answer.json()["error"].startswith("An answer is still running")
+
+
+async def test_a_tab_that_the_server_does_not_know_is_told_once(http: httpx.AsyncClient) -> None:
+    assert "reload the page" in (await call(http, "tick", session="from before")).text
+    assert "reload the page" not in (await call(http, "tick", session="from before")).text
+    assert "reload the page" not in (await call(http, "tick")).text
+
+
+async def test_two_tabs_share_nothing(http: httpx.AsyncClient) -> None:
+    await call(http, "submit", question("a secret"), *CONTROLS)
+    await call(http, "load", session="other")
+    answer = await call(http, "submit", question("hello"), *CONTROLS, session="other")
+    assert "hello" in answer.text and "a secret" not in answer.text
+
+
+async def test_a_call_of_no_tab_is_refused(http: httpx.AsyncClient) -> None:
+    answer = await call(http, "submit", question("hello"), *CONTROLS, session=None)
+    assert answer.json()["error"].startswith("session_hash: is missing")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([None, None, None, None, ""], id="deleted"),
+        pytest.param([99, -1, 0, -1, ""], id="out of range"),
+    ],
+)
+async def test_any_numbers_reach_the_worker_with_the_question(
+    http: httpx.AsyncClient, values: list[Any]
+) -> None:
+    """Gradio's own check would end the event that streams, with the question asked already."""
+    assert "one word" in (await call(http, "submit", question("one word"), *values)).text
+
+
+def test_a_bug_is_logged_and_its_cause_stays_here(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(gr.Error) as raised, told():
+        raise KeyError("/home/operator/secret")
+    assert "secret" in caplog.text
+    assert "secret" not in raised.value.message
+    assert EngineFailure.code in raised.value.message and "req-" in raised.value.message
+
+
+def test_an_error_that_was_raised_on_purpose_is_told() -> None:
+    with pytest.raises(gr.Error) as raised, told():
+        raise StorageFailed("the disk is full")
+    assert raised.value.message.startswith("the disk is full. Check --state-dir")
