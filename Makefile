@@ -5,14 +5,16 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint scripts/constraints.txt --editable
 
-.PHONY: help demo test check format bench tiny clean
+.PHONY: help demo install test check format bench tiny clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-demo: .venv/installed ## start controller, two models and the page, and say where
-	$(BIN)/python -m llava_serve.launch
+demo: .venv/installed ## start controller, models and page; also with FLAGS="--web-port 7861"
+	$(BIN)/python -m llava_serve.launch $(FLAGS)
+
+install: .venv/installed ## make .venv with all that serving needs, and start nothing
 
 test: .venv/installed-dev ## run every test, those with models, processes and a browser included
 	bash scripts/get_chromium.sh $(BIN)/python
@@ -34,8 +36,8 @@ bench: .venv/installed-dev ## measure what the controller adds to a request
 tiny: .venv/installed-dev ## train the checkpoint that ships, its adapter and its examples
 	$(BIN)/python -m llava_serve.tiny.train
 
-clean: ## remove the environment and everything that was made
-	rm -rf .venv .runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+clean: ## remove the environment and what the tools made; .runs, with hours of training, stays
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -49,5 +51,5 @@ clean: ## remove the environment and everything that was made
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	$(INSTALL) ".[dev,train]"
+	$(INSTALL) ".[dev]"
 	@touch $@

@@ -1,8 +1,9 @@
 """The command that chats about pictures in the terminal, or answers the lines of a pipe.
 
-Exit codes: 0 every question was answered; 1 a question or a command in a pipe failed; 2 a flag, a
-file, the checkpoint or the controller is wrong and nothing was asked, or a pipe cannot be read on;
-130 interrupted.
+Exit codes: 0 every line of a pipe was done, or the user left the prompt, whatever became of single
+questions there; 1 a question or a command in a pipe failed, or who reads the answers has left; 2 a
+flag, a file, the checkpoint or the controller is wrong and nothing was asked, or a pipe cannot be
+read on; 130 interrupted.
 """
 
 import asyncio

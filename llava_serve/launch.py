@@ -15,7 +15,7 @@ from rich.console import Console
 from llava_serve import args
 from llava_serve.config import LaunchConfig
 from llava_serve.errors import CommandError
-from llava_serve.launching.console import LaunchConsole
+from llava_serve.launching.console import LaunchConsole, write_or_drop
 from llava_serve.launching.greeting import first_example, greeting
 from llava_serve.launching.plan import Plan, make_plan
 from llava_serve.launching.ports import check_ports
@@ -28,22 +28,21 @@ def main(argv: Sequence[str]) -> int:
     """Run until stopped; what stands behind `--` goes to every worker."""
     end = argv.index("--") if "--" in argv else len(argv)
     config = args.parse(LaunchConfig, argv[:end])
-    errors = Console(stderr=True)
     try:
         plan = make_plan(config, worker_flags=argv[end + 1 :])
         check_ports(plan.ports)
     except CommandError as exc:
-        return _fail(errors, exc, 2)
+        return _fail(exc, 2)
     try:
-        asyncio.run(_supervise(plan, errors))
+        asyncio.run(_supervise(plan))
     except CommandError as exc:
-        return _fail(errors, exc, 1)
+        return _fail(exc, 1)
     return 0
 
 
-async def _supervise(plan: Plan, errors: Console) -> None:
+async def _supervise(plan: Plan) -> None:
     names = [process.name for stage in plan.stages for process in stage]
-    console = LaunchConsole(names, errors)
+    console = LaunchConsole(names, Console(stderr=True))
     loop = asyncio.get_running_loop()
     async with aiohttp.ClientSession(trust_env=False) as session:
         supervisor = Supervisor(Readiness(session, plan.controller.address).missing, console)
@@ -53,11 +52,11 @@ async def _supervise(plan: Plan, errors: Console) -> None:
 
 
 def _greet(plan: Plan) -> None:
-    Console().out(f"\n{greeting(plan, first_example(EXAMPLES))}", highlight=False)
+    write_or_drop(sys.stdout, f"\n{greeting(plan, first_example(EXAMPLES))}\n")
 
 
-def _fail(console: Console, error: CommandError, code: int) -> int:
-    console.print(f"{error.message}\n{error.remedy}", markup=False, highlight=False, soft_wrap=True)
+def _fail(error: CommandError, code: int) -> int:
+    write_or_drop(sys.stderr, f"{error.message}\n{error.remedy}\n")
     return code
 
 

@@ -5,7 +5,7 @@ set -u
 python=$1
 
 found() {
-    command -v chromium || command -v chromium-browser || command -v google-chrome || "$python" - <<'EOF'
+    command -v chromium || "$python" - <<'EOF'
 import pathlib
 import sys
 

@@ -120,10 +120,9 @@ def _model(family: Family, shape: Shape, tokenizer: PreTrainedTokenizerFast) -> 
     if family == "llava":
         return LlavaForConditionalGeneration(LlavaConfig(**parts))
     if family == "vipllava":
-        layers = list(range(-2, -2 - shape.layers, -1))
-        return VipLlavaForConditionalGeneration(
-            VipLlavaConfig(**parts, vision_feature_layer=layers)
-        )
+        # Spelt as in published checkpoints: transformers 5.20 knows no other name.
+        parts["vision_feature_layers"] = list(range(-2, -2 - shape.layers, -1))
+        return VipLlavaForConditionalGeneration(VipLlavaConfig(**parts))
     parts["image_grid_pinpoints"] = _pinpoints(shape)
     if family == "llava_next":
         return LlavaNextForConditionalGeneration(LlavaNextConfig(**parts))

@@ -9,6 +9,7 @@ from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # what th
 
 from llava_serve.checkpoints.naming import is_hub_name
 from llava_serve.errors import CheckpointError
+from llava_serve.local_path import local_path
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +23,16 @@ def folder_of(path: str) -> Path:
     Raises:
         CheckpointError: there is neither such a folder nor such a hub model within reach.
     """
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
+    try:
+        folder = local_path(path)
+        if folder.is_dir():
+            return folder
+        is_file = folder.exists()
+    except OSError as exc:
+        raise CheckpointError(
+            f"cannot look at {path}: {exc.strerror or exc}. Correct the path."
+        ) from exc
+    if is_file:
         raise CheckpointError(f"{path} is a file; give the folder of the checkpoint.")
     if not is_hub_name(path):
         raise CheckpointError(f"there is no folder {path}. Correct the path.")

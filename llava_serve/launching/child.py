@@ -31,7 +31,7 @@ class Child:
         """Wait for the end; return the exit code, negative for a signal.
 
         Raises:
-            OSError: its output can no longer be passed on.
+            Exception: what `write_line` raised, so that the process does not wait for a reader.
         """
         waiting = asyncio.create_task(self.process.wait())
         try:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from llava_serve.checkpoints.naming import is_hub_name, name_of
 from llava_serve.errors import CommandError
+from llava_serve.local_path import local_path
 from llava_serve.tiny import CHECKPOINT, ONE_WORD
 
 _FORMS = "Write PATH, PATH=NAME or PATH@BASE=NAME; PATH and BASE are folders or hub names."
@@ -66,9 +66,13 @@ def parse_model(spec: str) -> Model:
 
 def _checked(path: str, spec: str) -> str:
     """Whatever is no hub name must be a folder here."""
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        return str(folder)
+    try:
+        folder = local_path(path)
+        if folder.is_dir():
+            return str(folder)
+    except OSError as exc:
+        reason = f"cannot look at {path}: {exc.strerror or exc}"
+        raise CommandError(f"--model {spec!r}: {reason}", _FORMS) from exc
     if not is_hub_name(path):
         raise CommandError(f"--model {spec!r}: there is no folder {folder}", _FORMS)
     return path

@@ -17,7 +17,7 @@ _OURS = frozenset(
     (
         *("--host", "--port", "--worker", "--worker-address", "--state-dir", "--no-register"),
         *("--controller", "--controller-address"),
-        *("--model-path", "--model-base", "--model-name"),
+        *("--model-path", "--model-base", "--model-name", "--cluster-token-file"),
     )
 )
 

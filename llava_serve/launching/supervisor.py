@@ -144,6 +144,7 @@ def describe_end(code: int) -> str:
     """Say in words what asyncio's exit code means."""
     if code >= 0:
         return f"exit code {code}"
-    name = signal.Signals(-code).name
+    names = {number.value: number.name for number in signal.Signals}
+    name = names.get(-code, f"signal {-code}")  # most real-time signals have no name
     hint = ", by hand or by the system for lack of memory" if -code == signal.SIGKILL else ""
     return f"killed by {name}{hint}"

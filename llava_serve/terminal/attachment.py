@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llava_serve.config import CliConfig
 from llava_serve.errors import CommandError, MediaTooLarge, MediaUnreadable, RemoteMediaRefused
+from llava_serve.local_path import local_path
 from llava_serve.media.fetch import Fetcher
 from llava_serve.media.reader import MediaReader
 from llava_serve.media.sniff import VIDEOS, sniff
@@ -59,7 +60,7 @@ class Attachments:
 
     def _read(self, path: str) -> bytes:
         try:
-            with Path(path).expanduser().open("rb") as file:
+            with local_path(path).open("rb") as file:
                 data = file.read(self._limit_bytes + 1)
         except OSError as exc:
             raise CommandError(

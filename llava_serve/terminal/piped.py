@@ -11,7 +11,7 @@ from llava_serve.terminal.chat import Chat
 from llava_serve.terminal.command import is_command
 from llava_serve.terminal.notes import Notes
 
-_LONGEST_LINE = 1 << 20
+_LONGEST_LINE = 1 << 20  # bytes
 
 
 async def answer_lines(chat: Chat, notes: Notes, lines: AsyncIterator[str]) -> bool:
@@ -40,7 +40,9 @@ async def lines_of(source: TextIO) -> AsyncIterator[str]:
     """
     kind = os.fstat(source.fileno()).st_mode
     if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):  # files cannot be waited for, nor block
-        for raw in source.buffer:
+        while raw := source.buffer.readline(_LONGEST_LINE + 1):
+            if len(raw) > _LONGEST_LINE:
+                raise _too_long()
             yield raw.decode(errors="replace")
         return
     reader = asyncio.StreamReader(limit=_LONGEST_LINE)
@@ -59,6 +61,9 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.readline()
     except ValueError as exc:
-        raise CommandError(
-            "a line on standard input is longer than 1 MiB", "Write one question a line."
-        ) from exc
+        raise _too_long() from exc
+
+
+def _too_long() -> CommandError:
+    message = "a line on standard input is longer than 1 MiB"
+    return CommandError(message, "Write one question a line.")

@@ -61,8 +61,6 @@ async def _take(chat: Chat, notes: Notes, line: str) -> bool:
     except ServeError as exc:
         notes.failed(exc)
     except asyncio.CancelledError:
-        if not taking.cancelled():  # not the answer: this program is to end
-            raise
         notes.say("stopped")
     return True
 

@@ -1,10 +1,9 @@
 """Conversations as JSON files: the native wire's messages, pictures within them as data: URIs."""
 
-from pathlib import Path
-
 from pydantic import ValidationError
 
 from llava_serve.errors import CommandError
+from llava_serve.local_path import local_path
 from llava_serve.protocol.openai import ChatMessage, ImagePart, Strict, VideoPart
 from llava_serve.terminal.history import History
 
@@ -23,18 +22,18 @@ def save(file: str, model: str, history: History) -> None:
     Raises:
         CommandError: the file cannot be written.
     """
-    path = Path(file).expanduser()
-    if path.exists() and path.suffix != ".json":
-        raise CommandError(
-            f"{path} exists already, and is no .json file",
-            "Choose another name; only .json files are overwritten.",
-        )
     saved = Saved(model=model, messages=history.messages(), attached=history.attached)
     try:
+        path = local_path(file)
+        if path.exists() and path.suffix != ".json":
+            raise CommandError(
+                f"{path} exists already, and is no .json file",
+                "Choose another name; only .json files are overwritten.",
+            )
         path.write_text(saved.model_dump_json(exclude_none=True, indent=1), encoding="utf-8")
     except OSError as exc:
         raise CommandError(
-            f"cannot write {path}: {exc.strerror or exc}", "Choose a file you may write to."
+            f"cannot write {file}: {exc.strerror or exc}", "Choose a file you may write to."
         ) from exc
 
 
@@ -44,24 +43,23 @@ def load(file: str) -> tuple[str, History]:
     Raises:
         CommandError: the file cannot be read, or is no saved conversation.
     """
-    path = Path(file).expanduser()
     try:
-        saved = Saved.model_validate_json(path.read_bytes())
+        saved = Saved.model_validate_json(local_path(file).read_bytes())
     except OSError as exc:
         raise CommandError(
-            f"cannot read {path}: {exc.strerror or exc}", "Give a file that /save wrote."
+            f"cannot read {file}: {exc.strerror or exc}", "Give a file that /save wrote."
         ) from exc
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise CommandError(
-            f"{path} is no saved conversation ({where}: {first['msg']})",
+            f"{file} is no saved conversation ({where}: {first['msg']})",
             "Give a file that /save wrote.",
         ) from exc
-    return saved.model, _history(saved, path)
+    return saved.model, _history(saved, file)
 
 
-def _history(saved: Saved, path: Path) -> History:
+def _history(saved: Saved, file: str) -> History:
     messages = saved.messages
     system = None
     if messages and messages[0].role in ("system", "developer"):
@@ -70,7 +68,7 @@ def _history(saved: Saved, path: Path) -> History:
     expected = ["user", "assistant"] * (len(messages) // 2)
     if [message.role for message in messages] != expected:
         raise CommandError(
-            f"{path} does not hold questions and answers in turn",
+            f"{file} does not hold questions and answers in turn",
             "Give a file that /save wrote.",
         )
     return History(system or None, tuple(messages), saved.attached)

@@ -10,10 +10,17 @@ def test_a_folder_is_itself(tmp_path: Path) -> None:
     assert folder_of(str(tmp_path)) == tmp_path
 
 
-@pytest.mark.parametrize("path", ["/nowhere/at/all", "./nowhere", "nowhere", "a/b/c"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere/at/all", "./nowhere", "nowhere", "a/b/c", "~nobody-of-this-name/x"]
+)
 def test_a_folder_that_is_not_there_is_refused(path: str) -> None:
     with pytest.raises(CheckpointError, match=f"there is no folder {path}. Correct the path"):
         folder_of(path)
+
+
+def test_a_path_that_cannot_be_looked_at_is_refused_with_the_reason() -> None:
+    with pytest.raises(CheckpointError, match=r"cannot look at a+: File name too long"):
+        folder_of("a" * 300)
 
 
 def test_a_file_is_refused(tmp_path: Path) -> None:

@@ -70,21 +70,23 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True)
     with process:
         try:
-            greeting = _greeting(process, log)
+            greeting = _greeting(process)
+            if "llava_serve.cli" not in greeting[-1]:
+                pytest.fail(f"the stack did not start:\n{log.read_text()}")
             yield Stack(process, f"http://127.0.0.1:{port}", greeting, log)
         finally:
             process.terminate()
 
 
-def _greeting(process: "subprocess.Popen[str]", log: Path) -> list[str]:
+def _greeting(process: "subprocess.Popen[str]") -> list[str]:
     """Return the greeting, which is shown once all is ready; `llava_serve.cli` is its last line."""
-    lines: list[str] = []
+    lines = [""]
     assert process.stdout is not None
     for line in process.stdout:
         lines.append(line.strip())
         if "llava_serve.cli" in line:
-            return lines
-    pytest.fail(f"the stack did not start:\n{log.read_text()}")
+            break
+    return lines
 
 
 def _until(is_true: Callable[[], bool]) -> None:
@@ -141,6 +143,22 @@ def test_a_signal_ends_everything_in_order(stack: Stack, number: signal.Signals)
     log = stack.log.read_text()
     assert log.rindex("a          | ") < log.rindex("controller | ")
     assert log.endswith("all processes have ended\n")
+
+
+def test_nobody_has_to_read_the_log(tmp_path: Path) -> None:
+    port = _free_ports(2)
+    command = _command(port, tmp_path, "--model", "x/a", "--", "--engine", "echo")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=writing, text=True) as process:
+        os.close(writing)
+        assert "llava_serve.cli" in _greeting(process)[-1]
+        assert process.stdout is not None
+        process.stdout.close()
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        assert process.wait(LIMIT_S) == 0
+    assert _are_gone(children)
 
 
 def test_a_killed_launcher_leaves_no_process(stack: Stack) -> None:

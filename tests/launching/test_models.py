@@ -49,6 +49,8 @@ def test_two_runs_may_serve_the_same_checkpoint_number(tmp_path: Path) -> None:
         ("me/lora@/missing/base=name", "there is no folder /missing/base"),
         ("a/b/c", "there is no folder a/b/c"),
         ("llava-tinny", "there is no folder llava-tinny"),
+        ("~nobody-of-this-name/x", "there is no folder ~nobody-of-this-name/x"),
+        ("a" * 300, "cannot look at a+: File name too long"),
     ],
 )
 def test_a_wrong_spec_is_refused_with_the_reason(spec: str, reason: str) -> None:

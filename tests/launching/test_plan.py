@@ -53,7 +53,9 @@ def test_a_wildcard_host_is_reached_on_loopback() -> None:
     assert make_plan(LaunchConfig(host="::")).controller.address == "http://[::1]:10000"
 
 
-@pytest.mark.parametrize("flag", ["--port", "--model-path=x", "--no-register"])
+@pytest.mark.parametrize(
+    "flag", ["--port", "--model-path=x", "--no-register", "--cluster-token-file=x"]
+)
 def test_worker_flags_that_launch_sets_are_refused_by_name(flag: str) -> None:
     with pytest.raises(CommandError, match=flag.partition("=")[0]):
         make_plan(LaunchConfig(), [flag])

@@ -136,4 +136,5 @@ async def test_asking_twice_kills_what_does_not_end() -> None:
 def test_an_end_is_told_in_words() -> None:
     assert describe_end(3) == "exit code 3"
     assert describe_end(-15) == "killed by SIGTERM"
+    assert describe_end(-40) == "killed by signal 40"
     assert "lack of memory" in describe_end(-9)

@@ -61,6 +61,14 @@ async def test_a_missing_file_is_named_with_the_folder_it_was_sought_in(
     assert str(Path.cwd()) in refused.value.remedy
 
 
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/a.png", "a" * 300, "a\0b"])
+async def test_a_path_that_cannot_be_is_an_error_like_any_other(
+    attachments: Attachments, path: str
+) -> None:
+    with pytest.raises(CommandError, match="cannot read"):
+        await attachments.image(path)
+
+
 async def test_a_file_that_is_no_picture_is_named(attachments: Attachments, tmp_path: Path) -> None:
     page = tmp_path / "page.png"
     page.write_text("<html>")

@@ -13,17 +13,19 @@ from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import CliConfig
-from llava_serve.engines.base import Usage
+from llava_serve.engines.base import Engine, Usage
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import (
     CommandError,
     ControllerUnreachable,
     ModelNotFound,
     RemoteError,
+    RemoteMediaRefused,
     ServeError,
 )
 from llava_serve.media.reader import MediaReader
-from llava_serve.protocol.openai import ChatMessage
+from llava_serve.protocol.openai import ChatMessage, ImagePart, ImageUrl
+from llava_serve.terminal.history import History
 from llava_serve.terminal.notes import Notes
 from llava_serve.terminal.opening import answering, first_history
 from llava_serve.worker.app import build_app
@@ -39,10 +41,12 @@ async def address() -> AsyncIterator[str]:
         yield address
 
 
-async def _answer(config: CliConfig, messages: list[ChatMessage]) -> tuple[str, str, Usage | None]:
+async def _answer(
+    config: CliConfig, messages: list[ChatMessage], engine: Engine | None = None
+) -> tuple[str, str, Usage | None]:
     """Return the model, its text and the usage."""
     notes = Notes(Console(file=io.StringIO()))
-    async with MediaReader(config) as reader, answering(config, None, reader, notes) as answerer:
+    async with MediaReader(config) as reader, answering(config, engine, reader, notes) as answerer:
         deltas = [delta async for delta in answerer.stream(messages)]
     usage = next((delta.usage for delta in deltas if delta.usage), None)
     return answerer.model, "".join(delta.text for delta in deltas), usage
@@ -66,6 +70,18 @@ async def test_the_files_and_the_system_prompt_come_from_the_flags(
     history = await first_history(config)
     assert [part.type for part in history.attached] == ["image_url", "image_url", "video_url"]
     assert history.system == "Be brief."
+
+
+@pytest.mark.parametrize(
+    ("allowed", "reason"), [(False, "does not fetch web addresses"), (True, "public internet")]
+)
+async def test_a_web_address_in_a_conversation_is_fetched_when_allowed_and_public(
+    allowed: bool, reason: str
+) -> None:
+    picture = ImagePart(type="image_url", image_url=ImageUrl(url="http://127.0.0.1:1/a.png"))
+    asked = History().with_media(picture).asking("What is it?")
+    with pytest.raises(RemoteMediaRefused, match=reason):
+        await _answer(CliConfig(allow_remote_media=allowed), asked, EchoEngine("echo"))
 
 
 async def test_a_model_that_is_not_served_is_refused_with_those_that_are(address: str) -> None:
@@ -94,7 +110,16 @@ async def test_what_the_controller_refuses_keeps_its_remedy(address: str) -> Non
     assert "Shorten" in refused.value.remedy
 
 
-@pytest.mark.parametrize("flag", [{"device": "cpu"}, {"load_4bit": True}, {"conv_mode": "plain"}])
-def test_flags_of_a_local_model_are_refused_beside_a_controller(flag: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "flag",
+    [
+        {"device": "cpu"},
+        {"load_4bit": True},
+        {"conv_mode": "plain"},
+        {"max_images": 4},
+        {"allow_remote_media": True},
+    ],
+)
+def test_what_a_worker_decides_is_refused_beside_a_controller(flag: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="no effect with --controller"):
         CliConfig(controller="http://127.0.0.1:1", **flag)  # type: ignore[arg-type]

@@ -83,6 +83,13 @@ async def test_a_file_gives_its_lines(tmp_path: Path) -> None:
     assert await _lines_of_file(path) == ["one\n", "two"]
 
 
+async def test_a_line_without_end_in_a_file_is_refused_too(tmp_path: Path) -> None:
+    path = tmp_path / "questions.txt"
+    path.write_bytes(b"x" * 1_100_000)
+    with pytest.raises(CommandError, match="longer than 1 MiB"):
+        await _lines_of_file(path)
+
+
 async def test_bytes_that_are_no_text_show_as_such(tmp_path: Path) -> None:
     path = tmp_path / "latin-1.txt"
     path.write_bytes("Größe\n".encode("latin-1"))

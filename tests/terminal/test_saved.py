@@ -75,6 +75,14 @@ def test_another_file_is_refused_with_the_reason(
         load(str(file))
 
 
+@pytest.mark.parametrize("file", ["~nobody-of-this-name/a.json", "a" * 300, "a\0b"])
+def test_a_path_that_cannot_be_is_an_error_like_any_other(file: str) -> None:
+    with pytest.raises(CommandError, match="cannot write"):
+        save(file, "m", HISTORY)
+    with pytest.raises(CommandError, match="cannot read"):
+        load(file)
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"cannot write .*nowhere"):
         save(str(tmp_path / "nowhere" / "chat.json"), "m", HISTORY)

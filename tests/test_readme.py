@@ -1,0 +1,39 @@
+"""The commands that the README names are ones their programs accept."""
+
+import re
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llava_serve import args, config
+
+README = Path(__file__).parent.parent / "README.md"
+SETTINGS: dict[str, type[Any]] = {
+    "llava_serve.controller": config.ControllerConfig,
+    "llava_serve.model_worker": config.WorkerConfig,
+    "llava_serve.gradio_web_server": config.WebConfig,
+    "llava_serve.cli": config.CliConfig,
+    "llava_serve.launch": config.LaunchConfig,
+}
+
+
+def _commands() -> list[tuple[str, str]]:
+    """Module and flags of each `python -m ...`; a backslash joins a line with the next."""
+    text = README.read_text(encoding="utf-8").replace("\\\n", " ")
+    return re.findall(r"python -m (llava_serve\S*[^`\s])([^`\n]*)", text)
+
+
+def test_every_command_exists() -> None:
+    modules = {module for module, _ in _commands()}
+    assert modules > SETTINGS.keys()
+    assert [module for module in sorted(modules) if find_spec(module) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "flags"), [(module, flags) for module, flags in _commands() if module in SETTINGS]
+)
+def test_every_flag_is_accepted(module: str, flags: str) -> None:
+    args.parse(SETTINGS[module], shlex.split(flags))
