@@ -114,8 +114,17 @@ class ModelConfig:
     load_8bit: Annotated[bool, "quantise the language model to 8 bits"] = False
     load_4bit: Annotated[bool, "quantise the language model to 4 bits"] = False
     use_flash_attn: Annotated[bool, "use FlashAttention 2 (CUDA, flash-attn installed)"] = False
+    kv_cache_tokens: Annotated[
+        int | None, "tokens the KV cache holds for all requests; default: from free memory"
+    ] = None
+    prefill_chunk: Annotated[
+        int, "tokens of new prompts read per step while answers run: less keeps those quicker"
+    ] = 64
 
     def __post_init__(self) -> None:
+        _require_positive(prefill_chunk=self.prefill_chunk)
+        if self.kv_cache_tokens is not None:
+            _require_positive(kv_cache_tokens=self.kv_cache_tokens)
         if self.load_8bit and self.load_4bit:
             raise ValueError("--load-8bit and --load-4bit exclude each other")
 

@@ -14,6 +14,8 @@ from llava_serve.engines.base import (
     GenerateRequest,
     ReadyPrompt,
     Sampling,
+    Stages,
+    Usage,
 )
 from llava_serve.errors import ServeError
 from llava_serve.worker.worker import Worker
@@ -31,6 +33,7 @@ class Answer:
     def __init__(self, worker: Worker, read_prompt: ReadPrompt, sampling: Sampling) -> None:
         self.request_id = logs.request_id.get()
         self.first_text_s: float | None = None  # since the request arrived
+        self.timings: dict[str, float | None] = {}  # complete with the last delta
         self._worker = worker
         self._read_prompt = read_prompt
         self._sampling = sampling
@@ -91,10 +94,11 @@ class Answer:
         metrics, outcome = self._worker.metrics, "failed"
         try:
             async with self._worker.gate.slot():
+                admitted_s = self.elapsed_s
+                prompt = await self._read_prompt()
+                self.timings = {"queue_s": admitted_s, "media_s": self.elapsed_s - admitted_s}
                 request = GenerateRequest(
-                    request_id=self.request_id,
-                    prompt=await self._read_prompt(),
-                    sampling=self._sampling,
+                    request_id=self.request_id, prompt=prompt, sampling=self._sampling
                 )
                 async with aclosing(self._worker.engine.stream(request)) as deltas:
                     async for delta in deltas:
@@ -116,5 +120,20 @@ class Answer:
         if delta.text and self.first_text_s is None:
             self.first_text_s = self.elapsed_s
             self._worker.metrics.first_text(self.first_text_s)
-        if delta.usage is not None:
-            self._worker.metrics.counted(delta.usage)
+        if delta.usage is None:
+            return
+        if delta.stages is not None:
+            self._add(delta.stages, delta.usage)
+        self.timings |= {"first_token_s": self.first_text_s, "total_s": self.elapsed_s}
+        self._worker.metrics.counted(delta.usage)
+        self._worker.metrics.timed(self.timings)
+
+    def _add(self, stages: Stages, usage: Usage) -> None:
+        waited = self.timings["queue_s"] or 0.0
+        decoded = usage.completion_tokens - 1
+        self.timings |= {
+            "queue_s": waited + stages.queue_s,
+            "vision_s": stages.vision_s,
+            "prefill_s": stages.prefill_s,
+            "decode_tokens_per_s": decoded / stages.decode_s if decoded > 0 else None,
+        }

@@ -72,7 +72,7 @@ class CompletionBody(AnswerResponse):
             usage=_usage(last.usage),
         )
         body = completion.model_dump(mode="json", exclude_unset=True)
-        body["timings"] = _timings(self.answer)
+        body["timings"] = self.answer.timings
         await JSONResponse(body)(scope, receive, send)
 
 
@@ -102,7 +102,7 @@ class _Chunks:
 
     def _usage_chunk(self, usage: Usage | None) -> ChatCompletionChunk:
         chunk = self._of([], _usage(usage))
-        setattr(chunk, "timings", _timings(self._answer))  # noqa: B010 - beyond OpenAI's type
+        setattr(chunk, "timings", self._answer.timings)  # noqa: B010 - beyond OpenAI's type
         return chunk
 
     def _of(self, choices: list[Choice], usage: CompletionUsage | None) -> ChatCompletionChunk:
@@ -124,10 +124,7 @@ def _usage(usage: Usage | None) -> CompletionUsage | None:
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
-        prompt_tokens_details=PromptTokensDetails(image_tokens=usage.image_tokens),
+        prompt_tokens_details=PromptTokensDetails(
+            image_tokens=usage.image_tokens, cached_tokens=usage.cached_tokens
+        ),
     )
-
-
-def _timings(answer: Answer) -> dict[str, float | None]:
-    """Seconds since the request arrived; a field beyond OpenAI's."""
-    return {"first_token_s": answer.first_text_s, "total_s": answer.elapsed_s}

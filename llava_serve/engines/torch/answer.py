@@ -30,6 +30,11 @@ class Answer:
         self._text = Detokenizer(tokenizer)
         self._matcher = StopMatcher(stops)
 
+    @property
+    def remaining(self) -> int:
+        """How many tokens may still come."""
+        return self._max_new_tokens - self.token_count
+
     def push(self, token: int) -> str:
         """Take the next token and return the text it makes certain."""
         self.token_count += 1
