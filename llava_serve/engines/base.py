@@ -52,6 +52,8 @@ class Sampling:
     repetition_penalty: float = 1.0
     seed: int | None = None
     max_new_tokens: int | None = None  # None: what the context still holds
+    min_new_tokens: int = 0  # no end token before
+    ignore_eos: bool = False  # only `stop` and `max_new_tokens` end the answer
     stop: tuple[str, ...] = ()
 
 
@@ -88,12 +90,17 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """New text only; the last delta alone has the rest, and maybe no text."""
+    """New text only; the last delta alone has the rest, and maybe no text.
+
+    Of a request that asked for several answers, `index` says to which one it belongs, and only the
+    last one to end has `usage`.
+    """
 
     text: str = ""
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     stages: Stages | None = None  # None: the engine does not know
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -223,22 +223,22 @@ class TorchEngine:
         """Run the model over everyone's share; who has read all of its tokens gets the next one."""
         if not shares:
             return
+        due = [i for i, share in enumerate(shares) if share.count == share.job.unread]
+        jobs = [shares[i].job for i in due]
         try:
-            logits = self._forward(shares)
+            tokens = self._choose(self._forward(shares)[due], jobs)
         except BaseException as exc:  # noqa: BLE001 - told to the one who caused it
             if len(shares) == 1:
                 self._fail(shares[0].job, exc)
                 return
-            logits = None
-        if logits is None:  # behind the handler, where the traceback holds no tensors any more
+            tokens = None
+        if tokens is None:  # behind the handler, where the traceback holds no tensors any more
             for share in shares:
                 self._read([share])
             return
         for share in shares:
             share.job.progress.advance(share.count)
-        due = [i for i, share in enumerate(shares) if share.job.unread == 0]
-        jobs = [shares[i].job for i in due]
-        for job, token in zip(jobs, self._choose(logits[due], jobs), strict=True):
+        for job, token in zip(jobs, tokens, strict=True):
             self._guarded(job, self._emit, token)
 
     def _forward(self, shares: Sequence[Share[Job]]) -> torch.Tensor:
@@ -254,6 +254,9 @@ class TorchEngine:
         if not jobs:
             return []
         choosers = [job.progress.chooser for job in jobs]
+        for row, job in zip(logits, jobs, strict=True):
+            forbidden = [token for token in job.progress.answer.forbidden if token < len(row)]
+            row[forbidden] = -torch.inf
         return choose(logits, choosers, [job.progress.tokens for job in jobs])
 
     def _emit(self, job: Job, token: int) -> None:

@@ -247,3 +247,16 @@ async def test_closing_the_engine_ends_what_is_open(endless: LoadedModel, budget
         await collect(stream)
     with pytest.raises(ShuttingDown):
         await collect(engine.stream(request("b")))
+
+
+async def test_an_answer_can_be_made_to_last(loaded: Load, budget: Budget) -> None:
+    """Every token would end the answer: it may not before its time, or never."""
+    everything = replace(loaded("llava_onevision"), stop_ids=frozenset(range(0, 300, 2)))
+    engine = TorchEngine(everything, budget)
+    _, last = await collect(engine.stream(request("Hello", max_new_tokens=8)))
+    _, later = await collect(engine.stream(request("Hello", min_new_tokens=5, max_new_tokens=50)))
+    _, never = await collect(engine.stream(request("Hello", ignore_eos=True, max_new_tokens=50)))
+    engine.close()
+    counts = [each.usage.completion_tokens for each in (last, later, never) if each.usage]
+    assert counts[0] <= 5 < counts[1]
+    assert (counts[2], never.finish_reason) == (50, "length")
