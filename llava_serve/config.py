@@ -121,8 +121,17 @@ class ModelConfig:
     conv_mode: Annotated[
         str | None, "conversation template to use instead of the checkpoint's own"
     ] = None
+    kv_cache_tokens: Annotated[
+        int | None, "tokens the KV cache holds for all requests; default: from free memory"
+    ] = None
+    prefill_chunk: Annotated[
+        int, "tokens of new prompts read per step while answers run: less keeps those quicker"
+    ] = 64
 
     def __post_init__(self) -> None:
+        _require_positive(prefill_chunk=self.prefill_chunk)
+        if self.kv_cache_tokens is not None:
+            _require_positive(kv_cache_tokens=self.kv_cache_tokens)
         if self.load_8bit and self.load_4bit:
             raise ValueError("--load-8bit and --load-4bit exclude each other")
 

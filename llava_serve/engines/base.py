@@ -52,6 +52,8 @@ class Sampling:
     repetition_penalty: float = 1.0
     seed: int | None = None
     max_new_tokens: int | None = None  # None: what the context still holds
+    min_new_tokens: int = 0  # no end token before
+    ignore_eos: bool = False  # only `stop` and `max_new_tokens` end the answer
     stop: tuple[str, ...] = ()
 
 
@@ -64,20 +66,53 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one request; `image_tokens` counts feature rows of pictures and frames."""
+    """Tokens of one request.
+
+    `image_tokens` counts feature rows of pictures and frames, `cached_tokens` what of the prompt
+    was read for an earlier request already.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     image_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """Seconds that a request spent in each stage of an engine; `decode_s` after the first token."""
+
+    queue_s: float
+    vision_s: float
+    prefill_s: float
+    decode_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """New text only; the last delta alone has `finish_reason` and `usage`, maybe with no text."""
+    """New text only; the last delta alone has the rest, and maybe no text.
+
+    Of a request that asked for several answers, `index` says to which one it belongs, and only the
+    last one to end has `usage`.
+    """
 
     text: str = ""
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    stages: Stages | None = None  # None: the engine does not know
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """What an engine holds right now, and how often it had something already, for `/metrics`."""
+
+    kv_tokens_total: int
+    kv_tokens_held: int
+    kv_tokens_cached: int
+    feature_bytes: int
+    feature_hits: int
+    feature_misses: int
 
 
 class Engine(Protocol):
@@ -93,6 +128,10 @@ class Engine(Protocol):
             BadRequest: before the first delta, when the request cannot be served.
             EngineFailure: at any point, when the model fails.
         """
+        ...
+
+    def status(self) -> EngineStatus | None:
+        """Return what is held right now; None where nothing is kept. From any thread."""
         ...
 
     def close(self) -> None:

@@ -19,12 +19,19 @@ def build_engine(config: WorkerConfig | CliConfig) -> Engine:
         return EchoEngine(config.model_name or "echo")
     try:
         from llava_serve.checkpoints.load import load
+        from llava_serve.engines.torch.budget import choose_budget
         from llava_serve.engines.torch.engine import TorchEngine
     except (ImportError, RuntimeError) as exc:  # the latter: torchvision for another torch
         raise _not_importable(exc) from exc
 
-    slots = config.limit_model_concurrency if isinstance(config, WorkerConfig) else _CLI_SLOTS
-    return TorchEngine(load(config, config.conv_mode), slots=slots)
+    loaded = load(config, config.conv_mode)
+    budget = choose_budget(
+        loaded,
+        slots=config.limit_model_concurrency if isinstance(config, WorkerConfig) else _CLI_SLOTS,
+        chunk=config.prefill_chunk,
+        kv_tokens=config.kv_cache_tokens,
+    )
+    return TorchEngine(loaded, budget)
 
 
 def _not_importable(error: BaseException) -> CommandError:

@@ -65,6 +65,9 @@ class EchoEngine:
         finally:
             self.running -= 1
 
+    def status(self) -> None:
+        """Keep nothing."""
+
     def close(self) -> None:
         """Do nothing: there is nothing to free."""
 

@@ -29,7 +29,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "logprobs": (None, False),
     "metadata": (None, {}),
     "modalities": (None, ["text"]),
-    "n": (None, 1),
     "parallel_tool_calls": (None, True, False),
     "prediction": (None,),
     "presence_penalty": (None, 0),
@@ -115,8 +114,8 @@ def _as_list(stop: Any) -> Any:
 class ChatRequest(Strict):
     """The body of `POST /v1/chat/completions`.
 
-    `top_k`, `repetition_penalty` and `video_url` parts go beyond OpenAI; a client of the `openai`
-    package sends them through `extra_body`.
+    `top_k`, `repetition_penalty`, `min_tokens`, `ignore_eos` and parts of type `video_url` go
+    beyond OpenAI; a client of the `openai` package sends them through `extra_body`.
     """
 
     model: str
@@ -130,6 +129,9 @@ class ChatRequest(Strict):
     top_k: Annotated[int, Field(ge=0)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    n: Annotated[int, Field(ge=1, le=16)] | None = None
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    ignore_eos: bool | None = None
     stop: Annotated[
         list[Annotated[str, Field(min_length=1)]],
         Field(max_length=16),

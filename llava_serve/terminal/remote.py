@@ -47,5 +47,9 @@ def _delta(chunk: ChatCompletionChunk) -> Delta:
 
 def _usage(told: CompletionUsage) -> Usage:
     details = told.prompt_tokens_details
-    image_tokens = (details and details.image_tokens) or 0
-    return Usage(told.prompt_tokens, told.completion_tokens, image_tokens)
+    return Usage(
+        told.prompt_tokens,
+        told.completion_tokens,
+        image_tokens=(details and details.image_tokens) or 0,
+        cached_tokens=(details and details.cached_tokens) or 0,
+    )

@@ -1,8 +1,17 @@
 """One answer in the making: its slot, its media, its engine stream, and a client who may leave."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+)
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
@@ -14,6 +23,8 @@ from llava_serve.engines.base import (
     GenerateRequest,
     ReadyPrompt,
     Sampling,
+    Stages,
+    Usage,
 )
 from llava_serve.errors import ServeError
 from llava_serve.worker.worker import Worker
@@ -28,12 +39,18 @@ class Answer:
     the work; its slot is free when the engine has stopped, not before.
     """
 
-    def __init__(self, worker: Worker, read_prompt: ReadPrompt, sampling: Sampling) -> None:
+    def __init__(
+        self, worker: Worker, read_prompt: ReadPrompt, sampling: Sampling, count: int = 1
+    ) -> None:
+        """Make `count` answers to the same prompt, each with a seed of its own."""
         self.request_id = logs.request_id.get()
         self.first_text_s: float | None = None  # since the request arrived
+        self.timings: dict[str, float | None] = {}  # complete with the last delta
         self._worker = worker
         self._read_prompt = read_prompt
-        self._sampling = sampling
+        self._samplings = [_seeded(sampling, i) for i in range(count)]
+        self._usage: Usage | None = None  # of the answers that have ended
+        self._open = count
         self._begun = worker.clock()
         self._cancelled_at: float | None = None
         self._deltas: asyncio.Queue[Delta | None] = asyncio.Queue()  # None: the end
@@ -91,15 +108,12 @@ class Answer:
         metrics, outcome = self._worker.metrics, "failed"
         try:
             async with self._worker.gate.slot():
-                request = GenerateRequest(
-                    request_id=self.request_id,
-                    prompt=await self._read_prompt(),
-                    sampling=self._sampling,
+                admitted_s = self.elapsed_s
+                prompt = await self._read_prompt()
+                self.timings = {"queue_s": admitted_s, "media_s": self.elapsed_s - admitted_s}
+                await run_together(
+                    self._stream(i, prompt, sampling) for i, sampling in enumerate(self._samplings)
                 )
-                async with aclosing(self._worker.engine.stream(request)) as deltas:
-                    async for delta in deltas:
-                        self._note(delta)
-                        self._deltas.put_nowait(delta)
             outcome = "completed"
         except asyncio.CancelledError:
             outcome = "cancelled"
@@ -112,9 +126,60 @@ class Answer:
             if self._cancelled_at is not None:
                 metrics.cancelled(self._worker.clock() - self._cancelled_at)
 
+    async def _stream(
+        self, index: int, prompt: Conversation | ReadyPrompt, sampling: Sampling
+    ) -> None:
+        request = GenerateRequest(request_id=self.request_id, prompt=prompt, sampling=sampling)
+        async with aclosing(self._worker.engine.stream(request)) as deltas:
+            async for delta in deltas:
+                if delta.usage is not None:
+                    self._open -= 1
+                    self._usage = _added(self._usage, delta.usage)
+                usage = self._usage if delta.usage is not None and not self._open else None
+                own = replace(delta, index=index, usage=usage)
+                self._note(own)
+                self._deltas.put_nowait(own)
+
     def _note(self, delta: Delta) -> None:
         if delta.text and self.first_text_s is None:
             self.first_text_s = self.elapsed_s
             self._worker.metrics.first_text(self.first_text_s)
-        if delta.usage is not None:
-            self._worker.metrics.counted(delta.usage)
+        if delta.usage is None:
+            return
+        if delta.stages is not None:
+            self._add(delta.stages, delta.usage)
+        self.timings |= {"first_token_s": self.first_text_s, "total_s": self.elapsed_s}
+        self._worker.metrics.counted(delta.usage)
+        self._worker.metrics.timed(self.timings)
+
+    def _add(self, stages: Stages, usage: Usage) -> None:
+        waited = self.timings["queue_s"] or 0.0
+        decoded = usage.completion_tokens - 1
+        self.timings |= {
+            "queue_s": waited + stages.queue_s,
+            "vision_s": stages.vision_s,
+            "prefill_s": stages.prefill_s,
+            "decode_tokens_per_s": decoded / stages.decode_s if decoded > 0 else None,
+        }
+
+
+async def run_together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all; when one fails or this is cancelled, stop the others and wait until they have."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _seeded(sampling: Sampling, index: int) -> Sampling:
+    return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + index)
+
+
+def _added(total: Usage | None, usage: Usage) -> Usage:
+    """Count the tokens of all answers, and the prompt they share once."""
+    if total is None:
+        return usage
+    return replace(total, completion_tokens=total.completion_tokens + usage.completion_tokens)

@@ -50,7 +50,8 @@ def build_app(
         asked = parse_chat_request(await serving.read_json(request))
         check(asked, worker.engine.card)
         read_prompt = partial(worker.media.conversation, asked.messages)
-        answer = Answer(worker, read_prompt, sampling_of(asked, worker.engine.card.sampling))
+        sampling = sampling_of(asked, worker.engine.card.sampling)
+        answer = Answer(worker, read_prompt, sampling, asked.n or 1)
         if not asked.stream:
             return CompletionBody(answer, asked.model)
         with_usage = asked.stream_options is not None and asked.stream_options.include_usage
@@ -87,6 +88,9 @@ def check(asked: ChatRequest, card: ModelCard) -> None:
         raise MediaNotAccepted(card.id, "pictures")
     if "video_url" in kinds and not card.accepts_video:
         raise MediaNotAccepted(card.id, "video")
+    most = asked.max_completion_tokens or asked.max_tokens
+    if most is not None and (asked.min_tokens or 0) > most:
+        raise InvalidField("min_tokens", f"is above max_tokens, {most}")
     if None not in (given := {asked.max_tokens, asked.max_completion_tokens}) and len(given) > 1:
         raise InvalidField("max_tokens", "differs from max_completion_tokens; send one of them")
 
@@ -100,5 +104,7 @@ def sampling_of(asked: ChatRequest, defaults: SamplingDefaults) -> Sampling:
         repetition_penalty=asked.repetition_penalty or 1.0,
         seed=asked.seed,
         max_new_tokens=asked.max_completion_tokens or asked.max_tokens,
+        min_new_tokens=asked.min_tokens or 0,
+        ignore_eos=bool(asked.ignore_eos),
         stop=tuple(asked.stop),
     )

@@ -51,11 +51,15 @@ class CompletionBody(AnswerResponse):
         self._model = model
 
     async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
-        text, last = "", Delta()
+        texts: dict[int, str] = {}
+        ended: dict[int, Delta] = {}
+        usage = None
         async for delta in self.answer.read():
             if delta is not None:
-                text, last = text + delta.text, delta
-        message = ChatCompletionMessage(role="assistant", content=text)
+                texts[delta.index] = texts.get(delta.index, "") + delta.text
+                usage = delta.usage or usage
+                if delta.finish_reason is not None:
+                    ended[delta.index] = delta
         completion = ChatCompletion(
             id=f"chatcmpl-{self.answer.request_id}",
             object="chat.completion",
@@ -63,46 +67,50 @@ class CompletionBody(AnswerResponse):
             model=self._model,
             choices=[
                 FullChoice(
-                    index=0,
-                    message=message,
-                    finish_reason=last.finish_reason or "stop",
+                    index=index,
+                    message=ChatCompletionMessage(role="assistant", content=texts[index]),
+                    finish_reason=ended[index].finish_reason or "stop",
                     logprobs=None,
                 )
+                for index in sorted(ended)
             ],
-            usage=_usage(last.usage),
+            usage=_usage(usage),
         )
         body = completion.model_dump(mode="json", exclude_unset=True)
-        body["timings"] = _timings(self.answer)
+        body["timings"] = self.answer.timings
         await JSONResponse(body)(scope, receive, send)
 
 
 class _Chunks:
-    """The chunks of one answer: same id, time and model; the role first, the usage last."""
+    """The chunks of a request: same id, time and model; each answer's role first, usage last."""
 
     def __init__(self, answer: Answer, model: str, with_usage: bool) -> None:
         self._answer = answer
         self._model = model
         self._with_usage = with_usage
         self._created = int(time.time())
-        self._has_role = False
+        self._begun: set[int] = set()
 
     def of(self, delta: Delta) -> Iterator[ChatCompletionChunk]:
-        if not self._has_role:
-            self._has_role = True
-            yield self._chunk(ChoiceDelta(role="assistant", content=""))
+        index = delta.index
+        if index not in self._begun:
+            self._begun.add(index)
+            yield self._chunk(index, ChoiceDelta(role="assistant", content=""))
         if delta.text:
-            yield self._chunk(ChoiceDelta(content=delta.text))
+            yield self._chunk(index, ChoiceDelta(content=delta.text))
         if delta.finish_reason is not None:
-            yield self._chunk(ChoiceDelta(), delta.finish_reason)
-            if self._with_usage:
-                yield self._usage_chunk(delta.usage)
+            yield self._chunk(index, ChoiceDelta(), delta.finish_reason)
+        if delta.usage is not None and self._with_usage:
+            yield self._usage_chunk(delta.usage)
 
-    def _chunk(self, delta: ChoiceDelta, finish_reason: Any = None) -> ChatCompletionChunk:
-        return self._of([Choice(index=0, delta=delta, finish_reason=finish_reason)], None)
+    def _chunk(
+        self, index: int, delta: ChoiceDelta, finish_reason: Any = None
+    ) -> ChatCompletionChunk:
+        return self._of([Choice(index=index, delta=delta, finish_reason=finish_reason)], None)
 
-    def _usage_chunk(self, usage: Usage | None) -> ChatCompletionChunk:
+    def _usage_chunk(self, usage: Usage) -> ChatCompletionChunk:
         chunk = self._of([], _usage(usage))
-        setattr(chunk, "timings", _timings(self._answer))  # noqa: B010 - beyond OpenAI's type
+        setattr(chunk, "timings", self._answer.timings)  # noqa: B010 - beyond OpenAI's type
         return chunk
 
     def _of(self, choices: list[Choice], usage: CompletionUsage | None) -> ChatCompletionChunk:
@@ -124,10 +132,7 @@ def _usage(usage: Usage | None) -> CompletionUsage | None:
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
-        prompt_tokens_details=PromptTokensDetails(image_tokens=usage.image_tokens),
+        prompt_tokens_details=PromptTokensDetails(
+            image_tokens=usage.image_tokens, cached_tokens=usage.cached_tokens
+        ),
     )
-
-
-def _timings(answer: Answer) -> dict[str, float | None]:
-    """Seconds since the request arrived; a field beyond OpenAI's."""
-    return {"first_token_s": answer.first_text_s, "total_s": answer.elapsed_s}

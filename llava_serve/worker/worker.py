@@ -28,6 +28,7 @@ class Worker:
         self.worker_id = worker_id
         self.clock = clock
         self.metrics = Metrics(gate)
+        self.metrics.watch(engine)
 
     def status(self) -> WorkerStatus:
         return WorkerStatus(

@@ -9,6 +9,7 @@ from llava_serve.checkpoints import precision
 from llava_serve.checkpoints.load import load
 from llava_serve.config import ModelConfig
 from llava_serve.engines.base import Conversation, GenerateRequest, Message, Sampling
+from llava_serve.engines.torch.budget import choose_budget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.errors import CheckpointError
 
@@ -60,7 +61,7 @@ async def test_only_the_language_model_is_quantised_and_it_answers(
         if type(module).__name__ == layer
     }
     assert quantised == {"language_model"}
-    engine = TorchEngine(loaded)
+    engine = TorchEngine(loaded, choose_budget(loaded, slots=1, chunk=64))
     request = GenerateRequest(
         request_id="req-1",
         prompt=Conversation((Message("user", ("Hello",)),)),

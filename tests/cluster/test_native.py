@@ -97,7 +97,7 @@ async def test_a_picture_of_many_megabytes_passes(
     [
         (b"{", "invalid_field", "body"),
         (b"[]", "invalid_field", "body"),
-        (json.dumps(chat() | {"n": 2}).encode(), "unsupported_field", "n"),
+        (json.dumps(chat() | {"store": True}).encode(), "unsupported_field", "store"),
         (json.dumps(chat() | {"colour": 1}).encode(), "invalid_field", "colour"),
         (json.dumps(chat() | {"temperature": 3}).encode(), "invalid_field", "temperature"),
     ],

@@ -47,7 +47,12 @@ def test_json_answers_are_one_object_a_line() -> None:
         "question": "What?",
         "answer": "a\nb",
         "finish_reason": "stop",
-        "usage": {"prompt_tokens": 7, "completion_tokens": 2, "image_tokens": 4},
+        "usage": {
+            "prompt_tokens": 7,
+            "completion_tokens": 2,
+            "image_tokens": 4,
+            "cached_tokens": 0,
+        },
         "model": "tiny",
     }
     assert second["finish_reason"] == "length"

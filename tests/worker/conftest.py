@@ -45,6 +45,9 @@ class ScriptedEngine:
         finally:
             self.running -= 1
 
+    def status(self) -> None:
+        """Keep nothing."""
+
     def close(self) -> None:
         """Do nothing."""
 

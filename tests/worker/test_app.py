@@ -76,6 +76,23 @@ async def test_usage_comes_in_a_chunk_of_its_own_and_only_when_asked_for(
     assert all("usage" not in chunk for chunk in events(without))
 
 
+async def test_several_answers_come_whole_or_as_streams_side_by_side(
+    http: httpx.AsyncClient,
+) -> None:
+    asked = question(n=3, stream_options={"include_usage": True})
+    whole = (await http.post("/v1/chat/completions", json=asked)).json()
+    assert [choice["index"] for choice in whole["choices"]] == [0, 1, 2]
+    assert {choice["message"]["content"] for choice in whole["choices"]} == {"hello there"}
+    assert (whole["usage"]["prompt_tokens"], whole["usage"]["completion_tokens"]) == (2, 6)
+    *chunks, last = events(await http.post("/v1/chat/completions", json=asked | {"stream": True}))
+    for index in range(3):
+        own = [chunk["choices"][0] for chunk in chunks if chunk["choices"][0]["index"] == index]
+        assert own[0]["delta"]["role"] == "assistant"
+        assert "".join(c["delta"].get("content", "") for c in own) == "hello there"
+        assert own[-1]["finish_reason"] == "stop"
+    assert last["usage"] == whole["usage"]
+
+
 async def test_an_image_tag_in_user_text_is_plain_text(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/chat/completions", json=question("what is <image> here"))
     assert answer.json()["choices"][0]["message"]["content"] == "what is <image> here"
@@ -122,8 +139,10 @@ async def test_what_the_request_leaves_out_is_the_checkpoints_choice(
     ("fields", "status", "code", "words"),
     [
         ({"model": "other"}, 404, "model_not_found", "served: echo"),
-        ({"n": 2}, 400, "unsupported_field", "n "),
-        ({"best_of": 2}, 400, "invalid_field", "best_of"),
+        ({"best_of": 2, "n": 2}, 400, "invalid_field", "best_of"),
+        ({"logit_bias": {"1": 2}}, 400, "unsupported_field", "logit_bias"),
+        ({"n": 0}, 400, "invalid_field", "n"),
+        ({"min_tokens": 6, "max_tokens": 5}, 400, "invalid_field", "min_tokens"),
         ({"temperature": -1}, 400, "invalid_field", "temperature"),
         ({"messages": []}, 400, "invalid_field", "messages"),
         ({"max_tokens": 5, "max_completion_tokens": 6}, 400, "invalid_field", "max_tokens"),

@@ -22,6 +22,7 @@ NATIVE, OLD = "/v1/chat/completions", "/worker_generate_stream"
 BODIES: list[tuple[str, dict[str, Any]]] = [
     (NATIVE, {"messages": [{"role": "user", "content": "go"}], "stream": True}),
     (NATIVE, {"messages": [{"role": "user", "content": "go"}]}),
+    (NATIVE, {"messages": [{"role": "user", "content": "go"}], "stream": True, "n": 4}),
     (OLD, {"prompt": "go"}),
 ]
 
@@ -44,6 +45,9 @@ class EndlessEngine:
                 yield Delta("more ")
         finally:
             self.running -= 1
+
+    def status(self) -> None:
+        """Keep nothing."""
 
     def close(self) -> None:
         """Do nothing."""

@@ -111,9 +111,11 @@ async def test_errors_arrive_as_the_clients_own_exceptions(
 
     with pytest.raises(openai.NotFoundError, match="'other' is not served here"):
         await ask(model="other")
-    with pytest.raises(openai.BadRequestError, match="n 2 is not supported") as refusal:
-        await ask(n=2)
-    assert (refusal.value.code, refusal.value.param) == ("unsupported_field", "n")
+    with pytest.raises(
+        openai.BadRequestError, match="presence_penalty 2 is not supported"
+    ) as refusal:
+        await ask(presence_penalty=2)
+    assert (refusal.value.code, refusal.value.param) == ("unsupported_field", "presence_penalty")
     with pytest.raises(openai.BadRequestError, match="the context holds") as refusal:
         await ask(max_tokens=100_000)
     assert refusal.value.code == "context_length_exceeded"

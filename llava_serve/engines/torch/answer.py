@@ -23,12 +23,26 @@ class Answer:
         self.finish_reason: FinishReason | None = None
         self.token_count = 0
         self._max_new_tokens = max_new_tokens
-        stops = (*sampling.stop, *template_stops)
+        ends = () if sampling.ignore_eos else template_stops
+        stops = (*sampling.stop, *ends)
         # A stop that is a special token never shows in the text, so its id must end the answer.
         vocabulary = tokenizer.get_added_vocab()
-        self._stop_ids = {*stop_ids, *(vocabulary[stop] for stop in stops if stop in vocabulary)}
+        self._stop_ids = {vocabulary[stop] for stop in stops if stop in vocabulary}
+        if not sampling.ignore_eos:
+            self._stop_ids.update(stop_ids)
+        self._min_new_tokens = sampling.min_new_tokens
         self._text = Detokenizer(tokenizer)
         self._matcher = StopMatcher(stops)
+
+    @property
+    def remaining(self) -> int:
+        """How many tokens may still come."""
+        return self._max_new_tokens - self.token_count
+
+    @property
+    def forbidden(self) -> Collection[int]:
+        """Tokens that must not come next, because they would end the answer too early."""
+        return self._stop_ids if self.token_count < self._min_new_tokens else ()
 
     def push(self, token: int) -> str:
         """Take the next token and return the text it makes certain."""

@@ -1,48 +1,59 @@
-"""The language model with an explicit KV cache: one prefill, then one token at a time."""
+"""The language model over a flat batch: whatever is due of every request, in one forward pass."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
-from llava_serve.engines.torch.prompt import Prompt
-
-
-@dataclass(slots=True)
-class Sequence:
-    """One answer in the making: every token so far and the cache of all but the last."""
-
-    tokens: list[int]
-    cache: DynamicCache
-    generated: list[int] = field(default_factory=list)
-
-    def append(self, token: int) -> None:
-        self.tokens.append(token)
-        self.generated.append(token)
+from llava_serve.engines.torch import attention
+from llava_serve.engines.torch.cache import Segment, SpanCache
 
 
 class Decoder:
-    """Runs the language model of one checkpoint."""
+    """Runs the language model of one checkpoint over one KV cache."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._config = model.config.get_text_config(decoder=True)
+    def __init__(self, model: Any, total: int) -> None:
+        """Reserve a cache of `total` tokens; `model` computes attention our way from now on."""
+        self._language_model = model.model.language_model
+        self._head = model.lm_head
+        self._language_model.set_attn_implementation(attention.NAME)
+        config = model.config.get_text_config(decoder=True)
+        self.cache = SpanCache(config, total, self._embed.weight.dtype, self._embed.weight.device)
 
-    def prefill(self, prompt: Prompt) -> tuple[Sequence, torch.Tensor]:
-        """Read the whole prompt; return its sequence and the logits of what comes next."""
-        sequence = Sequence(list(prompt.tokens), DynamicCache(config=self._config))
-        return sequence, self._forward(sequence, inputs_embeds=prompt.embeddings[None])
-
-    def step(self, sequence: Sequence) -> torch.Tensor:
-        """Read the sequence's last token; return logits, float32 (1, vocabulary)."""
-        last = torch.tensor([sequence.tokens[-1:]], device=self._model.device)
-        return self._forward(sequence, input_ids=last)
+    @property
+    def _embed(self) -> Any:
+        return self._language_model.get_input_embeddings()
 
     @torch.inference_mode()
-    def _forward(self, sequence: Sequence, **inputs: torch.Tensor) -> torch.Tensor:
-        output = self._model(
-            **inputs, past_key_values=sequence.cache, use_cache=True, logits_to_keep=1
+    def embed(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Return the embeddings of text tokens: (tokens, hidden)."""
+        ids = torch.tensor(tokens, device=self._embed.weight.device)
+        embeddings: torch.Tensor = self._embed(ids)
+        return embeddings
+
+    @torch.inference_mode()
+    def forward(self, embeddings: torch.Tensor, segments: Sequence[Segment]) -> torch.Tensor:
+        """Read the segments of a flat batch into the cache.
+
+        Args:
+            embeddings: (tokens, hidden), in the model's dtype and on its device.
+            segments: what the batch consists of, in its order.
+
+        Returns:
+            Logits of what comes after each segment, float32 (segments, vocabulary).
+        """
+        positions = [
+            torch.arange(each.past, each.past + each.count, device=embeddings.device)
+            for each in segments
+        ]
+        self.cache.place(segments)
+        output = self._language_model(
+            inputs_embeds=embeddings[None],
+            position_ids=torch.cat(positions)[None],
+            past_key_values=self.cache,
+            use_cache=True,
+            segments=segments,
         )
-        logits: torch.Tensor = output.logits[:, -1].float()
-        return logits
+        last = [each.offset + each.count - 1 for each in segments]
+        logits: torch.Tensor = self._head(output.last_hidden_state[0, last])
+        return logits.float()

@@ -1,32 +1,47 @@
-"""The engine thread: requests queue for slots, running ones advance in turn, one token a step."""
+"""The engine thread: requests join and leave a running batch between two forward passes."""
 
 import asyncio
 import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
+import torch
 from PIL import Image
 
 from llava_serve import logs
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.base import Conversation, Delta, GenerateRequest, Message, Sampling, Usage
+from llava_serve.engines.base import (
+    Conversation,
+    Delta,
+    EngineStatus,
+    GenerateRequest,
+    Message,
+    Sampling,
+    Usage,
+)
 from llava_serve.engines.torch import failures
 from llava_serve.engines.torch.answer import Answer
+from llava_serve.engines.torch.budget import Budget
+from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.decode import Decoder
-from llava_serve.engines.torch.features import Features
+from llava_serve.engines.torch.features import Encoded, Features, Media
 from llava_serve.engines.torch.job import Job, Progress
 from llava_serve.engines.torch.prompt import splice
 from llava_serve.engines.torch.sampling import Chooser, choose
-from llava_serve.engines.torch.slots import Slots
-from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.engines.torch.schedule import Schedule, Share
+from llava_serve.engines.torch.spans import Grant, Spans
+from llava_serve.engines.torch.tokens import Item, PromptTokenizer
 from llava_serve.errors import ContextOverflow, EngineFailure, OutOfMemory, ShuttingDown
 from llava_serve.media.base import Picture
 
 logger = logging.getLogger(__name__)
 
 _WARM_UP_SIZE = (64, 48)  # (width, height): not square, so that anyres tiles it
+_RESERVE = (
+    256  # tokens of an answer that get their places when it starts, and whenever they run out
+)
 
 
 class TorchEngine:
@@ -36,7 +51,7 @@ class TorchEngine:
     every request fails from then on, and the process should be restarted.
     """
 
-    def __init__(self, loaded: LoadedModel, slots: int = 1) -> None:
+    def __init__(self, loaded: LoadedModel, budget: Budget) -> None:
         """Start the thread after one warm-up request, so that the first user does not pay for it.
 
         Raises:
@@ -45,10 +60,12 @@ class TorchEngine:
         self.card = loaded.card
         self.healthy = True
         self._loaded = loaded
+        self._context = min(loaded.context_length, budget.kv_tokens)
         self._tokenizer = PromptTokenizer(loaded)
-        self._features = Features(loaded)
-        self._decoder = Decoder(loaded.model)
-        self._slots: Slots[Job] = Slots(slots)
+        self._features = Features(loaded, budget.feature_bytes)
+        self._decoder = Decoder(loaded.model, budget.kv_tokens)
+        self._spans = Spans(budget.kv_tokens)
+        self._schedule: Schedule[Job] = Schedule(budget.slots, budget.chunk, budget.chunk_alone)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closing = False
         self._warm_up()
@@ -72,6 +89,17 @@ class TorchEngine:
         finally:
             await job.cancel()
 
+    def status(self) -> EngineStatus:
+        """Return what is held and kept right now; safe to call from any thread."""
+        return EngineStatus(
+            kv_tokens_total=self._spans.total,
+            kv_tokens_held=self._spans.held,
+            kv_tokens_cached=self._spans.cached,
+            feature_hits=self._features.hits,
+            feature_misses=self._features.misses,
+            feature_bytes=self._features.kept_bytes,
+        )
+
     def close(self) -> None:
         """Stop the thread; streams that are open all the same end with `ShuttingDown`."""
         self._closing = True
@@ -81,7 +109,7 @@ class TorchEngine:
     def _run(self) -> None:
         while self._collect():
             self._step()
-        for job in [*self._slots.running, *self._slots.waiting]:
+        for job in [*self._schedule.running, *self._schedule.waiting]:
             job.put(ShuttingDown())
             self._end(job)
 
@@ -89,88 +117,197 @@ class TorchEngine:
         """Take in what arrived; wait for it when idle. False ends the thread."""
         while True:
             try:
-                job = self._inbox.get(block=not self._slots)
+                job = self._inbox.get(block=not self._schedule)
             except queue.Empty:
                 return True
             if job is None:
                 return False
-            self._slots.add(job)
+            self._schedule.add(job)
 
     def _step(self) -> None:
-        """Drop who left, fill the slots, and advance every running request by one token."""
-        for job in [*self._slots.running, *self._slots.waiting]:
+        """Drop who left, admit who waits, and let everyone with a slot advance."""
+        for job in [*self._schedule.running, *self._schedule.waiting]:
             if job.is_cancelled:
                 self._end(job)
-        for job in self._slots.admit():
-            self._guarded(job, self._prefill)
-        for job in list(self._slots.running):
-            self._guarded(job, self._advance)
+        self._make_room()
+        self._admit()
+        self._read(self._schedule.step())
 
-    def _guarded(self, job: Job, work: Callable[[Job], None]) -> None:
-        """Run `work`; what it raises ends this job alone, unless the device is lost."""
-        logs.request_id.set(job.request.request_id)
-        device = self._loaded.model.device
+    def _admit(self) -> None:
+        """Give free slots to those who wait longest, as far as the cache has room for them."""
+        self._prepare([job for job in self._schedule.candidates() if job.prepared is None])
+        for job in self._schedule.candidates():
+            if job.prepared is None or not self._place(job):
+                break
+            self._schedule.admit(job)
+
+    def _prepare(self, jobs: Sequence[Job]) -> None:
+        """Tokenise prompts and encode their pictures, those of all jobs at once."""
+        items: dict[Job, list[Item]] = {}
+
+        def tokenize(job: Job) -> None:
+            items[job] = self._tokenizer.tokenize(job.request.prompt)
+
+        for job in jobs:
+            self._guarded(job, tokenize)
+        started = time.monotonic()
+        encoded = self._encode_together([_media(its) for its in items.values()])
+        for (job, its), rows in zip(items.items(), encoded, strict=True):
+            self._guarded(job, self._start, its, rows)
+            if job.prepared is not None:
+                job.prepared.vision_s = time.monotonic() - started
+
+    def _encode_together(
+        self, media: Sequence[Sequence[Media]]
+    ) -> Sequence[Sequence[Encoded] | None]:
+        """Return everyone's rows; None where each had better try its own."""
+        alone: list[None] = [None] * len(media)
+        if len(media) < 2:
+            return alone
         try:
-            work(job)
+            return self._features.encode_all(media)
+        except Exception as exc:  # noqa: BLE001 - raised again for the job that causes it
+            logger.info("the pictures of %d requests failed together: %s", len(media), exc)
+            return alone
+
+    def _start(self, job: Job, items: Sequence[Item], rows: Sequence[Encoded] | None) -> None:
+        loaded, sampling = self._loaded, job.request.sampling
+        if rows is None:
+            rows = self._features.encode(_media(items))
+        prompt = splice(loaded, items, rows)
+        limit = self._limit(len(prompt.tokens), sampling)
+        answer = Answer(loaded.tokenizer, sampling, loaded.stop_ids, loaded.format.stops, limit)
+        job.prepared = Progress(prompt, Chooser.of(sampling), answer)
+
+    def _place(self, job: Job) -> bool:
+        """Give a job its part of the cache; False when it has to wait for room."""
+        progress = job.progress
+        grant = self._spans.grant(progress.keys, self._reserve(progress))
+        if grant is None:
+            return False
+        self._copy(grant)
+        progress.hold(grant.span, grant.reused)
+        return True
+
+    def _reserve(self, progress: Progress) -> int:
+        """Return how many places to reserve: all tokens so far, and some of what is to come."""
+        return len(progress.tokens) + min(progress.answer.remaining, _RESERVE)
+
+    def _copy(self, grant: Grant) -> None:
+        if grant.copy_from is not None:
+            self._decoder.cache.copy(grant.copy_from, grant.span.start, grant.reused)
+
+    def _make_room(self) -> None:
+        """See that every running answer has a place for its next token, the oldest first.
+
+        Where there is none the youngest gives its span back and waits for a slot again.
+        """
+        for job in list(self._schedule.running):
+            while job.progress.span is not None and not job.progress.room:
+                grant = self._spans.extend(job.progress.span, self._reserve(job.progress))
+                if grant is not None:
+                    self._copy(grant)
+                    job.progress.move(grant.span)
+                    break
+                youngest = self._schedule.running[-1]
+                logger.info("the KV cache is full: a request starts over when there is room")
+                self._give_back(youngest)
+                self._schedule.put_back(youngest)
+
+    def _give_back(self, job: Job) -> None:
+        if job.prepared is not None and job.prepared.span is not None:
+            self._spans.release(job.prepared.span, job.prepared.filled)
+            job.prepared.give_back()
+
+    def _read(self, shares: Sequence[Share[Job]]) -> None:
+        """Run the model over everyone's share; who has read all of its tokens gets the next one."""
+        if not shares:
             return
+        due = [i for i, share in enumerate(shares) if share.count == share.job.unread]
+        jobs = [shares[i].job for i in due]
+        try:
+            tokens = self._choose(self._forward(shares)[due], jobs)
+        except BaseException as exc:  # noqa: BLE001 - told to the one who caused it
+            if len(shares) == 1:
+                self._fail(shares[0].job, exc)
+                return
+            tokens = None
+        if tokens is None:  # behind the handler, where the traceback holds no tensors any more
+            for share in shares:
+                self._read([share])
+            return
+        for share in shares:
+            share.job.progress.advance(share.count)
+        for job, token in zip(jobs, tokens, strict=True):
+            self._guarded(job, self._emit, token)
+
+    def _forward(self, shares: Sequence[Share[Job]]) -> torch.Tensor:
+        segments, embeddings, offset = [], [], 0
+        for share in shares:
+            progress = share.job.progress
+            segments.append(progress.segment(offset, share.count))
+            embeddings.append(progress.embeddings(share.count, self._decoder.embed))
+            offset += share.count
+        return self._decoder.forward(torch.cat(embeddings), segments)
+
+    def _choose(self, logits: torch.Tensor, jobs: Sequence[Job]) -> list[int]:
+        if not jobs:
+            return []
+        choosers = [job.progress.chooser for job in jobs]
+        for row, job in zip(logits, jobs, strict=True):
+            forbidden = [token for token in job.progress.answer.forbidden if token < len(row)]
+            row[forbidden] = -torch.inf
+        return choose(logits, choosers, [job.progress.tokens for job in jobs])
+
+    def _emit(self, job: Job, token: int) -> None:
+        progress, answer = job.progress, job.progress.answer
+        if not answer.token_count:
+            self._note_first_token(progress)
+        progress.tokens.append(token)
+        text = answer.push(token)
+        if answer.finish_reason is not None:
+            usage = Usage(
+                prompt_tokens=len(progress.prompt.tokens),
+                completion_tokens=answer.token_count,
+                image_tokens=progress.prompt.image_tokens,
+                cached_tokens=progress.cached_tokens,
+            )
+            logger.info("answered %d tokens: %s", answer.token_count, answer.finish_reason)
+            job.put(Delta(text, answer.finish_reason, usage, progress.stages(job.arrived_at)))
+            self._end(job)
+        elif text:
+            job.put(Delta(text))
+
+    @staticmethod
+    def _note_first_token(progress: Progress) -> None:
+        progress.first_token_at = time.monotonic()
+        logger.info(
+            "read a prompt of %d tokens: %d of pictures, %d read before",
+            len(progress.prompt.tokens),
+            progress.prompt.image_tokens,
+            progress.cached_tokens,
+        )
+
+    def _guarded(self, job: Job, work: Callable[..., None], *values: object) -> None:
+        """Run `work` on a job; what it raises ends this job alone, unless the device is lost."""
+        logs.request_id.set(job.request.request_id)
+        try:
+            work(job, *values)
         except BaseException as exc:  # noqa: BLE001 - raised again on the loop; Rust's panics too
-            self.healthy = self.healthy and not failures.is_sticky(exc)
-            error = failures.translate(exc, device)
-        # Behind the handler, where the traceback holds no tensors any more.
+            self._fail(job, exc)
+
+    def _fail(self, job: Job, exc: BaseException) -> None:
+        device = self._loaded.model.device
+        self.healthy = self.healthy and not failures.is_sticky(exc)
+        error = failures.translate(exc, device)
         job.put(error)
         self._end(job)
         if isinstance(error, OutOfMemory):
             failures.release_memory(device)
 
-    def _prefill(self, job: Job) -> None:
-        """Read the prompt and choose the first token."""
-        started = time.monotonic()
-        sampling = job.request.sampling
-        items = self._tokenizer.tokenize(job.request.prompt)
-        rows = self._features.encode([item for item in items if not isinstance(item, int)])
-        prompt = splice(self._loaded, items, rows)
-        limit = self._limit(len(prompt.tokens), sampling)
-        sequence, logits = self._decoder.prefill(prompt)
-        answer = Answer(
-            self._loaded.tokenizer,
-            sampling,
-            self._loaded.stop_ids,
-            self._loaded.format.stops,
-            limit,
-        )
-        chooser = Chooser.of(sampling)
-        (token,) = choose(logits, [chooser], [sequence.tokens])
-        job.progress = Progress(sequence, chooser, answer, len(prompt.tokens), prompt.image_tokens)
-        logger.info(
-            "prompt of %d tokens, %d of them pictures, read in %.2f s",
-            len(prompt.tokens),
-            prompt.image_tokens,
-            time.monotonic() - started,
-        )
-        self._emit(job, job.progress, token)
-
-    def _advance(self, job: Job) -> None:
-        """Choose one more token."""
-        progress = job.progress
-        assert progress is not None  # who runs was prefilled, or has ended
-        logits = self._decoder.step(progress.sequence)
-        (token,) = choose(logits, [progress.chooser], [progress.sequence.tokens])
-        self._emit(job, progress, token)
-
-    def _emit(self, job: Job, progress: Progress, token: int) -> None:
-        progress.sequence.append(token)
-        answer = progress.answer
-        text = answer.push(token)
-        if answer.finish_reason is not None:
-            usage = Usage(progress.prompt_tokens, answer.token_count, progress.image_tokens)
-            logger.info("answered %d tokens: %s", answer.token_count, answer.finish_reason)
-            job.put(Delta(text, answer.finish_reason, usage))
-            self._end(job)
-        elif text:
-            job.put(Delta(text))
-
     def _end(self, job: Job) -> None:
-        self._slots.remove(job)
+        self._give_back(job)
+        self._schedule.remove(job)
         job.release()
 
     def _limit(self, prompt_tokens: int, sampling: Sampling) -> int:
@@ -179,23 +316,26 @@ class TorchEngine:
         Raises:
             ContextOverflow: the context does not hold prompt and answer.
         """
-        context = self._loaded.context_length
-        left = context - prompt_tokens
+        left = self._context - prompt_tokens
         limit = left if sampling.max_new_tokens is None else sampling.max_new_tokens
         if limit > left or left < 1:
-            raise ContextOverflow(prompt_tokens, max(limit, 1), context)
+            raise ContextOverflow(prompt_tokens, max(limit, 1), self._context)
         return limit
 
     def _warm_up(self) -> None:
         started = time.monotonic()
-        picture = Picture(Image.new("RGB", _WARM_UP_SIZE), sha256="")
+        picture = Picture(Image.new("RGB", _WARM_UP_SIZE), sha256="warm-up")
         request = Conversation((Message("user", (picture, "Hello")),))
         try:
             items = self._tokenizer.tokenize(request)
             prompt = splice(self._loaded, items, self._features.encode([picture]))
-            sequence, logits = self._decoder.prefill(prompt)
-            sequence.append(int(logits.argmax()))
-            self._decoder.step(sequence)
+            length = min(len(prompt.tokens), self._spans.total - 1)
+            self._decoder.forward(prompt.embeddings[:length], [Segment(0, length, 0, 0)])
+            self._decoder.forward(prompt.embeddings[:1], [Segment(0, 1, 0, length)])
         except RuntimeError as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
         logger.info("warmed up in %.1f s", time.monotonic() - started)
+
+
+def _media(items: Sequence[Item]) -> list[Media]:
+    return [item for item in items if not isinstance(item, int)]

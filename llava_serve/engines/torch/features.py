@@ -1,9 +1,16 @@
-"""Pictures and clips become feature rows, with the model's own tower, projector and packing."""
+"""Pictures and clips become feature rows, with the model's own tower, projector and packing.
 
-from collections.abc import Callable, Sequence
+Rows are kept by what they are of, so that a picture that was seen before, in whatever request, is
+not encoded again.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from cachetools import LRUCache
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.errors import MediaNotAccepted
@@ -13,25 +20,77 @@ Media = Picture | Clip
 Rows = torch.Tensor  # (rows, hidden), in the model's dtype and on its device
 
 
-class Features:
-    """Computes what stands in the prompt for each picture and clip of one request."""
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Feature rows; `name` says of which pixels, made with which preprocessing."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    name: str
+    rows: Rows
+
+
+class Features:
+    """Computes what stands in the prompt for each picture and clip of a request.
+
+    `hits` and `misses` count pictures and clips since the start.
+    """
+
+    def __init__(self, loaded: LoadedModel, cache_bytes: int) -> None:
         self._loaded = loaded
-        self._pictures = _BY_TYPE[loaded.model_type]
+        self._family = _FAMILIES[loaded.model_type]
+        self._kept: LRUCache[str, Rows] = LRUCache(cache_bytes, _bytes)
+        self.hits = 0
+        self.misses = 0
+
+    @property
+    def kept_bytes(self) -> int:
+        return int(self._kept.currsize)
+
+    def encode(self, media: Sequence[Media]) -> list[Encoded]:
+        """Return the rows of each of `media`, which all belong to one request, in their order."""
+        return self.encode_all([media])[0]
 
     @torch.inference_mode()
-    def encode(self, media: Sequence[Media]) -> list[Rows]:
-        """Return the rows of each of `media`, in their order.
+    def encode_all(self, requests: Sequence[Sequence[Media]]) -> list[list[Encoded]]:
+        """Return the rows of several requests' media; new pictures go through the tower at once.
 
-        All pictures of a request go through the tower at once; how many there are matters, because
-        OneVision tiles a single picture and gives each of several one tile.
+        How many pictures a request has matters, because OneVision tiles a single picture and gives
+        each of several one tile.
         """
-        pictures = [item for item in media if isinstance(item, Picture)]
-        of_pictures = iter(self._pictures(self._loaded, pictures) if pictures else [])
-        return [
-            next(of_pictures) if isinstance(item, Picture) else self._clip(item) for item in media
-        ]
+        named = [self._named(media) for media in requests]
+        rows = {
+            name: self._kept[name] for media in named for name, _ in media if name in self._kept
+        }
+        new = {name: item for media in named for name, item in media if name not in rows}
+        self.hits += sum(len(media) for media in named) - len(new)
+        self.misses += len(new)
+        for name, item in new.items():
+            if isinstance(item, Clip):
+                rows[name] = self._clip(item)
+        rows |= self._pictures({n: item for n, item in new.items() if isinstance(item, Picture)})
+        for name in new:
+            if _bytes(rows[name]) <= self._kept.maxsize:
+                self._kept[name] = rows[name]
+        return [[Encoded(name, rows[name]) for name, _ in media] for media in named]
+
+    def _named(self, media: Sequence[Media]) -> list[tuple[str, Media]]:
+        is_alone = sum(isinstance(item, Picture) for item in media) == 1
+        return [(self._name(item, is_alone=is_alone), item) for item in media]
+
+    def _name(self, item: Media, *, is_alone: bool) -> str:
+        if isinstance(item, Clip):
+            frames = "".join(frame.sha256 for frame in item.frames)
+            return "clip " + hashlib.sha256(frames.encode()).hexdigest()
+        return f"{self._family.preprocessing(is_alone)} {item.sha256}"
+
+    def _pictures(self, new: dict[str, Picture]) -> dict[str, Rows]:
+        """Encode what belongs together; a name's first word says how it is preprocessed."""
+        rows: dict[str, Rows] = {}
+        for preprocessing in sorted({name.split()[0] for name in new}):
+            names = [name for name in new if name.split()[0] == preprocessing]
+            pictures = [new[name] for name in names]
+            found = self._family.encode(self._loaded, pictures, preprocessing)
+            rows |= dict(zip(names, found, strict=True))
+        return rows
 
     def _clip(self, clip: Clip) -> Rows:
         if self._loaded.frames is None:
@@ -43,40 +102,58 @@ class Features:
         return _flat(rows.pooler_output[0])
 
 
-def _one_tile_each(loaded: LoadedModel, pictures: list[Picture]) -> list[Rows]:
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """How a family encodes pictures, and what decides how one is preprocessed."""
+
+    encode: Callable[[LoadedModel, list[Picture], str], Iterable[Rows]]
+    depends_on_number: bool = False
+
+    def preprocessing(self, is_alone: bool) -> str:
+        return "alone" if is_alone and self.depends_on_number else "each"
+
+
+def _one_tile_each(loaded: LoadedModel, pictures: list[Picture], _: str) -> Iterable[Rows]:
     """LLaVA 1.5, ViP-LLaVA, interleave: one tile a picture."""
     inputs = _processed(loaded, [picture.image for picture in pictures])
     found = _model(loaded).get_image_features(pixel_values=inputs["pixel_values"], return_dict=True)
-    return [_flat(rows) for rows in found.pooler_output]
+    return map(_flat, found.pooler_output)
 
 
-def _anyres(loaded: LoadedModel, pictures: list[Picture]) -> list[Rows]:
+def _anyres(loaded: LoadedModel, pictures: list[Picture], _: str) -> Iterable[Rows]:
     """LLaVA-NeXT: each picture is tiled."""
     inputs = _processed(loaded, [picture.image for picture in pictures])
     found = _model(loaded).get_image_features(
         pixel_values=inputs["pixel_values"], image_sizes=inputs["image_sizes"], return_dict=True
     )
-    return [_flat(rows) for rows in found.pooler_output]
+    return map(_flat, found.pooler_output)
 
 
-def _anyres_if_alone(loaded: LoadedModel, pictures: list[Picture]) -> list[Rows]:
+def _anyres_if_alone(
+    loaded: LoadedModel, pictures: list[Picture], preprocessing: str
+) -> Iterable[Rows]:
     """OneVision: a single picture is tiled, several get one tile each."""
-    inputs = _processed(loaded, [[picture.image for picture in pictures]])
+    images = [picture.image for picture in pictures]
+    if preprocessing == "alone":
+        groups = [[image] for image in images]
+    else:  # two at least, or the processor would tile it
+        groups = [images if len(images) > 1 else images * 2]
+    inputs = _processed(loaded, groups)
     found = _model(loaded).get_image_features(
         pixel_values=inputs["pixel_values"],
         image_sizes=inputs["image_sizes"],
         batch_num_images=inputs["batch_num_images"],
         return_dict=True,
     )
-    return [_flat(rows) for rows in found.pooler_output]
+    return [_flat(rows) for rows in found.pooler_output][: len(images)]
 
 
-_BY_TYPE: dict[str, Callable[[LoadedModel, list[Picture]], list[Rows]]] = {
-    "llava": _one_tile_each,
-    "vipllava": _one_tile_each,
-    "llava_next": _anyres,
-    "llava_next_video": _anyres,
-    "llava_onevision": _anyres_if_alone,
+_FAMILIES: dict[str, _Family] = {
+    "llava": _Family(_one_tile_each),
+    "vipllava": _Family(_one_tile_each),
+    "llava_next": _Family(_anyres),
+    "llava_next_video": _Family(_anyres),
+    "llava_onevision": _Family(_anyres_if_alone, depends_on_number=True),
 }
 
 
@@ -97,3 +174,7 @@ def _model(loaded: LoadedModel) -> Any:
 
 def _flat(rows: torch.Tensor) -> Rows:
     return rows.reshape(-1, rows.shape[-1])
+
+
+def _bytes(rows: Rows) -> int:
+    return rows.numel() * rows.element_size()

@@ -2,27 +2,115 @@
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
+import numpy as np
+import torch
 
-from llava_serve.engines.base import Delta, GenerateRequest
+from llava_serve.engines.base import Delta, GenerateRequest, Stages
 from llava_serve.engines.torch.answer import Answer
-from llava_serve.engines.torch.decode import Sequence
+from llava_serve.engines.torch.cache import Segment
+from llava_serve.engines.torch.prompt import Prompt
 from llava_serve.engines.torch.sampling import Chooser
+from llava_serve.engines.torch.spans import NOTHING, Keys, Span
 from llava_serve.errors import ServeError
 
+Embed = Callable[[Sequence[int]], torch.Tensor]  # text tokens to (tokens, hidden)
 
-@dataclass(slots=True)
+
 class Progress:
-    """What the engine thread knows of a request that has a slot."""
+    """How far a request has come: what of its tokens is read, and what it has answered.
 
-    sequence: Sequence
-    chooser: Chooser
-    answer: Answer
-    prompt_tokens: int
-    image_tokens: int
+    Its tokens are the prompt's and the answer's. When it has to give its span back before the end,
+    it keeps them, and reads what is no longer cached once more.
+    """
+
+    def __init__(self, prompt: Prompt, chooser: Chooser, answer: Answer) -> None:
+        self.prompt = prompt
+        self.chooser = chooser
+        self.answer = answer
+        self.tokens = list(prompt.tokens)
+        self.cached_tokens = 0  # of the prompt, found in the cache
+        self.span: Span | None = None
+        self.vision_s = 0.0
+        self.first_token_at = 0.0
+        self._placed_at = 0.0
+        self._read = 0
+
+    @property
+    def unread(self) -> int:
+        return len(self.tokens) - self._read
+
+    @property
+    def is_answering(self) -> bool:
+        return self.unread == 1 and self._read >= len(self.prompt.tokens)
+
+    @property
+    def room(self) -> int:
+        """How many more tokens its span can take."""
+        return self._held.capacity - self._read
+
+    @property
+    def keys(self) -> Keys:
+        """What all of its tokens are called in the cache."""
+        answered = np.array(self.tokens[len(self.prompt.tokens) :], dtype=np.int64)
+        return np.concatenate([self.prompt.keys, answered])
+
+    @property
+    def filled(self) -> Keys:
+        """The keys of what its span holds."""
+        return self.keys[: self._read]
+
+    def hold(self, span: Span, reused: int) -> None:
+        """Take a span whose first `reused` places are filled."""
+        self.span = span
+        self._read = reused
+        if not self.answer.token_count:
+            self.cached_tokens = reused
+            self._placed_at = time.monotonic()
+
+    def move(self, span: Span) -> None:
+        """Take a larger span, into which everything was copied."""
+        self.span = span
+
+    def give_back(self) -> None:
+        self.span = None
+        self._read = 0
+
+    def stages(self, arrived_at: float) -> Stages:
+        """Say where the time went since the request arrived."""
+        return Stages(
+            queue_s=self._placed_at - arrived_at - self.vision_s,
+            vision_s=self.vision_s,
+            prefill_s=self.first_token_at - self._placed_at,
+            decode_s=time.monotonic() - self.first_token_at,
+        )
+
+    def segment(self, offset: int, count: int) -> Segment:
+        """Place the next `count` unread tokens at `offset` of a flat batch."""
+        return Segment(offset, count, self._held.start, self._read)
+
+    def embeddings(self, count: int, embed: Embed) -> torch.Tensor:
+        """Return what the model reads for the next `count` unread tokens: (count, hidden)."""
+        end = self._read + count
+        rows = self.prompt.embeddings[self._read : end]
+        answered = self.tokens[max(self._read, len(self.prompt.tokens)) : end]
+        return torch.cat([rows, embed(answered)]) if answered else rows
+
+    def advance(self, count: int) -> None:
+        """Note that the model has read `count` more tokens."""
+        self._read += count
+        if self.unread == 0 and len(self._held.coming):
+            self._held.keys, self._held.coming = self._held.coming, NOTHING
+
+    @property
+    def _held(self) -> Span:
+        assert self.span is not None  # only who has a slot reads
+        return self.span
 
 
 @dataclass(eq=False, slots=True)
@@ -31,10 +119,24 @@ class Job:
 
     request: GenerateRequest
     loop: asyncio.AbstractEventLoop
-    progress: Progress | None = None
+    arrived_at: float = field(default_factory=time.monotonic)
+    prepared: Progress | None = None  # from when its prompt is tokens and its pictures are rows
     _deltas: asyncio.Queue[Delta | ServeError] = field(default_factory=asyncio.Queue)
     _released: asyncio.Event = field(default_factory=asyncio.Event)
     _cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def progress(self) -> Progress:
+        assert self.prepared is not None  # only who is prepared is asked
+        return self.prepared
+
+    @property
+    def unread(self) -> int:
+        return self.progress.unread
+
+    @property
+    def is_answering(self) -> bool:
+        return self.progress.is_answering
 
     @property
     def is_cancelled(self) -> bool:
@@ -46,7 +148,7 @@ class Job:
 
     def release(self) -> None:
         """Say that the engine has nothing left of this job."""
-        self.progress = None
+        self.prepared = None
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._released.set)
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
+from llava_serve.engines.torch.budget import Budget
 from llava_serve.media.base import Picture
 from scripts import random_checkpoint
 
@@ -79,3 +80,9 @@ def pieces() -> PreTrainedTokenizerBase:
 @pytest.fixture(scope="session")
 def tokenizers(pieces: PreTrainedTokenizerBase) -> dict[str, PreTrainedTokenizerBase]:
     return {"bytes": random_checkpoint.byte_tokenizer(), "pieces": pieces}
+
+
+@pytest.fixture(scope="session")
+def budget() -> Budget:
+    """Two slots, and a cache that two short requests fill."""
+    return Budget(slots=2, kv_tokens=1024, feature_bytes=10**6, chunk=16, chunk_alone=64)

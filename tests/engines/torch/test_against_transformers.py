@@ -16,6 +16,7 @@ from transformers import (
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.base import Conversation, Message
+from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.decode import Decoder
 from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import Prompt, splice
@@ -66,19 +67,26 @@ PROCESSORS: dict[str, tuple[Any, dict[str, Any]]] = {
 def ours(loaded: LoadedModel, *parts: str | Picture | Clip) -> Prompt:
     items = PromptTokenizer(loaded).tokenize(Conversation((Message("user", parts),)))
     media = [item for item in items if not isinstance(item, int)]
-    return splice(loaded, items, Features(loaded).encode(media))
+    return splice(loaded, items, Features(loaded, cache_bytes=0).encode(media))
 
 
 def greedy(loaded: LoadedModel, prompt: Prompt) -> list[int]:
-    decoder = Decoder(loaded.model)
-    sequence, logits = decoder.prefill(prompt)
-    for _ in range(NEW_TOKENS):
-        sequence.append(int(logits.argmax()))
-        logits = decoder.step(sequence)
-    return sequence.generated
+    """Read the prompt in two chunks, then answer."""
+    length = len(prompt.tokens)
+    decoder = Decoder(loaded.model, total=length + NEW_TOKENS + 5)
+    half = length // 2
+    decoder.forward(prompt.embeddings[:half], [Segment(0, half, 5, 0)])
+    logits = decoder.forward(prompt.embeddings[half:], [Segment(0, length - half, 5, half)])
+    generated = [int(logits.argmax())]
+    while len(generated) < NEW_TOKENS:
+        last = decoder.embed(generated[-1:])
+        logits = decoder.forward(last, [Segment(0, 1, 5, length + len(generated) - 1)])
+        generated.append(int(logits.argmax()))
+    return generated
 
 
 def theirs(loaded: LoadedModel, **inputs: torch.Tensor) -> list[int]:
+    loaded.model.model.language_model.set_attn_implementation("sdpa")
     output = loaded.model.generate(  # type: ignore[operator]
         **inputs, do_sample=False, max_new_tokens=NEW_TOKENS, eos_token_id=None
     )

@@ -9,6 +9,7 @@ from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.base import Conversation, GenerateRequest, Message, Sampling
+from llava_serve.engines.torch.budget import choose_budget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import splice
@@ -33,15 +34,18 @@ async def test_a_greedy_answer_is_that_of_transformers(
     shown = picture(*size)
     conversation = Conversation((Message("user", (shown, "Describe the picture.")),))
     tokens = splice(
-        bundled, PromptTokenizer(bundled).tokenize(conversation), Features(bundled).encode([shown])
+        bundled,
+        PromptTokenizer(bundled).tokenize(conversation),
+        Features(bundled, 0).encode([shown]),
     ).tokens
     inputs = bundled.image_processor([[shown.image]], return_tensors="pt")
+    bundled.model.model.language_model.set_attn_implementation("sdpa")
     generated = bundled.model.generate(  # type: ignore[operator]
         input_ids=torch.tensor([tokens]), **inputs, do_sample=False, max_new_tokens=NEW_TOKENS
     )
     expected = bundled.tokenizer.decode(generated[0, len(tokens) :], skip_special_tokens=True)
 
-    engine = TorchEngine(bundled)
+    engine = TorchEngine(bundled, choose_budget(bundled, slots=2, chunk=64))
     request = GenerateRequest(
         request_id="req-1",
         prompt=conversation,

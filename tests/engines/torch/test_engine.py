@@ -15,6 +15,7 @@ from llava_serve.engines.base import (
     ReadyPrompt,
     Sampling,
 )
+from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.errors import (
     ContextOverflow,
@@ -38,8 +39,8 @@ def endless(loaded: Load) -> LoadedModel:
 
 
 @pytest.fixture
-def engine(endless: LoadedModel) -> Iterator[TorchEngine]:
-    engine = TorchEngine(endless, slots=2)
+def engine(endless: LoadedModel, budget: Budget) -> Iterator[TorchEngine]:
+    engine = TorchEngine(endless, budget)
     yield engine
     engine.close()
 
@@ -70,9 +71,9 @@ async def test_an_answer_ends_with_reason_and_usage(
     assert 0 < last.usage.image_tokens < last.usage.prompt_tokens
 
 
-async def test_the_end_token_is_a_stop(loaded: Load) -> None:
+async def test_the_end_token_is_a_stop(loaded: Load, budget: Budget) -> None:
     everything = replace(loaded("llava_onevision"), stop_ids=frozenset(range(300)))
-    engine = TorchEngine(everything)
+    engine = TorchEngine(everything, budget)
     text, last = await collect(engine.stream(request("Hello")))
     engine.close()
     assert (text, last.finish_reason) == ("", "stop")
@@ -112,7 +113,7 @@ async def test_closing_a_stream_frees_its_slot_before_it_returns(engine: TorchEn
     stream = engine.stream(request("a", max_new_tokens=None))
     await anext(stream)
     await stream.aclose()
-    assert len(engine._slots) == 0
+    assert len(engine._schedule) == 0
 
 
 async def test_a_waiting_request_can_leave(engine: TorchEngine) -> None:
@@ -127,7 +128,7 @@ async def test_a_waiting_request_can_leave(engine: TorchEngine) -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert len(engine._slots) == 2
+        assert len(engine._schedule) == 2
         await anext(first)
         await anext(second)
 
@@ -139,7 +140,7 @@ async def test_sixty_readers_that_leave_leave_nothing_behind(engine: TorchEngine
                 await anext(deltas)
 
     await asyncio.gather(*(read(i % 4) for i in range(60)))
-    assert len(engine._slots) == 0
+    assert len(engine._schedule) == 0
     _, last = await collect(engine.stream(request("still there?")))
     assert last.finish_reason == "length"
 
@@ -164,8 +165,10 @@ async def test_without_a_limit_the_context_is_the_limit(engine: TorchEngine) -> 
     assert last.finish_reason == "length"
 
 
-async def test_a_model_without_video_refuses_a_clip(loaded: Load, picture: MakePicture) -> None:
-    engine = TorchEngine(loaded("llava"))
+async def test_a_model_without_video_refuses_a_clip(
+    loaded: Load, picture: MakePicture, budget: Budget
+) -> None:
+    engine = TorchEngine(loaded("llava"), budget)
     with pytest.raises(MediaNotAccepted, match="does not take video"):
         await collect(engine.stream(request(Clip((picture(8, 8),)), "What?")))
     engine.close()
@@ -219,9 +222,10 @@ async def test_a_failure_ends_its_own_request_and_says_what_it_was(
     error: BaseException,
     expected: type[EngineFailure],
     healthy: bool,
+    budget: Budget,
 ) -> None:
     failing = replace(endless, image_processor=Failing(endless.image_processor, error))
-    engine = TorchEngine(failing, slots=2)
+    engine = TorchEngine(failing, budget)
     with pytest.raises(expected) as raised:
         await collect(engine.stream(request(picture(13, 13), "What?")))
     assert "a bug" not in raised.value.message
@@ -234,8 +238,8 @@ async def test_a_failure_ends_its_own_request_and_says_what_it_was(
     engine.close()
 
 
-async def test_closing_the_engine_ends_what_is_open(endless: LoadedModel) -> None:
-    engine = TorchEngine(endless)
+async def test_closing_the_engine_ends_what_is_open(endless: LoadedModel, budget: Budget) -> None:
+    engine = TorchEngine(endless, budget)
     stream = engine.stream(request("a", max_new_tokens=None))
     await anext(stream)
     engine.close()
@@ -243,3 +247,16 @@ async def test_closing_the_engine_ends_what_is_open(endless: LoadedModel) -> Non
         await collect(stream)
     with pytest.raises(ShuttingDown):
         await collect(engine.stream(request("b")))
+
+
+async def test_an_answer_can_be_made_to_last(loaded: Load, budget: Budget) -> None:
+    """Every token would end the answer: it may not before its time, or never."""
+    everything = replace(loaded("llava_onevision"), stop_ids=frozenset(range(0, 300, 2)))
+    engine = TorchEngine(everything, budget)
+    _, last = await collect(engine.stream(request("Hello", max_new_tokens=8)))
+    _, later = await collect(engine.stream(request("Hello", min_new_tokens=5, max_new_tokens=50)))
+    _, never = await collect(engine.stream(request("Hello", ignore_eos=True, max_new_tokens=50)))
+    engine.close()
+    counts = [each.usage.completion_tokens for each in (last, later, never) if each.usage]
+    assert counts[0] <= 5 < counts[1]
+    assert (counts[2], never.finish_reason) == (50, "length")

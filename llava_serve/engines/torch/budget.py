@@ -1,0 +1,80 @@
+"""How much of the machine an engine takes: slots, KV cache, kept features, chunk of a prompt."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+
+from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.engines.torch.cache import bytes_per_token
+
+logger = logging.getLogger(__name__)
+
+_KV_SHARE = 0.5  # of the memory that is free once the weights are loaded
+_FEATURE_SHARE = 0.05
+_MOST_FEATURE_BYTES = 2 * 2**30
+_CHUNK_ALONE = 2048  # tokens: more at once is no faster, and a client who leaves would wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What the engine may hold.
+
+    Attributes:
+        slots: requests that run at once.
+        kv_tokens: tokens in the KV cache, of running requests and of kept prefixes together.
+        feature_bytes: memory for the feature rows of pictures seen before.
+        chunk: tokens of prompts that a step reads beside running answers.
+        chunk_alone: the same while nobody is answering.
+    """
+
+    slots: int
+    kv_tokens: int
+    feature_bytes: int
+    chunk: int
+    chunk_alone: int = _CHUNK_ALONE
+
+
+def choose_budget(
+    loaded: LoadedModel, *, slots: int, chunk: int, kv_tokens: int | None = None
+) -> Budget:
+    """Fill in what the flags leave open, from the memory that is free now.
+
+    Enough for every slot to fill its context, and as much again for kept prefixes, but no more
+    than half of the free memory.
+    """
+    model: Any = loaded.model
+    config = model.config.get_text_config(decoder=True)
+    each = bytes_per_token(config, model.dtype)
+    free = _free_bytes(model.device)
+    if kv_tokens is None:
+        wanted = 2 * slots * loaded.context_length
+        kv_tokens = max(1, min(wanted, int(free * _KV_SHARE) // each))
+        why = "for all slots" if kv_tokens == wanted else f"{_KV_SHARE:.0%} of free memory"
+    else:
+        why = "as --kv-cache-tokens says"
+    budget = Budget(
+        slots=slots,
+        kv_tokens=kv_tokens,
+        feature_bytes=min(_MOST_FEATURE_BYTES, int(free * _FEATURE_SHARE)),
+        chunk=chunk,
+    )
+    logger.info(
+        "%d slots; KV cache of %d tokens, %.2f GiB (%s); at most %.2f GiB of features; "
+        "%d tokens of prompts a step beside running answers",
+        slots,
+        kv_tokens,
+        kv_tokens * each / 2**30,
+        why,
+        budget.feature_bytes / 2**30,
+        chunk,
+    )
+    return budget
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return int(psutil.virtual_memory().available)
