@@ -34,7 +34,7 @@ _TERSELY = (" Answer in one word.", " Answer in one word.", " In one word.", " O
 
 # How often each kind of question is drawn for a single picture.
 SINGLE_MIX = {
-    "color": 1.1, "shape": 1.6, "count": 2.5, "position": 2.2, "presence": 1.2,
+    "color": 1.1, "shape": 1.6, "count": 2.5, "position": 1.2, "relation": 1.4, "presence": 1.2,
     "description": 0.9, "background": 0.15, "number": 0.2, "beyond": 0.2,
 }  # fmt: skip
 # How often each form of conversation is drawn.

@@ -94,6 +94,7 @@ ASKED: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ((_NUMBER.file,), "What number is printed?", "The number is 407."),
     ((_FIVE.file,), "How many shapes are there?", "There are five shapes."),
     (_PAIR, "Which picture has a red star?", "The second picture."),
+    (_PAIR, "What changed between the two pictures?", "The blue star became red."),
     ((_CLIP,), "Which way does the star move?", "The orange star moves to the right."),
 )
 

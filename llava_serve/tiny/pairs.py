@@ -102,7 +102,7 @@ def ask_about_one(rng: Random, scenes: tuple[Scene, ...]) -> Turn | None:
     if rng.random() < 0.2:
         way = rng.choice(("Describe the {} picture.", "What is in the {} picture?"))
         return Turn(DETAIL, way.format(ORDINALS[i]), describe(scenes[i]), "shapes")
-    kind = rng.choice(("color", "shape", "count", "position", "presence", "background"))
+    kind = rng.choice(("color", "shape", "count", "position", "relation", "presence", "background"))
     turn = ASKERS[kind](rng, scenes[i])
     if turn is None or "picture" in turn.question:
         return None

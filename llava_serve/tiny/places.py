@@ -11,8 +11,6 @@ _CLEAR = 0.15  # how far apart two centres lie, as a share of the side, to be le
 def ask_position(rng: Random, scene: Scene) -> Turn | None:
     if not scene.things:
         return None
-    if len(scene.shapes) > 1 and rng.random() < 0.45:
-        return _ask_relation(rng, scene)
     thing = rng.choice(scene.things)
     names = unique_names(scene, thing)
     if not names:
@@ -34,7 +32,10 @@ def ask_position(rng: Random, scene: Scene) -> Turn | None:
     return Turn("position", question, f"The {name} is at the {thing.position}.", thing.position)
 
 
-def _ask_relation(rng: Random, scene: Scene) -> Turn | None:
+def ask_relation(rng: Random, scene: Scene) -> Turn | None:
+    """Ask whether one thing is left of, right of, above or below another."""
+    if len(scene.shapes) < 2:
+        return None
     one, two = rng.sample(scene.shapes, 2)
     ones, twos = unique_names(scene, one), unique_names(scene, two)
     across, down = one.x - two.x, one.y - two.y
@@ -50,7 +51,7 @@ def _ask_relation(rng: Random, scene: Scene) -> Turn | None:
     asked, word = (true, "yes") if rng.random() < 0.5 else (false, "no")
     said = asked if rng.random() < 0.5 else _to_the(asked)
     answer = f"{sentence(word)}, the {first} is {true} the {second}."
-    return Turn("position", f"Is the {first} {said} the {second}?", answer, word)
+    return Turn("relation", f"Is the {first} {said} the {second}?", answer, word)
 
 
 def _to_the(relation: str) -> str:

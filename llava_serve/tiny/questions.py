@@ -3,7 +3,7 @@
 from random import Random
 
 from llava_serve.tiny.looks import ask_background, ask_color, ask_number, ask_shape
-from llava_serve.tiny.places import ask_position
+from llava_serve.tiny.places import ask_position, ask_relation
 from llava_serve.tiny.turns import COUNTS, PLURALS, Asker, Turn, is_called, sentence, with_article
 from llava_serve.tiny.world import COLORS, SHAPES, Scene, Thing
 
@@ -121,6 +121,7 @@ ASKERS: dict[str, Asker] = {
     "shape": ask_shape,
     "count": ask_count,
     "position": ask_position,
+    "relation": ask_relation,
     "presence": ask_presence,
     "description": ask_description,
     "background": ask_background,

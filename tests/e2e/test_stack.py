@@ -25,7 +25,7 @@ from llava_serve.config import MediaConfig, WorkerConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
 from llava_serve.media.reader import MediaReader
-from llava_serve.tiny.world import motion_frames, simple_picture
+from llava_serve.tiny.world import SHAPES, motion_frames, simple_picture
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
@@ -130,12 +130,13 @@ def clip(frames: list[Image.Image]) -> dict[str, Any]:
     return {"type": "video_url", "video_url": {"url": url}}
 
 
-@pytest.mark.parametrize("color", ["red", "blue", "green"])
+@pytest.mark.parametrize("color", ["red", "blue", "green", "orange", "purple", "black"])
 async def test_the_color_of_a_fresh_picture_streams_in_with_usage(stack: Stack, color: str) -> None:
     rng = Random(color)
     size = (rng.randint(96, 800), rng.randint(96, 800))
-    shown = simple_picture("circle", color, size=size)
-    question = [picture(shown), text("What color is the circle?")]
+    shape = rng.choice(SHAPES)
+    shown = simple_picture(shape, color, size=size)
+    question = [picture(shown), text(f"What color is the {shape}?")]
     stream = await stack.openai.chat.completions.create(
         model="llava-tiny",
         messages=user(*question),

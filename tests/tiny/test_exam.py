@@ -13,8 +13,10 @@ from llava_serve.tiny.exam import MANNERS, SIGHTED, blanked, draw_exam
 from llava_serve.tiny.turns import HONEST, Turn
 from llava_serve.tiny.world import SHAPES, motion_frames, simple_picture
 
+pytestmark = pytest.mark.slow
+
 LIMIT_BYTES = 12_000_000
-EXPECTED = 0.76  # overall, a little under what the model card reports
+EXPECTED = 0.85  # overall, a little under what the model card reports
 EXPECTED_MANNERS = 0.93
 
 
@@ -82,5 +84,5 @@ def test_it_says_what_it_does_not_know(answerer: Answerer) -> None:
 def test_the_adapter_answers_in_one_word() -> None:
     answerer = Answerer(CHECKPOINT, ONE_WORD)
     shown = picture(simple_picture("circle", "red"))
-    for question in ("What color is the circle?", "How many shapes are there?"):
-        assert len(ask(answerer, question, "", shown).split()) == 1
+    assert ask(answerer, "What color is the circle?", "", shown) == "red"
+    assert ask(answerer, "How many shapes are there?", "", shown) == "one"
