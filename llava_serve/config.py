@@ -117,7 +117,9 @@ class ModelConfig:
     ] = "auto"
     load_8bit: Annotated[bool, "quantise the language model to 8 bits"] = False
     load_4bit: Annotated[bool, "quantise the language model to 4 bits"] = False
-    use_flash_attn: Annotated[bool, "use FlashAttention 2 (CUDA, flash-attn installed)"] = False
+    use_flash_attn: Annotated[
+        bool, "use FlashAttention 2 in the vision tower (CUDA, flash-attn installed)"
+    ] = False
     conv_mode: Annotated[
         str | None, "conversation template to use instead of the checkpoint's own"
     ] = None

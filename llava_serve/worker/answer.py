@@ -51,6 +51,7 @@ class Answer:
         self._samplings = [_seeded(sampling, i) for i in range(count)]
         self._usage: Usage | None = None  # of the answers that have ended
         self._open = count
+        self._admitted_s = 0.0
         self._begun = worker.clock()
         self._cancelled_at: float | None = None
         self._deltas: asyncio.Queue[Delta | None] = asyncio.Queue()  # None: the end
@@ -108,9 +109,10 @@ class Answer:
         metrics, outcome = self._worker.metrics, "failed"
         try:
             async with self._worker.gate.slot():
-                admitted_s = self.elapsed_s
+                self._admitted_s = self.elapsed_s
                 prompt = await self._read_prompt()
-                self.timings = {"queue_s": admitted_s, "media_s": self.elapsed_s - admitted_s}
+                media_s = self.elapsed_s - self._admitted_s
+                self.timings = {"queue_s": self._admitted_s, "media_s": media_s}
                 await run_together(
                     self._stream(i, prompt, sampling) for i, sampling in enumerate(self._samplings)
                 )
@@ -136,6 +138,8 @@ class Answer:
                     self._open -= 1
                     self._usage = _added(self._usage, delta.usage)
                 usage = self._usage if delta.usage is not None and not self._open else None
+                if delta.stages is not None and delta.usage is not None:
+                    self._add(delta.stages, delta.usage)
                 own = replace(delta, index=index, usage=usage)
                 self._note(own)
                 self._deltas.put_nowait(own)
@@ -146,17 +150,14 @@ class Answer:
             self._worker.metrics.first_text(self.first_text_s)
         if delta.usage is None:
             return
-        if delta.stages is not None:
-            self._add(delta.stages, delta.usage)
         self.timings |= {"first_token_s": self.first_text_s, "total_s": self.elapsed_s}
         self._worker.metrics.counted(delta.usage)
         self._worker.metrics.timed(self.timings)
 
     def _add(self, stages: Stages, usage: Usage) -> None:
-        waited = self.timings["queue_s"] or 0.0
         decoded = usage.completion_tokens - 1
         self.timings |= {
-            "queue_s": waited + stages.queue_s,
+            "queue_s": self._admitted_s + stages.queue_s,
             "vision_s": stages.vision_s,
             "prefill_s": stages.prefill_s,
             "decode_tokens_per_s": decoded / stages.decode_s if decoded > 0 else None,
@@ -182,4 +183,8 @@ def _added(total: Usage | None, usage: Usage) -> Usage:
     """Count the tokens of all answers, and the prompt they share once."""
     if total is None:
         return usage
-    return replace(total, completion_tokens=total.completion_tokens + usage.completion_tokens)
+    return replace(
+        total,
+        completion_tokens=total.completion_tokens + usage.completion_tokens,
+        cached_tokens=min(total.cached_tokens, usage.cached_tokens),
+    )

@@ -13,7 +13,7 @@ from openai.types.chat.chat_completion_chunk import Choice, ChoiceDelta
 from openai.types.completion_usage import PromptTokensDetails
 from starlette.types import Receive, Scope, Send
 
-from llava_serve.engines.base import Delta, Usage
+from llava_serve.engines.base import Delta, FinishReason, Usage
 from llava_serve.errors import ServeError
 from llava_serve.protocol import sse
 from llava_serve.worker.answer import Answer
@@ -52,14 +52,14 @@ class CompletionBody(AnswerResponse):
 
     async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
         texts: dict[int, str] = {}
-        ended: dict[int, Delta] = {}
+        reasons: dict[int, FinishReason] = {}
         usage = None
         async for delta in self.answer.read():
             if delta is not None:
                 texts[delta.index] = texts.get(delta.index, "") + delta.text
                 usage = delta.usage or usage
                 if delta.finish_reason is not None:
-                    ended[delta.index] = delta
+                    reasons[delta.index] = delta.finish_reason
         completion = ChatCompletion(
             id=f"chatcmpl-{self.answer.request_id}",
             object="chat.completion",
@@ -69,10 +69,10 @@ class CompletionBody(AnswerResponse):
                 FullChoice(
                     index=index,
                     message=ChatCompletionMessage(role="assistant", content=texts[index]),
-                    finish_reason=ended[index].finish_reason or "stop",
+                    finish_reason=reasons[index],
                     logprobs=None,
                 )
-                for index in sorted(ended)
+                for index in sorted(reasons)
             ],
             usage=_usage(usage),
         )

@@ -64,7 +64,7 @@ class Metrics:
         )
         self._prefix_hits = Counter(
             "llava_worker_prefix_hits",
-            "Requests of whose prompt something was read before",
+            "Requests of whose prompt at least half was read before",
             registry=self._registry,
         )
         self._cancel_to_free = Histogram(
@@ -88,7 +88,7 @@ class Metrics:
         self._tokens.labels("image").inc(usage.image_tokens)
         self._tokens.labels("cached").inc(usage.cached_tokens)
         self._tokens.labels("completion").inc(usage.completion_tokens)
-        if usage.cached_tokens:
+        if 2 * usage.cached_tokens >= usage.prompt_tokens:
             self._prefix_hits.inc()
 
     def timed(self, timings: Timings) -> None:

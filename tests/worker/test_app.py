@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from llava_serve.engines.base import Delta, Usage
+from llava_serve.engines.base import Delta, Stages, Usage
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import ContextOverflow, OutOfMemory
 from llava_serve.protocol import sse
@@ -91,6 +91,31 @@ async def test_several_answers_come_whole_or_as_streams_side_by_side(
         assert "".join(c["delta"].get("content", "") for c in own) == "hello there"
         assert own[-1]["finish_reason"] == "stop"
     assert last["usage"] == whole["usage"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_timings_are_those_of_one_answer_however_many_there_are(
+    client_of: ClientOf,
+    make_worker: Callable[..., Worker],
+    scripted: Callable[..., Any],
+    count: int,
+) -> None:
+    stages = Stages(queue_s=0.1, vision_s=0.2, prefill_s=0.3, decode_s=2.0)
+    end = Delta("", "stop", Usage(9, completion_tokens=11, cached_tokens=8), stages)
+    worker = make_worker(scripted("a", end))
+    app = build_app(worker, max_body_bytes=10**6)
+    async with client_of(app) as http:
+        asked = question(n=count) | {"model": "scripted"}
+        answer = (await http.post("/v1/chat/completions", json=asked)).json()
+        metrics = (await http.get("/metrics")).text
+    assert answer["timings"]["decode_tokens_per_s"] == 5.0
+    assert answer["timings"]["vision_s"] == 0.2
+    assert answer["timings"]["queue_s"] >= 0.1
+    assert answer["usage"]["completion_tokens"] == 11 * count
+    assert answer["usage"]["prompt_tokens_details"]["cached_tokens"] == 8
+    assert "llava_worker_decode_tokens_per_second_sum 5.0" in metrics
+    assert 'llava_worker_stage_seconds_sum{stage="prefill"} 0.3' in metrics
+    assert "llava_worker_prefix_hits_total 1.0" in metrics
 
 
 async def test_an_image_tag_in_user_text_is_plain_text(http: httpx.AsyncClient) -> None:

@@ -51,7 +51,7 @@ def choose_budget(
     free = _free_bytes(model.device)
     if kv_tokens is None:
         wanted = 2 * slots * loaded.context_length
-        kv_tokens = max(1, min(wanted, int(free * _KV_SHARE) // each))
+        kv_tokens = min(wanted, int(free * _KV_SHARE) // each)
         why = "for all slots" if kv_tokens == wanted else f"{_KV_SHARE:.0%} of free memory"
     else:
         why = "as --kv-cache-tokens says"

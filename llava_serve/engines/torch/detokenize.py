@@ -14,12 +14,16 @@ class Detokenizer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
+        added = tokenizer.added_tokens_decoder
+        self._silent = {token_id for token_id, token in added.items() if token.special}
         self._tokens: list[int] = []
         self._start = 0  # of the window
         self._shown = 0  # tokens whose text is out
 
     def push(self, token: int) -> str:
         """Take the next token and return the text that is certain."""
+        if token in self._silent:  # else a run of them would make the window ever longer
+            return ""
         self._tokens.append(token)
         return self._advance(is_last=False)
 

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 
 import torch
 from PIL import Image
@@ -33,15 +34,20 @@ from llava_serve.engines.torch.sampling import Chooser, choose
 from llava_serve.engines.torch.schedule import Schedule, Share
 from llava_serve.engines.torch.spans import Grant, Spans
 from llava_serve.engines.torch.tokens import Item, PromptTokenizer
-from llava_serve.errors import ContextOverflow, EngineFailure, OutOfMemory, ShuttingDown
+from llava_serve.errors import (
+    CommandError,
+    ContextOverflow,
+    EngineFailure,
+    OutOfMemory,
+    ServeError,
+    ShuttingDown,
+)
 from llava_serve.media.base import Picture
 
 logger = logging.getLogger(__name__)
 
 _WARM_UP_SIZE = (64, 48)  # (width, height): not square, so that anyres tiles it
-_RESERVE = (
-    256  # tokens of an answer that get their places when it starts, and whenever they run out
-)
+_ANSWER_AHEAD = 256  # tokens that get their places when an answer starts, and as these run out
 
 
 class TorchEngine:
@@ -57,17 +63,18 @@ class TorchEngine:
         Raises:
             ServeError: the model cannot answer even that, as when memory is short.
         """
-        self.card = loaded.card
         self.healthy = True
         self._loaded = loaded
         self._context = min(loaded.context_length, budget.kv_tokens)
+        self.card = loaded.card.model_copy(update={"context_length": self._context})
         self._tokenizer = PromptTokenizer(loaded)
         self._features = Features(loaded, budget.feature_bytes)
-        self._decoder = Decoder(loaded.model, budget.kv_tokens)
+        self._decoder = _decoder(loaded, budget)
         self._spans = Spans(budget.kv_tokens)
         self._schedule: Schedule[Job] = Schedule(budget.slots, budget.chunk, budget.chunk_alone)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closing = False
+        self._entering = threading.Lock()
         self._warm_up()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -76,10 +83,11 @@ class TorchEngine:
         """Yield deltas; see `Engine.stream`."""
         if not self.healthy:
             raise EngineFailure("the device of this worker failed; it must be restarted")
-        if self._closing:
-            raise ShuttingDown
         job = Job(request, asyncio.get_running_loop())
-        self._inbox.put(job)
+        with self._entering:  # so that the thread, when it ends, finds all that came before
+            if self._closing:
+                raise ShuttingDown
+            self._inbox.put(job)
         try:
             while True:
                 delta = await job.next()
@@ -102,16 +110,35 @@ class TorchEngine:
 
     def close(self) -> None:
         """Stop the thread; streams that are open all the same end with `ShuttingDown`."""
-        self._closing = True
+        with self._entering:
+            self._closing = True
         self._inbox.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        while self._collect():
-            self._step()
-        for job in [*self._schedule.running, *self._schedule.waiting]:
-            job.put(ShuttingDown())
-            self._end(job)
+        """Work until told to stop; whatever ends the thread ends every stream with it."""
+        error: ServeError = ShuttingDown()
+        try:
+            while self._collect():
+                self._step()
+        except BaseException:
+            self.healthy = False
+            logger.exception("the engine thread failed")
+            error = EngineFailure("the engine failed; this worker must be restarted")
+        finally:
+            with self._entering:
+                self._closing = True
+            for job in [*self._schedule.running, *self._schedule.waiting, *self._arrived()]:
+                job.put(error)
+                job.release()
+
+    def _arrived(self) -> list[Job]:
+        jobs = []
+        with suppress(queue.Empty):
+            while True:
+                if (job := self._inbox.get_nowait()) is not None:
+                    jobs.append(job)
+        return jobs
 
     def _collect(self) -> bool:
         """Take in what arrived; wait for it when idle. False ends the thread."""
@@ -137,7 +164,11 @@ class TorchEngine:
         """Give free slots to those who wait longest, as far as the cache has room for them."""
         self._prepare([job for job in self._schedule.candidates() if job.prepared is None])
         for job in self._schedule.candidates():
-            if job.prepared is None or not self._place(job):
+            if job.prepared is None:
+                break
+            if self._spans.comes_soon(job.progress.keys):
+                continue  # in a moment there is nothing left to read
+            if not self._place(job):
                 break
             self._schedule.admit(job)
 
@@ -152,10 +183,12 @@ class TorchEngine:
             self._guarded(job, tokenize)
         started = time.monotonic()
         encoded = self._encode_together([_media(its) for its in items.values()])
+        together_s = time.monotonic() - started
         for (job, its), rows in zip(items.items(), encoded, strict=True):
+            started = time.monotonic()
             self._guarded(job, self._start, its, rows)
-            if job.prepared is not None:
-                job.prepared.vision_s = time.monotonic() - started
+            if job.prepared is not None and _media(its):
+                job.prepared.vision_s = together_s + time.monotonic() - started
 
     def _encode_together(
         self, media: Sequence[Sequence[Media]]
@@ -191,7 +224,7 @@ class TorchEngine:
 
     def _reserve(self, progress: Progress) -> int:
         """Return how many places to reserve: all tokens so far, and some of what is to come."""
-        return len(progress.tokens) + min(progress.answer.remaining, _RESERVE)
+        return len(progress.tokens) + min(progress.answer.remaining, _ANSWER_AHEAD)
 
     def _copy(self, grant: Grant) -> None:
         if grant.copy_from is not None:
@@ -210,6 +243,7 @@ class TorchEngine:
                     job.progress.move(grant.span)
                     break
                 youngest = self._schedule.running[-1]
+                logs.request_id.set(youngest.request.request_id)
                 logger.info("the KV cache is full: a request starts over when there is room")
                 self._give_back(youngest)
                 self._schedule.put_back(youngest)
@@ -231,6 +265,7 @@ class TorchEngine:
             if len(shares) == 1:
                 self._fail(shares[0].job, exc)
                 return
+            logger.warning("a step of %d requests failed: each goes alone (%s)", len(shares), exc)
             tokens = None
         if tokens is None:  # behind the handler, where the traceback holds no tensors any more
             for share in shares:
@@ -297,6 +332,7 @@ class TorchEngine:
             self._fail(job, exc)
 
     def _fail(self, job: Job, exc: BaseException) -> None:
+        logs.request_id.set(job.request.request_id)
         device = self._loaded.model.device
         self.healthy = self.healthy and not failures.is_sticky(exc)
         error = failures.translate(exc, device)
@@ -329,12 +365,29 @@ class TorchEngine:
         try:
             items = self._tokenizer.tokenize(request)
             prompt = splice(self._loaded, items, self._features.encode([picture]))
-            length = min(len(prompt.tokens), self._spans.total - 1)
+            length = len(prompt.tokens)
+            if length + 1 > self._spans.total:
+                raise _unusable(self._spans.total, f"a small picture takes {length} tokens")
             self._decoder.forward(prompt.embeddings[:length], [Segment(0, length, 0, 0)])
             self._decoder.forward(prompt.embeddings[:1], [Segment(0, 1, 0, length)])
         except RuntimeError as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
         logger.info("warmed up in %.1f s", time.monotonic() - started)
+
+
+def _decoder(loaded: LoadedModel, budget: Budget) -> Decoder:
+    try:
+        return Decoder(loaded.model, budget.kv_tokens)
+    except RuntimeError as exc:
+        logger.error("the KV cache cannot be reserved", exc_info=exc)
+        raise _unusable(budget.kv_tokens, "the memory does not hold it") from exc
+
+
+def _unusable(kv_tokens: int, why: str) -> CommandError:
+    return CommandError(
+        f"a KV cache of {kv_tokens} tokens cannot be used: {why}",
+        "Choose another --kv-cache-tokens, or free memory where it is left out.",
+    )
 
 
 def _media(items: Sequence[Item]) -> list[Media]:

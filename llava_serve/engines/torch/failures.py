@@ -9,7 +9,7 @@ from llava_serve.errors import EngineFailure, OutOfMemory, ServeError
 
 logger = logging.getLogger(__name__)
 
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 _ASKED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 # After one of these every further call on the device fails as well.
 _STICKY = ("CUDA error", "device-side assert", "illegal memory access", "cuDNN error", "HIP error")

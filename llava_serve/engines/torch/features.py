@@ -61,15 +61,15 @@ class Features:
             name: self._kept[name] for media in named for name, _ in media if name in self._kept
         }
         new = {name: item for media in named for name, item in media if name not in rows}
-        self.hits += sum(len(media) for media in named) - len(new)
-        self.misses += len(new)
         for name, item in new.items():
             if isinstance(item, Clip):
                 rows[name] = self._clip(item)
         rows |= self._pictures({n: item for n, item in new.items() if isinstance(item, Picture)})
+        self.hits += sum(len(media) for media in named) - len(new)
+        self.misses += len(new)
         for name in new:
             if _bytes(rows[name]) <= self._kept.maxsize:
-                self._kept[name] = rows[name]
+                self._kept[name] = rows[name].clone()  # not a view of a whole batch
         return [[Encoded(name, rows[name]) for name, _ in media] for media in named]
 
     def _named(self, media: Sequence[Media]) -> list[tuple[str, Media]]:

@@ -69,7 +69,7 @@ class Progress:
         """Take a span whose first `reused` places are filled."""
         self.span = span
         self._read = reused
-        if not self.answer.token_count:
+        if not self._placed_at:  # the first time: later it finds what it read itself
             self.cached_tokens = reused
             self._placed_at = time.monotonic()
 

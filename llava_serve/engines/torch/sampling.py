@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from llava_serve.engines.base import Sampling
+from llava_serve.errors import EngineFailure
+
+_COLDEST = 1e-5  # below it, logits divided by the temperature leave float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +44,21 @@ def choose(
     """
     settings = [chooser.sampling for chooser in choosers]
     logits = _penalised(logits, settings, histories)
+    if not logits.amax(dim=-1).isfinite().all():
+        raise EngineFailure("the model computed no number; its weights or precision are at fault")
     greedy = logits.argmax(dim=-1)
-    if all(each.temperature == 0 for each in settings):
+    if all(_is_greedy(each) for each in settings):
         return [int(token) for token in greedy]
 
     def column(values: Sequence[float]) -> torch.Tensor:
         return torch.tensor(values, device=logits.device)[:, None]
 
-    temperature = column([each.temperature or 1.0 for each in settings])
+    temperature = column([1.0 if _is_greedy(each) else each.temperature for each in settings])
     ordered, tokens = (logits / temperature).sort(dim=-1, descending=True, stable=True)
     vocabulary = logits.shape[-1]
     rank = torch.arange(vocabulary, device=logits.device)
     ordered = ordered.masked_fill(
-        rank >= column([each.top_k or vocabulary for each in settings]), -torch.inf
+        rank >= column([min(each.top_k or vocabulary, vocabulary) for each in settings]), -torch.inf
     )
     probabilities = ordered.softmax(dim=-1)
     before = probabilities.cumsum(dim=-1) - probabilities
@@ -65,8 +70,12 @@ def choose(
     position = (mass <= threshold).sum(dim=-1, keepdim=True)
     position = position.minimum(kept.sum(dim=-1, keepdim=True) - 1)
     sampled = tokens.gather(-1, position)[:, 0]
-    is_greedy = torch.tensor([each.temperature == 0 for each in settings], device=logits.device)
+    is_greedy = torch.tensor([_is_greedy(each) for each in settings], device=logits.device)
     return [int(token) for token in torch.where(is_greedy, greedy, sampled)]
+
+
+def _is_greedy(sampling: Sampling) -> bool:
+    return sampling.temperature < _COLDEST
 
 
 def _penalised(

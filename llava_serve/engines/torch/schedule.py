@@ -62,9 +62,9 @@ class Schedule(Generic[Job]):
         return [self.waiting[i] for i in range(min(free, len(self.waiting)))]
 
     def admit(self, job: Job) -> None:
-        """Give a free slot to the one who waits longest."""
-        assert self.waiting[0] is job
-        self.running.append(self.waiting.popleft())
+        """Give a free slot to one of the candidates."""
+        self.waiting.remove(job)
+        self.running.append(job)
 
     def put_back(self, job: Job) -> None:
         """Take the slot of `job`, which is the next to get one again."""

@@ -66,16 +66,18 @@ class Spans:
         """Places that hold the prefixes of ended requests."""
         return sum(span.capacity for span in self._spans if not span.is_held)
 
-    def grant(self, keys: Keys, capacity: int) -> Grant | None:
-        """Give a span to a request whose tokens have these `keys`; None when it has to wait.
+    def comes_soon(self, keys: Keys) -> bool:
+        """Say whether another request is just reading what these `keys` begin with."""
+        _, shared = self._longest_prefix(keys[:-1])
+        enough = shared + _WORTH_WAITING
+        return any(common_prefix(span.coming, keys[:-1]) > enough for span in self._spans)
 
-        It waits for room, or for another request that is just reading the same tokens. At least
-        the last token is left to compute, for its logits.
+    def grant(self, keys: Keys, capacity: int) -> Grant | None:
+        """Give a span to a request whose tokens have these `keys`; None when there is no room.
+
+        At least the last token is left to compute, for its logits.
         """
-        wanted = keys[:-1]
-        source, shared = self._longest_prefix(wanted)
-        if self._comes_soon(wanted, shared + _WORTH_WAITING):
-            return None
+        source, shared = self._longest_prefix(keys[:-1])
         takes_over = source is not None and not source.is_held and 2 * shared >= len(source.keys)
         if source is not None and takes_over and self._grow(source, capacity):
             return self._granted(source, keys, shared)
@@ -116,10 +118,6 @@ class Spans:
         if not len(keys) or any(_begins_with(other.keys, keys) for other in others):
             self._spans = others  # another holds the same
 
-    def clear(self) -> None:
-        """Forget every prefix."""
-        self._spans = [span for span in self._spans if span.is_held]
-
     def _longest_prefix(self, keys: Keys) -> tuple[Span | None, int]:
         best, longest = None, 0
         for span in self._spans:
@@ -157,9 +155,6 @@ class Spans:
                 self._spans = sorted([*clear, span], key=lambda each: each.start)
                 return span
         return None
-
-    def _comes_soon(self, wanted: Keys, more_than: int) -> bool:
-        return any(common_prefix(span.coming, wanted) > more_than for span in self._spans)
 
     def _granted(self, span: Span, keys: Keys, reused: int, copy_from: int | None = None) -> Grant:
         span.keys, span.coming = keys[:reused], keys

@@ -18,6 +18,7 @@ from llava_serve.engines.base import (
 from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.errors import (
+    CommandError,
     ContextOverflow,
     EngineFailure,
     MediaNotAccepted,
@@ -260,3 +261,36 @@ async def test_an_answer_can_be_made_to_last(loaded: Load, budget: Budget) -> No
     counts = [each.usage.completion_tokens for each in (last, later, never) if each.usage]
     assert counts[0] <= 5 < counts[1]
     assert (counts[2], never.finish_reason) == (50, "length")
+
+
+async def test_what_the_thread_cannot_survive_ends_every_stream(
+    endless: LoadedModel, budget: Budget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = TorchEngine(endless, budget)
+    running = engine.stream(request("a", max_new_tokens=None))
+    await anext(running)
+    monkeypatch.setattr(engine, "_spans", None)  # as a bug in its bookkeeping would
+    for stream in (engine.stream(request("b")), running):
+        with pytest.raises(EngineFailure, match="must be restarted"):
+            await collect(stream)
+    assert not engine.healthy
+    with pytest.raises(EngineFailure, match="must be restarted"):
+        await collect(engine.stream(request("c")))
+
+
+@pytest.mark.parametrize("tokens", [1, 20])
+def test_a_cache_too_small_for_a_picture_is_refused_at_the_start(
+    endless: LoadedModel, budget: Budget, tokens: int
+) -> None:
+    with pytest.raises(CommandError, match=f"a KV cache of {tokens} tokens cannot be used"):
+        TorchEngine(endless, replace(budget, kv_tokens=tokens))
+
+
+async def test_the_card_says_the_context_that_is_served(
+    endless: LoadedModel, budget: Budget
+) -> None:
+    engine = TorchEngine(endless, replace(budget, kv_tokens=300))
+    assert engine.card.context_length == 300
+    with pytest.raises(ContextOverflow, match="the context holds 300"):
+        await collect(engine.stream(request("Hello", max_new_tokens=300)))
+    engine.close()

@@ -81,8 +81,10 @@ def test_a_request_waits_for_the_one_that_is_reading_the_same() -> None:
     prompt = keys("a prompt that is long enough to wait for")
     first = spans.grant(prompt, 60)
     assert first is not None
-    assert spans.grant(prompt, 60) is None
+    assert spans.comes_soon(prompt)
+    assert not spans.comes_soon(keys("another prompt that nobody is reading at all"))
     first.span.keys, first.span.coming = prompt, keys("")
+    assert not spans.comes_soon(prompt)
     second = spans.grant(prompt, 60)
     assert second is not None
     assert second.reused == len(prompt) - 1
