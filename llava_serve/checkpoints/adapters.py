@@ -34,6 +34,8 @@ def apply(model: PreTrainedModel, adapter: Found, is_quantised: bool) -> None:
         with warnings.catch_warnings():
             # peft 0.21 still asks transformers by a name that goes away with version 6.
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            # The base is where --model-base says, whatever it was called in training.
+            warnings.filterwarnings("ignore", "The PEFT config's `base_model_name_or_path`")
             tuned = get_peft_model(model, config)
         weights = load_peft_weights(folder, device=str(model.device))
         result: Any = set_peft_model_state_dict(tuned, weights)

@@ -1,9 +1,11 @@
 """Flags become a loaded model: finds the folder, tells its layout, calls the loader for it."""
 
 import logging
+import sys
 import time
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from llava_serve.chat.templates import template_named
 from llava_serve.checkpoints import huggingface, precision
@@ -28,6 +30,8 @@ def load(config: ModelConfig, conv_mode: str | None = None) -> LoadedModel:
     started = time.monotonic()
     # It warns at every single multiplication that it computes in float16.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if not sys.stderr.isatty():  # a bar is noise in a log or a pipe
+        disable_progress_bar()  # type: ignore[no-untyped-call]
     if conv_mode is not None:
         _check_conv_mode(conv_mode)
     given = detect(folder_of(config.model_path))
