@@ -22,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     logs.configure(config.log_level)
     try:
         make_state_dir(config.state_dir)
-        uploads.use_folder(config.state_dir / "uploads")
+        serving.bind_or_exit(config.host, config.port).close()  # the uploads of who has it stay
+        uploads.use_folder(config.state_dir / "uploads" / str(config.port))
         services = _services(config)
         shown = examples.load(tiny.EXAMPLES, services.media)
     except StorageFailed as exc:

@@ -28,6 +28,8 @@ from llava_serve.errors import BodyTooLarge, EngineFailure, InvalidField, NoSuch
 
 logger = logging.getLogger(__name__)
 
+_INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+
 _GRACE_S = 20  # time that open streams have after SIGTERM
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
@@ -192,18 +194,29 @@ def run(app: FastAPI, host: str, port: int, before_stop: BeforeStop | None = Non
     The socket listens before the app's start-up runs, so what start-up announces is reachable.
 
     Raises:
+        SystemExit: the address cannot be listened on, and the message says why; or Ctrl-C came.
+    """
+    with bind_or_exit(host, port) as listening:
+        logger.info("listening on http://%s:%d", host, port)
+        try:
+            _Server(_config(app), before_stop).run(sockets=[listening])
+        except KeyboardInterrupt:  # uvicorn passes it on once everything is shut down
+            raise SystemExit(_INTERRUPTED) from None
+
+
+def bind_or_exit(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
         SystemExit: the address cannot be listened on; the message says why.
     """
     try:
-        listening = bind(host, port)
+        return bind(host, port)
     except OSError as exc:
         raise SystemExit(
             f"cannot listen on {host}:{port}: {exc.strerror or exc}. "
             "Stop the program that uses the port, or choose another with --port."
         ) from exc
-    logger.info("listening on http://%s:%d", host, port)
-    with listening:
-        _Server(_config(app), before_stop).run(sockets=[listening])
 
 
 @asynccontextmanager

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.slow
 
 
 @contextmanager
-def controller(port: int, state: Path, *flags: str) -> Iterator[list[str]]:
+def controller(
+    port: int, state: Path, *flags: str, stop: signal.Signals = signal.SIGTERM
+) -> Iterator[list[str]]:
     """Run the command until the body ends; yield its log up to the line that says it serves."""
     arguments = ["-m", "llava_serve.controller", "--port", str(port), "--state-dir", str(state)]
     with subprocess.Popen(
@@ -31,9 +33,10 @@ def controller(port: int, state: Path, *flags: str) -> Iterator[list[str]]:
                     break
             yield log
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(stop)
             log.extend(process.stderr)
-            assert process.wait(timeout=30) in (0, -signal.SIGTERM), log
+            ended = (130,) if stop is signal.SIGINT else (0, -signal.SIGTERM)
+            assert process.wait(timeout=30) in ended, log
 
 
 def test_the_controller_serves_and_stops(tmp_path: Path, unused_tcp_port: int) -> None:
@@ -55,6 +58,13 @@ def test_a_public_address_is_warned_of_with_what_is_exposed(
         pass
     (warning,) = [line for line in log if " W " in line]
     assert "can use every model" in warning
+
+
+def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path, unused_tcp_port: int) -> None:
+    with controller(unused_tcp_port, tmp_path, stop=signal.SIGINT) as log:
+        pass
+    assert "Traceback" not in "".join(log)
+    assert "Finished server process" in log[-1]
 
 
 def test_a_port_in_use_is_one_sentence_and_an_exit_code(

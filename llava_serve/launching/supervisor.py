@@ -14,7 +14,7 @@ from llava_serve.launching.restarts import Restarts
 
 _GRACE_S = 25.0  # a little more than `serving` gives to open streams
 _POLL_S = 0.25
-_REMIND_S = 10.0
+_REMIND_S = 20.0
 
 Missing = Callable[[Process], Awaitable[str | None]]
 Stages = Sequence[Sequence[Process]]
