@@ -103,7 +103,6 @@ async def _at_terminal(*flags: str) -> AsyncIterator[tuple[Terminal, asyncio.sub
     process = await asyncio.create_subprocess_exec(
         "sh", "-c", command, start_new_session=True, env=env
     )
-    os.close(program_end)
     terminal = Terminal(main_end)
     try:
         yield terminal, process
@@ -113,6 +112,7 @@ async def _at_terminal(*flags: str) -> AsyncIterator[tuple[Terminal, asyncio.sub
         await process.wait()
         asyncio.get_running_loop().remove_reader(main_end)
         os.close(main_end)
+        os.close(program_end)  # before the program has it open, reading the other end would fail
 
 
 async def _until_idle(engine: EchoEngine) -> None:
