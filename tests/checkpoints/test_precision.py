@@ -1,4 +1,3 @@
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +38,6 @@ def test_flash_attention_on_a_cpu_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is an extra"
-)
 @pytest.mark.parametrize(
     ("flag", "layer", "words"),
     [

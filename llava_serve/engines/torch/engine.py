@@ -47,14 +47,15 @@ from llava_serve.media.base import Picture
 logger = logging.getLogger(__name__)
 
 _WARM_UP_SIZE = (64, 48)  # (width, height): not square, so that anyres tiles it
+_BEYOND_REPAIR = "the engine failed beyond repair; this worker must be restarted"
 _ANSWER_AHEAD = 256  # tokens that get their places when an answer starts, and as these run out
 
 
 class TorchEngine:
     """Answers requests with one checkpoint in this process.
 
-    All model work happens on one thread. `healthy` turns False for good when the device is lost:
-    every request fails from then on, and the process should be restarted.
+    All model work happens on one thread. `healthy` turns False for good when the device is lost
+    or the thread fails: every request fails from then on, and the process should be restarted.
     """
 
     def __init__(self, loaded: LoadedModel, budget: Budget) -> None:
@@ -82,7 +83,7 @@ class TorchEngine:
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
         """Yield deltas; see `Engine.stream`."""
         if not self.healthy:
-            raise EngineFailure("the device of this worker failed; it must be restarted")
+            raise EngineFailure(_BEYOND_REPAIR)
         job = Job(request, asyncio.get_running_loop())
         with self._entering:  # so that the thread, when it ends, finds all that came before
             if self._closing:
@@ -124,7 +125,7 @@ class TorchEngine:
         except BaseException:
             self.healthy = False
             logger.exception("the engine thread failed")
-            error = EngineFailure("the engine failed; this worker must be restarted")
+            error = EngineFailure(_BEYOND_REPAIR)
         finally:
             with self._entering:
                 self._closing = True
