@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-import queue
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
 
 import torch
 from PIL import Image
@@ -23,20 +21,19 @@ from llava_serve.engines.base import (
     Usage,
 )
 from llava_serve.engines.torch import failures
-from llava_serve.engines.torch.answer import Answer
 from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.decode import Decoder
-from llava_serve.engines.torch.features import Encoded, Features, Media
+from llava_serve.engines.torch.features import Encoded, Features
+from llava_serve.engines.torch.inbox import Inbox
 from llava_serve.engines.torch.job import Job, Progress
-from llava_serve.engines.torch.prompt import splice
-from llava_serve.engines.torch.sampling import Chooser, choose
+from llava_serve.engines.torch.prepare import Preparer, media_of
+from llava_serve.engines.torch.sampling import choose
 from llava_serve.engines.torch.schedule import Schedule, Share
 from llava_serve.engines.torch.spans import Grant, Spans
-from llava_serve.engines.torch.tokens import Item, PromptTokenizer
+from llava_serve.engines.torch.tokens import Item
 from llava_serve.errors import (
     CommandError,
-    ContextOverflow,
     EngineFailure,
     OutOfMemory,
     ServeError,
@@ -66,16 +63,14 @@ class TorchEngine:
         """
         self.healthy = True
         self._loaded = loaded
-        self._context = min(loaded.context_length, budget.kv_tokens)
-        self.card = loaded.card.model_copy(update={"context_length": self._context})
-        self._tokenizer = PromptTokenizer(loaded)
+        context = min(loaded.context_length, budget.kv_tokens)
+        self.card = loaded.card.model_copy(update={"context_length": context})
         self._features = Features(loaded, budget.feature_bytes)
+        self._preparer = Preparer(loaded, self._features, context)
         self._decoder = _decoder(loaded, budget)
         self._spans = Spans(budget.kv_tokens)
         self._schedule: Schedule[Job] = Schedule(budget.slots, budget.chunk, budget.chunk_alone)
-        self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._closing = False
-        self._entering = threading.Lock()
+        self._inbox = Inbox()
         self._warm_up()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -85,10 +80,7 @@ class TorchEngine:
         if not self.healthy:
             raise EngineFailure(_BEYOND_REPAIR)
         job = Job(request, asyncio.get_running_loop())
-        with self._entering:  # so that the thread, when it ends, finds all that came before
-            if self._closing:
-                raise ShuttingDown
-            self._inbox.put(job)
+        self._inbox.put(job)
         try:
             while True:
                 delta = await job.next()
@@ -111,46 +103,27 @@ class TorchEngine:
 
     def close(self) -> None:
         """Stop the thread; streams that are open all the same end with `ShuttingDown`."""
-        with self._entering:
-            self._closing = True
-        self._inbox.put(None)
+        self._inbox.close()
         self._thread.join()
 
     def _run(self) -> None:
         """Work until told to stop; whatever ends the thread ends every stream with it."""
         error: ServeError = ShuttingDown()
         try:
-            while self._collect():
+            while (arrived := self._inbox.take(wait=not self._schedule)) is not None:
+                for job in arrived:
+                    self._schedule.add(job)
                 self._step()
         except BaseException:
             self.healthy = False
             logger.exception("the engine thread failed")
             error = EngineFailure(_BEYOND_REPAIR)
         finally:
-            with self._entering:
-                self._closing = True
-            for job in [*self._schedule.running, *self._schedule.waiting, *self._arrived()]:
+            self._inbox.close()
+            left = self._inbox.take(wait=False) or []
+            for job in [*self._schedule.running, *self._schedule.waiting, *left]:
                 job.put(error)
                 job.release()
-
-    def _arrived(self) -> list[Job]:
-        jobs = []
-        with suppress(queue.Empty):
-            while True:
-                if (job := self._inbox.get_nowait()) is not None:
-                    jobs.append(job)
-        return jobs
-
-    def _collect(self) -> bool:
-        """Take in what arrived; wait for it when idle. False ends the thread."""
-        while True:
-            try:
-                job = self._inbox.get(block=not self._schedule)
-            except queue.Empty:
-                return True
-            if job is None:
-                return False
-            self._schedule.add(job)
 
     def _step(self) -> None:
         """Drop who left, admit who waits, and let everyone with a slot advance."""
@@ -178,40 +151,21 @@ class TorchEngine:
         items: dict[Job, list[Item]] = {}
 
         def tokenize(job: Job) -> None:
-            items[job] = self._tokenizer.tokenize(job.request.prompt)
+            items[job] = self._preparer.tokenize(job.request)
+
+        def start(job: Job, rows: Sequence[Encoded] | None) -> None:
+            job.prepared = self._preparer.progress(job.request, items[job], rows)
 
         for job in jobs:
             self._guarded(job, tokenize)
         started = time.monotonic()
-        encoded = self._encode_together([_media(its) for its in items.values()])
+        encoded = self._preparer.encode_together(list(items.values()))
         together_s = time.monotonic() - started
         for (job, its), rows in zip(items.items(), encoded, strict=True):
             started = time.monotonic()
-            self._guarded(job, self._start, its, rows)
-            if job.prepared is not None and _media(its):
+            self._guarded(job, start, rows)
+            if job.prepared is not None and media_of(its):
                 job.prepared.vision_s = together_s + time.monotonic() - started
-
-    def _encode_together(
-        self, media: Sequence[Sequence[Media]]
-    ) -> Sequence[Sequence[Encoded] | None]:
-        """Return everyone's rows; None where each had better try its own."""
-        alone: list[None] = [None] * len(media)
-        if len(media) < 2:
-            return alone
-        try:
-            return self._features.encode_all(media)
-        except Exception as exc:  # noqa: BLE001 - raised again for the job that causes it
-            logger.info("the pictures of %d requests failed together: %s", len(media), exc)
-            return alone
-
-    def _start(self, job: Job, items: Sequence[Item], rows: Sequence[Encoded] | None) -> None:
-        loaded, sampling = self._loaded, job.request.sampling
-        if rows is None:
-            rows = self._features.encode(_media(items))
-        prompt = splice(loaded, items, rows)
-        limit = self._limit(len(prompt.tokens), sampling)
-        answer = Answer(loaded.tokenizer, sampling, loaded.stop_ids, loaded.format.stops, limit)
-        job.prepared = Progress(prompt, Chooser.of(sampling), answer)
 
     def _place(self, job: Job) -> bool:
         """Give a job its part of the cache; False when it has to wait for room."""
@@ -347,29 +301,19 @@ class TorchEngine:
         self._schedule.remove(job)
         job.release()
 
-    def _limit(self, prompt_tokens: int, sampling: Sampling) -> int:
-        """Return how many tokens the answer may have.
-
-        Raises:
-            ContextOverflow: the context does not hold prompt and answer.
-        """
-        left = self._context - prompt_tokens
-        limit = left if sampling.max_new_tokens is None else sampling.max_new_tokens
-        if limit > left or left < 1:
-            raise ContextOverflow(prompt_tokens, max(limit, 1), self._context)
-        return limit
-
     def _warm_up(self) -> None:
         started = time.monotonic()
         picture = Picture(Image.new("RGB", _WARM_UP_SIZE), sha256="warm-up")
-        request = Conversation((Message("user", (picture, "Hello")),))
+        conversation = Conversation((Message("user", (picture, "Hello")),))
+        request = GenerateRequest(
+            request_id="warm-up", prompt=conversation, sampling=Sampling(temperature=0)
+        )
         try:
-            items = self._tokenizer.tokenize(request)
-            prompt = splice(self._loaded, items, self._features.encode([picture]))
+            prompt = self._preparer.prompt(self._preparer.tokenize(request))
             length = len(prompt.tokens)
             if length + 1 > self._spans.total:
                 raise _unusable(self._spans.total, f"a small picture takes {length} tokens")
-            self._decoder.forward(prompt.embeddings[:length], [Segment(0, length, 0, 0)])
+            self._decoder.forward(prompt.embeddings, [Segment(0, length, 0, 0)])
             self._decoder.forward(prompt.embeddings[:1], [Segment(0, 1, 0, length)])
         except RuntimeError as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
@@ -389,7 +333,3 @@ def _unusable(kv_tokens: int, why: str) -> CommandError:
         f"a KV cache of {kv_tokens} tokens cannot be used: {why}",
         "Choose another --kv-cache-tokens, or free memory where it is left out.",
     )
-
-
-def _media(items: Sequence[Item]) -> list[Media]:
-    return [item for item in items if not isinstance(item, int)]
