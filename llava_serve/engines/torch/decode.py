@@ -1,5 +1,6 @@
 """The language model over a flat batch: whatever is due of every request, in one forward pass."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,18 +8,30 @@ import torch
 
 from llava_serve.engines.torch import attention
 from llava_serve.engines.torch.cache import Segment, SpanCache
+from llava_serve.errors import CommandError
+
+logger = logging.getLogger(__name__)
 
 
 class Decoder:
     """Runs the language model of one checkpoint over one KV cache."""
 
     def __init__(self, model: Any, total: int) -> None:
-        """Reserve a cache of `total` tokens; `model` computes attention our way from now on."""
+        """Reserve a cache of `total` tokens; `model` computes attention our way from now on.
+
+        Raises:
+            CommandError: the memory does not hold the cache.
+        """
         self._language_model = model.model.language_model
         self._head = model.lm_head
         self._language_model.set_attn_implementation(attention.NAME)
         config = model.config.get_text_config(decoder=True)
-        self.cache = SpanCache(config, total, self._embed.weight.dtype, self._embed.weight.device)
+        weight = self._embed.weight
+        try:
+            self.cache = SpanCache(config, total, weight.dtype, weight.device)
+        except RuntimeError as exc:
+            logger.error("the KV cache cannot be reserved", exc_info=exc)
+            raise unusable(total, "the memory does not hold it") from exc
 
     @property
     def _embed(self) -> Any:
@@ -57,3 +70,10 @@ class Decoder:
         last = [each.offset + each.count - 1 for each in segments]
         logits: torch.Tensor = self._head(output.last_hidden_state[0, last])
         return logits.float()
+
+
+def unusable(kv_tokens: int, why: str) -> CommandError:
+    return CommandError(
+        f"a KV cache of {kv_tokens} tokens cannot be used: {why}",
+        "Choose another --kv-cache-tokens, or free memory where it is left out.",
+    )

@@ -18,12 +18,11 @@ from llava_serve.engines.base import (
     GenerateRequest,
     Message,
     Sampling,
-    Usage,
 )
 from llava_serve.engines.torch import failures
 from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.cache import Segment
-from llava_serve.engines.torch.decode import Decoder
+from llava_serve.engines.torch.decode import Decoder, unusable
 from llava_serve.engines.torch.features import Encoded, Features
 from llava_serve.engines.torch.inbox import Inbox
 from llava_serve.engines.torch.job import Job, Progress
@@ -32,13 +31,7 @@ from llava_serve.engines.torch.sampling import choose
 from llava_serve.engines.torch.schedule import Schedule, Share
 from llava_serve.engines.torch.spans import Grant, Spans
 from llava_serve.engines.torch.tokens import Item
-from llava_serve.errors import (
-    CommandError,
-    EngineFailure,
-    OutOfMemory,
-    ServeError,
-    ShuttingDown,
-)
+from llava_serve.errors import EngineFailure, OutOfMemory, ServeError, ShuttingDown
 from llava_serve.media.base import Picture
 
 logger = logging.getLogger(__name__)
@@ -67,7 +60,7 @@ class TorchEngine:
         self.card = loaded.card.model_copy(update={"context_length": context})
         self._features = Features(loaded, budget.feature_bytes)
         self._preparer = Preparer(loaded, self._features, context)
-        self._decoder = _decoder(loaded, budget)
+        self._decoder = Decoder(loaded.model, budget.kv_tokens)
         self._spans = Spans(budget.kv_tokens)
         self._schedule: Schedule[Job] = Schedule(budget.slots, budget.chunk, budget.chunk_alone)
         self._inbox = Inbox()
@@ -256,14 +249,9 @@ class TorchEngine:
         progress.tokens.append(token)
         text = answer.push(token)
         if answer.finish_reason is not None:
-            usage = Usage(
-                prompt_tokens=len(progress.prompt.tokens),
-                completion_tokens=answer.token_count,
-                image_tokens=progress.prompt.image_tokens,
-                cached_tokens=progress.cached_tokens,
-            )
             logger.info("answered %d tokens: %s", answer.token_count, answer.finish_reason)
-            job.put(Delta(text, answer.finish_reason, usage, progress.stages(job.arrived_at)))
+            stages = progress.stages(job.arrived_at)
+            job.put(Delta(text, answer.finish_reason, progress.usage, stages))
             self._end(job)
         elif text:
             job.put(Delta(text))
@@ -312,24 +300,9 @@ class TorchEngine:
             prompt = self._preparer.prompt(self._preparer.tokenize(request))
             length = len(prompt.tokens)
             if length + 1 > self._spans.total:
-                raise _unusable(self._spans.total, f"a small picture takes {length} tokens")
+                raise unusable(self._spans.total, f"a small picture takes {length} tokens")
             self._decoder.forward(prompt.embeddings, [Segment(0, length, 0, 0)])
             self._decoder.forward(prompt.embeddings[:1], [Segment(0, 1, 0, length)])
         except RuntimeError as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
         logger.info("warmed up in %.1f s", time.monotonic() - started)
-
-
-def _decoder(loaded: LoadedModel, budget: Budget) -> Decoder:
-    try:
-        return Decoder(loaded.model, budget.kv_tokens)
-    except RuntimeError as exc:
-        logger.error("the KV cache cannot be reserved", exc_info=exc)
-        raise _unusable(budget.kv_tokens, "the memory does not hold it") from exc
-
-
-def _unusable(kv_tokens: int, why: str) -> CommandError:
-    return CommandError(
-        f"a KV cache of {kv_tokens} tokens cannot be used: {why}",
-        "Choose another --kv-cache-tokens, or free memory where it is left out.",
-    )

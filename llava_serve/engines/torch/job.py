@@ -11,7 +11,7 @@ import anyio
 import numpy as np
 import torch
 
-from llava_serve.engines.base import Delta, GenerateRequest, Stages
+from llava_serve.engines.base import Delta, GenerateRequest, Stages, Usage
 from llava_serve.engines.torch.answer import Answer
 from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.prompt import Prompt
@@ -80,6 +80,15 @@ class Progress:
     def give_back(self) -> None:
         self.span = None
         self._read = 0
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(
+            prompt_tokens=len(self.prompt.tokens),
+            completion_tokens=self.answer.token_count,
+            image_tokens=self.prompt.image_tokens,
+            cached_tokens=self.cached_tokens,
+        )
 
     def stages(self, arrived_at: float) -> Stages:
         """Say where the time went since the request arrived."""

@@ -278,7 +278,7 @@ async def test_what_the_thread_cannot_survive_ends_every_stream(
         await collect(engine.stream(request("c")))
 
 
-@pytest.mark.parametrize("tokens", [1, 20])
+@pytest.mark.parametrize("tokens", [1, 20, 10**15])
 def test_a_cache_too_small_for_a_picture_is_refused_at_the_start(
     endless: LoadedModel, budget: Budget, tokens: int
 ) -> None:
