@@ -30,8 +30,10 @@ format: .venv/installed-dev ## rewrite the code in the house format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: .venv/installed-dev ## measure what the controller adds to a request
-	$(BIN)/python scripts/bench_controller.py
+bench: .venv/installed-dev ## measure speed beside other ways to serve, and what users feel; half an hour
+	$(BIN)/python -m scripts.bench_throughput
+	$(BIN)/python -m scripts.bench_latency
+	$(BIN)/python -m scripts.bench_controller
 
 tiny: .venv/installed-dev ## train the checkpoint that ships, its adapter and its examples
 	$(BIN)/python -m llava_serve.tiny.train

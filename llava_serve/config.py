@@ -127,13 +127,15 @@ class ModelConfig:
         int | None, "tokens the KV cache holds for all requests; default: from free memory"
     ] = None
     prefill_chunk: Annotated[
-        int, "tokens of new prompts read per step while answers run: less keeps those quicker"
-    ] = 64
+        int | None,
+        "tokens of new prompts read per step while answers run: less keeps those quicker; default: "
+        "what the machine reads in a tenth of a second",
+    ] = None
 
     def __post_init__(self) -> None:
-        _require_positive(prefill_chunk=self.prefill_chunk)
-        if self.kv_cache_tokens is not None:
-            _require_positive(kv_cache_tokens=self.kv_cache_tokens)
+        for name in ("prefill_chunk", "kv_cache_tokens"):
+            if getattr(self, name) is not None:
+                _require_positive(**{name: getattr(self, name)})
         if self.load_8bit and self.load_4bit:
             raise ValueError("--load-8bit and --load-4bit exclude each other")
 

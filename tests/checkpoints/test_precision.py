@@ -57,7 +57,7 @@ async def test_only_the_language_model_is_quantised_and_it_answers(
         if type(module).__name__ == layer
     }
     assert quantised == {"language_model"}
-    engine = TorchEngine(loaded, choose_budget(loaded, slots=1, chunk=64))
+    engine = TorchEngine(loaded, choose_budget(loaded, slots=1))
     request = GenerateRequest(
         request_id="req-1",
         prompt=Conversation((Message("user", ("Hello",)),)),

@@ -26,19 +26,20 @@ class Budget:
         slots: requests that run at once.
         kv_tokens: tokens in the KV cache, of running requests and of kept prefixes together.
         feature_bytes: memory for the feature rows of pictures seen before.
-        chunk: tokens of prompts that a step reads beside running answers.
+        chunk: tokens of prompts that a step reads beside running answers; None for what the
+            machine reads in a tenth of a second.
         chunk_alone: the same while nobody is answering.
     """
 
     slots: int
     kv_tokens: int
     feature_bytes: int
-    chunk: int
+    chunk: int | None = None
     chunk_alone: int = _CHUNK_ALONE
 
 
 def choose_budget(
-    loaded: LoadedModel, *, slots: int, chunk: int, kv_tokens: int | None = None
+    loaded: LoadedModel, *, slots: int, chunk: int | None = None, kv_tokens: int | None = None
 ) -> Budget:
     """Fill in what the flags leave open, from the memory that is free now.
 
@@ -62,14 +63,12 @@ def choose_budget(
         chunk=chunk,
     )
     logger.info(
-        "%d slots; KV cache of %d tokens, %.2f GiB (%s); at most %.2f GiB of features; "
-        "%d tokens of prompts a step beside running answers",
+        "%d slots; KV cache of %d tokens, %.2f GiB (%s); at most %.2f GiB of features",
         slots,
         kv_tokens,
         kv_tokens * each / 2**30,
         why,
         budget.feature_bytes / 2**30,
-        chunk,
     )
     return budget
 

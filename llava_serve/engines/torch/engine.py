@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 _WARM_UP_SIZE = (64, 48)  # (width, height): not square, so that anyres tiles it
 _BEYOND_REPAIR = "the engine failed beyond repair; this worker must be restarted"
+_LEAST_CHUNK = 64  # tokens: of fewer, a step costs hardly less
+_STEP_S = 0.1  # how long prompts may hold up the answers beside them, where it can be kept
 _ANSWER_AHEAD = 256  # tokens that get their places when an answer starts, and as these run out
 
 
@@ -62,9 +64,11 @@ class TorchEngine:
         self._preparer = Preparer(loaded, self._features, context)
         self._decoder = Decoder(loaded.model, budget.kv_tokens)
         self._spans = Spans(budget.kv_tokens)
-        self._schedule: Schedule[Job] = Schedule(budget.slots, budget.chunk, budget.chunk_alone)
         self._inbox = Inbox()
-        self._warm_up()
+        chunk = self._warm_up()
+        self._schedule: Schedule[Job] = Schedule(
+            budget.slots, budget.chunk or chunk, budget.chunk_alone
+        )
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -289,7 +293,8 @@ class TorchEngine:
         self._schedule.remove(job)
         job.release()
 
-    def _warm_up(self) -> None:
+    def _warm_up(self) -> int:
+        """Read a picture once, so that no user pays for it; return how large a chunk may be."""
         started = time.monotonic()
         picture = Picture(Image.new("RGB", _WARM_UP_SIZE), sha256="warm-up")
         conversation = Conversation((Message("user", (picture, "Hello")),))
@@ -303,6 +308,18 @@ class TorchEngine:
                 raise unusable(self._spans.total, f"a small picture takes {length} tokens")
             self._decoder.forward(prompt.embeddings, [Segment(0, length, 0, 0)])
             self._decoder.forward(prompt.embeddings[:1], [Segment(0, 1, 0, length)])
+            sample = min(length, _LEAST_CHUNK)
+            again = time.monotonic()
+            logits = self._decoder.forward(prompt.embeddings[:sample], [Segment(0, sample, 0, 0)])
+            logits.argmax().item()  # waits for the device
         except RuntimeError as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
-        logger.info("warmed up in %.1f s", time.monotonic() - started)
+        finished = time.monotonic()
+        chunk = max(_LEAST_CHUNK, int(sample * _STEP_S / (finished - again)))
+        logger.info(
+            "warmed up in %.1f s; reads %d tokens of prompts in %.1f s",
+            finished - started,
+            chunk,
+            _STEP_S,
+        )
+        return chunk

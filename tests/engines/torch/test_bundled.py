@@ -45,7 +45,7 @@ async def test_a_greedy_answer_is_that_of_transformers(
     )
     expected = bundled.tokenizer.decode(generated[0, len(tokens) :], skip_special_tokens=True)
 
-    engine = TorchEngine(bundled, choose_budget(bundled, slots=2, chunk=64))
+    engine = TorchEngine(bundled, choose_budget(bundled, slots=2))
     request = GenerateRequest(
         request_id="req-1",
         prompt=conversation,
