@@ -55,6 +55,9 @@ class Sampling:
     min_new_tokens: int = 0  # no end token before
     ignore_eos: bool = False  # only `stop` and `max_new_tokens` end the answer
     stop: tuple[str, ...] = ()
+    top_logprobs: int | None = (
+        None  # most probable tokens to tell at each place; None: tell nothing
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +92,25 @@ class Stages:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token and the natural logarithm of its probability, before temperature and penalties.
+
+    `text` shows U+FFFD where `data` is only part of a character. `top` are the most probable ones
+    at the same place, best first, themselves without `top`.
+    """
+
+    text: str
+    data: bytes
+    logprob: float
+    top: tuple["TokenLogprob", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """New text only; the last delta alone has the rest, and maybe no text.
+
+    `logprobs`, if asked for, are of the tokens whose text this is; a token that a stop cut off or
+    that ended the answer has none.
 
     Of a request that asked for several answers, `index` says to which one it belongs, and only the
     last one to end has `usage`.
@@ -101,6 +121,7 @@ class Delta:
     usage: Usage | None = None
     stages: Stages | None = None  # None: the engine does not know
     index: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

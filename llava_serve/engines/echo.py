@@ -11,6 +11,7 @@ from llava_serve.engines.base import (
     FinishReason,
     GenerateRequest,
     ReadyPrompt,
+    TokenLogprob,
     Usage,
 )
 from llava_serve.errors import ContextOverflow, MediaCountMismatch
@@ -23,7 +24,8 @@ CONTEXT_LENGTH = 4096  # words
 class EchoEngine:
     """Repeats the last user text word by word, after saying what pictures came with it.
 
-    A token is a word. `delay_s` is waited before each one; `running` counts open streams.
+    A token is a word, of which it is always sure. `delay_s` is waited before each one; `running`
+    counts open streams.
     """
 
     healthy = True
@@ -51,17 +53,23 @@ class EchoEngine:
         reason: FinishReason = "length" if len(words) > limit else "stop"
         matcher = StopMatcher(sampling.stop)
         said = 0
+        sure: list[TokenLogprob] = []
         self.running += 1
         try:
             for word in words[:limit]:
                 await asyncio.sleep(self._delay_s)
                 said += 1
+                if sampling.top_logprobs is not None:
+                    sure.append(TokenLogprob(word, word.encode(), 0.0))
                 if text := matcher.feed(word):
-                    yield Delta(text)
+                    yield Delta(text, logprobs=tuple(sure))
+                    sure.clear()
                 if matcher.stopped:
                     reason = "stop"
                     break
-            yield Delta(matcher.flush(), reason, Usage(prompt_tokens, said, image_tokens))
+            rest = matcher.flush()
+            usage = Usage(prompt_tokens, said, image_tokens)
+            yield Delta(rest, reason, usage, logprobs=tuple(sure) if rest else ())
         finally:
             self.running -= 1
 

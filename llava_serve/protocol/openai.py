@@ -26,7 +26,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "function_call": (None, "none"),
     "functions": (None, []),
     "logit_bias": (None, {}),
-    "logprobs": (None, False),
     "metadata": (None, {}),
     "modalities": (None, ["text"]),
     "parallel_tool_calls": (None, True, False),
@@ -38,7 +37,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "store": (None, False),
     "tool_choice": (None, "none"),
     "tools": (None, []),
-    "top_logprobs": (None, 0),
     "web_search_options": (None,),
 }
 
@@ -132,6 +130,8 @@ class ChatRequest(Strict):
     n: Annotated[int, Field(ge=1, le=16)] | None = None
     min_tokens: Annotated[int, Field(ge=0)] | None = None
     ignore_eos: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     stop: Annotated[
         list[Annotated[str, Field(min_length=1)]],
         Field(max_length=16),

@@ -48,6 +48,7 @@ class Answer:
         self.timings: dict[str, float | None] = {}  # complete with the last delta
         self._worker = worker
         self._read_prompt = read_prompt
+        self.with_logprobs = sampling.top_logprobs is not None
         self._samplings = [_seeded(sampling, i) for i in range(count)]
         self._usage: Usage | None = None  # of the answers that have ended
         self._open = count

@@ -91,6 +91,8 @@ def check(asked: ChatRequest, card: ModelCard) -> None:
     most = asked.max_completion_tokens or asked.max_tokens
     if most is not None and (asked.min_tokens or 0) > most:
         raise InvalidField("min_tokens", f"is above max_tokens, {most}")
+    if asked.top_logprobs and not asked.logprobs:
+        raise InvalidField("top_logprobs", "takes effect with logprobs: true only")
     if None not in (given := {asked.max_tokens, asked.max_completion_tokens}) and len(given) > 1:
         raise InvalidField("max_tokens", "differs from max_completion_tokens; send one of them")
 
@@ -105,6 +107,7 @@ def sampling_of(asked: ChatRequest, defaults: SamplingDefaults) -> Sampling:
         seed=asked.seed,
         max_new_tokens=asked.max_completion_tokens or asked.max_tokens,
         min_new_tokens=asked.min_tokens or 0,
+        top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
         ignore_eos=bool(asked.ignore_eos),
         stop=tuple(asked.stop),
     )

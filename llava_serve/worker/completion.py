@@ -2,18 +2,23 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastapi.responses import JSONResponse
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice as FullChoice
-from openai.types.chat.chat_completion_chunk import Choice, ChoiceDelta
+from openai.types.chat.chat_completion import ChoiceLogprobs as FullLogprobs
+from openai.types.chat.chat_completion_chunk import Choice, ChoiceDelta, ChoiceLogprobs
+from openai.types.chat.chat_completion_token_logprob import (
+    ChatCompletionTokenLogprob,
+    TopLogprob,
+)
 from openai.types.completion_usage import PromptTokensDetails
 from starlette.types import Receive, Scope, Send
 
-from llava_serve.engines.base import Delta, FinishReason, Usage
+from llava_serve.engines.base import Delta, FinishReason, TokenLogprob, Usage
 from llava_serve.errors import ServeError
 from llava_serve.protocol import sse
 from llava_serve.worker.answer import Answer
@@ -52,11 +57,13 @@ class CompletionBody(AnswerResponse):
 
     async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
         texts: dict[int, str] = {}
+        logprobs: dict[int, list[TokenLogprob]] = {}
         reasons: dict[int, FinishReason] = {}
         usage = None
         async for delta in self.answer.read():
             if delta is not None:
                 texts[delta.index] = texts.get(delta.index, "") + delta.text
+                logprobs.setdefault(delta.index, []).extend(delta.logprobs)
                 usage = delta.usage or usage
                 if delta.finish_reason is not None:
                     reasons[delta.index] = delta.finish_reason
@@ -70,7 +77,9 @@ class CompletionBody(AnswerResponse):
                     index=index,
                     message=ChatCompletionMessage(role="assistant", content=texts[index]),
                     finish_reason=reasons[index],
-                    logprobs=None,
+                    logprobs=FullLogprobs(content=_logprobs(logprobs[index]))
+                    if self.answer.with_logprobs
+                    else None,
                 )
                 for index in sorted(reasons)
             ],
@@ -97,16 +106,23 @@ class _Chunks:
             self._begun.add(index)
             yield self._chunk(index, ChoiceDelta(role="assistant", content=""))
         if delta.text:
-            yield self._chunk(index, ChoiceDelta(content=delta.text))
+            yield self._chunk(index, ChoiceDelta(content=delta.text), logprobs=delta.logprobs)
         if delta.finish_reason is not None:
             yield self._chunk(index, ChoiceDelta(), delta.finish_reason)
         if delta.usage is not None and self._with_usage:
             yield self._usage_chunk(delta.usage)
 
     def _chunk(
-        self, index: int, delta: ChoiceDelta, finish_reason: Any = None
+        self,
+        index: int,
+        delta: ChoiceDelta,
+        finish_reason: Any = None,
+        logprobs: Sequence[TokenLogprob] = (),
     ) -> ChatCompletionChunk:
-        return self._of([Choice(index=index, delta=delta, finish_reason=finish_reason)], None)
+        choice = Choice(index=index, delta=delta, finish_reason=finish_reason)
+        if logprobs:
+            choice.logprobs = ChoiceLogprobs(content=_logprobs(logprobs))
+        return self._of([choice], None)
 
     def _usage_chunk(self, usage: Usage) -> ChatCompletionChunk:
         chunk = self._of([], _usage(usage))
@@ -123,6 +139,21 @@ class _Chunks:
             choices=choices,
             **fields,
         )
+
+
+def _logprobs(tokens: Sequence[TokenLogprob]) -> list[ChatCompletionTokenLogprob]:
+    return [
+        ChatCompletionTokenLogprob(
+            token=token.text,
+            bytes=list(token.data),
+            logprob=token.logprob,
+            top_logprobs=[
+                TopLogprob(token=other.text, bytes=list(other.data), logprob=other.logprob)
+                for other in token.top
+            ],
+        )
+        for token in tokens
+    ]
 
 
 def _usage(usage: Usage | None) -> CompletionUsage | None:

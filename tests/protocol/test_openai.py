@@ -51,7 +51,6 @@ def test_a_bad_field_is_named(field: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("logprobs", True),
         ("tools", [{"type": "function"}]),
         ("response_format", {"type": "json_object"}),
         ("presence_penalty", 0.5),

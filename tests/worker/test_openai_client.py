@@ -48,6 +48,29 @@ async def test_a_picture_is_answered_with_usage(client: openai.AsyncOpenAI) -> N
     assert answer.usage.prompt_tokens_details.image_tokens == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_log_probabilities_come_in_openais_form(
+    client: openai.AsyncOpenAI, stream: bool
+) -> None:
+    answer: Any = await client.chat.completions.create(
+        model="echo", messages=ASKED, logprobs=True, top_logprobs=2, stream=stream
+    )
+    chunks = [chunk async for chunk in answer] if stream else [answer]
+    told = [
+        (token.token, bytes(token.bytes), token.logprob)
+        for chunk in chunks
+        for choice in chunk.choices
+        if choice.logprobs
+        for token in choice.logprobs.content
+    ]
+    assert told == [(word, word.encode(), 0.0) for word in ("hello ", "<image> ", "there")]
+
+
+async def test_top_logprobs_alone_are_refused(client: openai.AsyncOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="takes effect with logprobs: true only"):
+        await client.chat.completions.create(model="echo", messages=ASKED, top_logprobs=2)
+
+
 async def test_a_stream_comes_in_deltas_and_ends_with_usage(client: openai.AsyncOpenAI) -> None:
     stream = await client.chat.completions.create(
         model="echo", messages=ASKED, stream=True, stream_options={"include_usage": True}

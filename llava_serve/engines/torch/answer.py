@@ -1,12 +1,14 @@
 """One answer as text: tokens in, deltas out, and when and why it ends."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
 from llava_serve.chat.stops import StopMatcher
-from llava_serve.engines.base import FinishReason, Sampling
-from llava_serve.engines.torch.detokenize import Detokenizer
+from llava_serve.engines.base import FinishReason, Sampling, TokenLogprob
+from llava_serve.engines.torch.detokenize import Detokenizer, bytes_of
+from llava_serve.engines.torch.sampling import Scores
 
 
 class Answer:
@@ -31,6 +33,8 @@ class Answer:
         if not sampling.ignore_eos:
             self._stop_ids.update(stop_ids)
         self._min_new_tokens = sampling.min_new_tokens
+        self._tokenizer = tokenizer
+        self._held_back: list[TokenLogprob] = []  # of tokens whose text is not certain yet
         self._text = Detokenizer(tokenizer)
         self._matcher = StopMatcher(stops)
 
@@ -55,6 +59,22 @@ class Answer:
         elif self.token_count >= self._max_new_tokens:
             text += self._finish("length")
         return text
+
+    def score(self, token: int, scores: Scores) -> None:
+        """Keep the log probabilities of the token that is pushed next."""
+        if token not in self._stop_ids:
+            top = tuple(self._named(other, logprob) for other, logprob in scores.top)
+            self._held_back.append(replace(self._named(token, scores.chosen), top=top))
+
+    def take_logprobs(self) -> tuple[TokenLogprob, ...]:
+        """Return what belongs to the text that `push` has just returned."""
+        taken = tuple(self._held_back)
+        self._held_back.clear()
+        return taken
+
+    def _named(self, token: int, logprob: float) -> TokenLogprob:
+        data = bytes_of(self._tokenizer, token)
+        return TokenLogprob(data.decode(errors="replace"), data, logprob)
 
     def _finish(self, reason: FinishReason) -> str:
         text = self._matcher.feed(self._text.flush())

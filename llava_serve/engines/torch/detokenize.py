@@ -1,8 +1,31 @@
 """Tokens become text as they come: no half characters, no lost spaces."""
 
+import re
+
 from transformers import PreTrainedTokenizerBase
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 _UNFINISHED = "\ufffd"  # what a decoder shows for bytes that are no character yet
+
+
+# How vocabularies write bytes that are no text alone: sentencepiece's, and byte-level ones.
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+_BYTES = {letter: byte for byte, letter in bytes_to_unicode().items()}  # type: ignore[no-untyped-call]
+
+
+def bytes_of(tokenizer: PreTrainedTokenizerBase, token: int) -> bytes:
+    """Return what a token alone stands for, which may be part of a character only."""
+    piece: str | None = tokenizer.convert_ids_to_tokens([token])[0]
+    if piece is None:  # the model's vocabulary may have more rows than the tokenizer
+        return b""
+    if byte := _BYTE.fullmatch(piece):
+        return bytes.fromhex(byte[1])
+    if "\u2581" in piece:  # sentencepiece's mark of a space, which decoding one token alone loses
+        return piece.replace("\u2581", " ").encode()
+    text = str(tokenizer.decode([token], clean_up_tokenization_spaces=False))
+    if _UNFINISHED in text:
+        return bytes(_BYTES[letter] for letter in piece)
+    return text.encode()
 
 
 class Detokenizer:

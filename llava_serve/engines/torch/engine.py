@@ -27,7 +27,7 @@ from llava_serve.engines.torch.features import Encoded, Features
 from llava_serve.engines.torch.inbox import Inbox
 from llava_serve.engines.torch.job import Job, Progress
 from llava_serve.engines.torch.prepare import Preparer, media_of
-from llava_serve.engines.torch.sampling import choose
+from llava_serve.engines.torch.sampling import choose, score, without
 from llava_serve.engines.torch.schedule import Schedule, Share
 from llava_serve.engines.torch.spans import Grant, Spans
 from llava_serve.engines.torch.tokens import Item
@@ -241,10 +241,13 @@ class TorchEngine:
         if not jobs:
             return []
         choosers = [job.progress.chooser for job in jobs]
-        for row, job in zip(logits, jobs, strict=True):
-            forbidden = [token for token in job.progress.answer.forbidden if token < len(row)]
-            row[forbidden] = -torch.inf
-        return choose(logits, choosers, [job.progress.tokens for job in jobs])
+        forbidden = [job.progress.answer.forbidden for job in jobs]
+        histories = [job.progress.tokens for job in jobs]
+        tokens = choose(without(logits, forbidden), choosers, histories)
+        for row, token, job in zip(logits, tokens, jobs, strict=True):
+            if (top := job.request.sampling.top_logprobs) is not None:
+                job.progress.answer.score(token, score(row, token, top))
+        return tokens
 
     def _emit(self, job: Job, token: int) -> None:
         progress, answer = job.progress, job.progress.answer
@@ -255,10 +258,11 @@ class TorchEngine:
         if answer.finish_reason is not None:
             logger.info("answered %d tokens: %s", answer.token_count, answer.finish_reason)
             stages = progress.stages(job.arrived_at)
-            job.put(Delta(text, answer.finish_reason, progress.usage, stages))
+            logprobs = answer.take_logprobs() if text else ()
+            job.put(Delta(text, answer.finish_reason, progress.usage, stages, logprobs=logprobs))
             self._end(job)
         elif text:
-            job.put(Delta(text))
+            job.put(Delta(text, logprobs=answer.take_logprobs()))
 
     @staticmethod
     def _note_first_token(progress: Progress) -> None:

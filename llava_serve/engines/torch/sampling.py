@@ -1,6 +1,6 @@
 """Logits become tokens: one vectorised choice for a batch whose rows have their own settings."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +27,35 @@ class Chooser:
         else:
             generator.manual_seed(sampling.seed)
         return cls(sampling, generator)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Log probabilities at one place: of the chosen token, and of the most probable ones."""
+
+    chosen: float
+    top: tuple[tuple[int, float], ...]  # (token, its log probability), best first
+
+
+@torch.inference_mode()
+def score(logits: torch.Tensor, token: int, top: int) -> Scores:
+    """Say how probable the model held `token` and the `top` best; `logits` (vocabulary,)."""
+    logprobs = logits.log_softmax(dim=-1)
+    best = logprobs.topk(min(top, len(logprobs)))
+    return Scores(
+        float(logprobs[token]), tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    )
+
+
+@torch.inference_mode()
+def without(logits: torch.Tensor, forbidden: Sequence[Collection[int]]) -> torch.Tensor:
+    """Make some tokens of each row impossible; `logits` (batch, vocabulary) stay as they are."""
+    if not any(forbidden):
+        return logits
+    logits = logits.clone()
+    for row, tokens in zip(logits, forbidden, strict=True):
+        row[[token for token in tokens if token < len(row)]] = -torch.inf
+    return logits
 
 
 @torch.inference_mode()

@@ -3,7 +3,7 @@ import random
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from llava_serve.engines.torch.detokenize import Detokenizer
+from llava_serve.engines.torch.detokenize import Detokenizer, bytes_of
 
 TEXTS = [
     "hello wo hello",
@@ -64,3 +64,21 @@ def test_an_unfinished_character_shows_at_the_end(
     tokenizer = tokenizers["bytes"]
     tokens = tokenizer("a😀", add_special_tokens=False).input_ids[:-1]
     assert deltas(tokenizer, tokens)[-1] == "\ufffd"
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+def test_the_bytes_of_the_tokens_are_those_of_the_text(
+    tokenizers: dict[str, PreTrainedTokenizerBase], kind: str, text: str
+) -> None:
+    tokenizer = tokenizers[kind]
+    tokens = tokenizer(text, add_special_tokens=False).input_ids
+    data = b"".join(bytes_of(tokenizer, token) for token in tokens)
+    space = " " if kind == "pieces" else ""  # sentencepiece sets one before the first word
+    assert data.decode() == space + text
+
+
+def test_a_token_beyond_the_vocabulary_has_no_bytes(
+    tokenizers: dict[str, PreTrainedTokenizerBase],
+) -> None:
+    assert bytes_of(tokenizers["bytes"], 10**6) == b""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.base import (
@@ -16,7 +17,10 @@ from llava_serve.engines.base import (
     Sampling,
 )
 from llava_serve.engines.torch.budget import Budget
+from llava_serve.engines.torch.cache import Segment
+from llava_serve.engines.torch.decode import Decoder
 from llava_serve.engines.torch.engine import TorchEngine
+from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.errors import (
     CommandError,
     ContextOverflow,
@@ -31,6 +35,7 @@ Load = Callable[[str], LoadedModel]
 MakePicture = Callable[[int, int], Picture]
 
 CONTEXT = 512  # of the random models
+_LETTERS = bytes_to_unicode()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
@@ -261,6 +266,42 @@ async def test_an_answer_can_be_made_to_last(loaded: Load, budget: Budget) -> No
     counts = [each.usage.completion_tokens for each in (last, later, never) if each.usage]
     assert counts[0] <= 5 < counts[1]
     assert (counts[2], never.finish_reason) == (50, "length")
+
+
+async def test_log_probabilities_are_the_models_own(endless: LoadedModel, budget: Budget) -> None:
+    """They are told of every token, in order, whatever temperature and penalties make of them."""
+    engine = TorchEngine(endless, budget)
+    asked = request("Hello", top_logprobs=3, temperature=0.7, seed=1, repetition_penalty=1.3)
+    deltas = [delta async for delta in engine.stream(asked)]
+    engine.close()
+    told = [token for delta in deltas for token in delta.logprobs]
+    text = "".join(delta.text for delta in deltas)
+    assert b"".join(token.data for token in told).decode(errors="replace") == text
+    items = PromptTokenizer(endless).tokenize(asked.prompt)
+    letters = endless.tokenizer.get_vocab()
+    said = [letters[_LETTERS[byte]] for token in told for byte in token.data]
+    decoder = Decoder(endless.model, total=200)
+    for i, (token, chosen) in enumerate(zip(told, said, strict=True)):
+        read = decoder.embed([*(item for item in items if isinstance(item, int)), *said[:i]])
+        row = decoder.forward(read, [Segment(0, len(read), 0, 0)])[0].log_softmax(-1)
+        assert token.logprob == pytest.approx(float(row[chosen]), abs=1e-4)
+        best = [other.logprob for other in token.top]
+        assert best == pytest.approx(row.topk(3).values.tolist(), abs=1e-4)
+
+
+async def test_what_a_stop_cuts_off_has_no_log_probabilities(
+    endless: LoadedModel, budget: Budget
+) -> None:
+    engine = TorchEngine(endless, budget)
+    whole, _ = await collect(engine.stream(request("Hello")))
+    stopped = engine.stream(request("Hello", stop=(whole[3:5],), top_logprobs=0))
+    deltas = [delta async for delta in stopped]
+    engine.close()
+    told = [token for delta in deltas for token in delta.logprobs]
+    said = whole[: whole.index(whole[3:5])]
+    assert "".join(delta.text for delta in deltas) == said
+    assert b"".join(token.data for token in told).decode(errors="replace") == said
+    assert not any(token.top for token in told)
 
 
 async def test_what_the_thread_cannot_survive_ends_every_stream(
