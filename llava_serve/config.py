@@ -182,14 +182,17 @@ class MembershipConfig(ListenConfig):
         Path | None, "file with the controller's token; default: the one in the state folder"
     ] = None
     no_register: Annotated[bool, "serve alone, without a controller"] = False
-    limit_model_concurrency: Annotated[int, "requests the model runs at once"] = 5
+    limit_model_concurrency: Annotated[
+        int | None, "requests the model runs at once; default: what the memory holds, at most 16"
+    ] = None
     max_waiting: Annotated[int, "requests that may wait for a slot; more are answered 429"] = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_port(self.port)
         _require_http(controller=self.controller, worker=self.worker)
-        _require_positive(limit_model_concurrency=self.limit_model_concurrency)
+        if self.limit_model_concurrency is not None:
+            _require_positive(limit_model_concurrency=self.limit_model_concurrency)
         if self.max_waiting < 0:
             raise ValueError("--max-waiting must not be negative")
 

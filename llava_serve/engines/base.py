@@ -141,6 +141,7 @@ class Engine(Protocol):
 
     card: ModelCard
     healthy: bool  # False after a failure that only a restart cures
+    slots: int  # requests it answers at once where the flags do not say
 
     def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
         """Yield deltas; closing the generator stops the work within one step, then returns.

@@ -26,7 +26,7 @@ _LOOK_EVERY_S = 1.0
 
 def serve(engine: Engine, config: MembershipConfig, media: MediaConfig) -> None:
     """Serve `engine` until SIGTERM or Ctrl-C, then free it."""
-    gate = Gate(config.limit_model_concurrency, config.max_waiting)
+    gate = Gate(config.limit_model_concurrency or engine.slots, config.max_waiting)
     worker = Worker(engine, gate, MediaReader(media), worker_id=secrets.token_hex(8))
     place = Place(worker, config)
     if not serving.is_loopback(config.host):

@@ -13,6 +13,8 @@ from llava_serve.engines.torch.cache import bytes_per_token
 logger = logging.getLogger(__name__)
 
 _KV_SHARE = 0.5  # of the memory that is free once the weights are loaded
+_MOST_SLOTS = 16
+_SLOT_TOKENS = 2048  # that the cache has at least for each slot
 _FEATURE_SHARE = 0.05
 _MOST_FEATURE_BYTES = 2 * 2**30
 _CHUNK_ALONE = 2048  # tokens: more at once is no faster, and a client who leaves would wait
@@ -39,20 +41,28 @@ class Budget:
 
 
 def choose_budget(
-    loaded: LoadedModel, *, slots: int, chunk: int | None = None, kv_tokens: int | None = None
+    loaded: LoadedModel,
+    *,
+    slots: int | None = None,
+    chunk: int | None = None,
+    kv_tokens: int | None = None,
 ) -> Budget:
     """Fill in what the flags leave open, from the memory that is free now.
 
-    Enough for every slot to fill its context, and as much again for kept prefixes, but no more
-    than half of the free memory.
+    As many slots as half of the free memory has room for, up to a limit; a KV cache in which every
+    slot can fill its context, and as much again for kept prefixes, but no more than that half.
     """
     model: Any = loaded.model
     config = model.config.get_text_config(decoder=True)
     each = bytes_per_token(config, model.dtype)
     free = _free_bytes(model.device)
+    affordable = int(free * _KV_SHARE) // each
+    if slots is None:
+        least = min(_SLOT_TOKENS, loaded.context_length)
+        slots = max(1, min(_MOST_SLOTS, (kv_tokens or affordable) // least))
     if kv_tokens is None:
         wanted = 2 * slots * loaded.context_length
-        kv_tokens = min(wanted, int(free * _KV_SHARE) // each)
+        kv_tokens = min(wanted, affordable)
         why = "for all slots" if kv_tokens == wanted else f"{_KV_SHARE:.0%} of free memory"
     else:
         why = "as --kv-cache-tokens says"

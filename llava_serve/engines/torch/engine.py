@@ -57,6 +57,7 @@ class TorchEngine:
             ServeError: the model cannot answer even that, as when memory is short.
         """
         self.healthy = True
+        self.slots = budget.slots
         self._loaded = loaded
         context = min(loaded.context_length, budget.kv_tokens)
         self.card = loaded.card.model_copy(update={"context_length": context})

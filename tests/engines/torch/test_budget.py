@@ -1,0 +1,65 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.engines.torch import budget
+from llava_serve.engines.torch.budget import choose_budget
+from llava_serve.engines.torch.cache import bytes_per_token
+
+Load = Callable[[str], LoadedModel]
+
+
+@pytest.fixture
+def model(loaded: Load) -> LoadedModel:
+    return replace(loaded("llava_onevision"), context_length=4096)
+
+
+@pytest.fixture
+def with_room_for(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], LoadedModel]:
+    """The memory is set, because a test cannot choose the machine's."""
+    each = bytes_per_token(model.model.config.get_text_config(decoder=True), model.model.dtype)
+
+    def of_tokens(tokens: int) -> LoadedModel:
+        monkeypatch.setattr(budget, "_free_bytes", lambda _: 2 * tokens * each)
+        return model
+
+    return of_tokens
+
+
+@pytest.mark.parametrize(
+    ("room", "slots", "kv_tokens"),
+    [
+        pytest.param(10**9, 16, 2 * 16 * 4096, id="more than anybody needs"),
+        pytest.param(50_000, 16, 50_000, id="many slots, none of which is sure of its context"),
+        pytest.param(10_000, 4, 10_000, id="few"),
+        pytest.param(1_000, 1, 1_000, id="hardly one"),
+    ],
+)
+def test_the_memory_decides_how_many_run_at_once(
+    with_room_for: Callable[[int], LoadedModel], room: int, slots: int, kv_tokens: int
+) -> None:
+    chosen = choose_budget(with_room_for(room))
+    assert (chosen.slots, chosen.kv_tokens) == (slots, kv_tokens)
+
+
+def test_what_the_flags_say_is_taken(with_room_for: Callable[[int], LoadedModel]) -> None:
+    chosen = choose_budget(with_room_for(10**6), slots=3, kv_tokens=5000, chunk=7)
+    assert (chosen.slots, chosen.kv_tokens, chosen.chunk) == (3, 5000, 7)
+
+
+def test_a_cache_of_given_size_limits_the_slots(
+    with_room_for: Callable[[int], LoadedModel],
+) -> None:
+    assert choose_budget(with_room_for(10**6), kv_tokens=6200).slots == 3
+
+
+def test_kept_features_never_take_more_than_their_share(
+    with_room_for: Callable[[int], LoadedModel],
+) -> None:
+    model = with_room_for(1000)
+    free = budget._free_bytes(model.model.device)
+    assert 0 < choose_budget(model).feature_bytes <= free / 10
