@@ -41,10 +41,9 @@ class SpanCache(Cache):
         self, config: PreTrainedConfig, total: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         super().__init__(layers=[])
-        shape = (total, *_heads(config))
-        count = config.num_hidden_layers
-        self._keys = [torch.empty(shape, dtype=dtype, device=device) for _ in range(count)]
-        self._values = [torch.empty(shape, dtype=dtype, device=device) for _ in range(count)]
+        shape = (config.num_hidden_layers, 2, total, *_heads(config))
+        self._block = torch.empty(shape, dtype=dtype, device=device)
+        self._layers = [(layer[0], layer[1]) for layer in self._block]
         self._places = torch.empty(0, dtype=torch.long, device=device)
 
     def place(self, segments: Sequence[Segment]) -> None:
@@ -64,15 +63,14 @@ class SpanCache(Cache):
         **__: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write a layer's new keys and values, (1, heads, tokens, head size); return all."""
-        keys, values = self._keys[layer_idx], self._values[layer_idx]
+        keys, values = self._layers[layer_idx]
         keys.index_copy_(0, self._places, key_states[0].transpose(0, 1))
         values.index_copy_(0, self._places, value_states[0].transpose(0, 1))
         return keys, values
 
     def copy(self, source: int, target: int, count: int) -> None:
-        """Copy `count` tokens from the place `source` on to the place `target` on."""
-        for block in (*self._keys, *self._values):
-            block[target : target + count] = block[source : source + count]
+        """Copy `count` tokens from the place `source` on to the place `target` on, no overlap."""
+        self._block[:, :, target : target + count] = self._block[:, :, source : source + count]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         raise NotImplementedError("each request has its own length: give the model position_ids")

@@ -1,0 +1,31 @@
+"""The benchmarks' parts fit together; what they measure is theirs to say."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from llava_serve.tiny import CHECKPOINT
+from scripts.bench_report import Figure, report
+from scripts.bench_throughput import PICTURES, Goal, compare
+
+
+@pytest.mark.slow
+def test_every_system_holds_the_same_chats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # for its logs and its report
+    work = replace(PICTURES, loads={(2, 2): Goal(1, "generate")})
+    figures = compare(CHECKPOINT, torch.float32, work, rounds=2)
+    systems = {"ours", "transformers serve", "generate", "generate on 5 threads"}
+    assert {figure.name.rpartition(": ")[2] for figure in figures} == systems | {"ours / generate"}
+    assert all(len(figure.rounds) == 2 and min(figure.rounds) > 0 for figure in figures)
+    report("test", figures)
+    assert "ours / generate" in capsys.readouterr().out
+    assert "processor" in Path(".runs/bench_test.json").read_text()
+
+
+def test_a_figure_shows_its_median_and_its_spread() -> None:
+    assert str(Figure("x", "s", (3.0, 1.0, 2.0))) == "2 (1 to 3)"
+    assert str(Figure("x", "s", (1.5,))) == "1.5"
