@@ -190,7 +190,10 @@ class Unavailable(ServeError):
 
 class NoWorker(Unavailable):
     code = "no_worker"
-    remedy = "Start a worker for the model, or choose one that GET /v1/models lists."
+    remedy = (
+        "If its worker is just starting, try again in a moment; otherwise start one, or choose a "
+        "model that GET /v1/models lists."
+    )
 
     def __init__(self, model: str) -> None:
         super().__init__(f"no live worker serves {model!r}")

@@ -147,6 +147,8 @@ class _Server(uvicorn.Server):
         self._before_stop = before_stop
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if running := len(self.server_state.tasks):
+            logger.info("stopping: %d requests may run on for %d s", running, _GRACE_S)
         if self._before_stop is not None:
             await self._before_stop()
         await super().shutdown(sockets=sockets)

@@ -2,10 +2,8 @@
 
 from random import Random
 
-from llava_serve.tiny.turns import Turn, choose_absent, sentence, unique_names
+from llava_serve.tiny.turns import Turn, choose_absent, unique_names
 from llava_serve.tiny.world import SHAPES, Scene
-
-_CLEAR = 0.15  # how far apart two centres lie, as a share of the side, to be left of or above
 
 
 def ask_position(rng: Random, scene: Scene) -> Turn | None:
@@ -33,26 +31,33 @@ def ask_position(rng: Random, scene: Scene) -> Turn | None:
 
 
 def ask_relation(rng: Random, scene: Scene) -> Turn | None:
-    """Ask whether one thing is left of, right of, above or below another."""
+    """Ask whether one thing is left of, right of, above or below another.
+
+    The answer says where both are before it concludes: so small a model cannot compare two places
+    that it has not put into words.
+    """
     if len(scene.shapes) < 2:
         return None
     one, two = rng.sample(scene.shapes, 2)
     ones, twos = unique_names(scene, one), unique_names(scene, two)
-    across, down = one.x - two.x, one.y - two.y
+    across, down = one.column - two.column, one.row - two.row
     ways: list[tuple[str, str]] = []  # (true, false)
-    if abs(across) > _CLEAR:
-        ways.append(("left of", "right of") if across < 0 else ("right of", "left of"))
-    if abs(down) > _CLEAR:
+    if across:
+        ways.append(("left", "right") if across < 0 else ("right", "left"))
+    if down:
         ways.append(("above", "below") if down < 0 else ("below", "above"))
     if not (ones and twos and ways):
         return None
     first, second = rng.choice(ones), rng.choice(twos)
     true, false = rng.choice(ways)
     asked, word = (true, "yes") if rng.random() < 0.5 else (false, "no")
-    said = asked if rng.random() < 0.5 else _to_the(asked)
-    answer = f"{sentence(word)}, the {first} is {true} the {second}."
+    said = _spelled(rng, asked)
+    places = f"The {first} is at the {one.position}, the {second} at the {two.position}"
+    answer = f"{places}: {true}, so {word}."
     return Turn("relation", f"Is the {first} {said} the {second}?", answer, word)
 
 
-def _to_the(relation: str) -> str:
-    return f"to the {relation}" if relation.endswith(" of") else relation
+def _spelled(rng: Random, way: str) -> str:
+    if way in ("above", "below"):
+        return way
+    return rng.choice((f"{way} of", f"to the {way} of"))
