@@ -94,7 +94,7 @@ async def test_a_controller_without_workers_is_told_with_what_to_do() -> None:
     async with serving.served(app) as empty:
         with pytest.raises(CommandError, match=f"{empty} has no live worker") as refused:
             await _answer(CliConfig(controller=empty), [])
-    assert "Start a worker" in refused.value.remedy
+    assert "otherwise start one" in refused.value.remedy
 
 
 async def test_a_controller_that_is_not_there_is_told() -> None:
