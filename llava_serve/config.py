@@ -123,6 +123,11 @@ class ModelConfig:
     conv_mode: Annotated[
         str | None, "conversation template to use instead of the checkpoint's own"
     ] = None
+    image_aspect_ratio: Annotated[
+        str | None,
+        "how a checkpoint in LLaVA's original layout fits pictures instead of as its config says: "
+        "square, pad, anyres or anyres_max_N",
+    ] = None
     kv_cache_tokens: Annotated[
         int | None, "tokens the KV cache holds for all requests; default: from free memory"
     ] = None

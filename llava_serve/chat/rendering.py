@@ -40,14 +40,16 @@ ApplyTemplate = Callable[[list[dict[str, Any]]], str]  # messages in the form of
 class PromptFormat:
     """How a checkpoint's prompts are made.
 
-    `per_chunk` says that the text between pictures is tokenised chunk by chunk, as LLaVA's own code
-    does it; otherwise the prompt is tokenised as a whole, as transformers does it.
+    `reason` says why it is this one. `per_chunk` says that the text between pictures is tokenised
+    chunk by chunk, as LLaVA's own code does it; otherwise the prompt is tokenised as a whole, as
+    transformers does it.
     """
 
     name: str
     render: Callable[[Conversation], list[Segment]]
     stops: tuple[str, ...]
     per_chunk: bool
+    reason: str = ""
 
 
 class _Markers:
@@ -124,7 +126,9 @@ def from_chat_template(
             ) from exc
         return markers.split(rendered, image_token, video_token)
 
-    return PromptFormat("the checkpoint's chat template", render, stops=(), per_chunk=False)
+    return PromptFormat(
+        "the checkpoint's chat template", render, (), per_chunk=False, reason="it brings one"
+    )
 
 
 def _takes_parts(apply: ApplyTemplate) -> bool:
@@ -160,20 +164,25 @@ def _content_string(image_token: str, video_token: str) -> Callable[[Message, _M
     return content
 
 
-def from_template(template: Template) -> PromptFormat:
-    """Make prompts with one of LLaVA's conversation templates."""
+def from_template(
+    template: Template, marks: tuple[str, str] | None = None, reason: str = ""
+) -> PromptFormat:
+    """Make prompts with one of LLaVA's conversation templates.
+
+    `marks` stand around every picture where the model was trained with tokens for that.
+    """
 
     def render(conversation: Conversation) -> list[Segment]:
         markers = _Markers()
         messages = list(conversation.messages)
         system = []
         while messages and messages[0].role == "system":
-            system.append(_text(template, messages.pop(0), markers))
+            system.append(_Body(template, marks, messages.pop(0)).text(markers))
         turns: list[Turn] = []
         for message in messages:
             if message.role == "system":
                 raise InvalidField("messages", "a system message must come before all others")
-            turns.append((message.role, _text(template, message, markers)))
+            turns += _Body(template, marks, message).turns(markers)
         if not turns:
             raise InvalidField("messages", "there is no user message")
         rendered = template.render(
@@ -182,15 +191,51 @@ def from_template(template: Template) -> PromptFormat:
         # No placeholder tokens here: pictures have markers of their own.
         return markers.split(rendered, *(secrets.token_hex(16) for _ in range(2)))
 
-    return PromptFormat(template.name, render, stops=(template.stop,), per_chunk=True)
+    return PromptFormat(template.name, render, (template.stop,), per_chunk=True, reason=reason)
 
 
-def _text(template: Template, message: Message, markers: _Markers) -> str:
-    parts = list(message.parts)
-    if template.pictures_first:
-        parts.sort(key=lambda part: isinstance(part, str))
-    return "".join(_marked(part, markers) for part in parts)
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """One message as a conversation template shows it."""
 
+    template: Template
+    marks: tuple[str, str] | None
+    message: Message
 
-def _marked(part: str | Picture | Clip, markers: _Markers) -> str:
-    return markers.mark(part) + ("" if isinstance(part, str) else "\n")
+    def turns(self, markers: _Markers) -> list[Turn]:
+        role: Any = self.message.role
+        if self.template.receipt is None or not self._media:
+            return [(role, self.text(markers))]
+        shown: list[Turn] = [
+            (role, "".join(self._shown(part, markers) for part in self._media)),
+            ("assistant", self.template.receipt),
+        ]
+        texts = [part for part in self.message.parts if isinstance(part, str)]
+        return [*shown, (role, "".join(map(markers.mark, texts)))] if texts else shown
+
+    def text(self, markers: _Markers) -> str:
+        parts = list(self.message.parts)
+        if self.template.pictures_first and self._media:
+            said = "".join(part for part in parts if isinstance(part, str)).lstrip()
+            parts = [*self._media, said] if said else self._media
+        shown = []
+        for part, following in zip(parts, [*parts[1:], None], strict=True):
+            if isinstance(part, str):
+                shown.append(markers.mark(part))
+                continue
+            picture = self._shown(part, markers)
+            # Where pictures stand among the text, a line break sets off only the words behind one.
+            is_set_off = isinstance(following, str) and not following[:1].isspace()
+            if not (self.template.pictures_first or is_set_off):
+                picture = picture.removesuffix("\n")
+            shown.append(picture)
+        return "".join(shown)
+
+    @property
+    def _media(self) -> list[str | Picture | Clip]:
+        return [part for part in self.message.parts if not isinstance(part, str)]
+
+    def _shown(self, part: str | Picture | Clip, markers: _Markers) -> str:
+        before, after = self.template.picture
+        opening, closing = self.marks or ("", "")
+        return f"{before}{opening}{markers.mark(part)}{closing}{after}"

@@ -4,7 +4,7 @@ Source of the rows: haotian-liu/LLaVA@c121f04, llava/conversation.py; `qwen_1_5`
 `llava_llama_3`: LLaVA-VL/LLaVA-NeXT@df17966, llava/conversation.py.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,9 @@ class Template:
     """How a model was trained to see a conversation.
 
     `stop` ends an answer; it lives here and nowhere else. `pictures_first` puts the pictures of a
-    turn before its text, as in training; otherwise they stand where the client put them.
+    turn before its text, as in training; otherwise they stand where the client put them. `picture`
+    is what stands before and after each. Where there is a `receipt`, pictures are a turn of their
+    own, which the model has answered with it.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Template:
     render: Callable[["Template", str, Sequence[Turn]], str]
     stop: str
     pictures_first: bool = True
+    picture: tuple[str, str] = ("", "\n")
+    receipt: str | None = None
 
     def name_of(self, role: str) -> str:
         return self.roles[role == "assistant"]
@@ -97,6 +101,21 @@ _VISION = (
     "content that the user provides, and assist the user with a variety of tasks using natural "
     "language."
 )
+_TAGGED = (
+    "A chat between a curious user and an artificial intelligence assistant. The assistant is able "
+    "to understand the visual content that the user provides, and assist the user with a variety "
+    "of tasks using natural language.The visual content will be provided with the following "
+    "format: <Image>visual content</Image>."
+)
+_TAGS = ("<Image>", "</Image>")
+_HARMLESS = (
+    "You are a helpful, respectful and honest assistant. Always answer as helpfully as possible, "
+    "while being safe.  Your answers should not include any harmful, unethical, racist, sexist, "
+    "toxic, dangerous, or illegal content. Please ensure that your responses are socially unbiased "
+    "and positive in nature.\n\nIf a question does not make any sense, or is not factually "
+    "coherent, explain why instead of answering something not correct. If you don't know the "
+    "answer to a question, please don't share false information."
+)
 _CHATML_ROLES = ("<|im_start|>user\n", "<|im_start|>assistant\n")
 _CHATML_END = "<|im_end|>"
 
@@ -125,7 +144,34 @@ _ROWS = (
         render=colons,
         stop="###",
     ),
-    Template(name="plain", roles=("", ""), separators=("\n", "\n"), render=bare, stop="\n"),
+    Template(
+        name="v0_mmtag",
+        system=_TAGGED,
+        roles=("Human", "Assistant"),
+        separators=("###", "###"),
+        render=colons,
+        stop="###",
+        picture=_TAGS,
+        receipt="Received.",
+    ),
+    Template(
+        name="v1_mmtag",
+        system=_TAGGED,
+        roles=("USER", "ASSISTANT"),
+        separators=(" ", "</s>"),
+        render=colons,
+        stop="</s>",
+        picture=_TAGS,
+        receipt="Received.",
+    ),
+    Template(
+        name="plain",
+        roles=("", ""),
+        separators=("\n", "\n"),
+        render=bare,
+        stop="\n",
+        picture=("", ""),
+    ),
     Template(
         name="mistral_instruct",
         roles=("USER", "ASSISTANT"),
@@ -136,6 +182,14 @@ _ROWS = (
     Template(
         name="llava_llama_2",
         system=_VISION,
+        roles=("USER", "ASSISTANT"),
+        separators=("<s>", "</s>"),
+        render=bracketed,
+        stop="</s>",
+    ),
+    Template(
+        name="llama_2",
+        system=_HARMLESS,
         roles=("USER", "ASSISTANT"),
         separators=("<s>", "</s>"),
         render=bracketed,
@@ -177,6 +231,15 @@ _ROWS = (
     ),
 )
 TEMPLATES: dict[str, Template] = {row.name: row for row in _ROWS}
+# Other names of LLaVA's own list for the same rows.
+_ALIASES = {
+    "v1": "vicuna_v1",
+    "v0_plain": "plain",
+    "mistral_direct": "chatml_direct",
+    "llava_mistral_instruct": "mistral_instruct",
+    "llava_v0_mmtag": "v0_mmtag",
+    "llava_v1_mmtag": "v1_mmtag",
+}
 
 
 def template_named(name: str) -> Template:
@@ -185,26 +248,31 @@ def template_named(name: str) -> Template:
     Raises:
         ValueError: there is no such row; the message lists them.
     """
-    if name not in TEMPLATES:
+    row = TEMPLATES.get(_ALIASES.get(name, name))
+    if row is None:
         raise ValueError(f"no conversation template {name!r}; known: {', '.join(TEMPLATES)}")
-    return TEMPLATES[name]
+    return row
 
 
-def template_for(config: Mapping[str, Any]) -> tuple[Template, str]:
-    """Choose the row a checkpoint was trained with, from its config.json, and say why.
+def template_for(
+    config: Mapping[str, Any], vocabulary: Collection[str] = (), name: str = ""
+) -> tuple[Template, str]:
+    """Choose the row a checkpoint was trained with, and say why.
+
+    Args:
+        config: its config.json, of whatever layout.
+        vocabulary: its tokenizer's tokens; some chat formats have tokens of their own.
+        name: what it is called, the last resort where the rest leaves Llama's kinds open.
 
     Raises:
         ValueError: the language model is of a kind no row belongs to.
     """
-    text = config.get("text_config") or config
-    family = str(text.get("model_type") or config.get("model_type", "")).removeprefix("llava_")
-    vocabulary = text.get("vocab_size") or 0
-    if family == "llama" and vocabulary >= 128_000:
-        return TEMPLATES["llava_llama_3"], f"a Llama with {vocabulary} tokens is a Llama 3"
-    if family == "llama" and vocabulary >= 64_000:
-        return TEMPLATES["chatml_direct"], f"a Llama with {vocabulary} tokens is a Yi"
+    family = _family(config)
+    if config.get("tune_mm_mlp_adapter"):
+        return TEMPLATES["plain"], "only its projector was trained, on pictures with captions"
+    if family == "llama":
+        return _of_llama(config, vocabulary, name)
     by_family = {
-        "llama": "vicuna_v1",
         "mistral": "mistral_instruct",
         "qwen2": "qwen_1_5",
         "qwen": "qwen_1_5",
@@ -216,3 +284,49 @@ def template_for(config: Mapping[str, Any]) -> tuple[Template, str]:
             f"choose one with --conv-mode: {', '.join(TEMPLATES)}"
         )
     return TEMPLATES[by_family[family]], f"the language model is of type {family!r}"
+
+
+def _family(config: Mapping[str, Any]) -> str:
+    text = config.get("text_config") or config
+    named = str(text.get("model_type") or config.get("model_type", ""))
+    return {"llava": "llama"}.get(named, named.removeprefix("llava_"))
+
+
+def _of_llama(
+    config: Mapping[str, Any], vocabulary: Collection[str], name: str
+) -> tuple[Template, str]:
+    """Tell Vicuna, Yi, Llama 2 chat and Llama 3 apart, which are all of type `llama`."""
+    text = config.get("text_config") or config
+    size = text.get("vocab_size") or 0
+    rope = text.get("rope_parameters") or text
+    for is_so, row, reason in (
+        (size >= 128_000, "llava_llama_3", f"a Llama with {size} tokens is a Llama 3"),
+        (size >= 64_000, "chatml_direct", f"a Llama with {size} tokens is a Yi"),
+        (
+            "<|start_header_id|>" in vocabulary,
+            "llava_llama_3",
+            "its tokenizer has <|start_header_id|>",
+        ),
+        (
+            "<|im_start|>" in vocabulary,
+            "chatml_direct",
+            "it is a Llama whose tokenizer has <|im_start|>",
+        ),
+        # Source: config.json of 01-ai/Yi-34B; no other Llama of LLaVA's has this base.
+        ((rope.get("rope_theta") or 0) >= 5e6, "chatml_direct", "its rope_theta is Yi's"),
+    ):
+        if is_so:
+            return TEMPLATES[row], reason
+    called = f"{config.get('_name_or_path') or ''} {name}".lower().replace("_", "-")
+    for part, row in _LAST_RESORT:
+        if part in called:
+            return TEMPLATES[row], f"its name has {part!r}, which is a guess: see --conv-mode"
+    return TEMPLATES["vicuna_v1"], "the language model is of type 'llama'"
+
+
+# Source: haotian-liu/LLaVA@c121f04 llava/serve/cli.py::main, which looks at nothing but the name.
+_LAST_RESORT = (
+    ("llama-2", "llava_llama_2"),
+    ("v1.6-34b", "chatml_direct"),
+    ("-v0", "llava_v0"),
+)

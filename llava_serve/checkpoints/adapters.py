@@ -8,7 +8,7 @@ from peft import PeftConfig, get_peft_model
 from peft.utils import load_peft_weights, set_peft_model_state_dict
 from transformers import PreTrainedModel
 
-from llava_serve.checkpoints.detect import Found, require_weights
+from llava_serve.checkpoints.detect import Found, weight_files
 from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def apply(model: PreTrainedModel, adapter: Found, is_quantised: bool) -> None:
     folder = str(adapter.folder)
     if (kind := adapter.config.get("peft_type")) != "LORA":
         raise CheckpointError(f"the adapter {folder} is of type {kind!r}; only LORA adapters load.")
-    require_weights(adapter)
+    weight_files(adapter.folder)
     try:
         config = PeftConfig.from_pretrained(folder)
         config.inference_mode = True

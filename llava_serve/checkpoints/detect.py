@@ -15,6 +15,7 @@ Layout = Literal["hf", "original", "adapter"]
 HF_TYPES = ("llava", "llava_next", "llava_onevision", "vipllava", "llava_next_video")
 _LFS_MARK = b"version https://git-lfs.github.com/spec/"
 _WEIGHTS = ("safetensors", "bin")  # the first that is there is loaded
+_STEMS = ("model", "pytorch_model", "adapter_model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ def detect(folder: Path) -> Found:
     _refuse_lfs_pointers(folder)
     if (folder / "adapter_config.json").exists():
         config = read_json(folder / "adapter_config.json")
-        if (folder / "non_lora_trainables.bin").exists():
-            return _found(folder, "original", "", config, "it holds non_lora_trainables.bin")
+        if (reason := _original_adapter(folder)) is not None:
+            return _found(folder, "original", "", config, reason)
         return _found(folder, "adapter", "", config, "it holds adapter_config.json")
     if not (folder / "config.json").exists():
         inside = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
@@ -59,14 +60,27 @@ def detect(folder: Path) -> Found:
     )
 
 
-def require_weights(found: Found) -> None:
-    """Check that the folder's weight files are all there.
+def _original_adapter(folder: Path) -> str | None:
+    """Say why an adapter is in LLaVA's own layout, or None."""
+    if (folder / "non_lora_trainables.bin").exists():
+        return "it holds non_lora_trainables.bin"
+    beside = folder / "config.json"
+    if beside.exists() and "mm_vision_tower" in read_json(beside):
+        return "it is an adapter whose config.json has mm_vision_tower"
+    return None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that hold a model's weights, all of them there.
 
     Raises:
         CheckpointError: there are none, or a shard that the index names is missing.
     """
-    folder = found.folder
-    kind = next((kind for kind in _WEIGHTS if any(folder.glob(f"*.{kind}"))), None)
+    by_kind = {
+        kind: sorted(path for stem in _STEMS for path in folder.glob(f"{stem}[.-]*{kind}"))
+        for kind in _WEIGHTS
+    }
+    kind = next((kind for kind, files in by_kind.items() if files), None)
     if kind is None:
         raise CheckpointError(
             f"{folder} has no weights (*.safetensors or *.bin). "
@@ -81,15 +95,8 @@ def require_weights(found: Found) -> None:
                 f"{folder} lacks {len(missing)} of the {len(shards)} weight files that "
                 f"{index.name} names: {', '.join(missing[:5])}. Repeat the download."
             )
-
-
-def refuse_original(found: Found) -> None:
-    """Raise: this version loads no checkpoint in LLaVA's original layout."""
-    raise CheckpointError(
-        f"{found.folder} is a LLaVA checkpoint in its original layout, which this version does not "
-        "load yet. Give the same model in Hugging Face's layout: the hub has most of them under "
-        "llava-hf/, for example llava-hf/llava-1.5-7b-hf."
-    )
+        return [folder / shard for shard in sorted(shards)]
+    return by_kind[kind]
 
 
 def read_json(path: Path) -> dict[str, Any]:

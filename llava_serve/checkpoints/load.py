@@ -1,6 +1,7 @@
 """Flags become a loaded model: finds the folder, tells its layout, calls the loader for it."""
 
 import logging
+import resource
 import sys
 import time
 
@@ -8,11 +9,14 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from llava_serve.chat.templates import template_named
-from llava_serve.checkpoints import huggingface, precision
-from llava_serve.checkpoints.detect import Found, detect, refuse_original
+from llava_serve.checkpoints import huggingface, memory, precision
+from llava_serve.checkpoints.asked import Asked
+from llava_serve.checkpoints.detect import Found, detect
 from llava_serve.checkpoints.hub import folder_of
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.checkpoints.naming import name_of
+from llava_serve.checkpoints.original import load as original
+from llava_serve.checkpoints.original.source import source_of
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 
@@ -21,8 +25,10 @@ logger = logging.getLogger(__name__)
 _SMALL_PARAMETERS = 50_000_000
 
 
-def load(config: ModelConfig, conv_mode: str | None = None) -> LoadedModel:
+def load(config: ModelConfig, conv_mode: str | None = None, slots: int = 1) -> LoadedModel:
     """Load the checkpoint that the flags name; nothing is written into its folder.
+
+    `slots` is how many requests will run at once; it counts in the estimate of memory.
 
     Raises:
         CheckpointError: it cannot be loaded as asked; the message says what to change.
@@ -35,17 +41,35 @@ def load(config: ModelConfig, conv_mode: str | None = None) -> LoadedModel:
     if conv_mode is not None:
         _check_conv_mode(conv_mode)
     given = detect(folder_of(config.model_path))
-    base = _base(given, config.model_base)
     name = config.model_name or name_of(config.model_path)
-    chosen = precision.choose(config, base.config)
-    loaded = huggingface.load(base, chosen, name, conv_mode)
-    if given.layout == "adapter":
-        from llava_serve.checkpoints import adapters  # peft takes seconds to import
+    if _is_original(given, config.model_base):
+        source = source_of(given, config.model_base)
+        chosen = precision.choose(config, source.config)
+        asked = Asked(chosen, name, conv_mode, config.image_aspect_ratio, slots)
+        loaded = original.load(source, asked)
+    else:
+        base = _base(given, config)
+        chosen = precision.choose(config, base.config)
+        loaded = huggingface.load(base, Asked(chosen, name, conv_mode, slots=slots))
+        if given.layout == "adapter":
+            from llava_serve.checkpoints import adapters  # peft takes seconds to import
 
-        adapters.apply(loaded.model, given, is_quantised=chosen.quantization is not None)
+            adapters.apply(loaded.model, given, is_quantised=chosen.quantization is not None)
     _choose_threads(loaded)
-    logger.info("loaded %s in %.1f s", name, time.monotonic() - started)
+    logger.info(
+        "loaded %s in %.1f s; the process has held %s at most",
+        name,
+        time.monotonic() - started,
+        memory.shown(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
+    )
     return loaded
+
+
+def _is_original(given: Found, model_base: str | None) -> bool:
+    """Say whether LLaVA's own layout is concerned; an adapter is of its base's layout."""
+    if given.layout == "adapter" and model_base is not None:
+        return detect(folder_of(model_base)).layout == "original"
+    return given.layout == "original"
 
 
 def _choose_threads(loaded: LoadedModel) -> None:
@@ -60,8 +84,14 @@ def _choose_threads(loaded: LoadedModel) -> None:
         logger.info("one thread: the model has only %.1f million parameters", parameters / 1e6)
 
 
-def _base(given: Found, model_base: str | None) -> Found:
+def _base(given: Found, config: ModelConfig) -> Found:
     """Return the folder with the whole model: the base of an adapter, or `given` itself."""
+    model_base = config.model_base
+    if config.image_aspect_ratio is not None:
+        raise CheckpointError(
+            f"--image-aspect-ratio has no effect on {given.folder}: in Hugging Face's layout "
+            "preprocessor_config.json decides. Leave it out."
+        )
     if given.layout == "adapter":
         if model_base is None:
             trained_on = given.config.get("base_model_name_or_path") or "an unnamed model"
@@ -72,14 +102,12 @@ def _base(given: Found, model_base: str | None) -> Found:
         base = detect(folder_of(model_base))
         if base.layout == "adapter":
             raise CheckpointError(f"--model-base {model_base} is an adapter itself, not a model.")
-    elif model_base is not None and given.layout == "hf":
+    elif model_base is not None:
         raise CheckpointError(
             f"{given.folder} is a whole model and needs no base: leave out --model-base."
         )
     else:
         base = given
-    if base.layout == "original":
-        refuse_original(base)
     return base
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from llava_serve.chat.rendering import PromptFormat
+from llava_serve.checkpoints.original.pictures import Pictures
 from llava_serve.protocol.openai import ModelCard, SamplingDefaults
 
 Frames = Callable[[list[Image.Image]], torch.Tensor]
@@ -20,7 +21,9 @@ class LoadedModel:
 
     `model_type` is transformers' name of the family and decides how pictures are tiled. `frames`
     turns the frames of a clip into float32 (frames, 3, height, width), normalised; it is None for a
-    family without video. `image_token_id` stands in the token list where feature rows go.
+    family without video. `image_token_id` stands in the token list where feature rows go; it is
+    negative where the tokenizer has no token for that. `original` is how LLaVA's own code prepares
+    and packs pictures; None leaves both to transformers.
     """
 
     name: str
@@ -34,6 +37,7 @@ class LoadedModel:
     image_token_id: int
     video_token_id: int | None
     stop_ids: frozenset[int]
+    original: Pictures | None = None
 
     @property
     def card(self) -> ModelCard:

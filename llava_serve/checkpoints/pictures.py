@@ -47,13 +47,18 @@ def image_processor(found: Found) -> Any:
         ) from exc
 
 
+def has_video(found: Found) -> bool:
+    """Say whether the family takes video."""
+    return found.model_type in _VIDEO_TYPES
+
+
 def frames(found: Found, processor: Any) -> Frames | None:
     """Return what turns frames of a clip into tiles, or None for a family without video.
 
     The settings come from the checkpoint's video processor where it has one, otherwise from its
     image processor.
     """
-    if found.model_type not in _VIDEO_TYPES:
+    if not has_video(found):
         return None
     settings = _video_settings(found) or processor.to_dict()
     kept = {name: settings[name] for name in _FRAME_SETTINGS if settings.get(name) is not None}

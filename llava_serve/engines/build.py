@@ -24,10 +24,11 @@ def build_engine(config: WorkerConfig | CliConfig) -> Engine:
     except (ImportError, RuntimeError) as exc:  # the latter: torchvision for another torch
         raise _not_importable(exc) from exc
 
-    loaded = load(config, config.conv_mode)
+    slots = config.limit_model_concurrency if isinstance(config, WorkerConfig) else _CLI_SLOTS
+    loaded = load(config, config.conv_mode, slots or 1)
     budget = choose_budget(
         loaded,
-        slots=config.limit_model_concurrency if isinstance(config, WorkerConfig) else _CLI_SLOTS,
+        slots=slots,
         chunk=config.prefill_chunk,
         kv_tokens=config.kv_cache_tokens,
     )

@@ -20,6 +20,20 @@ VISION = (
     "content that the user provides, and assist the user with a variety of tasks using natural "
     "language."
 )
+TAGGED = (
+    "A chat between a curious user and an artificial intelligence assistant. The assistant is able "
+    "to understand the visual content that the user provides, and assist the user with a variety "
+    "of tasks using natural language.The visual content will be provided with the following "
+    "format: <Image>visual content</Image>."
+)
+HARMLESS = (
+    "You are a helpful, respectful and honest assistant. Always answer as helpfully as possible, "
+    "while being safe.  Your answers should not include any harmful, unethical, racist, sexist, "
+    "toxic, dangerous, or illegal content. Please ensure that your responses are socially unbiased "
+    "and positive in nature.\n\nIf a question does not make any sense, or is not factually "
+    "coherent, explain why instead of answering something not correct. If you don't know the "
+    "answer to a question, please don't share false information."
+)
 EXPECTED = {
     "vicuna_v1": (
         "A chat between a curious user and an artificial intelligence assistant. The assistant "
@@ -29,6 +43,14 @@ EXPECTED = {
     "llava_v1": f"{HUMAN} USER: <image>\nWhat is it? ASSISTANT: A cat.</s>USER: Sure? ASSISTANT:",
     "llava_v0": (
         f"{HUMAN}###Human: <image>\nWhat is it?###Assistant: A cat.###Human: Sure?###Assistant:"
+    ),
+    "v0_mmtag": (
+        f"{TAGGED}###Human: <image>\nWhat is it?###Assistant: A cat.###Human: Sure?###Assistant:"
+    ),
+    "v1_mmtag": f"{TAGGED} USER: <image>\nWhat is it? ASSISTANT: A cat.</s>USER: Sure? ASSISTANT:",
+    "llama_2": (
+        f"[INST] <<SYS>>\n{HARMLESS}\n<</SYS>>\n\n<image>\nWhat is it? [/INST] A cat. </s>"
+        "<s>[INST] Sure? [/INST]"
     ),
     "plain": "<image>\nWhat is it?\nA cat.\nSure?\n",
     "mistral_instruct": "[INST] <image>\nWhat is it? [/INST] A cat. </s>[INST] Sure? [/INST]",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llava_serve.checkpoints.detect import detect, require_weights
+from llava_serve.checkpoints.detect import detect, weight_files
 from llava_serve.errors import CheckpointError
 
 
@@ -72,7 +72,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused(
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     found = detect(folder(tmp_path, config_json={"model_type": "llava", "text_config": {}}))
     with pytest.raises(CheckpointError, match="has no weights"):
-        require_weights(found)
+        weight_files(found.folder)
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
@@ -82,11 +82,11 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     config = {"model_type": "llava", "text_config": {}}
     found = detect(folder(tmp_path, config_json=config, **{"model-1_safetensors": "x"}))
     with pytest.raises(CheckpointError, match=r"lacks 1 of the 2 .* names: model-2\.safetensors"):
-        require_weights(found)
+        weight_files(found.folder)
 
 
 def test_the_index_of_weights_that_are_not_loaded_asks_for_nothing(tmp_path: Path) -> None:
     index = tmp_path / "pytorch_model.bin.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "pytorch_model-1.bin"}}), encoding="utf-8")
     config = {"model_type": "llava", "text_config": {}}
-    require_weights(detect(folder(tmp_path, config_json=config, model_safetensors="x")))
+    weight_files(detect(folder(tmp_path, config_json=config, model_safetensors="x")).folder)

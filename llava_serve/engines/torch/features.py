@@ -36,7 +36,7 @@ class Features:
 
     def __init__(self, loaded: LoadedModel, cache_bytes: int) -> None:
         self._loaded = loaded
-        self._family = _FAMILIES[loaded.model_type]
+        self._family = _FAMILIES[loaded.model_type] if loaded.original is None else _ORIGINAL
         self._kept: LRUCache[str, Rows] = LRUCache(cache_bytes, _bytes)
         self.hits = 0
         self.misses = 0
@@ -96,6 +96,9 @@ class Features:
         if self._loaded.frames is None:
             raise MediaNotAccepted(self._loaded.name, "video")
         tiles = self._loaded.frames([frame.image for frame in clip.frames])
+        if self._loaded.original is not None:
+            frames = _projected(self._loaded, tiles)
+            return self._loaded.original.packing.clip(frames, _newline(self._loaded))
         rows = _model(self._loaded).get_video_features(
             pixel_values_videos=_on_device(self._loaded, tiles[None]), return_dict=True
         )
@@ -148,6 +151,36 @@ def _anyres_if_alone(
     return [_flat(rows) for rows in found.pooler_output][: len(images)]
 
 
+def _as_trained(loaded: LoadedModel, pictures: list[Picture], _: str) -> Iterable[Rows]:
+    """LLaVA's original layout: tiled and packed as its own code does."""
+    assert loaded.original is not None  # only such a checkpoint has this family
+    tiles = [loaded.original.tiles(picture.image) for picture in pictures]
+    features = torch.split(_projected(loaded, torch.cat(tiles)), [len(each) for each in tiles])
+    newline, pack = _newline(loaded), loaded.original.packing.picture
+    return [
+        pack(each, picture.image.size, newline)
+        for each, picture in zip(features, pictures, strict=True)
+    ]
+
+
+def _projected(loaded: LoadedModel, tiles: torch.Tensor) -> torch.Tensor:
+    """Return the features of tiles: (tiles, 3, height, width) to (tiles, patches, hidden)."""
+    model, config = _model(loaded).model, loaded.model.config
+    states = model.vision_tower(
+        _on_device(loaded, tiles), output_hidden_states=True, return_dict=True
+    ).hidden_states[config.vision_feature_layer]
+    if config.vision_feature_select_strategy == "default":
+        states = states[:, 1:]  # the first is the class token
+    features: torch.Tensor = model.multi_modal_projector(states)
+    return features
+
+
+def _newline(loaded: LoadedModel) -> torch.Tensor | None:
+    newline: torch.Tensor | None = getattr(_model(loaded).model, "image_newline", None)
+    return newline
+
+
+_ORIGINAL = _Family(_as_trained)
 _FAMILIES: dict[str, _Family] = {
     "llava": _Family(_one_tile_each),
     "vipllava": _Family(_one_tile_each),

@@ -26,7 +26,8 @@ class PromptTokenizer:
         special = set(loaded.tokenizer.all_special_ids)
         special |= {token_id for token_id, token in added.items() if token.special}
         self._media_ids = {loaded.image_token_id: Picture, loaded.video_token_id: Clip}
-        special |= {token_id for token_id in self._media_ids if token_id is not None}
+        media_ids = {token_id for token_id in self._media_ids if token_id is not None}
+        special |= {token_id for token_id in media_ids if token_id >= 0}  # others are no tokens
         special.discard(loaded.tokenizer.unk_token_id)  # what unknown characters become
         self._special = special
         self._ids = {str(loaded.tokenizer.convert_ids_to_tokens(i)): i for i in special}

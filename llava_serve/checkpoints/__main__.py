@@ -1,0 +1,102 @@
+"""The commands `python -m llava_serve.checkpoints inspect PATH` and `... convert PATH OUT`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from llava_serve import logs
+from llava_serve.args import parse
+from llava_serve.config import ModelConfig
+from llava_serve.errors import CheckpointError
+
+_USAGE = (
+    "usage: python -m llava_serve.checkpoints inspect PATH [--model-base B] [--picture WxH ...]\n"
+    "       python -m llava_serve.checkpoints convert PATH OUT [--model-base B] [--dtype D]"
+)
+
+_PICTURES = ("336x336", "1024x768")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartConfig:
+    model_base: Annotated[str | None, "folder or hub name an adapter was trained on"] = None
+    image_aspect_ratio: Annotated[
+        str | None, "how pictures are fitted instead of as the config says"
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig(PartConfig):
+    """Say what a checkpoint is, which template it gets and why, and what memory it takes."""
+
+    conv_mode: Annotated[str | None, "conversation template to use instead of its own"] = None
+    picture: Annotated[
+        tuple[str, ...], "count image tokens for pictures of this size; default: a few sizes"
+    ] = ()
+    slots: Annotated[int, "requests that run at once"] = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig(PartConfig):
+    """Write a checkpoint of LLaVA's original layout in Hugging Face's."""
+
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"], "precision; auto: as it is stored"
+    ] = "auto"
+
+
+def main() -> None:
+    logs.configure("warning")
+    try:
+        match sys.argv[1:]:
+            case ["inspect", path, *flags]:
+                _inspect(path, parse(InspectConfig, flags))
+            case ["convert", path, out, *flags] if not out.startswith("-"):
+                _convert(path, Path(out), parse(ConvertConfig, flags))
+            case ["-h" | "--help"]:
+                sys.stdout.write(_USAGE + "\n")
+            case _:
+                raise SystemExit(_USAGE)
+    except CheckpointError as exc:
+        raise SystemExit(exc.message) from exc
+
+
+def _inspect(path: str, config: InspectConfig) -> None:
+    from llava_serve.checkpoints import inspection
+    from llava_serve.checkpoints.detect import detect
+    from llava_serve.checkpoints.hub import folder_of
+    from llava_serve.checkpoints.image_tokens import parse_size
+    from llava_serve.checkpoints.original.source import source_of
+
+    sizes = [parse_size(text) for text in config.picture or _PICTURES]
+    found = detect(folder_of(path))
+    if found.layout == "original":
+        source = source_of(found, config.model_base)
+        facts = inspection.of_original(source, config.conv_mode, config.image_aspect_ratio, sizes)
+    else:
+        facts = inspection.of_huggingface(found, config.conv_mode, sizes)
+    sys.stdout.writelines(line + "\n" for line in facts.lines(config.slots))
+
+
+def _convert(path: str, out: Path, config: ConvertConfig) -> None:
+    from llava_serve.checkpoints.convert import convert
+    from llava_serve.checkpoints.detect import detect
+    from llava_serve.checkpoints.hub import folder_of
+    from llava_serve.checkpoints.original.source import source_of
+
+    found = detect(folder_of(path))
+    if found.layout != "original":
+        raise CheckpointError(f"{path} is not in LLaVA's original layout: nothing to convert.")
+    settings = ModelConfig(
+        model_path=path,
+        model_base=config.model_base,
+        image_aspect_ratio=config.image_aspect_ratio,
+        dtype=config.dtype,
+    )
+    loaded = convert(source_of(found, config.model_base), settings, out)
+    sys.stdout.write(f"{out} holds {path} as {type(loaded.model).__name__}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""A checkpoint in LLaVA's original layout is written in Hugging Face's, for transformers alone."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llava_serve.checkpoints.load import load
+from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.checkpoints.original.load import weights_of
+from llava_serve.checkpoints.original.packing import Packing
+from llava_serve.checkpoints.original.pictures import Pictures
+from llava_serve.checkpoints.original.source import Source
+from llava_serve.config import ModelConfig
+from llava_serve.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+_IMAGE, _VIDEO = "<image>", "<video>"
+_PROCESSORS = {
+    "llava": "LlavaProcessor",
+    "llava_next": "LlavaNextProcessor",
+    "llava_onevision": "LlavaOnevisionProcessor",
+}
+# What tells the conversation template, and says nothing to transformers.
+_KEPT = ("mm_use_im_start_end", "tune_mm_mlp_adapter")
+
+
+def convert(source: Source, config: ModelConfig, out: Path) -> LoadedModel:
+    """Write `source` to the new folder `out`: model, tokenizer and settings of the pictures.
+
+    Weights keep the precision they are stored in unless the flags say another.
+
+    Raises:
+        CheckpointError: it cannot be loaded, transformers computes something else, or `out` is in
+            use.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CheckpointError(f"{out} is not empty; give a new folder.")
+    if config.dtype == "auto":
+        stored = weights_of(source)["model.norm.weight"].read().dtype
+        config = replace(config, dtype=str(stored).removeprefix("torch."))  # type: ignore[arg-type]
+    loaded = load(replace(config, device="cpu"))
+    assert loaded.original is not None  # the source is in the original layout
+    _require_same(loaded.model_type, loaded.original.packing)
+    _add_media_tokens(loaded)
+    kept = {key: source.config[key] for key in _KEPT if source.config.get(key)}
+    if source.part == "projector":
+        kept["tune_mm_mlp_adapter"] = True
+    for key, value in kept.items():
+        setattr(loaded.model.config, key, value)
+    _drop_idle_sampling(loaded.model.generation_config)
+    loaded.model.save_pretrained(out)
+    loaded.tokenizer.save_pretrained(out)
+    _write_settings(loaded, loaded.original, out)
+    return loaded
+
+
+def _require_same(model_type: str, packing: Packing) -> None:
+    """Refuse what transformers' class for the model packs in another way."""
+    tiles = "anyres_max_N" if model_type == "llava_onevision" else "anyres"
+    problem = None
+    if packing.merge == "flat" and packing.is_tiled:
+        problem = "puts tiles in a row without lines (mm_patch_merge_type flat with anyres)"
+    elif packing.merge == "spatial":
+        problem = "has no newline between lines (mm_patch_merge_type spatial)"
+    elif packing.merge == "spatial_unpad" and not packing.is_tiled:
+        problem = f"fits pictures by {packing.aspect} although it has a newline"
+    elif packing.merge == "spatial_unpad" and ("max" in packing.aspect) != ("max" in tiles):
+        problem = f"tiles by {packing.aspect}, where transformers' {model_type} knows {tiles} only"
+    elif packing.has_newline and packing.pool and packing.position != "one_token":
+        problem = f"ends lines of a video by mm_newline_position {packing.position}"
+    elif packing.has_newline and packing.pool not in (None, "bilinear"):
+        problem = f"pools frames by {packing.pool}"
+    if problem is not None:
+        raise CheckpointError(
+            f"this checkpoint {problem}, which no class of transformers does; in its original "
+            "layout it is served as it was trained."
+        )
+    if packing.pool and not packing.has_newline:
+        logger.warning("the written model takes no video: transformers' class for it has none")
+
+
+def _add_media_tokens(loaded: LoadedModel) -> None:
+    """Give pictures and clips a token each; its logit, the mean of all, is never the highest."""
+    model: Any = loaded.model
+    tokenizer, config = loaded.tokenizer, model.config
+    names = [_IMAGE, _VIDEO] if loaded.model_type == "llava_onevision" else [_IMAGE]
+    tokenizer.add_special_tokens({"additional_special_tokens": names})
+    tables = [model.get_input_embeddings(), model.get_output_embeddings()]
+    means = [table.weight.data.float().mean(dim=0) for table in tables]
+    rows = int(config.get_text_config().vocab_size)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    for table, mean in zip(
+        (model.get_input_embeddings(), model.get_output_embeddings()), means, strict=True
+    ):
+        with torch.no_grad():
+            table.weight[rows:] = mean.to(table.weight)
+    config.image_token_index = tokenizer.convert_tokens_to_ids(_IMAGE)
+    if _VIDEO in names:
+        config.video_token_index = tokenizer.convert_tokens_to_ids(_VIDEO)
+
+
+def _drop_idle_sampling(config: Any) -> None:
+    """Leave out settings of sampling beside greedy decoding, which transformers refuses to save."""
+    if not config.do_sample:
+        config.temperature = config.top_p = config.top_k = None
+
+
+def _write_settings(loaded: LoadedModel, pictures: Pictures, out: Path) -> None:
+    config: Any = loaded.model.config
+    pictures.processor.save_pretrained(out)
+    settings: dict[str, Any] = {
+        "processor_class": _PROCESSORS[loaded.model_type],
+        "image_token": _IMAGE,
+        "patch_size": config.vision_config.patch_size,
+        "vision_feature_select_strategy": config.vision_feature_select_strategy,
+    }
+    if loaded.model_type == "llava_onevision":
+        del settings["patch_size"]
+        settings |= {
+            "video_token": _VIDEO,
+            "num_image_tokens": pictures.packing.side**2,
+            "vision_aspect_ratio": config.vision_aspect_ratio,
+        }
+        video = pictures.square.to_dict() | {
+            "video_processor_type": "LlavaOnevisionVideoProcessor",
+        }
+        del video["image_processor_type"]
+        _write(out / "video_preprocessor_config.json", video)
+    else:
+        has_class_token = config.vision_config.model_type.startswith("clip")
+        settings["num_additional_image_tokens"] = int(has_class_token)
+    _write(out / "processor_config.json", settings)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""LLaVA's original layout becomes transformers' classes, with the original code's numbers."""

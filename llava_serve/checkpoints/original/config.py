@@ -1,0 +1,102 @@
+"""LLaVA's config.json becomes the configuration of one of transformers' classes."""
+
+from typing import Any
+
+from transformers import (
+    LlamaConfig,
+    LlavaConfig,
+    LlavaNextConfig,
+    LlavaOnevisionConfig,
+    MistralConfig,
+    Qwen2Config,
+)
+
+from llava_serve.checkpoints.original.keys import is_linear
+from llava_serve.checkpoints.original.packing import Packing
+from llava_serve.checkpoints.original.tower import Tower
+from llava_serve.errors import CheckpointError
+
+_LANGUAGE_MODELS: dict[str, Any] = {
+    "llama": LlamaConfig,
+    "mistral": MistralConfig,
+    "qwen2": Qwen2Config,
+}
+# model_type and architectures of published checkpoints, in lower case.
+_FAMILIES = {
+    "llava": "llama",
+    "llavallamaforcausallm": "llama",
+    "llava_llama": "llama",
+    "llavamistralforcausallm": "mistral",
+    "llava_mistral": "mistral",
+    "llavaqwenforcausallm": "qwen2",
+    "llava_qwen": "qwen2",
+}
+_NOT_TEXT = {"architectures", "dtype", "model_type", "rope_parameters", "transformers_version"}
+
+
+def language_model(config: dict[str, Any]) -> str:
+    """Return transformers' name of the language model's family.
+
+    Raises:
+        CheckpointError: it is of a family that does not load.
+    """
+    names = [*(config.get("architectures") or []), str(config.get("model_type", ""))]
+    for name in names:
+        if (family := _FAMILIES.get(name.lower())) is not None:
+            return family
+    raise CheckpointError(
+        f"a LLaVA model of the kind {' / '.join(names)} does not load; "
+        "its language model must be a Llama, Mistral or Qwen2."
+    )
+
+
+def text_config(config: dict[str, Any], vocabulary: int) -> Any:
+    """Configure the language model, whose embedding table has `vocabulary` rows."""
+    config_class = _LANGUAGE_MODELS[language_model(config)]
+    known = set(config_class().to_dict()) - _NOT_TEXT
+    settings = {name: value for name, value in config.items() if name in known}
+    scaling = dict(config.get("rope_scaling") or {})
+    rope = {"rope_type": scaling.pop("type", scaling.pop("rope_type", "default")), **scaling}
+    rope.setdefault("rope_theta", float(config.get("rope_theta", 10000.0)))
+    return config_class(**settings | {"vocab_size": vocabulary, "rope_parameters": rope})
+
+
+def model_config(config: dict[str, Any], text: Any, tower: Tower, packing: Packing) -> Any:
+    """Configure the whole model.
+
+    OneVision's class stands for what it was made for, LLaVA-NeXT's for every other model with a
+    newline between lines of patches, and LLaVA's for those without.
+    """
+    settings: dict[str, Any] = {
+        "vision_config": tower.config,
+        "text_config": text,
+        "vision_feature_layer": tower.layer,
+        "vision_feature_select_strategy": tower.select,
+        "projector_hidden_act": "linear" if is_linear(projector_of(config)) else "gelu",
+        "tie_word_embeddings": bool(text.tie_word_embeddings),
+    }
+    if not packing.has_newline:
+        patches = packing.side**2 + (tower.select == "full" and not tower.is_siglip)
+        return LlavaConfig(**settings, image_seq_length=patches)
+    if packing.canvases:
+        settings["image_grid_pinpoints"] = packing.canvases
+    if tower.is_siglip:
+        return LlavaOnevisionConfig(
+            **settings,
+            vision_aspect_ratio=packing.aspect if packing.is_tiled else "anyres_max_9",
+        )
+    return LlavaNextConfig(**settings)
+
+
+def projector_of(config: dict[str, Any]) -> str:
+    return str(config.get("mm_projector_type") or "linear")
+
+
+def context_length(config: dict[str, Any]) -> int:
+    """Return how many tokens the model takes: beyond, the original code cuts the end off."""
+    limits = [
+        config.get("max_position_embeddings"),
+        config.get("tokenizer_model_max_length"),
+        config.get("max_sequence_length"),
+    ]
+    return min([int(limit) for limit in limits if limit], default=2048)

@@ -1,0 +1,114 @@
+"""Unmerged LoRA weights in LLaVA's layout, added to the base they were trained on."""
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llava_serve.checkpoints.detect import read_json, weight_files
+from llava_serve.checkpoints.original.source import TRAINABLES
+from llava_serve.checkpoints.weights import Weight, Weights, open_file
+from llava_serve.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+_PEFT = "base_model.model."
+_UNSUPPORTED = ("use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save")
+
+
+def apply(base: Weights, folder: Path) -> Weights:
+    """Return the base's weights as the adapter in `folder` changes them, each when it is read.
+
+    Raises:
+        CheckpointError: the adapter needs weights the base lacks, or they have another shape.
+    """
+    config = read_json(folder / "adapter_config.json")
+    _require_plain_lora(config, folder)
+    weights = dict(base)
+    if (folder / TRAINABLES).exists():
+        weights |= _trainables(open_file(folder / TRAINABLES))
+    adapter: Weights = {}
+    for path in weight_files(folder):
+        adapter |= open_file(path)
+    downs = {
+        name.removeprefix(_PEFT).split(".lora_A")[0] + ".weight": name
+        for name in adapter
+        if ".lora_A" in name
+    }
+    if not downs:
+        raise CheckpointError(f"the adapter {folder} holds no LoRA weights (*.lora_A.weight).")
+    # Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py: the tower is loaded after the
+    # adapter, which therefore never reaches it.
+    ignored = [name for name in downs if "vision_tower" in name and name not in weights]
+    if ignored:
+        logger.warning("%d weights of the adapter are for the vision tower: ignored", len(ignored))
+    for target in sorted(set(downs) - set(ignored)):
+        name = downs[target]
+        up = adapter.get(name.replace("lora_A", "lora_B"))
+        try:
+            weights[target] = _merged(weights.get(target), adapter[name], up, _scale(config))
+        except ValueError as exc:
+            raise CheckpointError(
+                f"the adapter {folder} does not fit --model-base: {target} {exc}. "
+                "Give the base it was trained on."
+            ) from exc
+    logger.info("the adapter %s changes %d weights of its base", folder, len(downs) - len(ignored))
+    return weights
+
+
+def _require_plain_lora(config: dict[str, Any], folder: Path) -> None:
+    if (kind := config.get("peft_type")) != "LORA":
+        raise CheckpointError(f"the adapter {folder} is of type {kind!r}; only LORA adapters load.")
+    if set_ := [name for name in _UNSUPPORTED if config.get(name)]:
+        raise CheckpointError(
+            f"the adapter {folder} sets {', '.join(set_)}, which this layout does not load. "
+            "Merge it into its base with the code that trained it."
+        )
+
+
+def _trainables(weights: Weights) -> Weights:
+    """Undo the prefixes that peft put before the names.
+
+    Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py::load_pretrained_model.
+    """
+    named = {name.removeprefix("base_model."): weight for name, weight in weights.items()}
+    if _any_starts(named, "model.model."):
+        named = {name.removeprefix("model."): weight for name, weight in named.items()}
+    return named
+
+
+def _any_starts(names: Iterable[str], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in names)
+
+
+def _scale(config: dict[str, Any]) -> Callable[[int], float]:
+    """Return what the product of a rank is multiplied with.
+
+    Source: Hu et al. 2021, LoRA, section 4.1; with `use_rslora`, Kalajdzievski 2023.
+    """
+    alpha = float(config["lora_alpha"])
+    if config.get("use_rslora"):
+        return lambda rank: alpha / math.sqrt(rank)
+    return lambda rank: alpha / rank
+
+
+def _merged(
+    base: Weight | None, down: Weight, up: Weight | None, scale: Callable[[int], float]
+) -> Weight:
+    if base is None:
+        raise ValueError("is not in the base")
+    if up is None:
+        raise ValueError("has no lora_B in the adapter")
+    if base.shape != (up.shape[0], down.shape[1]):
+        asked = (up.shape[0], down.shape[1])
+        raise ValueError(f"is {base.shape} in the base and {asked} in the adapter")
+
+    def read() -> torch.Tensor:
+        matrix = base.read()
+        change = up.read().float() @ down.read().float()
+        return matrix.float().add(change, alpha=scale(down.shape[0])).to(matrix.dtype)
+
+    return Weight(base.shape, base.itemsize, read)

@@ -1,0 +1,128 @@
+"""How an original checkpoint wants its pictures: transformers' PIL processors, set up to agree.
+
+Source: haotian-liu/LLaVA@c121f04 and LLaVA-VL/LLaVA-NeXT@df17966, llava/mm_utils.py
+::process_images, process_anyres_image, expand2square.
+"""
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.models.llava_next.image_processing_pil_llava_next import (
+    LlavaNextImageProcessorPil,
+)
+from transformers.models.llava_onevision.image_processing_pil_llava_onevision import (
+    LlavaOnevisionImageProcessorPil,
+)
+
+from llava_serve.checkpoints.original.packing import Merge, NewlinePosition, Packing, Pool
+from llava_serve.checkpoints.original.tower import Tower
+from llava_serve.errors import CheckpointError
+
+_ASPECTS = re.compile(r"square|pad|anyres|anyres_max_\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """One checkpoint's preprocessing and packing; `processor` is one of transformers' classes."""
+
+    processor: Any
+    square: LlavaImageProcessorPil  # frames of clips: one tile each, without padding
+    packing: Packing
+
+    def tiles(self, image: Image.Image) -> torch.Tensor:
+        """Return float32 (tiles, 3, height, width), normalised; the whole picture comes first."""
+        values = self.processor([image])["pixel_values"][0]
+        return torch.from_numpy(np.array(values if self.packing.is_tiled else values[None]))
+
+    def frames(self, images: list[Image.Image]) -> torch.Tensor:
+        """Return float32 (frames, 3, height, width), normalised."""
+        values: torch.Tensor = self.square(images, return_tensors="pt")["pixel_values"]
+        return values
+
+
+def pictures_of(config: dict[str, Any], tower: Tower, aspect: str | None) -> Pictures:
+    """Read LLaVA's config.json; `aspect` takes the place of its `image_aspect_ratio`.
+
+    Raises:
+        CheckpointError: it asks for a way that is not known.
+    """
+    if (resampler := config.get("mm_resampler_type")) not in (None, "spatial_pool"):
+        raise CheckpointError(f"a resampler (mm_resampler_type {resampler!r}) does not load.")
+    aspect = aspect or str(config.get("image_aspect_ratio") or "square")
+    if not _ASPECTS.fullmatch(aspect):
+        raise CheckpointError(
+            f"image_aspect_ratio is {aspect!r}; square, pad, anyres and anyres_max_N load."
+        )
+    packing = Packing(
+        merge=_one_of(Merge, config.get("mm_patch_merge_type") or "flat", "mm_patch_merge_type"),
+        aspect=aspect,
+        canvases=_canvases(config, tower) if aspect.startswith("anyres") else [],
+        tile=tower.tile,
+        side=tower.side,
+        position=_one_of(
+            NewlinePosition, config.get("mm_newline_position") or "one_token", "mm_newline_position"
+        ),
+        pool=_one_of(Pool, config["mm_spatial_pool_mode"], "mm_spatial_pool_mode")
+        if config.get("mm_spatial_pool_mode")
+        else None,
+    )
+    square = LlavaImageProcessorPil(**_settings(tower), do_pad=False)
+    return Pictures(_processor(packing, tower), square, packing)
+
+
+def _processor(packing: Packing, tower: Tower) -> Any:
+    settings = _settings(tower)
+    if not packing.is_tiled:
+        return LlavaImageProcessorPil(**settings, do_pad=packing.aspect == "pad")
+    tiling = LlavaOnevisionImageProcessorPil if tower.is_siglip else LlavaNextImageProcessorPil
+    return tiling(**settings, image_grid_pinpoints=packing.canvases)
+
+
+def _settings(tower: Tower) -> dict[str, Any]:
+    """CLIP crops the middle of a picture, SigLIP squeezes it into the square."""
+    length = tower.tile
+    square = {"height": length, "width": length}
+    settings: dict[str, Any] = {"image_mean": list(tower.mean), "image_std": list(tower.std)}
+    if tower.is_siglip:
+        return settings | {"size": square, "do_center_crop": False}
+    return settings | {
+        "size": {"shortest_edge": length},
+        "crop_size": square,
+        "do_center_crop": True,
+    }
+
+
+def _canvases(config: dict[str, Any], tower: Tower) -> list[list[int]]:
+    """Return the (height, width) of each canvas, in the order that decides between equal ones.
+
+    The original list has (width, height) in pixels, or a range of tiles as in "(1x1),...,(6x6)".
+    """
+    listed = config.get("image_grid_pinpoints")
+    if isinstance(listed, str) and "x" in listed:
+        corners = [(int(a), int(b)) for a, b in re.findall(r"\((\d+)x(\d+)\)", listed)]
+        (from_width, from_height), (to_width, to_height) = corners[0], corners[-1]
+        tile = tower.tile
+        listed = [
+            [width * tile, height * tile]
+            for width in range(from_width, to_width + 1)
+            for height in range(from_height, to_height + 1)
+        ]
+    elif isinstance(listed, str):
+        listed = ast.literal_eval(listed)
+    if not listed:
+        raise CheckpointError("config.json asks for anyres but has no image_grid_pinpoints.")
+    return [[int(height), int(width)] for width, height in listed]
+
+
+def _one_of(choices: Any, value: str, key: str) -> Any:
+    if value not in get_args(choices):
+        raise CheckpointError(
+            f"config.json says {key} {value!r}; known: {', '.join(get_args(choices))}."
+        )
+    return value

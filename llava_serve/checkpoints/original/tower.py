@@ -1,0 +1,186 @@
+"""The vision tower an original checkpoint names: its geometry, its weights and its pixel values."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import CLIPVisionConfig, SiglipVisionConfig
+
+from llava_serve.checkpoints.detect import read_json
+from llava_serve.checkpoints.hub import folder_of
+from llava_serve.checkpoints.naming import is_hub_name
+from llava_serve.checkpoints.weights import Weights, open_folder
+from llava_serve.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+# Per channel: OpenAI's for CLIP, the middle of the range for SigLIP.
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_HALF = (0.5, 0.5, 0.5)
+_CLIP_L = {
+    "model_type": "clip_vision_model",
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "patch_size": 14,
+    "projection_dim": 768,
+}
+# The towers of published checkpoints: where the weights are inside the checkpoint, nothing needs
+# to be downloaded for these numbers. Sources: config.json of the hub models of these names.
+_PUBLISHED: dict[str, dict[str, Any]] = {
+    "openai/clip-vit-large-patch14": _CLIP_L | {"image_size": 224},
+    "openai/clip-vit-large-patch14-336": _CLIP_L | {"image_size": 336},
+    "google/siglip-so400m-patch14-384": {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "num_hidden_layers": 27,
+        "num_attention_heads": 16,
+        "patch_size": 14,
+        "image_size": 384,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """A vision tower as transformers builds it.
+
+    `layer` and `select` say which of its states are the features; `folder` has its own weights and
+    is None while they are not needed. `mean` and `std` are per channel, of values from 0 to 1.
+    """
+
+    name: str
+    config: CLIPVisionConfig | SiglipVisionConfig
+    layer: int
+    select: str
+    folder: Path | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def is_siglip(self) -> bool:
+        return isinstance(self.config, SiglipVisionConfig)
+
+    @property
+    def tile(self) -> int:
+        """Pixels along one side of a tile."""
+        size: Any = self.config.image_size
+        return int(size)
+
+    @property
+    def side(self) -> int:
+        """Patches along one side of a tile."""
+        patch: Any = self.config.patch_size
+        return self.tile // int(patch)
+
+    def weights(self) -> Weights:
+        """Open the tower's own weights, named as in a checkpoint that carries its tower.
+
+        Raises:
+            CheckpointError: they are not there.
+        """
+        folder = self.folder or folder_of(self.name)
+        logger.info("the vision tower's weights come from %s", folder)
+        opened = open_folder(folder)
+        marked = {name: weight for name, weight in opened.items() if "vision_model." in name}
+        return {
+            "model.vision_tower.vision_tower.vision_model." + name.split("vision_model.", 1)[1]: w
+            for name, w in marked.items()
+        }
+
+
+def tower_of(config: dict[str, Any], checkpoint: Path) -> Tower:
+    """Find the tower that LLaVA's config.json names.
+
+    Raises:
+        CheckpointError: it cannot be found, or it is of a kind that LLaVA never used.
+    """
+    named = str(config["mm_vision_tower"])
+    if config.get("s2"):
+        raise CheckpointError(f"{checkpoint}: a vision tower of several scales (s2) does not load.")
+    folder = next((place for place in _places(named, checkpoint) if place.is_dir()), None)
+    name = _published_name(named)
+    if folder is None and name not in _PUBLISHED:
+        folder = _from_hub(name, checkpoint)
+    settings = read_json(folder / "config.json") if folder else _PUBLISHED[name]
+    vision = {**settings, **settings.get("vision_config", {})}
+    mean, std = _normalisation(folder)
+    kind = str(vision.get("model_type", ""))
+    if kind.startswith("siglip"):
+        # Source: LLaVA-VL/LLaVA-NeXT@df17966 llava/model/multimodal_encoder/siglip_encoder.py
+        # ::SigLipVisionTower.load_model: the last layer and the head are deleted, and what the
+        # layer before returns are the features, whatever mm_vision_select_layer says.
+        kept = _known(SiglipVisionConfig, vision)
+        kept |= {"num_hidden_layers": vision["num_hidden_layers"] - 1, "vision_use_head": False}
+        return Tower(
+            name, SiglipVisionConfig(**kept), -1, "full", folder, mean or _HALF, std or _HALF
+        )
+    if not kind.startswith("clip"):
+        raise CheckpointError(
+            f"{checkpoint}: the vision tower {named} is of type {kind!r}; CLIP and SigLIP load."
+        )
+    return Tower(
+        name,
+        CLIPVisionConfig(**_known(CLIPVisionConfig, vision)),
+        int(config.get("mm_vision_select_layer", -2)),
+        {"patch": "default", "cls_patch": "full"}[config.get("mm_vision_select_feature", "patch")],
+        folder,
+        mean or _CLIP_MEAN,
+        std or _CLIP_STD,
+    )
+
+
+def _places(named: str, checkpoint: Path) -> Iterator[Path]:
+    """Where a tower's folder can lie: at the path, in the checkpoint's folder, or beside it."""
+    yield Path(named).expanduser()
+    resolved = checkpoint.resolve()
+    for parent in (resolved, resolved.parent):
+        yield parent / named
+        yield parent / Path(named).name
+
+
+def _published_name(named: str) -> str:
+    """Return the hub's name for a tower that training had in some folder of its own machine."""
+    last = Path(named).name
+    return next((name for name in _PUBLISHED if name.endswith("/" + last)), named)
+
+
+def _from_hub(name: str, checkpoint: Path) -> Path:
+    if is_hub_name(name):
+        try:
+            return folder_of(name)
+        except CheckpointError as exc:
+            raise CheckpointError(_unknown(name, checkpoint) + f" ({exc})") from exc
+    raise CheckpointError(_unknown(name, checkpoint))
+
+
+def _unknown(name: str, checkpoint: Path) -> str:
+    return (
+        f"{checkpoint} needs the vision tower {name}, which is not here: put its folder beside the "
+        f"checkpoint, as {checkpoint.resolve().parent / Path(name).name}, or correct "
+        "mm_vision_tower in config.json."
+    )
+
+
+def _normalisation(
+    folder: Path | None,
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    if folder is None or not (path := folder / "preprocessor_config.json").exists():
+        return None, None
+    settings = read_json(path)
+    mean, std = settings.get("image_mean"), settings.get("image_std")
+    return (tuple(mean) if mean else None, tuple(std) if std else None)
+
+
+def _known(config_class: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """Keep what describes the tower, and leave out what files say beside that."""
+    geometry = set(config_class().to_dict()) - set(_NOT_GEOMETRY)
+    return {name: value for name, value in settings.items() if name in geometry}
+
+
+_NOT_GEOMETRY = ("model_type", "architectures", "transformers_version", "_name_or_path", "dtype")

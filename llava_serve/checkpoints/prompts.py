@@ -1,0 +1,98 @@
+"""What turns messages into the tokens one checkpoint expects: tokenizer, prompt format, ends."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from llava_serve.chat.rendering import PromptFormat, from_chat_template, from_template
+from llava_serve.chat.templates import template_for, template_named
+from llava_serve.checkpoints.detect import read_json
+from llava_serve.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+
+def tokenizer_of(folder: Path, **options: Any) -> PreTrainedTokenizerBase:
+    """Load the tokenizer in `folder`.
+
+    Raises:
+        CheckpointError: there is none that can be loaded.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
+    except (OSError, ValueError, KeyError, ImportError) as exc:
+        raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {exc}") from exc
+    return tokenizer
+
+
+def own_format(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, placeholders: tuple[str, str]
+) -> PromptFormat | None:
+    """Return the format of the checkpoint's own chat template, or None where it brings none.
+
+    `placeholders` are what the template writes for a picture and for a clip.
+    """
+    if (source := chat_template(folder, tokenizer)) is None:
+        return None
+    return from_chat_template(_applier(tokenizer, source), *placeholders)
+
+
+def conversation_format(
+    folder: Path,
+    config: Mapping[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    conv_mode: str | None,
+) -> PromptFormat:
+    """Return the format of one of LLaVA's conversation templates: the one asked for, or by config.
+
+    Raises:
+        CheckpointError: none is known for this kind of model.
+    """
+    marks = ("<im_start>", "<im_end>") if config.get("mm_use_im_start_end") else None
+    if conv_mode is not None:
+        return from_template(template_named(conv_mode), marks, "--conv-mode asks for it")
+    try:
+        template, reason = template_for(config, tokenizer.get_vocab(), folder.name)
+    except ValueError as exc:
+        raise CheckpointError(f"{folder} has no chat template, and {exc}") from exc
+    return from_template(template, marks, reason)
+
+
+def _applier(
+    tokenizer: PreTrainedTokenizerBase, source: str
+) -> Callable[[list[dict[str, Any]]], str]:
+    def apply(messages: list[dict[str, Any]]) -> str:
+        return str(
+            tokenizer.apply_chat_template(
+                messages, chat_template=source, tokenize=False, add_generation_prompt=True
+            )
+        )
+
+    return apply
+
+
+def chat_template(folder: Path, tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Return the jinja source: the processor's own file first, then the tokenizer's."""
+    for name in ("chat_template.json", "processor_config.json"):
+        path = folder / name
+        if path.exists() and isinstance(source := read_json(path).get("chat_template"), str):
+            return source
+    source = tokenizer.chat_template
+    return source.get("default") if isinstance(source, dict) else source
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Collect the tokens that end an answer, the model's and the tokenizer's."""
+    configs = (model.generation_config, model.config.get_text_config(decoder=True))
+    ids: set[int] = set()
+    for config in configs:
+        eos = getattr(config, "eos_token_id", None)
+        ids.update(eos if isinstance(eos, list | tuple) else [] if eos is None else [eos])
+    if isinstance(tokenizer.eos_token_id, int):
+        ids.add(tokenizer.eos_token_id)
+    return frozenset(ids)

@@ -1,0 +1,242 @@
+"""A checkpoint that does not load says what is wrong with it and what to do, by name."""
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from llava_serve.checkpoints.load import load
+from llava_serve.config import ModelConfig
+from llava_serve.errors import CheckpointError
+from tests.checkpoints.golden_cases import GOLDEN
+
+LORA, PROJECTOR, BASE = "llava-v1.5-tiny-lora", "llava-v1.5-tiny-pretrain", "vicuna-base"
+Break = Callable[[Path], None]
+
+
+def settings(**values: Any) -> Break:
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8")) | values
+        path.write_text(json.dumps(config), encoding="utf-8")
+
+    return change
+
+
+def without(*names: str) -> Break:
+    def change(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return change
+
+
+def tensors(file: str, change: Callable[[dict[str, torch.Tensor]], Any]) -> Break:
+    def changed(folder: Path) -> None:
+        path = folder / file
+        is_pickled = path.suffix == ".bin"
+        held = torch.load(path, weights_only=True) if is_pickled else load_file(path)
+        change(held)
+        if is_pickled:
+            torch.save(held, path)
+        else:
+            save_file(held, path, metadata={"format": "pt"})
+
+    return changed
+
+
+def lfs_pointer(folder: Path) -> None:
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    (folder / "model.safetensors").write_text(text, encoding="utf-8")
+
+
+def pickled_code(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"model.norm.weight": Path("harmless")}, folder / "pytorch_model.bin")
+
+
+def far_too_large(folder: Path) -> None:
+    """Weights of a terabyte, which take no place on the disk and are never read."""
+    rows, width = 10_000_000, 50_000
+    weights = {
+        "model.embed_tokens.weight": (rows // 1000, width),
+        "model.layers.0.mlp.up_proj.weight": (rows, width),
+    }
+    header, end = {}, 0
+    for name, shape in weights.items():
+        start, end = end, end + 2 * shape[0] * shape[1]
+        header[name] = {"dtype": "F16", "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
+
+
+@dataclass(frozen=True)
+class Case:
+    """`change` is applied to a copy of `folder` of the stored case that `case` begins with."""
+
+    message: str
+    case: str = "C"
+    folder: str = "checkpoint"
+    change: Break = lambda folder: None
+    base: str | None = None
+    change_base: Break = lambda folder: None
+    flags: dict[str, Any] = field(default_factory=dict)
+
+
+E_LORA: Any = {"case": "E", "folder": LORA, "base": BASE}
+E_PROJECTOR: Any = {"case": "E", "folder": PROJECTOR, "base": BASE}
+C_WEIGHTS = "model.safetensors"
+CASES: dict[str, Case] = {
+    "an adapter without its base": Case(
+        r"is an adapter \(LoRA\), trained on vicuna-base: give --model-base vicuna-base",
+        case="E",
+        folder=LORA,
+    ),
+    "a projector without its base": Case(
+        r"only a projector \(mm_projector\.bin\), trained on lmsys/vicuna-tiny: give --model-base",
+        case="E",
+        folder=PROJECTOR,
+    ),
+    "a base for a whole model": Case(
+        "whole model and needs no base: leave out --model-base", base="checkpoint"
+    ),
+    "a base that is no model": Case(
+        r"--model-base .* is no model: it has no config\.json\. Give the folder of vicuna-base",
+        **E_LORA,
+        change_base=without("config.json"),
+    ),
+    "a base of another shape": Case(
+        r"does not fit --model-base: model\.layers\.0\.\S+_proj\.weight is \(.*\) in the base and "
+        r"\(.*\) in the adapter\. Give the base it was trained on",
+        **E_LORA,
+        change_base=tensors(
+            "pytorch_model.bin",
+            lambda held: held.update(
+                {name: torch.ones(3, 3) for name in held if name.endswith("_proj.weight")}
+            ),
+        ),
+    ),
+    "a projector for a base of another width": Case(
+        r"linear_1\.weight is \(8, 32\), config\.json asks for \(32, 32\)",
+        **E_PROJECTOR,
+        change=tensors(
+            "mm_projector.bin",
+            lambda held: held.update({"model.mm_projector.0.weight": torch.ones(8, 32)}),
+        ),
+    ),
+    "an adapter for layers the base has not": Case(
+        r"model\.layers\.9\.mlp\.up_proj\.weight is not in the base",
+        **E_LORA,
+        change=tensors(
+            "adapter_model.bin",
+            lambda held: held.update(
+                {
+                    f"base_model.model.model.layers.9.mlp.up_proj.lora_{part}.weight": torch.ones(
+                        4, 4
+                    )
+                    for part in "AB"
+                }
+            ),
+        ),
+    ),
+    "an adapter without LLaVA's settings": Case(
+        r"neither .* has a config\.json with LLaVA's settings \(mm_vision_tower",
+        **E_LORA,
+        change=without("config.json"),
+    ),
+    "no config": Case(r"no checkpoint: it has no config\.json", change=without("config.json")),
+    "a git-LFS pointer": Case(r"git-LFS pointer.*git lfs pull", change=lfs_pointer),
+    "half a download": Case(
+        r"model\.safetensors cannot be read as weights: it has 50000 of \d+ bytes. Repeat",
+        change=lambda folder: os.truncate(folder / C_WEIGHTS, 50_000),
+    ),
+    "no weights": Case("has no weights", change=without(C_WEIGHTS)),
+    "a missing shard": Case(
+        r"lacks 1 of the 2 weight files .* model-00002-of-00002\.safetensors",
+        case="B",
+        change=without("model-00002-of-00002.safetensors"),
+    ),
+    "code among pickled weights": Case(
+        r"pytorch_model\.bin needs more than tensors .* Convert it to safetensors",
+        change=pickled_code,
+    ),
+    "a missing weight": Case(
+        r"1 are missing: model\.language_model\.norm\.weight",
+        change=tensors(C_WEIGHTS, lambda held: held.pop("model.norm.weight")),
+    ),
+    "a weight too many": Case(
+        r"belong to no part of the model: model\.language_model\.extra\.weight",
+        change=tensors(C_WEIGHTS, lambda held: held.update({"model.extra.weight": torch.ones(1)})),
+    ),
+    "a language model without projector": Case(
+        "hold no projector of type mlp2x_gelu",
+        change=tensors(
+            C_WEIGHTS,
+            lambda held: [held.pop(name) for name in list(held) if "mm_projector" in name],
+        ),
+    ),
+    "no tokenizer": Case(
+        "the tokenizer in .* cannot be loaded",
+        case="B",
+        change=without("tokenizer.model", "tokenizer_config.json"),
+    ),
+    "a vision tower that is not here": Case(
+        r"needs the vision tower /training/towers/mine, which is not here: put its folder beside",
+        change=settings(mm_vision_tower="/training/towers/mine"),
+    ),
+    "a vision tower of several scales": Case(r"several scales \(s2\)", change=settings(s2=True)),
+    "an unknown language model": Case(
+        "LlavaGemmaForCausalLM / llava_gemma does not load; .* Llama, Mistral or Qwen2",
+        change=settings(architectures=["LlavaGemmaForCausalLM"], model_type="llava_gemma"),
+    ),
+    "an unknown projector": Case(
+        "projector is of type 'mlp3x_gelu'", change=settings(mm_projector_type="mlp3x_gelu")
+    ),
+    "a resampler": Case("mm_resampler_type 'q'", change=settings(mm_resampler_type="q")),
+    "an unknown way to fit pictures": Case(
+        "image_aspect_ratio is 'crop'; square, pad", change=settings(image_aspect_ratio="crop")
+    ),
+    "an unknown way to merge tiles": Case(
+        "mm_patch_merge_type 'unires'; known: flat", change=settings(mm_patch_merge_type="unires")
+    ),
+    "tiles without canvases": Case(
+        "no image_grid_pinpoints", change=settings(image_grid_pinpoints=None)
+    ),
+    "more than the memory holds": Case(
+        r"needs 1,00\d\.\d GB in 16 bits and cpu has .* GB free: .* for the language model, "
+        r".* for the vision tower and projector, .* for a KV cache of one context .* all 4 slots\)"
+        r"\. Not even 4 bits fit",
+        change=far_too_large,
+        flags={"dtype": "float16"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_what_is_wrong_is_named(what: str, tmp_path: Path) -> None:
+    case = CASES[what]
+    stored = next(GOLDEN.glob(f"{case.case}_*"))
+    place = tmp_path / "case"
+    shutil.copytree(stored, place)
+    case.change(place / case.folder)
+    base = None if case.base is None else place / case.base
+    if base is not None:
+        case.change_base(base)
+    config = ModelConfig(
+        model_path=str(place / case.folder),
+        model_base=None if base is None else str(base),
+        device="cpu",
+        **case.flags,
+    )
+    with pytest.raises(CheckpointError, match=case.message):
+        load(config, slots=4)

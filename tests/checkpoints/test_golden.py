@@ -1,0 +1,165 @@
+"""Every stored case goes through the ordinary path and is answered as LLaVA's own code did."""
+
+import asyncio
+import base64
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+import pytest
+import torch
+
+from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.config import MediaConfig
+from llava_serve.engines.base import Delta, GenerateRequest, ReadyPrompt, Sampling
+from llava_serve.engines.torch.budget import Budget
+from llava_serve.engines.torch.cache import Segment
+from llava_serve.engines.torch.decode import Decoder
+from llava_serve.engines.torch.detokenize import Detokenizer
+from llava_serve.engines.torch.engine import TorchEngine
+from llava_serve.engines.torch.features import Features
+from llava_serve.engines.torch.prompt import splice
+from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.media.base import Picture
+from llava_serve.media.reader import MediaReader
+from llava_serve.worker.app import build_app
+from llava_serve.worker.gate import Gate
+from llava_serve.worker.worker import Worker
+from tests.checkpoints.golden_cases import ALL, GOLDEN, NEW_TOKENS, Golden
+
+TOLERANCE = 1e-3
+LONG = 3000  # positions: beyond, a prompt takes seconds
+PROMPTS = [
+    pytest.param(golden, id=str(golden), marks=[pytest.mark.slow] * (golden.length > LONG))
+    for golden in ALL
+]
+SHORT = [golden for golden in ALL if golden.length <= LONG]
+GROUPS = sorted({(golden.case, golden.checkpoint, golden.aspect or "") for golden in ALL})
+BUDGET = Budget(slots=8, kv_tokens=60_000, feature_bytes=10**8, chunk=64)
+
+
+@pytest.mark.parametrize("golden", PROMPTS)
+def test_logits_and_greedy_tokens_are_the_reference_s(golden: Golden) -> None:
+    loaded = golden.load()
+    media = [item for item in golden.items if not isinstance(item, int)]
+    prompt = splice(loaded, golden.items, Features(loaded, cache_bytes=0).encode(media))
+    length = len(prompt.tokens)
+    assert length == golden.length
+    decoder = Decoder(loaded.model, total=length + NEW_TOKENS)
+    logits = decoder.forward(prompt.embeddings, [Segment(0, length, 0, 0)])
+    torch.testing.assert_close(logits[0], golden.logits, atol=TOLERANCE, rtol=0)
+    tokens = [int(logits.argmax())]
+    while len(tokens) < NEW_TOKENS:
+        past = length + len(tokens) - 1
+        logits = decoder.forward(decoder.embed(tokens[-1:]), [Segment(0, 1, 0, past)])
+        tokens.append(int(logits.argmax()))
+    assert tokens == golden.greedy
+
+
+@pytest.mark.parametrize("golden", [each for each in ALL if each.text is not None], ids=str)
+def test_a_conversation_becomes_the_reference_s_tokens(golden: Golden) -> None:
+    loaded = golden.load()
+    assert loaded.format.name == golden.template
+    items = PromptTokenizer(loaded).tokenize(golden.conversation)
+    assert ids_of(items) == golden.expected("input_ids").tolist()
+
+
+@pytest.mark.parametrize("golden", [each for each in ALL if each.text is not None], ids=str)
+def test_a_ready_prompt_becomes_the_reference_s_tokens(golden: Golden) -> None:
+    pictures = tuple(item for item in golden.media if isinstance(item, Picture))
+    if golden.is_video or golden.text is None:  # the old wire knows no video
+        pictures = (Picture(golden.conversation.messages[0].clips[0].frames[0].image, "frame"),)
+    items = PromptTokenizer(golden.load()).tokenize(ReadyPrompt(golden.text or "", pictures))
+    assert ids_of(items) == golden.expected("input_ids").tolist()
+
+
+def ids_of(items: Sequence[Any]) -> list[int]:
+    return [item if isinstance(item, int) else -200 for item in items]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+async def test_all_prompts_at_once_are_answered_like_each_alone(
+    group: tuple[str, str, str],
+) -> None:
+    batch = [
+        golden
+        for golden in SHORT
+        if (golden.case, golden.checkpoint, golden.aspect or "") == group and golden.text
+    ]
+    if not batch:  # only ids are known of this group's one prompt
+        return
+    loaded = batch[0].load()
+    engine = TorchEngine(loaded, BUDGET)
+    try:
+        together = await asyncio.gather(*(text_of(engine.stream(ask(each))) for each in batch))
+        alone = [await text_of(engine.stream(ask(each))) for each in batch]
+    finally:
+        engine.close()
+    expected = [shown(loaded, golden.greedy) for golden in batch]
+    assert together == expected
+    assert alone == expected
+
+
+def ask(golden: Golden) -> GenerateRequest:
+    return GenerateRequest(
+        request_id=str(golden),
+        prompt=golden.conversation,
+        sampling=Sampling(temperature=0, max_new_tokens=NEW_TOKENS, ignore_eos=True),
+    )
+
+
+async def text_of(stream: AsyncGenerator[Delta]) -> str:
+    async with aclosing(stream) as deltas:
+        return "".join([delta.text async for delta in deltas])
+
+
+def shown(loaded: LoadedModel, tokens: Sequence[int]) -> str:
+    text = Detokenizer(loaded.tokenizer)
+    return "".join(map(text.push, tokens)) + text.flush()
+
+
+ASKED = {"A.wide", "A.multiturn", "B.two_images", "B.round_edge", "C.tall", "D.single_pad"}
+ASKED |= {"E.lora.wide", "E.projector_only.wide"}
+
+
+@pytest.mark.parametrize("golden", [each for each in ALL if str(each) in ASKED], ids=str)
+async def test_the_worker_answers_as_the_reference_did(golden: Golden) -> None:
+    loaded = golden.load()
+    engine = TorchEngine(loaded, BUDGET)
+    worker = Worker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="this-one")
+    app = build_app(worker, max_body_bytes=10**8)
+    transport = httpx.ASGITransport(app)
+    body = {
+        "model": loaded.name,
+        "messages": messages_of(golden),
+        "temperature": 0,
+        "max_tokens": NEW_TOKENS,
+        "ignore_eos": True,
+    }
+    try:
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://worker") as client,
+        ):
+            answer = (await client.post("/v1/chat/completions", json=body)).json()
+    finally:
+        engine.close()
+    assert answer["choices"][0]["message"]["content"] == shown(loaded, golden.greedy)
+    assert answer["usage"]["prompt_tokens"] == golden.length
+
+
+def messages_of(golden: Golden) -> list[dict[str, Any]]:
+    files = iter(golden.images)
+    messages = []
+    for message in golden.conversation.messages:
+        content: list[dict[str, Any]] = []
+        for part in message.parts:
+            if isinstance(part, str):
+                content.append({"type": "text", "text": part})
+                continue
+            data = base64.b64encode((GOLDEN / golden.case / next(files)).read_bytes()).decode()
+            url = {"url": f"data:image/png;base64,{data}"}
+            content.append({"type": "image_url", "image_url": url})
+        messages.append({"role": message.role, "content": content})
+    return messages
