@@ -47,14 +47,18 @@ def attend_segments(  # noqa: PLR0913 - transformers calls it with these
     for segment in segments:
         keys = key[segment.visible].transpose(0, 1)[None]
         values = value[segment.visible].transpose(0, 1)[None]
+        asked = query[:, :, segment.tokens]
+        if segment.count == 1:
+            parts.append(_attend_one(asked, keys, values, scaling, sliding_window))
+            continue
         mask = _mask(segment, sliding_window, query.device)
         parts.append(
             functional.scaled_dot_product_attention(
-                query[:, :, segment.tokens],
+                asked,
                 keys,
                 values,
                 attn_mask=mask,
-                is_causal=mask is None and segment.count > 1,
+                is_causal=mask is None,
                 scale=scaling,
                 enable_gqa=query.shape[1] != key.shape[1],
             )
@@ -63,13 +67,35 @@ def attend_segments(  # noqa: PLR0913 - transformers calls it with these
     return attended.transpose(1, 2).contiguous(), None
 
 
+def _attend_one(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    scaling: float | None,
+    sliding_window: int | None,
+) -> torch.Tensor:
+    """Attend with the one newest token: (1, heads, 1, head size), which may look at all keys.
+
+    The heads that share keys go as so many tokens of one head, because PyTorch would write out a
+    copy of the keys for each of them.
+    """
+    seen = slice(None) if sliding_window is None else slice(-sliding_window, None)
+    attended = functional.scaled_dot_product_attention(
+        query.reshape(1, keys.shape[1], -1, query.shape[-1]),
+        keys[:, :, seen],
+        values[:, :, seen],
+        scale=scaling,
+    )
+    return attended.reshape(query.shape)
+
+
 def _mask(
     segment: Segment, sliding_window: int | None, device: torch.device
 ) -> torch.Tensor | None:
     """Return True where a token (row) may look (column); None where plain causality says it."""
     length = segment.past + segment.count
     fits_window = sliding_window is None or length <= sliding_window
-    if fits_window and (segment.count == 1 or segment.past == 0):
+    if fits_window and segment.past == 0:
         return None
     at = torch.arange(segment.past, length, device=device)[:, None]
     looked_at = torch.arange(length, device=device)
