@@ -52,16 +52,19 @@ class PromptFormat:
     reason: str = ""
 
 
+# Of no template, and the same for all conversations, so that patterns are compiled once.
+_NONCE = secrets.token_hex(8)
+
+
 class _Markers:
     """Stand-ins for the parts of one conversation."""
 
     def __init__(self) -> None:
-        self._nonce = secrets.token_hex(8)
         self._parts: list[str | Picture | Clip] = []
 
     def mark(self, part: str | Picture | Clip) -> str:
         self._parts.append(part)
-        return f"part{self._nonce}n{len(self._parts) - 1}e"
+        return f"part{_NONCE}n{len(self._parts) - 1}e"
 
     def split(self, rendered: str, image_token: str, video_token: str) -> list[Segment]:
         """Cut `rendered` at markers and placeholders, and put in what they stand for.
@@ -69,7 +72,7 @@ class _Markers:
         Raises:
             InvalidField: a part of the conversation is missing, or shown twice.
         """
-        pattern = f"part{self._nonce}n(\\d+)e|({re.escape(image_token)})|({re.escape(video_token)})"
+        pattern = f"part{_NONCE}n(\\d+)e|({re.escape(image_token)})|({re.escape(video_token)})"
         pictures = (i for i, part in enumerate(self._parts) if isinstance(part, Picture))
         clips = (i for i, part in enumerate(self._parts) if isinstance(part, Clip))
         segments: list[Segment] = []
