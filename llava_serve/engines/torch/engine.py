@@ -7,39 +7,30 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 import torch
-from PIL import Image
 
 from llava_serve import logs
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.base import (
-    Conversation,
     Delta,
     EngineStatus,
     GenerateRequest,
-    Message,
-    Sampling,
 )
 from llava_serve.engines.torch import failures
 from llava_serve.engines.torch.budget import Budget
-from llava_serve.engines.torch.cache import Segment
-from llava_serve.engines.torch.decode import Decoder, unusable
-from llava_serve.engines.torch.features import Encoded, Features
+from llava_serve.engines.torch.decode import Decoder
+from llava_serve.engines.torch.features import Encoding, Features
 from llava_serve.engines.torch.inbox import Inbox
 from llava_serve.engines.torch.job import Job, Progress
-from llava_serve.engines.torch.prepare import Preparer, media_of
+from llava_serve.engines.torch.prepare import Preparer
 from llava_serve.engines.torch.sampling import choose, score, without
 from llava_serve.engines.torch.schedule import Schedule, Share
 from llava_serve.engines.torch.spans import Grant, Spans
-from llava_serve.engines.torch.tokens import Item
+from llava_serve.engines.torch.warm_up import warm_up
 from llava_serve.errors import EngineFailure, OutOfMemory, ServeError, ShuttingDown
-from llava_serve.media.base import Picture
 
 logger = logging.getLogger(__name__)
 
-_WARM_UP_SIZE = (64, 48)  # (width, height): not square, so that anyres tiles it
 _BEYOND_REPAIR = "the engine failed beyond repair; this worker must be restarted"
-_LEAST_CHUNK = 64  # tokens: of fewer, a step costs hardly less
-_STEP_S = 0.1  # how long prompts may hold up the answers beside them, where it can be kept
 _ANSWER_AHEAD = 256  # tokens that get their places when an answer starts, and as these run out
 
 
@@ -66,9 +57,12 @@ class TorchEngine:
         self._decoder = Decoder(loaded.model, budget.kv_tokens)
         self._spans = Spans(budget.kv_tokens)
         self._inbox = Inbox()
-        chunk = self._warm_up()
+        try:
+            self._pace = warm_up(self._preparer, self._features, self._decoder, budget.kv_tokens)
+        except RuntimeError as exc:
+            raise failures.translate(exc, loaded.model.device) from exc
         self._schedule: Schedule[Job] = Schedule(
-            budget.slots, budget.chunk or chunk, budget.chunk_alone
+            budget.slots, budget.chunk or self._pace.tokens, budget.chunk_alone
         )
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -77,7 +71,7 @@ class TorchEngine:
         """Yield deltas; see `Engine.stream`."""
         if not self.healthy:
             raise EngineFailure(_BEYOND_REPAIR)
-        job = Job(request, asyncio.get_running_loop())
+        job = await self._arrived(request)
         self._inbox.put(job)
         try:
             while True:
@@ -87,6 +81,16 @@ class TorchEngine:
                     return
         finally:
             await job.cancel()
+
+    async def _arrived(self, request: GenerateRequest) -> Job:
+        """Preprocess pictures away from the engine thread, where answers would wait for it."""
+        arrived_at = time.monotonic()
+        try:
+            preprocessed = await asyncio.to_thread(self._preparer.preprocess, request)
+        except Exception as exc:
+            raise failures.translate(exc, self._loaded.model.device) from exc
+        vision_s = time.monotonic() - arrived_at
+        return Job(request, asyncio.get_running_loop(), preprocessed, arrived_at, vision_s)
 
     def status(self) -> EngineStatus:
         """Return what is held and kept right now; safe to call from any thread."""
@@ -145,25 +149,40 @@ class TorchEngine:
             self._schedule.admit(job)
 
     def _prepare(self, jobs: Sequence[Job]) -> None:
-        """Tokenise prompts and encode their pictures, those of all jobs at once."""
-        items: dict[Job, list[Item]] = {}
-
-        def tokenize(job: Job) -> None:
-            items[job] = self._preparer.tokenize(job.request)
-
-        def start(job: Job, rows: Sequence[Encoded] | None) -> None:
-            job.prepared = self._preparer.progress(job.request, items[job], rows)
-
+        """Tokenise prompts, and take the pictures of all jobs at once some tiles further."""
         for job in jobs:
-            self._guarded(job, tokenize)
+            if job.preparation is None:
+                self._guarded(job, self._begin)
+        self._encode([job for job in jobs if job.pending])
+        for job in jobs:
+            if job.preparation is not None and not job.pending:
+                self._guarded(job, self._start)
+
+    def _begin(self, job: Job) -> None:
+        job.preparation = self._preparer.begin(job.request, job.preprocessed)
+
+    def _start(self, job: Job) -> None:
+        assert job.preparation is not None  # `_begin` made it
+        job.prepared = self._preparer.progress(job.request, job.preparation)
+        job.preparation = None
+
+    def _encode(self, jobs: Sequence[Job]) -> None:
         started = time.monotonic()
-        encoded = self._preparer.encode_together(list(items.values()))
-        together_s = time.monotonic() - started
-        for (job, its), rows in zip(items.items(), encoded, strict=True):
-            started = time.monotonic()
-            self._guarded(job, start, rows)
-            if job.prepared is not None and media_of(its):
-                job.prepared.vision_s = together_s + time.monotonic() - started
+        try:
+            self._advance([encoding for job in jobs for encoding in job.pending])
+        except BaseException as exc:  # noqa: BLE001 - raised again for the one that causes it
+            logger.warning(
+                "the pictures of %d requests failed: each goes alone (%s)", len(jobs), exc
+            )
+            for job in jobs:
+                self._guarded(job, lambda job: self._advance(job.pending))
+        took = time.monotonic() - started
+        for job in jobs:
+            job.vision_s += took
+
+    def _advance(self, encodings: Sequence[Encoding]) -> None:
+        is_alone = not any(job.is_answering for job in self._schedule.running)
+        self._features.advance(encodings, None if is_alone else self._pace.tiles)
 
     def _place(self, job: Job) -> bool:
         """Give a job its part of the cache; False when it has to wait for room."""
@@ -258,7 +277,7 @@ class TorchEngine:
         text = answer.push(token)
         if answer.finish_reason is not None:
             logger.info("answered %d tokens: %s", answer.token_count, answer.finish_reason)
-            stages = progress.stages(job.arrived_at)
+            stages = progress.stages(job.arrived_at, job.vision_s)
             logprobs = answer.take_logprobs() if text else ()
             job.put(Delta(text, answer.finish_reason, progress.usage, stages, logprobs=logprobs))
             self._end(job)
@@ -297,34 +316,3 @@ class TorchEngine:
         self._give_back(job)
         self._schedule.remove(job)
         job.release()
-
-    def _warm_up(self) -> int:
-        """Read a picture once, so that no user pays for it; return how large a chunk may be."""
-        started = time.monotonic()
-        picture = Picture(Image.new("RGB", _WARM_UP_SIZE), sha256="warm-up")
-        conversation = Conversation((Message("user", (picture, "Hello")),))
-        request = GenerateRequest(
-            request_id="warm-up", prompt=conversation, sampling=Sampling(temperature=0)
-        )
-        try:
-            prompt = self._preparer.prompt(self._preparer.tokenize(request))
-            length = len(prompt.tokens)
-            if length + 1 > self._spans.total:
-                raise unusable(self._spans.total, f"a small picture takes {length} tokens")
-            self._decoder.forward(prompt.embeddings, [Segment(0, length, 0, 0)])
-            self._decoder.forward(prompt.embeddings[:1], [Segment(0, 1, 0, length)])
-            sample = min(length, _LEAST_CHUNK)
-            again = time.monotonic()
-            logits = self._decoder.forward(prompt.embeddings[:sample], [Segment(0, sample, 0, 0)])
-            logits.argmax().item()  # waits for the device
-        except RuntimeError as exc:
-            raise failures.translate(exc, self._loaded.model.device) from exc
-        finished = time.monotonic()
-        chunk = max(_LEAST_CHUNK, int(sample * _STEP_S / (finished - again)))
-        logger.info(
-            "warmed up in %.1f s; reads %d tokens of prompts in %.1f s",
-            finished - started,
-            chunk,
-            _STEP_S,
-        )
-        return chunk

@@ -1,43 +1,88 @@
-"""Pictures and clips become feature rows, with the model's own tower, projector and packing.
+"""Pictures and clips on their way through the vision tower, and the feature rows that stay.
 
 Rows are kept by what they are of, so that a picture that was seen before, in whatever request, is
 not encoded again.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import torch
 from cachetools import LRUCache
 
 from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.engines.torch.families import (
+    Rows,
+    Tiles,
+    family_of,
+    on_device,
+    pack_clip,
+    project,
+)
 from llava_serve.errors import MediaNotAccepted
 from llava_serve.media.base import Clip, Picture
 
 Media = Picture | Clip
-Rows = torch.Tensor  # (rows, hidden), in the model's dtype and on its device
+Preprocessed = Mapping[str, Tiles]
+_MOST_PATCHES = 12_000  # in one call of the tower, whose activations take memory
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """Feature rows; `name` says of which pixels, made with which preprocessing."""
+@dataclass(eq=False)  # without slots: it is held by a weak reference
+class Encoding:
+    """A picture or clip on its way to its feature rows.
+
+    `name` says of which pixels, made with which preprocessing.
+    """
 
     name: str
-    rows: Rows
+    item: Media
+    _tiles: Tiles | None = None
+    _features: list[torch.Tensor] = field(default_factory=list)
+    _rows: Rows | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self._rows is not None
+
+    @property
+    def rows(self) -> Rows:
+        """The feature rows of one that is done."""
+        assert self._rows is not None
+        return self._rows
+
+    def left(self) -> Tiles:
+        """Return the tiles that the tower has not seen."""
+        assert self._tiles is not None  # as long as there are no rows
+        return self._tiles[sum(map(len, self._features)) :]
+
+    def take(self, features: torch.Tensor) -> torch.Tensor | None:
+        """Add features of the next tiles; returns those of all once there are no others."""
+        self._features.append(features)
+        return None if len(self.left()) else torch.cat(self._features)
+
+    def finish(self, rows: Rows) -> None:
+        self._rows = rows
+        self._tiles, self._features = None, []
 
 
 class Features:
     """Computes what stands in the prompt for each picture and clip of a request.
 
-    `hits` and `misses` count pictures and clips since the start.
+    Everything but `preprocess` is for one thread only. `hits` and `misses` count pictures and clips
+    since the start.
     """
 
     def __init__(self, loaded: LoadedModel, cache_bytes: int) -> None:
         self._loaded = loaded
-        self._family = _FAMILIES[loaded.model_type] if loaded.original is None else _ORIGINAL
+        self._family = family_of(loaded)
         self._kept: LRUCache[str, Rows] = LRUCache(cache_bytes, _bytes)
+        self._under_way: WeakValueDictionary[str, Encoding] = WeakValueDictionary()
+        vision = loaded.model.config.vision_config
+        self._tile_side = int(vision.image_size)
+        self._most_tiles = max(1, _MOST_PATCHES // (self._tile_side // vision.patch_size) ** 2)
         self.hits = 0
         self.misses = 0
 
@@ -45,168 +90,113 @@ class Features:
     def kept_bytes(self) -> int:
         return int(self._kept.currsize)
 
-    def encode(self, media: Sequence[Media]) -> list[Encoded]:
-        """Return the rows of each of `media`, which all belong to one request, in their order."""
-        return self.encode_all([media])[0]
-
-    @torch.inference_mode()
-    def encode_all(self, requests: Sequence[Sequence[Media]]) -> list[list[Encoded]]:
-        """Return the rows of several requests' media; new pictures go through the tower at once.
+    def preprocess(self, media: Sequence[Media]) -> Preprocessed:
+        """Return the tiles of what is not kept, of all of one request's media, by their names.
 
         How many pictures a request has matters, because OneVision tiles a single picture and gives
-        each of several one tile.
+        each of several one tile. Safe to call from any thread.
+
+        Raises:
+            MediaNotAccepted: the model takes no video.
         """
-        named = [self._named(media) for media in requests]
-        rows = {
-            name: self._kept[name] for media in named for name, _ in media if name in self._kept
-        }
-        new = {name: item for media in named for name, item in media if name not in rows}
-        for name, item in new.items():
-            if isinstance(item, Clip):
-                rows[name] = self._clip(item)
-        rows |= self._pictures({n: item for n, item in new.items() if isinstance(item, Picture)})
-        self.hits += sum(len(media) for media in named) - len(new)
-        self.misses += len(new)
-        for name in new:
-            if _bytes(rows[name]) <= self._kept.maxsize:
-                self._kept[name] = rows[name].clone()  # not a view of a whole batch
-        return [[Encoded(name, rows[name]) for name, _ in media] for media in named]
+        new = {name: item for name, item in self._named(media) if name not in self._kept}
+        tiles = {name: self._frames(item) for name, item in new.items() if isinstance(item, Clip)}
+        pictures = {name: item for name, item in new.items() if isinstance(item, Picture)}
+        if pictures:
+            images = [picture.image for picture in pictures.values()]
+            found = self._family.tiles(self._loaded, images, _is_alone(media))
+            tiles |= dict(zip(pictures, found, strict=True))
+        return tiles
 
-    def _named(self, media: Sequence[Media]) -> list[tuple[str, Media]]:
-        is_alone = sum(isinstance(item, Picture) for item in media) == 1
-        return [(self._name(item, is_alone=is_alone), item) for item in media]
+    def begin(self, media: Sequence[Media], preprocessed: Preprocessed) -> list[Encoding]:
+        """Return one request's media in their order, some of them done already."""
+        return [self._begun(media, name, item, preprocessed) for name, item in self._named(media)]
 
-    def _name(self, item: Media, *, is_alone: bool) -> str:
-        if isinstance(item, Clip):
-            frames = "".join(frame.sha256 for frame in item.frames)
-            return "clip " + hashlib.sha256(frames.encode()).hexdigest()
-        return f"{self._family.preprocessing(is_alone)} {item.sha256}"
+    @torch.inference_mode()
+    def advance(self, encodings: Sequence[Encoding], most: int | None = None) -> None:
+        """Take the first tiles of what is not done through the tower, in one call.
 
-    def _pictures(self, new: dict[str, Picture]) -> dict[str, Rows]:
-        """Encode what belongs together; a name's first word says how it is preprocessed."""
-        rows: dict[str, Rows] = {}
-        for preprocessing in sorted({name.split()[0] for name in new}):
-            names = [name for name in new if name.split()[0] == preprocessing]
-            pictures = [new[name] for name in names]
-            found = self._family.encode(self._loaded, pictures, preprocessing)
-            rows |= dict(zip(names, found, strict=True))
-        return rows
+        They are `most` at most, but for a clip, whose frames go together; None stands for as many
+        as the tower should take at once.
+        """
+        room = min(most or self._most_tiles, self._most_tiles)
+        turn: list[tuple[Encoding, Tiles]] = []
+        for encoding in dict.fromkeys(encodings):
+            if encoding.is_done or room <= 0:
+                continue
+            if isinstance(encoding.item, Clip):
+                if not turn:
+                    self._finish(encoding, pack_clip(self._loaded, encoding.left()))
+                    return
+                break
+            turn.append((encoding, encoding.left()[:room]))
+            room -= len(turn[-1][1])
+        if not turn:
+            return
+        features = project(self._loaded, torch.cat([tiles for _, tiles in turn]))
+        parts = torch.split(features, [len(tiles) for _, tiles in turn])
+        for (encoding, _), part in zip(turn, parts, strict=True):
+            if (complete := encoding.take(part)) is not None and isinstance(encoding.item, Picture):
+                size = encoding.item.image.size
+                self._finish(encoding, self._family.pack(self._loaded, complete, size))
 
-    def _clip(self, clip: Clip) -> Rows:
+    def encode(self, media: Sequence[Media]) -> list[Encoding]:
+        """Return one request's media, all of them done."""
+        encodings = self.begin(media, self.preprocess(media))
+        while not all(encoding.is_done for encoding in encodings):
+            self.advance(encodings)
+        return encodings
+
+    @torch.inference_mode()
+    def seconds_per_tile(self) -> float:
+        """Measure how long the tower takes for one tile."""
+        tile = torch.zeros(1, 3, self._tile_side, self._tile_side)
+        started = time.monotonic()
+        project(self._loaded, on_device(self._loaded, tile)).sum().item()  # waits for the device
+        return time.monotonic() - started
+
+    def _begun(
+        self, media: Sequence[Media], name: str, item: Media, preprocessed: Preprocessed
+    ) -> Encoding:
+        known = self._under_way.get(name)
+        if known is None and name in self._kept:
+            known = Encoding(name, item, _rows=self._kept[name])
+        if known is not None:
+            self.hits += 1
+            return known
+        self.misses += 1
+        if name not in preprocessed:  # it was kept at that time, and is not any more
+            preprocessed = self.preprocess(media)
+        encoding = Encoding(name, item, preprocessed[name])
+        self._under_way[name] = encoding
+        return encoding
+
+    def _finish(self, encoding: Encoding, rows: Rows) -> None:
+        rows = rows.clone()  # not a view of a whole batch
+        encoding.finish(rows)
+        del self._under_way[encoding.name]
+        if _bytes(rows) <= self._kept.maxsize:
+            self._kept[encoding.name] = rows
+
+    def _frames(self, clip: Clip) -> Tiles:
         if self._loaded.frames is None:
             raise MediaNotAccepted(self._loaded.name, "video")
-        tiles = self._loaded.frames([frame.image for frame in clip.frames])
-        if self._loaded.original is not None:
-            frames = _projected(self._loaded, tiles)
-            return self._loaded.original.packing.clip(frames, _newline(self._loaded))
-        rows = _model(self._loaded).get_video_features(
-            pixel_values_videos=_on_device(self._loaded, tiles[None]), return_dict=True
-        )
-        return _flat(rows.pooler_output[0])
+        return self._loaded.frames([frame.image for frame in clip.frames])
+
+    def _named(self, media: Sequence[Media]) -> list[tuple[str, Media]]:
+        is_alone = self._family.depends_on_number and _is_alone(media)
+        return [(_name(item, is_alone=is_alone), item) for item in media]
 
 
-@dataclass(frozen=True, slots=True)
-class _Family:
-    """How a family encodes pictures, and what decides how one is preprocessed."""
-
-    encode: Callable[[LoadedModel, list[Picture], str], Iterable[Rows]]
-    depends_on_number: bool = False
-
-    def preprocessing(self, is_alone: bool) -> str:
-        return "alone" if is_alone and self.depends_on_number else "each"
+def _name(item: Media, *, is_alone: bool) -> str:
+    if isinstance(item, Clip):
+        frames = "".join(frame.sha256 for frame in item.frames)
+        return "clip " + hashlib.sha256(frames.encode()).hexdigest()
+    return f"{'alone' if is_alone else 'each'} {item.sha256}"
 
 
-def _one_tile_each(loaded: LoadedModel, pictures: list[Picture], _: str) -> Iterable[Rows]:
-    """LLaVA 1.5, ViP-LLaVA, interleave: one tile a picture."""
-    inputs = _processed(loaded, [picture.image for picture in pictures])
-    found = _model(loaded).get_image_features(pixel_values=inputs["pixel_values"], return_dict=True)
-    return map(_flat, found.pooler_output)
-
-
-def _anyres(loaded: LoadedModel, pictures: list[Picture], _: str) -> Iterable[Rows]:
-    """LLaVA-NeXT: each picture is tiled."""
-    inputs = _processed(loaded, [picture.image for picture in pictures])
-    found = _model(loaded).get_image_features(
-        pixel_values=inputs["pixel_values"], image_sizes=inputs["image_sizes"], return_dict=True
-    )
-    return map(_flat, found.pooler_output)
-
-
-def _anyres_if_alone(
-    loaded: LoadedModel, pictures: list[Picture], preprocessing: str
-) -> Iterable[Rows]:
-    """OneVision: a single picture is tiled, several get one tile each."""
-    images = [picture.image for picture in pictures]
-    if preprocessing == "alone":
-        groups = [[image] for image in images]
-    else:  # two at least, or the processor would tile it
-        groups = [images if len(images) > 1 else images * 2]
-    inputs = _processed(loaded, groups)
-    found = _model(loaded).get_image_features(
-        pixel_values=inputs["pixel_values"],
-        image_sizes=inputs["image_sizes"],
-        batch_num_images=inputs["batch_num_images"],
-        return_dict=True,
-    )
-    return [_flat(rows) for rows in found.pooler_output][: len(images)]
-
-
-def _as_trained(loaded: LoadedModel, pictures: list[Picture], _: str) -> Iterable[Rows]:
-    """LLaVA's original layout: tiled and packed as its own code does."""
-    assert loaded.original is not None  # only such a checkpoint has this family
-    tiles = [loaded.original.tiles(picture.image) for picture in pictures]
-    features = torch.split(_projected(loaded, torch.cat(tiles)), [len(each) for each in tiles])
-    newline, pack = _newline(loaded), loaded.original.packing.picture
-    return [
-        pack(each, picture.image.size, newline)
-        for each, picture in zip(features, pictures, strict=True)
-    ]
-
-
-def _projected(loaded: LoadedModel, tiles: torch.Tensor) -> torch.Tensor:
-    """Return the features of tiles: (tiles, 3, height, width) to (tiles, patches, hidden)."""
-    model, config = _model(loaded).model, loaded.model.config
-    states = model.vision_tower(
-        _on_device(loaded, tiles), output_hidden_states=True, return_dict=True
-    ).hidden_states[config.vision_feature_layer]
-    if config.vision_feature_select_strategy == "default":
-        states = states[:, 1:]  # the first is the class token
-    features: torch.Tensor = model.multi_modal_projector(states)
-    return features
-
-
-def _newline(loaded: LoadedModel) -> torch.Tensor | None:
-    newline: torch.Tensor | None = getattr(_model(loaded).model, "image_newline", None)
-    return newline
-
-
-_ORIGINAL = _Family(_as_trained)
-_FAMILIES: dict[str, _Family] = {
-    "llava": _Family(_one_tile_each),
-    "vipllava": _Family(_one_tile_each),
-    "llava_next": _Family(_anyres),
-    "llava_next_video": _Family(_anyres),
-    "llava_onevision": _Family(_anyres_if_alone, depends_on_number=True),
-}
-
-
-def _processed(loaded: LoadedModel, images: list[Any]) -> dict[str, torch.Tensor]:
-    inputs = dict(loaded.image_processor(images, return_tensors="pt"))
-    inputs["pixel_values"] = _on_device(loaded, inputs["pixel_values"])
-    return inputs
-
-
-def _on_device(loaded: LoadedModel, pixels: torch.Tensor) -> torch.Tensor:
-    tower = next(_model(loaded).model.vision_tower.parameters())
-    return pixels.to(tower.device, tower.dtype)
-
-
-def _model(loaded: LoadedModel) -> Any:
-    return loaded.model  # the methods for pictures are not part of PreTrainedModel's type
-
-
-def _flat(rows: torch.Tensor) -> Rows:
-    return rows.reshape(-1, rows.shape[-1])
+def _is_alone(media: Sequence[Media]) -> bool:
+    return sum(isinstance(item, Picture) for item in media) == 1
 
 
 def _bytes(rows: Rows) -> int:

@@ -14,12 +14,26 @@ import torch
 from llava_serve.engines.base import Delta, GenerateRequest, Stages, Usage
 from llava_serve.engines.torch.answer import Answer
 from llava_serve.engines.torch.cache import Segment
+from llava_serve.engines.torch.features import Encoding, Preprocessed
 from llava_serve.engines.torch.prompt import Prompt
 from llava_serve.engines.torch.sampling import Chooser
 from llava_serve.engines.torch.spans import NOTHING, Keys, Span
+from llava_serve.engines.torch.tokens import Item
 from llava_serve.errors import ServeError
 
 Embed = Callable[[Sequence[int]], torch.Tensor]  # text tokens to (tokens, hidden)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """A prompt whose pictures and clips may still be on their way; `encodings` has its order."""
+
+    items: list[Item]
+    encodings: list[Encoding]
+
+    @property
+    def pending(self) -> list[Encoding]:
+        return [encoding for encoding in self.encodings if not encoding.is_done]
 
 
 class Progress:
@@ -36,7 +50,6 @@ class Progress:
         self.tokens = list(prompt.tokens)
         self.cached_tokens = 0  # of the prompt, found in the cache
         self.span: Span | None = None
-        self.vision_s = 0.0
         self.first_token_at = 0.0
         self._placed_at = 0.0
         self._read = 0
@@ -90,11 +103,11 @@ class Progress:
             cached_tokens=self.cached_tokens,
         )
 
-    def stages(self, arrived_at: float) -> Stages:
-        """Say where the time went since the request arrived."""
+    def stages(self, arrived_at: float, vision_s: float) -> Stages:
+        """Say where the time went since the request arrived, which is known of its pictures."""
         return Stages(
-            queue_s=self._placed_at - arrived_at - self.vision_s,
-            vision_s=self.vision_s,
+            queue_s=self._placed_at - arrived_at - vision_s,
+            vision_s=vision_s,
             prefill_s=self.first_token_at - self._placed_at,
             decode_s=time.monotonic() - self.first_token_at,
         )
@@ -128,8 +141,11 @@ class Job:
 
     request: GenerateRequest
     loop: asyncio.AbstractEventLoop
-    arrived_at: float = field(default_factory=time.monotonic)
-    prepared: Progress | None = None  # from when its prompt is tokens and its pictures are rows
+    preprocessed: Preprocessed
+    arrived_at: float
+    vision_s: float  # spent on its pictures so far
+    preparation: Preparation | None = None  # from when its prompt is tokens
+    prepared: Progress | None = None  # from when its pictures are rows
     _deltas: asyncio.Queue[Delta | ServeError] = field(default_factory=asyncio.Queue)
     _released: asyncio.Event = field(default_factory=asyncio.Event)
     _cancelled: threading.Event = field(default_factory=threading.Event)
@@ -138,6 +154,11 @@ class Job:
     def progress(self) -> Progress:
         assert self.prepared is not None  # only who is prepared is asked
         return self.prepared
+
+    @property
+    def pending(self) -> list[Encoding]:
+        """What of its pictures and clips is not encoded."""
+        return [] if self.preparation is None else self.preparation.pending
 
     @property
     def unread(self) -> int:
@@ -157,7 +178,7 @@ class Job:
 
     def release(self) -> None:
         """Say that the engine has nothing left of this job."""
-        self.prepared = None
+        self.preparation = self.prepared = None
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._released.set)
 

@@ -1,21 +1,14 @@
 """Requests become prompts that can be read: tokens, feature rows, and a limit for the answer."""
 
-import logging
-from collections.abc import Sequence
-
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.base import GenerateRequest, Sampling
+from llava_serve.engines.base import Conversation, GenerateRequest, ReadyPrompt, Sampling
 from llava_serve.engines.torch.answer import Answer
-from llava_serve.engines.torch.features import Encoded, Features, Media
-from llava_serve.engines.torch.job import Progress
+from llava_serve.engines.torch.features import Features, Media, Preprocessed
+from llava_serve.engines.torch.job import Preparation, Progress
 from llava_serve.engines.torch.prompt import Prompt, splice
 from llava_serve.engines.torch.sampling import Chooser
-from llava_serve.engines.torch.tokens import Item, PromptTokenizer
+from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.errors import ContextOverflow
-
-logger = logging.getLogger(__name__)
-
-_Rows = Sequence[Encoded] | None
 
 
 class Preparer:
@@ -27,32 +20,36 @@ class Preparer:
         self._context = context
         self._tokenizer = PromptTokenizer(loaded)
 
-    def tokenize(self, request: GenerateRequest) -> list[Item]:
-        """Raises: BadRequest, when the prompt cannot be rendered."""
-        return self._tokenizer.tokenize(request.prompt)
+    def preprocess(self, request: GenerateRequest) -> Preprocessed:
+        """Cut the request's pictures into tiles; safe to call from any thread.
 
-    def encode_together(self, prompts: Sequence[Sequence[Item]]) -> Sequence[_Rows]:
-        """Return the rows of every prompt's media; None where each had better try its own."""
-        if len(prompts) > 1:
-            try:
-                return self._features.encode_all([media_of(items) for items in prompts])
-            except Exception as exc:  # noqa: BLE001 - raised again for the one that causes it
-                logger.info("the pictures of %d requests failed together: %s", len(prompts), exc)
-        return [None] * len(prompts)
+        Raises:
+            MediaNotAccepted: the model takes no video.
+        """
+        return self._features.preprocess(_media_of(request.prompt))
 
-    def prompt(self, items: Sequence[Item], rows: _Rows = None) -> Prompt:
-        """Put the rows where the media stand, encoding them where that is not done."""
-        encoded = self._features.encode(media_of(items)) if rows is None else rows
-        return splice(self._loaded, items, encoded)
+    def begin(self, request: GenerateRequest, preprocessed: Preprocessed) -> Preparation:
+        """Tokenise the prompt; its pictures that were not seen before have the tower before them.
 
-    def progress(self, request: GenerateRequest, items: Sequence[Item], rows: _Rows) -> Progress:
+        Raises:
+            BadRequest: the prompt cannot be rendered.
+        """
+        items = self._tokenizer.tokenize(request.prompt)
+        media = [item for item in items if not isinstance(item, int)]
+        return Preparation(items, self._features.begin(media, preprocessed))
+
+    def prompt(self, preparation: Preparation) -> Prompt:
+        """Put the rows where the pictures stand, all of which are done."""
+        return splice(self._loaded, preparation.items, preparation.encodings)
+
+    def progress(self, request: GenerateRequest, preparation: Preparation) -> Progress:
         """Return a request that is ready to be read.
 
         Raises:
             ContextOverflow: the context does not hold prompt and answer.
         """
         loaded, sampling = self._loaded, request.sampling
-        prompt = self.prompt(items, rows)
+        prompt = self.prompt(preparation)
         limit = self._limit(len(prompt.tokens), sampling)
         answer = Answer(loaded.tokenizer, sampling, loaded.stop_ids, loaded.format.stops, limit)
         return Progress(prompt, Chooser.of(sampling), answer)
@@ -66,5 +63,7 @@ class Preparer:
         return limit
 
 
-def media_of(items: Sequence[Item]) -> list[Media]:
-    return [item for item in items if not isinstance(item, int)]
+def _media_of(prompt: Conversation | ReadyPrompt) -> list[Media]:
+    if isinstance(prompt, ReadyPrompt):
+        return list(prompt.pictures)
+    return [part for each in prompt.messages for part in each.parts if not isinstance(part, str)]

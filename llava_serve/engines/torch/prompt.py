@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.torch.features import Encoded
+from llava_serve.engines.torch.features import Encoding
 from llava_serve.engines.torch.spans import Keys
 from llava_serve.engines.torch.tokens import Item
 
@@ -28,10 +28,10 @@ class Prompt:
 
 
 @torch.inference_mode()
-def splice(loaded: LoadedModel, items: Sequence[Item], encoded: Sequence[Encoded]) -> Prompt:
+def splice(loaded: LoadedModel, items: Sequence[Item], encodings: Sequence[Encoding]) -> Prompt:
     """Put each picture's rows where the picture stands among `items`."""
     embed = loaded.model.get_input_embeddings()
-    remaining = iter(encoded)
+    remaining = iter(encodings)
     tokens: list[int] = []
     keys: list[int] = []
     places: list[tuple[int, torch.Tensor]] = []

@@ -1,10 +1,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
+from torch import nn
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from llava_serve.checkpoints.loaded import LoadedModel
@@ -198,18 +201,27 @@ class Panic(BaseException):
     """What Rust's code in a tokenizer raises is no `Exception`."""
 
 
-class Failing:
-    """An image processor that fails the way the device would."""
+class Failing(nn.Module):
+    """A tower that fails on a white picture the way the device would."""
 
-    def __init__(self, processor: Any, error: BaseException) -> None:
-        self._processor = processor
+    def __init__(self, tower: nn.Module, error: BaseException) -> None:
+        super().__init__()
+        self.tower = tower
         self._error = error
 
-    def __call__(self, images: Any, **options: Any) -> Any:
-        (inner,) = images
-        if inner[0].size == (13, 13):
+    def forward(self, tiles: torch.Tensor, **options: Any) -> Any:
+        if tiles.flatten(1).std(dim=1).min() == 0:
             raise self._error
-        return self._processor(images, **options)
+        return self.tower(tiles, **options)
+
+
+@contextmanager
+def failing_tower(loaded: LoadedModel, error: BaseException) -> Iterator[None]:
+    model: Any = loaded.model
+    tower = model.model.vision_tower
+    model.model.vision_tower = Failing(tower, error)
+    yield
+    model.model.vision_tower = tower
 
 
 @pytest.mark.parametrize(
@@ -230,17 +242,55 @@ async def test_a_failure_ends_its_own_request_and_says_what_it_was(
     healthy: bool,
     budget: Budget,
 ) -> None:
-    failing = replace(endless, image_processor=Failing(endless.image_processor, error))
-    engine = TorchEngine(failing, budget)
-    with pytest.raises(expected) as raised:
-        await collect(engine.stream(request(picture(13, 13), "What?")))
-    assert "a bug" not in raised.value.message
+    engine = TorchEngine(endless, budget)
+    white = Picture(Image.new("RGB", (13, 13), "white"), "white")
+    with failing_tower(endless, error):
+        failed, beside = await asyncio.gather(
+            collect(engine.stream(request(white, "What?"))),
+            collect(engine.stream(request(picture(13, 13), "What?"))),
+            return_exceptions=True,
+        )
+    assert isinstance(failed, expected)
+    assert "a bug" not in failed.message
     assert engine.healthy is healthy
     if healthy:
+        assert not isinstance(beside, BaseException)
         await collect(engine.stream(request("Hello")))
     else:
         with pytest.raises(EngineFailure, match="must be restarted"):
             await collect(engine.stream(request("Hello")))
+    engine.close()
+
+
+async def test_a_picture_that_cannot_be_preprocessed_ends_its_own_request(
+    endless: LoadedModel, picture: MakePicture, budget: Budget
+) -> None:
+    def process(images: list[Image.Image], **options: Any) -> Any:
+        if images[0].size == (13, 13):
+            raise IndexError("a bug")
+        return endless.image_processor(images, **options)
+
+    engine = TorchEngine(replace(endless, image_processor=process), budget)
+    with pytest.raises(EngineFailure, match="the cause is in the worker's log"):
+        await collect(engine.stream(request(picture(13, 13), "What?")))
+    await collect(engine.stream(request("Hello")))
+    engine.close()
+
+
+async def test_a_large_picture_goes_through_the_tower_beside_running_answers(
+    endless: LoadedModel, picture: MakePicture, budget: Budget
+) -> None:
+    """A few tiles in each step, so that the answers keep moving."""
+    engine = TorchEngine(endless, budget)
+    alone, _ = await collect(engine.stream(request(picture(90, 31), "What?")))
+    engine.close()
+    engine = TorchEngine(endless, budget)
+    engine._pace = replace(engine._pace, tiles=1)
+    async with aclosing(engine.stream(request("Hello", max_new_tokens=None))) as running:
+        await anext(running)
+        beside, last = await collect(engine.stream(request(picture(90, 31), "What?")))
+    assert beside == alone
+    assert last.usage is not None and last.usage.image_tokens > 0
     engine.close()
 
 

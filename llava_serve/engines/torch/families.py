@@ -1,0 +1,144 @@
+"""How each family of checkpoints turns pictures into tiles, and the features of tiles into rows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+
+from llava_serve.checkpoints.loaded import LoadedModel
+
+Tiles = torch.Tensor  # float32 (tiles, 3, height, width), normalised; the whole picture comes first
+Rows = torch.Tensor  # (rows, hidden), in the model's dtype and on its device
+Size = tuple[int, int]  # (width, height) in pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Preprocessing and packing of one family.
+
+    `tiles` gives the tiles of each of several pictures, and is safe to call from any thread; with
+    `is_alone` each is the only picture of its request, which matters where `depends_on_number`.
+    `pack` turns a picture's features, (tiles, patches, hidden), into rows.
+    """
+
+    tiles: Callable[[LoadedModel, list[Image.Image], bool], list[Tiles]]
+    pack: Callable[[LoadedModel, torch.Tensor, Size], Rows]
+    depends_on_number: bool = False
+
+
+def family_of(loaded: LoadedModel) -> Family:
+    return _FAMILIES[loaded.model_type] if loaded.original is None else _ORIGINAL
+
+
+def project(loaded: LoadedModel, tiles: Tiles) -> torch.Tensor:
+    """Return the features of tiles: (tiles, patches, hidden).
+
+    Source: transformers 5.23, models/llava/modeling_llava.py::LlavaModel.get_image_features; the
+    other families do the same before they pack.
+    """
+    model, config = _model(loaded).model, loaded.model.config
+    chosen = config.vision_feature_layer
+    layers = [chosen] if isinstance(chosen, int) else list(chosen)
+    states = model.vision_tower(
+        on_device(loaded, tiles), output_hidden_states=layers, return_dict=True
+    ).hidden_states
+    features = torch.cat([states[layer] for layer in layers], dim=-1)
+    if getattr(config, "vision_feature_select_strategy", "default") == "default":
+        features = features[:, 1:]  # the first is the class token
+    projected: torch.Tensor = model.multi_modal_projector(features)
+    return projected
+
+
+def pack_clip(loaded: LoadedModel, frames: Tiles) -> Rows:
+    """Return the rows of a clip's frames, which go through the tower together."""
+    if loaded.original is not None:
+        return loaded.original.packing.clip(project(loaded, frames), _newline(loaded))
+    found = _model(loaded).get_video_features(
+        pixel_values_videos=on_device(loaded, frames[None]), return_dict=True
+    )
+    return _flat(found.pooler_output[0])
+
+
+def on_device(loaded: LoadedModel, pixels: torch.Tensor) -> torch.Tensor:
+    tower = next(_model(loaded).model.vision_tower.parameters())
+    return pixels.to(tower.device, tower.dtype)
+
+
+def _one_tile_each(loaded: LoadedModel, images: list[Image.Image], _: bool) -> list[Tiles]:
+    return list(_processed(loaded, images)[:, None])
+
+
+def _anyres(loaded: LoadedModel, images: list[Image.Image], _: bool) -> list[Tiles]:
+    return [_processed(loaded, [image])[0] for image in images]
+
+
+def _anyres_if_alone(loaded: LoadedModel, images: list[Image.Image], is_alone: bool) -> list[Tiles]:
+    """OneVision: a single picture is tiled, several get one tile each."""
+    if is_alone:
+        return _anyres(loaded, images, is_alone)
+    together = images if len(images) > 1 else images * 2  # one by itself would be tiled
+    return [tiles[:1] for tiles in _processed(loaded, [together])][: len(images)]
+
+
+def _as_trained(loaded: LoadedModel, images: list[Image.Image], _: bool) -> list[Tiles]:
+    assert loaded.original is not None  # only such a checkpoint has this family
+    return [loaded.original.tiles(image) for image in images]
+
+
+def _processed(loaded: LoadedModel, images: Sequence[Any]) -> torch.Tensor:
+    pixels: torch.Tensor = loaded.image_processor(images, return_tensors="pt")["pixel_values"]
+    return pixels
+
+
+def _pack_flat(_: LoadedModel, features: torch.Tensor, __: Size) -> Rows:
+    return _flat(features)
+
+
+def _pack_anyres(loaded: LoadedModel, features: torch.Tensor, size: Size) -> Rows:
+    return _packed(loaded, features, size, loaded.model.config.vision_feature_select_strategy)
+
+
+def _pack_onevision(loaded: LoadedModel, features: torch.Tensor, size: Size) -> Rows:
+    return _packed(
+        loaded, features, size, vision_aspect_ratio=loaded.model.config.vision_aspect_ratio
+    )
+
+
+def _packed(
+    loaded: LoadedModel, features: torch.Tensor, size: Size, *how: str, **named: str
+) -> Rows:
+    rows: list[torch.Tensor]
+    rows, _ = _model(loaded).model.pack_image_features(
+        [features], [size[::-1]], *how, image_newline=_newline(loaded), **named
+    )
+    return rows[0]
+
+
+def _pack_original(loaded: LoadedModel, features: torch.Tensor, size: Size) -> Rows:
+    assert loaded.original is not None
+    return loaded.original.packing.picture(features, size, _newline(loaded))
+
+
+_ORIGINAL = Family(_as_trained, _pack_original)
+_FAMILIES: dict[str, Family] = {
+    "llava": Family(_one_tile_each, _pack_flat),
+    "vipllava": Family(_one_tile_each, _pack_flat),
+    "llava_next": Family(_anyres, _pack_anyres),
+    "llava_next_video": Family(_anyres, _pack_anyres),
+    "llava_onevision": Family(_anyres_if_alone, _pack_onevision, depends_on_number=True),
+}
+
+
+def _newline(loaded: LoadedModel) -> torch.Tensor | None:
+    newline: torch.Tensor | None = getattr(_model(loaded).model, "image_newline", None)
+    return newline
+
+
+def _model(loaded: LoadedModel) -> Any:
+    return loaded.model  # the methods for pictures are not part of PreTrainedModel's type
+
+
+def _flat(rows: torch.Tensor) -> Rows:
+    return rows.reshape(-1, rows.shape[-1])
