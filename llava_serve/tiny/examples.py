@@ -93,6 +93,11 @@ ASKED: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ((_TALL.file,), "Where is the black cross?", "The black cross is at the bottom."),
     ((_NUMBER.file,), "What number is printed?", "The number is 407."),
     ((_FIVE.file,), "How many shapes are there?", "There are five shapes."),
+    (
+        (_FIVE.file,),
+        "Is the yellow star above the blue circle?",
+        "The yellow star is at the center, the blue circle at the bottom left: above, so yes.",
+    ),
     (_PAIR, "Which picture has a red star?", "The second picture."),
     (_PAIR, "What changed between the two pictures?", "The blue star became red."),
     ((_CLIP,), "Which way does the star move?", "The orange star moves to the right."),
