@@ -13,13 +13,13 @@ import sys
 from rich.console import Console
 
 from llava_serve import args, logs
-from llava_serve.config import CliConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
 from llava_serve.errors import ServeError
 from llava_serve.media.reader import MediaReader
 from llava_serve.terminal.attachment import Attachments
 from llava_serve.terminal.chat import Chat
+from llava_serve.terminal.config import CliConfig
 from llava_serve.terminal.history import History
 from llava_serve.terminal.notes import Notes
 from llava_serve.terminal.opening import answering, first_history

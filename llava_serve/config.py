@@ -1,10 +1,13 @@
 """Settings of each command: the dataclass is the documentation, the flags and the validation.
 
+The terminal's own stand in `terminal/config.py`.
+
 Where LLaVA's own command spells a flag differently, the spelling stands beside it as `Also`.
 """
 
 import ipaddress
-from dataclasses import dataclass, fields
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,21 +21,34 @@ _PILLOW_MEGAPIXELS = 178  # Pillow itself refuses larger pictures
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-def _require_positive(**values: float) -> None:
+def require_positive(**values: float) -> None:
     for name, value in values.items():
         if value <= 0:
             raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
 
 
-def _require_port(port: int) -> None:
+def require_port(port: int) -> None:
     if not 0 < port < 65536:
         raise ValueError(f"--port must be from 1 to 65535, not {port}")
 
 
-def _require_http(**addresses: str | None) -> None:
+def require_http(**addresses: str | None) -> None:
     for name, address in addresses.items():
         if address is not None and not address.startswith(("http://", "https://")):
             raise ValueError(f"--{name} must be an address like http://host:port, not {address!r}")
+
+
+def bytes_of(size: str) -> int:
+    """Read a size of memory such as 20GiB or 8000MB.
+
+    Raises:
+        ValueError: it is none.
+    """
+    units = {"MB": 10**6, "MIB": 2**20, "GB": 10**9, "GIB": 2**30}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([GM]I?B)", size.strip().upper())
+    if found is None or not float(found[1]):
+        raise ValueError(f"--max-gpu-memory takes a size like 20GiB or 8000MB, not {size!r}")
+    return int(float(found[1]) * units[found[2]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +67,7 @@ class ListenConfig(StateConfig):
     max_body_mb: Annotated[float, "largest request body, in 10^6 bytes"] = 50.0
 
     def __post_init__(self) -> None:
-        _require_positive(max_body_mb=self.max_body_mb)
+        require_positive(max_body_mb=self.max_body_mb)
 
     @property
     def max_body_bytes(self) -> int:
@@ -80,8 +96,8 @@ class ControllerConfig(ListenConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_port(self.port)
-        _require_positive(
+        require_port(self.port)
+        require_positive(
             heartbeat_expiry=self.heartbeat_expiry,
             connect_timeout=self.connect_timeout,
             first_byte_timeout=self.first_byte_timeout,
@@ -117,6 +133,10 @@ class ModelConfig:
     ] = "auto"
     load_8bit: Annotated[bool, "quantise the language model to 8 bits"] = False
     load_4bit: Annotated[bool, "quantise the language model to 4 bits"] = False
+    num_gpus: Annotated[int, "CUDA devices the layers are spread over"] = 1
+    max_gpu_memory: Annotated[
+        str | None, "most memory for weights on each GPU, like 20GiB; default: what is free"
+    ] = None
     use_flash_attn: Annotated[
         bool, "use FlashAttention 2 in the vision tower (CUDA, flash-attn installed)"
     ] = False
@@ -140,7 +160,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name in ("prefill_chunk", "kv_cache_tokens"):
             if getattr(self, name) is not None:
-                _require_positive(**{name: getattr(self, name)})
+                require_positive(**{name: getattr(self, name)})
+        require_positive(num_gpus=self.num_gpus)
+        if self.max_gpu_memory is not None:
+            bytes_of(self.max_gpu_memory)
         if self.load_8bit and self.load_4bit:
             raise ValueError("--load-8bit and --load-4bit exclude each other")
 
@@ -157,7 +180,7 @@ class MediaConfig:
     allow_remote_media: Annotated[bool, "fetch http(s) addresses of public hosts"] = False
 
     def __post_init__(self) -> None:
-        _require_positive(
+        require_positive(
             max_image_mb=self.max_image_mb,
             max_image_megapixels=self.max_image_megapixels,
             max_images=self.max_images,
@@ -194,10 +217,10 @@ class MembershipConfig(ListenConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_port(self.port)
-        _require_http(controller=self.controller, worker=self.worker)
+        require_port(self.port)
+        require_http(controller=self.controller, worker=self.worker)
         if self.limit_model_concurrency is not None:
-            _require_positive(limit_model_concurrency=self.limit_model_concurrency)
+            require_positive(limit_model_concurrency=self.limit_model_concurrency)
         if self.max_waiting < 0:
             raise ValueError("--max-waiting must not be negative")
 
@@ -245,70 +268,13 @@ class WebConfig(ListenConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_port(self.port)
-        _require_http(controller=self.controller)
-        _require_positive(concurrency_count=self.concurrency_count)
+        require_port(self.port)
+        require_http(controller=self.controller)
+        require_positive(concurrency_count=self.concurrency_count)
         if self.moderate and self.moderation_key_file is None:
             raise ValueError("--moderate needs --moderation-key-file")
         if self.moderation_key_file is not None and not self.moderate:
             raise ValueError("--moderation-key-file has no effect without --moderate")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CliConfig(ModelConfig, MediaConfig, LogConfig):
-    """Talk with a model about pictures in the terminal.
-
-    Without --controller the model runs in this process. With a pipe on standard input each line is
-    one question, and the program ends with the input.
-    """
-
-    image_file: Annotated[
-        tuple[str, ...], "picture to talk about, a path or a web address; may be repeated"
-    ] = ()
-    video_file: Annotated[tuple[str, ...], "video to talk about; may be repeated"] = ()
-    controller: Annotated[
-        str | None,
-        "ask a running controller instead of loading a model",
-        Also("--controller-url", "--controller-address"),
-    ] = None
-    model_name: Annotated[
-        str | None,
-        "with --controller, the model to ask, by default its first; otherwise what to call the "
-        "model, by default after its path",
-    ] = None
-    allow_remote_media: Annotated[
-        bool, "fetch web addresses of public hosts that a loaded conversation holds"
-    ] = False
-    system: Annotated[str | None, "system prompt"] = None
-    temperature: Annotated[float, "0 is greedy; higher is more random"] = 0.2
-    top_p: Annotated[float, "share of probability to sample from"] = 1.0
-    max_new_tokens: Annotated[int, "longest answer, in tokens"] = 512
-    seed: Annotated[int | None, "makes sampling repeatable"] = None
-    json: Annotated[bool, "print one JSON object per answer"] = False
-    debug: Annotated[bool, "log everything, and show tracebacks"] = False
-    log_level: Annotated[LogLevel, "least severe message to log"] = "warning"
-
-    def __post_init__(self) -> None:
-        ModelConfig.__post_init__(self)
-        MediaConfig.__post_init__(self)
-        _require_http(controller=self.controller)
-        _require_positive(max_new_tokens=self.max_new_tokens, top_p=self.top_p)
-        if not 0 <= self.temperature <= 2:
-            raise ValueError("--temperature must be between 0 and 2")
-        if self.top_p > 1:
-            raise ValueError("--top-p must be at most 1")
-        if self.controller is not None:
-            _refuse_what_workers_decide(self)
-
-
-def _refuse_what_workers_decide(config: CliConfig) -> None:
-    """With --controller a worker answers, and these flags would have no effect."""
-    theirs = {field.name for field in fields(ModelConfig)} - {"model_name"}
-    theirs |= {"max_images", "allow_remote_media"}
-    for field in fields(config):
-        if field.name in theirs and getattr(config, field.name) != field.default:
-            flag = "--" + field.name.replace("_", "-")
-            raise ValueError(f"{flag} has no effect with --controller: the worker decides that")
 
 
 @dataclass(frozen=True, kw_only=True)

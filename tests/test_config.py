@@ -6,6 +6,7 @@ import pytest
 
 from llava_serve import config
 from llava_serve.args import parse
+from llava_serve.terminal.config import CliConfig
 
 # Source: the README and docs of haotian-liu/LLaVA@c121f04.
 PUBLISHED = [
@@ -32,9 +33,9 @@ PUBLISHED = [
         "--controller-url http://c:1 --concurrency-count 16 --model-list-mode once --share --embed "
         "--moderate --moderation-key-file key",
     ),
-    (config.CliConfig, "--model-path p --image-file https://example.org/view.jpg --load-4bit"),
+    (CliConfig, "--model-path p --image-file https://example.org/view.jpg --load-4bit"),
     (
-        config.CliConfig,
+        CliConfig,
         "--model-path p --model-base b --image-file f --device cpu --conv-mode vicuna_v1 "
         "--temperature 0.2 --max-new-tokens 512 --load-8bit --debug",
     ),
@@ -60,13 +61,13 @@ def test_a_worker_is_reached_where_it_listens_unless_told_otherwise() -> None:
         (config.WorkerConfig, "--num-frames 100"),
         (config.ControllerConfig, "--heartbeat-expiry 0"),
         (config.WebConfig, "--moderate"),
-        (config.CliConfig, "--temperature -1"),
+        (CliConfig, "--temperature -1"),
         (config.ControllerConfig, "--port 65536"),
         (config.WorkerConfig, "--port 0"),
         (config.WorkerConfig, "--worker localhost:40000"),
         (config.WorkerConfig, "--controller localhost:10000"),
         (config.WebConfig, "--controller localhost:10000"),
-        (config.CliConfig, "--controller localhost:10000"),
+        (CliConfig, "--controller localhost:10000"),
     ],
 )
 def test_a_contradiction_is_refused(command: type[Any], line: str) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from llava_serve import args, config
+from llava_serve.terminal.config import CliConfig
 
 README = Path(__file__).parent.parent / "README.md"
 SETTINGS: dict[str, type[Any]] = {
     "llava_serve.controller": config.ControllerConfig,
     "llava_serve.model_worker": config.WorkerConfig,
     "llava_serve.gradio_web_server": config.WebConfig,
-    "llava_serve.cli": config.CliConfig,
+    "llava_serve.cli": CliConfig,
     "llava_serve.launch": config.LaunchConfig,
 }
 
@@ -36,4 +37,6 @@ def test_every_command_exists() -> None:
     ("module", "flags"), [(module, flags) for module, flags in _commands() if module in SETTINGS]
 )
 def test_every_flag_is_accepted(module: str, flags: str) -> None:
-    args.parse(SETTINGS[module], shlex.split(flags))
+    own, _, to_workers = flags.partition(" -- ")
+    args.parse(SETTINGS[module], shlex.split(own))
+    args.parse(config.WorkerConfig, shlex.split(to_workers))

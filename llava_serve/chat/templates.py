@@ -328,5 +328,7 @@ def _of_llama(
 _LAST_RESORT = (
     ("llama-2", "llava_llama_2"),
     ("v1.6-34b", "chatml_direct"),
+    ("v0-mmtag", "v0_mmtag"),
+    ("mmtag", "v1_mmtag"),
     ("-v0", "llava_v0"),
 )

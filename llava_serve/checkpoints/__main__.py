@@ -64,6 +64,7 @@ def main() -> None:
 
 def _inspect(path: str, config: InspectConfig) -> None:
     from llava_serve.checkpoints import inspection
+    from llava_serve.checkpoints.base import is_original, whole_model
     from llava_serve.checkpoints.detect import detect
     from llava_serve.checkpoints.hub import folder_of
     from llava_serve.checkpoints.image_tokens import parse_size
@@ -71,22 +72,24 @@ def _inspect(path: str, config: InspectConfig) -> None:
 
     sizes = [parse_size(text) for text in config.picture or _PICTURES]
     found = detect(folder_of(path))
-    if found.layout == "original":
+    if is_original(found, config.model_base):
         source = source_of(found, config.model_base)
         facts = inspection.of_original(source, config.conv_mode, config.image_aspect_ratio, sizes)
     else:
-        facts = inspection.of_huggingface(found, config.conv_mode, sizes)
+        whole = whole_model(found, config.model_base)
+        facts = inspection.of_huggingface(found, whole, config.conv_mode, sizes)
     sys.stdout.writelines(line + "\n" for line in facts.lines(config.slots))
 
 
 def _convert(path: str, out: Path, config: ConvertConfig) -> None:
+    from llava_serve.checkpoints.base import is_original
     from llava_serve.checkpoints.convert import convert
     from llava_serve.checkpoints.detect import detect
     from llava_serve.checkpoints.hub import folder_of
     from llava_serve.checkpoints.original.source import source_of
 
     found = detect(folder_of(path))
-    if found.layout != "original":
+    if not is_original(found, config.model_base):
         raise CheckpointError(f"{path} is not in LLaVA's original layout: nothing to convert.")
     settings = ModelConfig(
         model_path=path,

@@ -98,4 +98,4 @@ def format_of(
     own = None
     if conv_mode is None:
         own = prompts.own_format(found.folder, tokenizer, (image, video))
-    return own or prompts.conversation_format(found.folder, found.config, tokenizer, conv_mode)
+    return own or prompts.conversation_format(found.folder.name, found.config, tokenizer, conv_mode)

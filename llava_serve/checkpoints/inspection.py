@@ -89,7 +89,7 @@ def of_original(
     weights, vocabulary = original.trimmed(weights, len(tokenizer))
     text = text_config(source.config, vocabulary)
     config = model_config(source.config, text, tower, packing)
-    prompt_format = original.format_of(source, tokenizer, conv_mode)
+    prompt_format = original.format_of(source, tokenizer, conv_mode, source.folder.name)
     return Facts(
         layout=f"original, {source.part}" + (f" on {source.base}" if source.base else ""),
         family=f"{config.model_type}, language model {text.model_type}: {_shape(text)}",
@@ -111,8 +111,12 @@ def of_original(
     )
 
 
-def of_huggingface(found: Found, conv_mode: str | None, sizes: Sequence[Size]) -> Facts:
+def of_huggingface(
+    given: Found, found: Found, conv_mode: str | None, sizes: Sequence[Size]
+) -> Facts:
     """Look at a checkpoint in Hugging Face's layout; sizes are (width, height).
+
+    `found` is the whole model: `given` itself, or the base of the adapter that was given.
 
     Raises:
         CheckpointError: it is not one that loads.
@@ -123,7 +127,7 @@ def of_huggingface(found: Found, conv_mode: str | None, sizes: Sequence[Size]) -
     weights = open_folder(found.folder)
     prompt_format = huggingface.format_of(found, config, tokenizer, conv_mode)
     return Facts(
-        layout="hf",
+        layout="hf" if given is found else f"hf, adapter on {found.folder}",
         family=f"{found.model_type}, language model {text.model_type}: {_shape(text)}",
         tower=f"{vision.model_type}: {_shape(vision)}, {_patches(vision)}",
         pictures=type(pictures.image_processor(found)).__name__

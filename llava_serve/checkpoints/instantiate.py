@@ -9,7 +9,9 @@ import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
+from llava_serve.checkpoints.placement import loading_options, require_on_gpus
 from llava_serve.checkpoints.precision import Precision
+from llava_serve.checkpoints.quantization import avoid_packing
 from llava_serve.errors import CheckpointError
 
 # Written by older versions of transformers, or for parts that LLaVA never reads; none can change
@@ -34,7 +36,7 @@ def instantiate(
     try:
         model, info = model_class.from_pretrained(
             dtype=precision.dtype,
-            device_map={"": precision.device},
+            **loading_options(precision.device, precision.gpu_limits),
             attn_implementation=precision.attention,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, by name
@@ -44,11 +46,14 @@ def instantiate(
     except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as exc:
         if isinstance(exc, torch.OutOfMemoryError):
             raise CheckpointError(
-                f"{folder} does not fit into the memory of {precision.device}: {exc} "
+                f"{folder} does not fit into the memory of {precision.place}: {exc} "
                 "Try --load-8bit, --load-4bit or --device cpu."
             ) from exc
         raise CheckpointError(f"the weights in {folder} cannot be loaded: {exc}") from exc
     _account(folder, info)
+    require_on_gpus(model)
+    if precision.quantization is not None:
+        avoid_packing(model)
     result: PreTrainedModel = model.eval()
     return result
 

@@ -11,6 +11,7 @@ from transformers.utils.logging import disable_progress_bar
 from llava_serve.chat.templates import template_named
 from llava_serve.checkpoints import huggingface, memory, precision
 from llava_serve.checkpoints.asked import Asked
+from llava_serve.checkpoints.base import is_original, whole_model
 from llava_serve.checkpoints.detect import Found, detect
 from llava_serve.checkpoints.hub import folder_of
 from llava_serve.checkpoints.loaded import LoadedModel
@@ -42,13 +43,14 @@ def load(config: ModelConfig, conv_mode: str | None = None, slots: int = 1) -> L
         _check_conv_mode(conv_mode)
     given = detect(folder_of(config.model_path))
     name = config.model_name or name_of(config.model_path)
-    if _is_original(given, config.model_base):
+    if is_original(given, config.model_base):
         source = source_of(given, config.model_base)
         chosen = precision.choose(config, source.config)
         asked = Asked(chosen, name, conv_mode, config.image_aspect_ratio, slots)
         loaded = original.load(source, asked)
     else:
-        base = _base(given, config)
+        _require_no_aspect(given, config)
+        base = whole_model(given, config.model_base)
         chosen = precision.choose(config, base.config)
         loaded = huggingface.load(base, Asked(chosen, name, conv_mode, slots=slots))
         if given.layout == "adapter":
@@ -65,13 +67,6 @@ def load(config: ModelConfig, conv_mode: str | None = None, slots: int = 1) -> L
     return loaded
 
 
-def _is_original(given: Found, model_base: str | None) -> bool:
-    """Say whether LLaVA's own layout is concerned; an adapter is of its base's layout."""
-    if given.layout == "adapter" and model_base is not None:
-        return detect(folder_of(model_base)).layout == "original"
-    return given.layout == "original"
-
-
 def _choose_threads(loaded: LoadedModel) -> None:
     """Let a small model compute on one thread.
 
@@ -84,31 +79,12 @@ def _choose_threads(loaded: LoadedModel) -> None:
         logger.info("one thread: the model has only %.1f million parameters", parameters / 1e6)
 
 
-def _base(given: Found, config: ModelConfig) -> Found:
-    """Return the folder with the whole model: the base of an adapter, or `given` itself."""
-    model_base = config.model_base
+def _require_no_aspect(given: Found, config: ModelConfig) -> None:
     if config.image_aspect_ratio is not None:
         raise CheckpointError(
             f"--image-aspect-ratio has no effect on {given.folder}: in Hugging Face's layout "
             "preprocessor_config.json decides. Leave it out."
         )
-    if given.layout == "adapter":
-        if model_base is None:
-            trained_on = given.config.get("base_model_name_or_path") or "an unnamed model"
-            raise CheckpointError(
-                f"{given.folder} is an adapter, trained on {trained_on}: give --model-base "
-                f"{trained_on}, or the folder where you keep that model."
-            )
-        base = detect(folder_of(model_base))
-        if base.layout == "adapter":
-            raise CheckpointError(f"--model-base {model_base} is an adapter itself, not a model.")
-    elif model_base is not None:
-        raise CheckpointError(
-            f"{given.folder} is a whole model and needs no base: leave out --model-base."
-        )
-    else:
-        base = given
-    return base
 
 
 def _check_conv_mode(conv_mode: str) -> None:

@@ -66,8 +66,8 @@ def require(size: Size, asked: Asked, context: int, folder: Path) -> None:
     Raises:
         CheckpointError: they do not; the message has the estimate, and what would fit.
     """
-    device = asked.precision.device
-    free = free_bytes(device)
+    limits = asked.precision.gpu_limits
+    free = free_bytes(asked.precision.device) if limits is None else sum(limits.values())
     stored = _stored(asked)
     need = size.weights_bytes(stored) + size.kv_bytes(stored, context)
     if need <= free:
@@ -77,7 +77,8 @@ def require(size: Size, asked: Asked, context: int, folder: Path) -> None:
     one, all_ = (size.kv_bytes(stored, context * slots) for slots in (1, asked.slots))
     remedy = _remedy(list(_fitting(size, context, free)))
     raise CheckpointError(
-        f"{folder} needs {shown(need)} in {stored} and {device} has {shown(free)} free: "
+        f"{folder} needs {shown(need)} in {stored} and {asked.precision.place} has {shown(free)} "
+        "free: "
         f"{shown(language)} for the language model, {shown(vision)} for the vision tower and "
         f"projector, {shown(one)} for a KV cache of one context of {context} tokens "
         f"({shown(all_)} for all {asked.slots} slots). {remedy}"

@@ -8,23 +8,25 @@ from typing import Any
 import torch
 from transformers import BitsAndBytesConfig
 
+from llava_serve.checkpoints import placement, quantization
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-# What quantisation leaves alone: the picture's way into the language model, and its last layer.
-_UNQUANTISED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
-
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """`quantization` is None for plain weights; `attention` is a name transformers knows."""
+    """`quantization` is None for plain weights; `attention` is a name transformers knows.
+
+    `gpu_limits` are the bytes of weights that each GPU may hold, where the flags limit them.
+    """
 
     device: torch.device
     dtype: torch.dtype
     quantization: BitsAndBytesConfig | None
     attention: str
+    gpu_limits: dict[int, int] | None = None
 
     def __str__(self) -> str:
         bits = ""
@@ -32,7 +34,13 @@ class Precision:
             bits = ", language model in " + (
                 "4 bits" if self.quantization.load_in_4bit else "8 bits"
             )
-        return f"{self.dtype} on {self.device}{bits}, attention {self.attention}"
+        return f"{self.dtype} on {self.place}{bits}, attention {self.attention}"
+
+    @property
+    def place(self) -> str:
+        """The device, or how many."""
+        gpus = len(self.gpu_limits or {})
+        return f"{gpus} GPUs" if gpus > 1 else str(self.device)
 
 
 def choose(config: ModelConfig, checkpoint: dict[str, Any]) -> Precision:
@@ -46,7 +54,13 @@ def choose(config: ModelConfig, checkpoint: dict[str, Any]) -> Precision:
     if config.use_flash_attn:
         _require_flash_attention(device, dtype)
     attention = "flash_attention_2" if config.use_flash_attn else "sdpa"
-    precision = Precision(device, dtype, _quantization(config, dtype), attention)
+    precision = Precision(
+        device,
+        dtype,
+        quantization.choose(config, dtype),
+        attention,
+        placement.gpu_limits(config, device),
+    )
     logger.info("precision: %s", precision)
     return precision
 
@@ -93,22 +107,3 @@ def _require_flash_attention(device: torch.device, dtype: torch.dtype) -> None:
     else:
         return
     raise CheckpointError(f"--use-flash-attn: {reason}. Leave the flag out, or change that.")
-
-
-def _quantization(config: ModelConfig, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    if not (config.load_8bit or config.load_4bit):
-        return None
-    flag = "--load-8bit" if config.load_8bit else "--load-4bit"
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise CheckpointError(
-            f"{flag} needs the package bitsandbytes, which is not installed. "
-            "Install it with `pip install bitsandbytes`, or leave the flag out."
-        )
-    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-        load_in_8bit=config.load_8bit,
-        load_in_4bit=config.load_4bit,
-        llm_int8_skip_modules=_UNQUANTISED,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )

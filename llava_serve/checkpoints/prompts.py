@@ -14,6 +14,8 @@ from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
+_TURN_MARKS = ("<|im_start|>", "<|im_end|>")
+
 
 def tokenizer_of(folder: Path, **options: Any) -> PreTrainedTokenizerBase:
     """Load the tokenizer in `folder`.
@@ -27,7 +29,15 @@ def tokenizer_of(folder: Path, **options: Any) -> PreTrainedTokenizerBase:
         )
     except (OSError, ValueError, KeyError, ImportError) as exc:
         raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {exc}") from exc
+    _protect_turn_marks(tokenizer)
     return tokenizer
+
+
+def _protect_turn_marks(tokenizer: PreTrainedTokenizerBase) -> None:
+    """See that nobody can say the marks of turns: in Yi's files they are words like any other."""
+    added = tokenizer.added_tokens_decoder.values()
+    plain = [token.content for token in added if not token.special]
+    tokenizer.add_tokens([mark for mark in _TURN_MARKS if mark in plain], special_tokens=True)
 
 
 def own_format(
@@ -43,12 +53,14 @@ def own_format(
 
 
 def conversation_format(
-    folder: Path,
+    called: str,
     config: Mapping[str, Any],
     tokenizer: PreTrainedTokenizerBase,
     conv_mode: str | None,
 ) -> PromptFormat:
     """Return the format of one of LLaVA's conversation templates: the one asked for, or by config.
+
+    `called` is the checkpoint's name, which counts where the config leaves it open.
 
     Raises:
         CheckpointError: none is known for this kind of model.
@@ -57,9 +69,9 @@ def conversation_format(
     if conv_mode is not None:
         return from_template(template_named(conv_mode), marks, "--conv-mode asks for it")
     try:
-        template, reason = template_for(config, tokenizer.get_vocab(), folder.name)
+        template, reason = template_for(config, tokenizer.get_vocab(), called)
     except ValueError as exc:
-        raise CheckpointError(f"{folder} has no chat template, and {exc}") from exc
+        raise CheckpointError(f"{called} has no chat template, and {exc}") from exc
     return from_template(template, marks, reason)
 
 

@@ -1,9 +1,10 @@
 """Settings become an engine; torch is imported only by those who need it."""
 
-from llava_serve.config import CliConfig, WorkerConfig
+from llava_serve.config import WorkerConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import CommandError
+from llava_serve.terminal.config import CliConfig
 
 _CLI_SLOTS = 1  # one person types one question at a time
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llava_serve.config import CliConfig
 from llava_serve.errors import CommandError, MediaTooLarge, MediaUnreadable, RemoteMediaRefused
 from llava_serve.local_path import local_path
 from llava_serve.media.fetch import Fetcher
 from llava_serve.media.reader import MediaReader
 from llava_serve.media.sniff import VIDEOS, sniff
 from llava_serve.protocol.openai import ImagePart, ImageUrl, VideoPart, VideoUrl
+from llava_serve.terminal.config import CliConfig
 
 
 class Attachments:

@@ -4,10 +4,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from llava_serve import logs
-from llava_serve.config import CliConfig
 from llava_serve.engines.base import Delta, Engine, GenerateRequest, Sampling
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage
+from llava_serve.terminal.config import CliConfig
 
 
 class LocalAnswerer:

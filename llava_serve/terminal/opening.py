@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from llava_serve.client import ChatClient
-from llava_serve.config import CliConfig
 from llava_serve.engines.base import Engine
 from llava_serve.errors import CommandError, ModelNotFound, NoWorker
 from llava_serve.media.reader import MediaReader
 from llava_serve.terminal.answerer import Answerer
 from llava_serve.terminal.attachment import Attachments
+from llava_serve.terminal.config import CliConfig
 from llava_serve.terminal.history import History
 from llava_serve.terminal.local import LocalAnswerer
 from llava_serve.terminal.notes import Notes

@@ -8,9 +8,9 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 
 from llava_serve.client import ChatClient
-from llava_serve.config import CliConfig
 from llava_serve.engines.base import Delta, FinishReason, Usage
 from llava_serve.protocol.openai import ChatMessage
+from llava_serve.terminal.config import CliConfig
 
 
 class ControllerAnswerer:

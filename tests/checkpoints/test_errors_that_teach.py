@@ -209,6 +209,16 @@ CASES: dict[str, Case] = {
     "an unknown way to merge tiles": Case(
         "mm_patch_merge_type 'unires'; known: flat", change=settings(mm_patch_merge_type="unires")
     ),
+    "a class token among tiles": Case(
+        "cls_patch, and a class token has no place among the tiles of anyres; patch goes with it",
+        case="B",
+        change=settings(mm_vision_select_feature="cls_patch"),
+    ),
+    "an unknown choice of features": Case(
+        "mm_vision_select_feature 'cls'; known: patch, cls_patch",
+        case="B",
+        change=settings(mm_vision_select_feature="cls"),
+    ),
     "tiles without canvases": Case(
         "no image_grid_pinpoints", change=settings(image_grid_pinpoints=None)
     ),

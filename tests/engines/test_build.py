@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from llava_serve.config import CliConfig, WorkerConfig
+from llava_serve.config import WorkerConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
 from llava_serve.errors import CheckpointError
+from llava_serve.terminal.config import CliConfig
 
 
 def test_the_echo_engine_takes_the_served_name() -> None:

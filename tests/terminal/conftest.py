@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from llava_serve.config import CliConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.media.reader import MediaReader
 from llava_serve.terminal.attachment import Attachments
 from llava_serve.terminal.chat import Chat
+from llava_serve.terminal.config import CliConfig
 from llava_serve.terminal.history import History
 from llava_serve.terminal.local import LocalAnswerer
 from llava_serve.terminal.notes import Notes

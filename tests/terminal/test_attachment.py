@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 
 from llava_serve import serving
-from llava_serve.config import CliConfig
 from llava_serve.errors import CommandError, MediaTooLarge, MediaUnreadable
 from llava_serve.media.reader import MediaReader
 from llava_serve.terminal.attachment import Attachments
+from llava_serve.terminal.config import CliConfig
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def model_config(config: dict[str, Any], text: Any, tower: Tower, packing: Packi
         "tie_word_embeddings": bool(text.tie_word_embeddings),
     }
     if not packing.has_newline:
-        patches = packing.side**2 + (tower.select == "full" and not tower.is_siglip)
+        patches = packing.side**2 + tower.has_class_token
         return LlavaConfig(**settings, image_seq_length=patches)
     if packing.canvases:
         settings["image_grid_pinpoints"] = packing.canvases

@@ -25,8 +25,10 @@ _RENAMED = (
 )
 
 
-def translate(weights: Weights, projector: str, tower_layers: int) -> Weights:
+def translate(weights: Weights, projector: str, tower_layers: int, *, has_newline: bool) -> Weights:
     """Rename every weight; `tower_layers` is how many layers of the tower are used.
+
+    A newline is left out where the model has none: published files keep an unused one.
 
     A linear projector becomes two layers, the second of which changes nothing: transformers'
     classes always have two.
@@ -37,7 +39,8 @@ def translate(weights: Weights, projector: str, tower_layers: int) -> Weights:
     renamed = {
         _renamed(name): weight
         for name, weight in weights.items()
-        if not _LEFT_OUT.search(name) and not name.startswith(_PROJECTOR)
+        if not (_LEFT_OUT.search(name) or name.startswith(_PROJECTOR))
+        and (has_newline or name != _NEWLINE)
     }
     unused = re.compile(re.escape(TOWER) + r"encoder\.layers\.(\d+)\.")
     kept = {

@@ -67,12 +67,15 @@ def load(source: Source, asked: Asked) -> LoadedModel:
         pretrained_model_name_or_path=None,
         config=config,
         state_dict=keys.translate(
-            weights, projector_of(source.config), tower.config.num_hidden_layers
+            weights,
+            projector_of(source.config),
+            tower.config.num_hidden_layers,
+            has_newline=pictures.packing.has_newline,
         ),
     )
     model.name_or_path = str(source.folder)
     model.generation_config = _generation_config(source.model_folder, text)
-    prompt_format = format_of(source, tokenizer, asked.conv_mode)
+    prompt_format = format_of(source, tokenizer, asked.conv_mode, asked.name)
     logger.info("prompts are made with %s: %s", prompt_format.name, prompt_format.reason)
     _explain(source, tower, pictures)
     return LoadedModel(
@@ -96,6 +99,10 @@ def tokenizer_of(source: Source) -> PreTrainedTokenizerBase:
     # AutoTokenizer knows no model type of LLaVA's own; Llama's and Mistral's tokenizers are one.
     kind = Qwen2Config() if language_model(source.config) == "qwen2" else LlamaConfig()
     tokenizer = prompts.tokenizer_of(source.model_folder, config=kind)
+    # Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py::load_pretrained_model; the order
+    # decides which rows of the embeddings are theirs.
+    if source.config.get("mm_use_im_patch_token", True):
+        tokenizer.add_tokens(["<im_patch>"], special_tokens=True)
     if source.config.get("mm_use_im_start_end"):
         tokenizer.add_tokens(["<im_start>", "<im_end>"], special_tokens=True)
     return tokenizer
@@ -155,9 +162,11 @@ def _rows(weight: Weight, count: int) -> Weight:
 
 
 def format_of(
-    source: Source, tokenizer: PreTrainedTokenizerBase, conv_mode: str | None
+    source: Source, tokenizer: PreTrainedTokenizerBase, conv_mode: str | None, name: str
 ) -> PromptFormat:
     """Choose the prompt format, LLaVA's own unless the checkpoint's chat template knows pictures.
+
+    `name` is what the model is called, which counts where nothing else tells.
 
     Raises:
         CheckpointError: no conversation template is known for this kind of model.
@@ -169,10 +178,12 @@ def format_of(
         return found
     if own is not None:
         logger.info("the tokenizer's chat template is the language model's: it knows no pictures")
-    only_projector = {"tune_mm_mlp_adapter": True} if source.part == "projector" else {}
-    return prompts.conversation_format(
-        source.folder, source.config | only_projector, tokenizer, conv_mode
-    )
+    # Published files say model_type llava for every language model.
+    config = source.config | {"model_type": language_model(source.config)}
+    if source.part == "projector":
+        config["tune_mm_mlp_adapter"] = True
+    called = f"{source.folder.name} {name}"
+    return prompts.conversation_format(called, config, tokenizer, conv_mode)
 
 
 def _generation_config(folder: Path, text: Any) -> GenerationConfig:

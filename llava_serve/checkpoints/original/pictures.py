@@ -72,6 +72,11 @@ def pictures_of(config: dict[str, Any], tower: Tower, aspect: str | None) -> Pic
         if config.get("mm_spatial_pool_mode")
         else None,
     )
+    if packing.is_tiled and packing.merge != "flat" and tower.has_class_token:
+        raise CheckpointError(
+            "config.json says mm_vision_select_feature cls_patch, and a class token has no place "
+            f"among the tiles of {aspect}; patch goes with it."
+        )
     square = LlavaImageProcessorPil(**_settings(tower), do_pad=False)
     return Pictures(_processor(packing, tower), square, packing)
 

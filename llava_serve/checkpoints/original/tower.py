@@ -67,6 +67,11 @@ class Tower:
         return isinstance(self.config, SiglipVisionConfig)
 
     @property
+    def has_class_token(self) -> bool:
+        """Say whether the features begin with a token for the whole tile."""
+        return self.select == "full" and not self.is_siglip
+
+    @property
     def tile(self) -> int:
         """Pixels along one side of a tile."""
         size: Any = self.config.image_size
@@ -128,11 +133,21 @@ def tower_of(config: dict[str, Any], checkpoint: Path) -> Tower:
         name,
         CLIPVisionConfig(**_known(CLIPVisionConfig, vision)),
         int(config.get("mm_vision_select_layer", -2)),
-        {"patch": "default", "cls_patch": "full"}[config.get("mm_vision_select_feature", "patch")],
+        _selected(config),
         folder,
         mean or _CLIP_MEAN,
         std or _CLIP_STD,
     )
+
+
+def _selected(config: dict[str, Any]) -> str:
+    names = {"patch": "default", "cls_patch": "full"}
+    feature = str(config.get("mm_vision_select_feature") or "patch")
+    if feature not in names:
+        raise CheckpointError(
+            f"config.json says mm_vision_select_feature {feature!r}; known: {', '.join(names)}."
+        )
+    return names[feature]
 
 
 def _places(named: str, checkpoint: Path) -> Iterator[Path]:

@@ -34,25 +34,33 @@ class Segment:
 class SpanCache(Cache):
     """Keys and values of every layer, (tokens, heads, head size) each.
 
-    What a step writes and reads is set by `place` before the model runs.
+    There is one block of them for each device that has layers. What a step writes and reads is set
+    by `place` before the model runs.
     """
 
     def __init__(
-        self, config: PreTrainedConfig, total: int, dtype: torch.dtype, device: torch.device
+        self,
+        config: PreTrainedConfig,
+        total: int,
+        dtype: torch.dtype,
+        devices: Sequence[torch.device],
     ) -> None:
+        """Reserve `total` tokens; `devices` says where each layer is."""
         super().__init__(layers=[])
-        shape = (config.num_hidden_layers, 2, total, *_heads(config))
-        self._block = torch.empty(shape, dtype=dtype, device=device)
-        self._layers = [(layer[0], layer[1]) for layer in self._block]
-        self._places = torch.empty(0, dtype=torch.long, device=device)
+        shape = (2, total, *_heads(config))
+        self._blocks = {
+            device: torch.empty((devices.count(device), *shape), dtype=dtype, device=device)
+            for device in dict.fromkeys(devices)
+        }
+        layers = {device: iter(block) for device, block in self._blocks.items()}
+        self._layers = [(device, *next(layers[device])) for device in devices]
+        self._places: dict[torch.device, torch.Tensor] = {}
 
     def place(self, segments: Sequence[Segment]) -> None:
         """Say where the next step's tokens belong."""
-        places = [
-            torch.arange(s.start + s.past, s.start + s.past + s.count, device=self._places.device)
-            for s in segments
-        ]
-        self._places = torch.cat(places)
+        places = [torch.arange(s.start + s.past, s.start + s.past + s.count) for s in segments]
+        joined = torch.cat(places)
+        self._places = {device: joined.to(device) for device in self._blocks}
 
     def update(
         self,
@@ -63,14 +71,16 @@ class SpanCache(Cache):
         **__: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write a layer's new keys and values, (1, heads, tokens, head size); return all."""
-        keys, values = self._layers[layer_idx]
-        keys.index_copy_(0, self._places, key_states[0].transpose(0, 1))
-        values.index_copy_(0, self._places, value_states[0].transpose(0, 1))
+        device, keys, values = self._layers[layer_idx]
+        places = self._places[device]
+        keys.index_copy_(0, places, key_states[0].transpose(0, 1))
+        values.index_copy_(0, places, value_states[0].transpose(0, 1))
         return keys, values
 
     def copy(self, source: int, target: int, count: int) -> None:
         """Copy `count` tokens from the place `source` on to the place `target` on, no overlap."""
-        self._block[:, :, target : target + count] = self._block[:, :, source : source + count]
+        for block in self._blocks.values():
+            block[:, :, target : target + count] = block[:, :, source : source + count]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         raise NotImplementedError("each request has its own length: give the model position_ids")

@@ -26,9 +26,9 @@ class Decoder:
         self._head = model.lm_head
         self._language_model.set_attn_implementation(attention.NAME)
         config = model.config.get_text_config(decoder=True)
-        weight = self._embed.weight
+        devices = [next(layer.parameters()).device for layer in self._language_model.layers]
         try:
-            self.cache = SpanCache(config, total, weight.dtype, weight.device)
+            self.cache = SpanCache(config, total, self._embed.weight.dtype, devices)
         except RuntimeError as exc:
             logger.error("the KV cache cannot be reserved", exc_info=exc)
             raise unusable(total, "the memory does not hold it") from exc

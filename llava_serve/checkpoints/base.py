@@ -1,0 +1,36 @@
+"""Which folder holds the whole model: the one that was given, or the base of an adapter."""
+
+from llava_serve.checkpoints.detect import Found, detect
+from llava_serve.checkpoints.hub import folder_of
+from llava_serve.errors import CheckpointError
+
+
+def is_original(given: Found, model_base: str | None) -> bool:
+    """Say whether LLaVA's own layout is concerned; an adapter is of its base's layout."""
+    if given.layout == "adapter" and model_base is not None:
+        return detect(folder_of(model_base)).layout == "original"
+    return given.layout == "original"
+
+
+def whole_model(given: Found, model_base: str | None) -> Found:
+    """Return the folder with the whole model in Hugging Face's layout.
+
+    Raises:
+        CheckpointError: an adapter has no base, or a whole model was given one.
+    """
+    if given.layout == "adapter":
+        if model_base is None:
+            trained_on = given.config.get("base_model_name_or_path") or "an unnamed model"
+            raise CheckpointError(
+                f"{given.folder} is an adapter, trained on {trained_on}: give --model-base "
+                f"{trained_on}, or the folder where you keep that model."
+            )
+        base = detect(folder_of(model_base))
+        if base.layout == "adapter":
+            raise CheckpointError(f"--model-base {model_base} is an adapter itself, not a model.")
+        return base
+    if model_base is not None:
+        raise CheckpointError(
+            f"{given.folder} is a whole model and needs no base: leave out --model-base."
+        )
+    return given
