@@ -5,11 +5,11 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint scripts/constraints.txt --editable
 
-.PHONY: help demo install test check format bench tiny clean
+.PHONY: help demo install test test-sglang check format bench tiny clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 demo: .venv/installed ## start controller, models and page; also with FLAGS="--web-port 7861"
 	$(BIN)/python -m llava_serve.launch $(FLAGS)
@@ -19,6 +19,11 @@ install: .venv/installed ## make .venv with all that serving needs, and start no
 test: .venv/installed-dev ## run every test, those with models, processes and a browser included
 	bash scripts/get_chromium.sh $(BIN)/python
 	$(BIN)/python -m pytest
+	$(MAKE) test-sglang
+
+test-sglang: .venv/installed-dev ## run the tests against a real SGLang server, without a GPU
+	bash scripts/sglang_env.sh $(PYTHON)
+	$(BIN)/python -m pytest -m sglang tests/sglang
 
 check: .venv/installed-dev ## format, lint, types and the fast tests
 	$(BIN)/ruff format --check
@@ -38,8 +43,8 @@ bench: .venv/installed-dev ## measure speed beside other ways to serve, and what
 tiny: .venv/installed-dev ## train the checkpoint that ships, its adapter and its examples
 	$(BIN)/python -m llava_serve.tiny.train
 
-clean: ## remove the environment and what the tools made; .runs, with hours of training, stays
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+clean: ## remove the environments and what the tools made; .runs, with hours of training, stays
+	rm -rf .venv .venv-sglang build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

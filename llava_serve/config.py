@@ -1,6 +1,6 @@
 """Settings of each command: the dataclass is the documentation, the flags and the validation.
 
-The terminal's own stand in `terminal/config.py`.
+Those of the terminal stand in `terminal/config.py`, those of launch in `launching/config.py`.
 
 Where LLaVA's own command spells a flag differently, the spelling stands beside it as `Also`.
 """
@@ -35,6 +35,7 @@ def require_port(port: int) -> None:
 def require_http(**addresses: str | None) -> None:
     for name, address in addresses.items():
         if address is not None and not address.startswith(("http://", "https://")):
+            name = name.replace("_", "-")
             raise ValueError(f"--{name} must be an address like http://host:port, not {address!r}")
 
 
@@ -245,6 +246,31 @@ class WorkerConfig(ModelConfig, MediaConfig, MembershipConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SglangWorkerConfig(MediaConfig, MembershipConfig):
+    """Put an SGLang server behind the controller.
+
+    Model, context length and load are the server's own; it may start before or after this worker,
+    and come back with another model.
+    """
+
+    sgl_endpoint: Annotated[str, "address of the SGLang server, or of a router of several"] = (
+        "http://127.0.0.1:30000"
+    )
+    model_name: Annotated[str | None, "name to serve under; default: the server's"] = None
+    conv_mode: Annotated[
+        str | None, "conversation template to use instead of the server's chat template"
+    ] = None
+    limit_model_concurrency: Annotated[
+        int | None, "requests passed on at once; default: 256, and SGLang batches what fits"
+    ] = None
+
+    def __post_init__(self) -> None:
+        MediaConfig.__post_init__(self)
+        MembershipConfig.__post_init__(self)
+        require_http(sgl_endpoint=self.sgl_endpoint)
+
+
+@dataclass(frozen=True, kw_only=True)
 class WebConfig(ListenConfig):
     """Serve the browser page: chat and side-by-side comparison."""
 
@@ -275,23 +301,3 @@ class WebConfig(ListenConfig):
             raise ValueError("--moderate needs --moderation-key-file")
         if self.moderation_key_file is not None and not self.moderate:
             raise ValueError("--moderation-key-file has no effect without --moderate")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaunchConfig(StateConfig):
-    """Start a controller, one worker per model and the web page; watch them, and stop them all.
-
-    Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
-    """
-
-    model: Annotated[
-        tuple[str, ...],
-        "PATH, PATH=NAME or PATH@BASE=NAME (an adapter on its base); may be repeated; "
-        "default: the two models that ship",
-    ] = ()
-    host: Annotated[str, "address the controller and the page listen on"] = "127.0.0.1"
-    controller_port: Annotated[int, "port of the controller"] = 10000
-    worker_port: Annotated[int, "port of the first worker; the next ones count up"] = 40000
-    web_port: Annotated[int, "port of the page"] = 7860
-    no_web: Annotated[bool, "start no page"] = False
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the models run"] = "auto"

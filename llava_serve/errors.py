@@ -13,6 +13,7 @@
     │   ├── MediaTooLarge            bytes, pixels, side, ratio or frames beyond a limit
     │   ├── RemoteMediaRefused       a web address that may not be fetched
     │   ├── BodyTooLarge             the request itself is beyond the limit
+    │   ├── SglangRefused            what the SGLang server says is wrong with the request
     │   ├── ModerationRefused        the page's moderation check does not let the question pass
     │   └── RegistrationRefused      a worker that may not join, with the reason
     ├── Unavailable              try again later, or elsewhere
@@ -21,10 +22,14 @@
     │   ├── WorkerLost               the worker died in mid-answer
     │   ├── ControllerUnreachable    nobody answers at the controller's address
     │   ├── Busy                     every slot and every waiting place is taken
+    │   ├── SglangUnreachable        no SGLang server is ready behind the worker
+    │   ├── SglangLost               the SGLang server died in mid-answer
+    │   ├── SglangBusy               the SGLang server takes no more requests for the moment
     │   ├── ModerationUnavailable    the page's moderation check cannot be made
     │   └── ShuttingDown             the process is about to stop
     ├── EngineFailure            ours to fix; the cause is in the log, never on the wire
-    │   └── OutOfMemory              the request needs more memory than the device has
+    │   ├── OutOfMemory              the request needs more memory than the device has
+    │   └── SglangFailed             the SGLang server failed at a request that should be fine
     ├── StorageFailed            conversations or pictures cannot be kept or read
     ├── CheckpointError          a checkpoint that cannot be loaded; raised before serving starts
     ├── CommandError             a command cannot do as it is told: a file, flag, port or process
@@ -175,6 +180,13 @@ class ModerationRefused(BadRequest):
         super().__init__(f"the moderation check refused the question: {', '.join(categories)}")
 
 
+class SglangRefused(BadRequest):
+    code = "sglang_refused"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"SGLang refuses the request: {message}")
+
+
 class RegistrationRefused(BadRequest):
     code = "registration_refused"
     status = 403
@@ -236,6 +248,31 @@ class Busy(Unavailable):
         self.headers = {"Retry-After": str(retry_after_s)}
 
 
+class SglangUnreachable(Unavailable):
+    code = "sglang_unreachable"
+    remedy = "Start the server, or correct --sgl-endpoint; the worker joins once it is ready."
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        super().__init__(f"no SGLang server is ready at {endpoint}: {reason}")
+
+
+class SglangLost(Unavailable):
+    code = "sglang_lost"
+    number = 4
+    status = 502
+    remedy = "What was answered so far is valid; ask again once the server is back."
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        super().__init__(f"the SGLang server at {endpoint} was lost in mid-answer: {reason}")
+
+
+class SglangBusy(Unavailable):
+    code = "sglang_busy"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"SGLang takes no more requests for the moment: {message}")
+
+
 class ModerationUnavailable(Unavailable):
     code = "moderation_unavailable"
     remedy = "Try again; the operator can check --moderation-key-file and the network."
@@ -261,6 +298,14 @@ class OutOfMemory(EngineFailure):
     number = 5
     status = 503
     remedy = "Send fewer or smaller pictures, or start the worker with a lower concurrency."
+
+
+class SglangFailed(EngineFailure):
+    code = "sglang_failed"
+    remedy = "Look into the log of the SGLang server at this time."
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"SGLang failed: {message}")
 
 
 class StorageFailed(ServeError):

@@ -1,4 +1,4 @@
-"""The command that starts controller, workers and page, watches them, and stops them all.
+"""The command that starts controller, workers, servers and page, watches them, and stops all.
 
 Exit codes: 0 stopped by SIGTERM or Ctrl-C; 1 a process ended before it was ever ready; 2 a flag, a
 model or a port is wrong, and nothing was started.
@@ -13,8 +13,8 @@ import aiohttp
 from rich.console import Console
 
 from llava_serve import args
-from llava_serve.config import LaunchConfig
 from llava_serve.errors import CommandError
+from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.console import LaunchConsole, write_or_drop
 from llava_serve.launching.greeting import first_example, greeting
 from llava_serve.launching.plan import Plan, make_plan

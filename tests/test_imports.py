@@ -13,6 +13,7 @@ PACKAGE = Path(llava_serve.__file__).parent
 COMMANDS = [
     "controller",
     "model_worker",
+    "sglang_worker",
     "gradio_web_server",
     "cli",
     "launch",
@@ -23,7 +24,8 @@ COMMANDS = [
 def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
     program = (
         f"import sys, llava_serve.{command}; "
-        "sys.exit(', '.join({'torch', 'transformers', 'tensorflow'} & set(sys.modules)) or 0)"
+        "heavy = {'torch', 'transformers', 'tensorflow', 'sglang'}; "
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from llava_serve import args, config
+from llava_serve.launching.config import LaunchConfig
 from llava_serve.terminal.config import CliConfig
 
 README = Path(__file__).parent.parent / "README.md"
 SETTINGS: dict[str, type[Any]] = {
     "llava_serve.controller": config.ControllerConfig,
     "llava_serve.model_worker": config.WorkerConfig,
+    "llava_serve.sglang_worker": config.SglangWorkerConfig,
     "llava_serve.gradio_web_server": config.WebConfig,
     "llava_serve.cli": CliConfig,
-    "llava_serve.launch": config.LaunchConfig,
+    "llava_serve.launch": LaunchConfig,
 }
 
 

@@ -58,6 +58,11 @@ class Sampling:
     top_logprobs: int | None = (
         None  # most probable tokens to tell at each place; None: tell nothing
     )
+    # What follows only engines do whose card says so in `honours`.
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    json_schema: str | None = None  # the answer is JSON of this schema (itself JSON)
+    regex: str | None = None  # the answer matches this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +141,32 @@ class EngineStatus:
     feature_misses: int
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests that run and wait, and how many can run at once."""
+
+    queue_length: int
+    capacity: int
+
+
 class Engine(Protocol):
     """One model that answers requests."""
 
-    card: ModelCard
-    healthy: bool  # False after a failure that only a restart cures
     slots: int  # requests it answers at once where the flags do not say
+
+    @property
+    def card(self) -> ModelCard:
+        """What is served.
+
+        Raises:
+            Unavailable: the model runs in another process, and that one is not there.
+        """
+        ...
+
+    @property
+    def healthy(self) -> bool:
+        """False after a failure that only a restart of this process cures."""
+        ...
 
     def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
         """Yield deltas; closing the generator stops the work within one step, then returns.

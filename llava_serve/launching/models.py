@@ -1,4 +1,4 @@
-"""What `--model` means: a checkpoint, the base it adapts, and the name it is served under."""
+"""What `--model` and `--sglang` mean: a checkpoint, its base if it has one, and its name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,27 +26,36 @@ BUNDLED = (
 )
 
 
-def models_to_serve(specs: Sequence[str]) -> tuple[Model, ...]:
-    """Return the models of all `--model` flags, or the two that ship when there is none.
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What a launch serves: by PyTorch in a worker, and by SGLang behind one."""
+
+    torch: tuple[Model, ...]
+    sglang: tuple[Model, ...]
+
+
+def models_to_serve(specs: Sequence[str], sglang_specs: Sequence[str] = ()) -> Models:
+    """Return the models of all `--model` and `--sglang` flags, or the two that ship without any.
 
     The same model may stand there several times: its workers share the load.
 
     Raises:
         CommandError: a spec is malformed, a folder is missing, or two models share a name.
     """
-    models = tuple(parse_model(spec) for spec in specs) or BUNDLED
+    sglang = tuple(_without_base(spec) for spec in sglang_specs)
+    torch = tuple(parse_model(spec) for spec in specs) or (() if sglang else BUNDLED)
     by_name: dict[str, Model] = {}
-    for model in models:
+    for model in (*torch, *sglang):
         other = by_name.setdefault(model.name, model)
         if other != model:
             raise CommandError(
-                f"--model: {other.path} and {model.path} would both be served as {model.name!r}",
-                "Give one of them another name: --model PATH=NAME.",
+                f"{other.path} and {model.path} would both be served as {model.name!r}",
+                "Give one of them another name: PATH=NAME.",
             )
-    return models
+    return Models(torch, sglang)
 
 
-def parse_model(spec: str) -> Model:
+def parse_model(spec: str, flag: str = "--model") -> Model:
     """Read `PATH`, `PATH=NAME` or `PATH@BASE=NAME`; the name defaults to the path's own.
 
     Only the last `=` without a `/` behind it begins a name, so folders may have one in theirs.
@@ -58,13 +67,24 @@ def parse_model(spec: str) -> Model:
     if not equals or "/" in name:
         where, name = spec, name_of(spec.partition("@")[0])
     path, at, base = where.partition("@")
+    shown = f"{flag} {spec!r}"
     if not (path and name) or (at and not base):
         part = "path" if not path else "base after the @" if name else "name"
-        raise CommandError(f"--model {spec!r} has an empty {part}", _FORMS)
-    return Model(_checked(path, spec), _checked(base, spec) if base else None, name)
+        raise CommandError(f"{shown} has an empty {part}", _FORMS)
+    return Model(_checked(path, shown), _checked(base, shown) if base else None, name)
 
 
-def _checked(path: str, spec: str) -> str:
+def _without_base(spec: str) -> Model:
+    model = parse_model(spec, "--sglang")
+    if model.base is not None:
+        raise CommandError(
+            f"--sglang {spec!r}: an adapter is served by --model only",
+            "Merge it into its base first, or serve it with --model.",
+        )
+    return model
+
+
+def _checked(path: str, shown: str) -> str:
     """Whatever is no hub name must be a folder here."""
     try:
         folder = local_path(path)
@@ -72,7 +92,7 @@ def _checked(path: str, spec: str) -> str:
             return str(folder)
     except OSError as exc:
         reason = f"cannot look at {path}: {exc.strerror or exc}"
-        raise CommandError(f"--model {spec!r}: {reason}", _FORMS) from exc
+        raise CommandError(f"{shown}: {reason}", _FORMS) from exc
     if not is_hub_name(path):
-        raise CommandError(f"--model {spec!r}: there is no folder {folder}", _FORMS)
+        raise CommandError(f"{shown}: there is no folder {folder}", _FORMS)
     return path

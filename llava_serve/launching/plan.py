@@ -2,13 +2,15 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llava_serve import args
-from llava_serve.config import LaunchConfig, WorkerConfig
+from llava_serve.config import SglangWorkerConfig, WorkerConfig
 from llava_serve.errors import CommandError
-from llava_serve.launching.models import Model, models_to_serve
+from llava_serve.launching import sglang_server
+from llava_serve.launching.config import LaunchConfig
+from llava_serve.launching.models import Model, Models, models_to_serve
 
 _WORKER_HOST = "127.0.0.1"
 
@@ -18,6 +20,7 @@ _OURS = frozenset(
         *("--host", "--port", "--worker", "--worker-address", "--state-dir", "--no-register"),
         *("--controller", "--controller-address"),
         *("--model-path", "--model-base", "--model-name", "--cluster-token-file"),
+        "--sgl-endpoint",
     )
 )
 
@@ -26,13 +29,15 @@ _OURS = frozenset(
 class Process:
     """One process to keep alive.
 
-    It is ready when `address`/health answers and, for a worker, the controller lists `model`.
+    It is ready when `address`/health answers and, for a worker, the controller lists `model`. A
+    worker of SGLang has to wait for the server at `behind`.
     """
 
     name: str
     command: tuple[str, ...]
     address: str
     model: str | None = None
+    behind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Port:
 @dataclass(frozen=True, slots=True)
 class Plan:
     controller: Process
+    servers: tuple[Process, ...]  # of SGLang, which some of the workers ask
     workers: tuple[Process, ...]
     page: Process | None
     ports: tuple[Port, ...]
@@ -55,38 +61,48 @@ class Plan:
     @property
     def stages(self) -> tuple[tuple[Process, ...], ...]:
         """The first stage is ready before the others start; they end in reverse order."""
-        return ((self.controller,), self.workers, (self.page,) if self.page else ())
+        return ((self.controller,), self.servers, self.workers, (self.page,) if self.page else ())
 
 
 def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     """Lay out the processes; `worker_flags` go to every worker as they are.
 
     Raises:
-        CommandError: a model is wrong, or a worker flag is one that launch sets itself.
+        CommandError: a model is wrong, a flag for the workers or for SGLang is one that launch sets
+            itself, or SGLang is asked for and not installed.
         SystemExit: a worker flag is unknown or has a bad value; the usage is printed.
     """
-    _check_worker_flags(worker_flags)
+    models = models_to_serve(config.model, config.sglang)
+    _check_worker_flags(worker_flags, models)
     controller = _controller(config)
-    workers = _workers(config, controller.address, worker_flags)
+    servers = _servers(config, models.sglang)
+    workers = _workers(config, models, (controller.address, servers), worker_flags)
     ports = [Port(config.host, config.controller_port, "the controller", "--controller-port")]
     ports += [
         Port(_WORKER_HOST, config.worker_port + i, f"the worker of {worker.name}", "--worker-port")
         for i, worker in enumerate(workers)
     ]
-    if config.no_web:
-        return Plan(controller, workers, None, tuple(ports))
-    ports.append(Port(config.host, config.web_port, "the page", "--web-port"))
-    return Plan(controller, workers, _page(config, controller.address), tuple(ports))
+    ports += [
+        Port(sglang_server.HOST, config.sglang_port + i, server.name, "--sglang-port")
+        for i, server in enumerate(servers)
+    ]
+    page = None if config.no_web else _page(config, controller.address)
+    if page is not None:
+        ports.append(Port(config.host, config.web_port, "the page", "--web-port"))
+    return Plan(controller, servers, workers, page, tuple(ports))
 
 
-def _check_worker_flags(flags: Sequence[str]) -> None:
+def _check_worker_flags(flags: Sequence[str], models: Models) -> None:
     for flag in flags:
         if flag.partition("=")[0] in _OURS:
             raise CommandError(
                 f"{flag} cannot stand after --: launch gives each worker its own",
                 "Use launch's own flags; `python -m llava_serve.launch --help` lists them.",
             )
-    args.parse(WorkerConfig, flags)
+    if models.torch:
+        args.parse(WorkerConfig, flags)
+    if models.sglang:
+        args.parse(SglangWorkerConfig, flags)
 
 
 def _controller(config: LaunchConfig) -> Process:
@@ -107,26 +123,59 @@ def _page(config: LaunchConfig, controller: str) -> Process:
     )
 
 
-def _workers(
-    config: LaunchConfig, controller: str, worker_flags: Sequence[str]
-) -> tuple[Process, ...]:
-    models = models_to_serve(config.model)
-    seen: Counter[str] = Counter()
-    workers = []
-    for port, model in enumerate(models, start=config.worker_port):
-        seen[model.name] += 1
-        copy = seen[model.name]
-        flags = ("--host", _WORKER_HOST, "--port", str(port), "--controller", controller)
-        given = (*flags, *_model_flags(model), "--device", config.device, *_shared(config))
-        workers.append(
+def _servers(config: LaunchConfig, models: Sequence[Model]) -> tuple[Process, ...]:
+    """One SGLang server for each model, each with GPUs of its own."""
+    if not models:
+        return ()
+    python = sglang_server.interpreter(config)
+    on_gpu = sglang_server.runs_on_gpu(config, python)
+    servers = []
+    for i, (name, model) in enumerate(_named(models)):
+        port, first_gpu = config.sglang_port + i, i * config.tp * config.dp if on_gpu else None
+        command = sglang_server.server_command(config, python, model, port, first_gpu)
+        servers.append(
             Process(
-                model.name if copy == 1 else f"{model.name}#{copy}",
-                _command("model_worker", *given, *worker_flags),
-                _address(_WORKER_HOST, port),
-                model.name,
+                f"sglang:{name}",
+                _command("launching.foreign", *command),
+                _address(sglang_server.HOST, port),
             )
         )
+    return tuple(servers)
+
+
+def _workers(
+    config: LaunchConfig,
+    models: Models,
+    behind: tuple[str, Sequence[Process]],
+    worker_flags: Sequence[str],
+) -> tuple[Process, ...]:
+    """One worker for each model; `behind` are the controller's address and the SGLang servers."""
+    controller, servers = behind
+    addresses = [*(None for _ in models.torch), *(server.address for server in servers)]
+    named = _named((*models.torch, *models.sglang))
+    workers = []
+    for port, ((name, model), server) in enumerate(
+        zip(named, addresses, strict=True), start=config.worker_port
+    ):
+        flags = ("--host", _WORKER_HOST, "--port", str(port), "--controller", controller)
+        given = (*flags, *_shared(config), *worker_flags)
+        if server is None:
+            own = (*_model_flags(model), "--device", config.device)
+            command = _command("model_worker", *own, *given)
+        else:
+            own = ("--sgl-endpoint", server, "--model-name", model.name)
+            command = _command("sglang_worker", *own, *given)
+        workers.append(Process(name, command, _address(_WORKER_HOST, port), model.name, server))
     return tuple(workers)
+
+
+def _named(models: Sequence[Model]) -> Iterator[tuple[str, Model]]:
+    """Tell several processes of one model apart."""
+    seen: Counter[str] = Counter()
+    for model in models:
+        seen[model.name] += 1
+        copy = seen[model.name]
+        yield (model.name if copy == 1 else f"{model.name}#{copy}"), model
 
 
 def _model_flags(model: Model) -> tuple[str, ...]:

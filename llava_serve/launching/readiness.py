@@ -20,13 +20,10 @@ class Readiness:
 
     async def missing(self, process: Process) -> str | None:
         """Return what `process` lacks, or None when it is ready."""
-        health = f"{process.address}/health"
-        try:
-            async with self._session.get(health, timeout=_ASK) as answer:
-                if answer.status != 200:
-                    return f"{health} answers {answer.status}"
-        except (aiohttp.ClientError, asyncio.TimeoutError):
-            return f"nothing answers at {health} yet"
+        # What it waits for is asked first: its own refusals would fill the log in the meantime.
+        for address in filter(None, (process.behind, process.address)):
+            if (ill := await self._illness(f"{address}/health")) is not None:
+                return ill
         if process.model is None:
             return None
         try:
@@ -34,3 +31,10 @@ class Readiness:
         except ServeError as exc:
             return exc.message
         return None if process.model in listed else "the controller does not list its model yet"
+
+    async def _illness(self, health: str) -> str | None:
+        try:
+            async with self._session.get(health, timeout=_ASK) as answer:
+                return None if answer.status == 200 else f"{health} answers {answer.status}"
+        except (aiohttp.ClientError, asyncio.TimeoutError):
+            return f"nothing answers at {health} yet"

@@ -19,10 +19,9 @@ from pydantic import (
 
 from llava_serve.errors import InvalidField, UnsupportedField
 
-# OpenAI fields that this stack does not honour, each with the values that ask for nothing.
+# OpenAI fields that no engine honours, each with the values that ask for nothing.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (None,),
-    "frequency_penalty": (None, 0),
     "function_call": (None, "none"),
     "functions": (None, []),
     "logit_bias": (None, {}),
@@ -30,9 +29,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "modalities": (None, ["text"]),
     "parallel_tool_calls": (None, True, False),
     "prediction": (None,),
-    "presence_penalty": (None, 0),
     "reasoning_effort": (None, "none"),
-    "response_format": (None, {"type": "text"}),
     "service_tier": (None, "auto", "default"),
     "store": (None, False),
     "tool_choice": (None, "none"),
@@ -105,6 +102,31 @@ class StreamOptions(Strict):
     include_obfuscation: bool | None = None  # accepted: nothing is obfuscated either way
 
 
+class PlainText(Strict):
+    type: Literal["text"]
+
+
+class AnyJson(Strict):
+    type: Literal["json_object"]
+
+
+class JsonSchema(Strict):
+    """`strict` false is taken as true: the answer always follows the schema."""
+
+    name: str
+    description: str | None = None
+    content: Annotated[dict[str, Any], Field(alias="schema")]
+    strict: bool | None = None
+
+
+class JsonOfSchema(Strict):
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+
+ResponseFormat = Annotated[PlainText | AnyJson | JsonOfSchema, Field(discriminator="type")]
+
+
 def _as_list(stop: Any) -> Any:
     return [stop] if isinstance(stop, str) else [] if stop is None else stop
 
@@ -112,8 +134,9 @@ def _as_list(stop: Any) -> Any:
 class ChatRequest(Strict):
     """The body of `POST /v1/chat/completions`.
 
-    `top_k`, `repetition_penalty`, `min_tokens`, `ignore_eos` and parts of type `video_url` go
-    beyond OpenAI; a client of the `openai` package sends them through `extra_body`.
+    `top_k`, `repetition_penalty`, `min_tokens`, `ignore_eos`, `regex` and parts of type `video_url`
+    go beyond OpenAI; a client of the `openai` package sends them through `extra_body`. What is in
+    `FURTHER_FIELDS` only some engines honour.
     """
 
     model: str
@@ -132,6 +155,10 @@ class ChatRequest(Strict):
     ignore_eos: bool | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    response_format: ResponseFormat | None = None
+    regex: Annotated[str, Field(min_length=1)] | None = None  # the whole answer matches it
     stop: Annotated[
         list[Annotated[str, Field(min_length=1)]],
         Field(max_length=16),
@@ -140,6 +167,16 @@ class ChatRequest(Strict):
     user: str | None = None  # accepted for compatibility; nothing is kept per user
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+
+
+# Fields that an engine may honour, each with the values that ask for nothing; what it does honour
+# stands in its card.
+FURTHER_FIELDS: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (None, 0),
+    "presence_penalty": (None, 0),
+    "response_format": (None, PlainText(type="text")),
+    "regex": (None,),
+}
 
 
 def parse_chat_request(body: Any) -> ChatRequest:
@@ -188,6 +225,7 @@ class ModelCard(BaseModel):
     accepts_video: bool
     engine: Literal["echo", "torch", "sglang"]
     sampling: SamplingDefaults = SamplingDefaults()
+    honours: list[str] = []  # which of `FURTHER_FIELDS`
 
 
 class ModelList(BaseModel):

@@ -1,8 +1,10 @@
 """The worker's routes: one engine behind HTTP, on the native wire and on LLaVA's own."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
@@ -10,9 +12,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from llava_serve import serving
 from llava_serve.engines.base import Sampling
-from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound
+from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
 from llava_serve.protocol.openai import (
+    FURTHER_FIELDS,
+    AnyJson,
     ChatRequest,
+    JsonOfSchema,
     ModelCard,
     ModelList,
     SamplingDefaults,
@@ -79,6 +84,7 @@ def check(asked: ChatRequest, card: ModelCard) -> None:
     Raises:
         ModelNotFound: it is for another model.
         MediaNotAccepted: it brings what this model does not take.
+        UnsupportedField: it asks for what this model's engine does not do.
         InvalidField: two fields contradict each other.
     """
     if asked.model != card.id:
@@ -88,6 +94,19 @@ def check(asked: ChatRequest, card: ModelCard) -> None:
         raise MediaNotAccepted(card.id, "pictures")
     if "video_url" in kinds and not card.accepts_video:
         raise MediaNotAccepted(card.id, "video")
+    for field, neutral in FURTHER_FIELDS.items():
+        if (value := getattr(asked, field)) not in neutral and field not in card.honours:
+            raise UnsupportedField(
+                field, f"{_shown(value)} is not supported by this model's engine"
+            )
+    _check_together(asked)
+
+
+def _shown(value: Any) -> str:
+    return f"{value.type!r}" if isinstance(value, AnyJson | JsonOfSchema) else f"{value!r:.80}"
+
+
+def _check_together(asked: ChatRequest) -> None:
     most = asked.max_completion_tokens or asked.max_tokens
     if most is not None and (asked.min_tokens or 0) > most:
         raise InvalidField("min_tokens", f"is above max_tokens, {most}")
@@ -95,6 +114,8 @@ def check(asked: ChatRequest, card: ModelCard) -> None:
         raise InvalidField("top_logprobs", "takes effect with logprobs: true only")
     if None not in (given := {asked.max_tokens, asked.max_completion_tokens}) and len(given) > 1:
         raise InvalidField("max_tokens", "differs from max_completion_tokens; send one of them")
+    if asked.regex is not None and asked.response_format not in FURTHER_FIELDS["response_format"]:
+        raise InvalidField("regex", "and response_format exclude each other")
 
 
 def sampling_of(asked: ChatRequest, defaults: SamplingDefaults) -> Sampling:
@@ -110,4 +131,14 @@ def sampling_of(asked: ChatRequest, defaults: SamplingDefaults) -> Sampling:
         top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
         ignore_eos=bool(asked.ignore_eos),
         stop=tuple(asked.stop),
+        frequency_penalty=asked.frequency_penalty or 0.0,
+        presence_penalty=asked.presence_penalty or 0.0,
+        json_schema=_schema_of(asked.response_format),
+        regex=asked.regex,
     )
+
+
+def _schema_of(asked: object) -> str | None:
+    if isinstance(asked, JsonOfSchema):
+        return json.dumps(asked.json_schema.content)
+    return json.dumps({"type": "object"}) if isinstance(asked, AnyJson) else None

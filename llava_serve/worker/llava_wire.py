@@ -52,7 +52,7 @@ def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
 
     @app.post("/worker_get_status")
     async def worker_get_status() -> WorkerStatus:
-        return worker.status()
+        return worker.status(worker.engine.card)
 
     @app.post("/worker_generate_stream")
     async def worker_generate_stream(request: Request) -> Response:

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import aiohttp
 
@@ -15,8 +16,10 @@ from llava_serve.cluster.token import read_token, token_file
 from llava_serve.config import MediaConfig, MembershipConfig
 from llava_serve.engines.base import Engine
 from llava_serve.media.reader import MediaReader
+from llava_serve.protocol.openai import ModelCard
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
+from llava_serve.worker.presence import InThisProcess, Presence
 from llava_serve.worker.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -24,11 +27,17 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 1.0
 
 
-def serve(engine: Engine, config: MembershipConfig, media: MediaConfig) -> None:
-    """Serve `engine` until SIGTERM or Ctrl-C, then free it."""
-    gate = Gate(config.limit_model_concurrency or engine.slots, config.max_waiting)
+def serve(
+    engine: Engine, config: MembershipConfig, media: MediaConfig, presence: Presence | None = None
+) -> None:
+    """Serve `engine` until SIGTERM or Ctrl-C, then free it.
+
+    `presence` tells when its model is there; by default that is always so.
+    """
+    there = presence or InThisProcess(engine.card)
+    gate = Gate(config.limit_model_concurrency or engine.slots, config.max_waiting, there.load)
     worker = Worker(engine, gate, MediaReader(media), worker_id=secrets.token_hex(8))
-    place = Place(worker, config)
+    place = Place(worker, config, there)
     if not serving.is_loopback(config.host):
         logger.warning(
             "--host %s: whoever reaches port %d can use the model and read the metrics; "
@@ -43,8 +52,9 @@ def serve(engine: Engine, config: MembershipConfig, media: MediaConfig) -> None:
 class Place:
     """A worker's place among the processes: in the cluster, and under the eye of a supervisor."""
 
-    def __init__(self, worker: Worker, config: MembershipConfig) -> None:
+    def __init__(self, worker: Worker, config: MembershipConfig, presence: Presence) -> None:
         self._worker = worker
+        self._presence = presence
         self._config = config
         self._token = (
             ""
@@ -58,9 +68,10 @@ class Place:
         """Stay in the cluster while the app serves; free the engine after the last stream."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, self._worker.engine.close)
+            await stack.enter_async_context(self._presence.watched())
             if not self._config.no_register:
                 session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
-                self._member = await stack.enter_async_context(membership(self._link(session)))
+                await stack.enter_async_context(_running(self._stay(session), "membership"))
             await stack.enter_async_context(health_watched(self._worker.engine))
             yield
 
@@ -70,14 +81,36 @@ class Place:
         if self._member is not None:
             await self._member.leave()
 
-    def _link(self, session: aiohttp.ClientSession) -> HttpLink:
+    async def _stay(self, session: aiohttp.ClientSession) -> None:
+        """Be a member while there is a model to ask, as a server of that model."""
+        card = await self._presence.change(None)
+        while True:
+            if card is None:
+                card = await self._presence.change(None)
+                continue
+            async with membership(self._link(session, card)) as self._member:
+                if not self._worker.gate.is_open:  # it came while this worker leaves
+                    return
+                card = await self._presence.change(card)
+
+    def _link(self, session: aiohttp.ClientSession, card: ModelCard) -> HttpLink:
         return HttpLink(
             session,
             self._config.controller,
             self._config.worker_address,
             self._token,
-            self._worker.status,
+            partial(self._worker.status, card),
         )
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def _stop_this_process() -> None:
@@ -91,12 +124,8 @@ async def health_watched(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[None]:
     """Stop the process once the engine needs a restart, which is its supervisor's to give."""
-    watching = asyncio.create_task(_watch_health(engine, stop, sleep), name="watch-health")
-    try:
+    async with _running(_watch_health(engine, stop, sleep), "watch-health"):
         yield
-    finally:
-        watching.cancel()
-        await asyncio.wait([watching])
 
 
 async def _watch_health(

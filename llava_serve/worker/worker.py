@@ -7,6 +7,7 @@ from llava_serve.engines.base import Engine
 from llava_serve.errors import ShuttingDown, Unavailable
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.cluster import WorkerStatus
+from llava_serve.protocol.openai import ModelCard
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.metrics import Metrics
 
@@ -30,13 +31,15 @@ class Worker:
         self.metrics = Metrics(gate)
         self.metrics.watch(engine)
 
-    def status(self) -> WorkerStatus:
+    def status(self, card: ModelCard) -> WorkerStatus:
+        """Say who this is, serving what `card` says."""
+        load = self.gate.load
         return WorkerStatus(
-            model_names=[self.engine.card.id],
-            queue_length=self.gate.queue_length,
+            model_names=[card.id],
+            queue_length=load.queue_length,
             worker_id=self.worker_id,
-            capacity=self.gate.limit,
-            cards=[self.engine.card],
+            capacity=load.capacity,
+            cards=[card],
         )
 
     def check_health(self) -> None:
@@ -45,3 +48,4 @@ class Worker:
             raise Unavailable("the engine failed beyond repair; this worker needs a restart")
         if not self.gate.is_open:
             raise ShuttingDown
+        _ = self.engine.card  # raises what keeps it from serving

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import aiohttp
 import openai
@@ -34,7 +35,9 @@ async def joined(cluster: Cluster, worker: Worker) -> AsyncIterator[None]:
     @asynccontextmanager
     async def background() -> AsyncIterator[None]:
         async with aiohttp.ClientSession(trust_env=False) as session:
-            link = HttpLink(session, cluster.address, address, TOKEN, worker.status)
+            link = HttpLink(
+                session, cluster.address, address, TOKEN, partial(worker.status, worker.engine.card)
+            )
             async with membership(link, sleep=sleep):
                 yield
 

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -92,7 +93,7 @@ async def stack(engine: Engine) -> AsyncIterator[Stack]:
             serving.served(build_worker(worker, max_body_bytes=50_000_000))
         )
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
-        link = HttpLink(session, controller, address, TOKEN, worker.status)
+        link = HttpLink(session, controller, address, TOKEN, partial(worker.status, engine.card))
         await stack.enter_async_context(membership(link))
         running = Stack(controller, address)
         await stack.enter_async_context(running.openai)

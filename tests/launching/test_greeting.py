@@ -5,7 +5,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from llava_serve.config import LaunchConfig
+from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.greeting import Example, first_example, greeting
 from llava_serve.launching.plan import make_plan
 

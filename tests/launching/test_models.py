@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from llava_serve.errors import CommandError
-from llava_serve.launching.models import BUNDLED, Model, models_to_serve, parse_model
+from llava_serve.launching.models import BUNDLED, Model, Models, models_to_serve, parse_model
 
 HUB = "llava-hf/llava-1.5-7b-hf"
 
@@ -35,7 +35,7 @@ def test_two_runs_may_serve_the_same_checkpoint_number(tmp_path: Path) -> None:
     for folder in folders:
         folder.mkdir(parents=True)
     served = models_to_serve(list(map(str, folders)))
-    assert [model.name for model in served] == ["one_checkpoint-500", "two_checkpoint-500"]
+    assert [model.name for model in served.torch] == ["one_checkpoint-500", "two_checkpoint-500"]
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,26 @@ def test_a_wrong_spec_is_refused_with_the_reason(spec: str, reason: str) -> None
 
 
 def test_without_a_flag_the_two_bundled_models_are_served() -> None:
-    assert models_to_serve([]) == BUNDLED
+    assert models_to_serve([]) == Models(BUNDLED, ())
     assert [model.name for model in BUNDLED] == ["llava-tiny", "llava-tiny-one-word"]
 
 
 def test_two_different_models_cannot_share_a_name() -> None:
     with pytest.raises(CommandError, match=r"a/x and b/x would both be served as 'x'"):
         models_to_serve(["a/x", "b/x"])
+    with pytest.raises(CommandError, match=r"a/x and b/x would both be served as 'x'"):
+        models_to_serve(["a/x"], ["b/x"])
 
 
 def test_one_model_may_be_served_twice() -> None:
-    assert len(models_to_serve(["a/x", "a/x"])) == 2
+    assert len(models_to_serve(["a/x", "a/x"]).torch) == 2
+
+
+def test_what_sglang_serves_takes_the_place_of_the_bundled_models() -> None:
+    assert models_to_serve([], ["a/x=y"]) == Models((), (Model("a/x", None, "y"),))
+    assert models_to_serve(["a/x"], ["a/x"]) == Models(*2 * [(Model("a/x", None, "x"),)])
+
+
+def test_sglang_serves_no_adapter() -> None:
+    with pytest.raises(CommandError, match="--sglang 'a/x@a/y': an adapter"):
+        models_to_serve([], ["a/x@a/y"])

@@ -3,8 +3,9 @@
 import pytest
 
 from llava_serve import args
-from llava_serve.config import ControllerConfig, LaunchConfig, WebConfig, WorkerConfig
+from llava_serve.config import ControllerConfig, WebConfig, WorkerConfig
 from llava_serve.errors import CommandError
+from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.plan import Process, make_plan
 
 
@@ -44,7 +45,7 @@ def test_two_workers_of_one_model_have_different_names() -> None:
 
 def test_the_stages_put_the_controller_first_and_the_page_last() -> None:
     plan = make_plan(LaunchConfig())
-    assert plan.stages == ((plan.controller,), plan.workers, (plan.page,))
+    assert plan.stages == ((plan.controller,), (), plan.workers, (plan.page,))
     assert make_plan(LaunchConfig(no_web=True)).stages[-1] == ()
 
 

@@ -44,3 +44,18 @@ async def test_a_process_that_says_it_is_ill_is_not_ready() -> None:
 
     async with serving.served(app) as address:
         assert "answers 503" in str(await _missing(address, None))
+
+
+async def test_a_worker_lacks_the_server_that_it_waits_for_and_is_not_asked() -> None:
+    asked = []
+    app = FastAPI()
+
+    @app.get("/health")
+    async def health() -> None:
+        asked.append("health")
+
+    async with serving.served(app) as address, aiohttp.ClientSession() as session:
+        process = Process("it", ("true",), address, behind="http://127.0.0.1:1")
+        missing = await Readiness(session, address).missing(process)
+    assert "nothing answers at http://127.0.0.1:1/health" in str(missing)
+    assert asked == []

@@ -52,8 +52,7 @@ def test_a_bad_field_is_named(field: str, value: Any) -> None:
     ("field", "value"),
     [
         ("tools", [{"type": "function"}]),
-        ("response_format", {"type": "json_object"}),
-        ("presence_penalty", 0.5),
+        ("store", True),
         ("logit_bias", {"1": 2}),
     ],
 )

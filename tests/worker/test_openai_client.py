@@ -135,7 +135,7 @@ async def test_errors_arrive_as_the_clients_own_exceptions(
     with pytest.raises(openai.NotFoundError, match="'other' is not served here"):
         await ask(model="other")
     with pytest.raises(
-        openai.BadRequestError, match="presence_penalty 2 is not supported"
+        openai.BadRequestError, match=r"presence_penalty 2\.0 is not supported"
     ) as refusal:
         await ask(presence_penalty=2)
     assert (refusal.value.code, refusal.value.param) == ("unsupported_field", "presence_penalty")

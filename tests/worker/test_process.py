@@ -17,6 +17,7 @@ from llava_serve.config import WorkerConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.serving import bind, served
 from llava_serve.worker.app import build_app
+from llava_serve.worker.presence import InThisProcess
 from llava_serve.worker.process import Place, health_watched
 from llava_serve.worker.worker import Worker
 
@@ -58,7 +59,7 @@ async def test_a_worker_joins_serves_through_the_controller_and_leaves(
         config = WorkerConfig(
             controller=controller, port=free_port(), cluster_token_file=token_file
         )
-        place = Place(worker, config)
+        place = Place(worker, config, InThisProcess(worker.engine.card))
         app = build_app(worker, max_body_bytes=1000, background=place.held)
         async with served(app, before_stop=place.leave, port=config.port):
             with anyio.fail_after(20):
@@ -76,7 +77,7 @@ async def test_alone_it_needs_no_controller_and_no_token(
 ) -> None:
     worker = make_worker(EchoEngine("echo"))
     config = WorkerConfig(no_register=True, state_dir=tmp_path / "none")
-    place = Place(worker, config)
+    place = Place(worker, config, InThisProcess(worker.engine.card))
     app = build_app(worker, max_body_bytes=1000, background=place.held)
     async with served(app, before_stop=place.leave) as address, httpx.AsyncClient() as http:
         assert (await http.get(f"{address}/health")).status_code == 200
@@ -109,5 +110,6 @@ def test_a_missing_token_file_that_cannot_be_made_is_one_sentence(
 ) -> None:
     (tmp_path / "file").write_text("")
     config = WorkerConfig(cluster_token_file=tmp_path / "file" / "token")
+    engine = EchoEngine("echo")
     with pytest.raises(SystemExit, match="--cluster-token-file"):
-        Place(make_worker(EchoEngine("echo")), config)
+        Place(make_worker(engine), config, InThisProcess(engine.card))

@@ -100,7 +100,7 @@ class Stack:
         life = await self.joined.enter_async_context(AsyncExitStack())
         address = await life.enter_async_context(serving.served(app))
         now = asyncio.get_running_loop().time()
-        self.registry.register(address, worker.status(), now=now, expires=False)
+        self.registry.register(address, worker.status(worker.engine.card), now=now, expires=False)
         self.engines[model], self.addresses[model], self.lives[model] = engine, address, life
         return engine
 

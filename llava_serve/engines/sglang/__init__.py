@@ -1,0 +1,1 @@
+"""Request -> deltas through an SGLang server, over its HTTP API."""

@@ -1,0 +1,93 @@
+"""The engine whose model runs in an SGLang server: checked requests there, deltas back."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+
+from llava_serve.chat.rendering import PromptFormat
+from llava_serve.engines.base import Delta, GenerateRequest, ReadyPrompt
+from llava_serve.engines.sglang import deltas, payload
+from llava_serve.engines.sglang.client import Event, SglangClient
+from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
+from llava_serve.engines.sglang.server import Server
+from llava_serve.errors import InvalidField
+from llava_serve.protocol.openai import ModelCard
+
+
+class SglangEngine:
+    """Passes requests on to `server`; `form` renders messages in place of its chat template."""
+
+    healthy = True  # the server's health is its own: see `Server`
+    # Passed on at once; the server batches as many as fit and lets the others wait. It may start
+    # after this worker, so its own number shows in what `Server.load` reports, and not here.
+    slots = 256
+
+    def __init__(
+        self, client: SglangClient, server: Server, form: PromptFormat | None = None
+    ) -> None:
+        self._client = client
+        self._server = server
+        self._form = form
+        self._template = TemplateCheck(client)
+
+    @property
+    def card(self) -> ModelCard:
+        """Raises: SglangUnreachable, while no server is ready."""
+        return self._server.card
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
+        """Yield deltas; see `Engine.stream`."""
+        asked = await self._asked(request)
+        async with (
+            self._client.streamed(asked.path, asked.body) as events,
+            aclosing(events.read()) as told,
+            aclosing(asked.read(told)) as read,
+        ):
+            async for delta in read:
+                yield delta
+
+    async def _asked(self, request: GenerateRequest) -> "_Asked":
+        """Check what the server would not survive or not honour, and encode the pictures."""
+        prompt, sampling, served = request.prompt, request.sampling, self._server.served
+        payload.check_seed(sampling, served)
+        to = payload.Identity(f"{request.request_id}-{secrets.token_hex(4)}", served)
+        if not isinstance(prompt, ReadyPrompt):
+            check_texts(prompt)
+            if self._form is None:
+                if not served.has_template:
+                    raise InvalidField("messages", _NO_TEMPLATE)
+                await self._template.check(prompt, served)
+                body = await asyncio.to_thread(payload.chat_body, prompt, sampling, to)
+                return _Asked(payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop))
+            prompt = payload.ready_prompt(prompt, self._form)
+            sampling = replace(sampling, stop=(*sampling.stop, *self._form.stops))
+        check_prompt(prompt)
+        body = await asyncio.to_thread(payload.generate_body, prompt, sampling, to)
+        read = partial(
+            deltas.of_generate, streams_deltas=served.streams_deltas, stops=sampling.stop
+        )
+        return _Asked(payload.GENERATE, body, read)
+
+    def status(self) -> None:
+        """Keep nothing here."""
+
+    def close(self) -> None:
+        """Leave the server as it is: it has other clients, or its own supervisor."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Where a request goes, and how its answer is read."""
+
+    path: str
+    body: payload.Body
+    read: Callable[[AsyncIterable[Event]], AsyncGenerator[Delta]]
+
+
+_NO_TEMPLATE = (
+    "the SGLang server has no chat template; start it with --chat-template, or this worker with "
+    "--conv-mode"
+)

@@ -1,0 +1,151 @@
+"""Requests become bodies of SGLang's routes: messages for its own template, or a ready prompt."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llava_serve.chat.rendering import PromptFormat
+from llava_serve.engines.base import Conversation, Message, ReadyPrompt, Sampling
+from llava_serve.engines.sglang.served import IMAGE_TOKEN, Served
+from llava_serve.errors import UnsupportedField
+from llava_serve.media.base import Clip, Picture
+
+CHAT = "/v1/chat/completions"
+GENERATE = "/generate"
+
+Body = dict[str, Any]
+_FASTEST = 1  # PNG's compression level: the server is near, and the picture is decoded at once
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a request is called at the server, and of which server it is asked."""
+
+    rid: str
+    served: Served
+
+
+def chat_body(conversation: Conversation, sampling: Sampling, to: Identity) -> Body:
+    """Return a body for `CHAT`, which streams deltas."""
+    pictures = sum(len(message.pictures) for message in conversation.messages)
+    extra = {"modalities": "multi-images"} if to.served.is_original and pictures > 1 else {}
+    body: Body = {
+        "rid": to.rid,
+        "model": to.served.name,
+        "messages": [_message(message, extra) for message in conversation.messages],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "separate_reasoning": False,
+        "max_tokens": sampling.max_new_tokens,
+        **_sampling(sampling),
+        **_seed(sampling, to.served, "seed"),
+    }
+    if sampling.min_new_tokens:  # a router takes no 0
+        body["min_tokens"] = sampling.min_new_tokens
+    if sampling.top_logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": sampling.top_logprobs}
+    if sampling.json_schema is not None:
+        schema = {"name": "answer", "schema": json.loads(sampling.json_schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
+
+
+def generate_body(prompt: ReadyPrompt, sampling: Sampling, to: Identity) -> Body:
+    """Return a body for `GENERATE`."""
+    params: Body = {
+        "max_new_tokens": sampling.max_new_tokens,
+        "min_new_tokens": sampling.min_new_tokens,
+        **_sampling(sampling),
+        **_seed(sampling, to.served, "sampling_seed"),
+    }
+    if sampling.json_schema is not None:
+        params["json_schema"] = sampling.json_schema
+    body: Body = {"rid": to.rid, "text": prompt.text, "stream": True, "sampling_params": params}
+    if prompt.pictures:
+        body["image_data"] = [data_uri(picture) for picture in prompt.pictures]
+    if to.served.is_original and len(prompt.pictures) > 1:
+        body["modalities"] = ["multi-images"]
+    if sampling.top_logprobs is not None:
+        body |= {
+            "return_logprob": True,
+            "top_logprobs_num": sampling.top_logprobs,
+            "return_text_in_logprobs": True,
+        }
+    return body
+
+
+def ready_prompt(conversation: Conversation, form: PromptFormat) -> ReadyPrompt:
+    """Render messages with a conversation template of ours."""
+    text, pictures = "", []
+    for segment in form.render(conversation):
+        if isinstance(segment, Picture):
+            pictures.append(segment)
+            text += IMAGE_TOKEN
+        elif not isinstance(segment, Clip):
+            text += segment.text
+    return ReadyPrompt(text, tuple(pictures))
+
+
+def check_seed(sampling: Sampling, served: Served) -> None:
+    """Raises: UnsupportedField, for a seed that the server would ignore without a word."""
+    is_greedy = sampling.temperature == 0 or sampling.top_k == 1
+    if sampling.seed is not None and not is_greedy and not served.honours_seed:
+        raise UnsupportedField(
+            "seed",
+            "has no effect on this SGLang server: it was started without "
+            "--enable-deterministic-inference",
+        )
+
+
+def _sampling(sampling: Sampling) -> Body:
+    """Return what both routes call by the same name."""
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k or -1,
+        "repetition_penalty": sampling.repetition_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "ignore_eos": sampling.ignore_eos,
+        "stop": list(sampling.stop),
+        "no_stop_trim": bool(sampling.stop),  # we cut there: the server would show half of one
+        "regex": sampling.regex,
+    }
+
+
+def _seed(sampling: Sampling, served: Served, name: str) -> Body:
+    return {name: sampling.seed} if served.honours_seed and sampling.seed is not None else {}
+
+
+def _message(message: Message, extra: Body) -> Body:
+    return {"role": message.role, "content": [*_content(_joined(message.parts), extra)]}
+
+
+def _content(parts: Sequence[str | Picture], extra: Body) -> list[Body]:
+    return [
+        {"type": "text", "text": part}
+        if isinstance(part, str)
+        else {"type": "image_url", "image_url": {"url": data_uri(part)}} | extra
+        for part in parts
+    ]
+
+
+def _joined(parts: Sequence[str | Picture | Clip]) -> list[str | Picture]:
+    """Join texts that stand together: some of SGLang's templates take only one, or add blanks."""
+    joined: list[str | Picture] = []
+    for part in parts:
+        if isinstance(part, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += part
+        elif not isinstance(part, Clip):
+            joined.append(part)
+    return joined
+
+
+def data_uri(picture: Picture) -> str:
+    """Return the pixels as a `data:` URI, without loss."""
+    encoded = io.BytesIO()
+    picture.image.save(encoded, "PNG", compress_level=_FASTEST)
+    return "data:image/png;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")

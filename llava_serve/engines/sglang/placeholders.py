@@ -1,0 +1,97 @@
+"""Nothing reaches an SGLang server in which pictures and placeholders differ: that would kill it.
+
+Source: a running SGLang 0.5.23. With models of Hugging Face's layout it exits, all of it, when a
+picture has no placeholder in the prompt.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cachetools import LRUCache
+
+from llava_serve.engines.base import Conversation, Message, ReadyPrompt
+from llava_serve.engines.sglang.client import SglangClient
+from llava_serve.engines.sglang.served import IMAGE_TOKEN, Served
+from llava_serve.errors import InvalidField, MediaCountMismatch
+from llava_serve.media.base import Picture
+
+RESERVED = (IMAGE_TOKEN, "<video>")
+_TOKENIZE_S = 10.0
+_PIXEL = (  # never decoded: only the template is asked
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQAY3Y2w"
+    "AAAAAElFTkSuQmCC"
+)
+
+_Shape = tuple[tuple[str, tuple[bool, ...]], ...]  # of each message: role, which parts are pictures
+
+
+def check_prompt(prompt: ReadyPrompt) -> None:
+    """Check a prompt that the client rendered.
+
+    Raises:
+        InvalidField: it is empty.
+        MediaCountMismatch: pictures and placeholders differ in number.
+    """
+    if not prompt.text.strip():
+        raise InvalidField("prompt", "is empty")
+    placeholders = prompt.text.count(IMAGE_TOKEN)
+    if placeholders != len(prompt.pictures):
+        raise MediaCountMismatch(len(prompt.pictures), placeholders)
+
+
+def check_texts(conversation: Conversation) -> None:
+    """Raises: InvalidField, where the server would take what somebody wrote for a picture."""
+    for message in conversation.messages:
+        for part in message.parts:
+            if isinstance(part, str) and (found := [mark for mark in RESERVED if mark in part]):
+                raise InvalidField(
+                    "messages",
+                    f"the text holds {found[0]!r}, which an SGLang server takes for a picture; "
+                    "write it in another way",
+                )
+
+
+class TemplateCheck:
+    """Asks the server how many placeholders its chat template makes, once for each form."""
+
+    def __init__(self, client: SglangClient) -> None:
+        self._client = client
+        self._made: LRUCache[_Shape, int] = LRUCache(1024)
+        self._of: Served | None = None  # the server that was asked
+
+    async def check(self, conversation: Conversation, served: Served) -> None:
+        """Raises: InvalidField, when the template loses or repeats a picture."""
+        pictures = sum(len(message.pictures) for message in conversation.messages)
+        if not pictures or served.image_token is None:
+            return
+        if served is not self._of:
+            self._of = served
+            self._made.clear()
+        shape = _shape(conversation.messages)
+        made = self._made.get(shape)
+        if made is None:
+            asked = {"messages": [_message(role, parts) for role, parts in shape]}
+            answer = await self._client.post("/v1/tokenize", asked, _TOKENIZE_S, served.address)
+            made = answer["tokens"].count(served.image_token)
+            self._made[shape] = made
+        if made != pictures:
+            raise InvalidField(
+                "messages",
+                f"the server's chat template shows {made} of the {pictures} pictures where they "
+                "stand; put them into user messages",
+            )
+
+
+def _shape(messages: Sequence[Message]) -> _Shape:
+    return tuple(
+        (message.role, tuple(isinstance(part, Picture) for part in message.parts))
+        for message in messages
+    )
+
+
+def _message(role: str, parts: Sequence[bool]) -> dict[str, Any]:
+    picture = {"type": "image_url", "image_url": {"url": _PIXEL}}
+    return {
+        "role": role,
+        "content": [picture if shown else {"type": "text", "text": "x"} for shown in parts],
+    }

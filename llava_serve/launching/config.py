@@ -1,0 +1,54 @@
+"""Settings of launch: which models, on which ports, and how SGLang servers are started."""
+
+import shlex
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from llava_serve.config import StateConfig, require_positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchConfig(StateConfig):
+    """Start a controller, one worker per model and the web page; watch them, and stop them all.
+
+    Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
+    """
+
+    model: Annotated[
+        tuple[str, ...],
+        "PATH, PATH=NAME or PATH@BASE=NAME (an adapter on its base); may be repeated; "
+        "default: the two models that ship, unless --sglang names one",
+    ] = ()
+    sglang: Annotated[
+        tuple[str, ...],
+        "PATH or PATH=NAME of a model that an SGLang server of its own serves; may be repeated",
+    ] = ()
+    tp: Annotated[int, "GPUs that share each model of an SGLang server (tensor parallel)"] = 1
+    dp: Annotated[int, "copies of the model in each SGLang server (data parallel)"] = 1
+    sglang_python: Annotated[
+        str | None, "interpreter that SGLang is installed for; default: this one"
+    ] = None
+    sglang_flags: Annotated[
+        str, "further flags of each SGLang server, in quotes: --sglang-flags='--mem-fraction 0.8'"
+    ] = ""
+    host: Annotated[str, "address the controller and the page listen on"] = "127.0.0.1"
+    controller_port: Annotated[int, "port of the controller"] = 10000
+    worker_port: Annotated[int, "port of the first worker; the next ones count up"] = 40000
+    web_port: Annotated[int, "port of the page"] = 7860
+    sglang_port: Annotated[int, "port of the first SGLang server; the next ones count up"] = 30000
+    no_web: Annotated[bool, "start no page"] = False
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the models run"] = "auto"
+
+    def __post_init__(self) -> None:
+        require_positive(tp=self.tp, dp=self.dp)
+        try:
+            shlex.split(self.sglang_flags)
+        except ValueError as exc:
+            raise ValueError(f"--sglang-flags {self.sglang_flags!r}: {exc}") from exc
+        if self.sglang and self.device == "mps":
+            raise ValueError("--sglang runs on cuda or cpu, and not on --device mps")
+        if not self.sglang:
+            for name in ("tp", "dp", "sglang_python", "sglang_flags", "sglang_port"):
+                if getattr(self, name) != LaunchConfig.__dataclass_fields__[name].default:
+                    flag = "--" + name.replace("_", "-")
+                    raise ValueError(f"{flag} has no effect without --sglang")

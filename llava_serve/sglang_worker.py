@@ -1,0 +1,30 @@
+"""The SGLang worker's command: an SGLang server, wherever it runs, behind the controller."""
+
+import sys
+from collections.abc import Sequence
+
+from llava_serve import args, logs
+from llava_serve.chat.rendering import from_template
+from llava_serve.chat.templates import template_named
+from llava_serve.config import SglangWorkerConfig
+from llava_serve.engines.sglang.client import SglangClient
+from llava_serve.engines.sglang.engine import SglangEngine
+from llava_serve.engines.sglang.server import Server
+from llava_serve.worker import process
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = args.parse(SglangWorkerConfig, argv)
+    logs.configure(config.log_level)
+    try:
+        form = from_template(template_named(config.conv_mode)) if config.conv_mode else None
+    except ValueError as exc:
+        sys.stderr.write(f"--conv-mode: {exc}\n")
+        raise SystemExit(2) from exc
+    client = SglangClient(config.sgl_endpoint)
+    server = Server(client, config.model_name)
+    process.serve(SglangEngine(client, server, form), config, config, presence=server)
+
+
+if __name__ == "__main__":
+    main()

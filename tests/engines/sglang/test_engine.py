@@ -1,0 +1,145 @@
+"""Requests reach the server whole, deltas come back, and whoever leaves stops the work there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from llava_serve.chat.rendering import PromptFormat, from_template
+from llava_serve.chat.templates import template_named
+from llava_serve.engines.base import Conversation, GenerateRequest, Message, ReadyPrompt, Sampling
+from llava_serve.engines.sglang.client import SglangClient
+from llava_serve.engines.sglang.engine import SglangEngine
+from llava_serve.engines.sglang.server import Server
+from llava_serve.errors import (
+    ContextOverflow,
+    ServeError,
+    SglangFailed,
+    SglangLost,
+    SglangRefused,
+    SglangUnreachable,
+)
+from tests.engines.sglang.conftest import CHAT_EVENTS, Listening, Recorded
+
+HELLO = Conversation((Message("user", ("hello",)),))
+
+
+def request(prompt: Conversation | ReadyPrompt = HELLO, **sampling: Any) -> GenerateRequest:
+    return GenerateRequest(request_id="req-7", prompt=prompt, sampling=Sampling(**sampling))
+
+
+@asynccontextmanager
+async def engine_of(endpoint: str, form: PromptFormat | None = None) -> AsyncIterator[SglangEngine]:
+    client = SglangClient(endpoint)
+    server = Server(client, look_every_s=0.01)
+    with anyio.fail_after(20):
+        async with server.watched():
+            await server.change(None)
+            yield SglangEngine(client, server, form)
+
+
+async def answer(engine: SglangEngine, asked: GenerateRequest) -> str:
+    return "".join([delta.text async for delta in engine.stream(asked)])
+
+
+async def test_messages_go_to_the_servers_own_template(
+    recorded: Recorded, listening: Listening
+) -> None:
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        assert await answer(engine, request()) == "It is red."
+    assert recorded.asked[0]["messages"][0]["content"] == [{"type": "text", "text": "hello"}]
+    assert recorded.asked[0]["rid"].startswith("req-7-")
+    assert recorded.aborted == []
+
+
+async def test_a_template_of_ours_makes_a_ready_prompt_and_brings_its_stop(
+    recorded: Recorded, listening: Listening
+) -> None:
+    about = {"prompt_tokens": 1, "completion_tokens": 1, "finish_reason": {"type": "length"}}
+    recorded.events = [{"text": "hi", "meta_info": about}]
+    form = from_template(template_named("vicuna_v1"))
+    async with listening(recorded) as endpoint, engine_of(endpoint, form) as engine:
+        assert await answer(engine, request(stop=("x",))) == "hi"
+    assert recorded.asked[0]["text"].endswith("USER: hello ASSISTANT:")
+    assert recorded.asked[0]["sampling_params"]["stop"] == ["x", "</s>"]
+
+
+async def test_leaving_early_aborts_the_request_by_its_own_id(
+    recorded: Recorded, listening: Listening
+) -> None:
+    never = asyncio.Event()
+    recorded.events = [*CHAT_EVENTS[:2], never]
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        async with aclosing(engine.stream(request())) as deltas:
+            assert (await anext(deltas)).text == "It is"
+        assert recorded.aborted == [recorded.asked[0]["rid"]]
+        never.set()
+
+
+async def test_leaving_before_the_first_word_aborts_too(
+    recorded: Recorded, listening: Listening
+) -> None:
+    never = asyncio.Event()
+    recorded.events = [never]
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        waiting = asyncio.create_task(answer(engine, request()))
+        await recorded.was_asked.wait()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert recorded.aborted == [recorded.asked[0]["rid"]]
+        never.set()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        ((400, {"object": "error", "message": "no", "code": 400}), SglangRefused),
+        ((500, "Internal Server Error"), SglangFailed),
+    ],
+)
+async def test_a_refusal_is_our_error(
+    recorded: Recorded, listening: Listening, refusal: tuple[int, Any], kind: type[ServeError]
+) -> None:
+    recorded.refusal = refusal
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        with pytest.raises(kind):
+            await answer(engine, request())
+    assert recorded.aborted == []
+
+
+async def test_a_stream_of_status_200_that_tells_an_error_is_an_error(
+    recorded: Recorded, listening: Listening
+) -> None:
+    told = "The input (3001 tokens) is longer than the model's context length (2048 tokens)."
+    recorded.events = [{"error": {"message": told, "code": 400}}]
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        with pytest.raises(ContextOverflow):
+            await answer(engine, request())
+
+
+@pytest.mark.parametrize("prompt", [HELLO, ReadyPrompt("hello")])
+async def test_a_stream_that_does_not_say_how_it_ended_is_no_answer(
+    recorded: Recorded, listening: Listening, prompt: Conversation | ReadyPrompt
+) -> None:
+    recorded.events = CHAT_EVENTS[:2] if prompt is HELLO else []
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        with pytest.raises(SglangFailed, match="does not say how"):
+            await answer(engine, request(prompt))
+
+
+async def test_a_server_that_is_cut_off_in_mid_answer_is_lost(
+    recorded: Recorded, listening: Listening
+) -> None:
+    recorded.events = [*CHAT_EVENTS[:2], ConnectionResetError()]
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        with pytest.raises(SglangLost, match="the connection was closed"):
+            await answer(engine, request())
+
+
+async def test_without_a_server_the_request_is_refused_with_the_reason() -> None:
+    client = SglangClient("http://127.0.0.1:1")
+    with pytest.raises(SglangUnreachable, match="not asked yet"):
+        await answer(SglangEngine(client, Server(client)), request())

@@ -1,0 +1,59 @@
+"""What would kill a server is refused before it gets there."""
+
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from llava_serve.engines.base import Conversation, Message, ReadyPrompt
+from llava_serve.engines.sglang.client import SglangClient
+from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
+from llava_serve.errors import InvalidField, MediaCountMismatch
+from llava_serve.media.decode import as_picture
+from tests.engines.sglang.conftest import Listening, Recorded
+from tests.engines.sglang.test_payload import SERVED
+
+PICTURE = as_picture(Image.new("RGB", (2, 2)))
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n"])
+def test_an_empty_prompt_is_refused(text: str) -> None:
+    with pytest.raises(InvalidField, match="prompt"):
+        check_prompt(ReadyPrompt(text))
+
+
+@pytest.mark.parametrize(("placeholders", "pictures"), [(0, 1), (1, 0), (1, 2), (2, 1)])
+def test_placeholders_must_be_as_many_as_pictures(placeholders: int, pictures: int) -> None:
+    with pytest.raises(MediaCountMismatch):
+        check_prompt(ReadyPrompt("hi" + "<image>" * placeholders, (PICTURE,) * pictures))
+
+
+@pytest.mark.parametrize("mark", ["<image>", "<video>"])
+def test_text_that_the_server_takes_for_a_picture_is_refused_by_name(mark: str) -> None:
+    with pytest.raises(InvalidField, match=mark):
+        check_texts(Conversation((Message("user", ("hi", f"a {mark} b")),)))
+
+
+async def test_the_template_is_asked_once_for_each_form_and_never_told_the_text(
+    recorded: Recorded, listening: Listening
+) -> None:
+    async with listening(recorded) as endpoint:
+        client = SglangClient(endpoint)
+        async with client.opened():
+            check, served = TemplateCheck(client), replace(SERVED, address=endpoint)
+            for text in ("secret", "other"):
+                said = Conversation((Message("user", (PICTURE, text)),))
+                await check.check(said, served)
+    (asked,) = recorded.tokenized
+    assert "secret" not in str(asked)
+
+
+async def test_a_picture_that_the_template_loses_is_refused(
+    recorded: Recorded, listening: Listening
+) -> None:
+    lost = Conversation((Message("user", ("hi",)), Message("assistant", (PICTURE,))))
+    async with listening(recorded) as endpoint:
+        client = SglangClient(endpoint)
+        async with client.opened():
+            with pytest.raises(InvalidField, match="0 of the 1 pictures"):
+                await TemplateCheck(client).check(lost, replace(SERVED, address=endpoint))

@@ -1,0 +1,69 @@
+"""A server may come late, die in mid-answer and come back with another model."""
+
+import asyncio
+import shutil
+import time
+from pathlib import Path
+
+import openai
+import pytest
+
+from llava_serve.tiny import CHECKPOINT
+from llava_serve.tiny.world import simple_picture
+from tests.sglang.conftest import Stack, picture, stack_before, text
+from tests.sglang.launched import free_port, sglang
+
+pytestmark = [pytest.mark.slow, pytest.mark.sglang]
+
+GONE_S = 3.0
+ENDLESS = {"stream": True, "max_tokens": 3000, "extra_body": {"ignore_eos": True}}
+
+
+async def crash(stack: Stack) -> None:
+    """Send the server what our worker never would: a picture without a placeholder."""
+    uri = picture(simple_picture("circle", "red"))["image_url"]["url"]
+    with pytest.raises(ConnectionError):
+        async with stack.http.post(
+            f"{stack.endpoint}/generate", json={"text": "hello", "image_data": [uri]}
+        ) as answer:
+            await answer.read()
+            raise ConnectionError(f"it survives with {answer.status}")
+
+
+async def test_a_worker_follows_its_server(tmp_path: Path) -> None:
+    port = free_port()
+    other = tmp_path / "another-model"
+    shutil.copytree(CHECKPOINT, other)
+    async with stack_before(f"http://127.0.0.1:{port}", tmp_path) as stack:
+        assert await stack.models() == []  # the worker was there first
+        first = sglang(CHECKPOINT, tmp_path / "log", port=port)
+        await asyncio.to_thread(first.__enter__)
+        try:
+            await stack.serves("llava-tiny")
+            await the_stream_of_a_dying_server_fails(stack)
+            died = time.monotonic()
+            await stack.serves()
+            assert time.monotonic() - died < GONE_S
+            with pytest.raises(openai.APIStatusError, match="no live worker"):
+                await stack.ask(text("hello"), model="llava-tiny")
+        finally:
+            await asyncio.to_thread(first.__exit__, None, None, None)
+        second = sglang(other, tmp_path / "log", port=port)
+        await asyncio.to_thread(second.__enter__)
+        try:
+            await stack.serves("another-model")
+            assert await stack.ask(text("hello"))
+        finally:
+            await asyncio.to_thread(second.__exit__, None, None, None)
+
+
+async def the_stream_of_a_dying_server_fails(stack: Stack) -> None:
+    stream = await stack.complete(text("hello"), **ENDLESS)
+    async for _ in stream:
+        break
+    crashing = asyncio.create_task(crash(stack))
+    with pytest.raises(openai.APIError) as lost:
+        async for _ in stream:
+            pass
+    await asyncio.wait([crashing])
+    assert lost.value.code == "sglang_lost"
