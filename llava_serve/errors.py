@@ -60,6 +60,12 @@ class ServeError(Exception):
     def message(self) -> str:
         return str(self)
 
+    @property
+    def with_remedy(self) -> str:
+        """The message as a sentence, and what to do."""
+        end = "" if self.message.endswith((".", "!", "?")) else "."
+        return f"{self.message}{end} {self.remedy}"
+
     def as_body(self, request_id: str | None = None) -> dict[str, Any]:
         """Return the body of an error answer, in the shape the `openai` client reads."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         services = _services(config)
         shown = examples.load(tiny.EXAMPLES, services.media)
     except StorageFailed as exc:
-        raise SystemExit(f"{exc.message}. {exc.remedy}") from exc
+        raise SystemExit(exc.with_remedy) from exc
     page = build_app(
         services,
         examples=shown,

@@ -1,5 +1,6 @@
 """Logging: one format for every process, with the request's id on every line it causes."""
 
+import asyncio
 import logging
 import secrets
 import sys
@@ -19,6 +20,12 @@ def add_request_id(record: logging.LogRecord) -> bool:
     """Let a record through, with the id of the request that caused it. A handler's filter."""
     record.request_id = request_id.get()
     return True
+
+
+def log_a_bug(task: "asyncio.Task[None]") -> None:
+    """Log what ended a task that should have run on. A task's done-callback."""
+    if not task.cancelled() and (bug := task.exception()) is not None:
+        logging.getLogger(__name__).error("%s ended", task.get_name(), exc_info=bug)
 
 
 def configure(level: str) -> None:

@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except CheckpointError as exc:  # its message says what to do
         raise SystemExit(_failed(f"cannot load {config.model_path}: {exc.message}")) from exc
     except ServeError as exc:  # the warm-up failed, as when memory is short
-        raise SystemExit(_failed(f"{exc.message} {exc.remedy}")) from exc
+        raise SystemExit(_failed(exc.with_remedy)) from exc
     process.serve(engine, config, config)
 
 

@@ -109,10 +109,12 @@ def _text_part(text: str) -> dict[str, str]:
 class Served:
     """A process that speaks OpenAI's wire at `address`."""
 
-    def __init__(self, name: str, address: str, model: str) -> None:
+    def __init__(self, name: str, address: str, model: str, *, can_go_on: bool) -> None:
+        """`can_go_on` says that it knows `ignore_eos`; without it few answers end early."""
         self.name = name
         self.address = address
         self._model = model
+        self._can_go_on = can_go_on
 
     def run(self, chats: Sequence[Chat], at_once: int) -> Run:
         return asyncio.run(self._run(chats, at_once))
@@ -173,7 +175,7 @@ class Served:
             "messages": [{"role": "user", "content": content}],
             "max_tokens": chat.tokens,
             "temperature": 0,
-        } | ({"ignore_eos": True} if chat.is_exact else {})
+        } | ({"ignore_eos": True} if chat.is_exact and self._can_go_on else {})
 
     @property
     def _url(self) -> str:
@@ -194,7 +196,7 @@ def our_worker(checkpoint: Path, dtype: str, *flags: str) -> Iterator[tuple[Serv
     command += ["--model-path", str(checkpoint), "--model-name", "bench", "--dtype", dtype]
     command += ["--log-level", "warning", "--port", str(port), *flags]
     with started(command, port) as pid:
-        yield Served("ours", f"http://127.0.0.1:{port}", "bench"), pid
+        yield Served("ours", f"http://127.0.0.1:{port}", "bench", can_go_on=True), pid
 
 
 @contextmanager
@@ -204,7 +206,8 @@ def transformers_serve(checkpoint: Path, dtype: str) -> Iterator[Served]:
     command = [sys.executable, str(Path(without_video.__file__)), str(checkpoint.resolve())]
     command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", dtype, "--device", "cpu"]
     with started([*command, "--log-level", "error"], port):
-        yield Served("transformers serve", f"http://127.0.0.1:{port}", str(checkpoint.resolve()))
+        address, model = f"http://127.0.0.1:{port}", str(checkpoint.resolve())
+        yield Served("transformers serve", address, model, can_go_on=False)
 
 
 @contextmanager

@@ -84,10 +84,10 @@ def of_original(
     """
     tower = tower_of(source.config, source.folder)
     packing = pictures_of(source.config, tower, aspect).packing
-    tokenizer = original.tokenizer_of(source)
     weights = original.with_tower(original.weights_of(source), tower)
-    weights, vocabulary = original.trimmed(weights, len(tokenizer))
-    text = text_config(source.config, vocabulary)
+    tokenizer = original.tokenizer_of(source, original.rows_of(weights))
+    weights = original.trimmed(weights, len(tokenizer))
+    text = text_config(source.config, len(tokenizer))
     config = model_config(source.config, text, tower, packing)
     prompt_format = original.format_of(source, tokenizer, conv_mode, source.folder.name)
     return Facts(

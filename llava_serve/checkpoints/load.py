@@ -24,6 +24,7 @@ from llava_serve.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 _SMALL_PARAMETERS = 50_000_000
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
 def load(config: ModelConfig, conv_mode: str | None = None, slots: int = 1) -> LoadedModel:
@@ -62,7 +63,7 @@ def load(config: ModelConfig, conv_mode: str | None = None, slots: int = 1) -> L
         "loaded %s in %.1f s; the process has held %s at most",
         name,
         time.monotonic() - started,
-        memory.shown(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
+        memory.shown(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT),
     )
     return loaded
 

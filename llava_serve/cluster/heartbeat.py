@@ -10,6 +10,7 @@ import aiohttp
 import anyio
 from pydantic import ValidationError
 
+from llava_serve import logs
 from llava_serve.cluster.token import bearer
 from llava_serve.errors import (
     ControllerUnreachable,
@@ -69,7 +70,7 @@ class Membership:
         self._complaint: type[ServeError] | None = None
         self._silent_s = 0.0  # since the last complaint
         self._keeping = asyncio.create_task(self._keep(), name="heartbeat")
-        self._keeping.add_done_callback(_log_a_bug)
+        self._keeping.add_done_callback(logs.log_a_bug)
 
     async def leave(self) -> None:
         """Stop beating and say goodbye; call it early to get no new requests while old ones end."""
@@ -101,7 +102,7 @@ class Membership:
         """Log `error` at once if it is of a new kind, and then once a minute."""
         if type(error) is not self._complaint or self._silent_s >= _COMPLAINT_EVERY_S:
             self._complaint, self._silent_s = type(error), 0.0
-            logger.warning("not in the cluster, still trying: %s %s", error.message, error.remedy)
+            logger.warning("not in the cluster, still trying: %s", error.with_remedy)
         self._silent_s += wait_s
 
 
@@ -115,11 +116,6 @@ async def membership(
         yield member
     finally:
         await member.leave()
-
-
-def _log_a_bug(keeping: asyncio.Task[None]) -> None:
-    if not keeping.cancelled() and (bug := keeping.exception()) is not None:
-        logger.error("the heart-beat ended; this worker will be forgotten", exc_info=bug)
 
 
 class HttpLink:

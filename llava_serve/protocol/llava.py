@@ -39,7 +39,7 @@ class OldChunk(BaseModel):
 
     @classmethod
     def from_error(cls, error: ServeError) -> "OldChunk":
-        return cls(text=f"{error.message} {error.remedy}", error_code=error.number)
+        return cls(text=error.with_remedy, error_code=error.number)
 
 
 class ModelQuery(BaseModel):

@@ -75,7 +75,7 @@ def main() -> None:
             case _:
                 raise SystemExit(_USAGE)
     except StorageFailed as exc:
-        raise SystemExit(f"{exc.message}. {exc.remedy}") from exc
+        raise SystemExit(exc.with_remedy) from exc
 
 
 def _export(config: ExportConfig) -> None:

@@ -80,7 +80,7 @@ def error_card(error: ServeError, request_id: str | None = None) -> str:
 def models_status(cards: Sequence[ModelCard], error: ServeError | None, missing: str | None) -> str:
     """Say what is served; `missing` is a model that was chosen and is not there."""
     if error is not None:
-        text = f"{_sentence(error.message)} {error.remedy} The list fills in by itself."
+        text = f"{_sentence(error.with_remedy)} The list fills in by itself."
         return f'<p class="status bad">{plain_text(text)}</p>'
     if not cards:
         return '<p class="status bad">No workers yet. The list fills in by itself.</p>'

@@ -10,7 +10,7 @@ from functools import partial
 
 import aiohttp
 
-from llava_serve import serving
+from llava_serve import logs, serving
 from llava_serve.cluster.heartbeat import HttpLink, Membership, membership
 from llava_serve.cluster.token import read_token, token_file
 from llava_serve.config import MediaConfig, MembershipConfig
@@ -106,6 +106,7 @@ class Place:
 @asynccontextmanager
 async def _running(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
     task = asyncio.create_task(work, name=name)
+    task.add_done_callback(logs.log_a_bug)
     try:
         yield
     finally:

@@ -149,6 +149,31 @@ CASES: dict[str, Case] = {
             ),
         ),
     ),
+    "an adapter with more than a LoRA": Case(
+        r"holds 1 weights that are no part of a LoRA: up_proj\.lora_magnitude_vector\. Merge it",
+        **E_LORA,
+        change=tensors(
+            "adapter_model.bin",
+            lambda held: held.update({"up_proj.lora_magnitude_vector": torch.ones(1)}),
+        ),
+    ),
+    "a projector of more layers than it says": Case(
+        r"no projector of type mlp2x_gelu \(found of .*: 0\.bias, .*4\.weight",
+        **E_PROJECTOR,
+        change=tensors(
+            "mm_projector.bin",
+            lambda held: held.update({"model.mm_projector.4.weight": torch.ones(32, 32)}),
+        ),
+    ),
+    "a tokenizer of another model": Case(
+        r"has \d+ tokens and the model 8 embeddings: these files are of two models",
+        change=tensors(
+            C_WEIGHTS,
+            lambda held: held.update(
+                {"model.embed_tokens.weight": held["model.embed_tokens.weight"][:8].clone()}
+            ),
+        ),
+    ),
     "an adapter without LLaVA's settings": Case(
         r"neither .* has a config\.json with LLaVA's settings \(mm_vision_tower",
         **E_LORA,

@@ -36,6 +36,9 @@ def prepared(folder: Path) -> Path:
     image_token = tokenizer.get_vocab_size()
     tokenizer.add_special_tokens([AddedToken("<image>", special=True)])
     tokenizer.save(str(model / "tokenizer.json"))
+    settings = json.loads((model / "tokenizer_config.json").read_text())
+    settings["added_tokens_decoder"][str(image_token)] = {"content": "<image>", "special": True}
+    (model / "tokenizer_config.json").write_text(json.dumps(settings))
     shutil.copy(tower / "preprocessor_config.json", model)
     tensors = load_file(model / "model.safetensors")
     tensors[EMBEDDINGS] = np.concatenate(

@@ -87,7 +87,7 @@ def _projector(weights: Weights, kind: str) -> Weights:
             }
             for layer in (0, 2)
         )
-        if not held:
+        if not held or len(held) > len(first) + len(second):
             raise CheckpointError(_no_projector(kind, held))
     else:
         raise CheckpointError(

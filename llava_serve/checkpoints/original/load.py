@@ -53,10 +53,10 @@ def load(source: Source, asked: Asked) -> LoadedModel:
     """
     tower = tower_of(source.config, source.folder)
     pictures = pictures_of(source.config, tower, asked.aspect)
-    tokenizer = tokenizer_of(source)
     weights = with_tower(weights_of(source), tower)
-    weights, vocabulary = trimmed(weights, len(tokenizer))
-    text = text_config(source.config, vocabulary)
+    tokenizer = tokenizer_of(source, rows_of(weights))
+    weights = trimmed(weights, len(tokenizer))
+    text = text_config(source.config, len(tokenizer))
     config = model_config(source.config, text, tower, pictures.packing)
     context = context_length(source.config)
     memory.require(memory.size_of(weights, text), asked, context, source.folder)
@@ -94,17 +94,30 @@ def load(source: Source, asked: Asked) -> LoadedModel:
     )
 
 
-def tokenizer_of(source: Source) -> PreTrainedTokenizerBase:
-    """Load the tokenizer, with the tokens that the config says were added to it."""
+def tokenizer_of(source: Source, rows: int) -> PreTrainedTokenizerBase:
+    """Load the tokenizer, with the tokens that the config says were added to it.
+
+    Where the embeddings have too few `rows` for them they are left out: LLaVA's own code makes room
+    for rows that nobody trained, and no prompt of it has these tokens.
+
+    Raises:
+        CheckpointError: the tokenizer itself has more tokens than there are rows.
+    """
     # AutoTokenizer knows no model type of LLaVA's own; Llama's and Mistral's tokenizers are one.
     kind = Qwen2Config() if language_model(source.config) == "qwen2" else LlamaConfig()
     tokenizer = prompts.tokenizer_of(source.model_folder, config=kind)
     # Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py::load_pretrained_model; the order
     # decides which rows of the embeddings are theirs.
-    if source.config.get("mm_use_im_patch_token", True):
-        tokenizer.add_tokens(["<im_patch>"], special_tokens=True)
+    if len(tokenizer) > rows:
+        raise CheckpointError(
+            f"the tokenizer in {source.model_folder} has {len(tokenizer)} tokens and the model "
+            f"{rows} embeddings: these files are of two models."
+        )
+    added = ["<im_patch>"] if source.config.get("mm_use_im_patch_token", True) else []
     if source.config.get("mm_use_im_start_end"):
-        tokenizer.add_tokens(["<im_start>", "<im_end>"], special_tokens=True)
+        added += ["<im_start>", "<im_end>"]
+    if len({*added} - {*tokenizer.get_vocab()}) <= rows - len(tokenizer):
+        tokenizer.add_tokens(added, special_tokens=True)
     return tokenizer
 
 
@@ -135,23 +148,30 @@ def with_tower(weights: Weights, tower: Tower) -> Weights:
     return weights | tower.weights()
 
 
-def trimmed(weights: Weights, tokens: int) -> tuple[Weights, int]:
-    """Cut rows that belong to no token off the embeddings; return how many are left.
+def rows_of(weights: Weights) -> int:
+    """Return how many embeddings there are.
 
-    Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py, resize_token_embeddings.
+    Raises:
+        CheckpointError: there are none.
     """
     table = weights.get(_EMBEDDINGS[0])
     if table is None:
         raise CheckpointError(
             f"the weights lack {_EMBEDDINGS[0]}: these files hold no language model."
         )
-    vocabulary = min(tokens, table.shape[0])
-    cut = {
-        name: _rows(weights[name], vocabulary)
+    return table.shape[0]
+
+
+def trimmed(weights: Weights, tokens: int) -> Weights:
+    """Cut rows that belong to no token off the embeddings.
+
+    Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py, resize_token_embeddings.
+    """
+    return weights | {
+        name: _rows(weights[name], tokens)
         for name in _EMBEDDINGS
-        if name in weights and weights[name].shape[0] >= vocabulary
+        if name in weights and weights[name].shape[0] >= tokens
     }
-    return weights | cut, vocabulary
 
 
 def _rows(weight: Weight, count: int) -> Weight:

@@ -16,6 +16,7 @@ from llava_serve.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 _PEFT = "base_model.model."
+_PEFT_ALPHA = 8  # where adapter_config.json says none. Source: peft 0.19, LoraConfig.
 _UNSUPPORTED = ("use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save")
 
 
@@ -23,7 +24,8 @@ def apply(base: Weights, folder: Path) -> Weights:
     """Return the base's weights as the adapter in `folder` changes them, each when it is read.
 
     Raises:
-        CheckpointError: the adapter needs weights the base lacks, or they have another shape.
+        CheckpointError: the adapter needs weights the base lacks, they have another shape, or it
+            holds others than a LoRA's.
     """
     config = read_json(folder / "adapter_config.json")
     _require_plain_lora(config, folder)
@@ -40,6 +42,12 @@ def apply(base: Weights, folder: Path) -> Weights:
     }
     if not downs:
         raise CheckpointError(f"the adapter {folder} holds no LoRA weights (*.lora_A.weight).")
+    used = {*downs.values(), *(name.replace("lora_A", "lora_B") for name in downs.values())}
+    if left := sorted(set(adapter) - used):
+        raise CheckpointError(
+            f"the adapter {folder} holds {len(left)} weights that are no part of a LoRA: "
+            f"{', '.join(left[:5])}. Merge it into its base with the code that trained it."
+        )
     # Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py: the tower is loaded after the
     # adapter, which therefore never reaches it.
     ignored = [name for name in downs if "vision_tower" in name and name not in weights]
@@ -89,7 +97,7 @@ def _scale(config: dict[str, Any]) -> Callable[[int], float]:
 
     Source: Hu et al. 2021, LoRA, section 4.1; with `use_rslora`, Kalajdzievski 2023.
     """
-    alpha = float(config["lora_alpha"])
+    alpha = float(config.get("lora_alpha", _PEFT_ALPHA))
     if config.get("use_rslora"):
         return lambda rank: alpha / math.sqrt(rank)
     return lambda rank: alpha / rank

@@ -121,7 +121,8 @@ def tower_of(config: dict[str, Any], checkpoint: Path) -> Tower:
         # ::SigLipVisionTower.load_model: the last layer and the head are deleted, and what the
         # layer before returns are the features, whatever mm_vision_select_layer says.
         kept = _known(SiglipVisionConfig, vision)
-        kept |= {"num_hidden_layers": vision["num_hidden_layers"] - 1, "vision_use_head": False}
+        layers = vision.get("num_hidden_layers", SiglipVisionConfig().num_hidden_layers)
+        kept |= {"num_hidden_layers": layers - 1, "vision_use_head": False}
         return Tower(
             name, SiglipVisionConfig(**kept), -1, "full", folder, mean or _HALF, std or _HALF
         )

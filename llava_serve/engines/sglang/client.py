@@ -2,15 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import anyio
 
 from llava_serve.engines.sglang.failure import error_of
-from llava_serve.errors import SglangLost, SglangUnreachable
+from llava_serve.errors import ServeError, SglangLost, SglangUnreachable
 from llava_serve.protocol import sse
 from llava_serve.reason import reason_of
 
@@ -20,6 +20,7 @@ _ABORT_S = 2.0
 _KEEP_ALIVE_S = 2.0
 
 Event = dict[str, Any]
+Result = TypeVar("Result")
 
 
 class SglangSilent(SglangUnreachable):
@@ -32,6 +33,8 @@ class SglangClient:
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint.rstrip("/")
         self._session: aiohttp.ClientSession
+        self._waiting: set[anyio.CancelScope] = set()
+        self._aborting: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -65,7 +68,7 @@ class SglangClient:
                     content = _decoded(await answer.read())
         except aiohttp.ConnectionTimeoutError as exc:
             raise SglangSilent(self.endpoint, reason_of(exc)) from exc
-        except asyncio.TimeoutError as exc:
+        except (TimeoutError, asyncio.TimeoutError) as exc:  # two classes before Python 3.11
             raise SglangSilent(self.endpoint, f"{url} is silent for {limit_s:g} s") from exc
         except aiohttp.ClientError as exc:
             raise SglangUnreachable(self.endpoint, reason_of(exc)) from exc
@@ -87,12 +90,14 @@ class SglangClient:
         events = None
         try:
             try:
-                answer = await self._session.post(self.endpoint + path, json=body)
+                answer = await self.unless_given_up(
+                    self._session.post(self.endpoint + path, json=body)
+                )
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
                 raise SglangUnreachable(self.endpoint, reason_of(exc)) from exc
             except aiohttp.ClientError as exc:
                 raise SglangLost(self.endpoint, reason_of(exc)) from exc
-            events = EventStream(answer, self.endpoint)
+            events = EventStream(answer, self)
             async with answer:
                 if not answer.ok:
                     events.is_complete = True
@@ -102,30 +107,57 @@ class SglangClient:
             if events is None or not events.is_complete:
                 await self._abort(str(body["rid"]))
 
+    def give_up(self) -> None:
+        """End every stream: the server is silent, and has been for too long."""
+        for scope in self._waiting:
+            scope.cancel()
+
+    async def unless_given_up(self, work: Awaitable[Result]) -> Result:
+        """Await `work`.
+
+        Raises:
+            SglangLost: the server was given up meanwhile.
+        """
+        with anyio.CancelScope() as scope:
+            self._waiting.add(scope)
+            try:
+                return await work
+            finally:
+                self._waiting.discard(scope)
+        raise SglangLost(self.endpoint, "it has been silent for too long")
+
     async def _abort(self, rid: str) -> None:
+        # A task of its own is finished even if the one that waits for it is cancelled once more.
+        aborting = asyncio.create_task(self._tell_abort(rid), name="abort-sglang")
+        self._aborting.add(aborting)
+        aborting.add_done_callback(self._aborting.discard)
+        with anyio.CancelScope(shield=True):
+            await asyncio.shield(aborting)
+
+    async def _tell_abort(self, rid: str) -> None:
         # A closed connection stops the work too, but only when the server looks for it.
-        with anyio.CancelScope(shield=True), suppress(Exception):
+        with suppress(ServeError):
             await self.post("/abort_request", {"rid": rid}, _ABORT_S)
 
 
 class EventStream:
     """The events of one answer; `is_complete` once nothing more is being made."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, endpoint: str) -> None:
+    def __init__(self, answer: aiohttp.ClientResponse, client: SglangClient) -> None:
         self.is_complete = False
         self._answer = answer
-        self._endpoint = endpoint
+        self._client = client
 
     async def read(self) -> AsyncGenerator[Event]:
         """Yield events up to the server's own end mark.
 
         Raises:
-            SglangLost: the server dies before that.
+            SglangLost: the server dies before that, or is given up.
             ServeError: an event tells an error; it has status 200 then.
         """
         decoder = sse.EventDecoder()
         try:
-            async for chunk in self._answer.content.iter_any():
+            while chunk := await self._client.unless_given_up(self._answer.content.readany()):
                 for data in decoder.feed(chunk):
                     if data == sse.DONE:
                         self.is_complete = True
@@ -136,8 +168,8 @@ class EventStream:
                         raise error_of(event, 500)
                     yield event
         except aiohttp.ClientError as exc:
-            raise SglangLost(self._endpoint, reason_of(exc)) from exc
-        raise SglangLost(self._endpoint, "the stream ended before the answer did")
+            raise SglangLost(self._client.endpoint, reason_of(exc)) from exc
+        raise SglangLost(self._client.endpoint, "the stream ended before the answer did")
 
 
 def _decoded(content: bytes) -> Any:

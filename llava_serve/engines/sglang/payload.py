@@ -34,7 +34,7 @@ def chat_body(conversation: Conversation, sampling: Sampling, to: Identity) -> B
     extra = {"modalities": "multi-images"} if to.served.is_original and pictures > 1 else {}
     body: Body = {
         "rid": to.rid,
-        "model": to.served.name,
+        "model": to.served.model_id,
         "messages": [_message(message, extra) for message in conversation.messages],
         "stream": True,
         "stream_options": {"include_usage": True},

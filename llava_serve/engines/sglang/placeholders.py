@@ -15,7 +15,8 @@ from llava_serve.engines.sglang.served import IMAGE_TOKEN, Served
 from llava_serve.errors import InvalidField, MediaCountMismatch
 from llava_serve.media.base import Picture
 
-RESERVED = (IMAGE_TOKEN, "<video>")
+_VIDEO = "<video>"
+RESERVED = (IMAGE_TOKEN, _VIDEO)
 _TOKENIZE_S = 10.0
 _PIXEL = (  # never decoded: only the template is asked
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQAY3Y2w"
@@ -29,11 +30,13 @@ def check_prompt(prompt: ReadyPrompt) -> None:
     """Check a prompt that the client rendered.
 
     Raises:
-        InvalidField: it is empty.
+        InvalidField: it is empty, or has a place for a video.
         MediaCountMismatch: pictures and placeholders differ in number.
     """
     if not prompt.text.strip():
         raise InvalidField("prompt", "is empty")
+    if _VIDEO in prompt.text:
+        raise InvalidField("prompt", f"holds {_VIDEO!r}, and no video reaches an SGLang server")
     placeholders = prompt.text.count(IMAGE_TOKEN)
     if placeholders != len(prompt.pictures):
         raise MediaCountMismatch(len(prompt.pictures), placeholders)
@@ -42,13 +45,14 @@ def check_prompt(prompt: ReadyPrompt) -> None:
 def check_texts(conversation: Conversation) -> None:
     """Raises: InvalidField, where the server would take what somebody wrote for a picture."""
     for message in conversation.messages:
-        for part in message.parts:
-            if isinstance(part, str) and (found := [mark for mark in RESERVED if mark in part]):
-                raise InvalidField(
-                    "messages",
-                    f"the text holds {found[0]!r}, which an SGLang server takes for a picture; "
-                    "write it in another way",
-                )
+        # Together, because templates join them: half of a mark in each would make a whole one.
+        said = "".join(part for part in message.parts if isinstance(part, str))
+        if found := [mark for mark in RESERVED if mark in said]:
+            raise InvalidField(
+                "messages",
+                f"the text holds {found[0]!r}, which an SGLang server takes for a picture; "
+                "write it in another way",
+            )
 
 
 class TemplateCheck:

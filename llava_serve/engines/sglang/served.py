@@ -34,7 +34,8 @@ class Served:
 
     address: str  # of the server itself, where a router stands before it
     model_path: str
-    name: str
+    model_id: str  # what the server calls the model
+    name: str  # what we call it
     context_length: int
     has_vision: bool
     version: str
@@ -54,10 +55,11 @@ class Served:
     def accepts_images(self) -> bool:
         """Whether pictures can be put where they belong.
 
-        Models of the original layout have them in place of a token; what is no single token is not
-        found, and the picture stands before everything else, without a word of warning.
+        They stand in place of a token. Where that is no single one, models of the original layout
+        show the picture before everything else, without a word of warning. With others nobody can
+        count beforehand whether each has its place, and the server exits where one has none.
         """
-        return self.has_vision and not (self.is_original and self.image_token is None)
+        return self.has_vision and self.image_token is not None
 
     @property
     def card(self) -> ModelCard:
@@ -93,6 +95,7 @@ def served_of(answers: Answers, name: str | None) -> Served:
     return Served(
         address=answers.address,
         model_path=path,
+        model_id=str(first["id"]),
         name=name or name_of(str(first["id"])),
         context_length=int(first["max_model_len"]),
         has_vision=bool(model.get("has_image_understanding", True)),

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from llava_serve import logs
 from llava_serve.engines.base import Load
 from llava_serve.engines.sglang.client import SglangClient, SglangSilent
 from llava_serve.engines.sglang.served import (
@@ -86,6 +87,7 @@ class Server:
         """Look at the server again and again while the body runs."""
         async with self._client.opened():
             watching = asyncio.create_task(self._watch(), name="watch-sglang")
+            watching.add_done_callback(logs.log_a_bug)
             try:
                 yield
             finally:
@@ -102,9 +104,11 @@ class Server:
                 silent_s = self._clock() - self._answered
                 served = self._served if silent_s < _PATIENCE_S else None
                 self._missing = exc
+                if served is None:
+                    self._client.give_up()
             except ServeError as exc:
                 served, self._missing = None, exc
-            except (KeyError, TypeError, ValueError, IndexError) as exc:
+            except (AttributeError, LookupError, TypeError, ValueError) as exc:
                 reason = f"what answers there is no SGLang server ({exc!r})"
                 served, self._missing = None, SglangFailed(reason)
             await self._take(served)
@@ -167,9 +171,9 @@ class Server:
     async def _tokens(self, asked: dict[str, Any], address: str) -> list[int]:
         try:
             answer = await self._client.post("/v1/tokenize", asked, _CALL_S, address)
-        except SglangUnreachable:
+        except (SglangUnreachable, SglangBusy):
             raise
-        except ServeError:
+        except ServeError:  # it has no template, or no tokenizer
             return []
         return [int(token) for token in answer["tokens"]]
 
@@ -180,7 +184,7 @@ class Server:
                 told = await self._client.get("/v1/loads?include=core", _CALL_S, address)
             except SglangFailed:
                 return None
-            except SglangUnreachable:  # the router will notice
+            except SglangUnreachable:  # a router notices; a single server is missed soon
                 continue
             ranks += told["loads"]
         running = sum(rank["num_running_reqs"] + rank["num_waiting_reqs"] for rank in ranks)

@@ -160,6 +160,7 @@ class TorchEngine:
 
     def _begin(self, job: Job) -> None:
         job.preparation = self._preparer.begin(job.request, job.preprocessed)
+        job.preprocessed = {}  # who needs tiles has them now
 
     def _start(self, job: Job) -> None:
         assert job.preparation is not None  # `_begin` made it

@@ -179,6 +179,7 @@ class Job:
     def release(self) -> None:
         """Say that the engine has nothing left of this job."""
         self.preparation = self.prepared = None
+        self.preprocessed = {}
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._released.set)
 

@@ -143,3 +143,24 @@ async def test_without_a_server_the_request_is_refused_with_the_reason() -> None
     client = SglangClient("http://127.0.0.1:1")
     with pytest.raises(SglangUnreachable, match="not asked yet"):
         await answer(SglangEngine(client, Server(client)), request())
+
+
+async def test_a_server_that_is_given_up_ends_its_streams(
+    recorded: Recorded, listening: Listening
+) -> None:
+    never = asyncio.Event()
+    recorded.events = [*CHAT_EVENTS[:2], never]
+    async with listening(recorded) as endpoint:
+        client = SglangClient(endpoint)
+        server = Server(client, look_every_s=0.01)
+        async with server.watched():
+            await server.change(None)
+            waiting = asyncio.create_task(answer(SglangEngine(client, server), request()))
+            await recorded.was_asked.wait()
+            while not waiting.done():
+                client.give_up()
+                await asyncio.sleep(0)
+            with pytest.raises(SglangLost, match="silent"):
+                await waiting
+            assert recorded.aborted == [recorded.asked[0]["rid"]]
+            never.set()

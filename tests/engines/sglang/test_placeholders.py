@@ -34,6 +34,17 @@ def test_text_that_the_server_takes_for_a_picture_is_refused_by_name(mark: str) 
         check_texts(Conversation((Message("user", ("hi", f"a {mark} b")),)))
 
 
+def test_halves_of_a_mark_that_a_template_would_join_are_refused() -> None:
+    parts = ("<ima", PICTURE, "ge>")
+    with pytest.raises(InvalidField, match="<image>"):
+        check_texts(Conversation((Message("user", parts),)))
+
+
+def test_a_place_for_a_video_is_refused() -> None:
+    with pytest.raises(InvalidField, match="<video>"):
+        check_prompt(ReadyPrompt("<video> What is it?"))
+
+
 async def test_the_template_is_asked_once_for_each_form_and_never_told_the_text(
     recorded: Recorded, listening: Listening
 ) -> None:

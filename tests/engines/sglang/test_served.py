@@ -12,14 +12,19 @@ from llava_serve.protocol.openai import SamplingDefaults
 from tests.engines.sglang.conftest import MODEL_INFO
 
 
-def served(name: str | None = None, version: str = "0.5.23", **info: Any) -> Served:
+def served(
+    name: str | None = None,
+    version: str = "0.5.23",
+    image_tokens: tuple[int, ...] = (3,),
+    **info: Any,
+) -> Served:
     models = {"data": [{"id": "org/llava-onevision-7b", "max_model_len": 2048}]}
     answers = Answers(
         address="http://s",
         model=MODEL_INFO | info,
         server={"version": version},
         models=models,
-        image_tokens=[3, 4],
+        image_tokens=[*image_tokens],
         has_template=True,
     )
     return served_of(answers, name)
@@ -37,7 +42,8 @@ def test_the_card_says_what_is_taken() -> None:
 
 
 def test_a_placeholder_of_several_tokens_cannot_be_counted() -> None:
-    assert served().image_token is None
+    assert served().image_token == 3
+    assert served(image_tokens=(3, 4)).image_token is None
 
 
 @pytest.mark.parametrize(
@@ -75,8 +81,13 @@ def test_a_version_older_than_any_tried_is_doubtful(version: str, words: str | N
     assert bool(doubts) is (words is not None)
 
 
-def test_a_model_of_the_original_layout_takes_pictures_in_place_of_a_token_only() -> None:
-    original = served(architectures=["LlavaQwenForCausalLM"])
-    assert not original.card.accepts_images
-    assert ["--tokenizer-path" in doubt for doubt in doubts_of(original)] == [True]
-    assert replace(original, image_token=3).card.accepts_images
+@pytest.mark.parametrize("architecture", ["LlavaQwenForCausalLM", "LlavaForConditionalGeneration"])
+def test_a_model_takes_pictures_in_place_of_a_token_only(architecture: str) -> None:
+    without = served(architectures=[architecture], image_tokens=(3, 4))
+    assert not without.card.accepts_images
+    assert ["--tokenizer-path" in doubt for doubt in doubts_of(without)] == [True]
+    assert replace(without, image_token=3).card.accepts_images
+
+
+def test_the_servers_name_for_the_model_stays_known() -> None:
+    assert served("mine").model_id == "org/llava-onevision-7b"

@@ -114,5 +114,5 @@ async def test_something_else_at_the_address_is_no_server(
         async with server.watched():
             with anyio.move_on_after(0.3):
                 await server.change(None)
-            with pytest.raises(SglangUnreachable, match="no SGLang server"):
+            with pytest.raises(SglangUnreachable, match="what answers there is no"):
                 server.card  # noqa: B018
