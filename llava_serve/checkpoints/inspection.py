@@ -86,7 +86,7 @@ def of_original(
     packing = pictures_of(source.config, tower, aspect).packing
     weights = original.with_tower(original.weights_of(source), tower)
     tokenizer = original.tokenizer_of(source, original.rows_of(weights))
-    weights = original.trimmed(weights, len(tokenizer))
+    weights = original.resized(weights, len(tokenizer))
     text = text_config(source.config, len(tokenizer))
     config = model_config(source.config, text, tower, packing)
     prompt_format = original.format_of(source, tokenizer, conv_mode, source.folder.name)

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     GenerationConfig,
     LlamaConfig,
@@ -55,7 +56,7 @@ def load(source: Source, asked: Asked) -> LoadedModel:
     pictures = pictures_of(source.config, tower, asked.aspect)
     weights = with_tower(weights_of(source), tower)
     tokenizer = tokenizer_of(source, rows_of(weights))
-    weights = trimmed(weights, len(tokenizer))
+    weights = resized(weights, len(tokenizer))
     text = text_config(source.config, len(tokenizer))
     config = model_config(source.config, text, tower, pictures.packing)
     context = context_length(source.config)
@@ -97,27 +98,23 @@ def load(source: Source, asked: Asked) -> LoadedModel:
 def tokenizer_of(source: Source, rows: int) -> PreTrainedTokenizerBase:
     """Load the tokenizer, with the tokens that the config says were added to it.
 
-    Where the embeddings have too few `rows` for them they are left out: LLaVA's own code makes room
-    for rows that nobody trained, and no prompt of it has these tokens.
-
     Raises:
-        CheckpointError: the tokenizer itself has more tokens than there are rows.
+        CheckpointError: its own vocabulary is larger than `rows`, the embeddings there are.
     """
     # AutoTokenizer knows no model type of LLaVA's own; Llama's and Mistral's tokenizers are one.
     kind = Qwen2Config() if language_model(source.config) == "qwen2" else LlamaConfig()
     tokenizer = prompts.tokenizer_of(source.model_folder, config=kind)
     # Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py::load_pretrained_model; the order
     # decides which rows of the embeddings are theirs.
-    if len(tokenizer) > rows:
+    if tokenizer.vocab_size > rows:
         raise CheckpointError(
-            f"the tokenizer in {source.model_folder} has {len(tokenizer)} tokens and the model "
-            f"{rows} embeddings: these files are of two models."
+            f"the tokenizer in {source.model_folder} has {tokenizer.vocab_size} tokens and the "
+            f"model {rows} embeddings: these files are of two models."
         )
-    added = ["<im_patch>"] if source.config.get("mm_use_im_patch_token", True) else []
+    if source.config.get("mm_use_im_patch_token", True):
+        tokenizer.add_tokens(["<im_patch>"], special_tokens=True)
     if source.config.get("mm_use_im_start_end"):
-        added += ["<im_start>", "<im_end>"]
-    if len({*added} - {*tokenizer.get_vocab()}) <= rows - len(tokenizer):
-        tokenizer.add_tokens(added, special_tokens=True)
+        tokenizer.add_tokens(["<im_start>", "<im_end>"], special_tokens=True)
     return tokenizer
 
 
@@ -162,21 +159,22 @@ def rows_of(weights: Weights) -> int:
     return table.shape[0]
 
 
-def trimmed(weights: Weights, tokens: int) -> Weights:
-    """Cut rows that belong to no token off the embeddings.
+def resized(weights: Weights, tokens: int) -> Weights:
+    """Give each token its row of the embeddings, and no row to anything else.
+
+    Rows that are missing, of tokens added to the vocabulary that nobody trained, are zeros.
 
     Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py, resize_token_embeddings.
     """
-    return weights | {
-        name: _rows(weights[name], tokens)
-        for name in _EMBEDDINGS
-        if name in weights and weights[name].shape[0] >= tokens
-    }
+    held = {name: weights[name] for name in _EMBEDDINGS if name in weights}
+    return weights | {name: _rows(weight, tokens) for name, weight in held.items()}
 
 
 def _rows(weight: Weight, count: int) -> Weight:
-    def read() -> Any:
-        return weight.read()[:count]
+    def read() -> torch.Tensor:
+        kept = weight.read()[:count]
+        missing = count - len(kept)
+        return torch.cat([kept, kept.new_zeros(missing, *kept.shape[1:])]) if missing else kept
 
     return Weight((count, *weight.shape[1:]), weight.itemsize, read)
 
