@@ -1,4 +1,4 @@
-"""Lets a checkpoint answer conversations: transformers' own image processor and generate."""
+"""Lets a checkpoint answer conversations, with transformers' own image processor and generate."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
-from transformers import (
-    AutoTokenizer,
-    LlavaOnevisionForConditionalGeneration,
-)
+from transformers import AutoTokenizer
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import (
     LlavaOnevisionImageProcessorPil,
 )
 
+from llava_serve.checkpoints.load import load
+from llava_serve.config import ModelConfig
 from llava_serve.tiny.batch import POOLED, layout
 from llava_serve.tiny.conversation import Conversation, Shown
 from llava_serve.tiny.labels import PATCHES
@@ -25,16 +23,27 @@ _MAX_NEW_TOKENS = 80
 _BATCH = 16
 
 
+PRECISIONS: dict[str, dict[str, Any]] = {
+    "float32": {"dtype": "float32"},
+    "bfloat16": {"dtype": "bfloat16"},
+    "8bit": {"load_8bit": True},
+    "4bit": {"load_4bit": True},
+}
+
+
 class Answerer:
-    def __init__(self, model: Path, adapter: Path | None = None) -> None:
+    def __init__(
+        self, model: Path, adapter: Path | None = None, precision: str = "float32"
+    ) -> None:
+        """Load a checkpoint, or an adapter on it, in one of `PRECISIONS`."""
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
         self._tokenizer.padding_side = "left"
         self._images: Any = LlavaOnevisionImageProcessorPil.from_pretrained(model)
-        loaded: Any = LlavaOnevisionForConditionalGeneration.from_pretrained(model)
-        self._model: Any = PeftModel.from_pretrained(loaded, adapter) if adapter else loaded
-        self._model.eval()
-        if torch.cuda.is_available():
-            self._model.to("cuda")
+        base = str(model) if adapter else None
+        config = ModelConfig(
+            model_path=str(adapter or model), model_base=base, **PRECISIONS[precision]
+        )
+        self._model: Any = load(config).model
 
     def answers(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, str]]:
         """Answer the last question of each conversation; yields (index, answer), in any order."""

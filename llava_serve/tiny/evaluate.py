@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.answering import Answerer
+from llava_serve.tiny.answering import PRECISIONS, Answerer
 from llava_serve.tiny.conversation import Conversation
 from llava_serve.tiny.exam import MANNERS, SIGHTED, blanked, draw_exam, kind_of, removed
 
@@ -89,7 +89,7 @@ def table(scores: Sequence[Score]) -> str:
 
 def main() -> None:
     options = _parse()
-    answerer = Answerer(options.model, options.adapter)
+    answerer = Answerer(options.model, options.adapter, options.precision)
     one_word = options.adapter is not None
     exam = draw_exam(options.questions, options.seed)
     if options.blank:
@@ -134,6 +134,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--model", type=Path, default=CHECKPOINT, help="folder of a checkpoint")
     parser.add_argument("--adapter", type=Path, help="folder of a one-word adapter")
+    parser.add_argument("--precision", choices=[*PRECISIONS], default="float32")
     parser.add_argument("--questions", type=int, default=1500, help="how many, over all kinds")
     parser.add_argument("--seed", type=int, default=1, help="of the exam")
     parser.add_argument("--blank", action="store_true", help="gray pictures only")
