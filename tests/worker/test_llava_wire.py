@@ -81,7 +81,7 @@ async def test_an_old_client_sees_a_real_message(app: FastAPI) -> None:
     async with served(app) as address:
         shown = await asyncio.to_thread(ask_as_llava_does, address, asked(model="other"))
     assert shown == [
-        "the model 'other' is not served here; served: echo "
+        "the model 'other' is not served here; served: echo. "
         "Ask GET /v1/models for the names that are served. (error_code: 3)"
     ]
 
