@@ -10,11 +10,7 @@ import torch
 
 from llava_serve import logs
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.base import (
-    Delta,
-    EngineStatus,
-    GenerateRequest,
-)
+from llava_serve.engines.base import Delta, EngineStatus, GenerateRequest
 from llava_serve.engines.torch import failures
 from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.decode import Decoder
@@ -85,8 +81,12 @@ class TorchEngine:
     async def _arrived(self, request: GenerateRequest) -> Job:
         """Preprocess pictures away from the engine thread, where answers would wait for it."""
         arrived_at = time.monotonic()
+        work = asyncio.create_task(asyncio.to_thread(self._preparer.preprocess, request))
         try:
-            preprocessed = await asyncio.to_thread(self._preparer.preprocess, request)
+            preprocessed = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])  # whoever leaves keeps the place until the thread is free
+            raise
         except Exception as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
         vision_s = time.monotonic() - arrived_at
@@ -169,12 +169,14 @@ class TorchEngine:
 
     def _encode(self, jobs: Sequence[Job]) -> None:
         started = time.monotonic()
-        try:
-            self._advance([encoding for job in jobs for encoding in job.pending])
-        except BaseException as exc:  # noqa: BLE001 - raised again for the one that causes it
-            logger.warning(
-                "the pictures of %d requests failed: each goes alone (%s)", len(jobs), exc
-            )
+        go_alone = len(jobs) == 1
+        if len(jobs) > 1:
+            try:
+                self._advance([encoding for job in jobs for encoding in job.pending])
+            except BaseException as exc:  # noqa: BLE001 - raised again for the one that causes it
+                logger.warning("the pictures of %d requests go alone: %s", len(jobs), exc)
+                go_alone = True
+        if go_alone:  # behind the handler, where the traceback holds no tensors any more
             for job in jobs:
                 self._guarded(job, lambda job: self._advance(job.pending))
         took = time.monotonic() - started

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
@@ -277,6 +278,19 @@ async def test_a_picture_that_cannot_be_preprocessed_ends_its_own_request(
     engine.close()
 
 
+class Counting(nn.Module):
+    """A tower that notes how many tiles it is given at once."""
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+        self.counts: list[int] = []
+
+    def forward(self, tiles: torch.Tensor, **options: Any) -> Any:
+        self.counts.append(len(tiles))
+        return self.tower(tiles, **options)
+
+
 async def test_a_large_picture_goes_through_the_tower_beside_running_answers(
     endless: LoadedModel, picture: MakePicture, budget: Budget
 ) -> None:
@@ -286,11 +300,40 @@ async def test_a_large_picture_goes_through_the_tower_beside_running_answers(
     engine.close()
     engine = TorchEngine(endless, budget)
     engine._pace = replace(engine._pace, tiles=1)
+    model: Any = endless.model
+    counting = model.model.vision_tower = Counting(model.model.vision_tower)
     async with aclosing(engine.stream(request("Hello", max_new_tokens=None))) as running:
         await anext(running)
-        beside, last = await collect(engine.stream(request(picture(90, 31), "What?")))
+        beside, _ = await collect(engine.stream(request(picture(90, 31), "What?")))
+    engine.close()
+    model.model.vision_tower = counting.tower
     assert beside == alone
-    assert last.usage is not None and last.usage.image_tokens > 0
+    assert len(counting.counts) > 1
+    assert set(counting.counts) == {1}
+
+
+async def test_preprocessing_stops_no_answer_and_keeps_its_place_until_it_ends(
+    endless: LoadedModel, picture: MakePicture, budget: Budget
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def process(images: list[Image.Image], **options: Any) -> Any:
+        if images[0].size == (13, 13):
+            begun.set()
+            may_end.wait(30)
+        return endless.image_processor(images, **options)
+
+    engine = TorchEngine(replace(endless, image_processor=process), budget)
+    leaving = asyncio.create_task(collect(engine.stream(request(picture(13, 13), "What?"))))
+    await asyncio.to_thread(begun.wait, 30)
+    await collect(engine.stream(request("Hello")))  # is answered meanwhile
+    leaving.cancel()
+    for _ in range(20):  # turns of the loop, far more than leaving takes
+        await asyncio.sleep(0)
+    assert not leaving.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
     engine.close()
 
 
