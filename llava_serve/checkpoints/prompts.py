@@ -7,8 +7,9 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from llava_serve.chat.choosing import template_for
 from llava_serve.chat.rendering import PromptFormat, from_chat_template, from_template
-from llava_serve.chat.templates import template_for, template_named
+from llava_serve.chat.templates import template_named
 from llava_serve.checkpoints.detect import read_json
 from llava_serve.errors import CheckpointError
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from llava_serve.chat.templates import TEMPLATES, Turn, template_for, template_named
+from llava_serve.chat.choosing import template_for
+from llava_serve.chat.templates import TEMPLATES, Turn, template_named
 
 TURNS: list[Turn] = [
     ("user", "<image>\nWhat is it?"),
