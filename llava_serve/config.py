@@ -1,6 +1,7 @@
 """Settings of each command: the dataclass is the documentation, the flags and the validation.
 
-Those of the terminal stand in `terminal/config.py`, those of launch in `launching/config.py`.
+Those of the terminal stand in `terminal/config.py`, those of launch in `launching/config.py`,
+those of SGLang's worker in `engines/sglang/config.py`.
 
 Where LLaVA's own command spells a flag differently, the spelling stands beside it as `Also`.
 """
@@ -243,31 +244,6 @@ class WorkerConfig(ModelConfig, MediaConfig, MembershipConfig):
         ModelConfig.__post_init__(self)
         MediaConfig.__post_init__(self)
         MembershipConfig.__post_init__(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SglangWorkerConfig(MediaConfig, MembershipConfig):
-    """Put an SGLang server behind the controller.
-
-    Model, context length and load are the server's own; it may start before or after this worker,
-    and come back with another model.
-    """
-
-    sgl_endpoint: Annotated[str, "address of the SGLang server, or of a router of several"] = (
-        "http://127.0.0.1:30000"
-    )
-    model_name: Annotated[str | None, "name to serve under; default: the server's"] = None
-    conv_mode: Annotated[
-        str | None, "conversation template to use instead of the server's chat template"
-    ] = None
-    limit_model_concurrency: Annotated[
-        int | None, "requests passed on at once; default: 256, and SGLang batches what fits"
-    ] = None
-
-    def __post_init__(self) -> None:
-        MediaConfig.__post_init__(self)
-        MembershipConfig.__post_init__(self)
-        require_http(sgl_endpoint=self.sgl_endpoint)
 
 
 @dataclass(frozen=True, kw_only=True)

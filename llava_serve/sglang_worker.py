@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from llava_serve import args, logs
 from llava_serve.chat.rendering import from_template
 from llava_serve.chat.templates import template_named
-from llava_serve.config import SglangWorkerConfig
 from llava_serve.engines.sglang.client import SglangClient
+from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
 from llava_serve.worker import process

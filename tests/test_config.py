@@ -6,6 +6,7 @@ import pytest
 
 from llava_serve import config
 from llava_serve.args import parse
+from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.terminal.config import CliConfig
 
 # Source: the README and docs of haotian-liu/LLaVA@c121f04.
@@ -25,7 +26,7 @@ PUBLISHED = [
     ),
     (config.WorkerConfig, "--model-path p --device mps --load-4bit"),
     (
-        config.SglangWorkerConfig,
+        SglangWorkerConfig,
         "--host 0.0.0.0 --controller http://localhost:10000 --port 40000 "
         "--worker http://localhost:40000 --sgl-endpoint http://127.0.0.1:30000 --model-name n "
         "--limit-model-concurrency 5 --no-register",
@@ -74,7 +75,7 @@ def test_a_worker_is_reached_where_it_listens_unless_told_otherwise() -> None:
         (config.WorkerConfig, "--controller localhost:10000"),
         (config.WebConfig, "--controller localhost:10000"),
         (CliConfig, "--controller localhost:10000"),
-        (config.SglangWorkerConfig, "--sgl-endpoint localhost:30000"),
+        (SglangWorkerConfig, "--sgl-endpoint localhost:30000"),
     ],
 )
 def test_a_contradiction_is_refused(command: type[Any], line: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from llava_serve import args, config
+from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.terminal.config import CliConfig
 
@@ -16,7 +17,7 @@ README = Path(__file__).parent.parent / "README.md"
 SETTINGS: dict[str, type[Any]] = {
     "llava_serve.controller": config.ControllerConfig,
     "llava_serve.model_worker": config.WorkerConfig,
-    "llava_serve.sglang_worker": config.SglangWorkerConfig,
+    "llava_serve.sglang_worker": SglangWorkerConfig,
     "llava_serve.gradio_web_server": config.WebConfig,
     "llava_serve.cli": CliConfig,
     "llava_serve.launch": LaunchConfig,

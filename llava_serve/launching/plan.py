@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llava_serve import args
-from llava_serve.config import SglangWorkerConfig, WorkerConfig
+from llava_serve.config import WorkerConfig
+from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.errors import CommandError
 from llava_serve.launching import sglang_server
 from llava_serve.launching.config import LaunchConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llava_serve import args
-from llava_serve.config import SglangWorkerConfig
+from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.errors import CommandError
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.plan import Process, make_plan

@@ -19,8 +19,8 @@ from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
-from llava_serve.config import SglangWorkerConfig
 from llava_serve.engines.sglang.client import SglangClient
+from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
 from llava_serve.media.reader import MediaReader
