@@ -11,7 +11,6 @@ SIZES = (96, 800)  # sides of a picture, pixels
 _TURN = {"square": 7.0, "diamond": 6.0, "triangle": 14.0, "star": 16.0, "cross": 8.0}
 # By digits: a digit is between a sixth and a half of the shorter side high.
 _NUMBER_RADIUS = {1: (0.11, 0.31), 2: (0.165, 0.44), 3: (0.22, 0.46)}
-_TOO_ALIKE = (frozenset(("white", "yellow")),)
 
 
 def random_color(rng: Random, name: str) -> Rgb:
@@ -155,11 +154,7 @@ def _stretch(rng: Random, shape: str) -> float:
 
 
 def _visible(background: str) -> list[str]:
-    return [
-        name
-        for name in COLORS
-        if name != background and frozenset((name, background)) not in _TOO_ALIKE
-    ]
+    return [name for name in COLORS if name != background]
 
 
 def _palette(rng: Random, background: str) -> list[str]:

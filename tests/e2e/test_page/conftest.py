@@ -1,4 +1,4 @@
-"""A controller, workers and the page on real sockets, and a real Chromium before them."""
+"""A controller, workers and the page on real sockets, and a tab of a real Chromium on them."""
 
 import asyncio
 import shutil
@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
-from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import Browser, expect
 
 from llava_serve import serving
 from llava_serve.cluster.app import build_app as build_controller
@@ -30,22 +29,13 @@ from llava_serve.web.controller_link import ControllerLink
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
+from tests.chromium import Tab, chromium, opened
 
 TOKEN = "the-token"
-expect.set_options(timeout=120_000)  # a busy machine is slow, not wrong
 # Gradio's statistics of its queue still use what pandas 3 has deprecated.
 GRADIO_AND_PANDAS = pytest.mark.filterwarnings(
     "ignore:'future.no_silent_downcasting'", "ignore:The copy keyword is deprecated"
 )
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 class WatchedEcho(EchoEngine):
@@ -167,91 +157,8 @@ def shapes(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        try:
-            browser = await playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=ARGUMENTS
-            )
-        except PlaywrightError as exc:
-            pytest.fail(
-                "no Chromium can be started: install the package `chromium`, or run "
-                f"`python -m playwright install chromium`. {exc.message.splitlines()[0]}"
-            )
+    async with chromium() as browser:
         yield browser
-        await browser.close()
-
-
-@dataclass
-class Tab:
-    """One browser tab on the page; `name` is `chat` or `compare`."""
-
-    page: Page
-    foreign: list[str]
-    name: str = "chat"
-
-    async def ask(self, text: str, *files: Path) -> None:
-        if files:
-            chooser = self.page.locator(f"#{self.name}-composer input[type=file]")
-            await chooser.set_input_files(list(files))
-            await expect(self.composer.locator(".thumbnail-item")).to_have_count(len(files))
-        await self.textbox.fill(text)
-        await self.textbox.press("Enter")
-
-    async def compare(self) -> None:
-        await self.page.get_by_role("tab", name="Compare").click()
-        self.name = "compare"
-
-    @property
-    def composer(self) -> Locator:
-        return self.page.locator(f"#{self.name}-composer")
-
-    @property
-    def textbox(self) -> Locator:
-        return self.composer.locator("textarea")
-
-    @property
-    def transcript(self) -> Locator:
-        return self.page.locator(f"#{self.name}-transcript")
-
-    @property
-    def answers(self) -> Locator:
-        return self.transcript.locator(".turn.assistant")
-
-    @property
-    def model(self) -> Locator:
-        return self.page.locator("#chat-model input")
-
-    @property
-    def stop_button(self) -> Locator:
-        return self.composer.locator("button.stop-button")
-
-    async def answered(self, count: int = 1) -> None:
-        """Wait until `count` answers have ended and the next question may be asked."""
-        ended = self.page.locator(f"#{self.name}-history .turn.assistant")
-        await expect(ended).to_have_count(count)
-        await expect(self.composer.locator("button.submit-button")).to_be_visible()
-
-
-@asynccontextmanager
-async def opened(
-    browser: Browser, url: str, size: tuple[int, int] = (1280, 800)
-) -> AsyncIterator[Tab]:
-    """Open a tab of its own context; `size` is (width, height)."""
-    context = await browser.new_context(viewport={"width": size[0], "height": size[1]})
-    context.set_default_timeout(120_000)
-    page = await context.new_page()
-    foreign: list[str] = []
-    page.on(
-        "request",
-        lambda request: (
-            None
-            if request.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
-            else foreign.append(request.url)
-        ),
-    )
-    await page.goto(url)
-    yield Tab(page, foreign)
-    await context.close()
 
 
 @pytest.fixture

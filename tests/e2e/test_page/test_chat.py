@@ -9,7 +9,8 @@ import pytest
 from playwright.async_api import expect
 
 from llava_serve.storage import export
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, Tab
+from tests.chromium import Tab
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 

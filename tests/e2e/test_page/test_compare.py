@@ -7,7 +7,8 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from llava_serve.storage import export
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, opened
+from tests.chromium import opened
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 

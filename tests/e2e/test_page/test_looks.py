@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, Tab, opened
+from tests.chromium import Tab, opened
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 

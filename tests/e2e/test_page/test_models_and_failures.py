@@ -12,7 +12,8 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from llava_serve import serving
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, Tab, opened, page_served
+from tests.chromium import Tab, opened
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, page_served
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 

@@ -9,7 +9,8 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from llava_serve import serving, tiny
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, opened
+from tests.chromium import opened
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
