@@ -13,7 +13,7 @@ class Parameters:
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
-    seed: int | None = None
+    seed: str = ""
     system: str = ""
 
     def fields(self) -> dict[str, Any]:
@@ -22,9 +22,17 @@ class Parameters:
             "temperature": self.temperature,
             "top_p": self.top_p,
             "max_tokens": self.max_tokens,
-            "seed": self.seed,
+            "seed": _number(self.seed),
         }
         return {name: value for name, value in named.items() if value is not None}
+
+
+def _number(typed: str) -> int | str | None:
+    """Return the number that was typed; of what is none the worker says so by its field's name."""
+    try:
+        return int(typed) if typed.strip() else None
+    except ValueError:
+        return typed
 
 
 def _unchecked(slider: gr.Slider) -> gr.Slider:
@@ -56,6 +64,7 @@ def build() -> list[gr.components.Component]:
                 )
             ),
             gr.Number(512, precision=0, label="Max tokens", info="empty: what the context holds"),
-            gr.Number(None, precision=0, label="Seed", info="makes sampling repeatable"),
+            # Not a Number: an empty one turns into 0 as soon as it is shown.
+            gr.Textbox("", label="Seed", info="makes sampling repeatable", placeholder="none"),
             gr.Textbox("", lines=2, label="System prompt", placeholder="the model's own"),
         ]

@@ -21,7 +21,7 @@ from llava_serve.web.conversation import Conversation
 from llava_serve.web.moderation import Moderation
 from llava_serve.web.parameters import Parameters
 
-PLAIN = Parameters(temperature=0.0, top_p=1.0, max_tokens=None, seed=None, system="")
+PLAIN = Parameters(temperature=0.0, top_p=1.0, max_tokens=None, seed="", system="")
 
 
 def message(text: str, *files: Path) -> dict[str, Any]:
