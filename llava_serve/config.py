@@ -213,9 +213,9 @@ class MembershipConfig(ListenConfig):
     ] = None
     no_register: Annotated[bool, "serve alone, without a controller"] = False
     limit_model_concurrency: Annotated[
-        int | None, "requests the model runs at once; default: what the memory holds, at most 16"
+        int | None, "answers the model makes at once; default: what the memory holds, at most 16"
     ] = None
-    max_waiting: Annotated[int, "requests that may wait for a slot; more are answered 429"] = 64
+    max_waiting: Annotated[int, "answers that may wait for a slot; more are refused with 429"] = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -39,12 +39,18 @@
 `status` is the HTTP status, `remedy` says what to do. Anything that is not a ServeError is a bug:
 it is logged with its traceback and leaves as `EngineFailure`.
 
+An error that says that nothing of the request was begun brings the header `NOT_BEGUN`, on either
+wire: whoever passes requests on may ask another process.
+
 Source of the numbers: haotian-liu/LLaVA@c121f04, llava/constants.py and llava/serve.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
+
+NOT_BEGUN = "X-Not-Begun"
+_ASK_ANOTHER: Mapping[str, str] = MappingProxyType({NOT_BEGUN: "1"})
 
 
 class ServeError(Exception):
@@ -208,6 +214,7 @@ class Unavailable(ServeError):
 
 class NoWorker(Unavailable):
     code = "no_worker"
+    headers = _ASK_ANOTHER
     remedy = (
         "If its worker is just starting, try again in a moment; otherwise start one, or choose a "
         "model that GET /v1/models lists."
@@ -250,16 +257,18 @@ class Busy(Unavailable):
     remedy = "Wait as long as Retry-After says, or add a worker for the model."
 
     def __init__(self, running: int, waiting: int, retry_after_s: int = 1) -> None:
-        super().__init__(f"{running} requests are running and {waiting} wait already")
+        super().__init__(f"{running} answers are being made and {waiting} wait already")
         self.headers = {"Retry-After": str(retry_after_s)}
 
 
 class SglangUnreachable(Unavailable):
     code = "sglang_unreachable"
+    headers = _ASK_ANOTHER
     remedy = "Start the server, or correct --sgl-endpoint; the worker joins once it is ready."
 
     def __init__(self, endpoint: str, reason: str) -> None:
         super().__init__(f"no SGLang server is ready at {endpoint}: {reason}")
+        self.reason = reason
 
 
 class SglangLost(Unavailable):
@@ -289,6 +298,7 @@ class ModerationUnavailable(Unavailable):
 
 class ShuttingDown(Unavailable):
     code = "shutting_down"
+    headers = _ASK_ANOTHER
     remedy = "Try again: another worker, or this one after its restart, takes the request."
 
     def __init__(self) -> None:

@@ -7,30 +7,34 @@ class StopMatcher:
     """Finds the stop string that is complete first, in text that arrives in any cut.
 
     Text that could still become a stop string is held back, so a part of one is never shown, and
-    nothing else waits. Where the text was cut makes no difference.
+    nothing else waits. Where the text was cut makes no difference. `unshown` is what is held back
+    or, once `stopped`, does not belong to the answer: the stop string and what came behind it.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
-        self._held = ""
+        self.unshown = ""
         self.stopped = False
 
     def feed(self, text: str) -> str:
         """Take new text and return what is certain to belong to the answer."""
         if self.stopped:
             return ""
-        text = self._held + text
+        text = self.unshown + text
         found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
-            self.stopped, self._held = True, ""
-            return text[: min(found)[1]]
-        shown = len(text) - self._partial(text)
-        self._held = text[shown:]
+            self.stopped = True
+            shown = min(found)[1]
+        else:
+            shown = len(text) - self._partial(text)
+        self.unshown = text[shown:]
         return text[:shown]
 
     def flush(self) -> str:
         """Return what was held back: the stream is over and nothing can complete it."""
-        held, self._held = self._held, ""
+        if self.stopped:
+            return ""
+        held, self.unshown = self.unshown, ""
         return held
 
     def _partial(self, text: str) -> int:

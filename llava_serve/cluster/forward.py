@@ -16,6 +16,7 @@ from llava_serve.cluster.registry import Registry, Worker
 from llava_serve.cluster.upstream import Answer, Upstream, WorkerRefused
 from llava_serve.cluster.wire import NATIVE, Records, Wire
 from llava_serve.errors import (
+    NOT_BEGUN,
     NoWorker,
     RemoteError,
     ServeError,
@@ -84,7 +85,7 @@ class Forward(Response):
             if self._wire is NATIVE:
                 raise  # nothing was sent: the app's handler answers
             logger.warning("%s: %s", exc.code, exc.message)
-            await reply.start(200, [(b"content-type", b"application/octet-stream")])
+            await reply.start(200, _old_headers(exc))
             await reply.write(self._wire.encode_error(exc))
             await reply.end()
         finally:
@@ -99,7 +100,7 @@ class Forward(Response):
                 "the request came back to the controller that forwarded it: controllers are "
                 "registered with each other in a circle"
             )
-        refusals: dict[str, WorkerRefused] = {}
+        refusals: dict[str, WorkerRefused | _Declined] = {}
         while True:
             try:
                 with self._exchange.workers.dispatch(
@@ -109,13 +110,17 @@ class Forward(Response):
                     excluding=refusals,
                 ) as worker:
                     return await self._ask(worker, reply)
-            except WorkerRefused as exc:
-                logger.warning("%s; asking the next one", exc.message)
+            except (WorkerRefused, _Declined) as exc:
+                logger.warning("%s; asking the next one", exc)
                 refusals[worker.address] = exc
             except NoWorker as exc:
-                if refusals:  # what they said tells more
-                    raise list(refusals.values())[-1] from exc
-                raise
+                if not refusals:
+                    raise
+                last = list(refusals.values())[-1]  # what they said tells more
+                if isinstance(last, WorkerRefused):
+                    raise last from exc
+                await reply.whole(last.answer, last.content)
+                return "failed"
 
     async def _ask(self, worker: Worker, reply: "_Reply") -> str:
         self._asked = worker.address
@@ -129,6 +134,8 @@ class Forward(Response):
             async with self._exchange.upstream.post(
                 worker.address, self._wire.path, self._job.body, headers, self._job.first_byte_s
             ) as answer:
+                if NOT_BEGUN in answer.headers:
+                    raise _Declined(worker.address, answer, await answer.rest())
                 took_s = self._exchange.clock() - self._arrived
                 self._exchange.metrics.first_byte_seconds.labels(self._wire.name).observe(took_s)
                 if answer.status < 400 and self._is_stream(answer):
@@ -147,9 +154,7 @@ class Forward(Response):
         content = await answer.rest()
         if self._wire is not NATIVE:  # LLaVA's clients read nothing but records
             raise _remote_error(content, answer.status)
-        await reply.start(answer.status, _passed_back(answer), len(content))
-        await reply.write(content)
-        await reply.end()
+        await reply.whole(answer, content)
         if answer.status < 400:
             return "ok"
         return "refused" if answer.status < 500 else "failed"
@@ -180,6 +185,15 @@ class Forward(Response):
         return "failed" if records.has_failed else "ok"
 
 
+class _Declined(Exception):
+    """A worker's answer to a request of which it began nothing: another may have it."""
+
+    def __init__(self, address: str, answer: Answer, content: bytes) -> None:
+        super().__init__(f"the worker at {address} began nothing (HTTP {answer.status})")
+        self.answer = answer
+        self.content = content
+
+
 class _Reply:
     """What this request's client has been sent."""
 
@@ -201,6 +215,12 @@ class _Reply:
     async def write(self, body: bytes) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
+    async def whole(self, answer: Answer, content: bytes) -> None:
+        """Send all of an answer; `content` is its body."""
+        await self.start(answer.status, _passed_back(answer), len(content))
+        await self.write(content)
+        await self.end()
+
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -221,6 +241,11 @@ async def _unless_client_leaves(work: Coroutine[None, None, str], receive: Recei
 async def _client_left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _old_headers(error: ServeError) -> list[tuple[bytes, bytes]]:
+    headers = {"content-type": "application/octet-stream", **error.headers}
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 def _passed_back(answer: Answer) -> list[tuple[bytes, bytes]]:

@@ -114,8 +114,8 @@ class TokenLogprob:
 class Delta:
     """New text only; the last delta alone has the rest, and maybe no text.
 
-    `logprobs`, if asked for, are of the tokens whose text this is; a token that a stop cut off or
-    that ended the answer has none.
+    `logprobs`, if asked for, are of the tokens whose text begins here; a token that a stop cut off
+    or that ended the answer has none.
 
     Of a request that asked for several answers, `index` says to which one it belongs, and only the
     last one to end has `usage`.
@@ -143,7 +143,7 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Requests that run and wait, and how many can run at once."""
+    """Answers that are made and that wait, and how many can be made at once."""
 
     queue_length: int
     capacity: int
@@ -152,7 +152,7 @@ class Load:
 class Engine(Protocol):
     """One model that answers requests."""
 
-    slots: int  # requests it answers at once where the flags do not say
+    slots: int  # answers it makes at once where the flags do not say
 
     @property
     def card(self) -> ModelCard:

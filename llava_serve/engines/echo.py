@@ -14,6 +14,7 @@ from llava_serve.engines.base import (
     TokenLogprob,
     Usage,
 )
+from llava_serve.engines.logprobs import HeldLogprobs
 from llava_serve.errors import ContextOverflow, MediaCountMismatch
 from llava_serve.media.base import Clip, Picture
 from llava_serve.protocol.openai import ModelCard
@@ -54,23 +55,22 @@ class EchoEngine:
         reason: FinishReason = "length" if len(words) > limit else "stop"
         matcher = StopMatcher(sampling.stop)
         said = 0
-        sure: list[TokenLogprob] = []
+        sure = HeldLogprobs()
         self.running += 1
         try:
             for word in words[:limit]:
                 await asyncio.sleep(self._delay_s)
                 said += 1
                 if sampling.top_logprobs is not None:
-                    sure.append(TokenLogprob(word, word.encode(), 0.0))
+                    sure.add([TokenLogprob(word, word.encode(), 0.0)])
                 if text := matcher.feed(word):
-                    yield Delta(text, logprobs=tuple(sure))
-                    sure.clear()
+                    yield Delta(text, logprobs=sure.take(len(matcher.unshown.encode())))
                 if matcher.stopped:
                     reason = "stop"
                     break
             rest = matcher.flush()
             usage = Usage(prompt_tokens, said, image_tokens)
-            yield Delta(rest, reason, usage, logprobs=tuple(sure) if rest else ())
+            yield Delta(rest, reason, usage, logprobs=sure.take(0) if rest else ())
         finally:
             self.running -= 1
 

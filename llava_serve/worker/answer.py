@@ -109,7 +109,7 @@ class Answer:
     async def _make(self) -> None:
         metrics, outcome = self._worker.metrics, "failed"
         try:
-            async with self._worker.gate.slot():
+            async with self._worker.gate.slots(len(self._samplings)):
                 self._admitted_s = self.elapsed_s
                 prompt = await self._read_prompt()
                 media_s = self.elapsed_s - self._admitted_s

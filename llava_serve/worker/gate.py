@@ -1,4 +1,4 @@
-"""How many requests a worker runs at once, how many wait, and that none come when it stops."""
+"""How many answers a worker makes at once, how many wait, and that none come when it stops."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +15,8 @@ def _no_others() -> None:
 class Gate:
     """`limit` slots and a line of at most `max_waiting` before them, first come, first served.
 
+    A request takes a slot for each answer that it asks for, all at once. One that asks for more
+    than there are takes them all, and the engine makes what goes beyond one after the other.
     `beyond` tells the load of an engine that serves others too.
     """
 
@@ -27,11 +29,12 @@ class Gate:
         self.is_open = True
         self._max_waiting = max_waiting
         self._slots = asyncio.Semaphore(limit)
+        self._first_in_line = asyncio.Lock()  # alone takes slots: two would wait for each other's
         self._beyond = beyond
 
     @property
     def queue_length(self) -> int:
-        """Running and waiting requests of this worker."""
+        """Running and waiting answers of this worker."""
         return self.running + self.waiting
 
     @property
@@ -47,25 +50,41 @@ class Gate:
         self.is_open = False
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait for a slot; it comes back however the body ends.
+    async def slots(self, count: int = 1) -> AsyncIterator[None]:
+        """Wait for slots of `count` answers; they come back however the body ends.
 
         Raises:
-            Busy: every slot and every waiting place is taken.
+            Busy: there are not as many slots and waiting places left.
             ShuttingDown: the gate is closed.
         """
         if not self.is_open:
             raise ShuttingDown
-        if self.queue_length >= self.limit + self._max_waiting:
+        count = min(count, self.limit)
+        if self.queue_length + count > self.limit + self._max_waiting:
             raise Busy(self.running, self.waiting)
-        self.waiting += 1
+        self.waiting += count
         try:
-            await self._slots.acquire()
+            await self._take(count)
         finally:
-            self.waiting -= 1
-        self.running += 1
+            self.waiting -= count
+        self.running += count
         try:
             yield
         finally:
-            self.running -= 1
+            self.running -= count
+            self._give_back(count)
+
+    async def _take(self, count: int) -> None:
+        taken = 0
+        try:
+            async with self._first_in_line:
+                while taken < count:
+                    await self._slots.acquire()
+                    taken += 1
+        except BaseException:
+            self._give_back(taken)
+            raise
+
+    def _give_back(self, count: int) -> None:
+        for _ in range(count):
             self._slots.release()

@@ -59,7 +59,8 @@ def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
         try:
             asked = parse(await read_json(request), worker.engine.card)
         except ServeError as exc:
-            return Response(OldChunk.from_error(exc).encode(), media_type=_MEDIA_TYPE)
+            content = OldChunk.from_error(exc).encode()
+            return Response(content, headers=exc.headers, media_type=_MEDIA_TYPE)
         read_prompt = partial(worker.media.ready_prompt, asked.prompt, asked.images or [])
         answer = Answer(worker, read_prompt, sampling_of(asked))
         # LLaVA's controller gives up after 5 s without a byte: be there before.

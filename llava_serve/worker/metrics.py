@@ -76,9 +76,9 @@ class Metrics:
         self._cancelled = Counter(
             "llava_worker_cancelled", "Requests whose client left", registry=self._registry
         )
-        self._gauge("running", "Requests that hold a slot").set_function(lambda: gate.running)
-        self._gauge("waiting", "Requests in line for a slot").set_function(lambda: gate.waiting)
-        self._gauge("slots", "Requests that can run at once").set(gate.limit)
+        self._gauge("running", "Answers that hold a slot").set_function(lambda: gate.running)
+        self._gauge("waiting", "Answers in line for a slot").set_function(lambda: gate.waiting)
+        self._gauge("slots", "Answers that can be made at once").set(gate.limit)
 
     def finished(self, outcome: str) -> None:
         self._requests.labels(outcome).inc()

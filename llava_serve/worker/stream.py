@@ -65,7 +65,9 @@ class StreamedAnswer(AnswerResponse):
         except Exception as exc:
             if not self._has_headers and not self.errors_in_stream:
                 raise
-            last = self.failure(_translated(exc))
+            error = _translated(exc)
+            self.headers.update(error.headers)  # to be seen where they are not sent yet
+            last = self.failure(error)
         await self._send(send, last, more_body=False)
 
     async def _send(self, send: Send, body: bytes, more_body: bool = True) -> None:

@@ -1,23 +1,32 @@
 """The controller with real workers around the echo engine, asked by the real `openai` client."""
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import aiohttp
+import httpx
 import openai
 import pytest
 
 from llava_serve.cluster.heartbeat import HttpLink, membership
 from llava_serve.config import MediaConfig
+from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.engines.sglang.client import SglangClient
+from llava_serve.engines.sglang.engine import SglangEngine
+from llava_serve.engines.sglang.server import Server
 from llava_serve.media.reader import MediaReader
 from llava_serve.serving import bind, served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
-from tests.cluster.conftest import TOKEN, Cluster, Stack
+from tests.cluster.conftest import TOKEN, Cluster, Stack, chat, status_of
+from tests.engines.sglang.conftest import Recorded
 
 
 @asynccontextmanager
@@ -47,7 +56,7 @@ async def joined(cluster: Cluster, worker: Worker) -> AsyncIterator[None]:
         yield
 
 
-def worker_of(engine: EchoEngine) -> Worker:
+def worker_of(engine: Engine) -> Worker:
     return Worker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id=engine.card.id)
 
 
@@ -111,5 +120,80 @@ async def test_closing_a_stream_stops_the_engine(
     await anext(aiter(stream))
     assert (engine.running, worker.gate.running) == (1, 1)
     await stream.close()
-    async with worker.gate.slot(), worker.gate.slot():  # both slots are free only if it stopped
+    async with worker.gate.slots(), worker.gate.slots():  # both slots are free only if it stopped
         assert engine.running == 0
+
+
+@asynccontextmanager
+async def before_a_dead_server(name: str) -> AsyncIterator[SglangEngine]:
+    """Hold an engine whose SGLang server is gone, and that has not noticed yet."""
+    async with AsyncExitStack() as running:
+        async with served(Recorded().app()) as endpoint:
+            client = SglangClient(endpoint)
+            server = Server(client, name, look_every_s=3600)
+            await running.enter_async_context(server.watched())
+            await server.change(None)
+        yield SglangEngine(client, server)
+
+
+ASKED = {
+    "whole": ("/v1/chat/completions", chat("one two")),
+    "streamed": ("/v1/chat/completions", chat("one two", stream=True)),
+    "old wire": ("/worker_generate_stream", {"model": "echo", "prompt": "one two"}),
+}
+
+
+@pytest.fixture
+async def refusing(cluster: Cluster, stack: Stack, request: pytest.FixtureRequest) -> Worker:
+    """Return a member of the cluster that begins nothing, for the reason that is asked for."""
+    if request.param == "shutting_down":
+        worker = worker_of(EchoEngine())
+        worker.gate.close()
+    else:
+        worker = worker_of(await stack.enter(before_a_dead_server("echo")))
+    await stack.enter(joined(cluster, worker))
+    return worker
+
+
+async def ask(cluster: Cluster, asked: str) -> httpx.Response:
+    path, body = ASKED[asked]
+    return await cluster.http.post(path, json=body)
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("refusing", ["sglang_unreachable", "shutting_down"], indirect=True)
+async def test_what_a_worker_did_not_begin_goes_to_another(
+    cluster: Cluster, stack: Stack, refusing: Worker, asked: str
+) -> None:
+    other = worker_of(EchoEngine())
+    address = await stack.enter(served(build_app(other, max_body_bytes=50_000_000)))
+    cluster.workers.register(address, status_of(queue_length=9), time.monotonic())
+    answer = await ask(cluster, asked)
+    assert answer.status_code == 200
+    assert "two" in answer.text
+    assert not _errors(answer)
+    assert [worker.is_reachable for worker in cluster.workers.known()] == [True, True]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize(
+    ("refusing", "reason"),
+    [("sglang_unreachable", "no SGLang server is ready"), ("shutting_down", "is stopping")],
+    indirect=["refusing"],
+)
+async def test_what_no_worker_began_ends_with_what_the_last_one_said(
+    cluster: Cluster, refusing: Worker, asked: str, reason: str
+) -> None:
+    answer = await ask(cluster, asked)
+    assert answer.status_code == (200 if asked == "old wire" else 503)
+    (error,) = _errors(answer)
+    assert reason in error
+    assert answer.headers["x-not-begun"]  # for a controller before this one
+
+
+def _errors(answer: httpx.Response) -> list[str]:
+    """Return the messages of the errors in an answer of either wire."""
+    records = [r for r in answer.content.split(b"\0") if r and not r.startswith(b"data: ")]
+    told: list[dict[str, Any]] = [json.loads(record) for record in records]
+    old = [one["text"] for one in told if one.get("error_code")]
+    return old + [one["error"]["message"] for one in told if "error" in one]

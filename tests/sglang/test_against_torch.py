@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from llava_serve.config import MediaConfig, WorkerConfig
-from llava_serve.engines.base import Engine, GenerateRequest, Sampling
+from llava_serve.engines.base import Delta, Engine, GenerateRequest, Sampling
 from llava_serve.engines.build import build_engine
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import parse_chat_request
@@ -30,13 +30,17 @@ def torch_engine() -> Iterator[Engine]:
     engine.close()
 
 
-async def answer_of(engine: Engine, content: list[dict[str, Any]]) -> str:
+async def deltas_of(engine: Engine, content: list[dict[str, Any]], **sampling: Any) -> list[Delta]:
     chat = parse_chat_request({"model": "llava-tiny", "messages": user(*content)})
     async with MediaReader(MediaConfig()) as media:
         prompt = await media.conversation(chat.messages)
-    sampling = Sampling(temperature=0, max_new_tokens=60)
-    request = GenerateRequest(request_id="req-1", prompt=prompt, sampling=sampling)
-    return "".join([delta.text async for delta in engine.stream(request)])
+    settings = Sampling(temperature=0, max_new_tokens=60, **sampling)
+    request = GenerateRequest(request_id="req-1", prompt=prompt, sampling=settings)
+    return [delta async for delta in engine.stream(request)]
+
+
+async def answer_of(engine: Engine, content: list[dict[str, Any]]) -> str:
+    return "".join(delta.text for delta in await deltas_of(engine, content))
 
 
 def from_file(name: str) -> dict[str, Any]:
@@ -65,3 +69,19 @@ async def test_fresh_pictures_of_many_sizes_are_answered_alike(
         shown: Image.Image = simple_picture(rng.choice(SHAPES), rng.choice([*COLORS]), size=size)
         content = [picture(shown), text(rng.choice(QUESTIONS))]
         assert await stack.ask(*content) == await answer_of(torch_engine, content)
+
+
+# "I only know simple pictures of shapes and numbers.": an end token, a whole token, parts of some.
+@pytest.mark.parametrize("stop", [None, " shapes", "s and nu", " simple pic"])
+async def test_the_same_tokens_have_logprobs_wherever_an_answer_ends(
+    stack: Stack, torch_engine: Engine, stop: str | None
+) -> None:
+    asked = [text("Hello, what are you?")]
+    answer = await stack.complete(*asked, logprobs=True, top_logprobs=0, stop=stop)
+    stops = () if stop is None else (stop,)
+    deltas = await deltas_of(torch_engine, asked, stop=stops, top_logprobs=0)
+    expected = [one for delta in deltas for one in delta.logprobs]
+    told = answer.choices[0].logprobs.content
+    assert answer.choices[0].message.content == "".join(delta.text for delta in deltas)
+    assert [one.token for one in told] == [one.text for one in expected]
+    assert [one.logprob for one in told] == pytest.approx([o.logprob for o in expected], abs=1e-3)

@@ -294,12 +294,28 @@ async def test_a_full_worker_answers_429_with_a_time_to_come_back(
 ) -> None:
     worker = make_worker(EchoEngine("echo"), limit=1, max_waiting=0)
     async with client_of(build_app(worker, max_body_bytes=10_000)) as http:
-        async with worker.gate.slot():
+        async with worker.gate.slots():
             refused = await http.post("/v1/chat/completions", json=question())
         served = await http.post("/v1/chat/completions", json=question())
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "busy")
     assert int(refused.headers["retry-after"]) > 0
     assert served.status_code == 200
+
+
+async def test_each_of_several_answers_counts_and_more_than_there_are_slots_are_served(
+    client_of: ClientOf, make_worker: Callable[..., Worker]
+) -> None:
+    worker = make_worker(EchoEngine("echo"), limit=4, max_waiting=0)
+    async with client_of(build_app(worker, max_body_bytes=10_000)) as http:
+        async with worker.gate.slots(3):
+            status = WorkerStatus.model_validate((await http.post("/worker_get_status")).json())
+            two = await http.post("/v1/chat/completions", json=question(n=2))
+            one = await http.post("/v1/chat/completions", json=question())
+        many = await http.post("/v1/chat/completions", json=question(n=9))
+    assert (status.queue_length, status.capacity) == (3, 4)
+    assert (two.status_code, one.status_code) == (429, 200)
+    assert len(many.json()["choices"]) == 9
+    assert worker.gate.queue_length == 0
 
 
 async def test_models_and_status_describe_this_worker(

@@ -151,7 +151,7 @@ async def test_a_full_worker_raises_the_clients_rate_limit_error(
     app = build_app(worker, max_body_bytes=1000)
     async with (
         served(app) as address,
-        worker.gate.slot(),
+        worker.gate.slots(),
         openai.AsyncOpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client,
     ):
         with pytest.raises(openai.RateLimitError) as refusal:

@@ -10,7 +10,7 @@ import aiohttp
 import anyio
 
 from llava_serve.engines.sglang.failure import error_of
-from llava_serve.errors import ServeError, SglangLost, SglangUnreachable
+from llava_serve.errors import ServeError, SglangFailed, SglangLost, SglangUnreachable
 from llava_serve.protocol import sse
 from llava_serve.reason import reason_of
 
@@ -18,6 +18,7 @@ _CONNECT_S = 3.0
 _ABORT_S = 2.0
 # Shorter than the 5 s after which the server closes an idle connection: none is used while it dies.
 _KEEP_ALIVE_S = 2.0
+_SHOWN = 100  # characters of what cannot be read
 
 Event = dict[str, Any]
 Result = TypeVar("Result")
@@ -153,6 +154,7 @@ class EventStream:
 
         Raises:
             SglangLost: the server dies before that, or is given up.
+            SglangFailed: an event is none.
             ServeError: an event tells an error; it has status 200 then.
         """
         decoder = sse.EventDecoder()
@@ -162,14 +164,26 @@ class EventStream:
                     if data == sse.DONE:
                         self.is_complete = True
                         return
-                    event = json.loads(data)
+                    event = _event(data)
                     if "error" in event:
                         self.is_complete = True
                         raise error_of(event, 500)
                     yield event
         except aiohttp.ClientError as exc:
             raise SglangLost(self._client.endpoint, reason_of(exc)) from exc
+        except UnicodeDecodeError as exc:
+            raise SglangFailed("its stream is no UTF-8") from exc
         raise SglangLost(self._client.endpoint, "the stream ended before the answer did")
+
+
+def _event(data: str) -> Event:
+    try:
+        event = json.loads(data)
+    except ValueError:
+        event = None
+    if not isinstance(event, dict):
+        raise SglangFailed(f"its stream holds what is no event: {data[:_SHOWN]!r}")
+    return event
 
 
 def _decoded(content: bytes) -> Any:

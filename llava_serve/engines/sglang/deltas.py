@@ -1,11 +1,13 @@
 """Events of SGLang's streams become deltas: new text only, whichever way the server streams."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from llava_serve.chat.stops import StopMatcher
 from llava_serve.engines.base import Delta, FinishReason, TokenLogprob, Usage
+from llava_serve.engines.logprobs import HeldLogprobs
 from llava_serve.engines.sglang.client import Event
 from llava_serve.engines.sglang.failure import error_for
 from llava_serve.errors import SglangFailed
@@ -15,21 +17,31 @@ _REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
 async def of_chat(events: AsyncIterable[Event], stops: Sequence[str] = ()) -> AsyncGenerator[Delta]:
-    """Read `/v1/chat/completions`: deltas, the reason of the end, and then the usage."""
+    """Read `/v1/chat/completions`: deltas, the reason of the end, and then the usage.
+
+    Text with logprobs waits for the next event, which may say that a token ended the answer.
+
+    Raises:
+        SglangFailed: the server sends what cannot be read, or does not end the answer.
+    """
     answer = _Answer(stops)
+    waiting: _Said | None = None
     reason: FinishReason | None = None
     has_ended = False
     async for event in events:
-        for choice in event["choices"]:
-            told = (choice.get("logprobs") or {}).get("content") or ()
-            answer.score(map(_chat_logprob, told))
-            if delta := answer.feed(choice["delta"].get("content") or ""):
+        said = _understood(_chat_said, event)
+        if waiting is not None:
+            logprobs = _without_end(waiting) if said.is_token_end else waiting.logprobs
+            if delta := answer.feed(waiting.text, logprobs):
                 yield delta
-            if choice["finish_reason"] is not None:
-                reason = _reason(choice["finish_reason"])
-        if event.get("usage") and reason is not None:
+        if said.end is not None:
+            reason = _reason(said.end)
+        waiting = said if said.logprobs and said.end is None else None
+        if waiting is None and (delta := answer.feed(said.text, said.logprobs)):
+            yield delta
+        if said.usage is not None and reason is not None:
             has_ended = True
-            yield answer.end(reason, _chat_usage(event["usage"]))
+            yield answer.end(reason, said.usage)
     if not has_ended:
         raise SglangFailed(_NO_END)
 
@@ -37,32 +49,77 @@ async def of_chat(events: AsyncIterable[Event], stops: Sequence[str] = ()) -> As
 async def of_generate(
     events: AsyncIterable[Event], streams_deltas: bool, stops: Sequence[str] = ()
 ) -> AsyncGenerator[Delta]:
-    """Read `/generate`, whose events tell all text so far unless `streams_deltas`."""
+    """Read `/generate`, whose events tell all text so far unless `streams_deltas`.
+
+    Raises:
+        SglangFailed: the server sends what cannot be read, or does not end the answer.
+        ServeError: what the server says why it ended the request itself.
+    """
     answer, shown = _Answer(stops), ""
     seen = 0  # tokens whose logprobs were passed on
     has_ended = False
     async for event in events:
-        about = event["meta_info"]
-        logprobs = _logprobs(about, seen)
-        seen += len(logprobs)
-        end = about["finish_reason"]
-        if end is not None and end["type"] == "abort":
-            raise error_for(str(end.get("message")), end.get("status_code") or 500)
-        if end is not None and isinstance(end.get("matched"), int):
-            logprobs = logprobs[:-1]  # of the token that ended the answer
-        answer.score(logprobs)
-        text = event["text"]
+        said = _understood(partial(_generate_said, seen=seen), event)
+        seen += len(said.logprobs)
+        logprobs = said.logprobs[:-1] if said.is_token_end else said.logprobs
+        text = said.text
         if not streams_deltas:
             if not text.startswith(shown):
                 raise SglangFailed(_NO_CONTINUATION)
             shown, text = text, text[len(shown) :]
-        if delta := answer.feed(text):
+        if delta := answer.feed(text, logprobs):
             yield delta
-        if end is not None:
+        if said.end is not None and said.usage is not None:
             has_ended = True
-            yield answer.end(_reason(end["type"]), _usage(about))
+            yield answer.end(_reason(said.end), said.usage)
     if not has_ended:
         raise SglangFailed(_NO_END)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """One event: `end` is the reason why it is the last with text, a token's where so."""
+
+    text: str
+    logprobs: list[TokenLogprob]
+    end: str | None
+    is_token_end: bool
+    usage: Usage | None
+
+
+def _understood(read: Callable[[Event], _Said], event: Event) -> _Said:
+    """Raises: SglangFailed, for an event of a shape that SGLang was not seen to send."""
+    try:
+        return read(event)
+    except (AttributeError, LookupError, TypeError, ValueError) as exc:
+        raise SglangFailed(f"its stream holds an event that cannot be read ({exc!r})") from exc
+
+
+def _chat_said(event: Event) -> _Said:
+    choices: Any = event["choices"] or [{"delta": {}, "finish_reason": None}]
+    (choice,) = choices
+    told = (choice.get("logprobs") or {}).get("content") or ()
+    return _Said(
+        text=_text(choice["delta"].get("content") or ""),
+        logprobs=[_chat_logprob(one) for one in told],
+        end=choice["finish_reason"],
+        is_token_end=isinstance(choice.get("matched_stop"), int),
+        usage=_chat_usage(event["usage"]) if event.get("usage") else None,
+    )
+
+
+def _generate_said(event: Event, seen: int) -> _Said:
+    about = event["meta_info"]
+    end = about["finish_reason"] or {"type": None}
+    if end["type"] == "abort":
+        raise error_for(str(end.get("message")), end.get("status_code") or 500)
+    return _Said(
+        text=_text(event["text"]),
+        logprobs=_logprobs(about, seen),
+        end=end["type"],
+        is_token_end=isinstance(end.get("matched"), int),
+        usage=_usage(about),
+    )
 
 
 class _Answer:
@@ -74,15 +131,15 @@ class _Answer:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._matcher = StopMatcher(stops)
-        self._logprobs: list[TokenLogprob] = []
+        self._logprobs = HeldLogprobs()
 
-    def score(self, logprobs: Iterable[TokenLogprob]) -> None:
-        """Take the logprobs of the text that `feed` is given next."""
-        self._logprobs.extend(logprobs)
-
-    def feed(self, text: str) -> Delta | None:
-        """Take new text and return what of it may be shown."""
-        return self._delta(self._matcher.feed(text))
+    def feed(self, text: str, logprobs: Sequence[TokenLogprob] = ()) -> Delta | None:
+        """Take new text with its logprobs, and return what of it may be shown."""
+        self._logprobs.add(logprobs)
+        shown = self._matcher.feed(text)
+        # The server itself ends the text behind a stop string, in the middle of a token.
+        beyond = sum(len(one.data) for one in logprobs) - len(text.encode())
+        return self._delta(shown, max(0, beyond) if self._matcher.stopped else 0)
 
     def end(self, reason: FinishReason, usage: Usage) -> Delta:
         """Return the last delta."""
@@ -90,11 +147,11 @@ class _Answer:
         reason = "stop" if self._matcher.stopped else reason
         return replace(last, finish_reason=reason, usage=usage)
 
-    def _delta(self, text: str) -> Delta | None:
+    def _delta(self, text: str, beyond_bytes: int = 0) -> Delta | None:
         if not text:
             return None
-        logprobs, self._logprobs = tuple(self._logprobs), []
-        return Delta(text, logprobs=logprobs)
+        unshown = len(self._matcher.unshown.encode()) + beyond_bytes
+        return Delta(text, logprobs=self._logprobs.take(unshown))
 
 
 _NO_CONTINUATION = (
@@ -130,6 +187,23 @@ def _chat_logprob(told: dict[str, Any]) -> TokenLogprob:
         told["logprob"],
         tuple(map(_chat_logprob, told.get("top_logprobs") or ())),
     )
+
+
+def _text(told: Any) -> str:
+    if not isinstance(told, str):
+        raise TypeError(f"{told!r:.80} is no text")
+    return told
+
+
+def _without_end(said: _Said) -> list[TokenLogprob]:
+    """Leave out a token that ended the answer: it stands last, and is not the end of its text.
+
+    Source: a running SGLang 0.5.23, which tells it only where tokens come several at once
+    (`--stream-interval`).
+    """
+    last = said.logprobs[-1].text
+    is_end = not said.text.endswith(last) and "\ufffd" not in last
+    return said.logprobs[:-1] if is_end else said.logprobs
 
 
 def _logprobs(about: dict[str, Any], seen: int) -> list[TokenLogprob]:

@@ -1,6 +1,5 @@
 """The engine whose model runs in an SGLang server: checked requests there, deltas back."""
 
-import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
@@ -9,6 +8,7 @@ from functools import partial
 
 from llava_serve.chat.rendering import PromptFormat
 from llava_serve.engines.base import Delta, GenerateRequest, ReadyPrompt
+from llava_serve.engines.media_work import MediaWork
 from llava_serve.engines.sglang import deltas, payload
 from llava_serve.engines.sglang.client import Event, SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
@@ -32,6 +32,7 @@ class SglangEngine:
         self._server = server
         self._form = form
         self._template = TemplateCheck(client)
+        self._encoding = MediaWork(payload.encode)
 
     @property
     def card(self) -> ModelCard:
@@ -59,13 +60,16 @@ class SglangEngine:
             if self._form is None:
                 if not served.has_template:
                     raise InvalidField("messages", _NO_TEMPLATE)
+                # First, so that all answers to one prompt still wait for the same encoding.
+                uris = await self._encoding.on(prompt)
                 await self._template.check(prompt, served)
-                body = await asyncio.to_thread(payload.chat_body, prompt, sampling, to)
+                body = payload.chat_body(prompt, uris, sampling, to)
                 return _Asked(payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop))
             prompt = payload.ready_prompt(prompt, self._form)
             sampling = replace(sampling, stop=(*sampling.stop, *self._form.stops))
         check_prompt(prompt)
-        body = await asyncio.to_thread(payload.generate_body, prompt, sampling, to)
+        uris = await self._encoding.on(request.prompt)
+        body = payload.generate_body(prompt, uris, sampling, to)
         read = partial(
             deltas.of_generate, streams_deltas=served.streams_deltas, stops=sampling.stop
         )

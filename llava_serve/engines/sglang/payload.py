@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ CHAT = "/v1/chat/completions"
 GENERATE = "/generate"
 
 Body = dict[str, Any]
+Uris = Mapping[str, str]  # of a prompt's pictures, by their digests
 _FASTEST = 1  # PNG's compression level: the server is near, and the picture is decoded at once
 
 
@@ -28,14 +29,23 @@ class Identity:
     served: Served
 
 
-def chat_body(conversation: Conversation, sampling: Sampling, to: Identity) -> Body:
+def encode(prompt: Conversation | ReadyPrompt) -> Uris:
+    """Encode the pictures of a prompt as `data:` URIs, which takes its time."""
+    if isinstance(prompt, ReadyPrompt):
+        pictures = [*prompt.pictures]
+    else:
+        pictures = [picture for message in prompt.messages for picture in message.pictures]
+    return {sha256: data_uri(one) for sha256, one in {p.sha256: p for p in pictures}.items()}
+
+
+def chat_body(conversation: Conversation, uris: Uris, sampling: Sampling, to: Identity) -> Body:
     """Return a body for `CHAT`, which streams deltas."""
     pictures = sum(len(message.pictures) for message in conversation.messages)
     extra = {"modalities": "multi-images"} if to.served.is_original and pictures > 1 else {}
     body: Body = {
         "rid": to.rid,
         "model": to.served.model_id,
-        "messages": [_message(message, extra) for message in conversation.messages],
+        "messages": [_message(message, uris, extra) for message in conversation.messages],
         "stream": True,
         "stream_options": {"include_usage": True},
         "separate_reasoning": False,
@@ -53,7 +63,7 @@ def chat_body(conversation: Conversation, sampling: Sampling, to: Identity) -> B
     return body
 
 
-def generate_body(prompt: ReadyPrompt, sampling: Sampling, to: Identity) -> Body:
+def generate_body(prompt: ReadyPrompt, uris: Uris, sampling: Sampling, to: Identity) -> Body:
     """Return a body for `GENERATE`."""
     params: Body = {
         "max_new_tokens": sampling.max_new_tokens,
@@ -65,7 +75,7 @@ def generate_body(prompt: ReadyPrompt, sampling: Sampling, to: Identity) -> Body
         params["json_schema"] = sampling.json_schema
     body: Body = {"rid": to.rid, "text": prompt.text, "stream": True, "sampling_params": params}
     if prompt.pictures:
-        body["image_data"] = [data_uri(picture) for picture in prompt.pictures]
+        body["image_data"] = [uris[picture.sha256] for picture in prompt.pictures]
     if to.served.is_original and len(prompt.pictures) > 1:
         body["modalities"] = ["multi-images"]
     if sampling.top_logprobs is not None:
@@ -120,15 +130,15 @@ def _seed(sampling: Sampling, served: Served, name: str) -> Body:
     return {name: sampling.seed} if served.honours_seed and sampling.seed is not None else {}
 
 
-def _message(message: Message, extra: Body) -> Body:
-    return {"role": message.role, "content": [*_content(_joined(message.parts), extra)]}
+def _message(message: Message, uris: Uris, extra: Body) -> Body:
+    return {"role": message.role, "content": _content(_joined(message.parts), uris, extra)}
 
 
-def _content(parts: Sequence[str | Picture], extra: Body) -> list[Body]:
+def _content(parts: Sequence[str | Picture], uris: Uris, extra: Body) -> list[Body]:
     return [
         {"type": "text", "text": part}
         if isinstance(part, str)
-        else {"type": "image_url", "image_url": {"url": data_uri(part)}} | extra
+        else {"type": "image_url", "image_url": {"url": uris[part.sha256]}} | extra
         for part in parts
     ]
 

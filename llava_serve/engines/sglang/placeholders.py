@@ -69,15 +69,15 @@ class TemplateCheck:
         if not pictures or served.image_token is None:
             return
         if served is not self._of:
-            self._of = served
-            self._made.clear()
+            self._of, self._made = served, LRUCache(1024)
+        known = self._made  # of this server: when the answer comes, another may be there
         shape = _shape(conversation.messages)
-        made = self._made.get(shape)
+        made = known.get(shape)
         if made is None:
             asked = {"messages": [_message(role, parts) for role, parts in shape]}
             answer = await self._client.post("/v1/tokenize", asked, _TOKENIZE_S, served.address)
             made = answer["tokens"].count(served.image_token)
-            self._made[shape] = made
+            known[shape] = made
         if made != pictures:
             raise InvalidField(
                 "messages",

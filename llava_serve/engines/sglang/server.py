@@ -53,7 +53,7 @@ class Server:
         self._identity: Any = None  # whom was asked, and what it was when the rest was read
         self._is_router = False
         self._load: Load | None = None
-        self._missing: ServeError = SglangUnreachable(client.endpoint, "it was not asked yet")
+        self._missing = "it was not asked yet"  # why nothing is served
         self._answered = clock()
         self._complained = -_COMPLAINT_EVERY_S
         self._changed = asyncio.Condition()
@@ -62,14 +62,14 @@ class Server:
     def served(self) -> Served:
         """Raises: SglangUnreachable, while no server is ready."""
         if self._served is None:
-            raise SglangUnreachable(self._client.endpoint, _reason(self._missing))
+            raise SglangUnreachable(self._client.endpoint, self._missing)
         return self._served
 
     @property
     def card(self) -> ModelCard:
         """Raises: SglangUnreachable, while no server is ready."""
         if self._card is None:
-            raise SglangUnreachable(self._client.endpoint, _reason(self._missing))
+            raise SglangUnreachable(self._client.endpoint, self._missing)
         return self._card
 
     def load(self) -> Load | None:
@@ -103,14 +103,16 @@ class Server:
             except SglangSilent as exc:
                 silent_s = self._clock() - self._answered
                 served = self._served if silent_s < _PATIENCE_S else None
-                self._missing = exc
+                self._missing = exc.reason
                 if served is None:
                     self._client.give_up()
+            except SglangUnreachable as exc:
+                served, self._missing = None, exc.reason
             except ServeError as exc:
-                served, self._missing = None, exc
+                served, self._missing = None, exc.message
             except (AttributeError, LookupError, TypeError, ValueError) as exc:
-                reason = f"what answers there is no SGLang server ({exc!r})"
-                served, self._missing = None, SglangFailed(reason)
+                served = None
+                self._missing = f"what answers there is no SGLang server ({exc!r})"
             await self._take(served)
             await asyncio.sleep(self._look_every_s)
 
@@ -216,8 +218,8 @@ class Server:
         now = self._clock()
         if self._served is not None or now - self._complained >= _COMPLAINT_EVERY_S:
             self._complained = now
-            reason = _reason(self._missing)
-            logger.warning("%s is not ready: %s; %s", self._client.endpoint, reason, _REMEDY)
+            endpoint, missing = self._client.endpoint, self._missing
+            logger.warning("%s is not ready: %s; %s", endpoint, missing, _REMEDY)
 
     def _announce(self, served: Served) -> None:
         logger.info(
@@ -233,9 +235,3 @@ class Server:
 
 
 _PROBE = [{"type": "text", "text": "x"}]
-
-
-def _reason(error: ServeError) -> str:
-    return error.message.removeprefix("no SGLang server is ready at ").partition(": ")[2] or (
-        error.message
-    )

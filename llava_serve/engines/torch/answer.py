@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from llava_serve.chat.stops import StopMatcher
 from llava_serve.engines.base import FinishReason, Sampling, TokenLogprob
+from llava_serve.engines.logprobs import HeldLogprobs
 from llava_serve.engines.torch.detokenize import Detokenizer, bytes_of
 from llava_serve.engines.torch.sampling import Scores
 
@@ -34,7 +35,7 @@ class Answer:
             self._stop_ids.update(stop_ids)
         self._min_new_tokens = sampling.min_new_tokens
         self._tokenizer = tokenizer
-        self._held_back: list[TokenLogprob] = []  # of tokens whose text is not certain yet
+        self._logprobs = HeldLogprobs()
         self._text = Detokenizer(tokenizer)
         self._matcher = StopMatcher(stops)
 
@@ -64,13 +65,11 @@ class Answer:
         """Keep the log probabilities of the token that is pushed next."""
         if token not in self._stop_ids:
             top = tuple(self._named(other, logprob) for other, logprob in scores.top)
-            self._held_back.append(replace(self._named(token, scores.chosen), top=top))
+            self._logprobs.add([replace(self._named(token, scores.chosen), top=top)])
 
     def take_logprobs(self) -> tuple[TokenLogprob, ...]:
         """Return what belongs to the text that `push` has just returned."""
-        taken = tuple(self._held_back)
-        self._held_back.clear()
-        return taken
+        return self._logprobs.take(len(self._matcher.unshown.encode()))
 
     def _named(self, token: int, logprob: float) -> TokenLogprob:
         data = bytes_of(self._tokenizer, token)

@@ -11,6 +11,7 @@ import torch
 from llava_serve import logs
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.base import Delta, EngineStatus, GenerateRequest
+from llava_serve.engines.media_work import MediaWork
 from llava_serve.engines.torch import failures
 from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.decode import Decoder
@@ -50,6 +51,7 @@ class TorchEngine:
         self.card = loaded.card.model_copy(update={"context_length": context})
         self._features = Features(loaded, budget.feature_bytes)
         self._preparer = Preparer(loaded, self._features, context)
+        self._preprocessing = MediaWork(self._preparer.preprocess)
         self._decoder = Decoder(loaded.model, budget.kv_tokens)
         self._spans = Spans(budget.kv_tokens)
         self._inbox = Inbox()
@@ -81,12 +83,8 @@ class TorchEngine:
     async def _arrived(self, request: GenerateRequest) -> Job:
         """Preprocess pictures away from the engine thread, where answers would wait for it."""
         arrived_at = time.monotonic()
-        work = asyncio.create_task(asyncio.to_thread(self._preparer.preprocess, request))
         try:
-            preprocessed = await asyncio.shield(work)
-        except asyncio.CancelledError:
-            await asyncio.wait([work])  # whoever leaves keeps the place until the thread is free
-            raise
+            preprocessed = await self._preprocessing.on(request.prompt)
         except Exception as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
         vision_s = time.monotonic() - arrived_at

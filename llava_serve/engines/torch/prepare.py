@@ -20,13 +20,13 @@ class Preparer:
         self._context = context
         self._tokenizer = PromptTokenizer(loaded)
 
-    def preprocess(self, request: GenerateRequest) -> Preprocessed:
-        """Cut the request's pictures into tiles; safe to call from any thread.
+    def preprocess(self, prompt: Conversation | ReadyPrompt) -> Preprocessed:
+        """Cut the prompt's pictures into tiles; safe to call from any thread.
 
         Raises:
             MediaNotAccepted: the model takes no video.
         """
-        return self._features.preprocess(_media_of(request.prompt))
+        return self._features.preprocess(_media_of(prompt))
 
     def begin(self, request: GenerateRequest, preprocessed: Preprocessed) -> Preparation:
         """Tokenise the prompt; its pictures that were not seen before have the tower before them.

@@ -47,7 +47,7 @@ def warm_up(preparer: Preparer, features: Features, decoder: Decoder, kv_tokens:
         prompt=Conversation((Message("user", (picture, "Hello")),)),
         sampling=Sampling(temperature=0),
     )
-    preparation = preparer.begin(request, preparer.preprocess(request))
+    preparation = preparer.begin(request, preparer.preprocess(request.prompt))
     while preparation.pending:
         features.advance(preparation.pending)
     tiles = max(1, int(_STEP_S / features.seconds_per_tile()))

@@ -44,7 +44,10 @@ CHAT_EVENTS = [
 
 @dataclass
 class Recorded:
-    """`events` are told by the next streams; an `asyncio.Event` is waited for, an error raised."""
+    """Tells `events` in its next streams.
+
+    An `asyncio.Event` is waited for, an error raised, and bytes are sent as they are.
+    """
 
     info: dict[str, Any] = field(default_factory=lambda: dict(MODEL_INFO))
     settings: dict[str, Any] = field(default_factory=lambda: {"version": "0.5.23"})
@@ -92,12 +95,14 @@ class Recorded:
 
         return app
 
-    async def _stream(self) -> AsyncIterator[str]:
+    async def _stream(self) -> AsyncIterator[str | bytes]:
         for event in self.events:
             if isinstance(event, Exception):
                 raise event
             if isinstance(event, asyncio.Event):
                 await event.wait()
+            elif isinstance(event, bytes):
+                yield event
             else:
                 yield f"data: {json.dumps(event)}\n\n"
         yield "data: [DONE]\n\n"

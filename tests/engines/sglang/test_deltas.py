@@ -127,3 +127,47 @@ async def test_logprobs_wait_until_their_text_is_certain() -> None:
         ("é", [b"\xc3", b"\xa9"]),
         ("", []),
     ]
+
+
+def scored(*tokens: str) -> dict[str, Any]:
+    told = [{"token": t, "bytes": [*t.encode()], "logprob": -0.5} for t in tokens]
+    return {"content": told}
+
+
+def merged(form: str, text: str, *tokens: str, end: Any = None) -> dict[str, Any]:
+    """An event of a server that tells several tokens at once (`--stream-interval`)."""
+    if form == "chat":
+        return chat_event(delta={"content": text}, logprobs=scored(*tokens))
+    told = [[-0.5, 1, token] for token in tokens]
+    return generated(text, end, output_token_logprobs=told)
+
+
+@pytest.mark.parametrize("form", ["chat", "generate"])
+@pytest.mark.parametrize(
+    ("text", "tokens", "stop", "matched", "expected"),
+    [
+        pytest.param("It is.", ["It", " is", ".", "<end>"], (), 2, ["It", " is", "."], id="token"),
+        pytest.param("It is.", ["It", " is", "."], (), 2, ["It", " is", "."], id="untold token"),
+        pytest.param("It is r", ["It", " is", " red"], (" is r",), " is r", ["It"], id="string"),
+        pytest.param("It is r", ["It", " is", " red"], ("s r",), "s r", ["It", " is"], id="partly"),
+    ],
+)
+async def test_what_ended_an_answer_or_was_cut_off_has_no_logprob(
+    form: str,
+    text: str,
+    tokens: list[str],
+    stop: tuple[str, ...],
+    matched: Any,
+    expected: list[str],
+) -> None:
+    if form == "chat":
+        ending = chat_event(finish_reason="stop", matched_stop=matched)
+        events = [merged("chat", text, *tokens), ending, CHAT_EVENTS[-1]]
+        stream = of_chat(told(events), stop)
+    else:
+        tokens = [*tokens, "<end>"] if matched == 2 and tokens[-1] != "<end>" else tokens
+        end = {"type": "stop", "matched": matched}
+        stream = of_generate(told([merged("generate", text, *tokens, end=end)]), False, stop)
+    deltas = [delta async for delta in stream]
+    assert [one.text for delta in deltas for one in delta.logprobs] == expected
+    assert deltas[-1].finish_reason == "stop"

@@ -1,12 +1,14 @@
 """Requests reach the server whole, deltas come back, and whoever leaves stops the work there."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
+from PIL import Image
 
 from llava_serve.chat.rendering import PromptFormat, from_template
 from llava_serve.chat.templates import template_named
@@ -22,6 +24,7 @@ from llava_serve.errors import (
     SglangRefused,
     SglangUnreachable,
 )
+from llava_serve.media.base import Picture
 from tests.engines.sglang.conftest import CHAT_EVENTS, Listening, Recorded
 
 HELLO = Conversation((Message("user", ("hello",)),))
@@ -130,6 +133,34 @@ async def test_a_stream_that_does_not_say_how_it_ended_is_no_answer(
             await answer(engine, request(prompt))
 
 
+@pytest.mark.parametrize("prompt", [HELLO, ReadyPrompt("hello")])
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(b"data: {half\n\n", id="no JSON"),
+        pytest.param(b"data: 7\n\n", id="no event"),
+        pytest.param(b"data: \xff\n\n", id="no UTF-8"),
+        pytest.param({"neither": "nor"}, id="no known event"),
+        pytest.param({"choices": [{"delta": None}], "meta_info": None}, id="half an event"),
+        pytest.param(
+            {
+                "choices": [{"delta": {"content": 7}, "finish_reason": None}],
+                **{"text": 7, "meta_info": {"finish_reason": None}},
+            },
+            id="no text",
+        ),
+    ],
+)
+async def test_what_cannot_be_read_is_an_error_of_the_server_and_its_work_is_stopped(
+    recorded: Recorded, listening: Listening, prompt: Conversation | ReadyPrompt, event: Any
+) -> None:
+    recorded.events = [event]
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        with pytest.raises(SglangFailed, match="its stream"):
+            await answer(engine, request(prompt))
+        assert recorded.aborted == [recorded.asked[0]["rid"]]
+
+
 async def test_a_server_that_is_cut_off_in_mid_answer_is_lost(
     recorded: Recorded, listening: Listening
 ) -> None:
@@ -137,6 +168,55 @@ async def test_a_server_that_is_cut_off_in_mid_answer_is_lost(
     async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
         with pytest.raises(SglangLost, match="the connection was closed"):
             await answer(engine, request())
+
+
+class SlowPicture(Image.Image):
+    """Is being encoded until it may end; `encoded` counts how often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.may_end = threading.Event(), threading.Event()
+        self.encoded = 0
+
+    def save(self, *to: Any, **options: Any) -> None:
+        self.begun.set()
+        self.may_end.wait(30)
+        self.encoded += 1
+        Image.new("RGB", (2, 2)).save(*to, **options)
+
+
+async def test_encoding_keeps_its_place_until_it_ends(
+    recorded: Recorded, listening: Listening
+) -> None:
+    slow = SlowPicture()
+    shown = Conversation((Message("user", (Picture(slow, "slow"), "?")),))
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        leaving = asyncio.create_task(answer(engine, request(shown)))
+        await asyncio.to_thread(slow.begun.wait, 30)
+        leaving.cancel()
+        for _ in range(20):  # turns of the loop, far more than leaving takes
+            await asyncio.sleep(0)
+        assert not leaving.done()
+        slow.may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+    assert recorded.asked == []
+
+
+@pytest.mark.parametrize("form", [None, from_template(template_named("vicuna_v1"))])
+async def test_pictures_are_encoded_once_for_all_answers_to_a_prompt(
+    recorded: Recorded, listening: Listening, form: PromptFormat | None
+) -> None:
+    slow = SlowPicture()
+    slow.may_end.set()
+    if form is not None:
+        about = {"prompt_tokens": 1, "completion_tokens": 1, "finish_reason": {"type": "length"}}
+        recorded.events = [{"text": "It is red.", "meta_info": about}]
+    shown = Conversation((Message("user", (Picture(slow, "slow"), "?")),))
+    async with listening(recorded) as endpoint, engine_of(endpoint, form) as engine:
+        texts = await asyncio.gather(*(answer(engine, request(shown)) for _ in range(4)))
+    assert texts == ["It is red."] * 4
+    assert slow.encoded == 1
 
 
 async def test_without_a_server_the_request_is_refused_with_the_reason() -> None:

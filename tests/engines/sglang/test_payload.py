@@ -12,10 +12,12 @@ from llava_serve.chat.rendering import from_template
 from llava_serve.chat.templates import template_named
 from llava_serve.engines.base import Conversation, Message, ReadyPrompt, Sampling
 from llava_serve.engines.sglang.payload import (
+    Body,
     Identity,
     chat_body,
     check_seed,
     data_uri,
+    encode,
     generate_body,
     ready_prompt,
 )
@@ -48,6 +50,14 @@ def said(*parts: Any) -> Conversation:
     return Conversation((Message("user", parts),))
 
 
+def chat_body_of(prompt: Conversation, sampling: Sampling, to: Identity) -> Body:
+    return chat_body(prompt, encode(prompt), sampling, to)
+
+
+def generate_body_of(prompt: ReadyPrompt, sampling: Sampling, to: Identity) -> Body:
+    return generate_body(prompt, encode(prompt), sampling, to)
+
+
 def test_a_picture_travels_without_loss_as_a_data_uri() -> None:
     head, _, content = data_uri(RED).partition(",")
     assert head == "data:image/png;base64"
@@ -55,7 +65,7 @@ def test_a_picture_travels_without_loss_as_a_data_uri() -> None:
 
 
 def test_messages_keep_their_order_and_texts_that_stand_together_become_one() -> None:
-    body = chat_body(said("a", "b", RED, "c"), Sampling(), to())
+    body = chat_body_of(said("a", "b", RED, "c"), Sampling(), to())
     (message,) = body["messages"]
     kinds = [part.get("text", part["type"]) for part in message["content"]]
     assert kinds == ["ab", "image_url", "c"]
@@ -89,12 +99,12 @@ def test_every_setting_has_its_name_on_each_route() -> None:
         "ignore_eos": True,
         "stop": ["x"],
     }
-    chat = chat_body(said("hi"), sampling, seeded)
+    chat = chat_body_of(said("hi"), sampling, seeded)
     assert shared.items() <= chat.items()
     assert (chat["max_tokens"], chat["min_tokens"], chat["seed"]) == (9, 2, 11)
     assert (chat["logprobs"], chat["top_logprobs"]) == (True, 2)
     assert chat["response_format"]["json_schema"]["schema"] == {"type": "object"}
-    body = generate_body(ReadyPrompt("hi"), sampling, seeded)
+    body = generate_body_of(ReadyPrompt("hi"), sampling, seeded)
     params = body["sampling_params"]
     assert shared.items() <= params.items()
     assert (params["max_new_tokens"], params["min_new_tokens"]) == (9, 2)
@@ -103,7 +113,7 @@ def test_every_setting_has_its_name_on_each_route() -> None:
 
 
 def test_an_answer_without_a_limit_may_fill_the_context() -> None:
-    body = generate_body(ReadyPrompt("hi"), Sampling(), to())
+    body = generate_body_of(ReadyPrompt("hi"), Sampling(), to())
     assert body["sampling_params"]["max_new_tokens"] is None  # left out, it would be 128
 
 
@@ -111,12 +121,12 @@ def test_an_answer_without_a_limit_may_fill_the_context() -> None:
 def test_several_pictures_are_announced_to_models_of_the_original_layout(
     pictures: tuple[Any, ...], announced: bool
 ) -> None:
-    chat = chat_body(said(*pictures, "?"), Sampling(), to(ORIGINAL))
+    chat = chat_body_of(said(*pictures, "?"), Sampling(), to(ORIGINAL))
     parts = chat["messages"][0]["content"][:-1]
     assert all((part.get("modalities") == "multi-images") is announced for part in parts)
     prompt = ReadyPrompt("<image>" * len(pictures), pictures)
-    assert ("modalities" in generate_body(prompt, Sampling(), to(ORIGINAL))) is announced
-    assert "modalities" not in generate_body(prompt, Sampling(), to(SERVED))
+    assert ("modalities" in generate_body_of(prompt, Sampling(), to(ORIGINAL))) is announced
+    assert "modalities" not in generate_body_of(prompt, Sampling(), to(SERVED))
 
 
 def test_a_seed_that_would_be_ignored_is_refused() -> None:
@@ -125,7 +135,7 @@ def test_a_seed_that_would_be_ignored_is_refused() -> None:
     check_seed(Sampling(seed=1), replace(SERVED, honours_seed=True))
     check_seed(Sampling(seed=1, temperature=0), SERVED)
     check_seed(Sampling(), SERVED)
-    assert "seed" not in chat_body(said("hi"), Sampling(seed=1, temperature=0), to())
+    assert "seed" not in chat_body_of(said("hi"), Sampling(seed=1, temperature=0), to())
 
 
 def test_a_template_of_ours_makes_one_placeholder_for_each_picture() -> None:

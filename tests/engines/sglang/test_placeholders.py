@@ -1,8 +1,10 @@
 """What would kill a server is refused before it gets there."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
+from fastapi import FastAPI
 from PIL import Image
 
 from llava_serve.engines.base import Conversation, Message, ReadyPrompt
@@ -10,6 +12,7 @@ from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
 from llava_serve.errors import InvalidField, MediaCountMismatch
 from llava_serve.media.decode import as_picture
+from llava_serve.serving import served
 from tests.engines.sglang.conftest import Listening, Recorded
 from tests.engines.sglang.test_payload import SERVED
 
@@ -68,3 +71,31 @@ async def test_a_picture_that_the_template_loses_is_refused(
         async with client.opened():
             with pytest.raises(InvalidField, match="0 of the 1 pictures"):
                 await TemplateCheck(client).check(lost, replace(SERVED, address=endpoint))
+
+
+async def test_what_a_former_server_answers_late_says_nothing_about_the_next_one(
+    recorded: Recorded, listening: Listening
+) -> None:
+    was_asked, may_answer = asyncio.Event(), asyncio.Event()
+    former_app = FastAPI()
+
+    @former_app.post("/v1/tokenize")
+    async def tokenize() -> dict[str, list[int]]:
+        was_asked.set()
+        await may_answer.wait()
+        return {"tokens": []}  # its template loses pictures
+
+    shown = Conversation((Message("user", (PICTURE, "hi")),))
+    async with served(former_app) as former_address, listening(recorded) as address:
+        client = SglangClient(address)
+        former, next_one = (replace(SERVED, address=each) for each in (former_address, address))
+        async with client.opened():
+            check = TemplateCheck(client)
+            late = asyncio.create_task(check.check(shown, former))
+            await was_asked.wait()
+            other = Conversation((Message("user", ("hi", PICTURE)),))
+            await check.check(other, next_one)
+            may_answer.set()
+            with pytest.raises(InvalidField):
+                await late
+            await check.check(shown, next_one)

@@ -5,6 +5,7 @@ from transformers import PreTrainedTokenizerBase
 
 from llava_serve.engines.base import FinishReason, Sampling
 from llava_serve.engines.torch.answer import Answer
+from llava_serve.engines.torch.sampling import Scores
 
 
 @pytest.fixture
@@ -62,3 +63,16 @@ def test_an_unfinished_character_at_the_limit_is_not_lost(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
     assert run(tokenizer, "a😀", max_new_tokens=3) == ("a\ufffd", "length", 3)
+
+
+def test_logprobs_come_with_their_text_and_not_of_what_is_cut_off(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    answer = Answer(tokenizer, Sampling(stop=("abc",)), set(), (), 100)
+    told = []
+    for token in tokenizer("xababc", add_special_tokens=False).input_ids:
+        answer.score(token, Scores(-0.5, ()))
+        if text := answer.push(token):
+            told.append((text, [one.text for one in answer.take_logprobs()]))
+    assert told == [("x", ["x"]), ("ab", ["a", "b"])]
+    assert answer.finish_reason == "stop"

@@ -1,6 +1,7 @@
 """Joining, leaving, sharing and starting over change nothing in what a request is answered."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -108,6 +109,38 @@ async def test_a_full_cache_makes_some_start_over_and_nobody_fail(
     engine.close()
     assert [text for text, _ in texts] == expected
     assert "a request starts over" in caplog.text
+
+
+@pytest.mark.parametrize("company", [0, 1])
+async def test_who_loses_the_place_while_a_prompt_is_read_answers_as_if_alone(
+    endless: LoadedModel,
+    picture: MakePicture,
+    budget: Budget,
+    caplog: pytest.LogCaptureFixture,
+    company: int,
+) -> None:
+    """A long prompt, read token by token, is in the way of an older answer that needs more room.
+
+    `company` asks the same as it does, and waits for what it reads.
+    """
+    caplog.set_level("INFO")
+    older = request(user("Tell me more."), max_new_tokens=400)
+    long = request(user(picture(40, 40), " ".join(WORDS * 5)))
+    expected = await asked_alone(endless, budget, [older, long])
+    caplog.clear()
+    small = replace(budget, slots=2 + company, chunk=1, kv_tokens=700)
+    engine = TorchEngine(endless, small)
+    stream = engine.stream(older)
+    begun = await anext(stream)
+    late = [asyncio.create_task(answer(engine.stream(long))) for _ in range(1 + company)]
+    text, _ = await answer(stream)
+    answers = await asyncio.gather(*late)
+    engine.close()
+    assert begun.text + text == expected[0]
+    assert [text for text, _ in answers] == [expected[1]] * (1 + company)
+    read = f"read a prompt of {answers[0][1].prompt_tokens} tokens"
+    order = re.findall(f"a request starts over|{read}", caplog.text)
+    assert order == ["a request starts over", *[read] * (1 + company)]
 
 
 async def test_the_next_turn_reads_only_what_is_new(

@@ -337,6 +337,24 @@ async def test_preprocessing_stops_no_answer_and_keeps_its_place_until_it_ends(
     engine.close()
 
 
+async def test_several_answers_to_one_prompt_preprocess_its_pictures_once(
+    endless: LoadedModel, picture: MakePicture, budget: Budget
+) -> None:
+    preprocessed: list[int] = []
+
+    def process(images: list[Image.Image], **options: Any) -> Any:
+        preprocessed.append(len(images))
+        return endless.image_processor(images, **options)
+
+    engine = TorchEngine(replace(endless, image_processor=process), budget)
+    asked = request(picture(13, 13), "What?", temperature=1.0)
+    preprocessed.clear()  # of the warm-up
+    several = [replace(asked, sampling=replace(asked.sampling, seed=seed)) for seed in range(4)]
+    await asyncio.gather(*(collect(engine.stream(each)) for each in several))
+    engine.close()
+    assert preprocessed == [1]
+
+
 async def test_closing_the_engine_ends_what_is_open(endless: LoadedModel, budget: Budget) -> None:
     engine = TorchEngine(endless, budget)
     stream = engine.stream(request("a", max_new_tokens=None))

@@ -1,0 +1,72 @@
+"""Work on media is done once for each prompt, and whoever leaves waits for its thread."""
+
+import asyncio
+import threading
+
+import pytest
+
+from llava_serve.engines.base import Conversation, ReadyPrompt
+from llava_serve.engines.media_work import MediaWork
+
+PROMPT = ReadyPrompt("hi")
+
+
+class Worked:
+    """Counts how often it was done; waits until it may end."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end = threading.Event(), threading.Event()
+        self.prompts: list[Conversation | ReadyPrompt] = []
+
+    def __call__(self, prompt: Conversation | ReadyPrompt) -> int:
+        self.begun.set()
+        self.may_end.wait(30)
+        self.prompts.append(prompt)
+        if prompt == ReadyPrompt("bad"):
+            raise IndexError("a bug")
+        return len(self.prompts)
+
+
+async def turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_several_answers_to_one_prompt_share_the_work_and_a_later_one_does_not() -> None:
+    worked = Worked()
+    work = MediaWork(worked)
+    worked.may_end.set()
+    assert await asyncio.gather(*(work.on(PROMPT) for _ in range(3))) == [1, 1, 1]
+    assert await work.on(PROMPT) == 2
+
+
+async def test_prompts_that_are_alike_are_two() -> None:
+    worked = Worked()
+    worked.may_end.set()
+    work = MediaWork(worked)
+    await asyncio.gather(work.on(ReadyPrompt("hi")), work.on(ReadyPrompt("hi")))
+    assert len(worked.prompts) == 2
+
+
+async def test_what_the_work_raises_reaches_everybody() -> None:
+    worked = Worked()
+    worked.may_end.set()
+    work, bad = MediaWork(worked), ReadyPrompt("bad")
+    failures = await asyncio.gather(work.on(bad), work.on(bad), return_exceptions=True)
+    assert [type(failure) for failure in failures] == [IndexError, IndexError]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_whoever_leaves_stays_until_the_thread_is_free(times: int) -> None:
+    worked = Worked()
+    work = MediaWork(worked)
+    leaving, staying = (asyncio.create_task(work.on(PROMPT)) for _ in range(2))
+    await asyncio.to_thread(worked.begun.wait, 30)
+    for _ in range(times):
+        leaving.cancel()
+        await turns()
+    assert not leaving.done()
+    worked.may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert await staying == 1
