@@ -34,13 +34,19 @@ class Decoder:
             raise unusable(total, "the memory does not hold it") from exc
 
     @property
+    def device(self) -> torch.device:
+        """Where embeddings go in; with several devices, the first."""
+        device: torch.device = self._embed.weight.device
+        return device
+
+    @property
     def _embed(self) -> Any:
         return self._language_model.get_input_embeddings()
 
     @torch.inference_mode()
     def embed(self, tokens: Sequence[int]) -> torch.Tensor:
         """Return the embeddings of text tokens: (tokens, hidden)."""
-        ids = torch.tensor(tokens, device=self._embed.weight.device)
+        ids = torch.tensor(tokens, device=self.device)
         embeddings: torch.Tensor = self._embed(ids)
         return embeddings
 

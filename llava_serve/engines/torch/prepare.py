@@ -16,7 +16,7 @@ class Preparer:
 
     def __init__(self, loaded: LoadedModel, features: Features, context: int) -> None:
         self._loaded = loaded
-        self._features = features
+        self.features = features
         self._context = context
         self._tokenizer = PromptTokenizer(loaded)
 
@@ -26,7 +26,7 @@ class Preparer:
         Raises:
             MediaNotAccepted: the model takes no video.
         """
-        return self._features.preprocess(_media_of(prompt))
+        return self.features.preprocess(_media_of(prompt))
 
     def begin(self, request: GenerateRequest, preprocessed: Preprocessed) -> Preparation:
         """Tokenise the prompt; its pictures that were not seen before have the tower before them.
@@ -36,7 +36,7 @@ class Preparer:
         """
         items = self._tokenizer.tokenize(request.prompt)
         media = [item for item in items if not isinstance(item, int)]
-        return Preparation(items, self._features.begin(media, preprocessed))
+        return Preparation(items, self.features.begin(media, preprocessed))
 
     def prompt(self, preparation: Preparation) -> Prompt:
         """Put the rows where the pictures stand, all of which are done."""

@@ -9,7 +9,6 @@ from PIL import Image
 from llava_serve.engines.base import Conversation, GenerateRequest, Message, Sampling
 from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.decode import Decoder, unusable
-from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prepare import Preparer
 from llava_serve.engines.torch.prompt import Prompt
 from llava_serve.media.base import Picture
@@ -33,7 +32,7 @@ class Pace:
     tiles: int
 
 
-def warm_up(preparer: Preparer, features: Features, decoder: Decoder, kv_tokens: int) -> Pace:
+def warm_up(preparer: Preparer, decoder: Decoder, kv_tokens: int) -> Pace:
     """Read a picture once, so that no user pays for it.
 
     Raises:
@@ -49,8 +48,8 @@ def warm_up(preparer: Preparer, features: Features, decoder: Decoder, kv_tokens:
     )
     preparation = preparer.begin(request, preparer.preprocess(request.prompt))
     while preparation.pending:
-        features.advance(preparation.pending)
-    tiles = max(1, int(_STEP_S / features.seconds_per_tile()))
+        preparer.features.advance(preparation.pending)
+    tiles = max(1, int(_STEP_S / preparer.features.seconds_per_tile()))
     prompt = preparer.prompt(preparation)
     length = len(prompt.tokens)
     if length + 1 > kv_tokens:

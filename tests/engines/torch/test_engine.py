@@ -123,7 +123,7 @@ async def test_closing_a_stream_frees_its_slot_before_it_returns(engine: TorchEn
     stream = engine.stream(request("a", max_new_tokens=None))
     await anext(stream)
     await stream.aclose()
-    assert len(engine._schedule) == 0
+    assert len(engine._batch) == 0
 
 
 async def test_a_waiting_request_can_leave(engine: TorchEngine) -> None:
@@ -138,7 +138,7 @@ async def test_a_waiting_request_can_leave(engine: TorchEngine) -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert len(engine._schedule) == 2
+        assert len(engine._batch) == 2
         await anext(first)
         await anext(second)
 
@@ -150,7 +150,7 @@ async def test_sixty_readers_that_leave_leave_nothing_behind(engine: TorchEngine
                 await anext(deltas)
 
     await asyncio.gather(*(read(i % 4) for i in range(60)))
-    assert len(engine._schedule) == 0
+    assert len(engine._batch) == 0
     _, last = await collect(engine.stream(request("still there?")))
     assert last.finish_reason == "length"
 
@@ -299,7 +299,7 @@ async def test_a_large_picture_goes_through_the_tower_beside_running_answers(
     alone, _ = await collect(engine.stream(request(picture(90, 31), "What?")))
     engine.close()
     engine = TorchEngine(endless, budget)
-    engine._pace = replace(engine._pace, tiles=1)
+    engine._batch._tiles = 1
     model: Any = endless.model
     counting = model.model.vision_tower = Counting(model.model.vision_tower)
     async with aclosing(engine.stream(request("Hello", max_new_tokens=None))) as running:
@@ -421,7 +421,7 @@ async def test_what_the_thread_cannot_survive_ends_every_stream(
     engine = TorchEngine(endless, budget)
     running = engine.stream(request("a", max_new_tokens=None))
     await anext(running)
-    monkeypatch.setattr(engine, "_spans", None)  # as a bug in its bookkeeping would
+    monkeypatch.setattr(engine._batch, "_spans", None)  # as a bug in its bookkeeping would
     for stream in (engine.stream(request("b")), running):
         with pytest.raises(EngineFailure, match="must be restarted"):
             await collect(stream)
