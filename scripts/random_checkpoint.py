@@ -30,8 +30,11 @@ from transformers.models.llava_next.image_processing_pil_llava_next import (
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import (
     LlavaOnevisionImageProcessorPil,
 )
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-Family = Literal["llava", "llava_next", "llava_onevision", "vipllava", "llava_next_video"]
+Family = Literal[
+    "llava", "llava_interleave", "llava_next", "llava_onevision", "vipllava", "llava_next_video"
+]
 
 _END, _IMAGE, _VIDEO = "<|im_end|>", "<image>", "<video>"
 _SPECIAL = ["<unk>", "<s>", "</s>", "<|im_start|>", _END, _IMAGE, _VIDEO]
@@ -45,6 +48,16 @@ _CHAT_TEMPLATE = """\
 {% endfor -%}
 {%- if add_generation_prompt %}<|im_start|>assistant
 {% endif -%}
+"""
+# As published with LLaVA-NeXT-Interleave: a turn's pictures come before its texts.
+_PICTURES_FIRST = """\
+{%- for message in messages %}{{ '<|im_start|>' + message['role'] + ' ' }}
+{%- for part in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>' }}
+{%- endfor %}
+{%- for part in message['content'] | selectattr('type', 'equalto', 'text') %}
+{{- '\\n' + part['text'] }}
+{%- endfor %}{{ '<|im_end|>' }}{% endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif -%}
 """
 
 
@@ -76,6 +89,8 @@ def write(family: Family, folder: Path, seed: int = 0, shape: Shape | None = Non
     """Write a checkpoint of `family` in Hugging Face's layout; equal seeds, equal weights."""
     shape = shape or Shape()
     tokenizer = byte_tokenizer()
+    if family == "llava_interleave":
+        tokenizer.chat_template = _PICTURES_FIRST
     torch.manual_seed(seed)
     model = _model(family, shape, tokenizer)
     for parameter in model.parameters():  # the usual start is so small that all logits agree
@@ -87,7 +102,7 @@ def write(family: Family, folder: Path, seed: int = 0, shape: Shape | None = Non
 
 
 def _model(family: Family, shape: Shape, tokenizer: PreTrainedTokenizerFast) -> Any:
-    has_clip = family != "llava_onevision"
+    has_clip = family not in ("llava_interleave", "llava_onevision")
     vision: dict[str, Any] = {
         "hidden_size": shape.hidden_size,
         "intermediate_size": 2 * shape.hidden_size,
@@ -119,6 +134,9 @@ def _model(family: Family, shape: Shape, tokenizer: PreTrainedTokenizerFast) -> 
     }
     if family == "llava":
         return LlavaForConditionalGeneration(LlavaConfig(**parts))
+    if family == "llava_interleave":
+        parts |= {"vision_feature_layer": -1, "vision_feature_select_strategy": "full"}
+        return LlavaForConditionalGeneration(LlavaConfig(**parts))
     if family == "vipllava":
         # Spelt as in published checkpoints: transformers 5.20 knows no other name.
         parts["vision_feature_layers"] = list(range(-2, -2 - shape.layers, -1))
@@ -139,6 +157,8 @@ def _image_processor(family: Family, shape: Shape) -> Any:
         return LlavaOnevisionImageProcessorPil(
             size=square, image_grid_pinpoints=_pinpoints(shape), image_mean=mean, image_std=mean
         )
+    if family == "llava_interleave":
+        return SiglipImageProcessorPil(size=square)
     sizes: dict[str, Any] = {"size": {"shortest_edge": shape.tile}, "crop_size": square}
     if family in ("llava", "vipllava"):
         return LlavaImageProcessorPil(**sizes)

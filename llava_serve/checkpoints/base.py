@@ -2,6 +2,7 @@
 
 from llava_serve.checkpoints.detect import Found, detect
 from llava_serve.checkpoints.hub import folder_of
+from llava_serve.checkpoints.settings import require_huggingface
 from llava_serve.errors import CheckpointError
 
 
@@ -16,7 +17,8 @@ def whole_model(given: Found, model_base: str | None) -> Found:
     """Return the folder with the whole model in Hugging Face's layout.
 
     Raises:
-        CheckpointError: an adapter has no base, or a whole model was given one.
+        CheckpointError: an adapter has no base, a whole model was given one, or a value in a
+            settings file cannot be used.
     """
     if given.layout == "adapter":
         if model_base is None:
@@ -28,9 +30,11 @@ def whole_model(given: Found, model_base: str | None) -> Found:
         base = detect(folder_of(model_base))
         if base.layout == "adapter":
             raise CheckpointError(f"--model-base {model_base} is an adapter itself, not a model.")
+        require_huggingface(base.folder, base.config)
         return base
     if model_base is not None:
         raise CheckpointError(
             f"{given.folder} is a whole model and needs no base: leave out --model-base."
         )
+    require_huggingface(given.folder, given.config)
     return given

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ HF_TYPES = ("llava", "llava_next", "llava_onevision", "vipllava", "llava_next_vi
 _LFS_MARK = b"version https://git-lfs.github.com/spec/"
 _WEIGHTS = ("safetensors", "bin")  # the first that is there is loaded
 _STEMS = ("model", "pytorch_model", "adapter_model")
+_SHARD = re.compile(r"(?P<stem>.+)-\d+-of-(?P<count>\d+)(?P<end>\..+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def weight_files(folder: Path) -> list[Path]:
     """Return the files that hold a model's weights, all of them there.
 
     Raises:
-        CheckpointError: there are none, or a shard that the index names is missing.
+        CheckpointError: there are none, a shard that the index or the others' names tell of is
+            missing, or the index is none.
     """
     by_kind = {
         kind: sorted(path for stem in _STEMS for path in folder.glob(f"{stem}[.-]*{kind}"))
@@ -87,16 +90,35 @@ def weight_files(folder: Path) -> list[Path]:
             "If it came from a hub, the download was not finished: repeat it."
         )
     # The index of the other kind may lie there without its files: a hub download leaves them out.
-    for index in folder.glob(f"*.{kind}.index.json"):
-        shards = set(read_json(index).get("weight_map", {}).values())
-        missing = sorted(shard for shard in shards if not (folder / shard).exists())
-        if missing:
-            raise CheckpointError(
-                f"{folder} lacks {len(missing)} of the {len(shards)} weight files that "
-                f"{index.name} names: {', '.join(missing[:5])}. Repeat the download."
-            )
-        return [folder / shard for shard in sorted(shards)]
-    return by_kind[kind]
+    index = next(folder.glob(f"*.{kind}.index.json"), None)
+    shards = _indexed(index) if index else _counted(by_kind[kind])
+    if missing := [shard for shard in shards if not (folder / shard).exists()]:
+        raise CheckpointError(
+            f"{folder} lacks {len(missing)} of the {len(shards)} weight files that "
+            f"{index.name if index else 'the names of the others'} "
+            f"{'names' if index else 'count'}: {', '.join(missing[:5])}. Repeat the download."
+        )
+    return [folder / shard for shard in shards]
+
+
+def _indexed(index: Path) -> list[str]:
+    places = read_json(index).get("weight_map")
+    files = list(places.values()) if isinstance(places, dict) else []
+    if not files or not all(isinstance(file, str) for file in files):
+        raise CheckpointError(
+            f"{index} has no weight_map from the names of weights to files. Download it again, or "
+            "delete it: the weight files say themselves what they hold."
+        )
+    return sorted(set(files))
+
+
+def _counted(files: list[Path]) -> list[str]:
+    """Return the names of all files there should be: each of several says how many there are."""
+    names = {path.name for path in files}
+    for found in filter(None, map(_SHARD.fullmatch, sorted(names))):
+        stem, count, end = found["stem"], found["count"], found["end"]
+        names |= {f"{stem}-{i + 1:0{len(count)}}-of-{count}{end}" for i in range(int(count))}
+    return sorted(names)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -108,9 +130,13 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
-        raise CheckpointError(f"{path} cannot be read as JSON: {exc}") from exc
+        raise CheckpointError(
+            f"{path} cannot be read as JSON: {exc}. Correct it, or download it again."
+        ) from exc
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is JSON, but not an object")
+        raise CheckpointError(
+            f"{path} is JSON, but not an object. Correct it, or download it again."
+        )
     return content
 
 

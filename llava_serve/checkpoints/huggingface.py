@@ -16,10 +16,11 @@ from llava_serve.chat.rendering import PromptFormat
 from llava_serve.checkpoints import memory, pictures, prompts
 from llava_serve.checkpoints.asked import Asked
 from llava_serve.checkpoints.detect import Found
+from llava_serve.checkpoints.generation import generation_config
 from llava_serve.checkpoints.instantiate import instantiate
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.checkpoints.weights import open_folder
-from llava_serve.errors import CheckpointError
+from llava_serve.checkpoints.settings import usable
+from llava_serve.checkpoints.weights import Weights, open_folder
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,14 @@ _CLASSES: dict[str, Any] = {
     "vipllava": VipLlavaForConditionalGeneration,
     "llava_next_video": LlavaNextVideoForConditionalGeneration,
 }
+# What transformers looks for in a folder. Source: transformers 5.23, modeling_utils.py
+# ::_get_resolved_checkpoint_files.
+_ENTRIES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 
 
 def load(found: Found, asked: Asked) -> LoadedModel:
@@ -50,7 +59,7 @@ def load(found: Found, asked: Asked) -> LoadedModel:
         _CLASSES[found.model_type],
         asked.precision,
         found.folder,
-        pretrained_model_name_or_path=found.folder,
+        **_source(found, config, weights),
     )
     config = model.config
     prompt_format = format_of(found, model.config, tokenizer, asked.conv_mode)
@@ -70,16 +79,26 @@ def load(found: Found, asked: Asked) -> LoadedModel:
     )
 
 
+def _source(found: Found, config: Any, weights: Weights) -> dict[str, Any]:
+    """Say where transformers finds the weights: it cannot do without their index."""
+    if any((found.folder / name).exists() for name in _ENTRIES):
+        return {"pretrained_model_name_or_path": found.folder}
+    return {
+        "pretrained_model_name_or_path": None,
+        "config": config,
+        "state_dict": weights,
+        "generation_config": generation_config(found.folder, config),
+    }
+
+
 def config_of(found: Found) -> Any:
     """Read config.json as transformers does.
 
     Raises:
         CheckpointError: a value in it is none that transformers knows.
     """
-    try:
+    with usable(found.folder / "config.json"):
         return _CLASSES[found.model_type].config_class.from_pretrained(found.folder)
-    except (OSError, ValueError, TypeError) as exc:
-        raise CheckpointError(f"config.json in {found.folder} cannot be used: {exc}") from exc
 
 
 def format_of(

@@ -19,8 +19,7 @@ from llava_serve.checkpoints.original.tower import tower_of
 from llava_serve.checkpoints.weights import Weights, open_folder
 
 _STORED: tuple[Stored, ...] = ("float32", "16 bits", "8 bits", "4 bits")
-_CHOICES = {"float32": "--dtype float32", "16 bits": "--dtype bfloat16 or float16"}
-_CHOICES |= {"8 bits": "--load-8bit", "4 bits": "--load-4bit"}
+_CHOICES = {**memory.FLAGS, "float32": "--dtype float32", "16 bits": "--dtype bfloat16 or float16"}
 
 
 @dataclass(frozen=True, slots=True)

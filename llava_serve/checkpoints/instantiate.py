@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from llava_serve.checkpoints.placement import loading_options, require_on_gpus
 from llava_serve.checkpoints.precision import Precision
-from llava_serve.checkpoints.quantization import avoid_packing
+from llava_serve.checkpoints.quantization import fit_to_cpu
 from llava_serve.errors import CheckpointError
 
 # Written by older versions of transformers, or for parts that LLaVA never reads; none can change
@@ -51,9 +51,10 @@ def instantiate(
             ) from exc
         raise CheckpointError(f"the weights in {folder} cannot be loaded: {exc}") from exc
     _account(folder, info)
+    model.name_or_path = str(folder)
     require_on_gpus(model)
     if precision.quantization is not None:
-        avoid_packing(model)
+        fit_to_cpu(model)
     result: PreTrainedModel = model.eval()
     return result
 

@@ -10,6 +10,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from llava_serve.chat.rendering import PromptFormat
 from llava_serve.checkpoints.original.pictures import Pictures
+from llava_serve.checkpoints.original.pieces import Pieces
 from llava_serve.protocol.openai import ModelCard, SamplingDefaults
 
 Frames = Callable[[list[Image.Image]], torch.Tensor]
@@ -23,7 +24,7 @@ class LoadedModel:
     turns the frames of a clip into float32 (frames, 3, height, width), normalised; it is None for a
     family without video. `image_token_id` stands in the token list where feature rows go; it is
     negative where the tokenizer has no token for that. `original` is how LLaVA's own code prepares
-    and packs pictures; None leaves both to transformers.
+    and packs pictures, and `pieces` how it reads texts; None leaves these to transformers.
     """
 
     name: str
@@ -38,6 +39,7 @@ class LoadedModel:
     video_token_id: int | None
     stop_ids: frozenset[int]
     original: Pictures | None = None
+    pieces: Pieces | None = None
 
     @property
     def card(self) -> ModelCard:

@@ -38,14 +38,17 @@ class Size:
     vision: int
     kv_values: int
 
-    def weights_bytes(self, stored: Stored) -> int:
-        """Return the memory of all weights; quantisation leaves 16 bits to all but matrices."""
-        rest = max(_BYTES[stored], 2)
+    def weights_bytes(self, stored: Stored, unquantised: int = 2) -> int:
+        """Return the memory of all weights.
+
+        `unquantised` are the bytes of a number in what quantisation leaves alone: all but matrices.
+        """
+        rest = max(_BYTES[stored], unquantised)
         return int(self.matrices * _BYTES[stored] + (self.embeddings + self.vision) * rest)
 
-    def kv_bytes(self, stored: Stored, tokens: int) -> int:
+    def kv_bytes(self, stored: Stored, tokens: int, unquantised: int = 2) -> int:
         """Return the memory of a KV cache for so many tokens."""
-        return int(self.kv_values * tokens * max(_BYTES[stored], 2))
+        return int(self.kv_values * tokens * max(_BYTES[stored], unquantised))
 
 
 def size_of(weights: Weights, text: Any) -> Size:
@@ -68,13 +71,13 @@ def require(size: Size, asked: Asked, context: int, folder: Path) -> None:
     """
     limits = asked.precision.gpu_limits
     free = free_bytes(asked.precision.device) if limits is None else sum(limits.values())
-    stored = _stored(asked)
-    need = size.weights_bytes(stored) + size.kv_bytes(stored, context)
+    stored, rest = _stored(asked), asked.precision.dtype.itemsize
+    need = size.weights_bytes(stored, rest) + size.kv_bytes(stored, context, rest)
     if need <= free:
         return
-    vision = int(size.vision * max(_BYTES[stored], 2))
-    language = size.weights_bytes(stored) - vision
-    one, all_ = (size.kv_bytes(stored, context * slots) for slots in (1, asked.slots))
+    vision = size.vision * rest
+    language = size.weights_bytes(stored, rest) - vision
+    one, all_ = (size.kv_bytes(stored, context * slots, rest) for slots in (1, asked.slots))
     remedy = _remedy(list(_fitting(size, context, free)))
     raise CheckpointError(
         f"{folder} needs {shown(need)} in {stored} and {asked.precision.place} has {shown(free)} "
@@ -97,15 +100,15 @@ def _stored(asked: Asked) -> Stored:
     return "float32" if asked.precision.dtype == torch.float32 else "16 bits"
 
 
-_FLAGS: dict[Stored, str] = {
+FLAGS: dict[Stored, str] = {
     "16 bits": "--dtype bfloat16",
-    "8 bits": "--load-8bit",
-    "4 bits": "--load-4bit",
+    "8 bits": "--load-8bit --dtype bfloat16",
+    "4 bits": "--load-4bit --dtype bfloat16",
 }
 
 
 def _fitting(size: Size, context: int, free: int) -> Iterator[str]:
-    for stored, flag in _FLAGS.items():
+    for stored, flag in FLAGS.items():
         need = size.weights_bytes(stored) + size.kv_bytes(stored, context)
         if need <= free:
             yield f"{flag} ({shown(need)})"

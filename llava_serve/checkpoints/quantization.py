@@ -1,9 +1,13 @@
 """What bitsandbytes is told, and which of its ways through a layer fit the layer."""
 
+import importlib
 import importlib.util
+from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
+from torch.nn import functional
 from transformers import BitsAndBytesConfig
 
 from llava_serve.config import ModelConfig
@@ -40,15 +44,29 @@ def choose(config: ModelConfig, dtype: torch.dtype) -> BitsAndBytesConfig | None
     )
 
 
-def avoid_packing(model: torch.nn.Module) -> None:
-    """Keep bitsandbytes from packing matrices whose blocks run over the end of a row.
+def fit_to_cpu(model: torch.nn.Module) -> None:
+    """Keep bitsandbytes from its ways on a CPU through 4-bit matrices that these do not fit.
 
-    On CPUs with AVX512-BF16 it packs every 4-bit matrix when it is first used, and fails where a
-    row is no whole number of blocks; unpacked, such a matrix multiplies like any other.
+    Where a row is no whole number of blocks, it fails to pack a matrix (which it does with every
+    one on CPUs with AVX512-BF16), and unpacks it with the scales of other blocks. Such a matrix is
+    read as one long row, which gives what a GPU computes.
+
+    Source: measured with bitsandbytes 0.50.2, backends/cpu/ops.py::dequantize_4bit.
     """
     for module in model.modules():
-        packed: Any = module
-        if getattr(module, "support_avx512bf16_for_cpu", False):
-            block = packed.weight.quant_state.blocksize
-            is_whole = packed.in_features % block == 0 and packed.out_features % _PACKED_ROWS == 0
-            packed.support_avx512bf16_for_cpu = is_whole
+        layer: Any = module
+        if type(module).__name__ == "Linear4bit" and layer.weight.device.type == "cpu":
+            is_whole = layer.in_features % layer.weight.quant_state.blocksize == 0
+            if not is_whole or layer.out_features % _PACKED_ROWS:
+                layer.support_avx512bf16_for_cpu = False
+            if not is_whole:
+                layer.forward = partial(_as_one_row, layer)
+
+
+def _as_one_row(layer: Any, inputs: torch.Tensor) -> torch.Tensor:
+    bitsandbytes = importlib.import_module("bitsandbytes.functional")  # an extra, not required
+    state = copy(layer.weight.quant_state)
+    rows, columns = state.shape
+    state.shape = torch.Size([rows * columns])
+    matrix = bitsandbytes.dequantize_4bit(layer.weight.data, state).view(rows, columns)
+    return functional.linear(inputs, matrix.to(inputs), layer.bias)

@@ -1,12 +1,17 @@
-"""A small checkpoint with random weights, and copies of it to break."""
+"""Checkpoints to break: one with random weights, and the stored cases."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scripts import random_checkpoint
+from tests.checkpoints.golden_cases import GOLDEN
+
+CopyCase = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +35,18 @@ def copy(onevision: Path, tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return without
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> CopyCase:
+    """Copy a stored case, with other settings; return its checkpoint's folder."""
+
+    def copy(case: str, folder: str = "checkpoint", **settings: Any) -> Path:
+        place = tmp_path / case
+        shutil.copytree(next(GOLDEN.glob(f"{case}_*")), place)
+        path = place / folder / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8")) | settings
+        path.write_text(json.dumps(config), encoding="utf-8")
+        return place / folder
+
+    return copy

@@ -254,6 +254,11 @@ CASES: dict[str, Case] = {
         change=far_too_large,
         flags={"dtype": "float16"},
     ),
+    "what is not quantised, in the precision it keeps": Case(
+        r"needs 258\.\d GB in 4 bits and .* 8\.4 MB for a KV cache of one context of 32768 tokens",
+        change=far_too_large,
+        flags={"load_4bit": True, "dtype": "float32"},
+    ),
 }
 
 

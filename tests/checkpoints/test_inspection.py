@@ -47,8 +47,8 @@ def test_an_original_checkpoint_is_told_with_its_template_and_why(told: Tell) ->
     assert [line.split("(")[1].split(")")[0] for line in lines["memory"]] == [
         "--dtype float32",
         "--dtype bfloat16 or float16",
-        "--load-8bit",
-        "--load-4bit",
+        "--load-8bit --dtype bfloat16",
+        "--load-4bit --dtype bfloat16",
     ]
     assert "fits in float32, 16 bits, 8 bits, 4 bits" in lines["cpu"][0]
 

@@ -71,6 +71,85 @@ def test_pickled_weights_that_hold_code_are_refused(copy: Copy) -> None:
         load_from(folder)
 
 
+def split(folder: Path, names: dict[str, str] | None = None) -> dict[str, torch.Tensor]:
+    """Put the weights into three files without an index, with parts of names changed."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    renamed = dict(weights)
+    for old, new in (names or {}).items():
+        renamed = {name.replace(old, new): value for name, value in renamed.items()}
+    for i in range(3):
+        part = {name: renamed[name] for name in sorted(renamed)[i::3]}
+        file = folder / f"model-0000{i + 1}-of-00003.safetensors"
+        save_file(part, file, metadata={"format": "pt"})
+    return weights
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {},
+        {
+            "language_model.model.": "model.language_model.",
+            "language_model.lm_head.": "lm_head.",
+            "multi_modal": "model.multi_modal",
+            "vision_tower": "model.vision_tower",
+            "image_newline": "model.image_newline",
+        },
+    ],
+    ids=["names as they are saved", "names as in memory"],
+)
+def test_several_files_need_no_index(copy: Copy, onevision: Path, names: dict[str, str]) -> None:
+    folder = copy()
+    settings = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+    settings |= {"do_sample": True, "temperature": 0.3}
+    (folder / "generation_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    split(folder, names)
+    loaded, whole = load_from(folder), load_from(onevision)
+    expected = whole.model.state_dict()
+    held = loaded.model.state_dict()
+    assert set(held) == set(expected)
+    assert all(torch.equal(held[name], value) for name, value in expected.items())
+    assert loaded.card.sampling.temperature == 0.3
+    assert loaded.stop_ids == whole.stop_ids
+    assert loaded.model.name_or_path == str(folder)
+
+
+def test_a_file_that_the_others_names_tell_of_is_missed(copy: Copy) -> None:
+    folder = copy()
+    split(folder)
+    (folder / "model-00002-of-00003.safetensors").unlink()
+    message = (
+        r"lacks 1 of the 3 weight files that the names of the others count: "
+        r"model-00002-of-00003\.safetensors\. Repeat the download"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        load_from(folder)
+
+
+@pytest.mark.parametrize("index", [{}, {"weight_map": 5}, {"weight_map": {"a": 5}}])
+def test_an_index_that_is_none_is_refused(copy: Copy, index: dict[str, Any]) -> None:
+    folder = copy()
+    split(folder)
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"index\.json has no weight_map .* or delete it"):
+        load_from(folder)
+    path.unlink()
+    assert load_from(folder).card.id == "copy"
+
+
+def test_an_index_that_names_a_missing_file_is_refused(copy: Copy) -> None:
+    folder = copy()
+    places = {name: f"model-0000{len(name) % 3 + 1}-of-00003.safetensors" for name in split(folder)}
+    index = json.dumps({"weight_map": places})
+    (folder / "model.safetensors.index.json").write_text(index, encoding="utf-8")
+    (folder / "model-00003-of-00003.safetensors").unlink()
+    message = r"lacks 1 of the 3 .*index\.json names: model-00003-of-00003\.safetensors\. Repeat"
+    with pytest.raises(CheckpointError, match=message):
+        load_from(folder)
+
+
 def test_missing_weights_are_named(copy: Copy) -> None:
     folder = copy()
     change_weights(folder, lambda weights: drop(weights, "image_newline"))

@@ -1,8 +1,7 @@
-"""What the stored cases do not have: other projectors, towers, file layouts and settings."""
+"""What the stored cases do not have: other towers, file layouts and settings."""
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,61 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llava_serve.checkpoints.load import load
-from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.checkpoints.weights import open_folder
-from llava_serve.config import ModelConfig
 from llava_serve.engines.base import Conversation, Message
-from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.errors import CheckpointError
-from llava_serve.media.base import Clip, Picture
+from llava_serve.media.base import Clip
+from tests.checkpoints.conftest import CopyCase
+from tests.checkpoints.encoded import load_from, picture, rows
 from tests.checkpoints.golden_cases import ALL, GOLDEN
-
-CopyCase = Callable[..., Path]
-
-
-@pytest.fixture
-def copied(tmp_path: Path) -> CopyCase:
-    """Copy a stored case, with other settings; return its checkpoint's folder."""
-
-    def copy(case: str, folder: str = "checkpoint", **settings: Any) -> Path:
-        place = tmp_path / case
-        shutil.copytree(next(GOLDEN.glob(f"{case}_*")), place)
-        path = place / folder / "config.json"
-        config = json.loads(path.read_text(encoding="utf-8")) | settings
-        path.write_text(json.dumps(config), encoding="utf-8")
-        return place / folder
-
-    return copy
-
-
-def load_from(path: Path, **flags: Any) -> LoadedModel:
-    return load(ModelConfig(model_path=str(path), device="cpu", **flags))
-
-
-def picture(name: str, case: str = "C") -> Picture:
-    golden = next(each for each in ALL if each.case.startswith(case) and each.key == name)
-    shown = golden.media[0]
-    assert isinstance(shown, Picture)
-    return shown
-
-
-def rows(loaded: LoadedModel, *media: Picture | Clip) -> list[torch.Tensor]:
-    return [each.rows for each in Features(loaded, cache_bytes=0).encode(media)]
-
-
-def test_a_projector_of_one_matrix_computes_that_matrix(copied: CopyCase) -> None:
-    folder = copied("E", "llava-v1.5-tiny-pretrain", mm_projector_type="linear")
-    weight, bias = torch.randn(32, 32).half(), torch.randn(32).half()
-    torch.save(
-        {"model.mm_projector.weight": weight, "model.mm_projector.bias": bias},
-        folder / "mm_projector.bin",
-    )
-    loaded = load_from(folder, model_base=str(folder.parent / "vicuna-base"))
-    states = torch.randn(5, 32)
-    projected = loaded.model.model.multi_modal_projector(states)
-    torch.testing.assert_close(projected, states @ weight.float().T + bias.float())
 
 
 def test_a_tower_of_its_own_folder_loses_its_last_layer_where_siglip_does(copied: CopyCase) -> None:
@@ -311,19 +263,6 @@ def test_an_adapter_s_base_may_be_in_several_files(copied: CopyCase) -> None:
     (base / "pytorch_model.bin.index.json").write_text(index, encoding="utf-8")
     held = load_from(folder, model_base=str(base)).model.state_dict()
     assert all(torch.equal(value, held[name]) for name, value in expected.items())
-
-
-@pytest.mark.parametrize("prefix", ["", "model.", "base_model.model.model."])
-def test_a_projector_s_names_may_have_any_of_the_trainers_prefixes(
-    copied: CopyCase, prefix: str
-) -> None:
-    folder = copied("E", "llava-v1.5-tiny-pretrain")
-    path = folder / "mm_projector.bin"
-    held = torch.load(path, weights_only=True)
-    torch.save({prefix + name.removeprefix("model."): held[name] for name in held}, path)
-    loaded = load_from(folder, model_base=str(folder.parent / "vicuna-base"))
-    weight = loaded.model.get_parameter("model.multi_modal_projector.linear_1.weight")
-    torch.testing.assert_close(weight, held["model.mm_projector.0.weight"].float())
 
 
 def test_the_class_token_is_a_row_where_the_config_asks_for_it(copied: CopyCase) -> None:

@@ -1,5 +1,6 @@
 """LLaVA's config.json becomes the configuration of one of transformers' classes."""
 
+from pathlib import Path
 from typing import Any
 
 from transformers import (
@@ -14,6 +15,7 @@ from transformers import (
 from llava_serve.checkpoints.original.keys import is_linear
 from llava_serve.checkpoints.original.packing import Packing
 from llava_serve.checkpoints.original.tower import Tower
+from llava_serve.checkpoints.settings import usable
 from llava_serve.errors import CheckpointError
 
 _LANGUAGE_MODELS: dict[str, Any] = {
@@ -51,14 +53,19 @@ def language_model(config: dict[str, Any]) -> str:
 
 
 def text_config(config: dict[str, Any], vocabulary: int) -> Any:
-    """Configure the language model, whose embedding table has `vocabulary` rows."""
+    """Configure the language model, whose embedding table has `vocabulary` rows.
+
+    Raises:
+        CheckpointError: transformers refuses a value.
+    """
     config_class = _LANGUAGE_MODELS[language_model(config)]
     known = set(config_class().to_dict()) - _NOT_TEXT
     settings = {name: value for name, value in config.items() if name in known}
     scaling = dict(config.get("rope_scaling") or {})
     rope = {"rope_type": scaling.pop("type", scaling.pop("rope_type", "default")), **scaling}
-    rope.setdefault("rope_theta", float(config.get("rope_theta", 10000.0)))
-    return config_class(**settings | {"vocab_size": vocabulary, "rope_parameters": rope})
+    rope.setdefault("rope_theta", float(config.get("rope_theta") or 10000.0))
+    with usable(Path("config.json")):
+        return config_class(**settings | {"vocab_size": vocabulary, "rope_parameters": rope})
 
 
 def model_config(config: dict[str, Any], text: Any, tower: Tower, packing: Packing) -> Any:
@@ -66,7 +73,17 @@ def model_config(config: dict[str, Any], text: Any, tower: Tower, packing: Packi
 
     OneVision's class stands for what it was made for, LLaVA-NeXT's for every other model with a
     newline between lines of patches, and LLaVA's for those without.
+
+    Raises:
+        CheckpointError: the tower's features are not as wide as the projector takes them.
     """
+    width: Any = tower.config.hidden_size
+    if config.get("mm_hidden_size") not in (None, width):
+        raise CheckpointError(
+            f"config.json says mm_hidden_size {config['mm_hidden_size']}, and the vision tower "
+            f"{tower.name} gives {width} numbers a patch. Correct mm_vision_tower, or put the "
+            "tower that the model was trained with in its place."
+        )
     settings: dict[str, Any] = {
         "vision_config": tower.config,
         "text_config": text,

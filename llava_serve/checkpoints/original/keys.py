@@ -11,6 +11,15 @@ from llava_serve.errors import CheckpointError
 TOWER = "model.vision_tower."
 _PROJECTOR = "model.mm_projector."
 _NEWLINE = "model.image_newline"
+_PARTS = ("weight", "bias")
+# What the layers of each `mm_projector_type` are called. Source: haotian-liu/LLaVA@c121f04,
+# llava/model/multimodal_projector/builder.py::build_vision_projector.
+_PROJECTORS = {
+    "linear": ("",),
+    "identity": (),
+    "mlp1x_gelu": ("0.",),
+    "mlp2x_gelu": ("0.", "2."),
+}
 # Computed anew by transformers, or for parts that LLaVA never reads; none can change an answer.
 _LEFT_OUT = re.compile(
     r"rotary_emb\.inv_freq$|\.position_ids$|vision_model\.head\.|^model\.vision_resampler\."
@@ -30,8 +39,8 @@ def translate(weights: Weights, projector: str, tower_layers: int, *, has_newlin
 
     A newline is left out where the model has none: published files keep an unused one.
 
-    A linear projector becomes two layers, the second of which changes nothing: transformers'
-    classes always have two.
+    A projector of fewer layers than two gets some that change nothing: transformers' classes
+    always have two.
 
     Raises:
         CheckpointError: there is no projector, or it is of a kind transformers has no class for.
@@ -52,8 +61,8 @@ def translate(weights: Weights, projector: str, tower_layers: int, *, has_newlin
 
 
 def is_linear(projector: str) -> bool:
-    """Say whether a `mm_projector_type` is one matrix."""
-    return projector in ("linear", "mlp1x_gelu")
+    """Say whether a `mm_projector_type` has no activation: it is one matrix, or none."""
+    return len(_PROJECTORS.get(projector, ())) < 2
 
 
 def _renamed(name: str) -> str:
@@ -64,48 +73,40 @@ def _renamed(name: str) -> str:
 
 
 def _projector(weights: Weights, kind: str) -> Weights:
+    if kind not in _PROJECTORS:
+        raise CheckpointError(
+            f"the projector is of type {kind!r}, for which transformers has no class; "
+            f"{', '.join(_PROJECTORS)} load. Serve this model with the code it was trained with."
+        )
     held = {
         name.removeprefix(_PROJECTOR): weight
         for name, weight in weights.items()
         if name.startswith(_PROJECTOR)
     }
-    if is_linear(kind):
-        first = {name.rsplit(".", 1)[-1]: weight for name, weight in held.items()}
-        if not {"weight", "bias"} <= set(first):
-            raise CheckpointError(_no_projector(kind, held))
-        width = first["bias"].shape[0]
-        second = {
-            "weight": Weight((width, width), 4, partial(torch.eye, width)),
-            "bias": Weight((width,), 4, partial(torch.zeros, width)),
-        }
-    elif kind == "mlp2x_gelu":
-        first, second = (
-            {
-                part: held[f"{layer}.{part}"]
-                for part in ("weight", "bias")
-                if f"{layer}.{part}" in held
-            }
-            for layer in (0, 2)
-        )
-        if not held or len(held) > len(first) + len(second):
-            raise CheckpointError(_no_projector(kind, held))
-    else:
-        raise CheckpointError(
-            f"the projector is of type {kind!r}, for which transformers has no class; "
-            "linear and mlp2x_gelu load."
-        )
-    layers = {"linear_1": first, "linear_2": second}
+    if set(held) != {layer + part for layer in _PROJECTORS[kind] for part in _PARTS}:
+        raise CheckpointError(_no_projector(kind, held))
+    layers = [{part: held[layer + part] for part in _PARTS} for layer in _PROJECTORS[kind]]
+    width = weights["model.embed_tokens.weight"].shape[1]
+    unchanged = {
+        "weight": Weight((width, width), 4, partial(torch.eye, width)),
+        "bias": Weight((width,), 4, partial(torch.zeros, width)),
+    }
     return {
-        f"model.multi_modal_projector.{layer}.{part}": weight
-        for layer, parts in layers.items()
+        f"model.multi_modal_projector.linear_{i + 1}.{part}": weight
+        for i, parts in enumerate([*layers, unchanged, unchanged][:2])
         for part, weight in parts.items()
     }
 
 
 def _no_projector(kind: str, held: Weights) -> str:
+    if held:
+        remedy = "Where that is all there should be, correct mm_projector_type in config.json."
+    else:
+        remedy = (
+            "This is a language model, or its projector is in another folder: give the one with "
+            "mm_projector.bin or non_lora_trainables.bin."
+        )
     found = ", ".join(sorted(held)) or "none"
     return (
-        f"the weights hold no projector of type {kind} (found of {_PROJECTOR}*: {found}). This is "
-        "a language model, or its projector is in another folder: give the one with "
-        "mm_projector.bin or non_lora_trainables.bin."
+        f"the weights hold no projector of type {kind} (found of {_PROJECTOR}*: {found}). {remedy}"
     )

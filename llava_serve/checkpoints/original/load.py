@@ -1,12 +1,10 @@
 """A checkpoint in LLaVA's original layout becomes a loaded model."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import (
-    GenerationConfig,
     LlamaConfig,
     LlavaForConditionalGeneration,
     LlavaNextForConditionalGeneration,
@@ -18,6 +16,7 @@ from transformers import (
 from llava_serve.chat.rendering import PromptFormat
 from llava_serve.checkpoints import memory, prompts
 from llava_serve.checkpoints.asked import Asked
+from llava_serve.checkpoints.generation import generation_config
 from llava_serve.checkpoints.instantiate import instantiate
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.checkpoints.original import keys, lora
@@ -29,6 +28,7 @@ from llava_serve.checkpoints.original.config import (
     text_config,
 )
 from llava_serve.checkpoints.original.pictures import Pictures, pictures_of
+from llava_serve.checkpoints.original.pieces import pieces_of
 from llava_serve.checkpoints.original.source import PROJECTOR, Source
 from llava_serve.checkpoints.original.tower import Tower, tower_of
 from llava_serve.checkpoints.weights import Weight, Weights, open_file, open_folder
@@ -74,8 +74,9 @@ def load(source: Source, asked: Asked) -> LoadedModel:
             has_newline=pictures.packing.has_newline,
         ),
     )
-    model.name_or_path = str(source.folder)
-    model.generation_config = _generation_config(source.model_folder, text)
+    model.generation_config = generation_config(source.model_folder, text)
+    # Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py::load_pretrained_model, use_fast.
+    is_fast = text.model_type == "mistral" and source.part == "model"
     prompt_format = format_of(source, tokenizer, asked.conv_mode, asked.name)
     logger.info("prompts are made with %s: %s", prompt_format.name, prompt_format.reason)
     _explain(source, tower, pictures)
@@ -92,6 +93,7 @@ def load(source: Source, asked: Asked) -> LoadedModel:
         video_token_id=None,
         stop_ids=prompts.stop_ids(model, tokenizer),
         original=pictures,
+        pieces=pieces_of(source.model_folder, tokenizer, is_fast=is_fast),
     )
 
 
@@ -202,12 +204,6 @@ def format_of(
         config["tune_mm_mlp_adapter"] = True
     called = f"{source.folder.name} {name}"
     return prompts.conversation_format(called, config, tokenizer, conv_mode)
-
-
-def _generation_config(folder: Path, text: Any) -> GenerationConfig:
-    if (folder / "generation_config.json").exists():
-        return GenerationConfig.from_pretrained(folder, local_files_only=True)
-    return GenerationConfig.from_model_config(text)
 
 
 def _explain(source: Source, tower: Tower, pictures: Pictures) -> None:

@@ -6,6 +6,7 @@ Source: haotian-liu/LLaVA@c121f04 and LLaVA-VL/LLaVA-NeXT@df17966, llava/mm_util
 
 import ast
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 
 from llava_serve.checkpoints.original.packing import Merge, NewlinePosition, Packing, Pool
 from llava_serve.checkpoints.original.tower import Tower
+from llava_serve.checkpoints.settings import REMEDY, is_pair, shown
 from llava_serve.errors import CheckpointError
 
 _ASPECTS = re.compile(r"square|pad|anyres|anyres_max_\d+")
@@ -110,19 +112,35 @@ def _canvases(config: dict[str, Any], tower: Tower) -> list[list[int]]:
     """
     listed = config.get("image_grid_pinpoints")
     if isinstance(listed, str) and "x" in listed:
-        corners = [(int(a), int(b)) for a, b in re.findall(r"\((\d+)x(\d+)\)", listed)]
-        (from_width, from_height), (to_width, to_height) = corners[0], corners[-1]
-        tile = tower.tile
-        listed = [
-            [width * tile, height * tile]
-            for width in range(from_width, to_width + 1)
-            for height in range(from_height, to_height + 1)
-        ]
+        listed = _range(listed, tower.tile) or listed
     elif isinstance(listed, str):
-        listed = ast.literal_eval(listed)
+        with suppress(ValueError, SyntaxError, TypeError):
+            listed = ast.literal_eval(listed)
     if not listed:
         raise CheckpointError("config.json asks for anyres but has no image_grid_pinpoints.")
-    return [[int(height), int(width)] for width, height in listed]
+    if not (isinstance(listed, list | tuple) and all(_is_canvas(each, tower) for each in listed)):
+        raise CheckpointError(
+            f"config.json says image_grid_pinpoints {shown(listed)}, which must be a list of "
+            f"[width, height] in pixels, each a multiple of {tower.tile}, a side of one tile, or a "
+            f'range of tiles such as "(1x1),...,(6x6)". {REMEDY}'
+        )
+    return [[height, width] for width, height in listed]
+
+
+def _range(text: str, tile: int) -> list[list[int]]:
+    corners = [(int(a), int(b)) for a, b in re.findall(r"\((\d+)x(\d+)\)", text)]
+    if not corners:
+        return []
+    (from_width, from_height), (to_width, to_height) = corners[0], corners[-1]
+    return [
+        [width * tile, height * tile]
+        for width in range(from_width, to_width + 1)
+        for height in range(from_height, to_height + 1)
+    ]
+
+
+def _is_canvas(pair: Any, tower: Tower) -> bool:
+    return is_pair(pair) and not any(length % tower.tile for length in pair)
 
 
 def _one_of(choices: Any, value: str, key: str) -> Any:

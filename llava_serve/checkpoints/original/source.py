@@ -6,12 +6,57 @@ from typing import Any, Literal
 
 from llava_serve.checkpoints.detect import Found, read_json
 from llava_serve.checkpoints.hub import folder_of
+from llava_serve.checkpoints.settings import (
+    COUNT,
+    FLAG,
+    NAMES,
+    OBJECT,
+    ROPE,
+    SHAPE,
+    TEXT,
+    WHOLE,
+    Kinds,
+    require,
+    require_files,
+    require_there,
+)
 from llava_serve.errors import CheckpointError
 
 Part = Literal["model", "lora", "projector"]
 
 PROJECTOR = "mm_projector.bin"
 TRAINABLES = "non_lora_trainables.bin"
+
+_NEEDED = (
+    "mm_vision_tower",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+)
+_KINDS: Kinds = {
+    **SHAPE,
+    "rope_scaling": ROPE,
+    "architectures": NAMES,
+    "model_type": TEXT,
+    "text_config": OBJECT,
+    "vocab_size": COUNT,
+    "tokenizer_model_max_length": COUNT,
+    "max_sequence_length": COUNT,
+    "mm_vision_tower": TEXT,
+    "mm_hidden_size": COUNT,
+    "mm_vision_select_layer": WHOLE,
+    "mm_vision_select_feature": TEXT,
+    "mm_projector_type": TEXT,
+    "mm_patch_merge_type": TEXT,
+    "mm_newline_position": TEXT,
+    "mm_spatial_pool_mode": TEXT,
+    "image_aspect_ratio": TEXT,
+    "mm_use_im_start_end": FLAG,
+    "mm_use_im_patch_token": FLAG,
+    "tune_mm_mlp_adapter": FLAG,
+    "tie_word_embeddings": FLAG,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +82,8 @@ def source_of(given: Found, model_base: str | None) -> Source:
     """Bring the given folder and `--model-base` together.
 
     Raises:
-        CheckpointError: a base is missing, not needed, or not what this part was trained on.
+        CheckpointError: a base is missing, not needed, or not what this part was trained on, or a
+            value in a settings file cannot be used.
     """
     part = _part(given)
     if part == "model":
@@ -45,7 +91,7 @@ def source_of(given: Found, model_base: str | None) -> Source:
             raise CheckpointError(
                 f"{given.folder} is a whole model and needs no base: leave out --model-base."
             )
-        return Source(given.folder, part, None, given.config)
+        return _checked(Source(given.folder, part, None, given.config), given.folder)
     if model_base is None:
         raise CheckpointError(_needs_base(given, part))
     base = folder_of(model_base)
@@ -54,8 +100,8 @@ def source_of(given: Found, model_base: str | None) -> Source:
             f"--model-base {model_base} is no model: it has no config.json. "
             f"Give the folder of {_trained_on(given)}."
         )
-    config = _config(given.folder, base)
-    return Source(given.folder, part, base, config)
+    place, config = _config(given.folder, base)
+    return _checked(Source(given.folder, part, base, config), place)
 
 
 def _part(given: Found) -> Part:
@@ -68,11 +114,20 @@ def _part(given: Found) -> Part:
     return "model"
 
 
-def _config(folder: Path, base: Path) -> dict[str, Any]:
+def _checked(source: Source, place: Path) -> Source:
+    """Check the settings; `place` is the folder of the config.json that counts."""
+    path = place / "config.json"
+    require_there(path, source.config, _NEEDED)
+    require(path, source.config, _KINDS)
+    require_files(source.model_folder)
+    return source
+
+
+def _config(folder: Path, base: Path) -> tuple[Path, dict[str, Any]]:
     for place in (folder, base):
         path = place / "config.json"
         if path.exists() and "mm_vision_tower" in (config := read_json(path)):
-            return config
+            return place, config
     raise CheckpointError(
         f"neither {folder} nor --model-base {base} has a config.json with LLaVA's settings "
         "(mm_vision_tower and others). Copy the one that training wrote beside the weights."

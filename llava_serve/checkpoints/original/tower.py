@@ -11,6 +11,7 @@ from transformers import CLIPVisionConfig, SiglipVisionConfig
 from llava_serve.checkpoints.detect import read_json
 from llava_serve.checkpoints.hub import folder_of
 from llava_serve.checkpoints.naming import is_hub_name
+from llava_serve.checkpoints.settings import OBJECT, PIXELS, REMEDY, SHAPE, require, usable
 from llava_serve.checkpoints.weights import Weights, open_folder
 from llava_serve.errors import CheckpointError
 
@@ -112,8 +113,11 @@ def tower_of(config: dict[str, Any], checkpoint: Path) -> Tower:
     name = _published_name(named)
     if folder is None and name not in _PUBLISHED:
         folder = _from_hub(name, checkpoint)
-    settings = read_json(folder / "config.json") if folder else _PUBLISHED[name]
-    vision = {**settings, **settings.get("vision_config", {})}
+    path = (folder or Path()) / "config.json"
+    settings = read_json(path) if folder else _PUBLISHED[name]
+    require(path, settings, {"vision_config": OBJECT})
+    vision = {**settings, **(settings.get("vision_config") or {})}
+    require(path, vision, SHAPE)
     mean, std = _normalisation(folder)
     kind = str(vision.get("model_type", ""))
     if kind.startswith("siglip"):
@@ -123,22 +127,35 @@ def tower_of(config: dict[str, Any], checkpoint: Path) -> Tower:
         kept = _known(SiglipVisionConfig, vision)
         layers = vision.get("num_hidden_layers", SiglipVisionConfig().num_hidden_layers)
         kept |= {"num_hidden_layers": layers - 1, "vision_use_head": False}
-        return Tower(
-            name, SiglipVisionConfig(**kept), -1, "full", folder, mean or _HALF, std or _HALF
-        )
+        with usable(path):
+            siglip = SiglipVisionConfig(**kept)
+        return Tower(name, siglip, -1, "full", folder, mean or _HALF, std or _HALF)
     if not kind.startswith("clip"):
         raise CheckpointError(
             f"{checkpoint}: the vision tower {named} is of type {kind!r}; CLIP and SigLIP load."
         )
+    with usable(path):
+        clip = CLIPVisionConfig(**_known(CLIPVisionConfig, vision))
     return Tower(
         name,
-        CLIPVisionConfig(**_known(CLIPVisionConfig, vision)),
-        int(config.get("mm_vision_select_layer", -2)),
+        clip,
+        _layer(config, clip.num_hidden_layers),
         _selected(config),
         folder,
         mean or _CLIP_MEAN,
         std or _CLIP_STD,
     )
+
+
+def _layer(config: dict[str, Any], layers: int) -> int:
+    layer = config.get("mm_vision_select_layer")
+    layer = -2 if layer is None else layer
+    if not -layers - 1 <= layer <= layers:
+        raise CheckpointError(
+            f"config.json says mm_vision_select_layer {layer}, and the vision tower has {layers} "
+            f"layers: from {-layers - 1} to {layers} is possible, and -2 is usual. {REMEDY}"
+        )
+    return int(layer)
 
 
 def _selected(config: dict[str, Any]) -> str:
@@ -189,6 +206,7 @@ def _normalisation(
     if folder is None or not (path := folder / "preprocessor_config.json").exists():
         return None, None
     settings = read_json(path)
+    require(path, settings, PIXELS)
     mean, std = settings.get("image_mean"), settings.get("image_std")
     return (tuple(mean) if mean else None, tuple(std) if std else None)
 

@@ -1,6 +1,7 @@
 """Our path gives what transformers' own processor and `generate` give, token for token."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,16 @@ import pytest
 import torch
 from PIL import Image
 from transformers import (
+    LlavaForConditionalGeneration,
     LlavaNextProcessor,
     LlavaNextVideoProcessor,
     LlavaOnevisionProcessor,
     LlavaProcessor,
 )
 
+from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.config import ModelConfig
 from llava_serve.engines.base import Conversation, Message
 from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.decode import Decoder
@@ -22,6 +26,7 @@ from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import Prompt, splice
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.media.base import Clip, Picture
+from scripts import random_checkpoint
 
 Load = Callable[[str], LoadedModel]
 MakePicture = Callable[[int, int], Picture]
@@ -54,6 +59,10 @@ CLIP_TOWER = {
 }
 PROCESSORS: dict[str, tuple[Any, dict[str, Any]]] = {
     "llava": (LlavaProcessor, CLIP_TOWER),
+    "llava_interleave": (
+        LlavaProcessor,
+        {"patch_size": 8, "vision_feature_select_strategy": "full"},
+    ),
     "vipllava": (LlavaProcessor, CLIP_TOWER),
     "llava_next": (LlavaNextProcessor, CLIP_TOWER),
     "llava_next_video": (NextVideoProcessor, CLIP_TOWER),
@@ -179,6 +188,37 @@ def tile(loaded: LoadedModel, image: Image.Image) -> torch.Tensor:
     pixels = np.asarray(image, dtype=np.float32) / 255
     normalised = (pixels - np.float32(processor.image_mean)) / np.float32(processor.image_std)
     return torch.from_numpy(normalised.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("sizes", [["wide"], ["wide", "tall", "square"]], ids=len)
+def test_interleave_s_folder_gives_what_transformers_alone_makes_of_it(
+    picture: MakePicture, tmp_path: Path, sizes: list[str]
+) -> None:
+    random_checkpoint.write("llava_interleave", tmp_path)
+    loaded = load(ModelConfig(model_path=str(tmp_path), device="cpu"))
+    processor_class, settings = PROCESSORS["llava_interleave"]
+    processor_class(
+        image_processor=loaded.image_processor,
+        tokenizer=loaded.tokenizer,
+        chat_template=loaded.tokenizer.chat_template,
+        **settings,
+    ).save_pretrained(tmp_path)
+    pictures = [picture(*SIZES[size]) for size in sizes]
+    processor = processor_class.from_pretrained(tmp_path)
+    content: list[dict[str, Any]] = [{"type": "image", "image": each.image} for each in pictures]
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": [*content, {"type": "text", "text": "What differs?"}]}],
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        add_generation_prompt=True,
+    )
+    model: Any = LlavaForConditionalGeneration.from_pretrained(tmp_path)
+    output = model.generate(**inputs, do_sample=False, max_new_tokens=NEW_TOKENS, eos_token_id=None)
+    again = load(ModelConfig(model_path=str(tmp_path), device="cpu"))
+    prompt = ours(again, *pictures, "What differs?")
+    assert prompt.image_tokens == 16 * len(sizes)
+    assert greedy(again, prompt) == output[0, len(prompt.tokens) :].tolist()
 
 
 def test_a_picture_changes_the_answer(loaded: Load, picture: MakePicture) -> None:

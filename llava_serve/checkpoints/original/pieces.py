@@ -1,0 +1,132 @@
+"""Token ids of a tokenizer.model as LLaVA's own code gets them: from sentencepiece itself.
+
+What transformers 5 makes of such a file leaves out the file's own settings, and a text that begins
+with a space, or the marks of turns in it, become other tokens than in training.
+
+Source: huggingface/transformers@v4.37.2, models/llama/tokenization_llama.py::LlamaTokenizer and
+tokenization_utils.py::PreTrainedTokenizer.tokenize.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
+from transformers import PreTrainedTokenizerBase
+
+from llava_serve.checkpoints.detect import read_json
+
+_SPACE = "\u2581"
+# Source: google/sentencepiece, sentencepiece_model.proto, SentencePiece.Type.
+_FOUND_IN_TEXT = (1, 4)  # NORMAL, USER_DEFINED
+_UNUSED = 5
+_NAMED = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Reads texts: `markup` those of templates, `said` what people said, in which are no marks.
+
+    `whole` are the tokens that are looked for before sentencepiece sees a text, and `special` the
+    ids of those that the tokenizer's files call special. `legacy` tokenizers put a space before
+    each text between such tokens, others only before the prompt. `unknown` is a text that stands
+    for nothing.
+    """
+
+    markup: SentencePieceProcessor
+    said: SentencePieceProcessor
+    whole: Mapping[str, int]
+    special: frozenset[int]
+    legacy: bool
+    unknown: str
+
+    def encode(self, text: str, *, is_said: bool) -> list[int]:
+        """Return the ids of a text; in one that people said no token counts as special."""
+        if not text:
+            return []
+        processor = self.said if is_said else self.markup
+        if not self.legacy:
+            text = _SPACE + text.replace(_SPACE, " ")
+        ids: list[int] = []
+        for i, part in enumerate([text] if is_said else self._parts(text)):
+            if i % 2:
+                ids.append(self.whole[part])
+            elif part:
+                ids += self._read(processor, part)
+        begins_with_special = len(ids) > 1 and ids[1] in self.special
+        if not self.legacy and begins_with_special and ids[0] == processor.piece_to_id(_SPACE):
+            return ids[1:]
+        return ids
+
+    def _parts(self, text: str) -> list[str]:
+        """Cut a text at the tokens that are looked for first; every second part is one."""
+        longest_first = sorted(self.whole, key=len, reverse=True)
+        return re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text)
+
+    def _read(self, processor: SentencePieceProcessor, text: str) -> list[int]:
+        if self.legacy or not text.startswith((_SPACE, " ")):
+            return list(processor.encode(text))
+        # Sentencepiece takes spaces from the beginning, so something has to stand there.
+        return list(processor.encode(self.unknown + text)[len(processor.encode(self.unknown)) :])
+
+
+def pieces_of(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, *, is_fast: bool = False
+) -> Pieces | None:
+    """Return what reads texts with the tokenizer.model in `folder`, or None where there is none.
+
+    `tokenizer` is transformers' of the same folder, with what was added to it. `is_fast` stands for
+    LlamaTokenizerFast, which was legacy whatever its settings said, and preferred a tokenizer.json.
+    """
+    path = folder / "tokenizer.model"
+    if not path.exists() or (is_fast and (folder / "tokenizer.json").exists()):
+        return None
+    settings, extra, added = (
+        read_json(folder / name) if (folder / name).exists() else {}
+        for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+    )
+    listed = {token["content"] for token in settings.get("added_tokens_decoder", {}).values()}
+    special = {*_special(settings), *_special(extra)}
+    by_name = {token.content: i for i, token in tokenizer.added_tokens_decoder.items()}
+    marks = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    legacy = is_fast or settings.get("legacy") in (None, True)
+    markup, said = _processors(path, marks, has_prefix=legacy)
+    late = {name for name, i in by_name.items() if i >= markup.get_piece_size()}
+    whole = {*listed, *special, *added, *late} & {*by_name}
+    special |= late - listed - {*added}
+    return Pieces(
+        markup,
+        said,
+        {name: by_name[name] for name in whole},
+        frozenset(by_name[name] for name in special & whole),
+        legacy,
+        str(tokenizer.unk_token),
+    )
+
+
+def _processors(
+    path: Path, marks: Collection[str], *, has_prefix: bool
+) -> tuple[SentencePieceProcessor, SentencePieceProcessor]:
+    """Return one that knows all pieces, and one that knows no marks."""
+    schema: Any = sentencepiece_model_pb2
+    proto = schema.ModelProto.FromString(path.read_bytes())
+    proto.normalizer_spec.add_dummy_prefix &= has_prefix
+    markup = SentencePieceProcessor(model_proto=proto.SerializeToString())
+    for piece in proto.pieces:
+        if piece.piece in marks and piece.type in _FOUND_IN_TEXT:
+            piece.type = _UNUSED
+    return markup, SentencePieceProcessor(model_proto=proto.SerializeToString())
+
+
+def _special(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Name the special tokens of a settings file, each of which is text or an object with it."""
+    for each in [
+        *map(settings.get, _NAMED),
+        *(settings.get("additional_special_tokens") or []),
+    ]:
+        if isinstance(each, dict):
+            each = each.get("content")
+        if isinstance(each, str) and each:
+            yield each

@@ -1,0 +1,149 @@
+"""A value that cannot be used is refused with its file, its key, what it is and what to do."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llava_serve.checkpoints.load import load
+from llava_serve.config import ModelConfig
+from llava_serve.errors import CheckpointError
+from tests.checkpoints.golden_cases import GOLDEN
+
+REMEDY = "Correct it there, or download that file again"
+
+ORIGINAL: list[tuple[str, Any, str]] = [
+    ("hidden_size", None, r"config\.json has no hidden_size\. Add what"),
+    ("hidden_size", "many", r"says hidden_size 'many', which must be a whole number above 0"),
+    ("hidden_size", 7, r"hidden size \(7\) is not a multiple of the number of attention heads"),
+    ("num_hidden_layers", 2.5, r"says num_hidden_layers 2\.5, which must be a whole"),
+    ("num_attention_heads", 0, "says num_attention_heads 0, which must be a whole number above"),
+    ("num_key_value_heads", 0, "says num_key_value_heads 0"),
+    ("hidden_act", "many", "says hidden_act 'many', which must be the name of an activation"),
+    ("rms_norm_eps", "small", r"config\.json cannot be used: .*'rms_norm_eps' expected float"),
+    ("rope_theta", "many", "says rope_theta 'many', which must be a number above 0"),
+    ("rope_scaling", "linear", "says rope_scaling 'linear', which must be an object"),
+    ("rope_scaling", {"type": "new", "factor": 2}, "with a type that transformers knows"),
+    ("rope_scaling", {"type": "linear", "factor": "2"}, "and its numbers"),
+    ("rope_scaling", {"factor": 2.0}, r"says rope_scaling {'factor': 2\.0}"),
+    ("vocab_size", "many", "says vocab_size 'many'"),
+    ("max_position_embeddings", -1, "says max_position_embeddings -1"),
+    ("tokenizer_model_max_length", "long", "says tokenizer_model_max_length 'long'"),
+    ("architectures", 7, "says architectures 7, which must be a list of names"),
+    ("text_config", "x", "says text_config 'x', which must be an object"),
+    ("mm_vision_tower", None, "has no mm_vision_tower"),
+    ("mm_vision_tower", 7, "says mm_vision_tower 7, which must be text"),
+    ("mm_hidden_size", 1024, r"says mm_hidden_size 1024, and the vision tower \S+ gives 32"),
+    ("mm_vision_select_layer", "last", "says mm_vision_select_layer 'last', which must be a whole"),
+    ("mm_vision_select_layer", -7, r"says mm_vision_select_layer -7, and .* has 4 layers: from -5"),
+    ("mm_use_im_start_end", "false", "says mm_use_im_start_end 'false', which must be true or"),
+    ("image_grid_pinpoints", "banana", "says image_grid_pinpoints 'banana', which must be a list"),
+    ("image_grid_pinpoints", "((1", r"says image_grid_pinpoints '\(\(1', which must be a list"),
+    ("image_grid_pinpoints", "(axb)", "range of tiles such as"),
+    ("image_grid_pinpoints", [112, 224], r"says image_grid_pinpoints \[112, 224\], which"),
+    ("image_grid_pinpoints", [[112, 224, 3]], "which must be a list of .width, height"),
+    ("image_grid_pinpoints", [[0, 0]], "which must be a list of .width, height"),
+    ("image_grid_pinpoints", [[100, 100]], "each a multiple of 112, a side of one tile"),
+    ("image_grid_pinpoints", {"a": 1}, "which must be a list of .width, height"),
+]
+HUGGINGFACE: list[tuple[tuple[str, ...], Any, str]] = [
+    (("text_config",), "x", "says text_config 'x', which must be an object"),
+    (("text_config", "hidden_size"), "many", r"says text_config\.hidden_size 'many'"),
+    (("text_config", "num_attention_heads"), 0, r"says text_config\.num_attention_heads 0"),
+    (("vision_config", "hidden_size"), None, "cannot be used: .*'hidden_size' expected int"),
+    (("vision_config", "hidden_act"), "many", r"says vision_config\.hidden_act 'many'"),
+    (("image_grid_pinpoints",), [1], r"says image_grid_pinpoints \[1\], which must be a list of"),
+    (("image_token_index",), "x", "says image_token_index 'x', which must be a whole number"),
+    (("vision_feature_layer",), "last", "cannot be used: .*vision_feature_layer"),
+]
+FILES = {
+    "generation_config.json": [
+        ("{", "cannot be read as JSON: .* Correct it, or download it again"),
+        ("[]", "is JSON, but not an object. Correct it, or download it again"),
+        ('{"eos_token_id": "x"}', "says eos_token_id 'x', which must be the number of a token"),
+        (
+            '{"do_sample": true, "temperature": "hot"}',
+            "says temperature 'hot', which must be a num",
+        ),
+        ('{"max_new_tokens": -3}', "says max_new_tokens -3"),
+    ],
+    "tokenizer_config.json": [("[]", "is JSON, but not an object")],
+    "preprocessor_config.json": [
+        ("[]", "is JSON, but not an object"),
+        ('{"image_mean": "x"}', "says image_mean 'x', which must be three numbers"),
+    ],
+}
+
+
+def load_from(folder: Path) -> None:
+    load(ModelConfig(model_path=str(folder), device="cpu"))
+
+
+@pytest.mark.parametrize(("key", "value", "message"), ORIGINAL)
+def test_llava_s_own_config(tmp_path: Path, key: str, value: Any, message: str) -> None:
+    case = "B" if key == "image_grid_pinpoints" else "A"
+    shutil.copytree(next(GOLDEN.glob(f"{case}_*")), tmp_path / case)
+    path = tmp_path / case / "checkpoint" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | {key: value}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=message) as raised:
+        load_from(path.parent)
+    assert "config.json" in raised.value.message
+    if " says " in message and "mm_hidden_size" not in message:
+        assert REMEDY in raised.value.message
+
+
+@pytest.mark.parametrize(("keys", "value", "message"), HUGGINGFACE)
+def test_hugging_face_s_config(
+    copy: Callable[..., Path], keys: tuple[str, ...], value: Any, message: str
+) -> None:
+    path = copy() / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    part = config[keys[0]] if len(keys) > 1 else config
+    part[keys[-1]] = value
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=message) as raised:
+        load_from(path.parent)
+    assert str(path) in raised.value.message
+    assert REMEDY in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [(name, text, message) for name, cases in FILES.items() for text, message in cases],
+)
+@pytest.mark.parametrize("layout", ["LLaVA's", "Hugging Face's"])
+def test_the_files_beside_it(
+    copy: Callable[..., Path], tmp_path: Path, layout: str, name: str, text: str, message: str
+) -> None:
+    if layout == "LLaVA's":
+        folder = tmp_path / "case" / "checkpoint"
+        shutil.copytree(next(GOLDEN.glob("A_*")), folder.parent)
+    else:
+        folder = copy()
+    (folder / name).write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=message) as raised:
+        load_from(folder)
+    assert raised.value.message.startswith(str(folder / name))
+
+
+def test_a_vision_tower_s_own_config(tmp_path: Path) -> None:
+    shutil.copytree(next(GOLDEN.glob("A_*")), tmp_path / "A")
+    path = next((tmp_path / "A" / "openai").iterdir()) / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["vision_config"]["patch_size"] = "small"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="says patch_size 'small'") as raised:
+        load_from(tmp_path / "A" / "checkpoint")
+    assert raised.value.message.startswith(str(path))
+
+
+def test_a_picture_needs_its_token(copy: Callable[..., Path]) -> None:
+    path = copy() / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | {"image_token_id": None}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"config\.json has no image_token_id\. Add what"):
+        load_from(path.parent)
