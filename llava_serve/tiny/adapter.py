@@ -4,12 +4,13 @@ import argparse
 import json
 import logging
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
@@ -23,19 +24,31 @@ from llava_serve.tiny.speed import make_fast, precision
 from llava_serve.tiny.stream import ConversationBatches, loader
 
 logger = logging.getLogger(__name__)
-BUDGET = Budget(steps=500, minutes=8.0, decay=0.4)
+_DECAY = 0.4  # the last share of the steps, towards rate zero
 _RATE = 8e-4
 _TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
-def train_adapter(
-    model: Path, output: Path, state: Path, seed: int, budget: Budget = BUDGET
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class AdapterSettings:
+    """What the command line says; `start` is an adapter to go on from."""
+
+    model: Path = CHECKPOINT
+    output: Path = ONE_WORD
+    state: Path = Path(".runs/tiny/adapter")
+    seed: int = 1
+    minutes: float = 8.0
+    steps: int = 500
+    mix: dict[str, float] = field(default_factory=dict)
+    start: Path | None = None
+
+
+def train_adapter(settings: AdapterSettings) -> None:
     """Train low-rank matrices of the text model on one-word answers; everything else stays."""
-    torch.manual_seed(seed)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(model)
-    base = LlavaOnevisionForConditionalGeneration.from_pretrained(model)
-    adapted: Any = get_peft_model(base, LoraConfig(r=8, lora_alpha=16, target_modules=_TARGETS))
+    torch.manual_seed(settings.seed)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(settings.model)
+    base = LlavaOnevisionForConditionalGeneration.from_pretrained(settings.model)
+    adapted = _adapted(base, settings.start)
     make_fast(base)
     learner = Learner(base)  # the adapter's matrices now sit inside `base`
     learner.heads.requires_grad_(False)
@@ -44,16 +57,23 @@ def train_adapter(
     optimizer.param_groups[0]["peak"] = _RATE
     accelerator = Accelerator(mixed_precision=precision())
     prepared, prepared_optimizer = accelerator.prepare(learner, optimizer)
-    loop = Loop(accelerator, [prepared_optimizer], state)
+    loop = Loop(accelerator, [prepared_optimizer], settings.state)
     loop.resume()
 
     def loss(batch: Batch, _: float) -> tuple[Tensor, Figures]:
         answers, _, figures = prepared(batch)
         return answers, figures
 
-    recipe = Recipe(size=training_size, one_word=True)
-    batches = ConversationBatches(tokenizer, recipe, seed, loop.progress.step)
-    loop.run(loader(batches), loss, budget, lambda: save_adapter(adapted, output))
+    recipe = Recipe(size=training_size, one_word=True).weighted(settings.mix)
+    batches = ConversationBatches(tokenizer, recipe, settings.seed, loop.progress.step)
+    budget = Budget(steps=settings.steps, minutes=settings.minutes, decay=_DECAY)
+    loop.run(loader(batches), loss, budget, lambda: save_adapter(adapted, settings.output))
+
+
+def _adapted(base: Any, start: Path | None) -> Any:
+    if start is not None:
+        return PeftModel.from_pretrained(base, start, is_trainable=True)
+    return get_peft_model(base, LoraConfig(r=8, lora_alpha=16, target_modules=_TARGETS))
 
 
 def save_adapter(adapted: Any, folder: Path) -> None:
@@ -71,16 +91,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--model", type=Path, default=CHECKPOINT, help="checkpoint to adapt")
-    parser.add_argument("--output", type=Path, default=ONE_WORD, help="folder of the adapter")
-    parser.add_argument("--state", type=Path, default=Path(".runs/tiny/adapter"))
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=BUDGET.minutes, help="most time")
-    parser.add_argument("--steps", type=int, default=BUDGET.steps, help="most steps")
-    options = parser.parse_args()
-    budget = Budget(steps=options.steps, minutes=options.minutes, decay=BUDGET.decay)
+    parser.add_argument("--model", type=Path, help="checkpoint to adapt")
+    parser.add_argument("--output", type=Path, help="folder of the adapter")
+    parser.add_argument("--state", type=Path, help="where to resume from")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--minutes", type=float, help="most time")
+    parser.add_argument("--steps", type=int, help="most steps")
+    parser.add_argument("--mix", type=json.loads, help='weights by name, such as {"shape": 2}')
+    parser.add_argument("--start", type=Path, help="folder of an adapter to go on from")
+    parser.set_defaults(**vars(AdapterSettings()))
     try:
-        train_adapter(options.model, options.output, options.state, options.seed, budget)
+        train_adapter(AdapterSettings(**vars(parser.parse_args())))
     except Interrupted:
         logger.info("stopped; run the same command to go on")
         sys.exit(130)

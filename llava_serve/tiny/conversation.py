@@ -1,7 +1,7 @@
 """A conversation about drawn pictures: what is shown, what is asked, what is right."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -91,6 +91,14 @@ class Recipe:
     one_word: bool = False  # every answer is its `word`
     terse: float = 0.0  # share of conversations that ask for one word
     base_only: bool = False  # show the base tile alone and nothing wide: cheap first lessons
+
+    def weighted(self, mix: Mapping[str, float]) -> "Recipe":
+        """Return the same with the weights of some kinds or forms replaced, by name."""
+        return replace(
+            self,
+            kinds=self.kinds | {name: mix[name] for name in self.kinds if name in mix},
+            forms=self.forms | {name: mix[name] for name in self.forms if name in mix},
+        )
 
 
 def training_size(rng: Random, largest_ratio: float) -> Size:

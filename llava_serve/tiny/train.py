@@ -4,7 +4,7 @@ import argparse
 import json
 import logging
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,11 +13,11 @@ from torch import Tensor
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
 from llava_serve.tiny import CHECKPOINT, EXAMPLES, ONE_WORD
-from llava_serve.tiny.adapter import train_adapter
+from llava_serve.tiny.adapter import AdapterSettings, train_adapter
 from llava_serve.tiny.architecture import deepened, model_config
 from llava_serve.tiny.batch import Batch
 from llava_serve.tiny.checkpoint import save_checkpoint
-from llava_serve.tiny.conversation import FORM_MIX, SINGLE_MIX, Recipe, training_size
+from llava_serve.tiny.conversation import Recipe, training_size
 from llava_serve.tiny.examples import draw_examples
 from llava_serve.tiny.learner import Learner
 from llava_serve.tiny.loop import Budget, Figures, Interrupted, Loop
@@ -70,7 +70,14 @@ def main() -> None:
         train_tower(learner, settings)
         train_all(learner, tokenizer, settings)
         save_checkpoint(learner.model, tokenizer, settings.output)
-        train_adapter(settings.output, settings.adapter, settings.state / "adapter", settings.seed)
+        train_adapter(
+            AdapterSettings(
+                model=settings.output,
+                output=settings.adapter,
+                state=settings.state / "adapter",
+                seed=settings.seed,
+            )
+        )
         draw_examples(settings.examples)
     except Interrupted:
         logger.info("stopped; run the same command to go on")
@@ -136,19 +143,9 @@ def train_all(learner: Learner, tokenizer: PreTrainedTokenizerFast, settings: Se
 
     budget = Budget(steps=settings.steps, minutes=settings.minutes, decay=settings.decay)
     for easy, until in ((True, settings.easy), (False, 1.0)):
-        lessons = recipe(settings.mix, easy=easy)
+        lessons = Recipe(size=training_size, base_only=easy, terse=0.08).weighted(settings.mix)
         batches = ConversationBatches(tokenizer, lessons, settings.seed, loop.progress.step)
         loop.run(loader(batches), loss, budget, save, until)
-
-
-def recipe(mix: dict[str, float], *, easy: bool) -> Recipe:
-    """The training mix, some weights of kinds or forms replaced."""
-    default = Recipe(size=training_size, base_only=easy, terse=0.08)
-    return replace(
-        default,
-        kinds=SINGLE_MIX | {name: weight for name, weight in mix.items() if name in SINGLE_MIX},
-        forms=FORM_MIX | {name: weight for name, weight in mix.items() if name in FORM_MIX},
-    )
 
 
 def _parse() -> Settings:
