@@ -39,8 +39,8 @@
 `status` is the HTTP status, `remedy` says what to do. Anything that is not a ServeError is a bug:
 it is logged with its traceback and leaves as `EngineFailure`.
 
-An error that says that nothing of the request was begun brings the header `NOT_BEGUN`, on either
-wire: whoever passes requests on may ask another process.
+With an error that has the headers `ASK_ANOTHER`, on either wire, nothing of the request was
+answered, and another process may well answer it: whoever passes requests on may try that.
 
 Source of the numbers: haotian-liu/LLaVA@c121f04, llava/constants.py and llava/serve.
 """
@@ -49,8 +49,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-NOT_BEGUN = "X-Not-Begun"
-_ASK_ANOTHER: Mapping[str, str] = MappingProxyType({NOT_BEGUN: "1"})
+NOT_ANSWERED = "X-Not-Answered"
+ASK_ANOTHER: Mapping[str, str] = MappingProxyType({NOT_ANSWERED: "1"})
 
 
 class ServeError(Exception):
@@ -214,7 +214,7 @@ class Unavailable(ServeError):
 
 class NoWorker(Unavailable):
     code = "no_worker"
-    headers = _ASK_ANOTHER
+    headers = ASK_ANOTHER
     remedy = (
         "If its worker is just starting, try again in a moment; otherwise start one, or choose a "
         "model that GET /v1/models lists."
@@ -256,14 +256,20 @@ class Busy(Unavailable):
     status = 429
     remedy = "Wait as long as Retry-After says, or add a worker for the model."
 
-    def __init__(self, running: int, waiting: int, retry_after_s: int = 1) -> None:
-        super().__init__(f"{running} answers are being made and {waiting} wait already")
+    def __init__(
+        self, running: int, waiting: int, asked: int, places: int, retry_after_s: int = 1
+    ) -> None:
+        """Tell that `running` and `waiting` answers leave less than `asked` of so many `places`."""
+        super().__init__(
+            f"answers that are made: {running}, that wait: {waiting}, that this request asks for: "
+            f"{asked}; the worker has places for {places}"
+        )
         self.headers = {"Retry-After": str(retry_after_s)}
 
 
 class SglangUnreachable(Unavailable):
     code = "sglang_unreachable"
-    headers = _ASK_ANOTHER
+    headers = ASK_ANOTHER
     remedy = "Start the server, or correct --sgl-endpoint; the worker joins once it is ready."
 
     def __init__(self, endpoint: str, reason: str) -> None:
@@ -298,7 +304,7 @@ class ModerationUnavailable(Unavailable):
 
 class ShuttingDown(Unavailable):
     code = "shutting_down"
-    headers = _ASK_ANOTHER
+    headers = ASK_ANOTHER
     remedy = "Try again: another worker, or this one after its restart, takes the request."
 
     def __init__(self) -> None:

@@ -34,7 +34,7 @@ class InspectConfig(PartConfig):
     picture: Annotated[
         tuple[str, ...], "count image tokens for pictures of this size; default: a few sizes"
     ] = ()
-    slots: Annotated[int, "requests that run at once"] = 5
+    slots: Annotated[int, "answers that are made at once"] = 5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from llava_serve.checkpoints.precision import Precision
 class Asked:
     """`conv_mode` and `aspect` are None where the checkpoint itself decides.
 
-    `slots` is how many requests will run at once.
+    `slots` is how many answers will be made at once.
     """
 
     precision: Precision

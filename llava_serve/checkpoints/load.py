@@ -30,7 +30,7 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 def load(config: ModelConfig, conv_mode: str | None = None, slots: int = 1) -> LoadedModel:
     """Load the checkpoint that the flags name; nothing is written into its folder.
 
-    `slots` is how many requests will run at once; it counts in the estimate of memory.
+    `slots` is how many answers will be made at once; it counts in the estimate of memory.
 
     Raises:
         CheckpointError: it cannot be loaded as asked; the message says what to change.

@@ -16,7 +16,8 @@ from llava_serve.cluster.registry import Registry, Worker
 from llava_serve.cluster.upstream import Answer, Upstream, WorkerRefused
 from llava_serve.cluster.wire import NATIVE, Records, Wire
 from llava_serve.errors import (
-    NOT_BEGUN,
+    NOT_ANSWERED,
+    ModelNotFound,
     NoWorker,
     RemoteError,
     ServeError,
@@ -48,7 +49,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One request to pass on.
+    """One request to pass on, which asks for so many `answers`.
 
     `body` is sent as it came; `via` is the request's `Via` header, the controllers it came through;
     `first_byte_s` is how long the worker may take to begin its answer.
@@ -59,6 +60,7 @@ class Job:
     body: bytes
     via: str | None
     first_byte_s: float
+    answers: int = 1
 
 
 class Forward(Response):
@@ -108,12 +110,13 @@ class Forward(Response):
                     self._exchange.clock(),
                     native=self._wire is NATIVE,
                     excluding=refusals,
+                    answers=self._job.answers,
                 ) as worker:
                     return await self._ask(worker, reply)
             except (WorkerRefused, _Declined) as exc:
                 logger.warning("%s; asking the next one", exc)
                 refusals[worker.address] = exc
-            except NoWorker as exc:
+            except (NoWorker, ModelNotFound) as exc:  # the latter once all that served it have left
                 if not refusals:
                     raise
                 last = list(refusals.values())[-1]  # what they said tells more
@@ -134,7 +137,7 @@ class Forward(Response):
             async with self._exchange.upstream.post(
                 worker.address, self._wire.path, self._job.body, headers, self._job.first_byte_s
             ) as answer:
-                if NOT_BEGUN in answer.headers:
+                if NOT_ANSWERED in answer.headers:
                     raise _Declined(worker.address, answer, await answer.rest())
                 took_s = self._exchange.clock() - self._arrived
                 self._exchange.metrics.first_byte_seconds.labels(self._wire.name).observe(took_s)
@@ -186,10 +189,10 @@ class Forward(Response):
 
 
 class _Declined(Exception):
-    """A worker's answer to a request of which it began nothing: another may have it."""
+    """A worker's answer to a request of which it answered nothing: another may have it."""
 
     def __init__(self, address: str, answer: Answer, content: bytes) -> None:
-        super().__init__(f"the worker at {address} began nothing (HTTP {answer.status})")
+        super().__init__(f"the worker at {address} answers nothing (HTTP {answer.status})")
         self.answer = answer
         self.content = content
 

@@ -22,6 +22,7 @@ def build_router(exchange: Exchange) -> APIRouter:
             body=await request.body(),
             via=request.headers.get("via"),
             first_byte_s=limits.first_byte_s if chat.stream else limits.answer_s,
+            answers=chat.n or 1,
         )
         return Forward(exchange, job)
 

@@ -18,7 +18,7 @@ _REMEMBERED_LEASES = 20
 class Worker:
     """One entry of the registry.
 
-    `in_flight` are requests that this controller forwarded and that still run, counted here;
+    `in_flight` are answers that this controller asked for and that are still made, counted here;
     `others` are all further ones, as of the last heart-beat.
     """
 
@@ -41,7 +41,7 @@ class Worker:
 
     @property
     def load(self) -> float:
-        """Requests running and waiting per unit of speed: lower is better."""
+        """Answers made and waiting per unit of speed: lower is better."""
         return self.queue_length / self.status.speed
 
     def serves(self, model: str, *, native: bool) -> bool:
@@ -119,13 +119,20 @@ class Registry:
 
     @contextmanager
     def dispatch(
-        self, model: str, now: float, *, native: bool, excluding: Collection[str] = ()
+        self,
+        model: str,
+        now: float,
+        *,
+        native: bool,
+        excluding: Collection[str] = (),
+        answers: int = 1,
     ) -> Iterator[Worker]:
         """Choose a worker and count the request against it while the body runs.
 
         Args:
             native: only workers that speak the native wire.
             excluding: addresses that this request has tried already.
+            answers: how many the request asks for; a worker counts no more than it makes at once.
 
         Raises:
             NoWorker: workers serve `model`, but none is alive; or there is no worker at all.
@@ -139,11 +146,12 @@ class Registry:
         if not candidates:
             raise self._why_none(model, now) if native else NoWorker(model)
         chosen = self._choose(candidates)
-        self._in_flight[chosen.address] += 1
+        counted = min(answers, chosen.status.capacity or answers)
+        self._in_flight[chosen.address] += counted
         try:
             yield chosen
         finally:
-            self._in_flight[chosen.address] -= 1
+            self._in_flight[chosen.address] -= counted
             if not self._in_flight[chosen.address]:
                 del self._in_flight[chosen.address]
 

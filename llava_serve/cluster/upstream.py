@@ -10,7 +10,7 @@ import aiohttp
 import anyio
 from pydantic import ValidationError
 
-from llava_serve.errors import WorkerLost, WorkerUnreachable
+from llava_serve.errors import ASK_ANOTHER, WorkerLost, WorkerUnreachable
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.reason import reason_of
 
@@ -31,6 +31,8 @@ class Limits:
 
 class WorkerRefused(WorkerUnreachable):
     """The connection was not accepted: the worker never saw the request, another may have it."""
+
+    headers = ASK_ANOTHER
 
 
 class Answer:

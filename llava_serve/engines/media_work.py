@@ -23,15 +23,17 @@ class MediaWork(Generic[Result]):
 
         Whoever leaves meanwhile keeps the place until the thread is free.
         """
-        name = id(prompt)
-        if (working := self._under_way.get(name)) is None:
+        key = id(prompt)
+        if (working := self._under_way.get(key)) is None:
             working = asyncio.create_task(asyncio.to_thread(self._work, prompt))
-            self._under_way[name] = working
-            working.add_done_callback(lambda _: self._under_way.pop(name))
+            self._under_way[key] = working
+            working.add_done_callback(lambda _: self._under_way.pop(key))
         try:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
             while not working.done():
                 with suppress(asyncio.CancelledError):  # told twice to leave
                     await asyncio.wait([working])
+            if not working.cancelled():
+                working.exception()  # seen: nobody waits for it any more
             raise

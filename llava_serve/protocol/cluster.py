@@ -14,15 +14,15 @@ from llava_serve.protocol.openai import ModelCard
 class WorkerStatus(BaseModel):
     """What a worker says of itself.
 
-    `speed` weighs workers against each other; `queue_length` counts running and waiting requests.
-    LLaVA's workers send the first three fields only: no `worker_id` and no `cards`.
+    `speed` weighs workers against each other; `queue_length` counts answers that are made or
+    wait. LLaVA's workers send the first three fields only: no `worker_id` and no `cards`.
     """
 
     model_names: Annotated[list[str], Field(min_length=1)]
     speed: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
     queue_length: Annotated[int, Field(ge=0)] = 0
     worker_id: str | None = None  # new for each process: proves that an address is who it says
-    capacity: Annotated[int, Field(ge=1)] | None = None  # requests run at once
+    capacity: Annotated[int, Field(ge=1)] | None = None  # answers made at once
     cards: list[ModelCard] = []
 
 

@@ -20,6 +20,7 @@ from llava_serve.tiny.checkpoint import written_whole
 from llava_serve.tiny.conversation import Recipe, training_size
 from llava_serve.tiny.learner import Learner
 from llava_serve.tiny.loop import Budget, Figures, Interrupted, Loop
+from llava_serve.tiny.mix import read_mix
 from llava_serve.tiny.speed import make_fast, precision
 from llava_serve.tiny.stream import ConversationBatches, loader
 
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--minutes", type=float, help="most time")
     parser.add_argument("--steps", type=int, help="most steps")
-    parser.add_argument("--mix", type=json.loads, help='weights by name, such as {"shape": 2}')
+    parser.add_argument("--mix", type=read_mix, help='weights by name, such as {"shape": 2}')
     parser.add_argument("--start", type=Path, help="folder of an adapter to go on from")
     parser.set_defaults(**vars(AdapterSettings()))
     try:

@@ -1,7 +1,6 @@
 """Trains what ships: the tower on dense labels, everything on answers, then the adapter."""
 
 import argparse
-import json
 import logging
 import sys
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from llava_serve.tiny.conversation import Recipe, training_size
 from llava_serve.tiny.examples import draw_examples
 from llava_serve.tiny.learner import Learner
 from llava_serve.tiny.loop import Budget, Figures, Interrupted, Loop
+from llava_serve.tiny.mix import read_mix
 from llava_serve.tiny.optimizer import build_optimizers
 from llava_serve.tiny.speed import make_fast, precision
 from llava_serve.tiny.stream import ConversationBatches, TileBatches, loader
@@ -165,7 +165,7 @@ def _parse() -> Settings:
     parser.add_argument("--scale", type=float, default=0.7, help="of stage 2's learning rates")
     parser.add_argument("--decay", type=float, default=0.75, help="last share, towards rate zero")
     parser.add_argument(
-        "--mix", type=json.loads, default={}, help='weights by name, such as {"shape": 2}'
+        "--mix", type=read_mix, default={}, help='weights by name, such as {"shape": 2}'
     )
     parser.add_argument("--easy", type=float, default=0.3, help="first share, on base tiles only")
     parser.add_argument(

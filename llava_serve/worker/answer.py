@@ -109,13 +109,15 @@ class Answer:
     async def _make(self) -> None:
         metrics, outcome = self._worker.metrics, "failed"
         try:
-            async with self._worker.gate.slots(len(self._samplings)):
+            async with self._worker.gate.slots(len(self._samplings)) as slots:
                 self._admitted_s = self.elapsed_s
                 prompt = await self._read_prompt()
                 media_s = self.elapsed_s - self._admitted_s
                 self.timings = {"queue_s": self._admitted_s, "media_s": media_s}
+                free = asyncio.Semaphore(slots)
                 await run_together(
-                    self._stream(i, prompt, sampling) for i, sampling in enumerate(self._samplings)
+                    self._stream(i, prompt, sampling, free)
+                    for i, sampling in enumerate(self._samplings)
                 )
             outcome = "completed"
         except asyncio.CancelledError:
@@ -130,10 +132,14 @@ class Answer:
                 metrics.cancelled(self._worker.clock() - self._cancelled_at)
 
     async def _stream(
-        self, index: int, prompt: Conversation | ReadyPrompt, sampling: Sampling
+        self,
+        index: int,
+        prompt: Conversation | ReadyPrompt,
+        sampling: Sampling,
+        free: asyncio.Semaphore,
     ) -> None:
         request = GenerateRequest(request_id=self.request_id, prompt=prompt, sampling=sampling)
-        async with aclosing(self._worker.engine.stream(request)) as deltas:
+        async with free, aclosing(self._worker.engine.stream(request)) as deltas:
             async for delta in deltas:
                 if delta.usage is not None:
                     self._open -= 1

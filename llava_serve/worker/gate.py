@@ -15,8 +15,8 @@ def _no_others() -> None:
 class Gate:
     """`limit` slots and a line of at most `max_waiting` before them, first come, first served.
 
-    A request takes a slot for each answer that it asks for, all at once. One that asks for more
-    than there are takes them all, and the engine makes what goes beyond one after the other.
+    A request takes a slot for each answer that it asks for, all at once; one that asks for more
+    than there are takes them all, and has to make do with these.
     `beyond` tells the load of an engine that serves others too.
     """
 
@@ -50,8 +50,10 @@ class Gate:
         self.is_open = False
 
     @asynccontextmanager
-    async def slots(self, count: int = 1) -> AsyncIterator[None]:
+    async def slots(self, count: int = 1) -> AsyncIterator[int]:
         """Wait for slots of `count` answers; they come back however the body ends.
+
+        Yields how many they are.
 
         Raises:
             Busy: there are not as many slots and waiting places left.
@@ -60,8 +62,9 @@ class Gate:
         if not self.is_open:
             raise ShuttingDown
         count = min(count, self.limit)
-        if self.queue_length + count > self.limit + self._max_waiting:
-            raise Busy(self.running, self.waiting)
+        places = self.limit + self._max_waiting
+        if self.queue_length + count > places:
+            raise Busy(self.running, self.waiting, count, places)
         self.waiting += count
         try:
             await self._take(count)
@@ -69,7 +72,7 @@ class Gate:
             self.waiting -= count
         self.running += count
         try:
-            yield
+            yield count
         finally:
             self.running -= count
             self._give_back(count)

@@ -50,6 +50,16 @@ def test_two_workers_with_the_same_model_share_its_load(
     assert queue_lengths(workers) == {A: 5, B: 5}
 
 
+def test_a_request_counts_as_the_answers_that_its_worker_makes_at_once(workers: Registry) -> None:
+    workers.register(A, status_of(capacity=4), now=0)
+    with workers.dispatch("echo", 0, native=True, answers=3):
+        assert queue_lengths(workers) == {A: 3}
+        with workers.dispatch("echo", 0, native=True, answers=16):
+            workers.beat(A, queue_length=7, now=1)
+            assert queue_lengths(workers) == {A: 7}
+    assert queue_lengths(workers) == {A: 0}
+
+
 def test_a_request_is_uncounted_however_it_ends(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
     with pytest.raises(RuntimeError), workers.dispatch("echo", 0, native=True):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -15,11 +15,12 @@ import pytest
 
 from llava_serve.cluster.heartbeat import HttpLink, membership
 from llava_serve.config import MediaConfig
-from llava_serve.engines.base import Engine
+from llava_serve.engines.base import Delta, Engine, GenerateRequest
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
+from llava_serve.errors import ShuttingDown
 from llava_serve.media.reader import MediaReader
 from llava_serve.serving import bind, served
 from llava_serve.worker.app import build_app
@@ -188,12 +189,35 @@ async def test_what_no_worker_began_ends_with_what_the_last_one_said(
     assert answer.status_code == (200 if asked == "old wire" else 503)
     (error,) = _errors(answer)
     assert reason in error
-    assert answer.headers["x-not-begun"]  # for a controller before this one
+    assert answer.headers["x-not-answered"]  # for a controller before this one
+
+
+async def test_a_worker_that_leaves_as_it_declines_is_not_an_unknown_model(
+    cluster: Cluster, stack: Stack
+) -> None:
+    class Leaving(EchoEngine):
+        """Declines, and is out of the cluster before the controller reads that."""
+
+        async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
+            cluster.workers.deregister(address)
+            raise ShuttingDown
+            yield
+
+    app = build_app(worker_of(Leaving()), max_body_bytes=50_000_000)
+    address = await stack.enter(served(app))
+    cluster.workers.register(address, status_of(), time.monotonic())
+    cluster.workers.register("http://other", status_of("other"), time.monotonic())
+    answer = await ask(cluster, "whole")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "shutting_down")
 
 
 def _errors(answer: httpx.Response) -> list[str]:
     """Return the messages of the errors in an answer of either wire."""
-    records = [r for r in answer.content.split(b"\0") if r and not r.startswith(b"data: ")]
+    if answer.headers["content-type"].startswith("text/event-stream"):
+        lines = answer.content.removesuffix(b"data: [DONE]\n\n").split(b"\n\n")
+    else:
+        lines = answer.content.split(b"\0")
+    records = [line.removeprefix(b"data: ") for line in lines if line]
     told: list[dict[str, Any]] = [json.loads(record) for record in records]
     old = [one["text"] for one in told if one.get("error_code")]
     return old + [one["error"]["message"] for one in told if "error" in one]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -10,13 +10,16 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from llava_serve.engines.base import Delta, Stages, Usage
+from llava_serve.config import MediaConfig
+from llava_serve.engines.base import Delta, GenerateRequest, Stages, Usage
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import ContextOverflow, OutOfMemory
+from llava_serve.media.reader import MediaReader
 from llava_serve.protocol import sse
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelList, SamplingDefaults
 from llava_serve.worker.app import build_app
+from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
 
 END = Delta("", "stop", Usage(prompt_tokens=3, completion_tokens=2, image_tokens=1))
@@ -91,6 +94,25 @@ async def test_several_answers_come_whole_or_as_streams_side_by_side(
         assert "".join(c["delta"].get("content", "") for c in own) == "hello there"
         assert own[-1]["finish_reason"] == "stop"
     assert last["usage"] == whole["usage"]
+
+
+async def test_more_answers_than_slots_are_made_no_faster_than_slots_allow(
+    client_of: ClientOf,
+) -> None:
+    class Counting(EchoEngine):
+        most = 0
+
+        async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
+            async for delta in super().stream(request):
+                self.most = max(self.most, self.running)
+                yield delta
+
+    engine = Counting(delay_s=0.001)
+    worker = Worker(engine, Gate(2, 0), MediaReader(MediaConfig()), worker_id="id")
+    async with client_of(build_app(worker, max_body_bytes=10**6)) as http:
+        answer = (await http.post("/v1/chat/completions", json=question(n=5))).json()
+    assert len(answer["choices"]) == 5
+    assert engine.most == 2
 
 
 @pytest.mark.parametrize("count", [1, 3])

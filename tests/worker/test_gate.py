@@ -34,8 +34,12 @@ async def test_a_full_line_is_refused_with_the_numbers_and_a_time_to_come_back()
     gate, until = Gate(limit=1, max_waiting=1), asyncio.Event()
     holders = [asyncio.create_task(hold(gate, until)) for _ in range(2)]
     await turn()
-    with pytest.raises(Busy, match="1 answers are being made and 1 wait") as refusal:
+    with pytest.raises(Busy) as refusal:
         await hold(gate, until)
+    assert refusal.value.message == (
+        "answers that are made: 1, that wait: 1, that this request asks for: 1; "
+        "the worker has places for 2"
+    )
     assert refusal.value.headers["Retry-After"]
     until.set()
     await asyncio.gather(*holders)

@@ -22,7 +22,7 @@ class SglangWorkerConfig(MediaConfig, MembershipConfig):
         str | None, "conversation template to use instead of the server's chat template"
     ] = None
     limit_model_concurrency: Annotated[
-        int | None, "requests passed on at once; default: 256, and SGLang batches what fits"
+        int | None, "answers asked for at once; default: 256, and SGLang batches what fits"
     ] = None
 
     def __post_init__(self) -> None:

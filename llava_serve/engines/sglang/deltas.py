@@ -78,7 +78,7 @@ async def of_generate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
-    """One event: `end` is the reason why it is the last with text, a token's where so."""
+    """One event; the last one with text has an `end`, the reason, which may be a token."""
 
     text: str
     logprobs: list[TokenLogprob]
@@ -88,7 +88,7 @@ class _Said:
 
 
 def _understood(read: Callable[[Event], _Said], event: Event) -> _Said:
-    """Raises: SglangFailed, for an event of a shape that SGLang was not seen to send."""
+    """Read an event, or raise SglangFailed where SGLang was not seen to send such a one."""
     try:
         return read(event)
     except (AttributeError, LookupError, TypeError, ValueError) as exc:

@@ -18,6 +18,7 @@ from llava_serve.media.base import Picture
 _VIDEO = "<video>"
 RESERVED = (IMAGE_TOKEN, _VIDEO)
 _TOKENIZE_S = 10.0
+_KEPT = 1024  # forms of conversations whose answer is remembered
 _PIXEL = (  # never decoded: only the template is asked
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQAY3Y2w"
     "AAAAAElFTkSuQmCC"
@@ -60,7 +61,7 @@ class TemplateCheck:
 
     def __init__(self, client: SglangClient) -> None:
         self._client = client
-        self._made: LRUCache[_Shape, int] = LRUCache(1024)
+        self._made: LRUCache[_Shape, int] = LRUCache(_KEPT)
         self._of: Served | None = None  # the server that was asked
 
     async def check(self, conversation: Conversation, served: Served) -> None:
@@ -69,7 +70,7 @@ class TemplateCheck:
         if not pictures or served.image_token is None:
             return
         if served is not self._of:
-            self._of, self._made = served, LRUCache(1024)
+            self._of, self._made = served, LRUCache(_KEPT)
         known = self._made  # of this server: when the answer comes, another may be there
         shape = _shape(conversation.messages)
         made = known.get(shape)

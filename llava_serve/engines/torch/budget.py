@@ -25,7 +25,7 @@ class Budget:
     """What the engine may hold.
 
     Attributes:
-        slots: requests that run at once.
+        slots: answers that are made at once.
         kv_tokens: tokens in the KV cache, of running requests and of kept prefixes together.
         feature_bytes: memory for the feature rows of pictures seen before.
         chunk: tokens of prompts that a step reads beside running answers; None for what the
