@@ -19,9 +19,19 @@ class Also:
         object.__setattr__(self, "spellings", spellings)
 
 
-def parse(cls: type[Config], argv: Sequence[str] | None = None) -> Config:
-    """Read `cls` from `argv`, by default the process's own; a bad value exits with code 2."""
+def parse(
+    cls: type[Config],
+    argv: Sequence[str] | None = None,
+    *,
+    program: str | None = None,
+    hint: str = "",
+) -> Config:
+    """Read `cls` from `argv`, by default the process's own; a bad value exits with code 2.
+
+    `program` is what the usage calls the command, and `hint` is said of a flag that is unknown.
+    """
     parser = argparse.ArgumentParser(
+        prog=program,
         description=cls.__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
@@ -32,7 +42,10 @@ def parse(cls: type[Config], argv: Sequence[str] | None = None) -> Config:
         spellings = ["--" + field.name.replace("_", "-")]
         spellings += [name for also in rest if isinstance(also, Also) for name in also.spellings]
         parser.add_argument(*spellings, dest=field.name, help=help_text, **_options(field, kind))
-    values = vars(parser.parse_args(argv))
+    known, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    values = vars(known)
     try:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except ValueError as exc:

@@ -339,7 +339,9 @@ class CheckpointError(ServeError):
     """A checkpoint cannot be loaded; the message says which file or flag to change."""
 
     code = "checkpoint_error"
-    remedy = "Correct the path or the flags that the message names."
+    remedy = (
+        'The table under "A real model" in the README has the flags for each kind of checkpoint.'
+    )
 
 
 class CommandError(ServeError):

@@ -27,7 +27,7 @@ from llava_serve.tiny import EXAMPLES
 def main(argv: Sequence[str]) -> int:
     """Run until stopped; what stands behind `--` goes to every worker."""
     end = argv.index("--") if "--" in argv else len(argv)
-    config = args.parse(LaunchConfig, argv[:end])
+    config = args.parse(LaunchConfig, argv[:end], hint=" (flags of the workers stand behind --)")
     try:
         plan = make_plan(config, worker_flags=argv[end + 1 :])
         check_ports(plan.ports)

@@ -50,3 +50,13 @@ def test_a_bad_value_ends_with_a_sentence_and_code_2(
         parse(Settings, argv)
     assert exit_.value.code == 2
     assert argv[0] in capsys.readouterr().err
+
+
+def test_the_usage_of_an_unknown_flag_names_the_command_and_the_way_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(Settings, ["--bogus", "1"], program="do it", hint=" (look elsewhere)")
+    shown = capsys.readouterr().err
+    assert shown.startswith("usage: do it ")
+    assert "unrecognized arguments: --bogus 1 (look elsewhere)" in shown

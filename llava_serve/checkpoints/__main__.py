@@ -3,17 +3,16 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 from llava_serve import logs
 from llava_serve.args import parse
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 
-_USAGE = (
-    "usage: python -m llava_serve.checkpoints inspect PATH [--model-base B] [--picture WxH ...]\n"
-    "       python -m llava_serve.checkpoints convert PATH OUT [--model-base B] [--dtype D]"
-)
+_INSPECT = "python -m llava_serve.checkpoints inspect PATH"
+_CONVERT = "python -m llava_serve.checkpoints convert PATH OUT"
+_USAGE = f"usage: {_INSPECT} [flags]\n       {_CONVERT} [flags]\nEach has --help."
 
 _PICTURES = ("336x336", "1024x768")
 
@@ -34,7 +33,7 @@ class InspectConfig(PartConfig):
     picture: Annotated[
         tuple[str, ...], "count image tokens for pictures of this size; default: a few sizes"
     ] = ()
-    slots: Annotated[int, "answers that are made at once"] = 5
+    slots: Annotated[int, "answers that are made at once, of full contexts"] = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,16 +49,27 @@ def main() -> None:
     logs.configure("warning")
     try:
         match sys.argv[1:]:
+            case ["inspect", "-h" | "--help"]:
+                parse(InspectConfig, ["--help"], program=_INSPECT)
+            case ["convert", "-h" | "--help"]:
+                parse(ConvertConfig, ["--help"], program=_CONVERT)
             case ["inspect", path, *flags]:
-                _inspect(path, parse(InspectConfig, flags))
+                _inspect(path, parse(InspectConfig, flags, program=_INSPECT))
             case ["convert", path, out, *flags] if not out.startswith("-"):
-                _convert(path, Path(out), parse(ConvertConfig, flags))
+                _convert(path, Path(out), parse(ConvertConfig, flags, program=_CONVERT))
             case ["-h" | "--help"]:
                 sys.stdout.write(_USAGE + "\n")
+            case ["convert", *_]:
+                _fail(f"convert needs PATH, and OUT for the new folder\n{_USAGE}")
             case _:
-                raise SystemExit(_USAGE)
+                _fail(_USAGE)
     except CheckpointError as exc:
-        raise SystemExit(exc.message) from exc
+        _fail(exc.message)
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(message + "\n")
+    raise SystemExit(2)
 
 
 def _inspect(path: str, config: InspectConfig) -> None:

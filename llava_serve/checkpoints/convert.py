@@ -56,6 +56,8 @@ def convert(source: Source, config: ModelConfig, out: Path) -> LoadedModel:
     loaded.model.save_pretrained(out)
     loaded.tokenizer.save_pretrained(out)
     _write_settings(loaded, loaded.original, out)
+    for weights in out.glob("*.safetensors"):  # which are written for their owner alone
+        weights.chmod((out / "config.json").stat().st_mode)
     return loaded
 
 

@@ -8,7 +8,10 @@ from llava_serve.errors import CommandError
 from llava_serve.local_path import local_path
 from llava_serve.tiny import CHECKPOINT, ONE_WORD
 
-_FORMS = "Write PATH, PATH=NAME or PATH@BASE=NAME; PATH and BASE are folders or hub names."
+_FORMS = (
+    "Write PATH, PATH=NAME or PATH@BASE=NAME; PATH and BASE are folders or hub names, and what "
+    "stands behind the first @ is the base."
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,8 @@ def _check_worker_flags(flags: Sequence[str], models: Models) -> None:
         if flag.partition("=")[0] in _OURS:
             raise CommandError(
                 f"{flag} cannot stand after --: launch gives each worker its own",
-                "Use launch's own flags; `python -m llava_serve.launch --help` lists them.",
+                "Use launch's own flags, such as --model PATH@BASE=NAME for an adapter; "
+                "`python -m llava_serve.launch --help` lists them.",
             )
     if models.torch:
         args.parse(WorkerConfig, flags)

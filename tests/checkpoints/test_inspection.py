@@ -1,6 +1,5 @@
 """`inspect` says what a checkpoint is without loading it, and `convert` says where it wrote."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -90,35 +89,42 @@ def test_an_adapter_is_told_by_its_base(told: Tell) -> None:
     assert lines["layout"] == [f"hf, adapter on {CHECKPOINT}"]
 
 
-def test_an_adapter_without_its_base_is_refused(told: Tell) -> None:
-    with pytest.raises(SystemExit, match=r"is an adapter, trained on .*: give --model-base"):
-        told("inspect", ONE_WORD)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect", ONE_WORD], "give --model-base"),
+        (["inspect", B, "--picture", "wide"], "takes a size like 640x480, not 'wide'"),
+        (["convert", CHECKPOINT, "out"], "not in LLaVA's original layout: nothing to convert"),
+        (["convert", B], "convert needs PATH, and OUT"),
+        (["convert", B, "out", "--bogus"], "unrecognized arguments: --bogus"),
+        ([], "convert PATH OUT"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_code_2(
+    arguments: list[str | Path],
+    message: str,
+    told: Tell,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        told(*arguments)
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
 
 
-def test_what_is_no_size_is_refused(told: Tell) -> None:
-    with pytest.raises(SystemExit, match="takes a size like 640x480, not 'wide'"):
-        told("inspect", B, "--picture", "wide")
+@pytest.mark.parametrize(("command", "flag"), [("inspect", "--slots"), ("convert", "--dtype")])
+def test_each_command_lists_its_flags(
+    command: str, flag: str, told: Tell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        told(command, "--help")
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: python -m llava_serve.checkpoints {command} PATH")
+    assert flag in shown
 
 
-def test_convert_says_what_it_wrote(told: Tell, tmp_path: Path) -> None:
+def test_convert_says_what_it_wrote_for_all_to_read(told: Tell, tmp_path: Path) -> None:
     out = tmp_path / "out"
     lines = told("convert", B, out)
     assert "LlavaNextForConditionalGeneration" in str(lines)
-    assert (out / "model.safetensors").exists()
-
-
-def test_what_needs_no_conversion_is_refused(told: Tell, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="not in LLaVA's original layout: nothing to convert"):
-        told("convert", CHECKPOINT, tmp_path / "out")
-
-
-@pytest.mark.slow
-def test_without_a_command_the_usage_is_shown() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "llava_serve.checkpoints"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "convert PATH OUT" in done.stderr
+    assert len({path.stat().st_mode for path in out.iterdir()}) == 1
