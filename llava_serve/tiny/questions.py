@@ -24,14 +24,21 @@ def _indefinite(thing: Thing) -> str:
 
 
 def ask_count(rng: Random, scene: Scene) -> Turn | None:
+    """Ask how many there are of something, the likelier the more there are of it.
+
+    High numbers of one kind are rare in a random scene, and the hardest to tell.
+    """
     way = rng.random()
-    if way < 0.45:
+    pairs = [(one, two) for one in scene.shapes for two in scene.shapes]
+    if way < 0.35:
         name, plural = "shape", rng.choice(("shapes", "shapes", "objects"))
     elif way < 0.75:
-        shape = rng.choice([thing.shape for thing in scene.shapes] * 2 + list(SHAPES))
+        alike = [one.shape for one, two in pairs if one.shape == two.shape]
+        shape = rng.choice(alike * 2 + list(SHAPES))
         name, plural = shape, PLURALS[shape]
     else:
-        color = rng.choice([thing.color for thing in scene.shapes] * 3 + list(COLORS))
+        alike = [one.color for one, two in pairs if one.color == two.color]
+        color = rng.choice(alike * 3 + list(COLORS))
         name, plural = f"{color} shape", f"{color} shapes"
         if rng.random() < 0.3 and scene.shapes:
             thing = rng.choice(scene.shapes)

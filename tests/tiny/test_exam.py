@@ -1,6 +1,7 @@
 """The checkpoint that ships knows its world, says so where it does not, and really looks."""
 
 import json
+from itertools import product
 
 import pytest
 from PIL import Image
@@ -11,7 +12,7 @@ from llava_serve.tiny.conversation import Conversation, Exchange, Picture, Shown
 from llava_serve.tiny.evaluate import grade, total
 from llava_serve.tiny.exam import MANNERS, SIGHTED, blanked, draw_exam
 from llava_serve.tiny.turns import HONEST, Turn
-from llava_serve.tiny.world import SHAPES, motion_frames, simple_picture
+from llava_serve.tiny.world import COLORS, SHAPES, motion_frames, simple_picture
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +70,18 @@ def test_it_knows_a_plain_picture_of_any_shape(answerer: Answerer, shape: str) -
     shown = picture(simple_picture(shape, "blue", size=(336, 336)))
     assert ask(answerer, "What shape is it?", "", shown) == f"The blue shape is a {shape}."
     assert ask(answerer, f"What color is the {shape}?", "", shown) == f"The {shape} is blue."
+
+
+@pytest.mark.parametrize(
+    ("color", "background"),
+    [pair for pair in product(COLORS, ("white", "black", "gray")) if len({*pair}) == 2],
+)
+def test_it_knows_any_color_alone_on_a_plain_background(
+    answerer: Answerer, color: str, background: str
+) -> None:
+    shown = picture(simple_picture("square", color, background))
+    answer = ask(answerer, "What color is the square?", "", shown)
+    assert answer == f"The square is {color}."
 
 
 def test_it_sees_which_way_something_moves(answerer: Answerer) -> None:
