@@ -23,10 +23,7 @@ def whole_model(given: Found, model_base: str | None) -> Found:
     if given.layout == "adapter":
         if model_base is None:
             trained_on = given.config.get("base_model_name_or_path") or "an unnamed model"
-            raise CheckpointError(
-                f"{given.folder} is an adapter, trained on {trained_on}: give --model-base "
-                f"{trained_on}, or the folder where you keep that model."
-            )
+            raise CheckpointError(needs_base(f"{given.folder} is an adapter", trained_on))
         base = detect(folder_of(model_base))
         if base.layout == "adapter":
             raise CheckpointError(f"--model-base {model_base} is an adapter itself, not a model.")
@@ -38,3 +35,11 @@ def whole_model(given: Found, model_base: str | None) -> Found:
         )
     require_huggingface(given.folder, given.config)
     return given
+
+
+def needs_base(given: str, trained_on: str) -> str:
+    """Say of a part of a model, which `given` describes, that it cannot stand alone."""
+    return (
+        f"{given}, trained on {trained_on}: give --model-base {trained_on}, or the folder where "
+        "you keep that model (with launch: --model PATH@BASE)."
+    )

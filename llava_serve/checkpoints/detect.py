@@ -17,7 +17,7 @@ HF_TYPES = ("llava", "llava_next", "llava_onevision", "vipllava", "llava_next_vi
 _LFS_MARK = b"version https://git-lfs.github.com/spec/"
 _WEIGHTS = ("safetensors", "bin")  # the first that is there is loaded
 _STEMS = ("model", "pytorch_model", "adapter_model")
-_SHARD = re.compile(r"(?P<stem>.+)-\d+-of-(?P<count>\d+)(?P<end>\..+)")
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<end>\..+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def detect(folder: Path) -> Found:
     Raises:
         CheckpointError: it holds no LLaVA checkpoint, or files of it are missing.
     """
-    _refuse_lfs_pointers(folder)
+    refuse_lfs_pointers(folder)
     if (folder / "adapter_config.json").exists():
         config = read_json(folder / "adapter_config.json")
         if (reason := _original_adapter(folder)) is not None:
@@ -58,7 +58,8 @@ def detect(folder: Path) -> Found:
     raise CheckpointError(
         f"{folder} is not a LLaVA model: its config.json says model_type "
         f"{model_type or 'nothing'!r}{_architecture(config)}. "
-        f"Model types that load: {', '.join(HF_TYPES)}."
+        f"Model types that load: {', '.join(HF_TYPES)}; and what LLaVA's own code wrote, which has "
+        "mm_vision_tower there. A language model alone can be the --model-base of an adapter."
     )
 
 
@@ -77,7 +78,7 @@ def weight_files(folder: Path) -> list[Path]:
 
     Raises:
         CheckpointError: there are none, a shard that the index or the others' names tell of is
-            missing, or the index is none.
+            missing, or the index has no weight_map.
     """
     by_kind = {
         kind: sorted(path for stem in _STEMS for path in folder.glob(f"{stem}[.-]*{kind}"))
@@ -113,11 +114,22 @@ def _indexed(index: Path) -> list[str]:
 
 
 def _counted(files: list[Path]) -> list[str]:
-    """Return the names of all files there should be: each of several says how many there are."""
+    """Return the names of all files there should be: each of several says how many there are.
+
+    Those of missing ones are counted from 1, unless there is a file of number 0.
+    """
     names = {path.name for path in files}
+    series: dict[tuple[str, str, str], list[str]] = {}
     for found in filter(None, map(_SHARD.fullmatch, sorted(names))):
-        stem, count, end = found["stem"], found["count"], found["end"]
-        names |= {f"{stem}-{i + 1:0{len(count)}}-of-{count}{end}" for i in range(int(count))}
+        key = found["stem"], found["count"], found["end"]
+        series.setdefault(key, []).append(found["number"])
+    for (stem, count, end), numbers in series.items():
+        held = set(map(int, numbers))
+        first = 0 if 0 in held else 1
+        absent = sorted({*range(first, first + int(count))} - held)
+        width = min(map(len, numbers))
+        lacking = max(0, int(count) - len(held))
+        names |= {f"{stem}-{i:0{width}}-of-{count}{end}" for i in absent[:lacking]}
     return sorted(names)
 
 
@@ -152,7 +164,12 @@ def _architecture(config: dict[str, Any]) -> str:
     return f" ({names})" if names else ""
 
 
-def _refuse_lfs_pointers(folder: Path) -> None:
+def refuse_lfs_pointers(folder: Path) -> None:
+    """Look into all files of a checkpoint.
+
+    Raises:
+        CheckpointError: git brought the pointer to a file instead of the file.
+    """
     for path in sorted(folder.iterdir()):
         if path.suffix in {".safetensors", ".bin", ".model", ".json"} and path.is_file():
             with path.open("rb") as file:

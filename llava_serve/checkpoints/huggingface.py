@@ -20,7 +20,7 @@ from llava_serve.checkpoints.generation import generation_config
 from llava_serve.checkpoints.instantiate import instantiate
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.checkpoints.settings import usable
-from llava_serve.checkpoints.weights import Weights, open_folder
+from llava_serve.checkpoints.weights import open_folder
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +31,6 @@ _CLASSES: dict[str, Any] = {
     "vipllava": VipLlavaForConditionalGeneration,
     "llava_next_video": LlavaNextVideoForConditionalGeneration,
 }
-# What transformers looks for in a folder. Source: transformers 5.23, modeling_utils.py
-# ::_get_resolved_checkpoint_files.
-_ENTRIES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 
 
 def load(found: Found, asked: Asked) -> LoadedModel:
@@ -59,7 +51,11 @@ def load(found: Found, asked: Asked) -> LoadedModel:
         _CLASSES[found.model_type],
         asked.precision,
         found.folder,
-        **_source(found, config, weights),
+        # Not the folder: transformers chooses among its files in another way than `weight_files`.
+        pretrained_model_name_or_path=None,
+        config=config,
+        state_dict=weights,
+        generation_config=generation_config(found.folder, config),
     )
     config = model.config
     prompt_format = format_of(found, model.config, tokenizer, asked.conv_mode)
@@ -77,18 +73,6 @@ def load(found: Found, asked: Asked) -> LoadedModel:
         video_token_id=getattr(config, "video_token_id", None) if frames else None,
         stop_ids=prompts.stop_ids(model, tokenizer),
     )
-
-
-def _source(found: Found, config: Any, weights: Weights) -> dict[str, Any]:
-    """Say where transformers finds the weights: it cannot do without their index."""
-    if any((found.folder / name).exists() for name in _ENTRIES):
-        return {"pretrained_model_name_or_path": found.folder}
-    return {
-        "pretrained_model_name_or_path": None,
-        "config": config,
-        "state_dict": weights,
-        "generation_config": generation_config(found.folder, config),
-    }
 
 
 def config_of(found: Found) -> Any:

@@ -81,13 +81,13 @@ def of_original(
     Raises:
         CheckpointError: it is not one that loads.
     """
-    tower = tower_of(source.config, source.folder)
-    packing = pictures_of(source.config, tower, aspect).packing
+    tower = tower_of(source)
+    packing = pictures_of(source, tower, aspect).packing
     weights = original.with_tower(original.weights_of(source), tower)
     tokenizer = original.tokenizer_of(source, original.rows_of(weights))
     weights = original.resized(weights, len(tokenizer))
-    text = text_config(source.config, len(tokenizer))
-    config = model_config(source.config, text, tower, packing)
+    text = text_config(source, len(tokenizer))
+    config = model_config(source, text, tower, packing)
     prompt_format = original.format_of(source, tokenizer, conv_mode, source.folder.name)
     return Facts(
         layout=f"original, {source.part}" + (f" on {source.base}" if source.base else ""),

@@ -1,5 +1,6 @@
 """One of transformers' classes with every weight accounted for, from files or from lazy weights."""
 
+import logging
 import pickle
 import re
 from pathlib import Path
@@ -20,15 +21,20 @@ _HARMLESS = re.compile(
     r"rotary_emb\.inv_freq$|\.position_ids$|vision_tower\.(vision_model\.)?head\.|^(model\.)?image_newline$"
 )
 
+# `_account` tells the same in a sentence, and refuses it.
+logging.getLogger("transformers.modeling_utils").addFilter(
+    lambda record: "LOAD REPORT" not in record.getMessage()
+)
+
 
 def instantiate(
-    model_class: Any, precision: Precision, folder: Path, **source: Any
+    model_class: Any, precision: Precision, folder: Path, base: Path | None = None, **source: Any
 ) -> PreTrainedModel:
     """Build a model; `source` says where transformers' `from_pretrained` finds it.
 
     Raises:
         CheckpointError: a file is broken, or weights are missing, left over or of another shape;
-            the message names them and calls the checkpoint `folder`.
+            the message names them, and calls the checkpoint `folder` and its base `base`.
     """
     options: dict[str, Any] = dict(source)
     if precision.quantization is not None:
@@ -50,7 +56,7 @@ def instantiate(
                 "Try --load-8bit, --load-4bit or --device cpu."
             ) from exc
         raise CheckpointError(f"the weights in {folder} cannot be loaded: {exc}") from exc
-    _account(folder, info)
+    _account(folder, base, info)
     model.name_or_path = str(folder)
     require_on_gpus(model)
     if precision.quantization is not None:
@@ -59,7 +65,7 @@ def instantiate(
     return result
 
 
-def _account(folder: Path, info: dict[str, Any]) -> None:
+def _account(folder: Path, base: Path | None, info: dict[str, Any]) -> None:
     """Refuse a model of which weights are missing, left over or of another shape."""
     unexpected = sorted(key for key in info["unexpected_keys"] if not _HARMLESS.search(key))
     mismatched = sorted(
@@ -75,6 +81,11 @@ def _account(folder: Path, info: dict[str, Any]) -> None:
         )
         if names
     ]
+    if problems and base is not None:
+        raise CheckpointError(
+            f"{folder} does not fit --model-base {base}: {'; '.join(problems)}. "
+            "Give the base it was trained on."
+        )
     if problems:
         raise CheckpointError(
             f"the weights in {folder} do not fit its config.json: {'; '.join(problems)}. "

@@ -15,6 +15,7 @@ from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
+_VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _TURN_MARKS = ("<|im_start|>", "<|im_end|>")
 
 
@@ -24,6 +25,11 @@ def tokenizer_of(folder: Path, **options: Any) -> PreTrainedTokenizerBase:
     Raises:
         CheckpointError: there is none that can be loaded.
     """
+    if not any((folder / name).exists() for name in _VOCABULARIES):
+        raise CheckpointError(
+            f"{folder} has no tokenizer: none of {', '.join(_VOCABULARIES)} is there. "
+            "Repeat the download."
+        )
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **options

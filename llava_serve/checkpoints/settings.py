@@ -36,16 +36,25 @@ def _is_number(value: Any) -> bool:
     return _is_whole(value) or isinstance(value, float)
 
 
-def is_count(value: Any) -> bool:
+def _is_count(value: Any) -> bool:
     return _is_whole(value) and value > 0
 
 
 def is_pair(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(map(is_count, value))
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_count, value))
 
 
 def _list_of(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(holds, value))
+
+
+def _is_size(value: Any) -> bool:
+    lengths = value.values() if isinstance(value, dict) else [value]
+    return is_pair(value) or all(each is None or _is_count(each) for each in lengths)
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value.get("content") if isinstance(value, dict) else value, str)
 
 
 def _is_rope(value: Any) -> bool:
@@ -58,26 +67,37 @@ def _is_rope(value: Any) -> bool:
     )
 
 
-COUNT = Kind("a whole number above 0", is_count)
+COUNT = Kind("a whole number above 0", _is_count)
 WHOLE = Kind("a whole number", _is_whole)
-NUMBER = Kind("a number", _is_number)
-POSITIVE = Kind("a number above 0", lambda value: _is_number(value) and value > 0)
+_NUMBER = Kind("a number", _is_number)
+_POSITIVE = Kind("a number above 0", lambda value: _is_number(value) and value > 0)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("text", lambda value: isinstance(value, str) and bool(value))
 NAMES = Kind("a list of names", _list_of(lambda value: isinstance(value, str)))
 OBJECT = Kind("an object", lambda value: isinstance(value, dict))
 ROPE = Kind("an object with a type that transformers knows and its numbers", _is_rope)
-TOKENS = Kind(
+_TOKENS = Kind(
     "the number of a token, or a list of such", lambda value: all(map(_is_whole, _several(value)))
 )
-ACTIVATION = Kind(
+_ACTIVATION = Kind(
     "the name of an activation function of transformers", lambda value: value in list(ACT2FN)
 )
-CHANNELS = Kind(
+_CHANNELS = Kind(
     "three numbers",
     lambda value: isinstance(value, list) and len(value) == 3 and all(map(_is_number, value)),
 )
-SIZES = Kind("a list of [height, width] in pixels", _list_of(is_pair))
+_SIZES = Kind("a list of [height, width] in pixels", _list_of(is_pair))
+_SIZE = Kind("a number of pixels, or an object of such", _is_size)
+_FILTER = Kind("the number of one of Pillow's filters, 0 to 5", lambda value: value in range(6))
+_TOKEN = Kind("text, or an object with it as content", _is_token)
+_TOKEN_LIST = Kind("a list of texts, or of objects with them as content", _list_of(_is_token))
+_ADDED = Kind(
+    "an object of objects, each with a text as content",
+    lambda value: (
+        isinstance(value, dict)
+        and all(isinstance(each, dict) and _is_token(each) for each in value.values())
+    ),
+)
 
 # What describes a tower or a language model, wherever it stands.
 SHAPE: Kinds = {
@@ -87,40 +107,57 @@ SHAPE: Kinds = {
     "num_attention_heads": COUNT,
     "num_key_value_heads": COUNT,
     "head_dim": COUNT,
-    "hidden_act": ACTIVATION,
+    "hidden_act": _ACTIVATION,
     "max_position_embeddings": COUNT,
-    "rope_theta": POSITIVE,
+    "rope_theta": _POSITIVE,
     "rope_scaling": OBJECT,
     "image_size": COUNT,
     "patch_size": COUNT,
 }
-HUGGINGFACE: Kinds = {
+_HUGGINGFACE: Kinds = {
     "text_config": OBJECT,
     "vision_config": OBJECT,
     "image_token_id": WHOLE,
     "image_token_index": WHOLE,
-    "image_grid_pinpoints": SIZES,
+    "image_grid_pinpoints": _SIZES,
 }
-PIXELS: Kinds = {"image_mean": CHANNELS, "image_std": CHANNELS, "image_grid_pinpoints": SIZES}
+PIXELS: Kinds = {
+    "image_mean": _CHANNELS,
+    "image_std": _CHANNELS,
+    "image_grid_pinpoints": _SIZES,
+    "size": _SIZE,
+    "crop_size": _SIZE,
+    "resample": _FILTER,
+}
 _FILES: Mapping[str, Kinds] = {
     "generation_config.json": {
-        "eos_token_id": TOKENS,
+        "eos_token_id": _TOKENS,
         "do_sample": FLAG,
-        "temperature": NUMBER,
-        "top_p": NUMBER,
+        "temperature": _NUMBER,
+        "top_p": _NUMBER,
         "top_k": WHOLE,
-        "repetition_penalty": POSITIVE,
+        "repetition_penalty": _POSITIVE,
         "max_new_tokens": COUNT,
     },
     "preprocessor_config.json": PIXELS,
     "video_preprocessor_config.json": PIXELS,
     "processor_config.json": {},
     "chat_template.json": {},
-    "tokenizer_config.json": {},
+    "tokenizer_config.json": {
+        "tokenizer_class": TEXT,
+        "added_tokens_decoder": _ADDED,
+        "additional_special_tokens": _TOKEN_LIST,
+        "bos_token": _TOKEN,
+        "eos_token": _TOKEN,
+        "unk_token": _TOKEN,
+        "pad_token": _TOKEN,
+    },
     "tokenizer.json": {},
     "added_tokens.json": {},
     "special_tokens_map.json": {},
 }
+# Keys that may be left out, and must say something where they are there.
+_NOT_NULL = {"image_token_id", "image_token_index", "added_tokens_decoder"}
 
 
 def require(path: Path, content: Mapping[str, Any], kinds: Kinds, within: str = "") -> None:
@@ -135,7 +172,7 @@ def require(path: Path, content: Mapping[str, Any], kinds: Kinds, within: str = 
         value = content.get(key)
         if value is not None and not kind.holds(value):
             raise CheckpointError(
-                f"{path} says {within}{key} {shown(value)}, which must be {kind.words}. {REMEDY}"
+                f"{path} says {within}{key} {quoted(value)}, which must be {kind.words}. {REMEDY}"
             )
 
 
@@ -160,7 +197,9 @@ def require_files(folder: Path) -> None:
     """
     for name, kinds in _FILES.items():
         if (path := folder / name).exists():
-            require(path, read_json(path), kinds)
+            content = read_json(path)
+            require(path, content, kinds)
+            require_there(path, content, tuple(_NOT_NULL & {*content}))
 
 
 def require_huggingface(folder: Path, config: Mapping[str, Any]) -> None:
@@ -170,8 +209,8 @@ def require_huggingface(folder: Path, config: Mapping[str, Any]) -> None:
         CheckpointError: a value in it, or in a file beside it, is of another kind.
     """
     path = folder / "config.json"
-    require(path, config, HUGGINGFACE)
-    require_there(path, config, tuple({"image_token_id", "image_token_index"} & {*config}))
+    require(path, config, _HUGGINGFACE)
+    require_there(path, config, tuple(_NOT_NULL & {*config}))
     for part in ("text_config", "vision_config"):
         require(path, config.get(part) or {}, SHAPE, f"{part}.")
     require_files(folder)
@@ -192,7 +231,7 @@ def usable(path: Path) -> Iterator[None]:
         ) from exc
 
 
-def shown(value: Any) -> str:
+def quoted(value: Any) -> str:
     """Return a value as a message quotes it."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

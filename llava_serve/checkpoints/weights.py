@@ -30,6 +30,10 @@ class Weight:
     def __getitem__(self, index: Any) -> torch.Tensor:
         return self.read()[index]
 
+    def is_floating_point(self) -> bool:
+        """Answer what transformers asks of the weights of a model that is saved quantised."""
+        return self.read().is_floating_point()
+
 
 Weights = dict[str, Weight]
 

@@ -85,6 +85,34 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
         weight_files(found.folder)
 
 
+@pytest.mark.parametrize(
+    "numbers", [("00000-of-00002", "00001-of-00002"), ("00001-of-2", "00002-of-2"), ("1-of-1",)]
+)
+def test_files_may_count_as_they_like(tmp_path: Path, numbers: tuple[str, ...]) -> None:
+    paths = [tmp_path / f"model-{number}.safetensors" for number in numbers]
+    for path in paths:
+        path.write_text("x", encoding="utf-8")
+    assert weight_files(tmp_path) == paths
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        (["00001-of-2"], "1 of the 2 .* count: model-00002-of-2"),
+        (["00000-of-00003", "00002-of-00003"], "1 of the 3 .* count: model-00001-of-00003"),
+        (["00000-of-00002"], "1 of the 2 .* count: model-00001-of-00002"),
+        (["00003-of-00003"], "2 of the 3 .* count: model-00001-of-00003.*, model-00002-of-00003"),
+    ],
+)
+def test_a_file_is_missed_however_they_count(
+    tmp_path: Path, there: list[str], missing: str
+) -> None:
+    for number in there:
+        (tmp_path / f"model-{number}.safetensors").write_text("x", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=rf"lacks {missing}\.safetensors\. Repeat"):
+        weight_files(tmp_path)
+
+
 def test_the_index_of_weights_that_are_not_loaded_asks_for_nothing(tmp_path: Path) -> None:
     index = tmp_path / "pytorch_model.bin.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "pytorch_model-1.bin"}}), encoding="utf-8")

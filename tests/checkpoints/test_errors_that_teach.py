@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig
 
+from llava_serve.checkpoints import prompts
 from llava_serve.checkpoints.load import load
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 from tests.checkpoints.golden_cases import GOLDEN
 
 LORA, PROJECTOR, BASE = "llava-v1.5-tiny-lora", "llava-v1.5-tiny-pretrain", "vicuna-base"
-Break = Callable[[Path], None]
+Break = Callable[[Path], object]
 
 
 def settings(**values: Any) -> Break:
@@ -53,14 +55,19 @@ def tensors(file: str, change: Callable[[dict[str, torch.Tensor]], Any]) -> Brea
     return changed
 
 
-def lfs_pointer(folder: Path) -> None:
+def lfs_pointer(file: str) -> Break:
     text = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
-    (folder / "model.safetensors").write_text(text, encoding="utf-8")
+    return lambda folder: (folder / file).write_text(text, encoding="utf-8")
 
 
 def pickled_code(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save({"model.norm.weight": Path("harmless")}, folder / "pytorch_model.bin")
+
+
+def empty_beside_another(folder: Path) -> None:
+    prompts.tokenizer_of(folder, config=LlamaConfig()).save_pretrained(folder)
+    (folder / "tokenizer.model").write_bytes(b"")
 
 
 def far_too_large(folder: Path) -> None:
@@ -127,7 +134,8 @@ CASES: dict[str, Case] = {
         ),
     ),
     "a projector for a base of another width": Case(
-        r"linear_1\.weight is \(8, 32\), config\.json asks for \(32, 32\)",
+        r"llava-v1\.5-tiny-pretrain does not fit --model-base .*vicuna-base: 1 have another shape: "
+        r".*linear_1\.weight is \(8, 32\), config\.json asks for \(32, 32\)\. Give the base",
         **E_PROJECTOR,
         change=tensors(
             "mm_projector.bin",
@@ -180,7 +188,19 @@ CASES: dict[str, Case] = {
         change=without("config.json"),
     ),
     "no config": Case(r"no checkpoint: it has no config\.json", change=without("config.json")),
-    "a git-LFS pointer": Case(r"git-LFS pointer.*git lfs pull", change=lfs_pointer),
+    "a git-LFS pointer": Case(
+        r"git-LFS pointer.*git lfs pull", change=lfs_pointer("model.safetensors")
+    ),
+    "a git-LFS pointer in the base": Case(
+        r"vicuna-base/pytorch_model\.bin is a git-LFS pointer.*git lfs pull` in .*vicuna-base",
+        **E_LORA,
+        change_base=lfs_pointer("pytorch_model.bin"),
+    ),
+    "a git-LFS pointer in the vision tower": Case(
+        r"clip-vit-tiny-patch14-112/config\.json is a git-LFS pointer.*git lfs pull",
+        case="A",
+        change=lfs_pointer("../openai/clip-vit-tiny-patch14-112/config.json"),
+    ),
     "half a download": Case(
         r"model\.safetensors cannot be read as weights: it has 50000 of \d+ bytes. Repeat",
         change=lambda folder: os.truncate(folder / C_WEIGHTS, 50_000),
@@ -211,9 +231,19 @@ CASES: dict[str, Case] = {
         ),
     ),
     "no tokenizer": Case(
-        "the tokenizer in .* cannot be loaded",
+        r"checkpoint has no tokenizer: none of tokenizer\.json, tokenizer\.model, .* Repeat",
         case="B",
         change=without("tokenizer.model", "tokenizer_config.json"),
+    ),
+    "a tokenizer.model that was cut off": Case(
+        r"checkpoint/tokenizer\.model cannot be read by sentencepiece: .*\. Download it again",
+        case="A",
+        change=lambda folder: os.truncate(folder / "tokenizer.model", 4000),
+    ),
+    "an empty tokenizer.model beside a tokenizer.json": Case(
+        r"tokenizer\.model cannot be read by sentencepiece: .* with a tokenizer\.json .* delete it",
+        case="A",
+        change=empty_beside_another,
     ),
     "a vision tower that is not here": Case(
         r"needs the vision tower /training/towers/mine, which is not here: put its folder beside",
@@ -225,9 +255,12 @@ CASES: dict[str, Case] = {
         change=settings(architectures=["LlavaGemmaForCausalLM"], model_type="llava_gemma"),
     ),
     "an unknown projector": Case(
-        "projector is of type 'mlp3x_gelu'", change=settings(mm_projector_type="mlp3x_gelu")
+        r"config\.json says mm_projector_type 'mlp3x_gelu', for which .* mlp2x_gelu load\. Serve",
+        change=settings(mm_projector_type="mlp3x_gelu"),
     ),
-    "a resampler": Case("mm_resampler_type 'q'", change=settings(mm_resampler_type="q")),
+    "a resampler": Case(
+        "mm_resampler_type 'q': a resampler does not load", change=settings(mm_resampler_type="q")
+    ),
     "an unknown way to fit pictures": Case(
         "image_aspect_ratio is 'crop'; square, pad", change=settings(image_aspect_ratio="crop")
     ),

@@ -9,6 +9,7 @@ import pytest
 from llava_serve.checkpoints import __main__ as command
 from llava_serve.media.base import Picture
 from llava_serve.tiny import CHECKPOINT
+from tests.checkpoints.conftest import CopyCase
 from tests.checkpoints.golden_cases import ALL, GOLDEN, Golden
 
 Tell = Callable[..., dict[str, list[str]]]
@@ -128,3 +129,12 @@ def test_convert_says_what_it_wrote_for_all_to_read(told: Tell, tmp_path: Path) 
     lines = told("convert", B, out)
     assert "LlavaNextForConditionalGeneration" in str(lines)
     assert len({path.stat().st_mode for path in out.iterdir()}) == 1
+
+
+def test_what_does_not_load_is_not_told(
+    told: Tell, copied: CopyCase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied("A", mm_projector_type="mlp3x_gelu")
+    with pytest.raises(SystemExit):
+        told("inspect", folder)
+    assert "says mm_projector_type 'mlp3x_gelu'" in capsys.readouterr().err

@@ -106,10 +106,7 @@ def test_several_files_need_no_index(copy: Copy, onevision: Path, names: dict[st
     (folder / "generation_config.json").write_text(json.dumps(settings), encoding="utf-8")
     split(folder, names)
     loaded, whole = load_from(folder), load_from(onevision)
-    expected = whole.model.state_dict()
-    held = loaded.model.state_dict()
-    assert set(held) == set(expected)
-    assert all(torch.equal(held[name], value) for name, value in expected.items())
+    require_same(loaded, whole)
     assert loaded.card.sampling.temperature == 0.3
     assert loaded.stop_ids == whole.stop_ids
     assert loaded.model.name_or_path == str(folder)
@@ -128,7 +125,7 @@ def test_a_file_that_the_others_names_tell_of_is_missed(copy: Copy) -> None:
 
 
 @pytest.mark.parametrize("index", [{}, {"weight_map": 5}, {"weight_map": {"a": 5}}])
-def test_an_index_that_is_none_is_refused(copy: Copy, index: dict[str, Any]) -> None:
+def test_what_is_no_index_is_refused(copy: Copy, index: dict[str, Any]) -> None:
     folder = copy()
     split(folder)
     path = folder / "model.safetensors.index.json"
@@ -137,6 +134,48 @@ def test_an_index_that_is_none_is_refused(copy: Copy, index: dict[str, Any]) -> 
         load_from(folder)
     path.unlink()
     assert load_from(folder).card.id == "copy"
+
+
+def test_an_index_needs_no_metadata(copy: Copy, onevision: Path) -> None:
+    folder = copy()
+    places = {
+        name: f"model-0000{i % 3 + 1}-of-00003.safetensors"
+        for i, name in enumerate(sorted(split(folder)))
+    }
+    index = json.dumps({"weight_map": places})
+    (folder / "model.safetensors.index.json").write_text(index, encoding="utf-8")
+    require_same(load_from(folder), load_from(onevision))
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_the_index_of_files_that_are_not_there_is_not_followed(
+    copy: Copy, onevision: Path, suffix: str
+) -> None:
+    folder = copy()
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    stem, other = (
+        ("model", "pytorch_model.bin")
+        if suffix == "safetensors"
+        else ("pytorch_model", "model.safetensors")
+    )
+    for i in range(2):
+        path = folder / f"{stem}-0000{i + 1}-of-00002.{suffix}"
+        part = {name: weights[name] for name in sorted(weights)[i::2]}
+        if suffix == "bin":
+            torch.save(part, path)
+        else:
+            save_file(part, path, metadata={"format": "pt"})
+    places = dict.fromkeys(weights, f"{other}-00001-of-00001")
+    index = json.dumps({"metadata": {}, "weight_map": places})
+    (folder / f"{other}.index.json").write_text(index, encoding="utf-8")
+    require_same(load_from(folder), load_from(onevision))
+
+
+def require_same(loaded: Any, whole: Any) -> None:
+    expected, held = whole.model.state_dict(), loaded.model.state_dict()
+    assert set(held) == set(expected)
+    assert all(torch.equal(held[name], value) for name, value in expected.items())
 
 
 def test_an_index_that_names_a_missing_file_is_refused(copy: Copy) -> None:
@@ -196,7 +235,7 @@ def test_a_broken_weight_file_is_refused(copy: Copy) -> None:
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("tokenizer.json", "the tokenizer in"),
+        ("tokenizer.json", "has no tokenizer: none of tokenizer.json"),
         ("preprocessor_config.json", "the image processor in"),
     ],
 )

@@ -40,6 +40,14 @@ def test_a_tower_may_lie_in_the_checkpoint_s_folder(copied: CopyCase) -> None:
     assert load_from(folder).model_type == "llava"
 
 
+def test_a_tower_may_lie_beside_the_base_of_an_adapter(tmp_path: Path) -> None:
+    shutil.copytree(next(GOLDEN.glob("E_*")), tmp_path / "bases")
+    adapter = tmp_path / "adapters" / "llava-v1.5-tiny-lora"
+    shutil.move(tmp_path / "bases" / adapter.name, adapter)
+    loaded = load_from(adapter, model_base=str(tmp_path / "bases" / "vicuna-base"))
+    assert loaded.model_type == "llava"
+
+
 def test_one_pickled_file_loads_like_its_shards(copied: CopyCase) -> None:
     folder = copied("A")
     whole = {name: weight.read().clone() for name, weight in open_folder(folder).items()}

@@ -11,12 +11,13 @@ import pytest
 from llava_serve.checkpoints.load import load
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
+from tests.checkpoints.conftest import CopyCase
 from tests.checkpoints.golden_cases import GOLDEN
 
 REMEDY = "Correct it there, or download that file again"
 
-ORIGINAL: list[tuple[str, Any, str]] = [
-    ("hidden_size", None, r"config\.json has no hidden_size\. Add what"),
+# What is wrong in LLaVA's config.json: a wrong value is corrected there, and the rest otherwise.
+WRONG: list[tuple[str, Any, str]] = [
     ("hidden_size", "many", r"says hidden_size 'many', which must be a whole number above 0"),
     ("hidden_size", 7, r"hidden size \(7\) is not a multiple of the number of attention heads"),
     ("num_hidden_layers", 2.5, r"says num_hidden_layers 2\.5, which must be a whole"),
@@ -34,9 +35,7 @@ ORIGINAL: list[tuple[str, Any, str]] = [
     ("tokenizer_model_max_length", "long", "says tokenizer_model_max_length 'long'"),
     ("architectures", 7, "says architectures 7, which must be a list of names"),
     ("text_config", "x", "says text_config 'x', which must be an object"),
-    ("mm_vision_tower", None, "has no mm_vision_tower"),
     ("mm_vision_tower", 7, "says mm_vision_tower 7, which must be text"),
-    ("mm_hidden_size", 1024, r"says mm_hidden_size 1024, and the vision tower \S+ gives 32"),
     ("mm_vision_select_layer", "last", "says mm_vision_select_layer 'last', which must be a whole"),
     ("mm_vision_select_layer", -7, r"says mm_vision_select_layer -7, and .* has 4 layers: from -5"),
     ("mm_use_im_start_end", "false", "says mm_use_im_start_end 'false', which must be true or"),
@@ -48,6 +47,23 @@ ORIGINAL: list[tuple[str, Any, str]] = [
     ("image_grid_pinpoints", [[0, 0]], "which must be a list of .width, height"),
     ("image_grid_pinpoints", [[100, 100]], "each a multiple of 112, a side of one tile"),
     ("image_grid_pinpoints", {"a": 1}, "which must be a list of .width, height"),
+]
+ORIGINAL: list[tuple[str, Any, str, str]] = [
+    *((*row, REMEDY) for row in WRONG),
+    ("hidden_size", None, "has no hidden_size", "Add what the model was trained with"),
+    ("mm_vision_tower", None, "has no mm_vision_tower", "Add what the model was trained with"),
+    (
+        "mm_hidden_size",
+        1024,
+        r"says mm_hidden_size 1024, and the vision tower \S+ gives 32",
+        "Correct mm_vision_tower, or put the tower that the model was trained with",
+    ),
+    ("mm_patch_merge_type", "a", "says mm_patch_merge_type 'a'", "known: flat, spatial"),
+    ("mm_newline_position", "a", "says mm_newline_position 'a'", "known: one_token, no_token"),
+    ("mm_spatial_pool_mode", "a", "says mm_spatial_pool_mode 'a'", "known: bilinear, average, max"),
+    ("mm_vision_select_feature", "a", "says mm_vision_select_feature 'a'", "known: patch"),
+    ("mm_vision_tower", "a/b/c", "needs the vision tower a/b/c", "or correct mm_vision_tower in"),
+    ("image_grid_pinpoints", None, "has no image_grid_pinpoints", "which anyres needs"),
 ]
 HUGGINGFACE: list[tuple[tuple[str, ...], Any, str]] = [
     (("text_config",), "x", "says text_config 'x', which must be an object"),
@@ -70,10 +86,24 @@ FILES = {
         ),
         ('{"max_new_tokens": -3}', "says max_new_tokens -3"),
     ],
-    "tokenizer_config.json": [("[]", "is JSON, but not an object")],
+    "tokenizer_config.json": [
+        ("[]", "is JSON, but not an object"),
+        ('{"added_tokens_decoder": null}', "has no added_tokens_decoder. Add what"),
+        (
+            '{"added_tokens_decoder": []}',
+            r"says added_tokens_decoder \[\], which must be an object",
+        ),
+        ('{"added_tokens_decoder": {"0": 5}}', "must be an object of objects, each with a text"),
+        ('{"tokenizer_class": 7}', "says tokenizer_class 7, which must be text"),
+        ('{"additional_special_tokens": 5}', "says additional_special_tokens 5, which must be a"),
+        ('{"bos_token": {"text": "a"}}', "which must be text, or an object with it as content"),
+    ],
     "preprocessor_config.json": [
         ("[]", "is JSON, but not an object"),
         ('{"image_mean": "x"}', "says image_mean 'x', which must be three numbers"),
+        ('{"size": "x"}', "says size 'x', which must be a number of pixels, or an object of such"),
+        ('{"size": {"height": -1}}', "says size {'height': -1}"),
+        ('{"resample": "x"}', "says resample 'x', which must be the number of one of Pillow's"),
     ],
 }
 
@@ -82,8 +112,10 @@ def load_from(folder: Path) -> None:
     load(ModelConfig(model_path=str(folder), device="cpu"))
 
 
-@pytest.mark.parametrize(("key", "value", "message"), ORIGINAL)
-def test_llava_s_own_config(tmp_path: Path, key: str, value: Any, message: str) -> None:
+@pytest.mark.parametrize(("key", "value", "message", "remedy"), ORIGINAL)
+def test_llava_s_own_config(
+    tmp_path: Path, key: str, value: Any, message: str, remedy: str
+) -> None:
     case = "B" if key == "image_grid_pinpoints" else "A"
     shutil.copytree(next(GOLDEN.glob(f"{case}_*")), tmp_path / case)
     path = tmp_path / case / "checkpoint" / "config.json"
@@ -91,9 +123,19 @@ def test_llava_s_own_config(tmp_path: Path, key: str, value: Any, message: str) 
     path.write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(CheckpointError, match=message) as raised:
         load_from(path.parent)
-    assert "config.json" in raised.value.message
-    if " says " in message and "mm_hidden_size" not in message:
-        assert REMEDY in raised.value.message
+    assert str(path) in raised.value.message
+    assert remedy in raised.value.message
+
+
+@pytest.mark.parametrize("key", ["mm_projector_type", "mm_patch_merge_type"])
+def test_an_adapter_s_own_config_is_named_and_not_its_base_s(copied: CopyCase, key: str) -> None:
+    folder = copied("E", "llava-v1.5-tiny-lora", **{key: "a"})
+    config = ModelConfig(
+        model_path=str(folder), model_base=str(folder.parent / "vicuna-base"), device="cpu"
+    )
+    with pytest.raises(CheckpointError, match=f"says {key} 'a'") as raised:
+        load(config)
+    assert raised.value.message.startswith(str(folder / "config.json"))
 
 
 @pytest.mark.parametrize(("keys", "value", "message"), HUGGINGFACE)

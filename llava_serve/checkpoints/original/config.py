@@ -1,6 +1,5 @@
 """LLaVA's config.json becomes the configuration of one of transformers' classes."""
 
-from pathlib import Path
 from typing import Any
 
 from transformers import (
@@ -12,8 +11,9 @@ from transformers import (
     Qwen2Config,
 )
 
-from llava_serve.checkpoints.original.keys import is_linear
+from llava_serve.checkpoints.original.keys import PROJECTORS, is_linear
 from llava_serve.checkpoints.original.packing import Packing
+from llava_serve.checkpoints.original.source import Source
 from llava_serve.checkpoints.original.tower import Tower
 from llava_serve.checkpoints.settings import usable
 from llava_serve.errors import CheckpointError
@@ -52,35 +52,37 @@ def language_model(config: dict[str, Any]) -> str:
     )
 
 
-def text_config(config: dict[str, Any], vocabulary: int) -> Any:
+def text_config(source: Source, vocabulary: int) -> Any:
     """Configure the language model, whose embedding table has `vocabulary` rows.
 
     Raises:
         CheckpointError: transformers refuses a value.
     """
+    config = source.config
     config_class = _LANGUAGE_MODELS[language_model(config)]
     known = set(config_class().to_dict()) - _NOT_TEXT
     settings = {name: value for name, value in config.items() if name in known}
     scaling = dict(config.get("rope_scaling") or {})
     rope = {"rope_type": scaling.pop("type", scaling.pop("rope_type", "default")), **scaling}
     rope.setdefault("rope_theta", float(config.get("rope_theta") or 10000.0))
-    with usable(Path("config.json")):
+    with usable(source.path):
         return config_class(**settings | {"vocab_size": vocabulary, "rope_parameters": rope})
 
 
-def model_config(config: dict[str, Any], text: Any, tower: Tower, packing: Packing) -> Any:
+def model_config(source: Source, text: Any, tower: Tower, packing: Packing) -> Any:
     """Configure the whole model.
 
     OneVision's class stands for what it was made for, LLaVA-NeXT's for every other model with a
     newline between lines of patches, and LLaVA's for those without.
 
     Raises:
-        CheckpointError: the tower's features are not as wide as the projector takes them.
+        CheckpointError: the tower's features are not as wide as the projector takes them, or the
+            projector is of a kind that does not load.
     """
     width: Any = tower.config.hidden_size
-    if config.get("mm_hidden_size") not in (None, width):
+    if (asked := source.config.get("mm_hidden_size")) not in (None, width):
         raise CheckpointError(
-            f"config.json says mm_hidden_size {config['mm_hidden_size']}, and the vision tower "
+            f"{source.path} says mm_hidden_size {asked}, and the vision tower "
             f"{tower.name} gives {width} numbers a patch. Correct mm_vision_tower, or put the "
             "tower that the model was trained with in its place."
         )
@@ -89,7 +91,7 @@ def model_config(config: dict[str, Any], text: Any, tower: Tower, packing: Packi
         "text_config": text,
         "vision_feature_layer": tower.layer,
         "vision_feature_select_strategy": tower.select,
-        "projector_hidden_act": "linear" if is_linear(projector_of(config)) else "gelu",
+        "projector_hidden_act": "linear" if is_linear(projector_of(source)) else "gelu",
         "tie_word_embeddings": bool(text.tie_word_embeddings),
     }
     if not packing.has_newline:
@@ -105,8 +107,19 @@ def model_config(config: dict[str, Any], text: Any, tower: Tower, packing: Packi
     return LlavaNextConfig(**settings)
 
 
-def projector_of(config: dict[str, Any]) -> str:
-    return str(config.get("mm_projector_type") or "linear")
+def projector_of(source: Source) -> str:
+    """Return the projector's kind.
+
+    Raises:
+        CheckpointError: transformers has no class for it.
+    """
+    kind = str(source.config.get("mm_projector_type") or "linear")
+    if kind not in PROJECTORS:
+        raise CheckpointError(
+            f"{source.path} says mm_projector_type {kind!r}, for which transformers has no class; "
+            f"{', '.join(PROJECTORS)} load. Serve this model with the code it was trained with."
+        )
+    return kind
 
 
 def context_length(config: dict[str, Any]) -> int:

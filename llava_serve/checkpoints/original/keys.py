@@ -14,7 +14,7 @@ _NEWLINE = "model.image_newline"
 _PARTS = ("weight", "bias")
 # What the layers of each `mm_projector_type` are called. Source: haotian-liu/LLaVA@c121f04,
 # llava/model/multimodal_projector/builder.py::build_vision_projector.
-_PROJECTORS = {
+PROJECTORS = {
     "linear": ("",),
     "identity": (),
     "mlp1x_gelu": ("0.",),
@@ -37,13 +37,15 @@ _RENAMED = (
 def translate(weights: Weights, projector: str, tower_layers: int, *, has_newline: bool) -> Weights:
     """Rename every weight; `tower_layers` is how many layers of the tower are used.
 
+    `projector` is one of `PROJECTORS`.
+
     A newline is left out where the model has none: published files keep an unused one.
 
     A projector of fewer layers than two gets some that change nothing: transformers' classes
     always have two.
 
     Raises:
-        CheckpointError: there is no projector, or it is of a kind transformers has no class for.
+        CheckpointError: there is no projector of this kind.
     """
     renamed = {
         _renamed(name): weight
@@ -61,8 +63,8 @@ def translate(weights: Weights, projector: str, tower_layers: int, *, has_newlin
 
 
 def is_linear(projector: str) -> bool:
-    """Say whether a `mm_projector_type` has no activation: it is one matrix, or none."""
-    return len(_PROJECTORS.get(projector, ())) < 2
+    """Say whether one of `PROJECTORS` has no activation: it is one matrix, or none."""
+    return len(PROJECTORS[projector]) < 2
 
 
 def _renamed(name: str) -> str:
@@ -73,19 +75,14 @@ def _renamed(name: str) -> str:
 
 
 def _projector(weights: Weights, kind: str) -> Weights:
-    if kind not in _PROJECTORS:
-        raise CheckpointError(
-            f"the projector is of type {kind!r}, for which transformers has no class; "
-            f"{', '.join(_PROJECTORS)} load. Serve this model with the code it was trained with."
-        )
     held = {
         name.removeprefix(_PROJECTOR): weight
         for name, weight in weights.items()
         if name.startswith(_PROJECTOR)
     }
-    if set(held) != {layer + part for layer in _PROJECTORS[kind] for part in _PARTS}:
+    if set(held) != {layer + part for layer in PROJECTORS[kind] for part in _PARTS}:
         raise CheckpointError(_no_projector(kind, held))
-    layers = [{part: held[layer + part] for part in _PARTS} for layer in _PROJECTORS[kind]]
+    layers = [{part: held[layer + part] for part in _PARTS} for layer in PROJECTORS[kind]]
     width = weights["model.embed_tokens.weight"].shape[1]
     unchanged = {
         "weight": Weight((width, width), 4, partial(torch.eye, width)),

@@ -1,6 +1,7 @@
 """A checkpoint in LLaVA's original layout becomes a loaded model."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from llava_serve.checkpoints.original.config import (
     text_config,
 )
 from llava_serve.checkpoints.original.pictures import Pictures, pictures_of
-from llava_serve.checkpoints.original.pieces import pieces_of
+from llava_serve.checkpoints.original.pieces import Pieces, model_file, pieces_of
 from llava_serve.checkpoints.original.source import PROJECTOR, Source
 from llava_serve.checkpoints.original.tower import Tower, tower_of
 from llava_serve.checkpoints.weights import Weight, Weights, open_file, open_folder
@@ -52,31 +53,30 @@ def load(source: Source, asked: Asked) -> LoadedModel:
     Raises:
         CheckpointError: a file is missing or broken, or weights are missing or left over.
     """
-    tower = tower_of(source.config, source.folder)
-    pictures = pictures_of(source.config, tower, asked.aspect)
+    tower = tower_of(source)
+    pictures = pictures_of(source, tower, asked.aspect)
     weights = with_tower(weights_of(source), tower)
     tokenizer = tokenizer_of(source, rows_of(weights))
     weights = resized(weights, len(tokenizer))
-    text = text_config(source.config, len(tokenizer))
-    config = model_config(source.config, text, tower, pictures.packing)
+    text = text_config(source, len(tokenizer))
+    config = model_config(source, text, tower, pictures.packing)
     context = context_length(source.config)
     memory.require(memory.size_of(weights, text), asked, context, source.folder)
     model = instantiate(
         _CLASSES[config.model_type],
         asked.precision,
         source.folder,
+        source.base,
         pretrained_model_name_or_path=None,
         config=config,
         state_dict=keys.translate(
             weights,
-            projector_of(source.config),
+            projector_of(source),
             tower.config.num_hidden_layers,
             has_newline=pictures.packing.has_newline,
         ),
     )
     model.generation_config = generation_config(source.model_folder, text)
-    # Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py::load_pretrained_model, use_fast.
-    is_fast = text.model_type == "mistral" and source.part == "model"
     prompt_format = format_of(source, tokenizer, asked.conv_mode, asked.name)
     logger.info("prompts are made with %s: %s", prompt_format.name, prompt_format.reason)
     _explain(source, tower, pictures)
@@ -93,7 +93,7 @@ def load(source: Source, asked: Asked) -> LoadedModel:
         video_token_id=None,
         stop_ids=prompts.stop_ids(model, tokenizer),
         original=pictures,
-        pieces=pieces_of(source.model_folder, tokenizer, is_fast=is_fast),
+        pieces=_pieces(source, tokenizer),
     )
 
 
@@ -101,8 +101,10 @@ def tokenizer_of(source: Source, rows: int) -> PreTrainedTokenizerBase:
     """Load the tokenizer, with the tokens that the config says were added to it.
 
     Raises:
-        CheckpointError: its own vocabulary is larger than `rows`, the embeddings there are.
+        CheckpointError: its own vocabulary is larger than `rows`, the embeddings there are, or a
+            file of it is broken.
     """
+    _model_file(source)  # transformers says of a broken one that a package is missing
     # AutoTokenizer knows no model type of LLaVA's own; Llama's and Mistral's tokenizers are one.
     kind = Qwen2Config() if language_model(source.config) == "qwen2" else LlamaConfig()
     tokenizer = prompts.tokenizer_of(source.model_folder, config=kind)
@@ -118,6 +120,23 @@ def tokenizer_of(source: Source, rows: int) -> PreTrainedTokenizerBase:
     if source.config.get("mm_use_im_start_end"):
         tokenizer.add_tokens(["<im_start>", "<im_end>"], special_tokens=True)
     return tokenizer
+
+
+def _pieces(source: Source, tokenizer: PreTrainedTokenizerBase) -> Pieces | None:
+    if (path := _model_file(source)) is None:
+        return None
+    return pieces_of(path, tokenizer, is_fast=_is_fast(source))
+
+
+def _model_file(source: Source) -> Path | None:
+    if language_model(source.config) == "qwen2":  # its tokenizer is not sentencepiece's
+        return None
+    return model_file(source.model_folder, is_fast=_is_fast(source))
+
+
+def _is_fast(source: Source) -> bool:
+    """Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py::load_pretrained_model, use_fast."""
+    return language_model(source.config) == "mistral" and source.part == "model"
 
 
 def weights_of(source: Source) -> Weights:

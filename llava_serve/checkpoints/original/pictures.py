@@ -22,8 +22,9 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 )
 
 from llava_serve.checkpoints.original.packing import Merge, NewlinePosition, Packing, Pool
+from llava_serve.checkpoints.original.source import Source
 from llava_serve.checkpoints.original.tower import Tower
-from llava_serve.checkpoints.settings import REMEDY, is_pair, shown
+from llava_serve.checkpoints.settings import REMEDY, is_pair, quoted
 from llava_serve.errors import CheckpointError
 
 _ASPECTS = re.compile(r"square|pad|anyres|anyres_max_\d+")
@@ -48,36 +49,35 @@ class Pictures:
         return values
 
 
-def pictures_of(config: dict[str, Any], tower: Tower, aspect: str | None) -> Pictures:
+def pictures_of(source: Source, tower: Tower, aspect: str | None) -> Pictures:
     """Read LLaVA's config.json; `aspect` takes the place of its `image_aspect_ratio`.
 
     Raises:
         CheckpointError: it asks for a way that is not known.
     """
+    config = source.config
     if (resampler := config.get("mm_resampler_type")) not in (None, "spatial_pool"):
-        raise CheckpointError(f"a resampler (mm_resampler_type {resampler!r}) does not load.")
+        raise CheckpointError(
+            f"{source.path} says mm_resampler_type {resampler!r}: a resampler does not load."
+        )
     aspect = aspect or str(config.get("image_aspect_ratio") or "square")
     if not _ASPECTS.fullmatch(aspect):
         raise CheckpointError(
             f"image_aspect_ratio is {aspect!r}; square, pad, anyres and anyres_max_N load."
         )
     packing = Packing(
-        merge=_one_of(Merge, config.get("mm_patch_merge_type") or "flat", "mm_patch_merge_type"),
+        merge=_one_of(Merge, source, "mm_patch_merge_type", "flat"),
         aspect=aspect,
-        canvases=_canvases(config, tower) if aspect.startswith("anyres") else [],
+        canvases=_canvases(source, tower) if aspect.startswith("anyres") else [],
         tile=tower.tile,
         side=tower.side,
-        position=_one_of(
-            NewlinePosition, config.get("mm_newline_position") or "one_token", "mm_newline_position"
-        ),
-        pool=_one_of(Pool, config["mm_spatial_pool_mode"], "mm_spatial_pool_mode")
-        if config.get("mm_spatial_pool_mode")
-        else None,
+        position=_one_of(NewlinePosition, source, "mm_newline_position", "one_token"),
+        pool=_one_of(Pool, source, "mm_spatial_pool_mode", None),
     )
     if packing.is_tiled and packing.merge != "flat" and tower.has_class_token:
         raise CheckpointError(
-            "config.json says mm_vision_select_feature cls_patch, and a class token has no place "
-            f"among the tiles of {aspect}; patch goes with it."
+            f"{source.path} says mm_vision_select_feature cls_patch, and a class token has no "
+            f"place among the tiles of {aspect}; patch goes with it."
         )
     square = LlavaImageProcessorPil(**_settings(tower), do_pad=False)
     return Pictures(_processor(packing, tower), square, packing)
@@ -105,22 +105,22 @@ def _settings(tower: Tower) -> dict[str, Any]:
     }
 
 
-def _canvases(config: dict[str, Any], tower: Tower) -> list[list[int]]:
+def _canvases(source: Source, tower: Tower) -> list[list[int]]:
     """Return the (height, width) of each canvas, in the order that decides between equal ones.
 
     The original list has (width, height) in pixels, or a range of tiles as in "(1x1),...,(6x6)".
     """
-    listed = config.get("image_grid_pinpoints")
+    listed = source.config.get("image_grid_pinpoints")
     if isinstance(listed, str) and "x" in listed:
         listed = _range(listed, tower.tile) or listed
     elif isinstance(listed, str):
         with suppress(ValueError, SyntaxError, TypeError):
             listed = ast.literal_eval(listed)
     if not listed:
-        raise CheckpointError("config.json asks for anyres but has no image_grid_pinpoints.")
+        raise CheckpointError(f"{source.path} has no image_grid_pinpoints, which anyres needs.")
     if not (isinstance(listed, list | tuple) and all(_is_canvas(each, tower) for each in listed)):
         raise CheckpointError(
-            f"config.json says image_grid_pinpoints {shown(listed)}, which must be a list of "
+            f"{source.path} says image_grid_pinpoints {quoted(listed)}, which must be a list of "
             f"[width, height] in pixels, each a multiple of {tower.tile}, a side of one tile, or a "
             f'range of tiles such as "(1x1),...,(6x6)". {REMEDY}'
         )
@@ -143,9 +143,10 @@ def _is_canvas(pair: Any, tower: Tower) -> bool:
     return is_pair(pair) and not any(length % tower.tile for length in pair)
 
 
-def _one_of(choices: Any, value: str, key: str) -> Any:
-    if value not in get_args(choices):
+def _one_of(choices: Any, source: Source, key: str, default: str | None) -> Any:
+    value = source.config.get(key) or default
+    if value not in (default, *get_args(choices)):
         raise CheckpointError(
-            f"config.json says {key} {value!r}; known: {', '.join(get_args(choices))}."
+            f"{source.path} says {key} {value!r}; known: {', '.join(get_args(choices))}."
         )
     return value

@@ -17,12 +17,17 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from transformers import PreTrainedTokenizerBase
 
 from llava_serve.checkpoints.detect import read_json
+from llava_serve.errors import CheckpointError
 
 _SPACE = "\u2581"
 # Source: google/sentencepiece, sentencepiece_model.proto, SentencePiece.Type.
 _FOUND_IN_TEXT = (1, 4)  # NORMAL, USER_DEFINED
 _UNUSED = 5
 _NAMED = ("bos_token", "eos_token", "unk_token", "pad_token")
+# What LlamaTokenizer takes where no file names them.
+_DEFAULTS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+# Names of it, one of them of the first published conversions of Llama.
+_CLASSES = (None, "LlamaTokenizer", "LlamaTokenizerFast", "LLaMATokenizer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class Pieces:
 
     def _parts(self, text: str) -> list[str]:
         """Cut a text at the tokens that are looked for first; every second part is one."""
+        if not self.whole:
+            return [text]
         longest_first = sorted(self.whole, key=len, reverse=True)
         return re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text)
 
@@ -72,23 +79,41 @@ class Pieces:
         return list(processor.encode(self.unknown + text)[len(processor.encode(self.unknown)) :])
 
 
-def pieces_of(
-    folder: Path, tokenizer: PreTrainedTokenizerBase, *, is_fast: bool = False
-) -> Pieces | None:
-    """Return what reads texts with the tokenizer.model in `folder`, or None where there is none.
+def model_file(folder: Path, *, is_fast: bool = False) -> Path | None:
+    """Return the tokenizer.model that LLaVA's code reads, or None where it reads another file.
 
-    `tokenizer` is transformers' of the same folder, with what was added to it. `is_fast` stands for
-    LlamaTokenizerFast, which was legacy whatever its settings said, and preferred a tokenizer.json.
+    `is_fast` stands for LlamaTokenizerFast, which preferred a tokenizer.json.
+
+    Raises:
+        CheckpointError: sentencepiece cannot read it.
     """
     path = folder / "tokenizer.model"
-    if not path.exists() or (is_fast and (folder / "tokenizer.json").exists()):
+    if not path.exists() or _settings(folder).get("tokenizer_class") not in _CLASSES:
         return None
+    if is_fast and (folder / "tokenizer.json").exists():
+        return None
+    try:
+        SentencePieceProcessor().LoadFromSerializedProto(path.read_bytes())
+    except RuntimeError as exc:
+        raise CheckpointError(
+            f"{path} cannot be read by sentencepiece: {str(exc).strip()}. Download it again; where "
+            "the model was trained with a tokenizer.json beside it, delete it."
+        ) from exc
+    return path
+
+
+def pieces_of(path: Path, tokenizer: PreTrainedTokenizerBase, *, is_fast: bool = False) -> Pieces:
+    """Return what reads texts with the tokenizer.model `path`.
+
+    `tokenizer` is transformers' of the same folder, with what was added to it. `is_fast` stands for
+    LlamaTokenizerFast, which was legacy whatever its settings said.
+    """
     settings, extra, added = (
-        read_json(folder / name) if (folder / name).exists() else {}
+        _settings(path.parent, name)
         for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
     )
     listed = {token["content"] for token in settings.get("added_tokens_decoder", {}).values()}
-    special = {*_special(settings), *_special(extra)}
+    special = {*_special(_DEFAULTS | extra | settings), *_special(extra)}
     by_name = {token.content: i for i, token in tokenizer.added_tokens_decoder.items()}
     marks = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     legacy = is_fast or settings.get("legacy") in (None, True)
@@ -104,6 +129,10 @@ def pieces_of(
         legacy,
         str(tokenizer.unk_token),
     )
+
+
+def _settings(folder: Path, name: str = "tokenizer_config.json") -> dict[str, Any]:
+    return read_json(folder / name) if (folder / name).exists() else {}
 
 
 def _processors(

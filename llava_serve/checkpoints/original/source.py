@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from llava_serve.checkpoints.detect import Found, read_json
+from llava_serve.checkpoints.base import needs_base
+from llava_serve.checkpoints.detect import Found, read_json, refuse_lfs_pointers
 from llava_serve.checkpoints.hub import folder_of
 from llava_serve.checkpoints.settings import (
     COUNT,
@@ -64,13 +65,14 @@ class Source:
     """The folders of one checkpoint.
 
     `folder` was given; it is the whole model, or a part that changes the model in `base`. `config`
-    is LLaVA's config.json, with its `mm_*` keys.
+    is LLaVA's config.json, with its `mm_*` keys, and `path` the file it was read from.
     """
 
     folder: Path
     part: Part
     base: Path | None
     config: dict[str, Any]
+    path: Path
 
     @property
     def model_folder(self) -> Path:
@@ -91,7 +93,8 @@ def source_of(given: Found, model_base: str | None) -> Source:
             raise CheckpointError(
                 f"{given.folder} is a whole model and needs no base: leave out --model-base."
             )
-        return _checked(Source(given.folder, part, None, given.config), given.folder)
+        path = given.folder / "config.json"
+        return _checked(Source(given.folder, part, None, given.config, path))
     if model_base is None:
         raise CheckpointError(_needs_base(given, part))
     base = folder_of(model_base)
@@ -100,8 +103,9 @@ def source_of(given: Found, model_base: str | None) -> Source:
             f"--model-base {model_base} is no model: it has no config.json. "
             f"Give the folder of {_trained_on(given)}."
         )
-    place, config = _config(given.folder, base)
-    return _checked(Source(given.folder, part, base, config), place)
+    refuse_lfs_pointers(base)
+    path, config = _config(given.folder, base)
+    return _checked(Source(given.folder, part, base, config, path))
 
 
 def _part(given: Found) -> Part:
@@ -114,11 +118,9 @@ def _part(given: Found) -> Part:
     return "model"
 
 
-def _checked(source: Source, place: Path) -> Source:
-    """Check the settings; `place` is the folder of the config.json that counts."""
-    path = place / "config.json"
-    require_there(path, source.config, _NEEDED)
-    require(path, source.config, _KINDS)
+def _checked(source: Source) -> Source:
+    require_there(source.path, source.config, _NEEDED)
+    require(source.path, source.config, _KINDS)
     require_files(source.model_folder)
     return source
 
@@ -127,7 +129,7 @@ def _config(folder: Path, base: Path) -> tuple[Path, dict[str, Any]]:
     for place in (folder, base):
         path = place / "config.json"
         if path.exists() and "mm_vision_tower" in (config := read_json(path)):
-            return place, config
+            return path, config
     raise CheckpointError(
         f"neither {folder} nor --model-base {base} has a config.json with LLaVA's settings "
         "(mm_vision_tower and others). Copy the one that training wrote beside the weights."
@@ -136,11 +138,7 @@ def _config(folder: Path, base: Path) -> tuple[Path, dict[str, Any]]:
 
 def _needs_base(given: Found, part: Part) -> str:
     what = "an adapter (LoRA)" if part == "lora" else f"only a projector ({PROJECTOR})"
-    trained_on = _trained_on(given)
-    return (
-        f"{given.folder} is {what}, trained on {trained_on}: give --model-base {trained_on}, or "
-        "the folder where you keep that model."
-    )
+    return needs_base(f"{given.folder} is {what}", _trained_on(given))
 
 
 def _trained_on(given: Found) -> str:

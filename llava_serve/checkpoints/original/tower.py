@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import CLIPVisionConfig, SiglipVisionConfig
 
-from llava_serve.checkpoints.detect import read_json
+from llava_serve.checkpoints.detect import read_json, refuse_lfs_pointers
 from llava_serve.checkpoints.hub import folder_of
 from llava_serve.checkpoints.naming import is_hub_name
+from llava_serve.checkpoints.original.source import Source
 from llava_serve.checkpoints.settings import OBJECT, PIXELS, REMEDY, SHAPE, require, usable
 from llava_serve.checkpoints.weights import Weights, open_folder
 from llava_serve.errors import CheckpointError
@@ -100,24 +102,25 @@ class Tower:
         }
 
 
-def tower_of(config: dict[str, Any], checkpoint: Path) -> Tower:
+def tower_of(source: Source) -> Tower:
     """Find the tower that LLaVA's config.json names.
 
     Raises:
         CheckpointError: it cannot be found, or it is of a kind that LLaVA never used.
     """
-    named = str(config["mm_vision_tower"])
-    if config.get("s2"):
-        raise CheckpointError(f"{checkpoint}: a vision tower of several scales (s2) does not load.")
-    folder = next((place for place in _places(named, checkpoint) if place.is_dir()), None)
+    named = str(source.config["mm_vision_tower"])
+    if source.config.get("s2"):
+        raise CheckpointError(
+            f"{source.path} asks for a vision tower of several scales (s2), which does not load."
+        )
+    folder = next((place for place in _places(named, source) if place.is_dir()), None)
+    if folder is not None:
+        refuse_lfs_pointers(folder)
     name = _published_name(named)
     if folder is None and name not in _PUBLISHED:
-        folder = _from_hub(name, checkpoint)
-    path = (folder or Path()) / "config.json"
-    settings = read_json(path) if folder else _PUBLISHED[name]
-    require(path, settings, {"vision_config": OBJECT})
-    vision = {**settings, **(settings.get("vision_config") or {})}
-    require(path, vision, SHAPE)
+        folder = _from_hub(name, source)
+    vision = _read(folder / "config.json") if folder else _PUBLISHED[name]
+    checked = usable(folder / "config.json") if folder else nullcontext()
     mean, std = _normalisation(folder)
     kind = str(vision.get("model_type", ""))
     if kind.startswith("siglip"):
@@ -127,54 +130,65 @@ def tower_of(config: dict[str, Any], checkpoint: Path) -> Tower:
         kept = _known(SiglipVisionConfig, vision)
         layers = vision.get("num_hidden_layers", SiglipVisionConfig().num_hidden_layers)
         kept |= {"num_hidden_layers": layers - 1, "vision_use_head": False}
-        with usable(path):
+        with checked:
             siglip = SiglipVisionConfig(**kept)
         return Tower(name, siglip, -1, "full", folder, mean or _HALF, std or _HALF)
     if not kind.startswith("clip"):
         raise CheckpointError(
-            f"{checkpoint}: the vision tower {named} is of type {kind!r}; CLIP and SigLIP load."
+            f"{source.path} names the vision tower {named}, which is of type {kind!r}; "
+            "CLIP and SigLIP load."
         )
-    with usable(path):
+    with checked:
         clip = CLIPVisionConfig(**_known(CLIPVisionConfig, vision))
     return Tower(
         name,
         clip,
-        _layer(config, clip.num_hidden_layers),
-        _selected(config),
+        _layer(source, clip.num_hidden_layers),
+        _selected(source),
         folder,
         mean or _CLIP_MEAN,
         std or _CLIP_STD,
     )
 
 
-def _layer(config: dict[str, Any], layers: int) -> int:
-    layer = config.get("mm_vision_select_layer")
+def _read(path: Path) -> dict[str, Any]:
+    """Read what describes a tower; files of a whole CLIP have it in a part of their own."""
+    settings = read_json(path)
+    require(path, settings, {"vision_config": OBJECT})
+    vision = {**settings, **(settings.get("vision_config") or {})}
+    require(path, vision, SHAPE)
+    return vision
+
+
+def _layer(source: Source, layers: int) -> int:
+    layer = source.config.get("mm_vision_select_layer")
     layer = -2 if layer is None else layer
     if not -layers - 1 <= layer <= layers:
         raise CheckpointError(
-            f"config.json says mm_vision_select_layer {layer}, and the vision tower has {layers} "
+            f"{source.path} says mm_vision_select_layer {layer}, and the vision tower has {layers} "
             f"layers: from {-layers - 1} to {layers} is possible, and -2 is usual. {REMEDY}"
         )
     return int(layer)
 
 
-def _selected(config: dict[str, Any]) -> str:
+def _selected(source: Source) -> str:
     names = {"patch": "default", "cls_patch": "full"}
-    feature = str(config.get("mm_vision_select_feature") or "patch")
+    feature = str(source.config.get("mm_vision_select_feature") or "patch")
     if feature not in names:
         raise CheckpointError(
-            f"config.json says mm_vision_select_feature {feature!r}; known: {', '.join(names)}."
+            f"{source.path} says mm_vision_select_feature {feature!r}; known: {', '.join(names)}."
         )
     return names[feature]
 
 
-def _places(named: str, checkpoint: Path) -> Iterator[Path]:
-    """Where a tower's folder can lie: at the path, in the checkpoint's folder, or beside it."""
+def _places(named: str, source: Source) -> Iterator[Path]:
+    """Where a tower's folder can lie: at the path, in the checkpoint or its base, or beside one."""
     yield Path(named).expanduser()
-    resolved = checkpoint.resolve()
-    for parent in (resolved, resolved.parent):
-        yield parent / named
-        yield parent / Path(named).name
+    for checkpoint in filter(None, (source.folder, source.base)):
+        resolved = checkpoint.resolve()
+        for parent in (resolved, resolved.parent):
+            yield parent / named
+            yield parent / Path(named).name
 
 
 def _published_name(named: str) -> str:
@@ -183,20 +197,20 @@ def _published_name(named: str) -> str:
     return next((name for name in _PUBLISHED if name.endswith("/" + last)), named)
 
 
-def _from_hub(name: str, checkpoint: Path) -> Path:
+def _from_hub(name: str, source: Source) -> Path:
     if is_hub_name(name):
         try:
             return folder_of(name)
         except CheckpointError as exc:
-            raise CheckpointError(_unknown(name, checkpoint) + f" ({exc})") from exc
-    raise CheckpointError(_unknown(name, checkpoint))
+            raise CheckpointError(_unknown(name, source) + f" ({exc})") from exc
+    raise CheckpointError(_unknown(name, source))
 
 
-def _unknown(name: str, checkpoint: Path) -> str:
+def _unknown(name: str, source: Source) -> str:
     return (
-        f"{checkpoint} needs the vision tower {name}, which is not here: put its folder beside the "
-        f"checkpoint, as {checkpoint.resolve().parent / Path(name).name}, or correct "
-        "mm_vision_tower in config.json."
+        f"{source.folder} needs the vision tower {name}, which is not here: put its folder beside "
+        f"the checkpoint, as {source.folder.resolve().parent / Path(name).name}, or correct "
+        f"mm_vision_tower in {source.path}."
     )
 
 
