@@ -35,7 +35,7 @@ format: .venv/installed-dev ## rewrite the code in the house format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: .venv/installed-dev ## measure speed beside other ways to serve, and what users feel; half an hour
+bench: .venv/installed-dev ## measure speed beside other ways to serve, and what users feel; twenty minutes or more
 	$(BIN)/python -m scripts.bench_throughput
 	$(BIN)/python -m scripts.bench_latency
 	$(BIN)/python -m scripts.bench_controller
