@@ -1,5 +1,7 @@
 """Which folder holds the whole model: the one that was given, or the base of an adapter."""
 
+from pathlib import Path
+
 from llava_serve.checkpoints.detect import Found, detect
 from llava_serve.checkpoints.hub import folder_of
 from llava_serve.checkpoints.settings import require_huggingface
@@ -23,7 +25,7 @@ def whole_model(given: Found, model_base: str | None) -> Found:
     if given.layout == "adapter":
         if model_base is None:
             trained_on = given.config.get("base_model_name_or_path") or "an unnamed model"
-            raise CheckpointError(needs_base(f"{given.folder} is an adapter", trained_on))
+            raise CheckpointError(needs_base(given.folder, "an adapter", trained_on))
         base = detect(folder_of(model_base))
         if base.layout == "adapter":
             raise CheckpointError(f"--model-base {model_base} is an adapter itself, not a model.")
@@ -37,9 +39,11 @@ def whole_model(given: Found, model_base: str | None) -> Found:
     return given
 
 
-def needs_base(given: str, trained_on: str) -> str:
-    """Say of a part of a model, which `given` describes, that it cannot stand alone."""
+def needs_base(folder: Path, what: str, trained_on: str) -> str:
+    """Say of a part of a model that it cannot stand alone, and of a base beside it where it is."""
+    beside = folder.resolve().parent / Path(trained_on).name
+    base = beside if beside.is_dir() else trained_on
     return (
-        f"{given}, trained on {trained_on}: give --model-base {trained_on}, or the folder where "
-        "you keep that model (with launch: --model PATH@BASE)."
+        f"{folder} is {what}, trained on {trained_on}: give --model-base {base}, or the folder "
+        "where you keep that model (with launch: --model PATH@BASE)."
     )

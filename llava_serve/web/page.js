@@ -10,7 +10,9 @@
     box.addEventListener('scroll', () => {
       pinned = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
     });
-    const down = () => { if (pinned) box.scrollTop = box.scrollHeight; };
+    const down = () => {
+      if (pinned && box.querySelector('.turn')) box.scrollTop = box.scrollHeight;
+    };
     new MutationObserver(down).observe(box, {childList: true, subtree: true, characterData: true});
     box.addEventListener('load', down, true); // pictures that arrive late
   };

@@ -56,11 +56,7 @@ class Place:
         self._worker = worker
         self._presence = presence
         self._config = config
-        self._token = (
-            ""
-            if config.no_register
-            else read_token(token_file(config.cluster_token_file, config.state_dir))
-        )
+        self._token = "" if config.no_register else _token(config)
         self._member: Membership | None = None
 
     @asynccontextmanager
@@ -136,3 +132,14 @@ async def _watch_health(
         await sleep(_LOOK_EVERY_S)
     logger.error("the engine failed beyond repair: this worker stops and must be started again")
     stop()
+
+
+def _token(config: MembershipConfig) -> str:
+    """Read the cluster token; a worker makes none in a file that somebody named for it."""
+    named = config.cluster_token_file
+    if named is not None and not named.exists():
+        raise SystemExit(
+            f"--cluster-token-file {named}: there is no such file here. Copy the controller's, "
+            "whose log says where it is."
+        )
+    return read_token(token_file(named, config.state_dir))

@@ -105,7 +105,7 @@ E_PROJECTOR: Any = {"case": "E", "folder": PROJECTOR, "base": BASE}
 C_WEIGHTS = "model.safetensors"
 CASES: dict[str, Case] = {
     "an adapter without its base": Case(
-        r"is an adapter \(LoRA\), trained on vicuna-base: give --model-base vicuna-base",
+        r"is an adapter \(LoRA\), trained on vicuna-base: give --model-base \S+/case/vicuna-base",
         case="E",
         folder=LORA,
     ),

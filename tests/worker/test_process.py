@@ -105,11 +105,11 @@ async def test_a_healthy_engine_is_left_alone(scripted: Callable[..., Any]) -> N
     assert not stopped.is_set()
 
 
-def test_a_missing_token_file_that_cannot_be_made_is_one_sentence(
+def test_a_named_token_file_that_is_missing_is_said_and_not_made(
     make_worker: Callable[..., Worker], tmp_path: Path
 ) -> None:
-    (tmp_path / "file").write_text("")
-    config = WorkerConfig(cluster_token_file=tmp_path / "file" / "token")
+    config = WorkerConfig(cluster_token_file=tmp_path / "token")
     engine = EchoEngine("echo")
-    with pytest.raises(SystemExit, match="--cluster-token-file"):
+    with pytest.raises(SystemExit, match="/token: there is no such file here"):
         Place(make_worker(engine), config, InThisProcess(engine.card))
+    assert list(tmp_path.iterdir()) == []

@@ -138,7 +138,7 @@ def _config(folder: Path, base: Path) -> tuple[Path, dict[str, Any]]:
 
 def _needs_base(given: Found, part: Part) -> str:
     what = "an adapter (LoRA)" if part == "lora" else f"only a projector ({PROJECTOR})"
-    return needs_base(f"{given.folder} is {what}", _trained_on(given))
+    return needs_base(given.folder, what, _trained_on(given))
 
 
 def _trained_on(given: Found) -> str:
