@@ -41,8 +41,10 @@ def whole_model(given: Found, model_base: str | None) -> Found:
 
 def needs_base(folder: Path, what: str, trained_on: str) -> str:
     """Say of a part of a model that it cannot stand alone, and of a base beside it where it is."""
-    beside = folder.resolve().parent / Path(trained_on).name
-    base = beside if beside.is_dir() else trained_on
+    given = folder.resolve()
+    beside = given.parent / Path(trained_on).name
+    is_model = beside != given and (beside / "config.json").is_file()
+    base = beside if is_model else trained_on
     return (
         f"{folder} is {what}, trained on {trained_on}: give --model-base {base}, or the folder "
         "where you keep that model (with launch: --model PATH@BASE)."

@@ -1,6 +1,7 @@
 """A checkpoint that does not load says what is wrong with it and what to do, by name."""
 
 import json
+import logging
 import os
 import shutil
 import struct
@@ -296,7 +297,14 @@ CASES: dict[str, Case] = {
 
 
 @pytest.mark.parametrize("what", CASES)
-def test_what_is_wrong_is_named(what: str, tmp_path: Path) -> None:
+def test_what_is_wrong_is_named_and_transformers_says_nothing_else(
+    what: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reporting = logging.getLogger("transformers.modeling_utils")
+    monkeypatch.setattr(reporting, "handlers", [caplog.handler])
     case = CASES[what]
     stored = next(GOLDEN.glob(f"{case.case}_*"))
     place = tmp_path / "case"
@@ -313,3 +321,4 @@ def test_what_is_wrong_is_named(what: str, tmp_path: Path) -> None:
     )
     with pytest.raises(CheckpointError, match=case.message):
         load(config, slots=4)
+    assert "LOAD REPORT" not in caplog.text

@@ -1,12 +1,14 @@
 """The page fits its window at the width of a desk and of a phone; pictures of it are taken."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, expect
 
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
@@ -48,3 +50,25 @@ async def test_everything_fits_its_window(
         await tab.ask("is the second model still there?")
         await tab.answered(4)
         await check_fit(tab, tmp_path / f"error-{width}.png")
+
+
+async def test_examples_that_do_not_fit_the_start_page_are_below_its_head(
+    browser: Browser, stack: Stack, shapes: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "other" / "examples"
+    folder.mkdir(parents=True)
+    shutil.copy(shapes, folder)
+    row = {"files": [shapes.name], "question": "How many shapes are there?", "answer": "Two."}
+    (folder / "examples.json").write_text(json.dumps([row] * 12))
+    async with (
+        page_served(stack.controller, folder.parent) as (page, _),
+        opened(browser, page, (390, 844)) as tab,
+    ):
+        await expect(tab.transcript.locator(".example")).to_have_count(12)
+        await stack.join("echo")
+        await expect(tab.page.locator("#chat-status")).to_contain_text("1 model")
+        hidden, above = await tab.transcript.evaluate(
+            "box => [box.scrollHeight - box.clientHeight, box.scrollTop]"
+        )
+        assert hidden > 0
+        assert above == 0
