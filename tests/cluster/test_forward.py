@@ -61,6 +61,7 @@ async def test_when_no_worker_accepts_the_answer_names_the_last_one(
     answer = await cluster.http.post(CHAT, json=chat())
     assert error_of(answer) == (503, "worker_unreachable")
     assert str(unused_tcp_port) in answer.json()["error"]["message"]
+    assert answer.headers["x-not-answered"]  # a controller before this one may ask another
     assert error_of(await cluster.http.post(CHAT, json=chat())) == (503, "no_worker")
 
 
@@ -72,6 +73,7 @@ async def test_a_worker_that_took_the_request_and_died_is_not_asked_twice(
     cluster.workers.register(other.address, status_of(queue_length=9), time.monotonic())
     answer = await cluster.http.post(CHAT, json=chat(stream=True))
     assert error_of(answer) == (503, "worker_unreachable")
+    assert "x-not-answered" not in answer.headers
     assert other.seen == []
     assert states(cluster) == [False, True]
 
