@@ -68,12 +68,20 @@ class ListenConfig(StateConfig):
     host: Annotated[str, "address to listen on"] = "127.0.0.1"
     max_body_mb: Annotated[float, "largest request body, in 10^6 bytes"] = 50.0
 
+    max_text_mb: Annotated[
+        float, "largest request body without its pictures and videos, in 10^6 bytes"
+    ] = 1.0
+
     def __post_init__(self) -> None:
-        require_positive(max_body_mb=self.max_body_mb)
+        require_positive(max_body_mb=self.max_body_mb, max_text_mb=self.max_text_mb)
 
     @property
     def max_body_bytes(self) -> int:
         return int(self.max_body_mb * 1e6)
+
+    @property
+    def max_text_bytes(self) -> int:
+        return int(self.max_text_mb * 1e6)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from llava_serve import args, logs, serving
+from llava_serve.body import BodyLimits
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.door import Trust
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             answer_s=config.answer_timeout,
             idle_s=config.idle_timeout,
         ),
-        max_body_bytes=config.max_body_bytes,
+        bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
     )
     serving.run(app, config.host, config.port)
 

@@ -7,12 +7,18 @@
     │   ├── NoSuchRoute              this process serves nothing at that path, or not that way
     │   ├── ModelNotFound            nobody here serves that model
     │   ├── ContextOverflow          prompt and answer do not fit into the context
+    │   │   └── TextTooLong              a text that cannot fit, told before it is tokenised
     │   ├── MediaNotAccepted         this model takes no pictures or no video
     │   ├── MediaCountMismatch       pictures and placeholders differ in number
     │   ├── MediaUnreadable          not a picture or video that can be decoded
     │   ├── MediaTooLarge            bytes, pixels, side, ratio or frames beyond a limit
     │   ├── RemoteMediaRefused       a web address that may not be fetched
+    │   ├── MalformedRequest         bytes that are no HTTP
+    │   ├── HeadersTooLarge          the head of a request is beyond the limit
+    │   ├── HeadersTimeout           the head of a request does not arrive in time
     │   ├── BodyTooLarge             the request itself is beyond the limit
+    │   ├── BodyTimeout              the body of a request does not arrive in time
+    │   ├── TextTooLarge             the request without its pictures is beyond the limit
     │   ├── SglangRefused            what the SGLang server says is wrong with the request
     │   ├── ModerationRefused        the page's moderation check does not let the question pass
     │   └── RegistrationRefused      a worker that may not join, with the reason
@@ -21,6 +27,7 @@
     │   ├── WorkerUnreachable        the chosen worker does not answer
     │   ├── WorkerLost               the worker died in mid-answer
     │   ├── ControllerUnreachable    nobody answers at the controller's address
+    │   ├── TooManyConnections       the process has no connection left
     │   ├── Busy                     every slot and every waiting place is taken
     │   ├── SglangUnreachable        no SGLang server is ready behind the worker
     │   ├── SglangLost               the SGLang server died in mid-answer
@@ -143,6 +150,15 @@ class ContextOverflow(BadRequest):
         )
 
 
+class TextTooLong(ContextOverflow):
+    def __init__(self, length: str, context_length: int) -> None:
+        """Tell `length`, what is known of it: bytes, or the least number of tokens."""
+        BadRequest.__init__(
+            self,
+            f"the text has {length}, which cannot fit: the context holds {context_length} tokens",
+        )
+
+
 class MediaNotAccepted(BadRequest):
     code = "media_not_accepted"
     remedy = "Choose a model that takes this kind of input, or send text only."
@@ -173,6 +189,56 @@ class MediaTooLarge(BadRequest):
 class RemoteMediaRefused(BadRequest):
     code = "remote_media_refused"
     remedy = "Send the file as a data: URI; for public hosts the worker needs --allow-remote-media."
+
+
+class MalformedRequest(BadRequest):
+    code = "malformed_request"
+    remedy = "Send HTTP/1.1 to this port, without TLS."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"the bytes that came are no HTTP request: {detail}")
+
+
+class HeadersTooLarge(BadRequest):
+    code = "headers_too_large"
+    status = 431
+    remedy = "Send fewer or shorter headers; what is long belongs into the body."
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the head of the request is larger than {limit_bytes} bytes")
+
+
+class HeadersTimeout(BadRequest):
+    code = "headers_timeout"
+    status = 408
+    remedy = "Send the whole head of a request at once, and connect only to send one."
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the head of the request did not arrive within {seconds:g} s")
+
+
+class BodyTimeout(BadRequest):
+    code = "body_timeout"
+    status = 408
+    remedy = "Send the body without long pauses; scale pictures down where the network is slow."
+
+    def __init__(self, received_bytes: int, seconds: float) -> None:
+        super().__init__(
+            f"the body of the request is late: after {seconds:.0f} s, {received_bytes} bytes of "
+            "it have come"
+        )
+
+
+class TextTooLarge(BadRequest):
+    code = "text_too_large"
+    status = 413
+    remedy = "Shorten the text; the limit is the flag --max-text-mb."
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"the request has {size_bytes / 1e6:.1f} MB besides its pictures and videos; at most "
+            f"{limit_bytes / 1e6:g} MB are accepted"
+        )
 
 
 class BodyTooLarge(BadRequest):
@@ -249,6 +315,15 @@ class ControllerUnreachable(Unavailable):
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"no controller answers at {address}: {reason}")
+
+
+class TooManyConnections(Unavailable):
+    code = "too_many_connections"
+    headers = MappingProxyType({"Retry-After": "1"})
+    remedy = "Close connections that are not needed, and try again in a moment."
+
+    def __init__(self) -> None:
+        super().__init__("this process has as many connections as it can hold")
 
 
 class Busy(Unavailable):

@@ -1,4 +1,4 @@
-"""An app under uvicorn: request ids, body limit, errors, graceful stop.
+"""An app under uvicorn: request ids, errors, limits of connections and bodies, graceful stop.
 
 The exception handlers here are one of the two places where an error becomes an answer; the other
 is the stream writer of `worker.stream`, where status 200 is already out.
@@ -11,20 +11,26 @@ import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llava_serve import logs
-from llava_serve.errors import BodyTooLarge, EngineFailure, InvalidField, NoSuchRoute, ServeError
+from llava_serve.body import BodyLimits, BoundedBody
+from llava_serve.connections import (
+    BoundedProtocol,
+    ConnectionLimits,
+    ConnectionTable,
+    raise_descriptor_limit,
+)
+from llava_serve.errors import EngineFailure, InvalidField, NoSuchRoute, ServeError
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +41,13 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
 class RequestScope:
-    """Middleware: gives each request its id, in the log and in `X-Request-ID`, and bounds its body.
+    """Middleware: gives each request its id, in the log and in `X-Request-ID`.
 
     An id that the client sent is kept, so that one request has one id on every hop.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,15 +56,6 @@ class RequestScope:
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if _REQUEST_ID.fullmatch(given) else logs.new_request_id()
-        received = 0
-
-        async def bounded_receive() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_body_bytes:
-                raise BodyTooLarge(self._max_body_bytes)
-            return message
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -70,7 +66,7 @@ class RequestScope:
             await send(message)
 
         token = logs.request_id.set(request_id)
-        await self._app(scope, bounded_receive, send_with_id)
+        await self._app(scope, receive, send_with_id)
         # Not in a `finally`: what is raised here is answered and logged further out, by this id.
         logs.request_id.reset(token)
 
@@ -81,9 +77,10 @@ def log_error(error: ServeError) -> None:
     logger.log(level, "%s: %s", error.code, error.message)
 
 
-def prepare(app: FastAPI, max_body_bytes: int) -> None:
-    """Give `app` what every app of ours has: request ids, a body limit, errors as JSON."""
-    app.add_middleware(RequestScope, max_body_bytes=max_body_bytes)
+def prepare(app: FastAPI, limits: BodyLimits) -> None:
+    """Give `app` what every app of ours has: request ids, bounded bodies, errors as JSON."""
+    app.add_middleware(BoundedBody, limits=limits)
+    app.add_middleware(RequestScope)
 
     @app.exception_handler(ServeError)
     async def on_serve_error(_: Request, exc: ServeError) -> JSONResponse:
@@ -122,20 +119,6 @@ def prepare(app: FastAPI, max_body_bytes: int) -> None:
         return JSONResponse(failure.as_body(request_id), failure.status, headers=headers)
 
 
-async def read_json(request: Request) -> Any:
-    """Return the request's decoded body.
-
-    Raises:
-        InvalidField: the body is not JSON.
-        BodyTooLarge: it is beyond the app's limit.
-    """
-    body = await request.body()
-    try:
-        return from_json(body, allow_inf_nan=False)  # strict, so that all text can be encoded
-    except ValueError as exc:  # also what bytes that are no UTF-8 raise
-        raise InvalidField("body", f"is not JSON ({exc})") from exc
-
-
 BeforeStop = Callable[[], Awaitable[None]]
 
 
@@ -162,9 +145,11 @@ class _GuestServer(_Server):
         yield
 
 
-def _config(app: FastAPI) -> uvicorn.Config:
+def _config(app: FastAPI, limits: ConnectionLimits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=partial(BoundedProtocol, ConnectionTable(limits)),  # type: ignore[arg-type]
+        ws="none",
         log_config=None,
         access_log=False,
         proxy_headers=False,  # who calls is who connects: anyone can write `X-Forwarded-For`
@@ -200,8 +185,9 @@ def run(app: FastAPI, host: str, port: int, before_stop: BeforeStop | None = Non
     """
     with bind_or_exit(host, port) as listening:
         logger.info("listening on http://%s:%d", host, port)
+        limits = ConnectionLimits.of_descriptors(raise_descriptor_limit())
         try:
-            _Server(_config(app), before_stop).run(sockets=[listening])
+            _Server(_config(app, limits), before_stop).run(sockets=[listening])
         except KeyboardInterrupt:  # uvicorn passes it on once everything is shut down
             raise SystemExit(_INTERRUPTED) from None
 
@@ -223,11 +209,15 @@ def bind_or_exit(host: str, port: int) -> socket.socket:
 
 @asynccontextmanager
 async def served(
-    app: FastAPI, before_stop: BeforeStop | None = None, port: int = 0
+    app: FastAPI,
+    before_stop: BeforeStop | None = None,
+    port: int = 0,
+    limits: ConnectionLimits | None = None,
 ) -> AsyncIterator[str]:
     """Serve `app` on a free loopback port inside this loop; yield its address."""
+    limits = limits or ConnectionLimits.of_descriptors(raise_descriptor_limit())
     with bind("127.0.0.1", port) as listening:
-        server = _GuestServer(_config(app), before_stop)
+        server = _GuestServer(_config(app, limits), before_stop)
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="serving")
         try:
             while not server.started:

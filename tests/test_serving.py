@@ -9,17 +9,18 @@ import pytest
 from fastapi import FastAPI, Request
 
 from llava_serve import logs, serving
+from llava_serve.body import BodyLimits, read_json
 from llava_serve.errors import Busy
 
 
 @pytest.fixture
 def app() -> FastAPI:
     app = FastAPI()
-    serving.prepare(app, max_body_bytes=1000)
+    serving.prepare(app, BodyLimits(max_bytes=2000, max_text_bytes=1000))
 
     @app.post("/echo")
     async def echo(request: Request) -> dict[str, object]:
-        return {"body": await serving.read_json(request), "id": logs.request_id.get()}
+        return {"body": (await read_json(request))[0], "id": logs.request_id.get()}
 
     @app.get("/busy")
     async def busy() -> None:
@@ -59,7 +60,7 @@ async def test_a_missing_or_odd_id_is_replaced(http: httpx.AsyncClient, given: s
 async def test_a_body_beyond_the_limit_is_refused(http: httpx.AsyncClient) -> None:
     answer = await http.post("/echo", content=b"[" + b" " * 1000 + b"]")
     assert answer.status_code == 413
-    assert answer.json()["error"]["code"] == "body_too_large"
+    assert answer.json()["error"]["code"] == "text_too_large"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"{} {}", b'"\\ud800"', b"NaN"])
@@ -115,7 +116,7 @@ async def test_a_route_that_is_not_served_is_an_error_like_any_other(
 @pytest.mark.parametrize(
     ("content", "status", "code", "param"),
     [
-        (b" " * 1001, 413, "body_too_large", None),
+        (b" " * 1001, 413, "text_too_large", None),
         (b"{", 400, "invalid_field", "body"),
         (b'{"size": "big"}', 400, "invalid_field", "size"),
     ],

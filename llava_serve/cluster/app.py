@@ -10,6 +10,7 @@ from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from llava_serve import __version__, serving
+from llava_serve.body import BodyLimits
 from llava_serve.cluster import joining, llava_wire, native
 from llava_serve.cluster.door import Door, Trust
 from llava_serve.cluster.forward import Exchange
@@ -23,7 +24,7 @@ def build_app(
     trust: Trust,
     *,
     limits: Limits | None = None,
-    max_body_bytes: int = 50_000_000,
+    bodies: BodyLimits | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `trust` lets in may join them."""
@@ -38,7 +39,7 @@ def build_app(
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
-    serving.prepare(app, max_body_bytes)
+    serving.prepare(app, bodies or BodyLimits(max_bytes=50_000_000))
     app.include_router(native.build_router(exchange))
     app.include_router(llava_wire.build_router(exchange))
     app.include_router(joining.build_router(Door(workers, upstream, trust, clock)))

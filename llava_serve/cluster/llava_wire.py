@@ -4,11 +4,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from llava_serve.body import read_json
 from llava_serve.cluster.forward import Exchange, Forward, Job
 from llava_serve.cluster.wire import OLD
 from llava_serve.errors import InvalidField, NoWorker
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
-from llava_serve.serving import read_json
 
 
 def build_router(exchange: Exchange) -> APIRouter:
@@ -28,14 +28,14 @@ def build_router(exchange: Exchange) -> APIRouter:
 
     @router.post("/worker_generate_stream")
     async def worker_generate_stream(request: Request) -> Forward:
-        body = await read_json(request)
-        model = body.get("model") if isinstance(body, dict) else None
+        decoded, body = await read_json(request)
+        model = decoded.get("model") if isinstance(decoded, dict) else None
         if not isinstance(model, str):
             raise InvalidField("model", "must be the name of a model")
         job = Job(
             wire=OLD,
             model=model,
-            body=await request.body(),
+            body=body,
             via=request.headers.get("via"),
             first_byte_s=exchange.upstream.limits.first_byte_s,
         )

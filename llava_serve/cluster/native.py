@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter, Request
 
+from llava_serve.body import read_json
 from llava_serve.cluster.forward import Exchange, Forward, Job
 from llava_serve.cluster.wire import NATIVE
 from llava_serve.errors import ModelNotFound
 from llava_serve.protocol.openai import ModelCard, ModelList, parse_chat_request
-from llava_serve.serving import read_json
 
 
 def build_router(exchange: Exchange) -> APIRouter:
@@ -15,11 +15,12 @@ def build_router(exchange: Exchange) -> APIRouter:
 
     @router.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Forward:
-        chat = parse_chat_request(await read_json(request))
+        decoded, body = await read_json(request)
+        chat = parse_chat_request(decoded)
         job = Job(
             wire=NATIVE,
             model=chat.model,
-            body=await request.body(),
+            body=body,
             via=request.headers.get("via"),
             first_byte_s=limits.first_byte_s if chat.stream else limits.answer_s,
             answers=chat.n or 1,

@@ -1,39 +1,60 @@
-"""Work on a prompt's media, away from the event loop, and once for all answers to the prompt."""
+"""Work on a prompt, away from the event loop, and once for all answers to the prompt."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from llava_serve.engines.base import Conversation, ReadyPrompt
 
 Result = TypeVar("Result")
+Work = Callable[[Conversation | ReadyPrompt, threading.Event], Result]
+
+
+@dataclass(eq=False)
+class _Running(Generic[Result]):
+    task: asyncio.Task[Result]
+    stopped: threading.Event
+    waiting: int = 0
 
 
 class MediaWork(Generic[Result]):
-    """Runs `work`, which may block and must be safe to call from any thread."""
+    """Runs `work`, which may block and must be safe to call from any thread.
 
-    def __init__(self, work: Callable[[Conversation | ReadyPrompt], Result]) -> None:
+    The event it gets is set once nobody waits for the result any more.
+    """
+
+    def __init__(self, work: Work[Result]) -> None:
         self._work = work
         # By identity: several answers share one prompt, which lives as long as its task.
-        self._under_way: dict[int, asyncio.Task[Result]] = {}
+        self._under_way: dict[int, _Running[Result]] = {}
 
     async def on(self, prompt: Conversation | ReadyPrompt) -> Result:
         """Return the result for `prompt`, or raise what the work raises.
 
         Whoever leaves meanwhile keeps the place until the thread is free.
         """
-        key = id(prompt)
-        if (working := self._under_way.get(key)) is None:
-            working = asyncio.create_task(asyncio.to_thread(self._work, prompt))
-            self._under_way[key] = working
-            working.add_done_callback(lambda _: self._under_way.pop(key))
+        running = self._under_way.get(id(prompt)) or self._started(prompt)
+        running.waiting += 1
+        working = running.task
         try:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
+            running.waiting -= 1
+            if not running.waiting:
+                running.stopped.set()
             while not working.done():
                 with suppress(asyncio.CancelledError):  # told twice to leave
                     await asyncio.wait([working])
             if not working.cancelled():
                 working.exception()  # seen: nobody waits for it any more
             raise
+
+    def _started(self, prompt: Conversation | ReadyPrompt) -> _Running[Result]:
+        key, stopped = id(prompt), threading.Event()
+        task = asyncio.create_task(asyncio.to_thread(self._work, prompt, stopped))
+        task.add_done_callback(lambda _: self._under_way.pop(key))
+        self._under_way[key] = _Running(task, stopped)
+        return self._under_way[key]

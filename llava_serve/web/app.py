@@ -14,6 +14,7 @@ from gradio.routes import App
 from starlette.routing import Mount
 
 from llava_serve import serving
+from llava_serve.body import BodyLimits
 from llava_serve.storage import filetypes
 from llava_serve.web import page, theme, uploads
 from llava_serve.web.asking import Services
@@ -62,7 +63,7 @@ def build_app(
     blocks = page.build(services, examples, concurrency=concurrency, embed=embed)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(uploads.UploadBound)
-    serving.prepare(app, services.max_body_bytes)
+    serving.prepare(app, BodyLimits(services.max_body_bytes))
     app.add_middleware(ContentPolicy)
 
     @app.get("/health")

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from llava_serve import serving
+from llava_serve.body import MAX_TEXT_BYTES, BodyLimits, read_json
 from llava_serve.engines.base import Sampling
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
 from llava_serve.protocol.openai import (
@@ -36,6 +37,7 @@ def build_app(
     worker: Worker,
     *,
     max_body_bytes: int,
+    max_text_bytes: int = MAX_TEXT_BYTES,
     background: Background = nullcontext,
     keep_alive_s: float = KEEP_ALIVE_S,
 ) -> FastAPI:
@@ -47,12 +49,12 @@ def build_app(
             yield
 
     app = FastAPI(title="worker", lifespan=lifespan)
-    serving.prepare(app, max_body_bytes)
+    serving.prepare(app, BodyLimits(max_body_bytes, max_text_bytes))
     llava_wire.add_routes(app, worker, keep_alive_s)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        asked = parse_chat_request(await serving.read_json(request))
+        asked = parse_chat_request((await read_json(request))[0])
         check(asked, worker.engine.card)
         read_prompt = partial(worker.media.conversation, asked.messages)
         sampling = sampling_of(asked, worker.engine.card.sampling)

@@ -10,12 +10,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
+from llava_serve.body import read_json
 from llava_serve.engines.base import Delta, Sampling
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, ServeError
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import OldChunk, OldRequest
 from llava_serve.protocol.openai import ModelCard
-from llava_serve.serving import read_json
 from llava_serve.worker.answer import Answer
 from llava_serve.worker.stream import StreamedAnswer
 from llava_serve.worker.worker import Worker
@@ -57,7 +57,7 @@ def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
     @app.post("/worker_generate_stream")
     async def worker_generate_stream(request: Request) -> Response:
         try:
-            asked = parse(await read_json(request), worker.engine.card)
+            asked = parse((await read_json(request))[0], worker.engine.card)
         except ServeError as exc:
             content = OldChunk.from_error(exc).encode()
             return Response(content, headers=exc.headers, media_type=_MEDIA_TYPE)

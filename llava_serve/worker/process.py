@@ -45,7 +45,12 @@ def serve(
             config.host,
             config.port,
         )
-    app = build_app(worker, max_body_bytes=config.max_body_bytes, background=place.held)
+    app = build_app(
+        worker,
+        max_body_bytes=config.max_body_bytes,
+        max_text_bytes=config.max_text_bytes,
+        background=place.held,
+    )
     serving.run(app, config.host, config.port, before_stop=place.leave)
 
 

@@ -86,7 +86,11 @@ async def test_a_picture_of_many_megabytes_passes(
 ) -> None:
     cluster = await start_controller()
     worker = await start_worker(cluster)
-    body = json.dumps(chat("word " * 600_000)).encode()
+    url = "data:image/png;base64," + "iVBO" * 750_000
+    picture = {"type": "image_url", "image_url": {"url": url}}
+    asked = chat()
+    asked["messages"].insert(0, {"role": "user", "content": [picture]})
+    body = json.dumps(asked).encode()
     answer = await cluster.http.post(CHAT, content=body)
     assert answer.status_code == 200
     assert len(await worker.seen[0].body()) == len(body)

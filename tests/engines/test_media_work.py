@@ -17,8 +17,10 @@ class Worked:
     def __init__(self) -> None:
         self.begun, self.may_end = threading.Event(), threading.Event()
         self.prompts: list[Conversation | ReadyPrompt] = []
+        self.stopped: threading.Event
 
-    def __call__(self, prompt: Conversation | ReadyPrompt) -> int:
+    def __call__(self, prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> int:
+        self.stopped = stopped
         self.begun.set()
         self.may_end.wait(30)
         self.prompts.append(prompt)
@@ -66,7 +68,22 @@ async def test_whoever_leaves_stays_until_the_thread_is_free(times: int) -> None
         leaving.cancel()
         await turns()
     assert not leaving.done()
+    assert not worked.stopped.is_set()
     worked.may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert await staying == 1
+
+
+async def test_the_work_is_told_when_the_last_one_has_left() -> None:
+    worked = Worked()
+    work = MediaWork(worked)
+    asking = [asyncio.create_task(work.on(PROMPT)) for _ in range(2)]
+    await asyncio.to_thread(worked.begun.wait, 30)
+    for task in asking:
+        assert not worked.stopped.is_set()
+        task.cancel()
+        await turns()
+    assert worked.stopped.is_set()
+    worked.may_end.set()
+    await asyncio.gather(*asking, return_exceptions=True)

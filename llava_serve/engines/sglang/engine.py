@@ -13,6 +13,7 @@ from llava_serve.engines.sglang import deltas, payload
 from llava_serve.engines.sglang.client import Event, SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
 from llava_serve.engines.sglang.server import Server
+from llava_serve.engines.text_bound import check_length, texts_of
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.openai import ModelCard
 
@@ -54,6 +55,7 @@ class SglangEngine:
         """Check what the server would not survive or not honour, and encode the pictures."""
         prompt, sampling, served = request.prompt, request.sampling, self._server.served
         payload.check_seed(sampling, served)
+        check_length(texts_of(prompt), self.card.context_length)
         to = payload.Identity(f"{request.request_id}-{secrets.token_hex(4)}", served)
         if not isinstance(prompt, ReadyPrompt):
             check_texts(prompt)

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,13 +30,14 @@ class Identity:
     served: Served
 
 
-def encode(prompt: Conversation | ReadyPrompt) -> Uris:
-    """Encode the pictures of a prompt as `data:` URIs, which takes its time."""
+def encode(prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> Uris:
+    """Encode the pictures of a prompt as `data:` URIs, until `stopped` is set."""
     if isinstance(prompt, ReadyPrompt):
         pictures = [*prompt.pictures]
     else:
         pictures = [picture for message in prompt.messages for picture in message.pictures]
-    return {sha256: data_uri(one) for sha256, one in {p.sha256: p for p in pictures}.items()}
+    distinct = {picture.sha256: picture for picture in pictures}
+    return {name: data_uri(one) for name, one in distinct.items() if not stopped.is_set()}
 
 
 def chat_body(conversation: Conversation, uris: Uris, sampling: Sampling, to: Identity) -> Body:

@@ -89,8 +89,9 @@ class Batch:
                 self._guarded(job, self._start)
 
     def _begin(self, job: Job) -> None:
-        job.preparation = self._preparer.begin(job.request, job.preprocessed)
-        job.preprocessed = {}  # who needs tiles has them now
+        assert job.preprocessed is not None  # it came with the job
+        job.preparation = self._preparer.begin(job.preprocessed)
+        job.preprocessed = None  # who needs tiles has them now
 
     def _start(self, job: Job) -> None:
         assert job.preparation is not None  # `_begin` made it

@@ -82,14 +82,14 @@ class TorchEngine:
             await job.cancel()
 
     async def _arrived(self, request: GenerateRequest) -> Job:
-        """Preprocess pictures away from the engine thread, where answers would wait for it."""
+        """Tokenise and preprocess away from the engine thread, where answers would wait for it."""
         arrived_at = time.monotonic()
         try:
             preprocessed = await self._preprocessing.on(request.prompt)
         except Exception as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
-        vision_s = time.monotonic() - arrived_at
-        return Job(request, asyncio.get_running_loop(), preprocessed, arrived_at, vision_s)
+        loop = asyncio.get_running_loop()
+        return Job(request, loop, preprocessed, arrived_at, preprocessed.vision_s)
 
     def status(self) -> EngineStatus:
         """Return what is held and kept right now; safe to call from any thread."""

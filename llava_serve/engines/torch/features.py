@@ -26,7 +26,7 @@ from llava_serve.errors import MediaNotAccepted
 from llava_serve.media.base import Clip, Picture
 
 Media = Picture | Clip
-Preprocessed = Mapping[str, Tiles]
+NamedTiles = Mapping[str, Tiles]
 _MOST_PATCHES = 12_000  # in one call of the tower, whose activations take memory
 
 
@@ -90,7 +90,7 @@ class Features:
     def kept_bytes(self) -> int:
         return int(self._kept.currsize)
 
-    def preprocess(self, media: Sequence[Media]) -> Preprocessed:
+    def preprocess(self, media: Sequence[Media]) -> NamedTiles:
         """Return the tiles of what is not kept, of all of one request's media, by their names.
 
         How many pictures a request has matters, because OneVision tiles a single picture and gives
@@ -108,7 +108,7 @@ class Features:
             tiles |= dict(zip(pictures, found, strict=True))
         return tiles
 
-    def begin(self, media: Sequence[Media], preprocessed: Preprocessed) -> list[Encoding]:
+    def begin(self, media: Sequence[Media], preprocessed: NamedTiles) -> list[Encoding]:
         """Return one request's media in their order, some of them done already."""
         return [self._begun(media, name, item, preprocessed) for name, item in self._named(media)]
 
@@ -156,7 +156,7 @@ class Features:
         return time.monotonic() - started
 
     def _begun(
-        self, media: Sequence[Media], name: str, item: Media, preprocessed: Preprocessed
+        self, media: Sequence[Media], name: str, item: Media, preprocessed: NamedTiles
     ) -> Encoding:
         known = self._under_way.get(name)
         if known is None and name in self._kept:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -14,7 +14,8 @@ import torch
 from llava_serve.engines.base import Delta, GenerateRequest, Stages, Usage
 from llava_serve.engines.torch.answer import Answer
 from llava_serve.engines.torch.cache import Segment
-from llava_serve.engines.torch.features import Encoding, Preprocessed
+from llava_serve.engines.torch.families import Tiles
+from llava_serve.engines.torch.features import Encoding
 from llava_serve.engines.torch.prompt import Prompt
 from llava_serve.engines.torch.sampling import Chooser
 from llava_serve.engines.torch.spans import NOTHING, Keys, Span
@@ -22,6 +23,18 @@ from llava_serve.engines.torch.tokens import Item
 from llava_serve.errors import ServeError
 
 Embed = Callable[[Sequence[int]], torch.Tensor]  # text tokens to (tokens, hidden)
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessed:
+    """A tokenised prompt, and the tiles of those of its pictures whose rows were not kept.
+
+    `vision_s` is how long it took to make the tiles.
+    """
+
+    items: list[Item]
+    tiles: Mapping[str, Tiles]
+    vision_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +154,7 @@ class Job:
 
     request: GenerateRequest
     loop: asyncio.AbstractEventLoop
-    preprocessed: Preprocessed
+    preprocessed: Preprocessed | None
     arrived_at: float
     vision_s: float  # spent on its pictures so far
     preparation: Preparation | None = None  # from when its prompt is tokens
@@ -179,7 +192,7 @@ class Job:
     def release(self) -> None:
         """Say that the engine has nothing left of this job."""
         self.preparation = self.prepared = None
-        self.preprocessed = {}
+        self.preprocessed = None
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._released.set)
 

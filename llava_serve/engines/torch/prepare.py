@@ -1,10 +1,14 @@
 """Requests become prompts that can be read: tokens, feature rows, and a limit for the answer."""
 
+import threading
+import time
+
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.base import Conversation, GenerateRequest, ReadyPrompt, Sampling
+from llava_serve.engines.text_bound import TextBound, texts_of
 from llava_serve.engines.torch.answer import Answer
-from llava_serve.engines.torch.features import Features, Media, Preprocessed
-from llava_serve.engines.torch.job import Preparation, Progress
+from llava_serve.engines.torch.features import Features, Media
+from llava_serve.engines.torch.job import Preparation, Preprocessed, Progress
 from llava_serve.engines.torch.prompt import Prompt, splice
 from llava_serve.engines.torch.sampling import Chooser
 from llava_serve.engines.torch.tokens import PromptTokenizer
@@ -19,24 +23,30 @@ class Preparer:
         self.features = features
         self._context = context
         self._tokenizer = PromptTokenizer(loaded)
+        self._bound = TextBound(self._tokenizer.encode, loaded.tokenizer.get_vocab(), context)
+        self._tokenizing = threading.Lock()  # a long text takes memory: one at a time
 
-    def preprocess(self, prompt: Conversation | ReadyPrompt) -> Preprocessed:
-        """Cut the prompt's pictures into tiles; safe to call from any thread.
+    def preprocess(
+        self, prompt: Conversation | ReadyPrompt, stopped: threading.Event
+    ) -> Preprocessed:
+        """Tokenise the prompt and cut its pictures into tiles; safe to call from any thread.
 
-        Raises:
-            MediaNotAccepted: the model takes no video.
-        """
-        return self.features.preprocess(_media_of(prompt))
-
-    def begin(self, request: GenerateRequest, preprocessed: Preprocessed) -> Preparation:
-        """Tokenise the prompt; its pictures that were not seen before have the tower before them.
+        Once `stopped` is set nobody wants the result, and the work ends at its next stage.
 
         Raises:
-            BadRequest: the prompt cannot be rendered.
+            BadRequest: the prompt cannot be rendered, or its text cannot fit into the context.
         """
-        items = self._tokenizer.tokenize(request.prompt)
-        media = [item for item in items if not isinstance(item, int)]
-        return Preparation(items, self.features.begin(media, preprocessed))
+        with self._tokenizing:
+            self._bound.check(texts_of(prompt), stopped)
+            items = self._tokenizer.tokenize(prompt)
+        began_at = time.monotonic()
+        tiles = self.features.preprocess(_media_of(prompt))
+        return Preprocessed(items, tiles, time.monotonic() - began_at)
+
+    def begin(self, preprocessed: Preprocessed) -> Preparation:
+        """Look up the prompt's pictures; those not seen before have the tower before them."""
+        media = [item for item in preprocessed.items if not isinstance(item, int)]
+        return Preparation(preprocessed.items, self.features.begin(media, preprocessed.tiles))
 
     def prompt(self, preparation: Preparation) -> Prompt:
         """Put the rows where the pictures stand, all of which are done."""

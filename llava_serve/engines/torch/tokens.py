@@ -122,6 +122,10 @@ class PromptTokenizer:
                     "messages", f"a text contains {self._tokenizer.convert_ids_to_tokens(item)}"
                 )
 
+    def encode(self, text: str) -> list[int]:
+        """Tokenise a text in which nothing is special."""
+        return self._plain_encode(text, split_special_tokens=True)
+
     def _plain_encode(self, text: str, split_special_tokens: bool) -> list[int]:
         if self._loaded.pieces is not None:
             return self._loaded.pieces.encode(text, is_said=split_special_tokens)

@@ -1,6 +1,7 @@
 """A first request before the first user's, which tells how fast the machine is."""
 
 import logging
+import threading
 import time
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ def warm_up(preparer: Preparer, decoder: Decoder, kv_tokens: int) -> Pace:
         prompt=Conversation((Message("user", (picture, "Hello")),)),
         sampling=Sampling(temperature=0),
     )
-    preparation = preparer.begin(request, preparer.preprocess(request.prompt))
+    preparation = preparer.begin(preparer.preprocess(request.prompt, threading.Event()))
     while preparation.pending:
         preparer.features.advance(preparation.pending)
     tiles = max(1, int(_STEP_S / preparer.features.seconds_per_tile()))

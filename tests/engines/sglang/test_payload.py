@@ -2,6 +2,7 @@
 
 import base64
 import io
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -51,11 +52,11 @@ def said(*parts: Any) -> Conversation:
 
 
 def chat_body_of(prompt: Conversation, sampling: Sampling, to: Identity) -> Body:
-    return chat_body(prompt, encode(prompt), sampling, to)
+    return chat_body(prompt, encode(prompt, threading.Event()), sampling, to)
 
 
 def generate_body_of(prompt: ReadyPrompt, sampling: Sampling, to: Identity) -> Body:
-    return generate_body(prompt, encode(prompt), sampling, to)
+    return generate_body(prompt, encode(prompt, threading.Event()), sampling, to)
 
 
 def test_a_picture_travels_without_loss_as_a_data_uri() -> None:

@@ -1,0 +1,209 @@
+"""Bodies of requests: bounded before they are read, late ones refused, JSON read from the rest.
+
+Three bounds, each checked before the work that it bounds: the bytes of a body, the bytes of all
+bodies that the process holds, and the bytes of a body that are no picture or video. The last is
+counted on the raw bytes, so a text that is far too long is never decoded.
+"""
+
+import io
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from fastapi import Request
+from pydantic_core import from_json
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from llava_serve.errors import BodyTimeout, BodyTooLarge, InvalidField, TextTooLarge
+from llava_serve.quota import Quota
+
+MAX_TEXT_BYTES = 1_000_000
+_SMALL_BYTES = 1_000_000  # of smaller bodies there are enough places
+_BODIES_AT_ONCE = 4  # of the largest size
+
+# What carries pictures and videos in JSON: `"url": "data:…"`, and LLaVA's `"images": ["…", …]`.
+# Within a string of JSON the quotes would have backslashes before them.
+_MEDIA = re.compile(rb'"url"\s*:\s*"\s*data:|"images"\s*:\s*\[')
+_MOST_IMAGES = 1000
+_MEDIA_ROUTES = ("/v1/chat/completions", "/worker_generate_stream", "/gradio_api/upload")
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """What a body may be, and how it has to arrive.
+
+    `max_text_bytes` bounds JSON without its pictures and videos, and so the whole body of every
+    route that takes none. A body is late after `gap_s`
+    without a byte, or when all of it has taken `patience_s` and its bytes at `least_bytes_per_s`.
+    """
+
+    max_bytes: int
+    max_text_bytes: int = MAX_TEXT_BYTES
+    gap_s: float = 15.0
+    patience_s: float = 30.0
+    least_bytes_per_s: float = 100_000.0
+    held: Quota = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "held", Quota(_BODIES_AT_ONCE * self.max_bytes))
+
+
+class BoundedBody:
+    """Middleware: a body arrives within its limits, or its reader is told why not.
+
+    A large body first waits for its part of what all bodies may take together, and keeps that
+    until the request has ended or `release_body` is called.
+    """
+
+    def __init__(
+        self, app: ASGIApp, limits: BodyLimits, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._limits = limits
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        arrival = _Arrival(self._limits, scope, receive, self._clock)
+        scope["llava_serve.arrival"] = arrival
+        try:
+            await self._app(scope, arrival.receive, send)
+        finally:
+            arrival.release()
+
+
+class _Arrival:
+    """The body of one request on its way in."""
+
+    def __init__(
+        self,
+        limits: BodyLimits,
+        scope: Scope,
+        receive: Receive,
+        clock: Callable[[], float],
+    ) -> None:
+        self.limits = limits
+        self._takes_media = scope["path"].endswith(_MEDIA_ROUTES)
+        self._limit_bytes = limits.max_bytes if self._takes_media else limits.max_text_bytes
+        self._declared_bytes = _declared_bytes(scope)
+        self._receive = receive
+        self._clock = clock
+        self._received_bytes = 0
+        self._held_bytes = 0
+        self._began_at: float | None = None
+        self._is_complete = False
+
+    async def receive(self) -> Message:
+        """Return the next message of the client.
+
+        Raises:
+            BodyTooLarge, TextTooLarge: before anything is read, where the length was declared.
+            BodyTimeout: the body is late.
+        """
+        if self._is_complete:
+            return await self._receive()
+        if self._began_at is None:
+            await self._begin()
+        message = await self._next()
+        self._received_bytes += len(message.get("body", b""))
+        self._check(self._received_bytes)
+        self._is_complete = not message.get("more_body", False)
+        return message
+
+    def release(self) -> None:
+        """Give back the place of a body that nobody holds any more."""
+        held, self._held_bytes = self._held_bytes, 0
+        if held:
+            self.limits.held.release(held)
+
+    async def _begin(self) -> None:
+        self._check(self._declared_bytes or 0)
+        size = self._limit_bytes if self._declared_bytes is None else self._declared_bytes
+        if size > _SMALL_BYTES:
+            await self.limits.held.acquire(size)
+            self._held_bytes = size
+        self._began_at = self._clock()
+
+    def _check(self, size_bytes: int) -> None:
+        if size_bytes > self._limit_bytes:
+            if self._takes_media:
+                raise BodyTooLarge(self._limit_bytes)
+            raise TextTooLarge(size_bytes, self._limit_bytes)
+
+    async def _next(self) -> Message:
+        began_at = self._began_at or 0.0
+        size = self._declared_bytes or self._received_bytes
+        limits = self.limits
+        latest = began_at + limits.patience_s + size / limits.least_bytes_per_s
+        left_s = min(limits.gap_s, latest - self._clock())
+        try:
+            with anyio.fail_after(max(left_s, 0)):
+                return await self._receive()
+        except TimeoutError:
+            raise BodyTimeout(self._received_bytes, self._clock() - began_at) from None
+
+
+def release_body(request: Request) -> None:
+    """Say that the body of `request` is not held any more, so that another may come in."""
+    request.scope["llava_serve.arrival"].release()
+
+
+def _declared_bytes(scope: Scope) -> int | None:
+    """Return what the head says of the body's length; None where it comes in chunks."""
+    headers = dict(scope["headers"])
+    if b"transfer-encoding" in headers:
+        return None
+    try:
+        return int(headers.get(b"content-length", b"0"))
+    except ValueError:  # more digits than Python converts
+        return 10**18
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the whole body, which is copied once."""
+    body = io.BytesIO()
+    async for chunk in request.stream():
+        body.write(chunk)
+    return body.getvalue()
+
+
+async def read_json(request: Request) -> tuple[Any, bytes]:
+    """Return the request's decoded body, and the body as it came.
+
+    Raises:
+        InvalidField: the body is not JSON.
+        BodyTooLarge, BodyTimeout, TextTooLarge: it is beyond the app's limits.
+    """
+    body = await read_body(request)
+    limits: BodyLimits = request.scope["llava_serve.arrival"].limits
+    check_text_bytes(body, limits.max_text_bytes)
+    try:
+        return from_json(body, allow_inf_nan=False), body  # strict, so all text can be encoded
+    except ValueError as exc:  # also what bytes that are no UTF-8 raise
+        raise InvalidField("body", f"is not JSON ({exc})") from exc
+
+
+def check_text_bytes(body: bytes, limit_bytes: int) -> None:
+    """Check how much of a JSON body is neither picture nor video.
+
+    Raises:
+        TextTooLarge: more than `limit_bytes`.
+    """
+    text_bytes = len(body)
+    if text_bytes <= limit_bytes:
+        return
+    at = 0
+    while (found := _MEDIA.search(body, at)) is not None:
+        start = found.end()
+        is_url = body[start - 1 : start] == b":"
+        at = body.find(b'"' if is_url else b"]", start)
+        if at < 0 or not (is_url or body.count(b",", start, at) < _MOST_IMAGES):
+            break  # no JSON, or no list of pictures
+        text_bytes -= at - start
+    if text_bytes > limit_bytes:
+        raise TextTooLarge(text_bytes, limit_bytes)

@@ -1,0 +1,266 @@
+"""Connections of our servers: how many there may be, and how long a request's head may take.
+
+uvicorn bounds neither, so its HTTP protocol is extended here, at the four places where a connection
+begins, brings bytes, has a whole head, and has been answered. What one address or a slow client
+holds never keeps others out: an idle connection gives way to a new one, and what does not fit even
+then is answered with 503.
+"""
+
+import asyncio
+import json
+import logging
+import resource
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from llava_serve import logs
+from llava_serve.errors import (
+    HeadersTimeout,
+    HeadersTooLarge,
+    MalformedRequest,
+    ServeError,
+    TooManyConnections,
+)
+
+logger = logging.getLogger(__name__)
+
+_MOST_DESCRIPTORS = 65_536
+_OWN_DESCRIPTORS = 128  # files, pipes and libraries of the process itself
+_LEAST = 16
+_REFUSED_AT_ONCE = 64  # connections beyond the limit that are open to be told so
+_DRAIN_S = 10.0  # for the rest of a body that nobody wants: a closed socket would lose the answer
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the limit of open files as far as the system lets this process; return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return soft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """`idle_per_address` counts connections that have no whole request head."""
+
+    total: int
+    per_address: int
+    idle_per_address: int = 256
+    header_s: float = 15.0
+    header_bytes: int = 65_536
+
+    @classmethod
+    def of_descriptors(cls, descriptors: int) -> "ConnectionLimits":
+        """Leave room for what answers need: a forwarded request holds two descriptors.
+
+        One address, which may be a proxy's, gets three quarters and never all.
+        """
+        total = max(_LEAST, (descriptors - _OWN_DESCRIPTORS) // 2)
+        return cls(total=total, per_address=max(_LEAST * 3 // 4, total * 3 // 4))
+
+
+@dataclass
+class _Address:
+    """The connections of one address; the idle ones stand in the order in which they became so."""
+
+    count: int = 0
+    idle: "OrderedDict[BoundedProtocol, None]" = field(default_factory=OrderedDict)
+
+
+class ConnectionTable:
+    """All connections of one server."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        self.count = 0
+        self.refused = 0
+        self._idle: OrderedDict[BoundedProtocol, None] = OrderedDict()
+        self._addresses: dict[str, _Address] = {}
+
+    def add(self, connection: "BoundedProtocol") -> bool:
+        """Count a new connection, in place of an idle one where there is no room; False: none."""
+        own = self._addresses.setdefault(connection.address, _Address())
+        if own.count >= self.limits.per_address and not self._close_oldest(own.idle):
+            return False
+        if self.count >= self.limits.total and not self._close_oldest(self._idle):
+            return False
+        if len(own.idle) >= self.limits.idle_per_address:
+            self._close_oldest(own.idle)
+        self._addresses[connection.address] = own  # the last one of it may have given way
+        own.count += 1
+        self.count += 1
+        self.mark_idle(connection)
+        return True
+
+    def mark_idle(self, connection: "BoundedProtocol") -> None:
+        self._idle[connection] = None
+        self._addresses[connection.address].idle[connection] = None
+
+    def mark_busy(self, connection: "BoundedProtocol") -> None:
+        self._idle.pop(connection, None)
+        if (own := self._addresses.get(connection.address)) is not None:
+            own.idle.pop(connection, None)
+
+    def remove(self, connection: "BoundedProtocol") -> None:
+        self.mark_busy(connection)
+        own = self._addresses[connection.address]
+        own.count -= 1
+        self.count -= 1
+        if not own.count:
+            del self._addresses[connection.address]
+
+    @staticmethod
+    def _close_oldest(idle: "OrderedDict[BoundedProtocol, None]") -> bool:
+        if not idle:
+            return False
+        next(iter(idle)).give_way()
+        return True
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection under the limits of a table."""
+
+    def __init__(self, table: ConnectionTable, **uvicorns: Any) -> None:
+        super().__init__(**uvicorns)
+        self.address = ""
+        self._table = table
+        self._is_counted = False
+        self._is_refused = False
+        self._is_busy = False  # with a request whose head is whole
+        self._is_message_complete = True
+        self._head_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self.address = self.client[0] if self.client else ""
+        self._is_counted = self._table.add(self)
+        if not self._is_counted:
+            self._is_refused = True
+            self._table.refused += 1
+            logger.warning("too many connections (%d): one is refused", self._table.count)
+            if self._table.refused > _REFUSED_AT_ONCE:
+                self._answer(TooManyConnections())
+                return
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_deadline()
+        self._uncount()
+        if self._is_refused:
+            self._is_refused = False
+            self._table.refused -= 1
+        super().connection_lost(exc)
+
+    def give_way(self) -> None:
+        """Close an idle connection, because a new one needs its place."""
+        self._uncount()
+        self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if not self._is_busy:
+            self._head_bytes += len(data)
+            if self._deadline is None:
+                self._expect_head()
+        super().data_received(data)
+        if not self._is_busy and self._head_bytes > self._table.limits.header_bytes:
+            self._answer(HeadersTooLarge(self._table.limits.header_bytes))
+
+    def send_400_response(self, msg: str) -> None:
+        self._answer(MalformedRequest(msg))
+
+    def on_headers_complete(self) -> None:
+        self._cancel_deadline()
+        self._is_busy, self._is_message_complete = True, False
+        limit = self._table.limits.header_bytes
+        if self._is_refused:
+            self.app = _refusal(TooManyConnections())
+        elif sum(len(name) + len(value) for name, value in self.headers) > limit:
+            self.app = _refusal(HeadersTooLarge(limit))
+        self._table.mark_busy(self)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._is_message_complete = True
+        if self._is_busy and self.cycle.response_complete and not self.pipeline:
+            self._become_idle()
+            self._expect_head()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing() or self.pipeline:
+            return
+        if self._is_message_complete:
+            self._become_idle()
+        else:
+            self._unset_keepalive_if_required()
+            self._start_deadline(_DRAIN_S, self.transport.close)
+
+    def _become_idle(self) -> None:
+        self._cancel_deadline()
+        self._is_busy, self._head_bytes = False, 0
+        if self._is_counted:
+            self._table.mark_idle(self)
+
+    def _expect_head(self) -> None:
+        self._start_deadline(self._table.limits.header_s, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        if self._head_bytes:
+            self._answer(HeadersTimeout(self._table.limits.header_s))
+        else:
+            self.transport.close()
+
+    def _start_deadline(self, seconds: float, act: Any) -> None:
+        self._cancel_deadline()
+        self._deadline = self.loop.call_later(seconds, act)
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _uncount(self) -> None:
+        if self._is_counted:
+            self._is_counted = False
+            self._table.remove(self)
+
+    def _answer(self, error: ServeError) -> None:
+        """Answer what is no request, or not yet one, and close."""
+        headers, body = _closing(error)
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
+        self.transport.close()
+
+
+def _refusal(error: ServeError) -> ASGIApp:
+    """Return an app that answers everything with `error` and closes the connection."""
+    headers, body = _closing(error)
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": error.status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return refuse
+
+
+def _closing(error: ServeError) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return headers and body of the last answer on a connection."""
+    body = json.dumps(error.as_body(logs.new_request_id())).encode()
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "connection": "close",
+        **error.headers,
+    }
+    return [(name.encode(), value.encode()) for name, value in headers.items()], body

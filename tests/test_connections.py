@@ -1,0 +1,210 @@
+"""Connections over real sockets: their number, the time and the size of a request's head."""
+
+import asyncio
+import json
+import resource
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from llava_serve import connections, serving
+from llava_serve.body import BodyLimits
+from llava_serve.connections import ConnectionLimits
+
+ROOMY = ConnectionLimits(total=100, per_address=100)
+REQUEST = b"GET /health HTTP/1.1\r\nHost: app\r\n\r\n"
+
+
+@dataclass
+class Socket:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self) -> tuple[int, dict[str, Any]]:
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        length = int(head.lower().partition("content-length: ")[2].split("\r\n")[0])
+        return int(head.split()[1]), json.loads(await self.reader.readexactly(length))
+
+    async def is_closed(self) -> bool:
+        try:
+            return not await asyncio.wait_for(self.reader.read(1), 10)
+        except ConnectionResetError:
+            return True
+
+
+Connect = Callable[[], Awaitable[Socket]]
+
+
+def app() -> FastAPI:
+    app = FastAPI()
+    serving.prepare(app, BodyLimits(max_bytes=10_000, max_text_bytes=10_000))
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.post("/size")
+    async def size(body: dict[str, Any]) -> int:
+        return len(body)
+
+    return app
+
+
+@asynccontextmanager
+async def server(limits: ConnectionLimits) -> AsyncIterator[Connect]:
+    opened: list[Socket] = []
+
+    async with serving.served(app(), limits=limits) as address:
+        port = int(address.rpartition(":")[2])
+
+        async def connect() -> Socket:
+            opened.append(Socket(*await asyncio.open_connection("127.0.0.1", port)))
+            return opened[-1]
+
+        try:
+            yield connect
+        finally:
+            for socket in opened:
+                socket.writer.close()
+
+
+async def test_half_a_head_is_answered_with_408_after_its_time() -> None:
+    async with server(replace(ROOMY, header_s=0.05)) as connect:
+        socket = await connect()
+        await socket.send(b"GET /health HTTP/1.1\r\nHost:")
+        status, body = await socket.answer()
+        assert (status, body["error"]["code"]) == (408, "headers_timeout")
+        assert await socket.is_closed()
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n"])
+async def test_a_connection_without_a_request_is_closed_after_its_time(sent: bytes) -> None:
+    async with server(replace(ROOMY, header_s=0.05)) as connect:
+        socket = await connect()
+        await socket.send(sent)
+        assert await (socket.is_closed() if not sent else has_ended(socket))
+
+
+async def has_ended(socket: Socket) -> bool:
+    return (await socket.answer())[0] == 408
+
+
+async def test_the_time_of_a_second_head_counts_too() -> None:
+    async with server(replace(ROOMY, header_s=0.05)) as connect:
+        socket = await connect()
+        await socket.send(REQUEST)
+        assert (await socket.answer())[0] == 200
+        await socket.send(b"GET /health")
+        assert (await socket.answer())[0] == 408
+
+
+@pytest.mark.parametrize("ends", [b"", b"\r\n\r\n"])
+async def test_a_head_beyond_its_size_is_refused(ends: bytes) -> None:
+    async with server(ROOMY) as connect:
+        socket = await connect()
+        await socket.send(b"GET /health HTTP/1.1\r\nX-Long: " + b"a" * 200_000 + ends)
+        status, body = await socket.answer()
+        assert (status, body["error"]["code"]) == (431, "headers_too_large")
+
+
+async def test_bytes_that_are_no_http_get_an_error_in_our_shape() -> None:
+    async with server(ROOMY) as connect:
+        socket = await connect()
+        await socket.send(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
+        status, body = await socket.answer()
+        assert (status, body["error"]["code"]) == (400, "malformed_request")
+        assert body["error"]["request_id"]
+        assert await socket.is_closed()
+
+
+async def test_a_new_connection_takes_the_place_of_the_oldest_idle_one() -> None:
+    async with server(replace(ROOMY, total=3)) as connect:
+        first, second, third = [await connect() for _ in range(3)]
+        await first.send(REQUEST)
+        assert (await first.answer())[0] == 200  # so the second is idle for the longest time
+        fourth = await connect()
+        assert await second.is_closed()
+        for socket in (first, third, fourth):
+            await socket.send(REQUEST)
+            assert (await socket.answer())[0] == 200
+
+
+async def test_a_thousand_half_heads_keep_nobody_out() -> None:
+    async with server(replace(ROOMY, total=2000, per_address=2000, idle_per_address=50)) as connect:
+        half = [await connect() for _ in range(1000)]
+        for socket in half:
+            with_reset = socket.send(b"GET / HTTP/1.1\r\nX:")
+            await asyncio.gather(with_reset, return_exceptions=True)
+        healthy = await connect()
+        await healthy.send(REQUEST)
+        assert (await healthy.answer())[0] == 200
+        assert await half[0].is_closed()
+
+
+@pytest.mark.parametrize("bound", ["total", "per_address"])
+async def test_where_all_are_busy_the_next_is_told_503(bound: str) -> None:
+    busy_head = b"POST /size HTTP/1.1\r\nHost: app\r\nContent-Type: application/json\r\n"
+    busy_head += b"Content-Length: 2\r\n\r\n"
+    async with server(replace(ROOMY, **{bound: 2})) as connect:
+        busy = [await connect() for _ in range(2)]
+        for socket in busy:
+            await socket.send(busy_head)
+        refused = await connect()
+        await refused.send(REQUEST)
+        status, body = await refused.answer()
+        assert (status, body["error"]["code"]) == (503, "too_many_connections")
+        assert await refused.is_closed()
+        for socket in busy:
+            await socket.send(b"{}")
+            assert await asyncio.wait_for(socket.reader.readuntil(b"0"), 10)
+        late = await connect()  # in the place of one that is idle
+        await late.send(REQUEST)
+        assert (await late.answer())[0] == 200
+
+
+async def test_the_rest_of_a_refused_body_does_not_hold_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "_DRAIN_S", 0.05)
+    async with server(ROOMY) as connect:
+        socket = await connect()
+        await socket.send(b"POST /size HTTP/1.1\r\nHost: app\r\nContent-Length: 9000000\r\n")
+        await socket.send(b"Content-Type: application/json\r\n\r\n{")
+        assert (await socket.answer())[0] == 413
+        assert await socket.is_closed()
+
+
+async def test_a_client_that_sends_a_refused_body_whole_may_ask_again() -> None:
+    async with server(ROOMY) as connect:
+        socket = await connect()
+        await socket.send(b"POST /size HTTP/1.1\r\nHost: app\r\nContent-Length: 900000\r\n")
+        await socket.send(b"Content-Type: application/json\r\n\r\n")
+        assert (await socket.answer())[0] == 413
+        await socket.send(b"a" * 900_000 + REQUEST)
+        assert (await socket.answer())[0] == 200
+
+
+def test_the_limit_of_open_files_is_raised_to_what_the_system_allows() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    try:
+        raised = connections.raise_descriptor_limit()
+        assert raised == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        assert raised == min(hard if hard != resource.RLIM_INFINITY else 65_536, 65_536)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("descriptors", [64, 256, 1024, 65_536])
+def test_one_address_never_gets_all_connections(descriptors: int) -> None:
+    limits = ConnectionLimits.of_descriptors(descriptors)
+    assert limits.per_address < limits.total
+    assert 2 * limits.total < descriptors or limits.total == 16
