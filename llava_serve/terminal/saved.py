@@ -4,7 +4,8 @@ from pydantic import ValidationError
 
 from llava_serve.errors import CommandError
 from llava_serve.local_path import local_path
-from llava_serve.protocol.openai import ChatMessage, ImagePart, Strict, VideoPart
+from llava_serve.protocol.openai import ChatMessage, ImagePart, VideoPart
+from llava_serve.protocol.strict import Strict
 from llava_serve.terminal.history import History
 
 

@@ -89,9 +89,10 @@ def parse(body: object, card: ModelCard) -> OldRequest:
 
 def sampling_of(asked: OldRequest) -> Sampling:
     stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+    is_greedy = asked.temperature <= _GREEDY_BELOW or asked.top_p == 0
     return Sampling(
-        temperature=asked.temperature if asked.temperature > _GREEDY_BELOW else 0,
-        top_p=asked.top_p,
+        temperature=0 if is_greedy else asked.temperature,
+        top_p=asked.top_p or 1.0,
         max_new_tokens=asked.max_new_tokens,
         stop=tuple(stop for stop in stops if stop),
     )

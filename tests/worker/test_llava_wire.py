@@ -166,6 +166,21 @@ async def test_a_temperature_next_to_zero_is_greedy_as_it_was(
     assert request.sampling.temperature == expected
 
 
+@pytest.mark.parametrize("temperature", [0, 0.7])
+async def test_a_top_p_of_zero_is_greedy(
+    client_of: ClientOf,
+    make_worker: Callable[..., Worker],
+    scripted: Callable[..., Any],
+    temperature: float,
+) -> None:
+    engine = scripted("hi")
+    async with client_of(build_app(make_worker(engine), max_body_bytes=9999)) as http:
+        body = {"model": "scripted", "prompt": "hi", "temperature": temperature, "top_p": 0}
+        await http.post("/worker_generate_stream", json=body)
+    (request,) = engine.asked
+    assert (request.sampling.temperature, request.sampling.top_p) == (0, 1)
+
+
 async def test_in_silence_the_last_chunk_comes_again(
     make_worker: Callable[..., Worker], scripted: Callable[..., Any]
 ) -> None:
