@@ -18,13 +18,13 @@ from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llava_serve import logs
+from llava_serve import json_body, logs
 from llava_serve.errors import BodyTooLarge, EngineFailure, InvalidField, NoSuchRoute, ServeError
+from llava_serve.http_protocol import HttpProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ def log_error(error: ServeError) -> None:
 
 def prepare(app: FastAPI, max_body_bytes: int) -> None:
     """Give `app` what every app of ours has: request ids, a body limit, errors as JSON."""
+    app.router.route_class = json_body.JsonRoute
     app.add_middleware(RequestScope, max_body_bytes=max_body_bytes)
 
     @app.exception_handler(ServeError)
@@ -94,8 +95,7 @@ def prepare(app: FastAPI, max_body_bytes: int) -> None:
     @app.exception_handler(RequestValidationError)
     async def on_validation_error(request: Request, exc: RequestValidationError) -> JSONResponse:
         first = exc.errors()[0]
-        is_json = first["type"] != "json_invalid"  # the place is then a number of characters
-        path = ".".join(str(at) for at in first["loc"] if at != "body" and is_json)
+        path = ".".join(str(at) for at in first["loc"] if at != "body")
         return await on_serve_error(request, InvalidField(path or "body", first["msg"]))
 
     @app.exception_handler(ClientDisconnect)
@@ -126,14 +126,10 @@ async def read_json(request: Request) -> Any:
     """Return the request's decoded body.
 
     Raises:
-        InvalidField: the body is not JSON.
+        NotJson: the body is not JSON that can be read.
         BodyTooLarge: it is beyond the app's limit.
     """
-    body = await request.body()
-    try:
-        return from_json(body, allow_inf_nan=False)  # strict, so that all text can be encoded
-    except ValueError as exc:  # also what bytes that are no UTF-8 raise
-        raise InvalidField("body", f"is not JSON ({exc})") from exc
+    return json_body.decode(await request.body())
 
 
 BeforeStop = Callable[[], Awaitable[None]]
@@ -165,6 +161,7 @@ class _GuestServer(_Server):
 def _config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=HttpProtocol,
         log_config=None,
         access_log=False,
         proxy_headers=False,  # who calls is who connects: anyone can write `X-Forwarded-For`

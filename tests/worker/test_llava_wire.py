@@ -130,10 +130,10 @@ async def test_pictures_for_a_model_that_takes_none_are_refused_not_ignored(
     assert engine.asked == []
 
 
-async def test_a_body_that_is_no_json_is_one_chunk_too(http: httpx.AsyncClient) -> None:
-    answer = await http.post("/worker_generate_stream", content=b"{")
+async def test_json_that_is_no_request_is_one_chunk_too(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/worker_generate_stream", content=b"[]")
     (chunk,) = chunks(answer.content)
-    assert "not JSON" in chunk["text"]
+    assert "body" in chunk["text"]
 
 
 async def test_a_failure_in_mid_answer_is_the_last_chunk(
