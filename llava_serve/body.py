@@ -14,10 +14,10 @@ from typing import Any
 
 import anyio
 from fastapi import Request
-from pydantic_core import from_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llava_serve.errors import BodyTimeout, BodyTooLarge, InvalidField, TextTooLarge
+from llava_serve import json_body
+from llava_serve.errors import BodyTimeout, BodyTooLarge, TextTooLarge
 from llava_serve.quota import Quota
 
 MAX_TEXT_BYTES = 1_000_000
@@ -176,16 +176,13 @@ async def read_json(request: Request) -> tuple[Any, bytes]:
     """Return the request's decoded body, and the body as it came.
 
     Raises:
-        InvalidField: the body is not JSON.
+        NotJson: the body is not JSON that can be read.
         BodyTooLarge, BodyTimeout, TextTooLarge: it is beyond the app's limits.
     """
     body = await read_body(request)
     limits: BodyLimits = request.scope["llava_serve.arrival"].limits
     check_text_bytes(body, limits.max_text_bytes)
-    try:
-        return from_json(body, allow_inf_nan=False), body  # strict, so all text can be encoded
-    except ValueError as exc:  # also what bytes that are no UTF-8 raise
-        raise InvalidField("body", f"is not JSON ({exc})") from exc
+    return json_body.decode(body), body
 
 
 def check_text_bytes(body: bytes, limit_bytes: int) -> None:

@@ -7,7 +7,6 @@ then is answered with 503.
 """
 
 import asyncio
-import json
 import logging
 import resource
 from collections import OrderedDict
@@ -15,16 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from llava_serve import logs
 from llava_serve.errors import (
     HeadersTimeout,
     HeadersTooLarge,
-    MalformedRequest,
     ServeError,
     TooManyConnections,
 )
+from llava_serve.http_protocol import HttpProtocol, last_answer
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +120,7 @@ class ConnectionTable:
         return True
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(HttpProtocol):
     """One connection under the limits of a table."""
 
     def __init__(self, table: ConnectionTable, **uvicorns: Any) -> None:
@@ -146,7 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._table.refused += 1
             logger.warning("too many connections (%d): one is refused", self._table.count)
             if self._table.refused > _REFUSED_AT_ONCE:
-                self._answer(TooManyConnections())
+                self.answer_and_close(TooManyConnections())
                 return
         self._expect_head()
 
@@ -172,10 +169,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._expect_head()
         super().data_received(data)
         if not self._is_busy and self._head_bytes > self._table.limits.header_bytes:
-            self._answer(HeadersTooLarge(self._table.limits.header_bytes))
-
-    def send_400_response(self, msg: str) -> None:
-        self._answer(MalformedRequest(msg))
+            self.answer_and_close(HeadersTooLarge(self._table.limits.header_bytes))
 
     def on_headers_complete(self) -> None:
         self._cancel_deadline()
@@ -216,7 +210,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         if self._head_bytes:
-            self._answer(HeadersTimeout(self._table.limits.header_s))
+            self.answer_and_close(HeadersTimeout(self._table.limits.header_s))
         else:
             self.transport.close()
 
@@ -234,17 +228,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._is_counted = False
             self._table.remove(self)
 
-    def _answer(self, error: ServeError) -> None:
-        """Answer what is no request, or not yet one, and close."""
-        headers, body = _closing(error)
-        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
-        self.transport.close()
-
 
 def _refusal(error: ServeError) -> ASGIApp:
     """Return an app that answers everything with `error` and closes the connection."""
-    headers, body = _closing(error)
+    headers, body = last_answer(error)
 
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": error.status, "headers": headers}
@@ -252,15 +239,3 @@ def _refusal(error: ServeError) -> ASGIApp:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     return refuse
-
-
-def _closing(error: ServeError) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Return headers and body of the last answer on a connection."""
-    body = json.dumps(error.as_body(logs.new_request_id())).encode()
-    headers = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        "connection": "close",
-        **error.headers,
-    }
-    return [(name.encode(), value.encode()) for name, value in headers.items()], body

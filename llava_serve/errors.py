@@ -3,7 +3,9 @@
     ServeError
     ├── BadRequest               the caller can fix it
     │   ├── InvalidField             a field has a value that cannot be served
+    │   │   └── NotJson              a body that cannot be read at all
     │   ├── UnsupportedField         a field this engine does not honour, refused by name
+    │   ├── MalformedHttp            the bytes are no HTTP request
     │   ├── NoSuchRoute              this process serves nothing at that path, or not that way
     │   ├── ModelNotFound            nobody here serves that model
     │   ├── ContextOverflow          prompt and answer do not fit into the context
@@ -13,7 +15,6 @@
     │   ├── MediaUnreadable          not a picture or video that can be decoded
     │   ├── MediaTooLarge            bytes, pixels, side, ratio or frames beyond a limit
     │   ├── RemoteMediaRefused       a web address that may not be fetched
-    │   ├── MalformedRequest         bytes that are no HTTP
     │   ├── HeadersTooLarge          the head of a request is beyond the limit
     │   ├── HeadersTimeout           the head of a request does not arrive in time
     │   ├── BodyTooLarge             the request itself is beyond the limit
@@ -59,6 +60,16 @@ from typing import Any, ClassVar
 NOT_ANSWERED = "X-Not-Answered"
 ASK_ANOTHER: Mapping[str, str] = MappingProxyType({NOT_ANSWERED: "1"})
 
+_RETRY_AFTER = "Retry-After"
+_PASSES = 503
+# OpenAI's types, by status; a model or a route that is not there is an invalid request to it.
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+    _PASSES: "service_unavailable_error",
+}
+
 
 class ServeError(Exception):
     """An error with a name, a cause and a remedy."""
@@ -68,6 +79,11 @@ class ServeError(Exception):
     status: int = 500
     remedy: str = "Look into the log of the process that answered, under this request id."
     headers: Mapping[str, str] = MappingProxyType({})
+
+    def __init_subclass__(cls) -> None:
+        """Say when to come back in every error whose status promises that it passes."""
+        if cls.status == _PASSES and _RETRY_AFTER not in cls.headers:
+            cls.headers = {**cls.headers, _RETRY_AFTER: "1"}
 
     @property
     def message(self) -> str:
@@ -81,11 +97,11 @@ class ServeError(Exception):
 
     def as_body(self, request_id: str | None = None) -> dict[str, Any]:
         """Return the body of an error answer, in the shape the `openai` client reads."""
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
         return {
             "error": {
                 "message": self.message,
-                "type": kind,
+                "type": _TYPES.get(self.status)
+                or ("invalid_request_error" if self.status < 500 else "server_error"),
                 "code": self.code,
                 "param": getattr(self, "param", None),
                 "remedy": self.remedy,
@@ -109,6 +125,13 @@ class InvalidField(BadRequest):
         self.param = field
 
 
+class NotJson(InvalidField):
+    remedy = "Send JSON in UTF-8, nested less than 200 deep, with numbers of at most 4,300 digits."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("body", f"is not JSON that can be read ({reason})")
+
+
 class UnsupportedField(BadRequest):
     code = "unsupported_field"
     remedy = "Leave the field out, or send its neutral value."
@@ -116,6 +139,11 @@ class UnsupportedField(BadRequest):
     def __init__(self, field: str, detail: str = "is not supported") -> None:
         super().__init__(f"{field} {detail}")
         self.param = field
+
+
+class MalformedHttp(BadRequest):
+    code = "malformed_http"
+    remedy = "Speak HTTP/1.1 (or 1.0) without TLS at this port."
 
 
 class NoSuchRoute(BadRequest):
@@ -189,14 +217,6 @@ class MediaTooLarge(BadRequest):
 class RemoteMediaRefused(BadRequest):
     code = "remote_media_refused"
     remedy = "Send the file as a data: URI; for public hosts the worker needs --allow-remote-media."
-
-
-class MalformedRequest(BadRequest):
-    code = "malformed_request"
-    remedy = "Send HTTP/1.1 to this port, without TLS."
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(f"the bytes that came are no HTTP request: {detail}")
 
 
 class HeadersTooLarge(BadRequest):
@@ -319,7 +339,6 @@ class ControllerUnreachable(Unavailable):
 
 class TooManyConnections(Unavailable):
     code = "too_many_connections"
-    headers = MappingProxyType({"Retry-After": "1"})
     remedy = "Close connections that are not needed, and try again in a moment."
 
     def __init__(self) -> None:
@@ -435,6 +454,8 @@ class RemoteError(ServeError):
     def __init__(self, message: str, code: str, status: int, remedy: str) -> None:
         super().__init__(message)
         self.code, self.status, self.remedy = code, status, remedy
+        if status == _PASSES:
+            self.headers = {_RETRY_AFTER: "1"}
 
     @classmethod
     def from_body(cls, body: Any, status: int) -> "RemoteError":

@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llava_serve import logs
+from llava_serve import json_body, logs
 from llava_serve.body import BodyLimits, BoundedBody
 from llava_serve.connections import (
     BoundedProtocol,
@@ -79,6 +79,7 @@ def log_error(error: ServeError) -> None:
 
 def prepare(app: FastAPI, limits: BodyLimits) -> None:
     """Give `app` what every app of ours has: request ids, bounded bodies, errors as JSON."""
+    app.router.route_class = json_body.JsonRoute
     app.add_middleware(BoundedBody, limits=limits)
     app.add_middleware(RequestScope)
 
@@ -91,8 +92,7 @@ def prepare(app: FastAPI, limits: BodyLimits) -> None:
     @app.exception_handler(RequestValidationError)
     async def on_validation_error(request: Request, exc: RequestValidationError) -> JSONResponse:
         first = exc.errors()[0]
-        is_json = first["type"] != "json_invalid"  # the place is then a number of characters
-        path = ".".join(str(at) for at in first["loc"] if at != "body" and is_json)
+        path = ".".join(str(at) for at in first["loc"] if at != "body")
         return await on_serve_error(request, InvalidField(path or "body", first["msg"]))
 
     @app.exception_handler(ClientDisconnect)

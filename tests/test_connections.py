@@ -120,7 +120,7 @@ async def test_bytes_that_are_no_http_get_an_error_in_our_shape() -> None:
         socket = await connect()
         await socket.send(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
         status, body = await socket.answer()
-        assert (status, body["error"]["code"]) == (400, "malformed_request")
+        assert (status, body["error"]["code"]) == (400, "malformed_http")
         assert body["error"]["request_id"]
         assert await socket.is_closed()
 

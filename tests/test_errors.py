@@ -21,6 +21,35 @@ def test_every_error_has_a_code_a_status_and_a_remedy(error: type[ServeError]) -
     assert error.remedy.endswith(".")
 
 
+@pytest.mark.parametrize("error", [error for error in TREE if error.status == 503])
+def test_what_passes_says_when_to_come_back(error: type[ServeError]) -> None:
+    assert int(error.headers["Retry-After"]) > 0
+
+
+def test_an_error_that_another_process_called_passing_says_when_to_come_back() -> None:
+    assert "Retry-After" in RemoteError("m", "c", 503, "r").headers
+    assert "Retry-After" not in RemoteError("m", "c", 400, "r").headers
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "invalid_request_error"),
+        (401, "authentication_error"),
+        (403, "permission_error"),
+        (404, "invalid_request_error"),
+        (413, "invalid_request_error"),
+        (429, "rate_limit_error"),
+        (500, "server_error"),
+        (502, "server_error"),
+        (503, "service_unavailable_error"),
+    ],
+)
+def test_the_type_is_openais_for_the_status(status: int, kind: str) -> None:
+    body = RemoteError("message", "code", status, "Do so.").as_body()
+    assert body["error"]["type"] == kind
+
+
 def test_codes_name_one_error_each() -> None:
     codes = [error.code for error in TREE if "code" in vars(error)]
     assert len(codes) == len(set(codes))

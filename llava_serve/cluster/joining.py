@@ -3,11 +3,12 @@
 from fastapi import APIRouter, Request
 
 from llava_serve.cluster.door import Caller, Door
+from llava_serve.json_body import JsonRoute
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 
 
 def build_router(door: Door) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
 
     @router.post("/register_worker")
     async def register_worker(body: Registration, request: Request) -> None:

@@ -8,11 +8,12 @@ from llava_serve.body import read_json
 from llava_serve.cluster.forward import Exchange, Forward, Job
 from llava_serve.cluster.wire import OLD
 from llava_serve.errors import InvalidField, NoWorker
+from llava_serve.json_body import JsonRoute
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
 
 
 def build_router(exchange: Exchange) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
     workers, clock = exchange.workers, exchange.clock
 
     @router.post("/list_models")

@@ -58,6 +58,7 @@ class Sampling:
     top_logprobs: int | None = (
         None  # most probable tokens to tell at each place; None: tell nothing
     )
+    tells_usage: bool = False  # each delta has the usage so far
     # What follows only engines do whose card says so in `honours`.
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
@@ -117,6 +118,8 @@ class Delta:
     `logprobs`, if asked for, are of the tokens whose text begins here; a token that a stop cut off
     or that ended the answer has none.
 
+    `so_far` is the usage behind this delta, where the request asks for it.
+
     Of a request that asked for several answers, `index` says to which one it belongs, and only the
     last one to end has `usage`.
     """
@@ -126,6 +129,7 @@ class Delta:
     usage: Usage | None = None
     stages: Stages | None = None  # None: the engine does not know
     index: int = 0
+    so_far: Usage | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
 
 

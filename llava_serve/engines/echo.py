@@ -64,7 +64,9 @@ class EchoEngine:
                 if sampling.top_logprobs is not None:
                     sure.add([TokenLogprob(word, word.encode(), 0.0)])
                 if text := matcher.feed(word):
-                    yield Delta(text, logprobs=sure.take(len(matcher.unshown.encode())))
+                    told = sure.take(len(matcher.unshown.encode()))
+                    so_far = Usage(prompt_tokens, said, image_tokens)
+                    yield Delta(text, so_far=so_far, logprobs=told)
                 if matcher.stopped:
                     reason = "stop"
                     break

@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field
 
 from llava_serve.protocol.openai import ModelCard
 
+Count = Annotated[int, Field(ge=0, le=10**9)]  # small enough to be divided by a speed
+
 
 class WorkerStatus(BaseModel):
     """What a worker says of itself.
@@ -20,9 +22,9 @@ class WorkerStatus(BaseModel):
 
     model_names: Annotated[list[str], Field(min_length=1)]
     speed: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
-    queue_length: Annotated[int, Field(ge=0)] = 0
+    queue_length: Count = 0
     worker_id: str | None = None  # new for each process: proves that an address is who it says
-    capacity: Annotated[int, Field(ge=1)] | None = None  # answers made at once
+    capacity: Annotated[Count, Field(ge=1)] | None = None  # answers made at once
     cards: list[ModelCard] = []
 
 
@@ -40,7 +42,7 @@ class Deregistration(BaseModel):
 
 class Heartbeat(BaseModel):
     worker_name: str
-    queue_length: Annotated[int, Field(ge=0)]
+    queue_length: Count
 
 
 class HeartbeatAnswer(BaseModel):

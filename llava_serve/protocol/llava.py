@@ -25,7 +25,7 @@ class OldRequest(BaseModel):
     prompt: str
     images: list[str] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_p: Annotated[float, Field(ge=0, le=1)] = 1.0  # 0: the most probable token
     max_new_tokens: Annotated[int, Field(ge=1)] = 256
     stop: str | list[str] | None = None
 

@@ -5,43 +5,13 @@ refused by name, never ignored.
 """
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-)
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, ValidationError
+from pydantic_core import PydanticCustomError
 
-from llava_serve.errors import InvalidField, UnsupportedField
-
-# OpenAI fields that no engine honours, each with the values that ask for nothing.
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "audio": (None,),
-    "function_call": (None, "none"),
-    "functions": (None, []),
-    "logit_bias": (None, {}),
-    "metadata": (None, {}),
-    "modalities": (None, ["text"]),
-    "parallel_tool_calls": (None, True, False),
-    "prediction": (None,),
-    "reasoning_effort": (None, "none"),
-    "service_tier": (None, "auto", "default"),
-    "store": (None, False),
-    "tool_choice": (None, "none"),
-    "tools": (None, []),
-    "web_search_options": (None,),
-}
-
-
-class Strict(BaseModel):
-    """A body whose unknown fields are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from llava_serve.errors import InvalidField
+from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, refusal_of
 
 
 class ImageUrl(Strict):
@@ -51,21 +21,35 @@ class ImageUrl(Strict):
 
 
 class VideoUrl(Strict):
+    neutral: ClassVar[Neutral] = {"detail": (None, "auto", "high")}
+
     url: str
     num_frames: Annotated[int, Field(ge=1)] | None = None  # None: the worker's --num-frames
 
 
+def _of_other_parts(own: str) -> Neutral:
+    """Return the fields that a part has where a client writes all of them, those of others null."""
+    fields = {"text", "image_url", "video_url", "input_audio", "file", "refusal"}
+    return dict.fromkeys([*sorted(fields - {own}), "prompt_cache_breakpoint"], (None,))
+
+
 class TextPart(Strict):
+    neutral: ClassVar[Neutral] = _of_other_parts("text")
+
     type: Literal["text"]
     text: str
 
 
 class ImagePart(Strict):
+    neutral: ClassVar[Neutral] = _of_other_parts("image_url")
+
     type: Literal["image_url"]
     image_url: ImageUrl
 
 
 class VideoPart(Strict):
+    neutral: ClassVar[Neutral] = _of_other_parts("video_url")
+
     type: Literal["video_url"]
     video_url: VideoUrl
 
@@ -77,15 +61,44 @@ def _form(content: Any) -> str:
     return "text" if isinstance(content, str) else "parts"
 
 
+def _said(content: Any) -> Any:
+    if isinstance(content, str | list):
+        return content
+    raise PydanticCustomError(
+        "content_form",
+        "is null, which stands for tool calls, and this server makes none; a turn without words "
+        'has ""'
+        if content is None
+        else "must be a text or a list of parts",
+    )
+
+
 # Told apart by form, so that an error is about the form the caller chose.
 Content = Annotated[
     Annotated[str, Tag("text")] | Annotated[list[ContentPart], Tag("parts")],
     Discriminator(_form),
+    BeforeValidator(_said),
 ]
 
 
 class ChatMessage(Strict):
-    """One turn. `developer` is OpenAI's newer word for `system`."""
+    """One turn. `developer` is OpenAI's newer word for `system`.
+
+    An answer comes back as a client kept it: `parsed` is its `content` once more, and what a model
+    thought before it answered is shown to none again.
+    """
+
+    neutral: ClassVar[Neutral] = {
+        "annotations": (None, []),
+        "audio": (None,),
+        "function_call": (None,),
+        "parsed": ANYTHING,
+        "reasoning": ANYTHING,
+        "reasoning_content": ANYTHING,
+        "refusal": (None, ""),
+        "tool_call_id": (None,),
+        "tool_calls": (None, []),
+    }
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Content
@@ -98,7 +111,8 @@ class ChatMessage(Strict):
 
 
 class StreamOptions(Strict):
-    include_usage: bool = False
+    include_usage: bool | None = None  # a last chunk with the usage alone
+    continuous_usage_stats: bool | None = None  # in every chunk the usage so far, as in vLLM
     include_obfuscation: bool | None = None  # accepted: nothing is obfuscated either way
 
 
@@ -139,6 +153,27 @@ class ChatRequest(Strict):
     `FURTHER_FIELDS` only some engines honour.
     """
 
+    neutral: ClassVar[Neutral] = {
+        "audio": (None,),
+        "function_call": (None, "none"),
+        "functions": (None, []),
+        "logit_bias": (None, {}),
+        "metadata": (None, {}),
+        "modalities": (None, ["text"]),
+        "moderation": (None,),
+        "parallel_tool_calls": (None, True, False),
+        "prediction": (None,),
+        "prompt_cache_options": (None,),
+        "prompt_cache_retention": (None,),
+        "reasoning_effort": (None, "none"),
+        "service_tier": (None, "auto", "default"),
+        "store": (None, False),
+        "tool_choice": (None, "none"),
+        "tools": (None, []),
+        "verbosity": (None, "medium"),
+        "web_search_options": (None,),
+    }
+
     model: str
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     stream: bool | None = False
@@ -146,7 +181,7 @@ class ChatRequest(Strict):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None  # 0: the most probable token
     top_k: Annotated[int, Field(ge=0)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
@@ -163,7 +198,7 @@ class ChatRequest(Strict):
         list[Annotated[str, Field(min_length=1)]],
         Field(max_length=16),
         BeforeValidator(_as_list),  # null, a string or a list
-    ] = []
+    ] = Field(default_factory=list)
     user: str | None = None  # accepted for compatibility; nothing is kept per user
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
@@ -188,21 +223,10 @@ def parse_chat_request(body: Any) -> ChatRequest:
     """
     if not isinstance(body, dict):
         raise InvalidField("body", "must be a JSON object")
-    for field in _NEUTRAL.keys() & body.keys():
-        if body[field] not in _NEUTRAL[field]:
-            raise UnsupportedField(field, f"{body[field]!r:.80} is not supported by this server")
     try:
-        return ChatRequest.model_validate({k: v for k, v in body.items() if k not in _NEUTRAL})
+        return ChatRequest.model_validate(body)
     except ValidationError as exc:
-        first = exc.errors(include_url=False)[0]
-        raise InvalidField(_path(first["loc"]) or "body", first["msg"]) from exc
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    """Name a place in the body by its fields; within a message, tags of unions stand between."""
-    if location[2:3] == ("content",):  # messages, index, content, TAG, index, TAG, field ...
-        location = location[:3] + location[4:5] + location[6:]
-    return ".".join(map(str, location))
+        raise refusal_of(exc) from exc
 
 
 class SamplingDefaults(BaseModel):

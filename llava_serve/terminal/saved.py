@@ -1,10 +1,13 @@
 """Conversations as JSON files: the native wire's messages, pictures within them as data: URIs."""
 
+from codecs import BOM_UTF8
+
 from pydantic import ValidationError
 
 from llava_serve.errors import CommandError
 from llava_serve.local_path import local_path
-from llava_serve.protocol.openai import ChatMessage, ImagePart, Strict, VideoPart
+from llava_serve.protocol.openai import ChatMessage, ImagePart, VideoPart
+from llava_serve.protocol.strict import Strict
 from llava_serve.terminal.history import History
 
 
@@ -44,7 +47,7 @@ def load(file: str) -> tuple[str, History]:
         CommandError: the file cannot be read, or is no saved conversation.
     """
     try:
-        saved = Saved.model_validate_json(local_path(file).read_bytes())
+        saved = Saved.model_validate_json(local_path(file).read_bytes().removeprefix(BOM_UTF8))
     except OSError as exc:
         raise CommandError(
             f"cannot read {file}: {exc.strerror or exc}", "Give a file that /save wrote."

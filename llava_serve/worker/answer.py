@@ -147,7 +147,8 @@ class Answer:
                 usage = self._usage if delta.usage is not None and not self._open else None
                 if delta.stages is not None and delta.usage is not None:
                     self._add(delta.stages, delta.usage)
-                own = replace(delta, index=index, usage=usage)
+                so_far = delta.usage or delta.so_far
+                own = replace(delta, index=index, usage=usage, so_far=so_far)
                 self._note(own)
                 self._deltas.put_nowait(own)
 

@@ -22,6 +22,7 @@ from llava_serve.protocol.openai import (
     ModelCard,
     ModelList,
     SamplingDefaults,
+    StreamOptions,
     parse_chat_request,
 )
 from llava_serve.worker import llava_wire
@@ -61,8 +62,8 @@ def build_app(
         answer = Answer(worker, read_prompt, sampling, asked.n or 1)
         if not asked.stream:
             return CompletionBody(answer, asked.model)
-        with_usage = asked.stream_options is not None and asked.stream_options.include_usage
-        return CompletionEvents(answer, asked.model, with_usage, keep_alive_s)
+        options = asked.stream_options or StreamOptions()
+        return CompletionEvents(answer, asked.model, options, keep_alive_s)
 
     @app.get("/v1/models")
     async def models() -> ModelList:
@@ -121,16 +122,22 @@ def _check_together(asked: ChatRequest) -> None:
 
 
 def sampling_of(asked: ChatRequest, defaults: SamplingDefaults) -> Sampling:
-    """Translate OpenAI's names into the engine's; what is left out is the checkpoint's choice."""
+    """Translate OpenAI's names into the engine's; what is left out is the checkpoint's choice.
+
+    A `top_p` of 0 leaves the most probable token alone, whatever the temperature: that is greedy.
+    """
+    temperature = defaults.temperature if asked.temperature is None else asked.temperature
+    top_p = defaults.top_p if asked.top_p is None else asked.top_p
     return Sampling(
-        temperature=defaults.temperature if asked.temperature is None else asked.temperature,
-        top_p=defaults.top_p if asked.top_p is None else asked.top_p,
+        temperature=temperature if top_p else 0.0,
+        top_p=top_p or 1.0,
         top_k=defaults.top_k if asked.top_k is None else asked.top_k,
         repetition_penalty=asked.repetition_penalty or 1.0,
         seed=asked.seed,
         max_new_tokens=asked.max_completion_tokens or asked.max_tokens,
         min_new_tokens=asked.min_tokens or 0,
         top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
+        tells_usage=bool(asked.stream_options and asked.stream_options.continuous_usage_stats),
         ignore_eos=bool(asked.ignore_eos),
         stop=tuple(asked.stop),
         frequency_penalty=asked.frequency_penalty or 0.0,

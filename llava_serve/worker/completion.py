@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
 from fastapi.responses import JSONResponse
 from openai.types import CompletionUsage
@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from llava_serve.engines.base import Delta, FinishReason, TokenLogprob, Usage
 from llava_serve.errors import ServeError
 from llava_serve.protocol import sse
+from llava_serve.protocol.openai import StreamOptions
 from llava_serve.worker.answer import Answer
 from llava_serve.worker.stream import AnswerResponse, StreamedAnswer
 
@@ -28,9 +29,11 @@ from llava_serve.worker.stream import AnswerResponse, StreamedAnswer
 class CompletionEvents(StreamedAnswer):
     """Server-sent chunks as they are made; what fails before the headers has its own status."""
 
-    def __init__(self, answer: Answer, model: str, with_usage: bool, keep_alive_s: float) -> None:
+    def __init__(
+        self, answer: Answer, model: str, options: StreamOptions, keep_alive_s: float
+    ) -> None:
         super().__init__(answer, {"Content-Type": sse.MEDIA_TYPE} | sse.HEADERS, keep_alive_s)
-        self._chunks = _Chunks(answer, model, with_usage)
+        self._chunks = _Chunks(answer, model, options)
 
     def encode(self, delta: Delta) -> bytes:
         return b"".join(
@@ -93,36 +96,33 @@ class CompletionBody(AnswerResponse):
 class _Chunks:
     """The chunks of a request: same id, time and model; each answer's role first, usage last."""
 
-    def __init__(self, answer: Answer, model: str, with_usage: bool) -> None:
+    def __init__(self, answer: Answer, model: str, options: StreamOptions) -> None:
         self._answer = answer
         self._model = model
-        self._with_usage = with_usage
+        self._options = options
         self._created = int(time.time())
         self._begun: set[int] = set()
 
     def of(self, delta: Delta) -> Iterator[ChatCompletionChunk]:
-        index = delta.index
+        index, so_far = delta.index, delta.so_far
         if index not in self._begun:
             self._begun.add(index)
-            yield self._chunk(index, ChoiceDelta(role="assistant", content=""))
+            begun = _choice(index, ChoiceDelta(role="assistant", content=""))
+            yield self._chunk(begun, so_far and replace(so_far, completion_tokens=0))
         if delta.text:
-            yield self._chunk(index, ChoiceDelta(content=delta.text), logprobs=delta.logprobs)
+            said = _choice(index, ChoiceDelta(content=delta.text))
+            if delta.logprobs:
+                said.logprobs = ChoiceLogprobs(content=_logprobs(delta.logprobs))
+            yield self._chunk(said, so_far)
         if delta.finish_reason is not None:
-            yield self._chunk(index, ChoiceDelta(), delta.finish_reason)
-        if delta.usage is not None and self._with_usage:
+            yield self._chunk(_choice(index, ChoiceDelta(), delta.finish_reason), so_far)
+        if delta.usage is not None and self._options.include_usage:
             yield self._usage_chunk(delta.usage)
 
-    def _chunk(
-        self,
-        index: int,
-        delta: ChoiceDelta,
-        finish_reason: Any = None,
-        logprobs: Sequence[TokenLogprob] = (),
-    ) -> ChatCompletionChunk:
-        choice = Choice(index=index, delta=delta, finish_reason=finish_reason)
-        if logprobs:
-            choice.logprobs = ChoiceLogprobs(content=_logprobs(logprobs))
-        return self._of([choice], None)
+    def _chunk(self, choice: Choice, so_far: Usage | None) -> ChatCompletionChunk:
+        """Return a chunk with one choice, whose usage so far is told where that is asked for."""
+        told = _usage(so_far) if self._options.continuous_usage_stats else None
+        return self._of([choice], told)
 
     def _usage_chunk(self, usage: Usage) -> ChatCompletionChunk:
         chunk = self._of([], _usage(usage))
@@ -130,7 +130,9 @@ class _Chunks:
         return chunk
 
     def _of(self, choices: list[Choice], usage: CompletionUsage | None) -> ChatCompletionChunk:
-        fields = {"usage": usage} if self._with_usage else {}  # OpenAI: null until the last chunk
+        # OpenAI: null until the last chunk
+        has_usage = self._options.include_usage or self._options.continuous_usage_stats
+        fields = {"usage": usage} if has_usage else {}
         return ChatCompletionChunk(
             id=f"chatcmpl-{self._answer.request_id}",
             object="chat.completion.chunk",
@@ -139,6 +141,10 @@ class _Chunks:
             choices=choices,
             **fields,
         )
+
+
+def _choice(index: int, delta: ChoiceDelta, reason: FinishReason | None = None) -> Choice:
+    return Choice(index=index, delta=delta, finish_reason=reason)
 
 
 def _logprobs(tokens: Sequence[TokenLogprob]) -> list[ChatCompletionTokenLogprob]:

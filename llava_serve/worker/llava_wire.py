@@ -1,7 +1,7 @@
 """LLaVA's own wire over the same engine: a thin adapter, with real messages in its errors.
 
-Every answer of `/worker_generate_stream` has status 200 and ends with a chunk of text or of error,
-because that is all LLaVA's clients look at.
+Every answer of `/worker_generate_stream` to a JSON body has status 200 and ends with a chunk of
+text or of error, because that is all LLaVA's clients look at.
 """
 
 from functools import partial
@@ -12,7 +12,13 @@ from pydantic import ValidationError
 
 from llava_serve.body import read_json
 from llava_serve.engines.base import Delta, Sampling
-from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, ServeError
+from llava_serve.errors import (
+    InvalidField,
+    MediaNotAccepted,
+    ModelNotFound,
+    NotJson,
+    ServeError,
+)
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import OldChunk, OldRequest
 from llava_serve.protocol.openai import ModelCard
@@ -58,6 +64,8 @@ def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
     async def worker_generate_stream(request: Request) -> Response:
         try:
             asked = parse((await read_json(request))[0], worker.engine.card)
+        except NotJson:  # what no client of LLaVA's sends; the controller answers it the same way
+            raise
         except ServeError as exc:
             content = OldChunk.from_error(exc).encode()
             return Response(content, headers=exc.headers, media_type=_MEDIA_TYPE)
@@ -89,9 +97,10 @@ def parse(body: object, card: ModelCard) -> OldRequest:
 
 def sampling_of(asked: OldRequest) -> Sampling:
     stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+    is_greedy = asked.temperature <= _GREEDY_BELOW or asked.top_p == 0
     return Sampling(
-        temperature=asked.temperature if asked.temperature > _GREEDY_BELOW else 0,
-        top_p=asked.top_p,
+        temperature=0 if is_greedy else asked.temperature,
+        top_p=asked.top_p or 1.0,
         max_new_tokens=asked.max_new_tokens,
         stop=tuple(stop for stop in stops if stop),
     )

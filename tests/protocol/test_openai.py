@@ -3,6 +3,13 @@
 from typing import Any
 
 import pytest
+from openai.types.chat import (
+    ChatCompletionMessage,
+    ParsedChatCompletionMessage,
+)
+from openai.types.chat.chat_completion_chunk import ChoiceDelta
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+from pydantic import BaseModel
 
 from llava_serve.errors import InvalidField, UnsupportedField
 from llava_serve.protocol.openai import parse_chat_request
@@ -30,7 +37,7 @@ def test_stop_may_be_null_a_string_or_a_list(stop: Any, strings: list[str]) -> N
     [
         ("temperature", -1),
         ("temperature", float("nan")),
-        ("top_p", 0),
+        ("top_p", -0.1),
         ("top_k", -1),
         ("max_tokens", 0),
         ("stop", ""),
@@ -64,6 +71,97 @@ def test_what_is_not_honoured_is_refused_by_name(field: str, value: Any) -> None
 
 def test_neutral_values_of_unsupported_fields_pass() -> None:
     parse_chat_request(body(n=1, logprobs=False, tools=None, presence_penalty=0.0))
+
+
+@pytest.mark.parametrize("field", sorted(CompletionCreateParamsBase.__annotations__))
+def test_null_asks_for_nothing_in_every_field_of_openais(field: str) -> None:
+    if field not in ("model", "messages"):
+        parse_chat_request(body(**{field: None}))
+
+
+class Colour(BaseModel):
+    name: str
+
+
+ANSWER: dict[str, Any] = {"role": "assistant", "content": '{"name":"red"}'}
+ANSWERS = [
+    ChatCompletionMessage(**ANSWER),
+    ParsedChatCompletionMessage[None](**ANSWER),
+    ParsedChatCompletionMessage[Colour](**ANSWER, parsed=Colour(name="red")),
+    ChatCompletionMessage(**ANSWER, reasoning_content="it looks red", reasoning=None),
+    ChoiceDelta(**ANSWER),
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: type(answer).__name__)
+def test_an_answer_comes_back_as_the_openai_client_dumps_it(answer: BaseModel) -> None:
+    request = parse_chat_request(body(messages=[answer.model_dump()]))
+    assert request == parse_chat_request(body(messages=[ANSWER]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        (kind, field)
+        for kind in (ChatCompletionMessage, ParsedChatCompletionMessage, ChoiceDelta)
+        for field in kind.model_fields
+        if field not in ANSWER
+    ],
+)
+@pytest.mark.parametrize("value", [None, []])
+def test_each_field_of_an_answer_alone_comes_back(
+    kind: type[BaseModel], field: str, value: Any
+) -> None:
+    if value is None or "List" in str(kind.model_fields[field].annotation):
+        parse_chat_request(body(messages=[{**ANSWER, field: value}]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tool_calls", [{"id": "1", "type": "function"}]),
+        ("function_call", {"name": "f", "arguments": ""}),
+        ("refusal", "I will not"),
+        ("audio", {"id": "a"}),
+        ("annotations", [{"type": "url_citation"}]),
+        ("tool_call_id", "1"),
+    ],
+)
+def test_what_a_message_asks_beyond_its_words_is_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(UnsupportedField) as refused:
+        parse_chat_request(body(messages=[{**ANSWER, field: value}]))
+    assert refused.value.param == f"messages.0.{field}"
+
+
+def test_null_content_is_refused_for_the_true_reason() -> None:
+    with pytest.raises(InvalidField, match="stands for tool calls, and this server makes none"):
+        parse_chat_request(body(messages=[{"role": "assistant", "content": None}]))
+
+
+def test_neutral_values_pass_in_parts_and_options() -> None:
+    empty = dict.fromkeys(("text", "image_url", "video_url", "input_audio", "file", "refusal"))
+    parts = [
+        empty | {"type": "text", "text": "hi", "prompt_cache_breakpoint": None},
+        empty | {"type": "image_url", "image_url": {"url": "data:,", "detail": None}},
+        empty | {"type": "video_url", "video_url": {"url": "data:,", "num_frames": None}},
+        {"type": "video_url", "video_url": {"url": "data:,", "detail": "auto"}},
+    ]
+    options = dict.fromkeys(("include_usage", "include_obfuscation", "continuous_usage_stats"))
+    schema: dict[str, Any] = {"name": "n", "schema": {}, "description": None, "strict": None}
+    parse_chat_request(
+        body(
+            messages=[{"role": "user", "name": None, "content": parts}],
+            stream_options=options,
+            response_format={"type": "json_schema", "json_schema": schema},
+        )
+    )
+
+
+def test_what_a_part_asks_beyond_its_kind_is_refused_by_name() -> None:
+    part = {"type": "text", "text": "hi", "image_url": {"url": "data:,"}}
+    with pytest.raises(UnsupportedField) as refused:
+        parse_chat_request(body(messages=[{"role": "user", "content": [part]}]))
+    assert refused.value.param == "messages.0.content.0.image_url"
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,15 @@ async def test_the_color_of_a_fresh_picture_streams_in_with_usage(stack: Stack, 
     assert usage.prompt_tokens > usage.prompt_tokens_details.image_tokens > 100
 
 
+async def test_the_usage_so_far_grows_with_the_text(stack: Stack) -> None:
+    options = {"continuous_usage_stats": True}
+    stream = await stack.complete(RED_CIRCLE, COLOR, stream=True, stream_options=options)
+    counts = [chunk.usage.completion_tokens async for chunk in stream if chunk.choices]
+    assert counts == sorted(counts)
+    assert counts[0] == 0
+    assert counts[-1] >= len(set(counts)) - 1 > 1
+
+
 async def test_two_pictures_are_seen_in_their_order(stack: Stack) -> None:
     pictures = [picture(simple_picture("circle", color)) for color in ("red", "blue")]
     of_first = await stack.ask(*pictures, text("Which picture has a red circle?"))

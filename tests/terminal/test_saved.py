@@ -42,6 +42,13 @@ def test_the_file_is_a_body_of_the_native_wire(tmp_path: Path) -> None:
     assert parse_chat_request(body).model == "llava-tiny"
 
 
+def test_an_editor_may_put_a_byte_order_mark_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "chat.json"
+    save(str(file), "llava-tiny", HISTORY)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load(str(file)) == ("llava-tiny", HISTORY)
+
+
 def test_a_saved_conversation_is_overwritten_and_nothing_else_is(tmp_path: Path) -> None:
     file = str(tmp_path / "chat.json")
     save(file, "llava-tiny", HISTORY)

@@ -79,6 +79,46 @@ async def test_usage_comes_in_a_chunk_of_its_own_and_only_when_asked_for(
     assert all("usage" not in chunk for chunk in events(without))
 
 
+async def test_usage_so_far_comes_in_every_chunk_when_asked_for(http: httpx.AsyncClient) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    told = await http.post(
+        "/v1/chat/completions", json=question(stream=True, stream_options=options)
+    )
+    *chunks, last = events(told)
+    assert [chunk["usage"]["completion_tokens"] for chunk in chunks] == [0, 1, 2, 2]
+    assert {chunk["usage"]["prompt_tokens"] for chunk in [*chunks, last]} == {2}
+    assert chunks[-1]["usage"] == last["usage"]
+    assert last["choices"] == []
+
+
+async def test_usage_so_far_may_be_asked_for_without_a_last_chunk(http: httpx.AsyncClient) -> None:
+    options = {"continuous_usage_stats": True}
+    told = await http.post(
+        "/v1/chat/completions", json=question(stream=True, n=2, stream_options=options)
+    )
+    usages: dict[int, list[int]] = {0: [], 1: []}
+    for chunk in events(told):
+        (choice,) = chunk["choices"]
+        usages[choice["index"]].append(chunk["usage"]["total_tokens"])
+    assert usages == {0: [2, 3, 4, 4], 1: [2, 3, 4, 4]}
+
+
+@pytest.mark.parametrize("temperature", [0, 0.7, None])
+async def test_a_top_p_of_zero_is_greedy(
+    client_of: ClientOf,
+    make_worker: Callable[..., Worker],
+    scripted: Callable[..., Any],
+    temperature: float | None,
+) -> None:
+    engine = scripted(END)
+    fields = {"model": "scripted", "temperature": temperature, "top_p": 0}
+    async with client_of(build_app(make_worker(engine), max_body_bytes=10_000)) as http:
+        answer = await http.post("/v1/chat/completions", json=question() | fields)
+    assert answer.status_code == 200
+    (request,) = engine.asked
+    assert (request.sampling.temperature, request.sampling.top_p) == (0, 1)
+
+
 async def test_several_answers_come_whole_or_as_streams_side_by_side(
     http: httpx.AsyncClient,
 ) -> None:

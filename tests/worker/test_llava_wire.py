@@ -130,10 +130,10 @@ async def test_pictures_for_a_model_that_takes_none_are_refused_not_ignored(
     assert engine.asked == []
 
 
-async def test_a_body_that_is_no_json_is_one_chunk_too(http: httpx.AsyncClient) -> None:
-    answer = await http.post("/worker_generate_stream", content=b"{")
+async def test_json_that_is_no_request_is_one_chunk_too(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/worker_generate_stream", content=b"[]")
     (chunk,) = chunks(answer.content)
-    assert "not JSON" in chunk["text"]
+    assert "body" in chunk["text"]
 
 
 async def test_a_failure_in_mid_answer_is_the_last_chunk(
@@ -164,6 +164,21 @@ async def test_a_temperature_next_to_zero_is_greedy_as_it_was(
     (request,) = engine.asked
     assert request.prompt == ReadyPrompt("hi")
     assert request.sampling.temperature == expected
+
+
+@pytest.mark.parametrize("temperature", [0, 0.7])
+async def test_a_top_p_of_zero_is_greedy(
+    client_of: ClientOf,
+    make_worker: Callable[..., Worker],
+    scripted: Callable[..., Any],
+    temperature: float,
+) -> None:
+    engine = scripted("hi")
+    async with client_of(build_app(make_worker(engine), max_body_bytes=9999)) as http:
+        body = {"model": "scripted", "prompt": "hi", "temperature": temperature, "top_p": 0}
+        await http.post("/worker_generate_stream", json=body)
+    (request,) = engine.asked
+    assert (request.sampling.temperature, request.sampling.top_p) == (0, 1)
 
 
 async def test_in_silence_the_last_chunk_comes_again(

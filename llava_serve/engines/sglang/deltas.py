@@ -32,14 +32,14 @@ async def of_chat(events: AsyncIterable[Event], stops: Sequence[str] = ()) -> As
         said = _understood(_chat_said, event)
         if waiting is not None:
             logprobs = _without_end(waiting) if said.is_token_end else waiting.logprobs
-            if delta := answer.feed(waiting.text, logprobs):
+            if delta := answer.feed(waiting.text, logprobs, waiting.usage):
                 yield delta
         if said.end is not None:
             reason = _reason(said.end)
         waiting = said if said.logprobs and said.end is None else None
-        if waiting is None and (delta := answer.feed(said.text, said.logprobs)):
+        if waiting is None and (delta := answer.feed(said.text, said.logprobs, said.usage)):
             yield delta
-        if said.usage is not None and reason is not None:
+        if said.is_total and said.usage is not None and reason is not None:
             has_ended = True
             yield answer.end(reason, said.usage)
     if not has_ended:
@@ -67,7 +67,7 @@ async def of_generate(
             if not text.startswith(shown):
                 raise SglangFailed(_NO_CONTINUATION)
             shown, text = text, text[len(shown) :]
-        if delta := answer.feed(text, logprobs):
+        if delta := answer.feed(text, logprobs, said.usage):
             yield delta
         if said.end is not None and said.usage is not None:
             has_ended = True
@@ -78,13 +78,17 @@ async def of_generate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
-    """One event; the last one with text has an `end`, the reason, which may be a token."""
+    """One event; the last one with text has an `end`, the reason, which may be a token.
+
+    `usage` is what was used so far; of a chat `is_total` says that it stands for the whole answer.
+    """
 
     text: str
     logprobs: list[TokenLogprob]
     end: str | None
     is_token_end: bool
     usage: Usage | None
+    is_total: bool = False
 
 
 def _understood(read: Callable[[Event], _Said], event: Event) -> _Said:
@@ -105,6 +109,7 @@ def _chat_said(event: Event) -> _Said:
         end=choice["finish_reason"],
         is_token_end=isinstance(choice.get("matched_stop"), int),
         usage=_chat_usage(event["usage"]) if event.get("usage") else None,
+        is_total=not event["choices"],
     )
 
 
@@ -133,13 +138,16 @@ class _Answer:
         self._matcher = StopMatcher(stops)
         self._logprobs = HeldLogprobs()
 
-    def feed(self, text: str, logprobs: Sequence[TokenLogprob] = ()) -> Delta | None:
+    def feed(
+        self, text: str, logprobs: Sequence[TokenLogprob] = (), so_far: Usage | None = None
+    ) -> Delta | None:
         """Take new text with its logprobs, and return what of it may be shown."""
         self._logprobs.add(logprobs)
         shown = self._matcher.feed(text)
         # The server itself ends the text behind a stop string, in the middle of a token.
         beyond = sum(len(one.data) for one in logprobs) - len(text.encode())
-        return self._delta(shown, max(0, beyond) if self._matcher.stopped else 0)
+        delta = self._delta(shown, max(0, beyond) if self._matcher.stopped else 0)
+        return delta and replace(delta, so_far=so_far)
 
     def end(self, reason: FinishReason, usage: Usage) -> Delta:
         """Return the last delta."""

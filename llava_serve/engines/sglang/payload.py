@@ -55,6 +55,8 @@ def chat_body(conversation: Conversation, uris: Uris, sampling: Sampling, to: Id
         **_sampling(sampling),
         **_seed(sampling, to.served, "seed"),
     }
+    if sampling.tells_usage:
+        body["stream_options"]["continuous_usage_stats"] = True
     if sampling.min_new_tokens:  # a router takes no 0
         body["min_tokens"] = sampling.min_new_tokens
     if sampling.top_logprobs is not None:

@@ -216,7 +216,7 @@ class Batch:
             job.put(Delta(text, answer.finish_reason, progress.usage, stages, logprobs=logprobs))
             self._end(job)
         elif text:
-            job.put(Delta(text, logprobs=answer.take_logprobs()))
+            job.put(Delta(text, so_far=progress.usage, logprobs=answer.take_logprobs()))
 
     @staticmethod
     def _note_first_token(progress: Progress) -> None:

@@ -32,6 +32,31 @@ async def test_chat_tells_text_then_the_reason_and_the_usage_together() -> None:
     ]
 
 
+async def test_chat_tells_the_usage_so_far_where_every_event_has_one() -> None:
+    def used(tokens: int) -> dict[str, Any]:
+        return {"usage": {"prompt_tokens": 9, "completion_tokens": tokens}}
+
+    events = [
+        chat_event(delta={"role": "assistant", "content": ""}) | used(0),
+        chat_event(delta={"content": "It is"}) | used(2),
+        chat_event(delta={"content": " red."}) | used(4),
+        chat_event(finish_reason="stop") | used(5),
+        {"choices": [], **used(5)},
+    ]
+    deltas = [delta async for delta in of_chat(told(events))]
+    assert deltas == [
+        Delta("It is", so_far=Usage(9, 2)),
+        Delta(" red.", so_far=Usage(9, 4)),
+        Delta("", "stop", Usage(9, 5)),
+    ]
+
+
+async def test_generate_tells_the_usage_so_far() -> None:
+    events = [generated("It", completion_tokens=1), generated("It is", STOP)]
+    first, *_ = [delta async for delta in of_generate(told(events), streams_deltas=False)]
+    assert first == Delta("It", so_far=Usage(9, 1, cached_tokens=4))
+
+
 @pytest.mark.parametrize("reason", ["abort", "content_filter"])
 async def test_an_answer_that_the_server_ended_itself_is_an_error(reason: str) -> None:
     with pytest.raises(SglangFailed, match=reason):

@@ -81,6 +81,13 @@ async def test_an_answer_ends_with_reason_and_usage(
     assert 0 < last.usage.image_tokens < last.usage.prompt_tokens
 
 
+async def test_each_delta_tells_the_usage_so_far(engine: TorchEngine) -> None:
+    deltas = [delta async for delta in engine.stream(request("Hello"))]
+    counts = [delta.so_far.completion_tokens for delta in deltas if delta.so_far]
+    assert counts == sorted(set(counts))
+    assert len(counts) == len(deltas) - 1
+
+
 async def test_the_end_token_is_a_stop(loaded: Load, budget: Budget) -> None:
     everything = replace(loaded("llava_onevision"), stop_ids=frozenset(range(300)))
     engine = TorchEngine(everything, budget)

@@ -1,0 +1,62 @@
+"""HTTP below the apps: clients of HTTP/1.0, and bytes that are no HTTP."""
+
+import json
+
+from starlette.types import Message
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from llava_serve import logs
+from llava_serve.errors import MalformedHttp, ServeError
+
+
+class _UntilClose(RequestResponseCycle):
+    """An answer to an HTTP/1.0 client: where its length is not known, the connection ends it.
+
+    Such a client knows no chunks, and uvicorn sends them to it all the same.
+    """
+
+    _has_length = True
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            self._has_length = b"content-length" in names
+            self.chunked_encoding = None if self._has_length else False
+        elif not self._has_length:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)  # type: ignore[arg-type]
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's own protocol, which speaks HTTP/1.0 too and answers errors in our shape."""
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            self.cycle.__class__ = _UntilClose
+
+    def send_400_response(self, msg: str) -> None:
+        self.answer_and_close(MalformedHttp(msg))
+
+    def answer_and_close(self, error: ServeError) -> None:
+        """Answer what is no request, or not yet one."""
+        headers, body = last_answer(error)
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
+        self.transport.close()
+
+
+def last_answer(error: ServeError) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return headers and body of the last answer on a connection."""
+    body = json.dumps(error.as_body(logs.new_request_id())).encode()
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "connection": "close",
+        **error.headers,
+    }
+    return [(name.encode(), value.encode()) for name, value in headers.items()], body

@@ -1,0 +1,52 @@
+"""Bodies in which every field is honoured or refused by name: the rule of the native wire."""
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from llava_serve.errors import InvalidField, UnsupportedField
+
+_UNSUPPORTED = "unsupported_field"
+Neutral = dict[str, tuple[Any, ...]]
+ANYTHING: tuple[Any, ...] = ("anything",)  # as a field's neutral values: whatever stands in it
+
+
+class Strict(BaseModel):
+    """A body whose unknown fields are errors.
+
+    `neutral` has the fields that the wire knows and no engine honours, each with the values that
+    ask for nothing: with one of these a field passes as if it were left out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    neutral: ClassVar[Neutral] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_neutral(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        for field, values in cls.neutral.items():
+            if field in body and values is not ANYTHING and body[field] not in values:
+                detail = f"{body[field]!r:.80} is not supported by this server"
+                raise PydanticCustomError(
+                    _UNSUPPORTED, "{detail}", {"field": field, "detail": detail}
+                )
+        return {field: value for field, value in body.items() if field not in cls.neutral}
+
+
+def refusal_of(exc: ValidationError) -> InvalidField | UnsupportedField:
+    """Return the first fault that a body has, named by its place."""
+    first = exc.errors(include_url=False)[0]
+    if first["type"] == _UNSUPPORTED:
+        context = first["ctx"]
+        return UnsupportedField(_path((*first["loc"], context["field"])), context["detail"])
+    return InvalidField(_path(first["loc"]) or "body", first["msg"])
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """Name a place in the body by its fields; within a message, tags of unions stand between."""
+    if location[2:3] == ("content",):  # messages, index, content, TAG, index, TAG, field ...
+        location = location[:3] + location[4:5] + location[6:]
+    return ".".join(map(str, location))
