@@ -11,6 +11,7 @@ import gradio as gr
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
 from gradio.routes import App
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
 from llava_serve import serving
@@ -18,6 +19,7 @@ from llava_serve.body import BodyLimits
 from llava_serve.storage import filetypes
 from llava_serve.web import page, theme, uploads
 from llava_serve.web.asking import Services
+from llava_serve.web.assets import Assets
 from llava_serve.web.examples import Example
 from llava_serve.web.policy import ContentPolicy
 from llava_serve.web.share import Link
@@ -64,6 +66,8 @@ def build_app(
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(uploads.UploadBound)
     serving.prepare(app, BodyLimits(services.max_body_bytes))
+    app.add_middleware(Assets)
+    app.add_middleware(GZipMiddleware, compresslevel=6)  # it leaves event streams alone
     app.add_middleware(ContentPolicy)
 
     @app.get("/health")
