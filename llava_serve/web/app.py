@@ -17,7 +17,7 @@ from starlette.routing import Mount
 from llava_serve import serving
 from llava_serve.body import BodyLimits
 from llava_serve.storage import filetypes
-from llava_serve.web import page, theme, uploads
+from llava_serve.web import calls, page, theme, uploads
 from llava_serve.web.asking import Services
 from llava_serve.web.assets import Assets
 from llava_serve.web.examples import Example
@@ -63,8 +63,10 @@ def build_app(
 
     uploads.refuse_downloads()
     blocks = page.build(services, examples, concurrency=concurrency, embed=embed)
+    calls.in_our_words(blocks)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(uploads.UploadBound)
+    app.add_middleware(calls.Calls, number_of_inputs=lambda number: _inputs(blocks, number))
     serving.prepare(app, BodyLimits(services.max_body_bytes))
     app.add_middleware(Assets)
     app.add_middleware(GZipMiddleware, compresslevel=6)  # it leaves event streams alone
@@ -91,7 +93,7 @@ def build_app(
         path="/",
         footer_links=[],
         run_history=False,
-        show_error=False,  # a bug's own words can hold paths; `wiring.told` says what may be said
+        show_error=False,  # a bug's own words can hold paths; `calls` says what may be said
         ssr_mode=False,
         max_file_size=services.max_body_bytes,
         allowed_paths=[str(services.media.root)],
@@ -111,3 +113,8 @@ def build_app(
         mounted.stop_event.set()
 
     return Page(app, before_stop)
+
+
+def _inputs(blocks: gr.Blocks, number: int) -> int | None:
+    event = blocks.fns.get(number)
+    return None if event is None else len(event.inputs)
