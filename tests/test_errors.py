@@ -38,7 +38,7 @@ def said(error: type[ServeError]) -> ServeError:
     """Make the error with operators' words wherever it takes a text."""
     if not inspect.isfunction(error.__init__):
         return error(OPERATORS_WORDS)
-    values = {str: OPERATORS_WORDS, int: 503, list[str]: [OPERATORS_WORDS]}
+    values = {str: OPERATORS_WORDS, int: 503, float: 5.0, list[str]: [OPERATORS_WORDS]}
     takes = {
         name: kind for name, kind in get_type_hints(error.__init__).items() if name != "return"
     }

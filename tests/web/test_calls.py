@@ -201,4 +201,4 @@ async def test_no_other_file_can_be_named(http: httpx.AsyncClient, name: str) ->
 async def test_a_call_beyond_the_limit_is_refused(http: httpx.AsyncClient) -> None:
     body = {"data": ["x" * (MOST + 1)], "fn_index": 0, "session_hash": "s"}
     answer = await http.post("/gradio_api/run/predict", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert (answer.status_code, answer.json()["code"]) == (413, "text_too_large")
