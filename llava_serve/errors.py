@@ -47,18 +47,33 @@
 `status` is the HTTP status, `remedy` says what to do. Anything that is not a ServeError is a bug:
 it is logged with its traceback and leaves as `EngineFailure`.
 
+Each error has two texts. `message` and `remedy` are for who calls the API or runs the processes.
+`user_message` and `user_remedy` are for who uses the page, who can start nothing and set no flag:
+they name no address, flag, path or command. A class whose message names such has `user_told`.
+
 With an error that has the headers `ASK_ANOTHER`, on either wire, nothing of the request was
 answered, and another process may well answer it: whoever passes requests on may try that.
 
 Source of the numbers: haotian-liu/LLaVA@c121f04, llava/constants.py and llava/serve.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 NOT_ANSWERED = "X-Not-Answered"
 ASK_ANOTHER: Mapping[str, str] = MappingProxyType({NOT_ANSWERED: "1"})
+# A flag, an address, a route, a command, a path or a document: nothing that a user can act on.
+FOR_OPERATORS = re.compile(
+    r"(?:^|\s)--[a-z]|\w://|\b(?:GET|POST) /|python -m|\b\d+\.\d+\.\d+\.\d+\b|localhost|\bREADME\b"
+    r"|(?:^|[\s'\"`(=])~?/[\w.-]+/"
+)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
 
 _RETRY_AFTER = "Retry-After"
 _PASSES = 503
@@ -79,6 +94,10 @@ class ServeError(Exception):
     status: int = 500
     remedy: str = "Look into the log of the process that answered, under this request id."
     headers: Mapping[str, str] = MappingProxyType({})
+    user_told: str | None = None
+    user_remedy: str = (
+        "Try again. If it happens again, tell whoever runs this page the code and the time."
+    )
 
     def __init_subclass__(cls) -> None:
         """Say when to come back in every error whose status promises that it passes."""
@@ -92,8 +111,21 @@ class ServeError(Exception):
     @property
     def with_remedy(self) -> str:
         """The message as a sentence, and what to do."""
-        end = "" if self.message.endswith((".", "!", "?")) else "."
-        return f"{self.message}{end} {self.remedy}"
+        return f"{_sentence(self.message)} {self.remedy}"
+
+    @property
+    def user_message(self) -> str:
+        """The message for who uses the page."""
+        if self.user_told is not None:
+            return self.user_told
+        if FOR_OPERATORS.search(self.message):
+            return "the server cannot do this at the moment"
+        return self.message
+
+    @property
+    def for_user(self) -> str:
+        """The user's message as a sentence, and what a user can do."""
+        return f"{_sentence(self.user_message)} {self.user_remedy}"
 
     def as_body(self, request_id: str | None = None) -> dict[str, Any]:
         """Return the body of an error answer, in the shape the `openai` client reads."""
@@ -115,6 +147,7 @@ class BadRequest(ServeError):
     number = 3
     status = 400
     remedy = "Correct the request and send it again."
+    user_remedy = "Change the question or the parameters, and send it again."
 
 
 class InvalidField(BadRequest):
@@ -135,6 +168,7 @@ class NotJson(InvalidField):
 class UnsupportedField(BadRequest):
     code = "unsupported_field"
     remedy = "Leave the field out, or send its neutral value."
+    user_remedy = "Put the parameter back to what it was, and send the question again."
 
     def __init__(self, field: str, detail: str = "is not supported") -> None:
         super().__init__(f"{field} {detail}")
@@ -150,6 +184,8 @@ class NoSuchRoute(BadRequest):
     code = "no_such_route"
     status = 404
     remedy = "Correct the path, the method or the port; GET /openapi.json lists what is served."
+    user_told = "this page asked its server for something that is not there"
+    user_remedy = "Reload the page."
 
     def __init__(self, method: str, path: str, status: int) -> None:
         super().__init__(f"{method} {path} is not served here")
@@ -160,6 +196,7 @@ class ModelNotFound(BadRequest):
     code = "model_not_found"
     status = 404
     remedy = "Ask GET /v1/models for the names that are served."
+    user_remedy = "Choose one of the models in the menu."
 
     def __init__(self, model: str, served: list[str]) -> None:
         known = ", ".join(served) or "none"
@@ -170,6 +207,7 @@ class ModelNotFound(BadRequest):
 class ContextOverflow(BadRequest):
     code = "context_length_exceeded"
     remedy = "Shorten the conversation, send fewer pictures, or ask for fewer tokens."
+    user_remedy = remedy
 
     def __init__(self, prompt_tokens: int, max_tokens: int, context_length: int) -> None:
         super().__init__(
@@ -190,6 +228,7 @@ class TextTooLong(ContextOverflow):
 class MediaNotAccepted(BadRequest):
     code = "media_not_accepted"
     remedy = "Choose a model that takes this kind of input, or send text only."
+    user_remedy = remedy
 
     def __init__(self, model: str, kind: str) -> None:
         super().__init__(f"the model {model!r} does not take {kind}")
@@ -198,6 +237,8 @@ class MediaNotAccepted(BadRequest):
 class MediaCountMismatch(BadRequest):
     code = "media_count_mismatch"
     remedy = "Put exactly one <image> into the prompt for each picture."
+    user_told = "the pictures and the places for them in the question differ in number"
+    user_remedy = "Remove the pictures, attach them again, and send the question."
 
     def __init__(self, pictures: int, placeholders: int) -> None:
         super().__init__(f"{pictures} pictures for {placeholders} <image> placeholders")
@@ -206,17 +247,21 @@ class MediaCountMismatch(BadRequest):
 class MediaUnreadable(BadRequest):
     code = "media_unreadable"
     remedy = "Send a PNG, JPEG, WebP, GIF or BMP picture, or an MP4, WebM or GIF video."
+    user_remedy = remedy
 
 
 class MediaTooLarge(BadRequest):
     code = "media_too_large"
     status = 413
     remedy = "Scale the picture down, or shorten the video."
+    user_remedy = remedy
 
 
 class RemoteMediaRefused(BadRequest):
     code = "remote_media_refused"
     remedy = "Send the file as a data: URI; for public hosts the worker needs --allow-remote-media."
+    user_told = "pictures are not fetched from web addresses"
+    user_remedy = "Save the picture, and attach the file itself."
 
 
 class HeadersTooLarge(BadRequest):
@@ -265,6 +310,7 @@ class BodyTooLarge(BadRequest):
     code = "body_too_large"
     status = 413
     remedy = "Send fewer or smaller pictures; the limit is the flag --max-body-mb."
+    user_remedy = "Attach fewer or smaller pictures, or begin a new conversation."
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"the request is larger than {limit_bytes / 1e6:g} MB")
@@ -273,6 +319,7 @@ class BodyTooLarge(BadRequest):
 class ModerationRefused(BadRequest):
     code = "moderation_refused"
     remedy = "Put the question differently."
+    user_remedy = remedy
 
     def __init__(self, categories: list[str]) -> None:
         super().__init__(f"the moderation check refused the question: {', '.join(categories)}")
@@ -289,6 +336,7 @@ class RegistrationRefused(BadRequest):
     code = "registration_refused"
     status = 403
     remedy = "Give the worker the controller's --cluster-token-file and a --worker it can reach."
+    user_told = "a model could not be added"
 
 
 class Unavailable(ServeError):
@@ -296,6 +344,7 @@ class Unavailable(ServeError):
     number = 2
     status = 503
     remedy = "Try again in a moment."
+    user_remedy = remedy
 
 
 class NoWorker(Unavailable):
@@ -304,6 +353,10 @@ class NoWorker(Unavailable):
     remedy = (
         "If its worker is just starting, try again in a moment; otherwise start one, or choose a "
         "model that GET /v1/models lists."
+    )
+    user_told = "the model is not available at the moment"
+    user_remedy = (
+        "If the model is just starting, try again in a moment; otherwise choose another one."
     )
 
     def __init__(self, model: str) -> None:
@@ -314,6 +367,7 @@ class WorkerUnreachable(Unavailable):
     code = "worker_unreachable"
     number = 4
     remedy = "Try again: the worker is out of dispatch until it answers."
+    user_told = "the model does not answer at the moment"
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"the worker at {address} does not answer: {reason}")
@@ -324,6 +378,8 @@ class WorkerLost(Unavailable):
     number = 4
     status = 502
     remedy = "What was answered so far is valid; ask again to continue or retry."
+    user_told = "the model stopped in the middle of its answer"
+    user_remedy = remedy
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"the worker at {address} was lost in mid-answer: {reason}")
@@ -332,6 +388,10 @@ class WorkerLost(Unavailable):
 class ControllerUnreachable(Unavailable):
     code = "controller_unreachable"
     remedy = "Start it with `python -m llava_serve.controller`, or correct --controller."
+    user_told = "the page cannot reach the models at the moment"
+    user_remedy = (
+        "Try again in a moment. If it stays so, tell whoever runs this page that no model answers."
+    )
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"no controller answers at {address}: {reason}")
@@ -349,6 +409,8 @@ class Busy(Unavailable):
     code = "busy"
     status = 429
     remedy = "Wait as long as Retry-After says, or add a worker for the model."
+    user_told = "everybody's questions together are more than the model can take at the moment"
+    user_remedy = "Wait a few seconds, then try again."
 
     def __init__(
         self, running: int, waiting: int, asked: int, places: int, retry_after_s: int = 1
@@ -365,6 +427,7 @@ class SglangUnreachable(Unavailable):
     code = "sglang_unreachable"
     headers = ASK_ANOTHER
     remedy = "Start the server, or correct --sgl-endpoint; the worker joins once it is ready."
+    user_told = "the model is not ready"
 
     def __init__(self, endpoint: str, reason: str) -> None:
         super().__init__(f"no SGLang server is ready at {endpoint}: {reason}")
@@ -376,6 +439,8 @@ class SglangLost(Unavailable):
     number = 4
     status = 502
     remedy = "What was answered so far is valid; ask again once the server is back."
+    user_told = "the model stopped in the middle of its answer"
+    user_remedy = "What was answered so far is valid; ask again in a moment."
 
     def __init__(self, endpoint: str, reason: str) -> None:
         super().__init__(f"the SGLang server at {endpoint} was lost in mid-answer: {reason}")
@@ -391,6 +456,7 @@ class SglangBusy(Unavailable):
 class ModerationUnavailable(Unavailable):
     code = "moderation_unavailable"
     remedy = "Try again; the operator can check --moderation-key-file and the network."
+    user_told = "the question could not be checked, and so it was not asked"
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the question was not checked, and so not asked: {reason}")
@@ -400,6 +466,7 @@ class ShuttingDown(Unavailable):
     code = "shutting_down"
     headers = ASK_ANOTHER
     remedy = "Try again: another worker, or this one after its restart, takes the request."
+    user_told = "the model is about to stop and takes no new questions"
 
     def __init__(self) -> None:
         super().__init__("this process is stopping and takes no new requests")
@@ -407,6 +474,7 @@ class ShuttingDown(Unavailable):
 
 class EngineFailure(ServeError):
     code = "engine_failure"
+    user_told = "the server failed at this question"
 
 
 class OutOfMemory(EngineFailure):
@@ -414,6 +482,8 @@ class OutOfMemory(EngineFailure):
     number = 5
     status = 503
     remedy = "Send fewer or smaller pictures, or start the worker with a lower concurrency."
+    user_told = "the question needs more memory than the model has left"
+    user_remedy = "Send fewer or smaller pictures, or a shorter conversation."
 
 
 class SglangFailed(EngineFailure):
@@ -427,6 +497,7 @@ class SglangFailed(EngineFailure):
 class StorageFailed(ServeError):
     code = "storage_failed"
     remedy = "Check --state-dir and --database: the place must exist, be writable and not be full."
+    user_told = "the server cannot keep or read conversations and pictures at the moment"
 
 
 class CheckpointError(ServeError):
@@ -436,12 +507,14 @@ class CheckpointError(ServeError):
     remedy = (
         'The table under "A real model" in the README has the flags for each kind of checkpoint.'
     )
+    user_told = "the model cannot be loaded"
 
 
 class CommandError(ServeError):
     """A command cannot do what its user asks; never leaves on the wire."""
 
     code = "command_error"
+    user_told = "the server was not started as it should be"
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
@@ -456,6 +529,10 @@ class RemoteError(ServeError):
         self.code, self.status, self.remedy = code, status, remedy
         if status == _PASSES:
             self.headers = {_RETRY_AFTER: "1"}
+        known = _class_of(code)
+        if known is None:  # the remedy is of another program: who it is for is not known
+            known = BadRequest if status < 500 else Unavailable
+        self.user_told, self.user_remedy = known.user_told, known.user_remedy
 
     @classmethod
     def from_body(cls, body: Any, status: int) -> "RemoteError":
@@ -465,3 +542,11 @@ class RemoteError(ServeError):
             error = {"message": str(body)[:500]}
         message, code = error.get("message") or "no message", error.get("code") or "unknown"
         return cls(str(message), str(code), status, str(error.get("remedy") or ServeError.remedy))
+
+
+def _class_of(code: str, root: type[ServeError] = ServeError) -> type[ServeError] | None:
+    """Return the class whose own code this is."""
+    if vars(root).get("code") == code:
+        return root
+    found = (_class_of(code, kind) for kind in root.__subclasses__())
+    return next(filter(None, found), None)

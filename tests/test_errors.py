@@ -1,11 +1,18 @@
 """The error tree is complete and travels whole."""
 
 import inspect
+import re
+from typing import get_type_hints
 
 import pytest
 
 from llava_serve import errors
-from llava_serve.errors import ContextOverflow, RemoteError, ServeError
+from llava_serve.errors import (
+    FOR_OPERATORS,
+    ContextOverflow,
+    RemoteError,
+    ServeError,
+)
 
 TREE = [
     member
@@ -48,6 +55,59 @@ def test_an_error_that_another_process_called_passing_says_when_to_come_back() -
 def test_the_type_is_openais_for_the_status(status: int, kind: str) -> None:
     body = RemoteError("message", "code", status, "Do so.").as_body()
     assert body["error"]["type"] == kind
+
+
+# What no user of the page can do anything with, in each of its forms.
+OPERATORS_WORDS = (
+    "http://10.0.0.7:40001 refused /var/log/x; --max-body-mb, GET /v1/models, python -m llava_serve"
+)
+
+
+def said(error: type[ServeError]) -> ServeError:
+    """Make the error with operators' words wherever it takes a text."""
+    if not inspect.isfunction(error.__init__):
+        return error(OPERATORS_WORDS)
+    values = {str: OPERATORS_WORDS, int: 503, float: 5.0, list[str]: [OPERATORS_WORDS]}
+    takes = {
+        name: kind for name, kind in get_type_hints(error.__init__).items() if name != "return"
+    }
+    return error(**{name: values[kind] for name, kind in takes.items()})
+
+
+@pytest.mark.parametrize("error", TREE)
+def test_a_user_of_the_page_reads_no_operators_words(error: type[ServeError]) -> None:
+    one = said(error)
+    assert re.search(r"http|--|GET|python -m|/var", one.for_user) is None
+    assert FOR_OPERATORS.search(one.for_user) is None
+    assert one.user_message and one.user_remedy.endswith(".")
+
+
+@pytest.mark.parametrize("error", TREE)
+def test_an_error_that_came_over_the_wire_tells_a_user_the_same(error: type[ServeError]) -> None:
+    sent = said(error)
+    arrived = RemoteError.from_body(sent.as_body("req-1"), sent.status)
+    assert (arrived.user_message, arrived.user_remedy) == (sent.user_message, sent.user_remedy)
+    assert (arrived.message, arrived.remedy) == (sent.message, sent.remedy)
+
+
+@pytest.mark.parametrize(
+    ("message", "is_told"),
+    [
+        ("the prompt has 900 tokens and/or 200 are asked", True),
+        ("'a/b.png' is no picture -- it is text", True),
+        ("--max-body-mb is 50", False),
+        ("it lies at /home/operator/x", False),
+        ("see http://w:1", False),
+        ("ask GET /v1/models", False),
+    ],
+)
+def test_a_text_of_another_program_is_told_unless_it_is_for_operators(
+    message: str, is_told: bool
+) -> None:
+    body = {"error": {"message": message, "code": "theirs", "remedy": "Set --theirs."}}
+    arrived = RemoteError.from_body(body, 503)
+    assert (message in arrived.user_message) == is_told
+    assert "--" not in arrived.user_remedy
 
 
 def test_codes_name_one_error_each() -> None:

@@ -11,13 +11,15 @@ import gradio as gr
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
 from gradio.routes import App
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
 from llava_serve import serving
 from llava_serve.body import BodyLimits
 from llava_serve.storage import filetypes
-from llava_serve.web import page, theme, uploads
+from llava_serve.web import calls, page, theme, uploads
 from llava_serve.web.asking import Services
+from llava_serve.web.assets import Assets
 from llava_serve.web.examples import Example
 from llava_serve.web.policy import ContentPolicy
 from llava_serve.web.share import Link
@@ -61,9 +63,13 @@ def build_app(
 
     uploads.refuse_downloads()
     blocks = page.build(services, examples, concurrency=concurrency, embed=embed)
+    calls.in_our_words(blocks)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(uploads.UploadBound)
+    app.add_middleware(calls.Calls, number_of_inputs=lambda number: _inputs(blocks, number))
     serving.prepare(app, BodyLimits(services.max_body_bytes))
+    app.add_middleware(Assets)
+    app.add_middleware(GZipMiddleware, compresslevel=6)  # it leaves event streams alone
     app.add_middleware(ContentPolicy)
 
     @app.get("/health")
@@ -87,7 +93,7 @@ def build_app(
         path="/",
         footer_links=[],
         run_history=False,
-        show_error=False,  # a bug's own words can hold paths; `wiring.told` says what may be said
+        show_error=False,  # a bug's own words can hold paths; `calls` says what may be said
         ssr_mode=False,
         max_file_size=services.max_body_bytes,
         allowed_paths=[str(services.media.root)],
@@ -107,3 +113,8 @@ def build_app(
         mounted.stop_event.set()
 
     return Page(app, before_stop)
+
+
+def _inputs(blocks: gr.Blocks, number: int) -> int | None:
+    event = blocks.fns.get(number)
+    return None if event is None else len(event.inputs)

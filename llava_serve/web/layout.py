@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from llava_serve.errors import InvalidField
 from llava_serve.web import composer
 from llava_serve.web.chat_handlers import ChatView
 from llava_serve.web.compare_handlers import CompareView
@@ -41,7 +42,20 @@ def menu(name: str, label: str, most: int = 1) -> MenuView:
         filterable=most > 1,
         elem_id=f"{name}-model",
     )
+    models.preprocess = _model_names  # type: ignore[method-assign, assignment]
     return MenuView(models, gr.HTML(apply_default_css=False, elem_id=f"{name}-status"))
+
+
+def _model_names(payload: object) -> object:
+    """Take any name: what is served is known elsewhere, and Gradio forgets what it has offered.
+
+    Raises:
+        InvalidField: it is no name, nor a list of names.
+    """
+    names = payload if isinstance(payload, list) else [payload]
+    if not all(isinstance(name, str | None) for name in names):
+        raise InvalidField("model", "is no name")
+    return payload
 
 
 def talk(name: str, placeholder: str) -> Talk:

@@ -67,12 +67,12 @@ def answers(exchange: Exchange) -> str:
 
 
 def error_card(error: ServeError, request_id: str | None = None) -> str:
-    """Render what happened, what to do, and what to look for in the logs."""
+    """Render what happened, what a user can do, and what an operator finds in the logs."""
     where = f" · request <code>{plain_text(request_id)}</code>" if request_id else ""
     return (
         '<div class="card error" role="alert">'
-        f"<strong>{plain_text(_sentence(error.message))}</strong>"
-        f"<p>{plain_text(error.remedy)}</p>"
+        f"<strong>{plain_text(_sentence(error.user_message))}</strong>"
+        f"<p>{plain_text(error.user_remedy)}</p>"
         f"<small>code <code>{plain_text(error.code)}</code>{where}</small></div>"
     )
 
@@ -80,10 +80,10 @@ def error_card(error: ServeError, request_id: str | None = None) -> str:
 def models_status(cards: Sequence[ModelCard], error: ServeError | None, missing: str | None) -> str:
     """Say what is served; `missing` is a model that was chosen and is not there."""
     if error is not None:
-        text = f"{_sentence(error.with_remedy)} The list fills in by itself."
+        text = f"{_sentence(error.for_user)} The list fills in by itself."
         return f'<p class="status bad">{plain_text(text)}</p>'
     if not cards:
-        return '<p class="status bad">No workers yet. The list fills in by itself.</p>'
+        return '<p class="status bad">No model is served yet. The list fills in by itself.</p>'
     if missing is not None:
         text = f"{missing} is not served at the moment; it is chosen as soon as it comes."
         return f'<p class="status bad">{plain_text(text)}</p>'

@@ -35,7 +35,7 @@ def told() -> Iterator[None]:
     except gr.Error:
         raise
     except ServeError as exc:
-        raise gr.Error(exc.with_remedy, print_exception=False) from exc
+        raise gr.Error(exc.for_user, print_exception=False) from exc
     except Exception as exc:
         if (request_id := logs.request_id.get()) == "-":  # Gradio's queue is outside any request
             logs.request_id.set(request_id := logs.new_request_id())

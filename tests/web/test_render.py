@@ -30,8 +30,8 @@ def test_an_answer_shows_its_measurements() -> None:
 def test_an_error_card_has_cause_remedy_code_and_request_id() -> None:
     error = WorkerLost("http://w:1", "it is <gone>")
     card = render.error_card(error, "req-1")
-    assert "The worker at http://w:1 was lost in mid-answer: it is &lt;gone&gt;." in card
-    assert error.remedy in card
+    assert "The model stopped in the middle of its answer." in card
+    assert error.user_remedy in card and "http://" not in card
     assert "worker_lost" in card and "req-1" in card
 
 
@@ -67,14 +67,16 @@ def test_compared_answers_have_letters() -> None:
 @pytest.mark.parametrize(
     ("cards", "error", "missing", "said"),
     [
-        pytest.param([], None, None, "No workers yet. The list fills in by itself.", id="none"),
+        pytest.param(
+            [], None, None, "No model is served yet. The list fills in by itself.", id="none"
+        ),
         pytest.param([CARD], None, None, "1 model is served", id="one"),
         pytest.param([CARD], None, "gone", "gone is not served at the moment", id="missing"),
         pytest.param(
             [],
             errors.ControllerUnreachable("http://c", "refused"),
             None,
-            "No controller answers at http://c: refused. Start it with",
+            "The page cannot reach the models at the moment. Try again in a moment.",
             id="no controller",
         ),
     ],
