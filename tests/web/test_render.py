@@ -30,7 +30,7 @@ def test_an_answer_shows_its_measurements() -> None:
 def test_an_error_card_has_cause_remedy_code_and_request_id() -> None:
     error = WorkerLost("http://w:1", "it is <gone>")
     card = render.error_card(error, "req-1")
-    assert "The worker at http://w:1 was lost in mid-answer: it is &lt;gone&gt;." in card
+    assert "The worker was lost in mid-answer: it is &lt;gone&gt;." in card
     assert error.remedy in card
     assert "worker_lost" in card and "req-1" in card
 
