@@ -27,14 +27,17 @@
     │   ├── NoWorker                 no live worker serves the model
     │   ├── WorkerUnreachable        the chosen worker does not answer
     │   ├── WorkerLost               the worker died in mid-answer
+    │   ├── WorkersLost              one worker after the other died with the request
     │   ├── ControllerUnreachable    nobody answers at the controller's address
     │   ├── TooManyConnections       the process has no connection left
+    │   ├── ControllerLost           the controller died in mid-answer
     │   ├── Busy                     every slot and every waiting place is taken
     │   ├── SglangUnreachable        no SGLang server is ready behind the worker
     │   ├── SglangLost               the SGLang server died in mid-answer
     │   ├── SglangBusy               the SGLang server takes no more requests for the moment
     │   ├── ModerationUnavailable    the page's moderation check cannot be made
-    │   └── ShuttingDown             the process is about to stop
+    │   ├── ShuttingDown             the process is about to stop
+    │   └── Interrupted              the process stopped before the answer was complete
     ├── EngineFailure            ours to fix; the cause is in the log, never on the wire
     │   ├── OutOfMemory              the request needs more memory than the device has
     │   └── SglangFailed             the SGLang server failed at a request that should be fine
@@ -51,8 +54,11 @@ Each error has two texts. `message` and `remedy` are for who calls the API or ru
 `user_message` and `user_remedy` are for who uses the page, who can start nothing and set no flag:
 they name no address, flag, path or command. A class whose message names such has `user_told`.
 
-With an error that has the headers `ASK_ANOTHER`, on either wire, nothing of the request was
-answered, and another process may well answer it: whoever passes requests on may try that.
+With an error that has the header `NOT_ANSWERED`, on either wire, nothing of the request was
+answered, and another process may well answer it: whoever passes requests on may try that. Its
+value says what became of the request: it was declined, found no place (`busy`), or was accepted by
+a process that was then `lost`. An error that a client may meet names no address of the cluster:
+that stands in the log, under the request id.
 
 Source of the numbers: haotian-liu/LLaVA@c121f04, llava/constants.py and llava/serve.
 """
@@ -63,7 +69,6 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 NOT_ANSWERED = "X-Not-Answered"
-ASK_ANOTHER: Mapping[str, str] = MappingProxyType({NOT_ANSWERED: "1"})
 # A flag, an address, a route, a command, a path or a document: nothing that a user can act on.
 FOR_OPERATORS = re.compile(
     r"(?:^|\s)--[a-z]|\w://|\b(?:GET|POST) /|python -m|\b\d+\.\d+\.\d+\.\d+\b|localhost|\bREADME\b"
@@ -84,6 +89,14 @@ _TYPES = {
     429: "rate_limit_error",
     _PASSES: "service_unavailable_error",
 }
+DECLINED, BUSY, LOST = "1", "busy", "lost"
+
+
+def _not_answered(value: str) -> Mapping[str, str]:
+    return MappingProxyType({NOT_ANSWERED: value, _RETRY_AFTER: "1"})
+
+
+ASK_ANOTHER = _not_answered(DECLINED)
 
 
 class ServeError(Exception):
@@ -368,9 +381,11 @@ class WorkerUnreachable(Unavailable):
     number = 4
     remedy = "Try again: the worker is out of dispatch until it answers."
     user_told = "the model does not answer at the moment"
+    headers = _not_answered(LOST)
 
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"the worker at {address} does not answer: {reason}")
+        super().__init__(f"the worker does not answer: {reason}")
+        self.address = address
 
 
 class WorkerLost(Unavailable):
@@ -380,9 +395,26 @@ class WorkerLost(Unavailable):
     remedy = "What was answered so far is valid; ask again to continue or retry."
     user_told = "the model stopped in the middle of its answer"
     user_remedy = remedy
+    headers = _not_answered(LOST)  # seen only where nothing was answered
 
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"the worker at {address} was lost in mid-answer: {reason}")
+        super().__init__(f"the worker was lost in mid-answer: {reason}")
+        self.address = address
+
+
+class WorkersLost(Unavailable):
+    """Ends the way of a request through the cluster: it may be what the workers die of."""
+
+    code = "workers_lost"
+    number = 1
+    status = 502
+    remedy = "If the request is an unusual one, change it; otherwise try again in a moment."
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"{count} workers were lost one after the other before they answered this request; "
+            "it is given to no further one"
+        )
 
 
 class ControllerUnreachable(Unavailable):
@@ -405,9 +437,22 @@ class TooManyConnections(Unavailable):
         super().__init__("this process has as many connections as it can hold")
 
 
+class ControllerLost(Unavailable):
+    code = "controller_lost"
+    status = 502
+    remedy = (
+        "What was answered so far is valid; ask again. If nobody answers then, start the "
+        "controller anew."
+    )
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"the controller at {address} was lost in mid-answer: {reason}")
+
+
 class Busy(Unavailable):
     code = "busy"
     status = 429
+    headers = _not_answered(BUSY)
     remedy = "Wait as long as Retry-After says, or add a worker for the model."
     user_told = "everybody's questions together are more than the model can take at the moment"
     user_remedy = "Wait a few seconds, then try again."
@@ -420,7 +465,7 @@ class Busy(Unavailable):
             f"answers that are made: {running}, that wait: {waiting}, that this request asks for: "
             f"{asked}; the worker has places for {places}"
         )
-        self.headers = {"Retry-After": str(retry_after_s)}
+        self.headers = {**Busy.headers, "Retry-After": str(retry_after_s)}
 
 
 class SglangUnreachable(Unavailable):
@@ -430,7 +475,8 @@ class SglangUnreachable(Unavailable):
     user_told = "the model is not ready"
 
     def __init__(self, endpoint: str, reason: str) -> None:
-        super().__init__(f"no SGLang server is ready at {endpoint}: {reason}")
+        super().__init__(f"no SGLang server is ready: {reason}")
+        self.endpoint = endpoint
         self.reason = reason
 
 
@@ -441,13 +487,16 @@ class SglangLost(Unavailable):
     remedy = "What was answered so far is valid; ask again once the server is back."
     user_told = "the model stopped in the middle of its answer"
     user_remedy = "What was answered so far is valid; ask again in a moment."
+    headers = _not_answered(LOST)  # seen only where nothing was answered
 
     def __init__(self, endpoint: str, reason: str) -> None:
-        super().__init__(f"the SGLang server at {endpoint} was lost in mid-answer: {reason}")
+        super().__init__(f"the SGLang server was lost in mid-answer: {reason}")
+        self.endpoint = endpoint
 
 
 class SglangBusy(Unavailable):
     code = "sglang_busy"
+    headers = _not_answered(BUSY)
 
     def __init__(self, message: str) -> None:
         super().__init__(f"SGLang takes no more requests for the moment: {message}")
@@ -470,6 +519,15 @@ class ShuttingDown(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("this process is stopping and takes no new requests")
+
+
+class Interrupted(Unavailable):
+    code = "interrupted"
+    headers = ASK_ANOTHER
+    remedy = "What was answered so far is valid; ask again to continue or retry."
+
+    def __init__(self) -> None:
+        super().__init__("the answer was cut: a process on its way was told to stop")
 
 
 class EngineFailure(ServeError):

@@ -7,6 +7,7 @@ is the stream writer of `worker.stream`, where status 200 is already out.
 import asyncio
 import ipaddress
 import logging
+import math
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -22,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llava_serve import json_body, logs
+from llava_serve import json_body, logs, stopping
 from llava_serve.body import BodyLimits, BoundedBody
 from llava_serve.connections import (
     BoundedProtocol,
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 _INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
-_GRACE_S = 20  # time that open streams have after SIGTERM
+GRACE_S = 20.0  # time that open streams have after SIGTERM
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
@@ -81,6 +82,7 @@ def prepare(app: FastAPI, limits: BodyLimits) -> None:
     """Give `app` what every app of ours has: request ids, bounded bodies, errors as JSON."""
     app.router.route_class = json_body.JsonRoute
     app.add_middleware(BoundedBody, limits=limits)
+    app.add_middleware(stopping.LastWords)
     app.add_middleware(RequestScope)
 
     @app.exception_handler(ServeError)
@@ -123,18 +125,25 @@ BeforeStop = Callable[[], Awaitable[None]]
 
 
 class _Server(uvicorn.Server):
-    """Calls `before_stop` when a stop was asked for, while open streams still run."""
+    """Calls `before_stop` when a stop was asked for, while open streams still run.
 
-    def __init__(self, config: uvicorn.Config, before_stop: BeforeStop | None) -> None:
+    What runs for longer than `grace_s` after that is cut, with the last words of `stopping`.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, before_stop: BeforeStop | None, grace_s: float = GRACE_S
+    ) -> None:
         super().__init__(config)
         self._before_stop = before_stop
+        self._grace_s = grace_s
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if running := len(self.server_state.tasks):
-            logger.info("stopping: %d requests may run on for %d s", running, _GRACE_S)
+            logger.info("stopping: %d requests may run on for %g s", running, self._grace_s)
         if self._before_stop is not None:
             await self._before_stop()
-        await super().shutdown(sockets=sockets)
+        async with stopping.grace(self.server_state.tasks, self._grace_s):
+            await super().shutdown(sockets=sockets)
 
 
 class _GuestServer(_Server):
@@ -145,7 +154,7 @@ class _GuestServer(_Server):
         yield
 
 
-def _config(app: FastAPI, limits: ConnectionLimits) -> uvicorn.Config:
+def _config(app: FastAPI, limits: ConnectionLimits, grace_s: float = GRACE_S) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=partial(BoundedProtocol, ConnectionTable(limits)),  # type: ignore[arg-type]
@@ -153,7 +162,7 @@ def _config(app: FastAPI, limits: ConnectionLimits) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         proxy_headers=False,  # who calls is who connects: anyone can write `X-Forwarded-For`
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=math.ceil(grace_s) + stopping.LAST_WORDS_S,
         lifespan="on",
     )
 
@@ -213,11 +222,12 @@ async def served(
     before_stop: BeforeStop | None = None,
     port: int = 0,
     limits: ConnectionLimits | None = None,
+    grace_s: float = GRACE_S,
 ) -> AsyncIterator[str]:
     """Serve `app` on a free loopback port inside this loop; yield its address."""
     limits = limits or ConnectionLimits.of_descriptors(raise_descriptor_limit())
     with bind("127.0.0.1", port) as listening:
-        server = _GuestServer(_config(app, limits), before_stop)
+        server = _GuestServer(_config(app, limits, grace_s), before_stop, grace_s)
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="serving")
         try:
             while not server.started:

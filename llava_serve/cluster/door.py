@@ -108,7 +108,7 @@ class Door:
         try:
             status = await self._upstream.status(worker.address)
         except WorkerUnreachable as exc:
-            logger.warning("%s", exc.message)
+            logger.warning("%s: %s", worker.address, exc.message)
             self._workers.lose(worker)
         else:
             self._workers.refresh(worker, status, self._clock())

@@ -4,19 +4,22 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from llava_serve import logs
+from llava_serve import logs, stopping
+from llava_serve.cluster.attempts import Attempts, Refusal
 from llava_serve.cluster.metrics import Metrics
 from llava_serve.cluster.registry import Registry, Worker
-from llava_serve.cluster.upstream import Answer, Upstream, WorkerRefused
+from llava_serve.cluster.reply import Reply, unless_client_leaves
+from llava_serve.cluster.upstream import Answer, Upstream
 from llava_serve.cluster.wire import NATIVE, Records, Wire
 from llava_serve.errors import (
     NOT_ANSWERED,
+    Interrupted,
     ModelNotFound,
     NoWorker,
     RemoteError,
@@ -29,11 +32,7 @@ from llava_serve.protocol import sse
 
 logger = logging.getLogger(__name__)
 
-# Between two neighbours only, or written anew by this controller's own server.
-_NOT_PASSED_BACK = {
-    *("connection", "keep-alive", "transfer-encoding", "content-length"),
-    *("date", "server", "x-request-id"),
-}
+_WAIT_S = 1.0  # until a busy worker is asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Job:
     """One request to pass on, which asks for so many `answers`.
 
     `body` is sent as it came; `via` is the request's `Via` header, the controllers it came through;
-    `first_byte_s` is how long the worker may take to begin its answer.
+    `first_byte_s` is how long the worker may take to begin its answer; `prompt` is the old wire's.
     """
 
     wire: Wire
@@ -61,13 +60,15 @@ class Job:
     via: str | None
     first_byte_s: float
     answers: int = 1
+    prompt: str = ""
 
 
 class Forward(Response):
     """A response that is the answer of a worker.
 
     All of a request happens inside one call: worker chosen and counted, connection opened, answer
-    passed on. So everything is given back when the call ends, whichever side ends it.
+    passed on. So everything is given back when the call ends, whichever side ends it. What has not
+    sent a token is given to another worker, as `attempts` says.
     """
 
     def __init__(self, exchange: Exchange, job: Job) -> None:
@@ -79,53 +80,70 @@ class Forward(Response):
         self._asked = "no worker"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        outcome, reply = "broken_off", _Reply(send)  # by a bug, or by this process that stops
+        outcome, reply = "broken_off", Reply(send)  # by a bug, or by this process that stops
         try:
-            outcome = await _unless_client_leaves(self._run(reply), receive) or "client_left"
+            try:
+                outcome = await unless_client_leaves(self._run(reply), receive) or "client_left"
+            except asyncio.CancelledError as exc:
+                if not stopping.is_end_of_grace(exc):
+                    raise
+                raise Interrupted from exc
         except ServeError as exc:
-            outcome = exc.code
-            if self._wire is NATIVE:
-                raise  # nothing was sent: the app's handler answers
+            outcome = "broken_off" if isinstance(exc, Interrupted) else exc.code
+            await reply.fail(self._wire, exc)
             logger.warning("%s: %s", exc.code, exc.message)
-            await reply.start(200, _old_headers(exc))
-            await reply.write(self._wire.encode_error(exc))
-            await reply.end()
         finally:
             self._exchange.metrics.requests.labels(self._wire.name, outcome).inc()
             took_s = self._exchange.clock() - self._arrived
             logger.info("%s at %s: %s, %.3f s", self._job.model, self._asked, outcome, took_s)
 
-    async def _run(self, reply: "_Reply") -> str:
-        """Ask one worker after the other until one accepts; return the outcome's name."""
+    async def _run(self, reply: Reply) -> str:
+        """Ask one worker after the other until one answers; return the outcome's name."""
         if self._exchange.name in (self._job.via or ""):
             raise Unavailable(
                 "the request came back to the controller that forwarded it: controllers are "
                 "registered with each other in a circle"
             )
-        refusals: dict[str, WorkerRefused | _Declined] = {}
+        attempts = Attempts()
         while True:
             try:
                 with self._exchange.workers.dispatch(
                     self._job.model,
                     self._exchange.clock(),
                     native=self._wire is NATIVE,
-                    excluding=refusals,
+                    excluding=attempts.tried,
                     answers=self._job.answers,
                 ) as worker:
                     return await self._ask(worker, reply)
-            except (WorkerRefused, _Declined) as exc:
-                logger.warning("%s; asking the next one", exc)
-                refusals[worker.address] = exc
+            except (WorkerUnreachable, WorkerLost, Refusal) as exc:  # before any text
+                logger.warning("the worker at %s has this request no more: %s", self._asked, exc)
+                self._exchange.metrics.taken_back.labels(self._wire.name).inc()
+                attempts.add(worker.address, exc)
             except (NoWorker, ModelNotFound) as exc:  # the latter once all that served it have left
-                if not refusals:
+                if (last := attempts.last) is None:
                     raise
-                last = list(refusals.values())[-1]  # what they said tells more
-                if isinstance(last, WorkerRefused):
-                    raise last from exc
-                await reply.whole(last.answer, last.content)
-                return "failed"
+                if await self._may_wait(attempts, reply):
+                    continue
+                if isinstance(last, Refusal):
+                    return await self._refuse(last, reply)
+                raise last from exc  # what they said tells more
 
-    async def _ask(self, worker: Worker, reply: "_Reply") -> str:
+    async def _may_wait(self, attempts: Attempts, reply: Reply) -> bool:
+        """Wait a moment for a place, where a lost worker's request found the others busy."""
+        deadline = self._arrived + self._job.first_byte_s
+        if self._exchange.clock() > deadline or not attempts.forget_busy():
+            return False
+        await asyncio.sleep(_WAIT_S)
+        if reply.has_started:
+            await reply.write(self._wire.encode_sign_of_life(self._job.prompt))
+        return True
+
+    async def _ask(self, worker: Worker, reply: Reply) -> str:
+        """Return the outcome of an answer.
+
+        Raises:
+            WorkerUnreachable, WorkerLost, Refusal: there was none, and another worker may be asked.
+        """
         self._asked = worker.address
         headers = {
             "Content-Type": "application/json",
@@ -137,8 +155,8 @@ class Forward(Response):
             async with self._exchange.upstream.post(
                 worker.address, self._wire.path, self._job.body, headers, self._job.first_byte_s
             ) as answer:
-                if NOT_ANSWERED in answer.headers:
-                    raise _Declined(worker.address, answer, await answer.rest())
+                if value := answer.headers.get(NOT_ANSWERED):
+                    raise Refusal(answer, await answer.rest(), value)
                 took_s = self._exchange.clock() - self._arrived
                 self._exchange.metrics.first_byte_seconds.labels(self._wire.name).observe(took_s)
                 if answer.status < 400 and self._is_stream(answer):
@@ -152,28 +170,43 @@ class Forward(Response):
         kind = answer.headers.get("Content-Type", "")
         return self._wire is not NATIVE or kind.startswith(sse.MEDIA_TYPE)
 
-    async def _pass_whole(self, answer: Answer, reply: "_Reply") -> str:
+    async def _pass_whole(self, answer: Answer, reply: Reply) -> str:
         """Pass on an answer that is no stream, once all of it is here."""
         content = await answer.rest()
-        if self._wire is not NATIVE:  # LLaVA's clients read nothing but records
+        # LLaVA's clients read nothing but records, and no client reads anything else in a stream.
+        if self._wire is not NATIVE or reply.has_started:
             raise _remote_error(content, answer.status)
         await reply.whole(answer, content)
         if answer.status < 400:
             return "ok"
         return "refused" if answer.status < 500 else "failed"
 
-    async def _pass_stream(self, worker: Worker, answer: Answer, reply: "_Reply") -> str:
-        """Pass on whole records as they come; whatever happens, the last one ends the stream."""
-        records = Records(self._wire)
+    async def _refuse(self, last: Refusal, reply: Reply) -> str:
+        """Pass on what the last worker said, as the only error."""
+        if last.answer.status >= 400 and (self._wire is not NATIVE or reply.has_started):
+            raise _remote_error(last.content, last.answer.status)
+        await reply.whole(last.answer, last.content)
+        return "failed"
+
+    async def _pass_stream(self, worker: Worker, answer: Answer, reply: Reply) -> str:
+        """Pass on whole records as they come; whatever happens, the last one ends the stream.
+
+        Raises:
+            WorkerLost, Refusal: before the first text.
+        """
+        records = Records(self._wire, self._job.prompt)
         try:
             while received := await answer.next_bytes():
-                if whole := records.feed(received):
-                    await reply.start(answer.status, _passed_back(answer))
+                whole = records.feed(received)
+                if records.refusal is not None:
+                    return await self._pass_refusal(answer, whole, records.refusal, reply)
+                if whole:
+                    await reply.start(answer)
                     await reply.write(whole)
             if self._wire.end is not None and not records.has_ended:
                 raise WorkerLost(worker.address, "it ended the stream too early")
         except WorkerLost as exc:
-            if not reply.has_started:
+            if not records.has_answered:
                 raise
             self._exchange.workers.lose(worker)
             if not records.has_ended:
@@ -182,81 +215,23 @@ class Forward(Response):
                 await reply.end()
                 return exc.code
         else:
-            await reply.start(answer.status, _passed_back(answer))
+            await reply.start(answer)
             await reply.write(records.rest)
         await reply.end()
         return "failed" if records.has_failed else "ok"
 
-
-class _Declined(Exception):
-    """A worker's answer to a request of which it answered nothing: another may have it."""
-
-    def __init__(self, address: str, answer: Answer, content: bytes) -> None:
-        super().__init__(f"the worker at {address} answers nothing (HTTP {answer.status})")
-        self.answer = answer
-        self.content = content
-
-
-class _Reply:
-    """What this request's client has been sent."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.has_started = False
-
-    async def start(
-        self, status: int, headers: list[tuple[bytes, bytes]], length: int | None = None
-    ) -> None:
-        """Send status and headers, the first time."""
-        if self.has_started:
-            return
-        self.has_started = True
-        if length is not None:
-            headers = [*headers, (b"content-length", str(length).encode())]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def write(self, body: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": body, "more_body": True})
-
-    async def whole(self, answer: Answer, content: bytes) -> None:
-        """Send all of an answer; `content` is its body."""
-        await self.start(answer.status, _passed_back(answer), len(content))
-        await self.write(content)
-        await self.end()
-
-    async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _unless_client_leaves(work: Coroutine[None, None, str], receive: Receive) -> str | None:
-    """Return the work's result; None where the client left first and the work was cancelled."""
-    working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_client_left(receive))
-    try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _client_left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _old_headers(error: ServeError) -> list[tuple[bytes, bytes]]:
-    headers = {"content-type": "application/octet-stream", **error.headers}
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
-
-
-def _passed_back(answer: Answer) -> list[tuple[bytes, bytes]]:
-    return [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in answer.headers.items()
-        if name.lower() not in _NOT_PASSED_BACK
-    ]
+    async def _pass_refusal(
+        self, answer: Answer, alive: bytes, refusal: bytes, reply: Reply
+    ) -> str:
+        """End the stream with an error that came before any text, unless another may be asked."""
+        if alive:
+            await reply.start(answer)
+            await reply.write(alive)
+        last = refusal + self._wire.separator
+        if value := self._wire.not_answered(refusal):
+            raise Refusal(answer, last, value)
+        await reply.whole(answer, last)
+        return "failed"
 
 
 def _remote_error(content: bytes, status: int) -> RemoteError:

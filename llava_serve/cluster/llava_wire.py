@@ -33,12 +33,14 @@ def build_router(exchange: Exchange) -> APIRouter:
         model = decoded.get("model") if isinstance(decoded, dict) else None
         if not isinstance(model, str):
             raise InvalidField("model", "must be the name of a model")
+        prompt = decoded.get("prompt")
         job = Job(
             wire=OLD,
             model=model,
             body=body,
             via=request.headers.get("via"),
             first_byte_s=exchange.upstream.limits.first_byte_s,
+            prompt=prompt if isinstance(prompt, str) else "",
         )
         return Forward(exchange, job)
 

@@ -25,6 +25,12 @@ class Metrics:
             ["wire", "outcome"],
             registry=self.collectors,
         )
+        self.taken_back = Counter(
+            "llava_controller_taken_back",
+            "Requests taken back from a worker that gave no answer, to ask another one.",
+            ["wire"],
+            registry=self.collectors,
+        )
         self.first_byte_seconds = Histogram(
             "llava_controller_first_byte_seconds",
             "Time from a request's arrival to the first byte of its worker's answer.",

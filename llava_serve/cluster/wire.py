@@ -1,12 +1,23 @@
 """What differs between the two wires when a stream is passed on: records, and how one ends."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
 
 from llava_serve import logs
-from llava_serve.errors import ServeError
+from llava_serve.errors import DECLINED, LOST, NOT_ANSWERED, ServeError, Unavailable, WorkerLost
 from llava_serve.protocol import llava, sse
+
+
+class Kind(Enum):
+    """What a record says of its answer."""
+
+    SIGN_OF_LIFE = auto()  # the answer has yet to begin
+    OPENING = auto()  # it begins, and has no text yet
+    TEXT = auto()  # or anything else that only one worker may say
+    ERROR = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,26 +25,38 @@ class Wire:
     """Streams are sequences of records, each followed by `separator`.
 
     A whole stream ends with the record `end`, where the wire has one; a failed one with an error.
+    `kind_of` takes a record and the request's prompt; `not_answered` takes an error record and
+    returns what the header `NOT_ANSWERED` would say, had the error come before the stream.
     """
 
     name: str  # in metrics
     path: str
     separator: bytes
     end: bytes | None
-    is_error: Callable[[bytes], bool]
+    kind_of: Callable[[bytes, str], Kind]
+    not_answered: Callable[[bytes], str | None]
     encode_error: Callable[[ServeError], bytes]
+    encode_sign_of_life: Callable[[str], bytes]  # takes the prompt
 
 
 class Records:
-    """Cuts a byte stream behind whole records, so that nothing is ever appended to half a one."""
+    """Cuts a byte stream behind whole records, so that nothing is ever appended to half a one.
 
-    def __init__(self, wire: Wire) -> None:
+    What opens an answer is held back until its first text: until then another worker may be asked,
+    and a client sees one opening only.
+    """
+
+    def __init__(self, wire: Wire, prompt: str = "") -> None:
         self._wire = wire
+        self._prompt = prompt
         self._last = b""
+        self._opening = b""
+        self.has_answered = False  # from here on the answer is this worker's alone
+        self.refusal: bytes | None = None  # an error that came before any text
         self.rest = b""  # the beginning of a record whose end has not come
 
     def feed(self, received: bytes) -> bytes:
-        """Return the bytes up to the last separator, unchanged; they may be none."""
+        """Return the bytes to pass on, up to the last separator at most; they may be none."""
         separator = self._wire.separator
         data = self.rest + received
         end = data.rfind(separator)
@@ -42,7 +65,26 @@ class Records:
             return b""
         self._last = data[:end].rpartition(separator)[2]
         self.rest = data[end + len(separator) :]
-        return data[: end + len(separator)]
+        whole = data[: end + len(separator)]
+        return whole if self.has_answered else self._before_text(whole)
+
+    def _before_text(self, whole: bytes) -> bytes:
+        separator = self._wire.separator
+        records = whole.split(separator)[:-1]
+        alive = b""
+        for at, record in enumerate(records):
+            kind = self._wire.kind_of(record, self._prompt)
+            if kind is Kind.SIGN_OF_LIFE:
+                alive += record + separator
+            elif kind is Kind.OPENING:
+                self._opening += record + separator
+            elif kind is Kind.ERROR:
+                self.refusal = record
+                break
+            else:
+                self.has_answered = True
+                return alive + self._opening + separator.join(records[at:]) + separator
+        return alive
 
     @property
     def has_ended(self) -> bool:
@@ -51,14 +93,66 @@ class Records:
 
     @property
     def has_failed(self) -> bool:
-        return self._wire.is_error(self._last)
+        return self._wire.kind_of(self._last, self._prompt) is Kind.ERROR
 
 
-def _is_error_chunk(record: bytes) -> bool:
+def _kind_of_event(record: bytes, _: str) -> Kind:
+    if record.startswith(b'data: {"error"'):
+        return Kind.ERROR
+    if all(line.startswith(b":") for line in record.splitlines()):
+        return Kind.SIGN_OF_LIFE
+    return Kind.OPENING if _opens(record) else Kind.TEXT
+
+
+def _opens(record: bytes) -> bool:
+    """Tell whether a chunk holds nothing but the role, for each answer in it."""
     try:
-        return bool(json.loads(record)["error_code"])
-    except (ValueError, KeyError, TypeError):
+        choices = json.loads(record.removeprefix(b"data: "))["choices"]
+        said = [
+            value
+            for choice in choices
+            for name, value in (*choice.items(), *choice["delta"].items())
+            if name not in ("index", "delta", "role")
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
         return False
+    return bool(choices) and not any(said)
+
+
+def _kind_of_chunk(record: bytes, prompt: str) -> Kind:
+    chunk = _object(record)
+    if chunk.get("error_code"):
+        return Kind.ERROR
+    return Kind.SIGN_OF_LIFE if chunk.get("text") == prompt else Kind.TEXT
+
+
+def _object(record: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(record)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _tree(error: type[ServeError]) -> Iterator[type[ServeError]]:
+    yield error
+    for below in error.__subclasses__():
+        yield from _tree(below)
+
+
+_VALUES = {error.code: error.headers.get(NOT_ANSWERED) for error in _tree(ServeError)}
+
+
+def _of_event(record: bytes) -> str | None:
+    error = _object(record.removeprefix(b"data: ")).get("error")
+    return _VALUES.get(str(error.get("code"))) if isinstance(error, dict) else None
+
+
+def _of_chunk(record: bytes) -> str | None:
+    number = _object(record).get("error_code")
+    if number == WorkerLost.number:
+        return LOST
+    return DECLINED if number == Unavailable.number else None
 
 
 NATIVE = Wire(
@@ -66,14 +160,18 @@ NATIVE = Wire(
     path="/v1/chat/completions",
     separator=b"\n\n",
     end=sse.encode(sse.DONE).strip(),
-    is_error=lambda record: record.startswith(b'data: {"error"'),
+    kind_of=_kind_of_event,
+    not_answered=_of_event,
     encode_error=lambda error: sse.encode(json.dumps(error.as_body(logs.request_id.get()))),
+    encode_sign_of_life=lambda _: sse.KEEP_ALIVE,
 )
 OLD = Wire(
     name="llava",
     path="/worker_generate_stream",
     separator=llava.SEPARATOR,
     end=None,
-    is_error=_is_error_chunk,
+    kind_of=_kind_of_chunk,
+    not_answered=_of_chunk,
     encode_error=lambda error: llava.OldChunk.from_error(error).encode(),
+    encode_sign_of_life=lambda prompt: llava.OldChunk(text=prompt).encode(),
 )

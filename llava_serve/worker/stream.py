@@ -4,6 +4,7 @@ The stream writer here is the second place where an error becomes an answer: sta
 already, so the error is the last thing in the stream.
 """
 
+import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,8 +14,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from llava_serve import stopping
 from llava_serve.engines.base import Delta
-from llava_serve.errors import EngineFailure, ServeError
+from llava_serve.errors import EngineFailure, Interrupted, ServeError
 from llava_serve.worker.answer import Answer
 
 logger = logging.getLogger(__name__)
@@ -57,9 +59,7 @@ class StreamedAnswer(AnswerResponse):
 
     async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async for delta in self.answer.read(self._keep_alive_s):
-                await self._send(send, self.keep_alive() if delta is None else self.encode(delta))
-            last = self.end()
+            last = await self._write_deltas(send)
         except ClientDisconnect:
             raise
         except Exception as exc:
@@ -69,6 +69,21 @@ class StreamedAnswer(AnswerResponse):
             self.headers.update(error.headers)  # to be seen where they are not sent yet
             last = self.failure(error)
         await self._send(send, last, more_body=False)
+
+    async def _write_deltas(self, send: Send) -> bytes:
+        """Return what ends the stream.
+
+        Raises:
+            Interrupted: the process has no more time for this answer.
+        """
+        try:
+            async for delta in self.answer.read(self._keep_alive_s):
+                await self._send(send, self.keep_alive() if delta is None else self.encode(delta))
+        except asyncio.CancelledError as exc:
+            if not stopping.is_end_of_grace(exc):
+                raise
+            raise Interrupted from exc
+        return self.end()
 
     async def _send(self, send: Send, body: bytes, more_body: bool = True) -> None:
         if not self._has_headers:
@@ -93,7 +108,7 @@ class StreamedAnswer(AnswerResponse):
 
 def _translated(exc: Exception) -> ServeError:
     """Log what ended a stream; what the caller may not see becomes `EngineFailure`."""
-    if isinstance(exc, ServeError) and exc.status < 500:
+    if isinstance(exc, Interrupted) or (isinstance(exc, ServeError) and exc.status < 500):
         logger.info("%s: %s", exc.code, exc.message)
         return exc
     logger.error("the answer failed", exc_info=exc)

@@ -55,6 +55,7 @@ class EchoWorker:
     status_calls: int = 0
     seen: list[Request] = field(default_factory=list)
     may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    at_it: asyncio.Event = field(default_factory=asyncio.Event)  # behind a first word
     all_stopped: asyncio.Event = field(default_factory=asyncio.Event)
     worker_id: str = field(default_factory=lambda: secrets.token_hex(4))
 
@@ -106,6 +107,7 @@ class EchoWorker:
         try:
             for piece in pieces:
                 yield piece
+                self.at_it.set()
                 await self.may_go_on.wait()
         finally:
             self.running -= 1

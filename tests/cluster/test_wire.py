@@ -4,8 +4,20 @@ import json
 
 import pytest
 
-from llava_serve.cluster.wire import NATIVE, OLD, Records, Wire
-from llava_serve.errors import NoWorker
+from llava_serve.cluster.wire import NATIVE, OLD, Kind, Records, Wire
+from llava_serve.errors import (
+    BUSY,
+    DECLINED,
+    LOST,
+    Busy,
+    EngineFailure,
+    Interrupted,
+    NoWorker,
+    ServeError,
+    SglangLost,
+    WorkerLost,
+    WorkersLost,
+)
 from llava_serve.protocol.llava import OldChunk
 from llava_serve.protocol.sse import EventDecoder
 
@@ -50,9 +62,60 @@ def test_an_error_is_one_last_record_on_both_wires() -> None:
     for wire in (NATIVE, OLD):
         records = Records(wire)
         encoded = wire.encode_error(NoWorker("echo"))
-        assert records.feed(encoded) == encoded
+        assert (records.feed(encoded), records.refusal) == (
+            b"",
+            encoded.removesuffix(wire.separator),
+        )
         assert records.has_ended
     (event,) = EventDecoder().feed(NATIVE.encode_error(NoWorker("echo")))
     assert json.loads(event)["error"]["code"] == "no_worker"
     chunk = OldChunk.model_validate_json(OLD.encode_error(NoWorker("echo"))[:-1])
     assert (chunk.error_code, "no live worker" in chunk.text) == (2, True)
+
+
+def event(**choice: object) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"index": 0, **choice}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("record", "kind"),
+    [
+        (b": keep-alive", Kind.SIGN_OF_LIFE),
+        (b": one\n: two", Kind.SIGN_OF_LIFE),
+        (b": one\ndata: {}", Kind.TEXT),
+        (event(delta={"role": "assistant", "content": ""}, finish_reason=None), Kind.OPENING),
+        (event(delta={"role": "assistant", "content": None}, logprobs=None), Kind.OPENING),
+        (event(delta={"role": "assistant", "content": " "}), Kind.TEXT),
+        (event(delta={"tool_calls": [{"index": 0}]}), Kind.TEXT),
+        (event(delta={}, finish_reason="stop"), Kind.TEXT),
+        (b'data: {"choices": [], "usage": {"total_tokens": 1}}', Kind.TEXT),
+        (b"data: [DONE]", Kind.TEXT),
+        (b"data: 7", Kind.TEXT),
+    ],
+)
+def test_what_is_no_token_yet_is_told_from_what_is(record: bytes, kind: Kind) -> None:
+    assert NATIVE.kind_of(record, "") is kind
+
+
+def test_the_prompt_alone_is_no_token_on_the_old_wire() -> None:
+    kinds = [OLD.kind_of(OldChunk(text=text).encode()[:-1], "hi") for text in ("hi", "hi t")]
+    assert kinds == [Kind.SIGN_OF_LIFE, Kind.TEXT]
+
+
+@pytest.mark.parametrize(
+    ("error", "native", "old"),
+    [
+        (Interrupted(), DECLINED, DECLINED),
+        (NoWorker("m"), DECLINED, DECLINED),
+        (Busy(1, 1, 1, 2), BUSY, DECLINED),
+        (WorkerLost("http://w", "gone"), LOST, LOST),
+        (SglangLost("http://s", "gone"), LOST, LOST),
+        (WorkersLost(3), None, None),
+        (EngineFailure("ours"), None, None),
+    ],
+)
+def test_an_error_before_any_text_says_whether_another_may_be_asked(
+    error: ServeError, native: str | None, old: str | None
+) -> None:
+    values = [wire.not_answered(wire.encode_error(error).strip(b"\0\n")) for wire in (NATIVE, OLD)]
+    assert values == [native, old]
