@@ -8,9 +8,9 @@ counted on the raw bytes, so a text that is far too long is never decoded.
 import io
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from fastapi import Request
@@ -19,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from llava_serve import json_body
 from llava_serve.errors import BodyTimeout, BodyTooLarge, TextTooLarge
 from llava_serve.quota import Quota
+
+Read = TypeVar("Read")
 
 MAX_TEXT_BYTES = 1_000_000
 _SMALL_BYTES = 1_000_000  # of smaller bodies there are enough places
@@ -151,6 +153,21 @@ class _Arrival:
 def release_body(request: Request) -> None:
     """Say that the body of `request` is not held any more, so that another may come in."""
     request.scope["llava_serve.arrival"].release()
+
+
+def read_once(
+    request: Request, read: Callable[[], Awaitable[Read]]
+) -> Callable[[], Awaitable[Read]]:
+    """Wrap `read`, which makes something else of the body of `request` and holds it until then."""
+    reading: list[Callable[[], Awaitable[Read]]] = [read]
+
+    async def read_and_release() -> Read:
+        try:
+            return await reading.pop()()
+        finally:
+            release_body(request)
+
+    return read_and_release
 
 
 def _declared_bytes(scope: Scope) -> int | None:

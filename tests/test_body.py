@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from llava_serve import serving
-from llava_serve.body import BodyLimits, check_text_bytes, read_json, release_body
+from llava_serve.body import BodyLimits, check_text_bytes, read_json, read_once, release_body
 from llava_serve.errors import TextTooLarge
 
 CHAT = "/v1/chat/completions"
@@ -170,3 +170,26 @@ def test_all_else_does(body: bytes) -> None:
 def test_many_lists_without_an_end_take_no_longer_than_one() -> None:
     with pytest.raises(TextTooLarge):  # quadratic, it would take hours
         check_text_bytes(b'"images":[' * 4_000_000, 1000)
+
+
+async def test_what_is_made_of_a_body_once_lets_the_next_one_in() -> None:
+    limits = BodyLimits(4_000_000, 4_000_000)
+    app = build(limits)
+    held = []
+
+    @app.post("/once/v1/chat/completions")
+    async def once(request: Request) -> int:
+        _, body = await read_json(request)
+
+        async def read() -> int:
+            held.append(limits.held.held)
+            return len(body)
+
+        length = await read_once(request, read)()
+        held.append(limits.held.held)
+        return length
+
+    async with client(app) as http:
+        content = json.dumps("a" * 2_000_000).encode()
+        await http.post("/once/v1/chat/completions", content=content)
+    assert held == [len(content), 0]

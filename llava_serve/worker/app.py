@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from llava_serve import serving
-from llava_serve.body import MAX_TEXT_BYTES, BodyLimits, read_json
+from llava_serve.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
 from llava_serve.engines.base import Sampling
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
 from llava_serve.protocol.openai import (
@@ -57,7 +57,7 @@ def build_app(
     async def chat_completions(request: Request) -> Response:
         asked = parse_chat_request((await read_json(request))[0])
         check(asked, worker.engine.card)
-        read_prompt = partial(worker.media.conversation, asked.messages)
+        read_prompt = read_once(request, partial(worker.media.conversation, asked.messages))
         sampling = sampling_of(asked, worker.engine.card.sampling)
         answer = Answer(worker, read_prompt, sampling, asked.n or 1)
         if not asked.stream:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from llava_serve.body import read_json
+from llava_serve.body import read_json, read_once
 from llava_serve.engines.base import Delta, Sampling
 from llava_serve.errors import (
     InvalidField,
@@ -69,7 +69,8 @@ def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
         except ServeError as exc:
             content = OldChunk.from_error(exc).encode()
             return Response(content, headers=exc.headers, media_type=_MEDIA_TYPE)
-        read_prompt = partial(worker.media.ready_prompt, asked.prompt, asked.images or [])
+        read = partial(worker.media.ready_prompt, asked.prompt, asked.images or [])
+        read_prompt = read_once(request, read)
         answer = Answer(worker, read_prompt, sampling_of(asked))
         # LLaVA's controller gives up after 5 s without a byte: be there before.
         return OldChunks(answer, asked.prompt, keep_alive_s / 2)
