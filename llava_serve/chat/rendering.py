@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import TemplateError
 
@@ -33,12 +33,22 @@ class Said:
 
 
 Segment = Markup | Said | Picture | Clip
-ApplyTemplate = Callable[[list[dict[str, Any]]], str]  # messages in the form of transformers
+
+
+class ApplyTemplate(Protocol):
+    """A chat template at work on messages in the form of transformers."""
+
+    def __call__(
+        self, messages: list[dict[str, Any]], add_generation_prompt: bool = True
+    ) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
 class PromptFormat:
     """How a checkpoint's prompts are made.
+
+    What `render` returns ends where the answer begins, or, of a conversation that `continues`, with
+    its last text, as the template shows it and without what would end it.
 
     `reason` says why it is this one. `per_chunk` says that the text between pictures is tokenised
     chunk by chunk, as LLaVA's own code does it; otherwise the prompt is tokenised as a whole, as
@@ -56,6 +66,10 @@ class PromptFormat:
 _NONCE = secrets.token_hex(8)
 
 
+def _marker(number: int) -> str:
+    return f"part{_NONCE}n{number}e"
+
+
 class _Markers:
     """Stand-ins for the parts of one conversation."""
 
@@ -64,7 +78,13 @@ class _Markers:
 
     def mark(self, part: str | Picture | Clip) -> str:
         self._parts.append(part)
-        return f"part{_NONCE}n{len(self._parts) - 1}e"
+        return _marker(len(self._parts) - 1)
+
+    def ending(self, rendered: str) -> str:
+        """Cut `rendered` behind the part that was marked last: the text to go on with."""
+        marker = _marker(len(self._parts) - 1)
+        before, found, _ = rendered.rpartition(marker)
+        return before + found if found else rendered
 
     def split(self, rendered: str, image_token: str, video_token: str) -> list[Segment]:
         """Cut `rendered` at markers and placeholders, and put in what they stand for.
@@ -122,11 +142,13 @@ def from_chat_template(
             for message in conversation.messages
         ]
         try:
-            rendered = apply(messages)
+            rendered = apply(messages, add_generation_prompt=not conversation.continues)
         except TemplateError as exc:
             raise InvalidField(
                 "messages", f"the checkpoint's chat template refuses them: {exc}"
             ) from exc
+        if conversation.continues:
+            rendered = markers.ending(rendered)
         return markers.split(rendered, image_token, video_token)
 
     return PromptFormat(
@@ -188,9 +210,11 @@ def from_template(
             turns += _Body(template, marks, message).turns(markers)
         if not turns:
             raise InvalidField("messages", "there is no user message")
-        rendered = template.render(
-            template, "\n".join(system) or template.system, [*turns, ("assistant", None)]
-        )
+        if not conversation.continues:
+            turns.append(("assistant", None))
+        rendered = template.render(template, "\n".join(system) or template.system, turns)
+        if conversation.continues:
+            rendered = markers.ending(rendered)
         # No placeholder tokens here: pictures have markers of their own.
         return markers.split(rendered, *(secrets.token_hex(16) for _ in range(2)))
 

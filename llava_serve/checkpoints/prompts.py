@@ -1,14 +1,19 @@
 """What turns messages into the tokens one checkpoint expects: tokenizer, prompt format, ends."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from llava_serve.chat.choosing import template_for
-from llava_serve.chat.rendering import PromptFormat, from_chat_template, from_template
+from llava_serve.chat.rendering import (
+    ApplyTemplate,
+    PromptFormat,
+    from_chat_template,
+    from_template,
+)
 from llava_serve.chat.templates import template_named
 from llava_serve.checkpoints.detect import read_json
 from llava_serve.errors import CheckpointError
@@ -82,13 +87,14 @@ def conversation_format(
     return from_template(template, marks, reason)
 
 
-def _applier(
-    tokenizer: PreTrainedTokenizerBase, source: str
-) -> Callable[[list[dict[str, Any]]], str]:
-    def apply(messages: list[dict[str, Any]]) -> str:
+def _applier(tokenizer: PreTrainedTokenizerBase, source: str) -> ApplyTemplate:
+    def apply(messages: list[dict[str, Any]], add_generation_prompt: bool = True) -> str:
         return str(
             tokenizer.apply_chat_template(
-                messages, chat_template=source, tokenize=False, add_generation_prompt=True
+                messages,
+                chat_template=source,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
             )
         )
 

@@ -1,7 +1,7 @@
 """What every engine promises: a validated request in, deltas out, nothing left running."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from llava_serve.media.base import Clip, Picture
@@ -29,9 +29,26 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Messages of the native wire: the engine renders the prompt."""
+    """Messages of the native wire: the engine renders the prompt.
+
+    With `continues` the last message is the assistant's, text alone, and the answer goes on with
+    it: the prompt ends where that text ends, and the deltas hold only what is new. Stop strings
+    count in what is new.
+    """
 
     messages: tuple[Message, ...]
+    continues: bool = False
+
+    @property
+    def begun(self) -> str:
+        """The text that the answer goes on with; empty where it begins anew."""
+        return "".join(map(str, self.messages[-1].parts)) if self.continues else ""
+
+    def continued(self) -> "Conversation":
+        """Return the same to go on with; a last message without text is an answer not begun."""
+        if any(self.messages[-1].parts):
+            return replace(self, continues=True)
+        return replace(self, messages=self.messages[:-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ CONTEXT_LENGTH = 4096  # words
 class EchoEngine:
     """Repeats the last user text word by word, after saying what pictures came with it.
 
+    Where it is to go on with a text that its answer begins with, what follows; else all of it.
+
     A token is a word, of which it is always sure. `delay_s` is waited before each one; `running`
     counts open streams.
     """
@@ -103,7 +105,8 @@ def _answer(prompt: Conversation | ReadyPrompt) -> str:
     texts = [part for message in asked for part in message.parts if isinstance(part, str)]
     pictures = [picture for message in prompt.messages for picture in message.pictures]
     clips = [clip for message in prompt.messages for clip in message.clips]
-    return _described(pictures, clips) + " ".join(texts)
+    answer = _described(pictures, clips) + " ".join(texts)
+    return answer.removeprefix(prompt.begun)
 
 
 def _described(pictures: list[Picture], clips: list[Clip]) -> str:

@@ -148,9 +148,10 @@ def _as_list(stop: Any) -> Any:
 class ChatRequest(Strict):
     """The body of `POST /v1/chat/completions`.
 
-    `top_k`, `repetition_penalty`, `min_tokens`, `ignore_eos`, `regex` and parts of type `video_url`
-    go beyond OpenAI; a client of the `openai` package sends them through `extra_body`. What is in
-    `FURTHER_FIELDS` only some engines honour.
+    `top_k`, `repetition_penalty`, `min_tokens`, `ignore_eos`, `continue_final_message`,
+    `add_generation_prompt`, `regex` and parts of type `video_url` go beyond OpenAI; a client of the
+    `openai` package sends them through `extra_body`. What is in `FURTHER_FIELDS` only some engines
+    honour.
     """
 
     neutral: ClassVar[Neutral] = {
@@ -188,6 +189,8 @@ class ChatRequest(Strict):
     n: Annotated[int, Field(ge=1, le=16)] | None = None
     min_tokens: Annotated[int, Field(ge=0)] | None = None
     ignore_eos: bool | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None  # false with `continue_final_message`, else true
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None

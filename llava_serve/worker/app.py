@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from llava_serve import serving
 from llava_serve.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
-from llava_serve.engines.base import Sampling
+from llava_serve.engines.base import Conversation, Sampling
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
@@ -57,7 +57,7 @@ def build_app(
     async def chat_completions(request: Request) -> Response:
         asked = parse_chat_request((await read_json(request))[0])
         check(asked, worker.engine.card)
-        read_prompt = read_once(request, partial(worker.media.conversation, asked.messages))
+        read_prompt = read_once(request, partial(_conversation, worker, asked))
         sampling = sampling_of(asked, worker.engine.card.sampling)
         answer = Answer(worker, read_prompt, sampling, asked.n or 1)
         if not asked.stream:
@@ -79,6 +79,11 @@ def build_app(
         return Response(worker.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+async def _conversation(worker: Worker, asked: ChatRequest) -> Conversation:
+    conversation = await worker.media.conversation(asked.messages)
+    return conversation.continued() if asked.continue_final_message else conversation
 
 
 def check(asked: ChatRequest, card: ModelCard) -> None:
@@ -119,6 +124,24 @@ def _check_together(asked: ChatRequest) -> None:
         raise InvalidField("max_tokens", "differs from max_completion_tokens; send one of them")
     if asked.regex is not None and asked.response_format not in FURTHER_FIELDS["response_format"]:
         raise InvalidField("regex", "and response_format exclude each other")
+    _check_continuation(asked)
+
+
+def _check_continuation(asked: ChatRequest) -> None:
+    """Check what goes with `continue_final_message`, whose rules are vLLM's."""
+    name = "continue_final_message"
+    if not asked.continue_final_message:
+        if asked.add_generation_prompt is False:
+            raise UnsupportedField("add_generation_prompt", f"false needs {name}: true")
+        return
+    last = asked.messages[-1]
+    if last.role != "assistant" or any(part.type != "text" for part in last.parts()):
+        raise InvalidField(name, "needs a last message of the assistant, with text alone")
+    if asked.add_generation_prompt:
+        raise InvalidField(name, "and add_generation_prompt exclude each other")
+    for form in ("regex", "response_format"):
+        if getattr(asked, form) not in FURTHER_FIELDS[form]:  # engines apply it to new text alone
+            raise InvalidField(name, f"and {form} exclude each other")
 
 
 def sampling_of(asked: ChatRequest, defaults: SamplingDefaults) -> Sampling:

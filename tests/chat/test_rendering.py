@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,6 +6,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from PIL import Image
 
 from llava_serve.chat.rendering import (
+    ApplyTemplate,
     Markup,
     Said,
     Segment,
@@ -34,11 +34,15 @@ def refuse(reason: str) -> None:
     raise TemplateError(reason)
 
 
-def jinja(source: str) -> Callable[[list[dict[str, Any]]], str]:
+def jinja(source: str) -> ApplyTemplate:
     environment = ImmutableSandboxedEnvironment()
     environment.globals["raise_exception"] = refuse
     template = environment.from_string(source)
-    return lambda messages: template.render(messages=messages)
+
+    def apply(messages: list[dict[str, Any]], add_generation_prompt: bool = True) -> str:
+        return template.render(messages=messages, add_generation_prompt=add_generation_prompt)
+
+    return apply
 
 
 def shown(segments: list[Segment]) -> str:

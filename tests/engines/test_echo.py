@@ -54,6 +54,25 @@ async def test_it_repeats_the_last_question_word_by_word() -> None:
     assert deltas[-1].usage == Usage(prompt_tokens=5, completion_tokens=3)
 
 
+@pytest.mark.parametrize(
+    ("begun", "rest"),
+    [
+        ("hello ", ["big ", "world"]),
+        ("hello b", ["ig ", "world"]),
+        ("hello big world", []),
+        ("other", ["hello ", "big ", "world"]),
+    ],
+)
+async def test_it_goes_on_with_the_beginning_of_its_answer(begun: str, rest: list[str]) -> None:
+    said = (Message("user", ("hello big world",)), Message("assistant", (begun,)))
+    prompt = Conversation(said).continued()
+    deltas = [delta async for delta in EchoEngine().stream(request(prompt))]
+    assert [delta.text for delta in deltas if delta.text] == rest
+    usage = deltas[-1].usage
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens) == (3 + len(begun.split()), len(rest))
+
+
 async def test_it_says_what_pictures_and_frames_it_got() -> None:
     prompt = asked(picture(96, 96), picture(200, 100), Clip((picture(64, 48),) * 3), "what?")
     text, last = await collect(EchoEngine().stream(request(prompt)))

@@ -65,6 +65,8 @@ class SglangEngine:
                 # First, so that all answers to one prompt still wait for the same encoding.
                 uris = await self._encoding.on(prompt)
                 await self._template.check(prompt, served)
+                if prompt.continues:
+                    await self._template.check_continuation(prompt, served)
                 body = payload.chat_body(prompt, uris, sampling, to)
                 return _Asked(payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop))
             prompt = payload.ready_prompt(prompt, self._form)

@@ -44,10 +44,13 @@ def chat_body(conversation: Conversation, uris: Uris, sampling: Sampling, to: Id
     """Return a body for `CHAT`, which streams deltas."""
     pictures = sum(len(message.pictures) for message in conversation.messages)
     extra = {"modalities": "multi-images"} if to.served.is_original and pictures > 1 else {}
+    messages = [_message(message, uris, extra) for message in conversation.messages]
+    if conversation.continues:
+        messages[-1]["content"] = conversation.begun  # the server goes on with a plain text only
     body: Body = {
         "rid": to.rid,
         "model": to.served.model_id,
-        "messages": [_message(message, uris, extra) for message in conversation.messages],
+        "messages": messages,
         "stream": True,
         "stream_options": {"include_usage": True},
         "separate_reasoning": False,
@@ -55,6 +58,8 @@ def chat_body(conversation: Conversation, uris: Uris, sampling: Sampling, to: Id
         **_sampling(sampling),
         **_seed(sampling, to.served, "seed"),
     }
+    if conversation.continues:
+        body["continue_final_message"] = True
     if sampling.tells_usage:
         body["stream_options"]["continuous_usage_stats"] = True
     if sampling.min_new_tokens:  # a router takes no 0

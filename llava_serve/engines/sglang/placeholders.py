@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from llava_serve.engines.base import Conversation, Message, ReadyPrompt
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.served import IMAGE_TOKEN, Served
-from llava_serve.errors import InvalidField, MediaCountMismatch
+from llava_serve.errors import InvalidField, MediaCountMismatch, UnsupportedField
 from llava_serve.media.base import Picture
 
 _VIDEO = "<video>"
@@ -62,6 +62,7 @@ class TemplateCheck:
     def __init__(self, client: SglangClient) -> None:
         self._client = client
         self._made: LRUCache[_Shape, int] = LRUCache(_KEPT)
+        self._goes_on: LRUCache[tuple[_Shape, str], bool] = LRUCache(_KEPT)
         self._of: Served | None = None  # the server that was asked
 
     async def check(self, conversation: Conversation, served: Served) -> None:
@@ -69,8 +70,7 @@ class TemplateCheck:
         pictures = sum(len(message.pictures) for message in conversation.messages)
         if not pictures or served.image_token is None:
             return
-        if served is not self._of:
-            self._of, self._made = served, LRUCache(_KEPT)
+        self._meet(served)
         known = self._made  # of this server: when the answer comes, another may be there
         shape = _shape(conversation.messages)
         made = known.get(shape)
@@ -85,6 +85,37 @@ class TemplateCheck:
                 f"the server's chat template shows {made} of the {pictures} pictures where they "
                 "stand; put them into user messages",
             )
+
+    async def check_continuation(self, conversation: Conversation, served: Served) -> None:
+        """Raises: UnsupportedField, when the server's prompt does not end with the text so far.
+
+        The server is asked about a word with the white space of the text around it: some of its
+        templates lose that, or close the turn.
+        """
+        self._meet(served)
+        known = self._goes_on
+        word = conversation.begun.strip()
+        probe = conversation.begun.replace(word, "x") if word else conversation.begun
+        shape = _shape(conversation.messages)
+        if (shape, probe) not in known:
+            messages = [_message(role, parts) for role, parts in shape[:-1]]
+            messages.append({"role": "assistant", "content": probe})
+            asked = {"messages": messages, "continue_final_message": True}
+            tokens = await self._client.post("/v1/tokenize", asked, _TOKENIZE_S, served.address)
+            asked = {"tokens": tokens["tokens"], "skip_special_tokens": False}
+            told = await self._client.post("/v1/detokenize", asked, _TOKENIZE_S, served.address)
+            known[shape, probe] = str(told["text"]).endswith(probe)
+        if not known[shape, probe]:
+            raise UnsupportedField(
+                "continue_final_message",
+                "cannot be honoured: the SGLang server's own template does not end with the text "
+                "as it was sent; start this worker with --conv-mode",
+            )
+
+    def _meet(self, served: Served) -> None:
+        """Forget what was said of another server."""
+        if served is not self._of:
+            self._of, self._made, self._goes_on = served, LRUCache(_KEPT), LRUCache(_KEPT)
 
 
 def _shape(messages: Sequence[Message]) -> _Shape:

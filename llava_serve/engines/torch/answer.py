@@ -1,6 +1,6 @@
 """One answer as text: tokens in, deltas out, and when and why it ends."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
@@ -38,6 +38,10 @@ class Answer:
         self._logprobs = HeldLogprobs()
         self._text = Detokenizer(tokenizer)
         self._matcher = StopMatcher(stops)
+
+    def follow(self, tokens: Sequence[int]) -> None:
+        """Go on with a text whose tokens end the prompt."""
+        self._text.follow(tokens)
 
     @property
     def remaining(self) -> int:

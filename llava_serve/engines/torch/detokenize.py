@@ -1,11 +1,13 @@
 """Tokens become text as they come: no half characters, no lost spaces."""
 
 import re
+from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 _UNFINISHED = "\ufffd"  # what a decoder shows for bytes that are no character yet
+_CONTEXT = 8  # tokens before a text that goes on: more than one character has
 
 
 # How vocabularies write bytes that are no text alone: sentencepiece's, and byte-level ones.
@@ -42,6 +44,15 @@ class Detokenizer:
         self._tokens: list[int] = []
         self._start = 0  # of the window
         self._shown = 0  # tokens whose text is out
+
+    def follow(self, tokens: Sequence[int]) -> None:
+        """Go on behind `tokens`, whose text is out: the first new one keeps its space."""
+        context = [
+            token for token in tokens[-_CONTEXT:] if token >= 0 and token not in self._silent
+        ]
+        while context and self._decode(context).startswith(_UNFINISHED):
+            del context[0]  # it is the rest of a character
+        self._tokens, self._shown = context, len(context)
 
     def push(self, token: int) -> str:
         """Take the next token and return the text that is certain."""

@@ -62,6 +62,8 @@ class Preparer:
         prompt = self.prompt(preparation)
         limit = self._limit(len(prompt.tokens), sampling)
         answer = Answer(loaded.tokenizer, sampling, loaded.stop_ids, loaded.format.stops, limit)
+        if isinstance(request.prompt, Conversation) and request.prompt.continues:
+            answer.follow(prompt.tokens)
         return Progress(prompt, Chooser.of(sampling), answer)
 
     def _limit(self, prompt_tokens: int, sampling: Sampling) -> int:

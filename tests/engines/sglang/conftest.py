@@ -52,6 +52,7 @@ class Recorded:
     info: dict[str, Any] = field(default_factory=lambda: dict(MODEL_INFO))
     settings: dict[str, Any] = field(default_factory=lambda: {"version": "0.5.23"})
     is_warm: bool = True
+    loses: int = 0  # characters at the end of a text to go on with
     servers: list[str] = field(default_factory=list)  # it is a router of these
     refusal: tuple[int, Any] | None = None
     events: list[Any] = field(default_factory=lambda: list(CHAT_EVENTS))
@@ -79,6 +80,12 @@ class Recorded:
         async def tokenize(request: Request) -> dict[str, list[int]]:
             self.tokenized.append(await request.json())
             return {"tokens": _tokens(self.tokenized[-1])}
+
+        @app.post("/v1/detokenize")
+        async def detokenize() -> dict[str, str]:
+            """The prompt of what was tokenised last: the assistant's text ends it, or is lost."""
+            text = self.tokenized[-1]["messages"][-1]["content"]
+            return {"text": f"USER: x ASSISTANT: {text}"[: -self.loses or None]}
 
         @app.post("/abort_request")
         async def abort(request: Request) -> None:
@@ -115,6 +122,7 @@ def _tokens(asked: dict[str, Any]) -> list[int]:
     return [
         IMAGE if part["type"] == "image_url" and message["role"] == "user" else 100
         for message in asked["messages"]
+        if isinstance(message["content"], list)
         for part in message["content"]
     ]
 

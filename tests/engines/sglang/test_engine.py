@@ -23,6 +23,7 @@ from llava_serve.errors import (
     SglangLost,
     SglangRefused,
     SglangUnreachable,
+    UnsupportedField,
 )
 from llava_serve.media.base import Picture
 from tests.engines.sglang.conftest import CHAT_EVENTS, Listening, Recorded
@@ -68,6 +69,51 @@ async def test_a_template_of_ours_makes_a_ready_prompt_and_brings_its_stop(
         assert await answer(engine, request(stop=("x",))) == "hi"
     assert recorded.asked[0]["text"].endswith("USER: hello ASSISTANT:")
     assert recorded.asked[0]["sampling_params"]["stop"] == ["x", "</s>"]
+
+
+BEGUN = Conversation(
+    (
+        Message("user", ("hello",)),
+        Message("assistant", ("old",)),
+        Message("user", ("more",)),
+        Message("assistant", ("It ", "was \n")),
+    )
+).continued()
+
+
+async def test_a_text_to_go_on_with_is_the_servers_last_message(
+    recorded: Recorded, listening: Listening
+) -> None:
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        for _ in range(2):
+            assert await answer(engine, request(BEGUN)) == "It is red."
+    body = recorded.asked[0]
+    assert body["continue_final_message"] is True
+    assert body["messages"][-1] == {"role": "assistant", "content": "It was \n"}
+    assert body["messages"][1]["content"] == [{"type": "text", "text": "old"}]
+    (asked,) = [one for one in recorded.tokenized if "continue_final_message" in one]
+    assert asked["messages"][-1] == {"role": "assistant", "content": "x \n"}
+
+
+async def test_a_server_that_loses_the_end_of_the_text_is_not_asked_to_go_on(
+    recorded: Recorded, listening: Listening
+) -> None:
+    recorded.loses = 1
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        with pytest.raises(UnsupportedField, match="continue_final_message cannot be honoured"):
+            await answer(engine, request(BEGUN))
+    assert recorded.asked == []
+
+
+async def test_a_template_of_ours_ends_with_the_text_to_go_on_with(
+    recorded: Recorded, listening: Listening
+) -> None:
+    about = {"prompt_tokens": 1, "completion_tokens": 1, "finish_reason": {"type": "length"}}
+    recorded.events = [{"text": " hi", "meta_info": about}]
+    form = from_template(template_named("vicuna_v1"))
+    async with listening(recorded) as endpoint, engine_of(endpoint, form) as engine:
+        assert await answer(engine, request(BEGUN)) == " hi"
+    assert recorded.asked[0]["text"].endswith("USER: more ASSISTANT: It was \n")
 
 
 async def test_leaving_early_aborts_the_request_by_its_own_id(

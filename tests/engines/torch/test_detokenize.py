@@ -31,6 +31,35 @@ def test_the_deltas_together_are_the_decoded_whole(
     assert "".join(deltas(tokenizer, tokens)) == tokenizer.decode(tokens) == text
 
 
+@pytest.mark.parametrize("cut", range(1, 12))
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+def test_a_text_that_goes_on_has_no_seam(
+    tokenizers: dict[str, PreTrainedTokenizerBase], kind: str, text: str, cut: int
+) -> None:
+    tokenizer = tokenizers[kind]
+    tokens = tokenizer("said before: " + text, add_special_tokens=False).input_ids
+    before = str(tokenizer.decode(tokens[:-cut]))
+    if before.endswith("\ufffd"):
+        pytest.skip("nobody can send half a character")
+    stream = Detokenizer(tokenizer)
+    stream.follow(tokens[:-cut])
+    after = "".join([*map(stream.push, tokens[-cut:]), stream.flush()])
+    assert before + after == "said before: " + text
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+def test_special_tokens_and_pictures_before_a_text_that_goes_on_do_not_matter(
+    tokenizers: dict[str, PreTrainedTokenizerBase], kind: str
+) -> None:
+    tokenizer = tokenizers[kind]
+    said, new = (tokenizer(text, add_special_tokens=False).input_ids for text in ("he", "a hello"))
+    stream = Detokenizer(tokenizer)
+    stream.follow([-200, *tokenizer.all_special_ids, *said])
+    shown = "".join([*map(stream.push, new), stream.flush()])
+    assert shown == (" a hello" if kind == "pieces" else "a hello")
+
+
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])
 def test_half_characters_wait(tokenizers: dict[str, PreTrainedTokenizerBase], kind: str) -> None:
     tokenizer = tokenizers[kind]

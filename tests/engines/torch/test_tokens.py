@@ -141,7 +141,7 @@ def test_a_ready_prompt_with_the_video_placeholder_is_refused(model: LoadedModel
 
 
 def test_a_chat_template_s_bos_is_not_doubled(vicuna: LoadedModel) -> None:
-    def apply(messages: list[dict[str, object]]) -> str:
+    def apply(messages: list[dict[str, object]], add_generation_prompt: bool = True) -> str:
         parts = messages[-1]["content"]
         assert isinstance(parts, list)
         return "<s>[INST] " + "".join(part["text"] for part in parts) + " [/INST]"
