@@ -9,7 +9,7 @@ import aiohttp
 from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
-from llava_serve.errors import ControllerUnreachable, RemoteError, ServeError, WorkerLost
+from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError, ServeError
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import ModelCard, ModelList
 from llava_serve.reason import reason_of
@@ -56,7 +56,7 @@ class ChatClient:
             ControllerUnreachable: nobody answers at the address.
             RemoteError: the request was refused, failed in mid-answer, or the answer comes from
                 another kind of server.
-            WorkerLost: the connection ended before the answer did.
+            ControllerLost: the connection ended before the answer did; what came so far is valid.
         """
         asked = body | {"stream": True, "stream_options": {"include_usage": True}}
         url = f"{self.address}/v1/chat/completions"
@@ -75,11 +75,11 @@ class ChatClient:
                     yield _chunk(data)
         except (aiohttp.ClientError, asyncio.TimeoutError) as exc:
             if answering:
-                raise WorkerLost(self.address, reason_of(exc)) from exc
+                raise ControllerLost(self.address, reason_of(exc)) from exc
             raise ControllerUnreachable(self.address, reason_of(exc)) from exc
         except ValueError as exc:
             raise self._foreign(exc) from exc
-        raise WorkerLost(self.address, "the answer ended without its last event")
+        raise ControllerLost(self.address, "the answer ended without its last event")
 
     def _foreign(self, answer: ValueError) -> RemoteError:
         return RemoteError(

@@ -69,6 +69,14 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 NOT_ANSWERED = "X-Not-Answered"
+DECLINED, BUSY, LOST = "1", "busy", "lost"
+
+
+def _not_answered(value: str) -> Mapping[str, str]:
+    return MappingProxyType({NOT_ANSWERED: value, "Retry-After": "1"})
+
+
+ASK_ANOTHER = _not_answered(DECLINED)
 # A flag, an address, a route, a command, a path or a document: nothing that a user can act on.
 FOR_OPERATORS = re.compile(
     r"(?:^|\s)--[a-z]|\w://|\b(?:GET|POST) /|python -m|\b\d+\.\d+\.\d+\.\d+\b|localhost|\bREADME\b"
@@ -89,14 +97,6 @@ _TYPES = {
     429: "rate_limit_error",
     _PASSES: "service_unavailable_error",
 }
-DECLINED, BUSY, LOST = "1", "busy", "lost"
-
-
-def _not_answered(value: str) -> Mapping[str, str]:
-    return MappingProxyType({NOT_ANSWERED: value, _RETRY_AFTER: "1"})
-
-
-ASK_ANOTHER = _not_answered(DECLINED)
 
 
 class ServeError(Exception):
@@ -409,6 +409,8 @@ class WorkersLost(Unavailable):
     number = 1
     status = 502
     remedy = "If the request is an unusual one, change it; otherwise try again in a moment."
+    user_told = "the model stopped again and again before it answered this question"
+    user_remedy = remedy.replace("request", "question")
 
     def __init__(self, count: int) -> None:
         super().__init__(
@@ -444,6 +446,8 @@ class ControllerLost(Unavailable):
         "What was answered so far is valid; ask again. If nobody answers then, start the "
         "controller anew."
     )
+    user_told = "the server stopped in the middle of the answer"
+    user_remedy = "What was answered so far is valid; ask again in a moment."
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"the controller at {address} was lost in mid-answer: {reason}")
@@ -525,6 +529,8 @@ class Interrupted(Unavailable):
     code = "interrupted"
     headers = ASK_ANOTHER
     remedy = "What was answered so far is valid; ask again to continue or retry."
+    user_told = "the server was stopped in the middle of the answer"
+    user_remedy = remedy
 
     def __init__(self) -> None:
         super().__init__("the answer was cut: a process on its way was told to stop")
@@ -600,6 +606,15 @@ class RemoteError(ServeError):
             error = {"message": str(body)[:500]}
         message, code = error.get("message") or "no message", error.get("code") or "unknown"
         return cls(str(message), str(code), status, str(error.get("remedy") or ServeError.remedy))
+
+
+def not_answered(code: str) -> str | None:
+    """Return the value of `NOT_ANSWERED` that goes with a code; None: it was answered.
+
+    For streams, whose headers are out when an error comes: before any text the code says as much.
+    """
+    known = _class_of(code)
+    return None if known is None else known.headers.get(NOT_ANSWERED)
 
 
 def _class_of(code: str, root: type[ServeError] = ServeError) -> type[ServeError] | None:

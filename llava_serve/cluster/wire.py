@@ -1,13 +1,13 @@
 """What differs between the two wires when a stream is passed on: records, and how one ends."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
 from llava_serve import logs
-from llava_serve.errors import DECLINED, LOST, NOT_ANSWERED, ServeError, Unavailable, WorkerLost
+from llava_serve.errors import DECLINED, LOST, ServeError, Unavailable, WorkerLost, not_answered
 from llava_serve.protocol import llava, sse
 
 
@@ -134,18 +134,9 @@ def _object(record: bytes) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _tree(error: type[ServeError]) -> Iterator[type[ServeError]]:
-    yield error
-    for below in error.__subclasses__():
-        yield from _tree(below)
-
-
-_VALUES = {error.code: error.headers.get(NOT_ANSWERED) for error in _tree(ServeError)}
-
-
 def _of_event(record: bytes) -> str | None:
     error = _object(record.removeprefix(b"data: ")).get("error")
-    return _VALUES.get(str(error.get("code"))) if isinstance(error, dict) else None
+    return not_answered(str(error.get("code"))) if isinstance(error, dict) else None
 
 
 def _of_chunk(record: bytes) -> str | None:

@@ -32,6 +32,7 @@ class Chat:
         self._attachments = attachments
         self._view = view
         self._notes = notes
+        self._unanswered: str | None = None  # the last question, where nothing came of it
 
     async def take(self, line: str) -> bool:
         """Do what one line says; False when it says to leave.
@@ -85,8 +86,10 @@ class Chat:
             model=self._answerer.model,
             error=error,
         )
+        self._unanswered = question
         if answer.text or outcome in ("stop", "length"):
             self.history = self.history.answered(question, answer.text)
+            self._unanswered = None
         self._view.ended(answer)
         if outcome == "length":
             self._notes.say("the answer was cut: it reached --max-new-tokens")
@@ -100,7 +103,10 @@ class Chat:
             case Command("/system", text):
                 self.history = replace(self.history, system=text or None)
                 self._notes.say("system prompt set" if text else "no system prompt")
+            case Command("/again"):
+                await self._ask_again()
             case Command("/reset"):
+                self._unanswered = None
                 self.history = History(system=self.history.system)
                 self._notes.say("the conversation is empty; give pictures again with /image")
             case Command("/save", file):
@@ -111,12 +117,19 @@ class Chat:
             case _:
                 self._notes.help()
 
+    async def _ask_again(self) -> None:
+        question = self._unanswered
+        if question is None:
+            self.history, question = self.history.taken_back()
+        await self.ask(question)
+
     def _attach(self, part: Media, source: str) -> None:
         self.history = self.history.with_media(part)
         self._notes.say(f"{source} goes with the next question")
 
     def _load(self, file: str) -> None:
         model, self.history = saved.load(file)
+        self._unanswered = None
         self._notes.say(f"{self._size()} loaded from {file}")
         if model != self._answerer.model:
             self._notes.say(f"{model} answered them; {self._answerer.model} goes on")

@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "/image": ("F", "add a picture, a path or a web address, to the next question"),
     "/video": ("F", "add a video to the next question"),
     "/system": ("TEXT", "set the system prompt; without TEXT, remove it"),
+    "/again": ("", "ask the last question again, in place of its answer"),
     "/reset": ("", "begin anew, without pictures; the system prompt stays"),
     "/save": ("F", "write the conversation, pictures included, to a JSON file"),
     "/load": ("F", "go on with a saved conversation"),

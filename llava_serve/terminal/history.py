@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from llava_serve.errors import CommandError
 from llava_serve.protocol.openai import ChatMessage, ImagePart, TextPart, VideoPart
 
 Media = ImagePart | VideoPart
@@ -30,6 +31,20 @@ class History:
     def answered(self, question: str, answer: str) -> "History":
         said = ChatMessage(role="assistant", content=answer)
         return replace(self, turns=(*self.turns, self._asked(question), said), attached=())
+
+    def taken_back(self) -> tuple["History", str]:
+        """Return what was before the last question, whose media wait for it again, and its text.
+
+        Raises:
+            CommandError: nothing was asked.
+        """
+        if not self.turns:
+            raise CommandError("nothing was asked yet", "Write a question.")
+        *turns, asked, _ = self.turns
+        parts = asked.parts()
+        media = tuple(part for part in parts if not isinstance(part, TextPart))
+        text = "".join(part.text for part in parts if isinstance(part, TextPart))
+        return replace(self, turns=tuple(turns), attached=(*media, *self.attached)), text
 
     def _asked(self, question: str) -> ChatMessage:
         text = TextPart(type="text", text=question)

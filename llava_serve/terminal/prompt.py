@@ -12,8 +12,10 @@ from prompt_toolkit.output import create_output
 
 from llava_serve.errors import ServeError
 from llava_serve.terminal.chat import Chat
-from llava_serve.terminal.command import COMMANDS, TAKES_FILE
+from llava_serve.terminal.command import COMMANDS, TAKES_FILE, is_command
 from llava_serve.terminal.notes import Notes
+
+_PASSES = 429  # from this status on, the same question may fare better next time
 
 
 class CommandCompleter(Completer):
@@ -60,9 +62,15 @@ async def _take(chat: Chat, notes: Notes, line: str) -> bool:
             return await taking
     except ServeError as exc:
         notes.failed(exc)
+        if _was_asked(line) and exc.status >= _PASSES:
+            notes.say("/again asks the question again")
     except asyncio.CancelledError:
         notes.say("stopped")
     return True
+
+
+def _was_asked(line: str) -> bool:
+    return not is_command(line) or line.strip() == "/again"
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class Terminal:
 
 
 @asynccontextmanager
-async def _at_terminal(*flags: str) -> AsyncIterator[tuple[Terminal, asyncio.subprocess.Process]]:
+async def at_terminal(*flags: str) -> AsyncIterator[tuple[Terminal, asyncio.subprocess.Process]]:
     main_end, program_end = pty.openpty()
     # A session leader that opens a terminal gets it as its own, and so its Ctrl-C.
     name = os.ttyname(program_end)
@@ -205,7 +205,7 @@ async def test_ctrl_c_stops_the_answer_and_not_the_program() -> None:
     engine = EchoEngine("slow", delay_s=0.2)
     async with (
         _served(engine) as address,
-        _at_terminal("--controller", address) as (terminal, process),
+        at_terminal("--controller", address) as (terminal, process),
     ):
         await terminal.until(PROMPT_BEGINS)
         terminal.type("again " * 100 + "\r")
@@ -224,7 +224,7 @@ async def test_ctrl_c_stops_the_answer_and_not_the_program() -> None:
 
 
 async def test_ctrl_c_at_the_prompt_leaves_nothing_but_a_hint(controller: str) -> None:
-    async with _at_terminal("--controller", controller) as (terminal, process):
+    async with at_terminal("--controller", controller) as (terminal, process):
         await terminal.until(PROMPT_BEGINS)
         terminal.type("half a question\x03")
         await terminal.until("Ctrl-D or /exit leaves")

@@ -144,3 +144,36 @@ async def test_a_question_that_is_refused_keeps_its_picture_for_the_next(
 async def test_an_answer_cut_at_the_limit_says_so(talk: Talk) -> None:
     await talk.chat.take("word " * 600)
     assert "--max-new-tokens" in talk.err.getvalue()
+
+
+async def test_again_asks_the_last_question_in_place_of_its_broken_answer(
+    make_talk: Callable[[Engine], Talk], picture: Path
+) -> None:
+    talk = make_talk(HalfEngine(EngineFailure("the model failed")))
+    await talk.chat.take(f"/image {picture}")
+    for line in ("question", "/again", "/again"):
+        with pytest.raises(EngineFailure):
+            await talk.chat.take(line)
+    first, second = talk.chat.history.turns
+    assert [part.type for part in first.parts()] == ["image_url", "text"]
+    assert second.content == "half an"
+    assert talk.chat.history.attached == ()
+
+
+async def test_again_asks_what_was_not_answered_at_all(talk: Talk, picture: Path) -> None:
+    await talk.chat.take("before")
+    await talk.chat.take(f"/image {picture}")
+    with pytest.raises(ServeError, match="context"):
+        await talk.chat.take("word " * 5000)
+    with pytest.raises(ServeError, match="context"):
+        await talk.chat.take("/again")
+    assert len(talk.chat.history.attached) == 1
+    await talk.chat.take("short")
+    await talk.chat.take("/again")
+    assert talk.out.getvalue().splitlines()[-2:] == ["[1 picture: 40x30] short"] * 2
+    assert len(talk.chat.history.turns) == 4
+
+
+async def test_again_needs_a_question(talk: Talk) -> None:
+    with pytest.raises(ServeError, match="nothing was asked yet"):
+        await talk.chat.take("/again")

@@ -26,6 +26,6 @@ def test_files_complete_behind_a_command_that_takes_one(tmp_path: Path) -> None:
         assert _completed(f"{name} {tmp_path}/ci") == [f"{name} {tmp_path}/circle.png"]
 
 
-@pytest.mark.parametrize("text", ["", "What", "/system /", "/reset /", " /s"])
+@pytest.mark.parametrize("text", ["", "What", "/system /", "/reset /", "/again /", " /s"])
 def test_nothing_else_completes(text: str) -> None:
     assert _completed(text) == []

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import anyio
@@ -70,7 +71,9 @@ class SglangClient:
         except aiohttp.ConnectionTimeoutError as exc:
             raise SglangSilent(self.endpoint, reason_of(exc)) from exc
         except (TimeoutError, asyncio.TimeoutError) as exc:  # two classes before Python 3.11
-            raise SglangSilent(self.endpoint, f"{url} is silent for {limit_s:g} s") from exc
+            raise SglangSilent(
+                self.endpoint, f"{urlsplit(url).path} is silent for {limit_s:g} s"
+            ) from exc
         except aiohttp.ClientError as exc:
             raise SglangUnreachable(self.endpoint, reason_of(exc)) from exc
         if not answer.ok:
