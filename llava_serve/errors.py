@@ -259,7 +259,10 @@ class MediaCountMismatch(BadRequest):
 
 class MediaUnreadable(BadRequest):
     code = "media_unreadable"
-    remedy = "Send a PNG, JPEG, WebP, GIF or BMP picture, or an MP4, WebM or GIF video."
+    remedy = (
+        "Send a PNG, JPEG, WebP, GIF, BMP, TIFF, HEIC or AVIF picture, or an MP4, MOV, 3GP, WebM, "
+        "MKV, AVI or GIF video."
+    )
     user_remedy = remedy
 
 

@@ -2,115 +2,87 @@
 
 import hashlib
 import io
-import struct
-import zlib
-from dataclasses import dataclass
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+import numpy as np
+from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
+from llava_serve.media import heif, jpeg, orientation, tiff
 from llava_serve.media.base import Picture
+from llava_serve.media.damage import BOMB, DAMAGE, damaged
+from llava_serve.media.limits import Limits, check_bytes, check_size
 from llava_serve.media.sniff import PICTURES, sniff
 
-MAX_SIDE = 20_000  # pixels; beyond it resizing alone costs more than an answer
-MAX_RATIO = 100  # longer to shorter side; beyond it the shorter side vanishes when resized
-
-_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-# What Pillow's decoders raise on damaged files.
-DAMAGE: tuple[type[Exception], ...] = (
-    *_BOMB,
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Largest file in bytes, largest picture in pixels."""
-
-    file_bytes: int
-    pixels: int
+# What is left of a huge picture has sides at least this long: see `reduction`.
+_LONGER_SIDE, _SHORTER_SIDE = 3000, 500
+_BAND_PIXELS = 1 << 20  # as many are converted or digested at a time
 
 
 def decode_picture(data: bytes, limits: Limits) -> Picture:
-    """Decode a PNG, JPEG, WebP, GIF or BMP file; of an animation the first frame.
+    """Decode a picture file of one of the formats in `PICTURES`.
+
+    Of an animation the first frame is shown, of a TIFF file the first page. A huge picture is
+    reduced (see `reduction`).
 
     Raises:
         MediaUnreadable: another format, or a damaged or cut file.
         MediaTooLarge: beyond `limits`, `MAX_SIDE` or `MAX_RATIO`; told from the header alone.
     """
-    kind = sniff(data)
-    check_bytes(len(data), limits.file_bytes)
-    if kind not in PICTURES:
-        raise MediaUnreadable(
-            f"it is not a picture of a known format ({', '.join(PICTURES)}); "
-            f"by its content it seems to be {kind}"
-        )
+    kind = _kind(data, limits)
     with open_image(data, kind, limits) as image:
+        factor = reduction(image.size)
+        turn = orientation.of_picture(image)
         try:
-            return as_picture(ImageOps.exif_transpose(image))
+            shown = _loaded(image, data, kind, factor)
+            return as_picture(shown if turn is None else shown.transpose(turn))
         except DAMAGE as exc:
-            raise MediaUnreadable(f"the {kind} file is damaged or cut short ({exc})") from exc
+            raise damaged(f"the {kind} file", exc) from exc
 
 
-def check_bytes(size: int, limit_bytes: int) -> None:
-    """Check the size of a file. Raises: MediaTooLarge."""
-    if size > limit_bytes:
-        raise MediaTooLarge(
-            f"the file has {size / 1e6:.1f} MB; at most {limit_bytes / 1e6:g} MB are accepted "
-            "(--max-image-mb)"
-        )
+def picture_pixels(data: bytes, limits: Limits) -> int:
+    """Return how many pixels decoding takes memory for, from the header alone; raises the same."""
+    kind = _kind(data, limits)
+    with open_image(data, kind, limits) as image:
+        width, height = image.size
+        factor = reduction(image.size) if kind == "JPEG" else 1
+        return width * height // factor**2
 
 
-def check_size(size: tuple[int, int], limits: Limits) -> None:
-    """Check (width, height).
+def reduction(size: tuple[int, int]) -> int:
+    """Return by how much the sides of a picture of (width, height) are divided: 1, 2, 4 or 8.
 
-    Raises:
-        MediaTooLarge: too many pixels, too long a side, or too thin a picture.
+    The most that any LLaVA checkpoint looks at is a canvas of 2304 x 2304 pixels (OneVision's 36
+    tiles of 384), into which the picture is fitted; one that crops looks at a shorter side of at
+    most 384. What is left here is at least 1.3 times that, so a model's processor still scales it
+    down. Of a photograph of 7000 x 7000 pixels fitted into 2304 x 2304, 99 in 100 values come out
+    within one grey level of what they are without this step (in the mean 0.2), and at 336 x 336 all
+    do. Pictures whose longer side is below 6,000 pixels are left alone.
     """
-    width, height = size
-    named = f"the picture has {width} x {height} pixels"
-    if width * height > limits.pixels:
-        raise MediaTooLarge(
-            f"{named}; at most {limits.pixels / 1e6:g} megapixels are accepted "
-            "(--max-image-megapixels)"
-        )
-    if max(size) > MAX_SIDE:
-        raise MediaTooLarge(f"{named}; a side may have at most {MAX_SIDE}")
-    if max(size) > MAX_RATIO * min(size):
-        raise MediaTooLarge(
-            f"{named}; the longer side may be at most {MAX_RATIO} times the shorter one"
-        )
+    for factor in (8, 4, 2):
+        if max(size) >= factor * _LONGER_SIDE and min(size) >= factor * _SHORTER_SIDE:
+            return factor
+    return 1
 
 
 def open_image(data: bytes, kind: str, limits: Limits) -> Image.Image:
     """Read the header only.
 
     Raises:
-        MediaUnreadable: the header is damaged.
+        MediaUnreadable: the header is damaged, or of a form that is not read.
         MediaTooLarge: the size it announces is beyond `limits`.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=(kind,))
-    except _BOMB as exc:  # Pillow's own bound, which looks at the header too
+        image = _opened(data, kind)
+    except BOMB as exc:  # Pillow's own bound, which looks at the header too
         raise MediaTooLarge(
             f"the picture is far beyond the {limits.pixels / 1e6:g} megapixels that are accepted: "
             f"{exc}"
         ) from exc
-    except UnidentifiedImageError as exc:
-        raise MediaUnreadable(f"the {kind} file's header is damaged or cut short") from exc
     except DAMAGE as exc:
-        raise MediaUnreadable(f"the {kind} file's header is damaged or cut short ({exc})") from exc
+        raise damaged(f"the {kind} file's header", exc) from exc
     check_size(image.size, limits)
+    if isinstance(image, tiff.FirstPage):
+        image.check(limits)
     return image
 
 
@@ -118,19 +90,70 @@ def as_picture(image: Image.Image) -> Picture:
     """Convert any mode to RGB and name the result by its content."""
     rgb = _to_rgb(image)
     digest = hashlib.sha256(b"%d %d " % rgb.size)
-    digest.update(rgb.tobytes())
+    for box in _bands(rgb.size):
+        digest.update(rgb.crop(box).tobytes())
     return Picture(rgb, digest.hexdigest())
 
 
+def _kind(data: bytes, limits: Limits) -> str:
+    kind = sniff(data)
+    check_bytes(len(data), limits.file_bytes)
+    if kind not in PICTURES:
+        raise MediaUnreadable(
+            f"it is not a picture of a known format ({', '.join(PICTURES)}); "
+            f"by its content it seems to be {kind}"
+        )
+    return kind
+
+
+def _opened(data: bytes, kind: str) -> Image.Image:
+    if kind == "TIFF":
+        return tiff.FirstPage(io.BytesIO(data))
+    if kind == "HEIC":
+        return heif.open_heic(data)
+    if kind == "AVIF":
+        return heif.open_avif(data)
+    return Image.open(io.BytesIO(data), formats=(kind,))
+
+
+def _loaded(image: Image.Image, data: bytes, kind: str, factor: int) -> Image.Image:
+    """Decode the picture with its sides divided by `factor`, in the decoder where it can."""
+    if kind == "JPEG":
+        width, height = image.size
+        if factor > 1:
+            image.draft(None, (width // factor, height // factor))
+        return jpeg.load(image, data)
+    image.load()
+    shown = tiff.visible(image)
+    return shown if factor == 1 else _to_rgb(shown).reduce(factor)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Show transparency over white and 16-bit greys by their upper byte."""
+    """Show transparency over white and 16-bit greys by their upper byte.
+
+    An RGB picture is not copied, and others are converted in bands.
+    """
     if image.mode.startswith("I;16"):
         image.info.pop("transparency", None)  # one 16-bit level, which the 8-bit picture lost
-        image = image.point(lambda level: level / 256).convert("L")
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        page = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(page, image).convert("RGB")
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
+        rgb = Image.new("RGB", image.size)
+        for box in _bands(image.size):
+            rgb.paste(_over_white(image.crop(box)), box)
+    else:
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
     rgb.info = {}  # profiles and comments are no part of the picture
     return rgb
+
+
+def _over_white(band: Image.Image) -> Image.Image:
+    band = band.convert("RGBA")
+    page = Image.new("RGBA", band.size, "white")
+    return Image.alpha_composite(page, band).convert("RGB")
+
+
+def _bands(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Cut a picture of (width, height) into boxes of whole rows, from top to bottom."""
+    width, height = size
+    rows = max(1, _BAND_PIXELS // width)
+    return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]

@@ -18,9 +18,10 @@ from llava_serve.errors import (
 )
 from llava_serve.media.address import IsAllowed, is_public
 from llava_serve.media.base import Clip, Picture
-from llava_serve.media.decode import Limits, decode_picture
+from llava_serve.media.decode import decode_picture
 from llava_serve.media.fetch import Fetcher
-from llava_serve.media.uri import read_data_uri
+from llava_serve.media.limits import Limits
+from llava_serve.media.uri import is_data_uri, read_data_uri, trimmed
 from llava_serve.media.video import decode_clip
 from llava_serve.protocol.openai import ChatMessage, ImagePart, TextPart, VideoPart
 
@@ -89,7 +90,7 @@ class MediaReader:
         tally = _Tally(self._request_pixels)
         pictures = []
         for image in images:
-            uri = image if _is_data_uri(image) else f"data:;base64,{image}"
+            uri = image if is_data_uri(trimmed(image)) else f"data:;base64,{image}"
             with tally.naming("picture"):
                 pictures.append(tally.add(await self.picture(uri)))
         return ReadyPrompt(text, tuple(pictures))
@@ -115,7 +116,8 @@ class MediaReader:
             return tally.add(await self.clip(part.video_url.url, part.video_url.num_frames))
 
     async def _read(self, url: str, decode: Callable[[bytes], Decoded]) -> Decoded:
-        if _is_data_uri(url):
+        url = trimmed(url)
+        if is_data_uri(url):
             limit = self._limits.file_bytes
             return await self._off_loop(lambda: decode(read_data_uri(url, limit)))
         if not url.lower().startswith(("http://", "https://")):
@@ -171,7 +173,3 @@ class _Tally:
                 f"{self._limit_pixels / 1e6:g} are accepted"
             )
         return decoded
-
-
-def _is_data_uri(url: str) -> bool:
-    return url[:5].lower() == "data:"

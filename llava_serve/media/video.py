@@ -13,14 +13,9 @@ from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media.base import Clip, Picture
-from llava_serve.media.decode import (
-    DAMAGE,
-    Limits,
-    as_picture,
-    check_bytes,
-    check_size,
-    open_image,
-)
+from llava_serve.media.damage import DAMAGE
+from llava_serve.media.decode import as_picture, open_image
+from llava_serve.media.limits import Limits, check_bytes, check_size
 from llava_serve.media.sniff import VIDEOS, sniff
 
 MAX_DURATION_S = 600
@@ -29,7 +24,14 @@ MAX_CLIP_PIXELS = 200_000_000  # of all chosen frames together: 0.6 GB in memory
 MAX_DECODING_S = 30.0
 _DECODER_THREADS = 2
 # The demuxer is named by content: FFmpeg's own guess would also take playlists, which name files.
-_DEMUXERS = {"MP4": "mov", "WEBM": "matroska"}
+_DEMUXERS = {
+    "MP4": "mov",
+    "MOV": "mov",
+    "3GP": "mov",
+    "WEBM": "matroska",
+    "MKV": "matroska",
+    "AVI": "avi",
+}
 _UPRIGHT = {  # degrees counter-clockwise that show a frame upright
     90: Image.Transpose.ROTATE_90,
     180: Image.Transpose.ROTATE_180,
@@ -134,7 +136,7 @@ def _opened(data: bytes, kind: str) -> av.container.InputContainer:
         "r",
         format=_DEMUXERS[kind],
         container_options={"protocol_whitelist": "none", "enable_drefs": "0"}
-        if kind == "MP4"
+        if _DEMUXERS[kind] == "mov"
         else {"protocol_whitelist": "none"},
         metadata_errors="replace",
     )

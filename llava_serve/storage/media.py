@@ -12,8 +12,8 @@ from typing import BinaryIO
 from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable, StorageFailed
-from llava_serve.media.decode import DAMAGE
-from llava_serve.media.sniff import sniff
+from llava_serve.media.damage import DAMAGE, damaged
+from llava_serve.media.sniff import HEAD_BYTES, sniff
 from llava_serve.storage import filetypes
 from llava_serve.storage.filetypes import FileType
 
@@ -94,7 +94,7 @@ class MediaStore:
 
 
 def _type_of(file: BinaryIO, name: str) -> FileType:
-    found = sniff(file.read(filetypes.HEAD_BYTES))
+    found = sniff(file.read(HEAD_BYTES))
     if (filetype := filetypes.BY_FORMAT.get(found)) is None:
         raise MediaUnreadable(f"{name!r} is no picture or video that can be shown; it is {found}")
     if filetype in filetypes.MAY_MOVE and _moves(file, name):
@@ -107,7 +107,7 @@ def _moves(file: BinaryIO, name: str) -> bool:
         with Image.open(file) as image:
             return bool(getattr(image, "is_animated", False))
     except DAMAGE as exc:
-        raise MediaUnreadable(f"{name!r} cannot be decoded: {exc}") from exc
+        raise damaged(repr(name), exc) from exc
 
 
 @contextmanager

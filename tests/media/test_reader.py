@@ -106,6 +106,13 @@ async def test_pictures_that_fill_the_memory_together_are_refused() -> None:
             await reader.conversation([user(megapixel, megapixel, megapixel)])
 
 
+@pytest.mark.parametrize("before", [" ", "\n", "\ufeff"])
+async def test_an_address_may_have_white_space_around_it(reader: MediaReader, before: str) -> None:
+    assert (await reader.picture(f"{before}{uri(png())}\n")).image.size == (8, 8)
+    (picture,) = (await reader.ready_prompt("<image>", [before + uri(png())])).pictures
+    assert picture.image.size == (8, 8)
+
+
 @pytest.mark.parametrize("image", [base64.b64encode(png()).decode(), uri(png())])
 async def test_a_ready_prompt_takes_base64_and_data_uris(reader: MediaReader, image: str) -> None:
     prompt = await reader.ready_prompt("<image> and <image>", [image, image])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import video
-from llava_serve.media.decode import Limits
+from llava_serve.media.limits import Limits
 from llava_serve.media.video import decode_clip, spread
 
 LIMITS = Limits(file_bytes=5_000_000, pixels=1_000_000)

@@ -1,0 +1,123 @@
+"""HEIC and AVIF pictures are read as phones make them, under the limits of every picture."""
+
+import io
+import struct
+
+import pytest
+from PIL import Image
+from pillow_heif import from_pillow
+
+from llava_serve.errors import MediaTooLarge, MediaUnreadable
+from llava_serve.media.decode import decode_picture
+from llava_serve.media.limits import Limits
+from tests.media.drawn import (
+    BLUE,
+    CORNERS,
+    LIMITS,
+    RED,
+    WHITE,
+    close,
+    corner_marked,
+    encoded,
+    exif_with,
+    red_corner,
+)
+
+BOTH = pytest.mark.parametrize("kind", ["HEIC", "AVIF"])
+
+
+def with_size(data: bytes, width: int, height: int) -> bytes:
+    """Let the header announce another size."""
+    changed, at = bytearray(data), data.find(b"ispe")
+    while at >= 0:
+        changed[at + 8 : at + 16] = struct.pack(">II", width, height)
+        at = data.find(b"ispe", at + 4)
+    return bytes(changed)
+
+
+@BOTH
+@pytest.mark.parametrize("orientation", CORNERS)
+def test_the_container_says_how_a_picture_is_turned(kind: str, orientation: int) -> None:
+    exif = exif_with(orientation)
+    image = decode_picture(encoded(corner_marked(), kind, exif=exif), LIMITS).image
+    assert red_corner(image) == CORNERS[orientation]
+
+
+@BOTH
+def test_odd_exif_does_no_harm(kind: str) -> None:
+    data = encoded(corner_marked(), kind, exif=exif_with(6, (0x0100, 4, 1, bytes(4))))
+    for order in "<>":
+        width, odd = (struct.pack(f"{order}HHI", 0x0100, kind, 1) for kind in (4, 9))
+        while (at := data.find(width)) >= 0:
+            data = data[:at] + odd + struct.pack(f"{order}i", -5) + data[at + 12 :]
+    assert struct.pack("<i", -5) in data or struct.pack(">i", -5) in data
+    assert red_corner(decode_picture(data, LIMITS).image) == CORNERS[6]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        pytest.param(Image.new("RGBA", (64, 64), (255, 0, 0, 0)), WHITE, id="transparent"),
+        pytest.param(Image.new("L", (64, 64), 77), (77, 77, 77), id="grey"),
+        pytest.param(Image.new("RGB", (64, 64), BLUE), BLUE, id="colour"),
+    ],
+)
+def test_a_mode_becomes_what_a_person_sees(
+    kind: str, image: Image.Image, expected: tuple[int, int, int]
+) -> None:
+    found = decode_picture(encoded(image, kind), LIMITS).image
+    assert (found.mode, found.size) == ("RGB", (64, 64))
+    assert close(found.getpixel((9, 9)), expected, 4)
+
+
+@pytest.mark.parametrize("brand", [b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"])
+def test_every_brand_of_heic_is_read(brand: bytes) -> None:
+    data = encoded(corner_marked(), "HEIC")
+    data = data[:8] + brand + data[12:]
+    assert red_corner(decode_picture(data, LIMITS).image) == CORNERS[1]
+
+
+@pytest.mark.parametrize("brand", [b"mif1", b"msf1"])
+def test_every_brand_of_avif_is_read(brand: bytes) -> None:
+    data = encoded(corner_marked(), "AVIF")
+    data = data[:8] + brand + data[12:]
+    assert red_corner(decode_picture(data, LIMITS).image) == CORNERS[1]
+
+
+def test_of_a_sequence_the_first_picture_is_shown() -> None:
+    second = Image.new("RGB", (40, 20), BLUE)
+    data = encoded(corner_marked(), "AVIF", save_all=True, append_images=[second])
+    assert data[8:12] == b"avis"
+    assert red_corner(decode_picture(data, LIMITS).image) == CORNERS[1]
+
+
+def test_of_several_pictures_the_main_one_is_shown() -> None:
+    file = io.BytesIO()
+    several = from_pillow(Image.new("RGB", (64, 64), BLUE))
+    several.add_from_pillow(Image.new("RGB", (64, 64), RED))
+    several.save(file, quality=100, primary_index=1)
+    assert close(decode_picture(file.getvalue(), LIMITS).image.getpixel((9, 9)), RED, 8)
+
+
+@BOTH
+def test_a_size_is_refused_before_a_pixel_is_decoded(kind: str) -> None:
+    data = encoded(Image.new("RGB", (200, 100)), kind)
+    with pytest.raises(MediaTooLarge, match="200 x 100"):
+        decode_picture(data, Limits(file_bytes=1_000_000, pixels=19_999))
+    with pytest.raises(MediaTooLarge, match="9000 x 9000"):
+        decode_picture(with_size(data, 9000, 9000), LIMITS)
+
+
+def test_a_heic_picture_larger_than_its_header_says_is_not_decoded() -> None:
+    data = with_size(encoded(Image.new("RGB", (2000, 2000)), "HEIC"), 64, 64)
+    with pytest.raises(MediaUnreadable, match="exceeds"):
+        decode_picture(data, LIMITS)
+
+
+@BOTH
+@pytest.mark.parametrize("kept", [0.05, 0.5, 0.9])
+def test_a_cut_file_is_refused(kind: str, kept: float) -> None:
+    data = encoded(Image.effect_noise((64, 64), 60).convert("RGB"), kind)
+    with pytest.raises(MediaUnreadable, match="damaged or cut short"):
+        decode_picture(data[: int(len(data) * kept)], LIMITS)
