@@ -64,8 +64,11 @@ async def test_models_appear_and_disappear_without_a_reload(browser: Browser, st
         await stack.join("second")
         await expect(tab.page.locator("#chat-status")).to_contain_text("2 models are served")
         stack.leave("first")
-        await expect(tab.model).to_have_value("")
-        await expect(tab.page.locator("#chat-status")).to_contain_text("first is not served")
+        await expect(tab.model).to_have_value("second")
+        status = tab.page.locator("#chat-status")
+        await expect(status).to_contain_text("first is not served at the moment; second answers")
+        await tab.ask("who?")
+        await expect(tab.answers.last.locator(".model")).to_have_text("second")
 
 
 async def test_the_address_names_the_model(browser: Browser, stack: Stack) -> None:
