@@ -21,6 +21,7 @@
     │   ├── BodyTimeout              the body of a request does not arrive in time
     │   ├── TextTooLarge             the request without its pictures is beyond the limit
     │   ├── SglangRefused            what the SGLang server says is wrong with the request
+    │   ├── TooManyFiles             more pictures and videos than one question on the page takes
     │   ├── ModerationRefused        the page's moderation check does not let the question pass
     │   └── RegistrationRefused      a worker that may not join, with the reason
     ├── Unavailable              try again later, or elsewhere
@@ -302,6 +303,8 @@ class BodyTimeout(BadRequest):
     code = "body_timeout"
     status = 408
     remedy = "Send the body without long pauses; scale pictures down where the network is slow."
+    user_told = "the network is too slow for what was sent"
+    user_remedy = "Scale the pictures down, and try again."
 
     def __init__(self, received_bytes: int, seconds: float) -> None:
         super().__init__(
@@ -314,6 +317,7 @@ class TextTooLarge(BadRequest):
     code = "text_too_large"
     status = 413
     remedy = "Shorten the text; the limit is the flag --max-text-mb."
+    user_remedy = "Shorten the question or the system prompt."
 
     def __init__(self, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(
@@ -330,6 +334,16 @@ class BodyTooLarge(BadRequest):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"the request is larger than {limit_bytes / 1e6:g} MB")
+
+
+class TooManyFiles(BadRequest):
+    code = "too_many_files"
+    status = 413
+    remedy = "Attach fewer, or ask about the others in the next question."
+    user_remedy = remedy
+
+    def __init__(self, files: int, limit: int) -> None:
+        super().__init__(f"{files} files are attached to one question; at most {limit} can be")
 
 
 class ModerationRefused(BadRequest):
@@ -437,6 +451,8 @@ class ControllerUnreachable(Unavailable):
 class TooManyConnections(Unavailable):
     code = "too_many_connections"
     remedy = "Close connections that are not needed, and try again in a moment."
+    user_told = "more people use the page than it has room for"
+    user_remedy = "Try again in a moment."
 
     def __init__(self) -> None:
         super().__init__("this process has as many connections as it can hold")

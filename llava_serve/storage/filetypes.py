@@ -30,4 +30,3 @@ BY_FORMAT = {
 }
 BY_EXTENSION = {filetype.extension: filetype for filetype in BY_FORMAT.values()}
 MAY_MOVE = (BY_FORMAT["GIF"], BY_FORMAT["WEBP"])
-HEAD_BYTES = 1024

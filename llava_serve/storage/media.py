@@ -51,15 +51,26 @@ class MediaStore:
         """
         name = source.name
         with _translated(), source.open("rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            self.check(file.read(HEAD_BYTES), name, size_bytes)
             filetype = _type_of(file, name)
-            if (size_bytes := os.fstat(file.fileno()).st_size) > self._limit_bytes:
-                raise MediaTooLarge(
-                    f"{name!r} has {size_bytes / 1e6:.1f} MB; the limit is "
-                    f"{self._limit_bytes / 1e6:.1f} MB"
-                )
             file.seek(0)
             sha256 = self._copy(file, filetype)
         return StoredFile(sha256, filetype, size_bytes, name)
+
+    def check(self, head: bytes, name: str, size_bytes: int) -> None:
+        """Judge a file by its first `HEAD_BYTES` and its size.
+
+        Raises:
+            MediaUnreadable: it is no picture or video that this stack serves.
+            MediaTooLarge: it is beyond the store's limit.
+        """
+        _format_of(head, name)
+        if size_bytes > self._limit_bytes:
+            raise MediaTooLarge(
+                f"{name!r} has {size_bytes / 1e6:.1f} MB; the limit is "
+                f"{self._limit_bytes / 1e6:.1f} MB"
+            )
 
     def read(self, file: StoredFile) -> bytes:
         with _translated():
@@ -93,10 +104,16 @@ class MediaStore:
         return digest.hexdigest()
 
 
-def _type_of(file: BinaryIO, name: str) -> FileType:
-    found = sniff(file.read(HEAD_BYTES))
+def _format_of(head: bytes, name: str) -> FileType:
+    found = sniff(head)
     if (filetype := filetypes.BY_FORMAT.get(found)) is None:
         raise MediaUnreadable(f"{name!r} is no picture or video that can be shown; it is {found}")
+    return filetype
+
+
+def _type_of(file: BinaryIO, name: str) -> FileType:
+    file.seek(0)
+    filetype = _format_of(file.read(HEAD_BYTES), name)
     if filetype in filetypes.MAY_MOVE and _moves(file, name):
         return replace(filetype, kind="video")
     return filetype

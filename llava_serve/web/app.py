@@ -20,6 +20,7 @@ from llava_serve.storage import filetypes
 from llava_serve.web import calls, page, theme, uploads
 from llava_serve.web.asking import Services
 from llava_serve.web.assets import Assets
+from llava_serve.web.attaching import Attaching, Offer, Verdict
 from llava_serve.web.examples import Example
 from llava_serve.web.policy import ContentPolicy
 from llava_serve.web.share import Link
@@ -87,6 +88,10 @@ def build_app(
             raise HTTPException(404)
         return FileResponse(path, media_type=filetype.mime, headers=_FOREVER)
 
+    @app.post("/attach")
+    async def attach(offer: Offer) -> Verdict:
+        return Attaching(services.media, services.max_body_bytes).judge(offer)
+
     gr.mount_gradio_app(
         app,
         blocks,
@@ -99,8 +104,8 @@ def build_app(
         allowed_paths=[str(services.media.root)],
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
-        head=f"<style>{(_HERE / 'page.css').read_text(encoding='utf-8')}</style>",
-        js=(_HERE / "page.js").read_text(encoding="utf-8"),
+        head=f"<style>{_read('page.css')}</style><script>{_read('attach.js')}</script>",
+        js=_read("page.js"),
     )
     # Only a launched page checks that a file a browser names is one it has uploaded.
     blocks.has_launched = True
@@ -113,6 +118,10 @@ def build_app(
         mounted.stop_event.set()
 
     return Page(app, before_stop)
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
 
 
 def _inputs(blocks: gr.Blocks, number: int) -> int | None:

@@ -10,8 +10,16 @@ _MAX_TEXT = 1_000_000
 
 
 def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
+    """Lay out the box, and above it the place where `attach.js` says what cannot be attached.
+
+    No `file_types`: Gradio would judge files by their names, here and in the browser.
+    """
+    gr.HTML(
+        html_template='<div class="refusals"></div>',
+        apply_default_css=False,
+        elem_id=f"{elem_id}-refusals",
+    )
     return gr.MultimodalTextbox(
-        file_types=["image", "video"],
         file_count="multiple",
         placeholder=placeholder,
         show_label=False,

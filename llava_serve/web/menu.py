@@ -8,6 +8,8 @@ from llava_serve.web import render
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.conversation import Conversation
 
+_ENOUGH = 2  # a comparison needs no more
+
 
 class MenuView(NamedTuple):
     models: Any
@@ -21,15 +23,23 @@ def chosen(conversation: Conversation, link: ControllerLink) -> str | None:
 
 
 def chosen_of(conversation: Conversation, link: ControllerLink) -> list[str]:
-    """Return those of the chosen models that are served at this moment."""
-    return [name for name in conversation.wanted if link.card(name) is not None]
+    """Return the models that answer: those chosen that are served, and others in their place.
+
+    An empty menu can ask nothing. So one model answers where one was chosen, two where several
+    were, as far as there are any; the status says which stand in.
+    """
+    served = [name for name in conversation.wanted if link.card(name) is not None]
+    others = [card.id for card in link.cards if card.id not in conversation.wanted]
+    lacking = min(len(conversation.wanted), _ENOUGH) - len(served)
+    return served + others[: max(0, lacking)]
 
 
 def refresh(conversation: Conversation, link: ControllerLink, count: int) -> MenuView:
     """Bring a menu up to date; a browser that has it already gets nothing.
 
     `count` is how many models the tab begins with: the first ones served, until the user chooses.
-    A chosen model that goes away stays wanted: nobody is switched to another in silence.
+    A chosen model that goes away stays wanted, and is chosen again when it comes back; what
+    stands in for it is said: nobody is switched to another in silence.
     """
     names = [card.id for card in link.cards]
     if len(conversation.wanted) < count and not conversation.has_chosen:
@@ -37,7 +47,8 @@ def refresh(conversation: Conversation, link: ControllerLink, count: int) -> Men
         conversation.wanted += tuple(others[: count - len(conversation.wanted)])
     value = chosen_of(conversation, link)
     missing = [name for name in conversation.wanted if name not in value]
-    status = render.models_status(link.cards, link.error, missing[0] if missing else None)
+    instead = [name for name in value if name not in conversation.wanted]
+    status = render.models_status(link.cards, link.error, missing, instead)
     if conversation.shown == (names, value, status):
         return MenuView(gr.skip(), gr.skip())
     conversation.shown = (names, value, status)

@@ -37,7 +37,8 @@ def question(exchange: Exchange) -> str:
 def answer(one: Answer, letter: str = "") -> str:
     """Render one answer: text, how it stands, what it cost; `letter` names it in a comparison."""
     label = f"<b>{letter}</b>" if letter else ""
-    name = f'<span class="model">{label}{plain_text(one.model)}</span>'
+    whole = plain_text(one.model)
+    name = f'<span class="model" title="{whole}">{label}{whole}</span>'
     parts = [f"<header>{name}{_copy(one)}</header>"]
     if one.text:
         text = model_text(one.text) if one.is_open else _ended_text(one.text)
@@ -77,18 +78,31 @@ def error_card(error: ServeError, request_id: str | None = None) -> str:
     )
 
 
-def models_status(cards: Sequence[ModelCard], error: ServeError | None, missing: str | None) -> str:
-    """Say what is served; `missing` is a model that was chosen and is not there."""
+def models_status(
+    cards: Sequence[ModelCard],
+    error: ServeError | None,
+    missing: Sequence[str] = (),
+    instead: Sequence[str] = (),
+) -> str:
+    """Say what is served; `missing` was chosen and is not there, `instead` stands in for it."""
     if error is not None:
         text = f"{_sentence(error.for_user)} The list fills in by itself."
-        return f'<p class="status bad">{plain_text(text)}</p>'
-    if not cards:
-        return '<p class="status bad">No model is served yet. The list fills in by itself.</p>'
-    if missing is not None:
-        text = f"{missing} is not served at the moment; it is chosen as soon as it comes."
-        return f'<p class="status bad">{plain_text(text)}</p>'
-    count = "1 model is" if len(cards) == 1 else f"{len(cards)} models are"
-    return f'<p class="status good">{count} served</p>'
+    elif not cards:
+        text = "No model is served yet. The list fills in by itself."
+    elif missing:
+        gone = f"{_listed(missing)} not served at the moment"
+        text = f"{gone}; chosen as soon as it is."
+        if instead:
+            verb = "answers" if len(instead) == 1 else "answer"
+            text = f"{gone}; {' and '.join(instead)} {verb} instead."
+    else:
+        count = "1 model is" if len(cards) == 1 else f"{len(cards)} models are"
+        return f'<p class="status good">{count} served</p>'
+    return f'<p class="status bad">{plain_text(text)}</p>'
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def budget(card: ModelCard | None, last: Answer | None) -> str:

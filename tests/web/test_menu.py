@@ -29,12 +29,28 @@ def test_what_the_browser_has_is_not_sent_again() -> None:
     assert menu.refresh(conversation, link, 1).models == {"__type__": "update"}
 
 
-def test_a_model_that_goes_stays_wanted() -> None:
+def test_another_model_stands_in_for_one_that_goes_and_it_is_said() -> None:
     conversation = Conversation(wanted=("a",))
-    gone = menu.refresh(conversation, serving("b"), 1)
-    assert gone.models["value"] is None
-    assert "a is not served" in gone.status
-    assert menu.refresh(conversation, serving("a", "b"), 1).models["value"] == "a"
+    gone = menu.refresh(conversation, serving("b", "c"), 1)
+    assert gone.models["value"] == "b"
+    assert "a is not served at the moment; b answers instead" in gone.status
+    back = menu.refresh(conversation, serving("a", "b"), 1)
+    assert back.models["value"] == "a" and "2 models are served" in back.status
+
+
+def test_a_comparison_is_filled_up_to_two() -> None:
+    conversation = Conversation(wanted=("a", "b", "c"), has_chosen=True)
+    two = menu.refresh(conversation, serving("a", "b", "d"), 2)
+    assert two.models["value"] == ["a", "b"]
+    assert "c is not served" in two.status and "instead" not in two.status
+    one = menu.refresh(conversation, serving("a", "d"), 2)
+    assert one.models["value"] == ["a", "d"]
+    assert "b and c are not served at the moment; d answers instead" in one.status
+
+
+def test_who_chose_nothing_gets_nothing_in_its_place() -> None:
+    conversation = Conversation(wanted=(), has_chosen=True)
+    assert menu.refresh(conversation, serving("a", "b"), 2).models["value"] == []
 
 
 def test_a_comparison_begins_with_the_first_two() -> None:

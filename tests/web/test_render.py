@@ -62,29 +62,50 @@ def test_compared_answers_have_letters() -> None:
     shown = render.answers(exchange)
     assert '<div class="columns of-2">' in shown
     assert shown.index("<b>A</b>a") < shown.index("<b>B</b>b")
+    assert 'title="a"' in shown
 
 
 @pytest.mark.parametrize(
-    ("cards", "error", "missing", "said"),
+    ("cards", "error", "missing", "instead", "said"),
     [
         pytest.param(
-            [], None, None, "No model is served yet. The list fills in by itself.", id="none"
+            [], None, [], [], "No model is served yet. The list fills in by itself.", id="none"
         ),
-        pytest.param([CARD], None, None, "1 model is served", id="one"),
-        pytest.param([CARD], None, "gone", "gone is not served at the moment", id="missing"),
+        pytest.param([CARD], None, [], [], "1 model is served", id="one"),
+        pytest.param(
+            [CARD],
+            None,
+            ["gone"],
+            ["tiny"],
+            "gone is not served at the moment; tiny answers instead.",
+            id="missing",
+        ),
+        pytest.param(
+            [CARD],
+            None,
+            ["gone", "other"],
+            [],
+            "gone and other are not served at the moment; chosen as soon as it is.",
+            id="several missing",
+        ),
         pytest.param(
             [],
             errors.ControllerUnreachable("http://c", "refused"),
-            None,
+            [],
+            [],
             "The page cannot reach the models at the moment. Try again in a moment.",
             id="no controller",
         ),
     ],
 )
 def test_the_status_says_what_is_served(
-    cards: list[ModelCard], error: ServeError | None, missing: str | None, said: str
+    cards: list[ModelCard],
+    error: ServeError | None,
+    missing: list[str],
+    instead: list[str],
+    said: str,
 ) -> None:
-    assert said in render.models_status(cards, error, missing)
+    assert said in render.models_status(cards, error, missing, instead)
 
 
 def test_the_budget_counts_prompt_and_answer() -> None:

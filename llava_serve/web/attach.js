@@ -1,0 +1,177 @@
+// Files on their way into the box for questions: chosen, or dropped or pasted anywhere on the page.
+// The server judges their first bytes before anything is uploaded, and a question whose file was
+// refused is not sent until its user has said that it may go without.
+(() => {
+  const HEAD_BYTES = 4096; // the server reads less
+  const LOOK_MS = 50;
+  const START_MS = 5000; // an upload that has not begun by then never does
+  const passing = new WeakSet(); // file inputs whose next change is Gradio's to take
+  const busy = new Map(); // box -> how many lots of files are being judged or uploaded
+  const asked = new WeakSet(); // boxes whose question was to be sent meanwhile
+
+  const shownBox = () =>
+    [...document.querySelectorAll('.composer')].find((box) => box.getClientRects().length > 0);
+  const place = (box) => document.querySelector(`#${box.id}-refusals .refusals`);
+  const attached = (box) => box.querySelectorAll('.thumbnail-item').length;
+  const isUploading = (box) => box.querySelector('.loader[role=status]') !== null;
+  const isRefused = (box) => place(box).childElementCount > 0;
+  const later = (ms) => new Promise((after) => setTimeout(after, ms));
+
+  const card = (what, todo) => {
+    const element = document.createElement('div');
+    element.innerHTML = '<div class="card error" role="alert"><strong></strong><p></p></div>';
+    element.querySelector('strong').textContent = what;
+    element.querySelector('p').textContent = todo;
+    return element.innerHTML;
+  };
+
+  const refuse = (box, cards) => {
+    place(box).innerHTML = `${cards}<div class="choice"><p class="unsent" role="status"></p>
+      <button type="button" class="without">Go on without it</button></div>`;
+    place(box).scrollIntoView({block: 'nearest'});
+    if (asked.has(box)) holdBack(box);
+  };
+  const holdBack = (box) => {
+    asked.add(box);
+    place(box).querySelector('.unsent').textContent = 'Your question was not sent.';
+    place(box).querySelector('.without').textContent = 'Send it without';
+    place(box).scrollIntoView({block: 'nearest'});
+  };
+  const forget = (box) => {
+    place(box).replaceChildren();
+    asked.delete(box);
+  };
+
+  const head = async (file) => {
+    let bytes = new Uint8Array(); // of a folder, or a file that may not be read
+    try {
+      bytes = new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer());
+    } catch { /* the server says what nothing is */ }
+    return {name: file.name.slice(-200), size_bytes: file.size, head: btoa(String.fromCharCode(...bytes))};
+  };
+
+  const judge = async (box, files) => {
+    const offer = {files: await Promise.all(files.map(head)), attached: attached(box)};
+    const answer = await fetch('attach', {
+      method: 'POST',
+      headers: {'Content-Type': 'application/json'},
+      body: JSON.stringify(offer),
+    });
+    if (!answer.ok) throw new Error(answer.statusText);
+    return answer.json();
+  };
+
+  const upload = async (box, files) => {
+    const most = attached(box) + files.length, transfer = new DataTransfer();
+    files.forEach((file) => transfer.items.add(file));
+    const input = box.querySelector('input[type=file]');
+    input.files = transfer.files;
+    passing.add(input);
+    input.dispatchEvent(new Event('change'));
+    passing.delete(input);
+    input.value = ''; // so that the same file can be chosen again
+    for (let waited = 0; attached(box) < most && (waited < START_MS || isUploading(box)); waited += LOOK_MS) {
+      const began = isUploading(box);
+      await later(LOOK_MS);
+      if (began && !isUploading(box) && attached(box) < most) {
+        await later(LOOK_MS);
+        break;
+      }
+    }
+    return attached(box) >= most;
+  };
+
+  const attach = async (box, files) => {
+    if (!box || !files.length) return;
+    const wasAsked = asked.has(box);
+    forget(box);
+    if (wasAsked) asked.add(box);
+    busy.set(box, (busy.get(box) ?? 0) + 1);
+    try {
+      const {refused, cards} = await judge(box, files);
+      const fine = files.filter((_, index) => !refused.includes(index));
+      const arrived = !fine.length || await upload(box, fine);
+      const lost = card('The upload did not succeed, so nothing was attached.', 'Attach it again.');
+      if (refused.length || !arrived) refuse(box, cards + (arrived ? '' : lost));
+    } catch {
+      refuse(box, card('The page cannot reach its server, so nothing was attached.',
+        'Check the connection, then attach it again.'));
+    } finally {
+      busy.set(box, busy.get(box) - 1);
+    }
+    if (!busy.get(box) && !isRefused(box) && asked.delete(box)) box.querySelector('.submit-button')?.click();
+  };
+
+  // Before everything else on the page: neither Gradio nor the browser may take a file by itself.
+  const listen = (event, take) => window.addEventListener(event, take, {capture: true});
+
+  listen('change', (event) => {
+    const box = event.target.closest?.('.composer');
+    if (!box || event.target.type !== 'file' || passing.has(event.target)) return;
+    event.stopImmediatePropagation();
+    attach(box, [...event.target.files]);
+  });
+
+  listen('paste', (event) => {
+    const {files, types} = event.clipboardData, text = event.clipboardData.getData('text');
+    // A table or a page brings a picture of itself along: its text is meant.
+    if (!files.length || (text && types.includes('text/html'))) return;
+    event.stopImmediatePropagation();
+    if (!text) event.preventDefault();
+    attach(shownBox(), [...files]);
+  });
+
+  const veil = document.createElement('div');
+  veil.className = 'drop-veil';
+  veil.innerHTML = '<p>Drop pictures or clips to attach them</p>';
+  const lift = () => veil.remove();
+  const brings = (event) => [...(event.dataTransfer?.types ?? [])].includes('Files');
+  const isText = (event) => event.target.closest?.('textarea, input') !== null;
+  const drag = (event) => {
+    if (!brings(event) && isText(event)) return;
+    event.preventDefault(); // so that a drop beside a box does not open it in place of the page
+    if (!brings(event)) return;
+    event.stopImmediatePropagation();
+    event.dataTransfer.dropEffect = 'copy';
+    document.body.append(veil);
+  };
+  listen('dragenter', drag);
+  listen('dragover', drag);
+  listen('dragleave', (event) => {
+    if (brings(event)) event.stopImmediatePropagation();
+    if (event.relatedTarget === null) lift();
+  });
+  listen('dragend', lift);
+  listen('drop', (event) => {
+    lift();
+    if (!brings(event) && isText(event)) return;
+    event.preventDefault();
+    if (!brings(event)) return;
+    event.stopImmediatePropagation();
+    attach(shownBox(), [...event.dataTransfer.files]);
+  });
+
+  const holds = (event, box) => {
+    if (!isRefused(box) && !busy.get(box)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    asked.add(box);
+    if (isRefused(box)) holdBack(box);
+  };
+  listen('keydown', (event) => {
+    const box = event.target.closest?.('.composer');
+    const sends = event.key === 'Enter' && !event.shiftKey && !event.isComposing;
+    if (box && sends && event.target.matches('textarea')) holds(event, box);
+  });
+  listen('click', (event) => {
+    const box = event.target.closest?.('.composer');
+    if (box && event.target.closest('.submit-button')) holds(event, box);
+    const without = event.target.closest?.('.refusals .without');
+    if (!without) return;
+    const refusing = document.getElementById(without.closest('[id$=-refusals]').id.replace(/-refusals$/, ''));
+    const sends = asked.has(refusing);
+    forget(refusing);
+    if (sends) refusing.querySelector('.submit-button')?.click();
+    else refusing.querySelector('textarea').focus();
+  });
+})();
