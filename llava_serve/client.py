@@ -9,7 +9,7 @@ import aiohttp
 from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
-from llava_serve.errors import ControllerUnreachable, RemoteError, ServeError, WorkerLost
+from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError, ServeError
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import ModelCard, ModelList
 from llava_serve.reason import reason_of
@@ -56,9 +56,10 @@ class ChatClient:
             ControllerUnreachable: nobody answers at the address.
             RemoteError: the request was refused, failed in mid-answer, or the answer comes from
                 another kind of server.
-            WorkerLost: the connection ended before the answer did.
+            ControllerLost: the connection ended before the answer did.
         """
-        asked = body | {"stream": True, "stream_options": {"include_usage": True}}
+        options = {"include_usage": True, **body.get("stream_options", {})}
+        asked = body | {"stream": True, "stream_options": options}
         url = f"{self.address}/v1/chat/completions"
         headers = {"X-Request-ID": request_id or logs.new_request_id()}
         answering = False
@@ -75,11 +76,11 @@ class ChatClient:
                     yield _chunk(data)
         except (aiohttp.ClientError, asyncio.TimeoutError) as exc:
             if answering:
-                raise WorkerLost(self.address, reason_of(exc)) from exc
+                raise ControllerLost(self.address, reason_of(exc)) from exc
             raise ControllerUnreachable(self.address, reason_of(exc)) from exc
         except ValueError as exc:
             raise self._foreign(exc) from exc
-        raise WorkerLost(self.address, "the answer ended without its last event")
+        raise ControllerLost(self.address, "the answer ended without its last event")
 
     def _foreign(self, answer: ValueError) -> RemoteError:
         return RemoteError(

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from llava_serve.client import ChatClient
-from llava_serve.errors import ControllerUnreachable, NoWorker, RemoteError, WorkerLost
+from llava_serve.errors import ControllerLost, ControllerUnreachable, NoWorker, RemoteError
 from llava_serve.protocol import sse
 from llava_serve.serving import served
 
@@ -74,7 +74,7 @@ async def test_an_error_arrives_as_it_was_sent(
 
 async def test_an_answer_without_its_end_is_lost(session: aiohttp.ClientSession) -> None:
     async with served(answering(200, CHUNK)) as address:
-        with pytest.raises(WorkerLost, match="without its last event"):
+        with pytest.raises(ControllerLost, match="without its last event"):
             await texts(ChatClient(address, session))
 
 
