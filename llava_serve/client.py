@@ -58,7 +58,8 @@ class ChatClient:
                 another kind of server.
             ControllerLost: the connection ended before the answer did; what came so far is valid.
         """
-        asked = body | {"stream": True, "stream_options": {"include_usage": True}}
+        options = {"include_usage": True, **body.get("stream_options", {})}
+        asked = body | {"stream": True, "stream_options": options}
         url = f"{self.address}/v1/chat/completions"
         headers = {"X-Request-ID": request_id or logs.new_request_id()}
         answering = False

@@ -23,6 +23,9 @@
     │   ├── SglangRefused            what the SGLang server says is wrong with the request
     │   ├── TooManyFiles             more pictures and videos than one question on the page takes
     │   ├── ModerationRefused        the page's moderation check does not let the question pass
+    │   ├── StillAnswering           the page's last answer is open; the next question must wait
+    │   ├── CannotContinue           the worker does not go on with an answer that was begun
+    │   ├── ConversationUnknown      the page keeps no conversation under that address
     │   └── RegistrationRefused      a worker that may not join, with the reason
     ├── Unavailable              try again later, or elsewhere
     │   ├── NoWorker                 no live worker serves the model
@@ -32,6 +35,7 @@
     │   ├── ControllerUnreachable    nobody answers at the controller's address
     │   ├── TooManyConnections       the process has no connection left
     │   ├── ControllerLost           the controller died in mid-answer
+    │   ├── AnswerInterrupted        the page's server stopped in mid-answer
     │   ├── Busy                     every slot and every waiting place is taken
     │   ├── SglangUnreachable        no SGLang server is ready behind the worker
     │   ├── SglangLost               the SGLang server died in mid-answer
@@ -355,6 +359,35 @@ class ModerationRefused(BadRequest):
         super().__init__(f"the moderation check refused the question: {', '.join(categories)}")
 
 
+class StillAnswering(BadRequest):
+    code = "still_answering"
+    status = 409
+    remedy = "Wait for it, or press Esc to stop it; what you have typed stays."
+    user_remedy = remedy
+
+    def __init__(self) -> None:
+        super().__init__("an answer is still running, so the question was not sent")
+
+
+class CannotContinue(BadRequest):
+    code = "cannot_continue"
+    remedy = "Ask for the rest in words of your own, or regenerate with more Max tokens."
+    user_remedy = remedy
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"the worker of {model!r} cannot go on with an answer that was cut")
+
+
+class ConversationUnknown(BadRequest):
+    code = "conversation_unknown"
+    status = 404
+    remedy = "Check the address; otherwise begin a new one: this one may have been deleted."
+    user_remedy = remedy
+
+    def __init__(self) -> None:
+        super().__init__("this server keeps no conversation under this address")
+
+
 class SglangRefused(BadRequest):
     code = "sglang_refused"
 
@@ -465,11 +498,20 @@ class ControllerLost(Unavailable):
         "What was answered so far is valid; ask again. If nobody answers then, start the "
         "controller anew."
     )
-    user_told = "the server stopped in the middle of the answer"
-    user_remedy = "What was answered so far is valid; ask again in a moment."
+    user_told = "the connection to the models was lost in mid-answer"
+    user_remedy = "What was answered so far stays: ask again, or continue, in a moment."
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"the controller at {address} was lost in mid-answer: {reason}")
+
+
+class AnswerInterrupted(Unavailable):
+    code = "answer_interrupted"
+    remedy = "What had arrived is kept: continue it, or ask again."
+    user_remedy = remedy
+
+    def __init__(self) -> None:
+        super().__init__("the page's server stopped in the middle of this answer")
 
 
 class Busy(Unavailable):

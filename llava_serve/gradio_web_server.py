@@ -9,6 +9,7 @@ from llava_serve.errors import StorageFailed
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url, make_state_dir
 from llava_serve.web import examples, share, uploads
+from llava_serve.web.answering import Running
 from llava_serve.web.app import build_app
 from llava_serve.web.asking import Services
 from llava_serve.web.controller_link import ControllerLink
@@ -31,7 +32,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     page = build_app(
         services,
         examples=shown,
-        concurrency=config.concurrency_count,
         embed=config.embed,
         share=share.Link(config.host, config.port) if config.share else None,
     )
@@ -54,6 +54,7 @@ def _services(config: WebConfig) -> Services:
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,
         max_body_bytes=config.max_body_bytes,
+        running=Running(config.concurrency_count),
     )
 
 

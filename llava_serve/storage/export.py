@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from llava_serve.storage.store import Store
-from llava_serve.storage.tables import ConversationRow, TurnRow, VoteRow
+from llava_serve.storage.tables import ConversationRow, TurnRow, VoteRow, counting
 
 
 def lines(store: Store) -> Iterator[str]:
@@ -16,12 +16,13 @@ def lines(store: Store) -> Iterator[str]:
 
 
 def _conversation(row: ConversationRow) -> dict[str, Any]:
+    counted = {vote.id for vote in counting(row.votes)}
     return {
         "id": row.id,
         "kind": row.kind,
         "created_at": _time(row.created_at),
         "turns": [_turn(turn) for turn in row.turns],
-        "votes": [_vote(vote) for vote in row.votes],
+        "votes": [_vote(vote, vote.id in counted) for vote in row.votes],
     }
 
 
@@ -29,6 +30,7 @@ def _turn(row: TurnRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "exchange": row.exchange,
+        "slot": row.slot,
         "role": row.role,
         "text": row.text,
         "model": row.model,
@@ -42,12 +44,13 @@ def _turn(row: TurnRow) -> dict[str, Any]:
     }
 
 
-def _vote(row: VoteRow) -> dict[str, Any]:
+def _vote(row: VoteRow, counts: bool) -> dict[str, Any]:
     return {
         "turn": row.turn_id,
         "kind": row.kind,
         "model": row.model,
         "compared": [compared.turn_id for compared in row.compared],
+        "counts": counts,
         "created_at": _time(row.created_at),
     }
 

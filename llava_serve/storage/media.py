@@ -72,6 +72,18 @@ class MediaStore:
                 f"{self._limit_bytes / 1e6:.1f} MB"
             )
 
+    def find(self, filename: str, name: str) -> StoredFile:
+        """Return what `put` returned of a file, by how it is named here and by its user.
+
+        Raises:
+            MediaUnreadable: it is no picture or video.
+            StorageFailed: it is not here.
+        """
+        with _translated(), self.path(filename).open("rb") as file:
+            filetype = _type_of(file, name)
+            size_bytes = os.fstat(file.fileno()).st_size
+        return StoredFile(filename.partition(".")[0], filetype, size_bytes, name)
+
     def read(self, file: StoredFile) -> bytes:
         with _translated():
             return self.path(file.filename).read_bytes()

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 
 from llava_serve.errors import StorageFailed
+from llava_serve.storage import migration
 from llava_serve.storage.media import StoredFile
 from llava_serve.storage.tables import (
     ComparedRow,
@@ -23,13 +24,21 @@ from llava_serve.storage.tables import (
     VoteRow,
 )
 
+INTERRUPTED = "interrupted"  # the state of an answer whose process ended before it did
 _PAGE = 100
 _NO_OBJECTS = {"synchronize_session": False}  # the session has loaded none of the rows
+_WHOLE = (
+    selectinload(ConversationRow.turns).selectinload(TurnRow.media),
+    selectinload(ConversationRow.votes).selectinload(VoteRow.compared),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewTurn:
-    """One message to keep; `details` holds parameters, usage, timings or the error, as JSON."""
+    """One message to keep; `details` holds parameters, usage, timings or the error, as JSON.
+
+    `slot` is the place of an answer among those of its exchange.
+    """
 
     exchange: int
     role: str
@@ -37,6 +46,7 @@ class NewTurn:
     model: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
     files: Sequence[StoredFile] = ()
+    slot: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +67,17 @@ class Store:
             self._sessions = sessionmaker(self._engine)
 
     def create_tables(self) -> None:
-        """Make what is missing; only the owner of a new SQLite file may read it."""
+        """Make what is missing, in a database of an older version too.
+
+        Only the owner of a new SQLite file may read it.
+        """
         if (file := self._file) is not None:
             with suppress(OSError):  # SQLite says why in a moment
                 file.touch(mode=0o600)  # the files of its log take this mode too
         with _translated():
             Table.metadata.create_all(self._engine)
+            with self._engine.begin() as connection:
+                migration.add_missing_columns(connection)
 
     def require_tables(self) -> None:
         """Raise StorageFailed unless there are conversations; make nothing."""
@@ -92,10 +107,29 @@ class Store:
             session.flush()
             return [row.id for row in rows]
 
-    def mark_replaced(self, turn_ids: Sequence[int]) -> None:
-        """Say that these turns were edited or regenerated."""
+    def mark_replaced(self, turn_ids: Sequence[int], *, replaced: bool = True) -> None:
+        """Say that these turns were edited or regenerated, or that they were brought back."""
         with self._transaction() as session:
-            session.execute(update(TurnRow).where(TurnRow.id.in_(turn_ids)).values(replaced=True))
+            session.execute(
+                update(TurnRow).where(TurnRow.id.in_(turn_ids)).values(replaced=replaced)
+            )
+
+    def update_turn(self, turn_id: int, text: str, details: dict[str, Any]) -> None:
+        """Write down how far an answer has come."""
+        with self._transaction() as session:
+            values = {"text": text, "details": details}
+            session.execute(update(TurnRow).where(TurnRow.id == turn_id).values(values))
+
+    def mark_interrupted(self) -> None:
+        """Say of the answers that were running when their process ended that they are not.
+
+        To be called before the first question of a process: one that shares the database with
+        another process does no lasting harm, as that one writes its answers' ends all the same.
+        """
+        state = TurnRow.details["state"].as_string()
+        with self._transaction() as session:
+            for turn in session.scalars(select(TurnRow).where(state.in_(("waiting", "running")))):
+                turn.details = turn.details | {"state": INTERRUPTED}
 
     def add_vote(
         self,
@@ -129,13 +163,16 @@ class Store:
             rows = session.scalars(
                 select(ConversationRow)
                 .order_by(ConversationRow.created_at, ConversationRow.id)
-                .options(
-                    selectinload(ConversationRow.turns).selectinload(TurnRow.media),
-                    selectinload(ConversationRow.votes).selectinload(VoteRow.compared),
-                )
+                .options(*_WHOLE)
                 .execution_options(yield_per=_PAGE)
             )
             yield from rows
+
+    def conversation(self, conversation_id: str) -> ConversationRow | None:
+        """Return one conversation with turns, media and votes, or None when there is none."""
+        wanted = select(ConversationRow).where(ConversationRow.id == conversation_id)
+        with _translated(), self._sessions() as session:
+            return session.scalars(wanted.options(*_WHOLE)).one_or_none()
 
     def delete_before(self, before: float) -> Deleted:
         """Delete the conversations that began before a time, in seconds since the epoch."""
@@ -212,6 +249,7 @@ def _turn_row(conversation_id: str, turn: NewTurn, now: float) -> TurnRow:
     return TurnRow(
         conversation_id=conversation_id,
         exchange=turn.exchange,
+        slot=turn.slot,
         role=turn.role,
         text=turn.text,
         model=turn.model,

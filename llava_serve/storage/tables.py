@@ -1,5 +1,6 @@
 """The tables: conversations, their turns, the pictures of a turn, and votes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, String, Text
@@ -25,6 +26,7 @@ class ConversationRow(Table):
 class TurnRow(Table):
     """One message. `exchange` joins a question with its answer, or with the answers compared.
 
+    `slot` is the place of an answer among those compared; the rows of older versions have none.
     `replaced` turns were edited or regenerated: no longer shown, kept all the same.
     """
 
@@ -33,6 +35,7 @@ class TurnRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id"), index=True)
     exchange: Mapped[int]
+    slot: Mapped[int | None]
     role: Mapped[str] = mapped_column(String(16))
     text: Mapped[str] = mapped_column(Text)
     model: Mapped[str | None] = mapped_column(String(255))
@@ -55,7 +58,8 @@ class TurnMediaRow(Table):
 class VoteRow(Table):
     """`kind` is up, down or flag on an answer, better on one of those `compared` (with `model`).
 
-    Of the kinds tie and both_bad the turn is the question.
+    Of the kinds tie and both_bad the turn is the question; withdrawn takes a vote on an answer
+    back. Every vote stays; the last one counts, see `counting`.
     """
 
     __tablename__ = "votes"
@@ -76,3 +80,17 @@ class ComparedRow(Table):
 
     vote_id: Mapped[int] = mapped_column(ForeignKey("votes.id"), primary_key=True)
     turn_id: Mapped[int] = mapped_column(ForeignKey("turns.id"), primary_key=True)
+
+
+def counting(votes: Sequence[VoteRow]) -> list[VoteRow]:
+    """Return the votes that no later one replaces; `votes` are of one conversation, in order.
+
+    A vote on an answer replaces those on the same answer; a vote of a comparison those on the same
+    answers compared.
+    """
+    last = {_subject(vote): vote for vote in votes}
+    return [vote for vote in last.values() if vote.kind != "withdrawn"]
+
+
+def _subject(vote: VoteRow) -> tuple[int, ...]:
+    return tuple(-one.turn_id for one in vote.compared) or (vote.turn_id,)

@@ -9,6 +9,10 @@ from llava_serve import logs
 from llava_serve.errors import ServeError
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
+Vote = Literal["up", "down", "flag"]
+
+_BURST_S = 0.02  # pieces this close to the first one waited somewhere on their way
+_TIMED_S = 0.1  # below this the clock of an event loop measures itself
 
 
 @dataclass
@@ -24,13 +28,20 @@ class Answer:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     began: float = 0.0
-    first_delta: float | None = None
     ended: float | None = None
+    first_delta: float | None = None
+    last_delta: float | None = None
+    deltas: int = 0
+    deltas_at_first: int = 0  # those that came together with the first one
+    tokens_per_s: float | None = None  # known when the answer has ended
     turn_id: int | None = None  # its row in the database, once it is there
+    is_unsaved: bool = True  # whether more is known of it than its row says
+    vote: Vote | None = None
 
     def begin(self, now: float) -> None:
         """Start, or start again after what has arrived already (a continuation)."""
-        self.began, self.first_delta, self.ended = now, None, None
+        self.began, self.ended, self.first_delta, self.last_delta = now, None, None, None
+        self.deltas, self.deltas_at_first, self.tokens_per_s = 0, 0, None
         self.state, self.error, self.finish_reason = "running", None, None
         self.prompt_tokens, self.completion_tokens = None, None
         self.request_id = logs.new_request_id()
@@ -38,16 +49,23 @@ class Answer:
     def take(self, chunk: ChatCompletionChunk, now: float) -> None:
         for choice in chunk.choices:
             if choice.delta.content:
-                if self.first_delta is None:
-                    self.first_delta = now
+                self._time(now)
                 self.text += choice.delta.content
             self.finish_reason = choice.finish_reason or self.finish_reason
         if chunk.usage is not None:
             self.prompt_tokens = chunk.usage.prompt_tokens
             self.completion_tokens = chunk.usage.completion_tokens
 
+    def _time(self, now: float) -> None:
+        if self.first_delta is None:
+            self.first_delta = now
+        if now - self.first_delta <= _BURST_S:
+            self.deltas_at_first += 1
+        self.deltas, self.last_delta = self.deltas + 1, now
+
     def end(self, state: State, now: float, error: ServeError | None = None) -> None:
-        self.state, self.error, self.ended = state, error, now
+        self.state, self.ended, self.error = state, now, error
+        self.tokens_per_s = self._speed()
 
     @property
     def is_open(self) -> bool:
@@ -63,14 +81,19 @@ class Answer:
     def time_to_first_token_s(self) -> float | None:
         return None if self.first_delta is None else self.first_delta - self.began
 
-    @property
-    def tokens_per_s(self) -> float | None:
-        """Decode speed: the first token belongs to the prefill."""
-        if self.completion_tokens is None or self.first_delta is None or self.ended is None:
+    def _speed(self) -> float | None:
+        """Return the decode speed, or None where it was not timed.
+
+        Only what came after the first piece was waited for while a clock ran; what came together
+        with the first had been made before. A piece holds about as many tokens as any other.
+        """
+        if self.completion_tokens is None or self.first_delta is None or self.last_delta is None:
             return None
-        spent_s = self.ended - self.first_delta
-        further = self.completion_tokens - 1
-        return further / spent_s if further > 0 and spent_s > 0 else None
+        spent_s = self.last_delta - self.first_delta
+        timed = self.deltas - self.deltas_at_first
+        if spent_s < _TIMED_S or timed == 0:
+            return None
+        return self.completion_tokens * timed / self.deltas / spent_s
 
     def details(self) -> dict[str, Any]:
         """Return what is kept beside the text, as JSON."""
@@ -82,7 +105,13 @@ class Answer:
             "completion_tokens": self.completion_tokens,
             "time_to_first_token_s": self.time_to_first_token_s,
             "tokens_per_s": self.tokens_per_s,
+            "duration_s": None if self.ended is None else self.ended - self.began,
         }
         if self.error is not None:
-            facts["error"] = {"code": self.error.code, "message": self.error.message}
+            error = self.error
+            facts["error"] = {
+                "code": error.code,
+                "message": error.message,
+                "remedy": error.remedy,
+            }
         return facts

@@ -47,7 +47,6 @@ def build_app(
     services: Services,
     *,
     examples: tuple[Example, ...] = (),
-    concurrency: int = 16,
     embed: bool = False,
     share: Link | None = None,
 ) -> Page:
@@ -55,6 +54,7 @@ def build_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, services.store.close)
+            await asyncio.to_thread(services.store.mark_interrupted)
             if services.moderation is not None:
                 stack.push_async_callback(services.moderation.close)
             await stack.enter_async_context(services.link.opened())
@@ -63,7 +63,8 @@ def build_app(
             yield
 
     uploads.refuse_downloads()
-    blocks = page.build(services, examples, concurrency=concurrency, embed=embed)
+    built = page.build(services, examples, embed=embed)
+    blocks = built.blocks.queue()
     calls.in_our_words(blocks)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(uploads.UploadBound)
@@ -92,6 +93,8 @@ def build_app(
     async def attach(offer: Offer) -> Verdict:
         return Attaching(services.media, services.max_body_bytes).judge(offer)
 
+    app.post("/transcript")(built.transcript)
+
     gr.mount_gradio_app(
         app,
         blocks,
@@ -104,7 +107,8 @@ def build_app(
         allowed_paths=[str(services.media.root)],
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
-        head=f"<style>{_read('page.css')}</style><script>{_read('attach.js')}</script>",
+        head=f"<style>{_read('page.css')}</style><script>{_read('attach.js')}</script>"
+        f"<script>{_read('conversation.js')}</script>",
         js=_read("page.js"),
     )
     # Only a launched page checks that a file a browser names is one it has uploaded.
@@ -114,7 +118,7 @@ def build_app(
     )
 
     async def before_stop() -> None:
-        services.stop_all()
+        await services.running.stop_all()
         mounted.stop_event.set()
 
     return Page(app, before_stop)

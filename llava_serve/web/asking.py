@@ -1,24 +1,20 @@
-"""A question on its way: accepted, kept, asked, answered, judged; the same for both tabs."""
+"""A question on its way: accepted, asked, taken back, judged; the same for both tabs."""
 
-import asyncio
-import secrets
-import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
-from typing import Any, Literal
+from typing import Any
 
-from llava_serve import logs, serving
-from llava_serve.errors import EngineFailure, InvalidField, NoWorker, ServeError, StorageFailed
+from llava_serve.errors import InvalidField, NoWorker, ServeError, StillAnswering, StorageFailed
 from llava_serve.storage.media import MediaStore
-from llava_serve.storage.store import NewTurn, Store
-from llava_serve.web import uploads
+from llava_serve.storage.store import Store
+from llava_serve.web import uploads, votes
 from llava_serve.web.answer import Answer
+from llava_serve.web.answering import Answering, Running
 from llava_serve.web.controller_link import ControllerLink
-from llava_serve.web.conversation import Conversation, Exchange, check_size, data_uri, messages
+from llava_serve.web.conversation import Conversation, Exchange, Kind, Taken, check_size
+from llava_serve.web.keeping import Keeping
 from llava_serve.web.moderation import Moderation
 from llava_serve.web.parameters import Parameters
-from llava_serve.web.streaming import Job, Streaming, streaming
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,20 +26,16 @@ class Services:
     media: MediaStore
     moderation: Moderation | None
     max_body_bytes: int
-    running: set[Streaming] = field(default_factory=set)
-
-    def stop_all(self) -> None:
-        """End every answer of every browser: the process is about to stop."""
-        for one in self.running:
-            one.stop()
+    running: Running = field(default_factory=Running)
 
 
 class Asking:
     """Every change of a conversation; what takes time keeps the other changes away meanwhile."""
 
-    def __init__(self, services: Services, kind: Literal["chat", "compare"]) -> None:
+    def __init__(self, services: Services, kind: Kind) -> None:
         self.services = services
-        self._kind = kind
+        self._keeping = Keeping(services.store, kind)
+        self._answering = Answering(services, self._keeping)
 
     async def accept(
         self,
@@ -52,8 +44,10 @@ class Asking:
         models: Sequence[str],
         parameters: Parameters,
     ) -> bool:
-        """Append a question with its open answers; False when it is refused, with a notice."""
+        """Append a question, whose answers begin; False when it is refused, with a notice."""
         if conversation.is_busy:
+            conversation.notice = StillAnswering()
+            conversation.touch()
             return False
         conversation.notice = None
         with conversation.claimed():
@@ -62,9 +56,12 @@ class Asking:
             except ServeError as exc:
                 conversation.notice = exc
                 return False
-            conversation.id = conversation.id or secrets.token_hex(16)
+            last = conversation.last
+            exchange.number = 0 if last is None else last.number + 1
             conversation.exchanges.append(exchange)
             conversation.parameters = parameters
+            conversation.taken = conversation.before = None
+        self._answering.start(conversation)
         return True
 
     async def _exchange(
@@ -101,32 +98,42 @@ class Asking:
     async def again(
         self, conversation: Conversation, models: Sequence[str], parameters: Parameters
     ) -> None:
-        """Open new answers to the last question, in place of those that failed, or else of all."""
+        """Ask for new answers to the last question, in place of those that failed, or of all."""
         last = conversation.last
         if last is None or conversation.is_busy:
             return
         conversation.notice = None if models else self._why_none(conversation)
+        conversation.touch()
         if conversation.notice is not None:
             return
         slots = last.failed or range(len(last.answers))
         with conversation.claimed():
             if await self._may_ask(conversation, parameters):
-                await self._replaced(conversation, [last.answers[slot].turn_id for slot in slots])
+                await self._take_answers(conversation, last, slots)
                 for slot in slots:
                     last.answers[slot] = Answer(models[slot])
-                last.vote = None
+        self._answering.start(conversation)
 
     async def resume(self, conversation: Conversation, parameters: Parameters) -> None:
-        """Open the last answer again; what comes is appended to what is there."""
+        """Ask for the rest of the last answer; what comes is appended to what is there."""
         last = conversation.last
         if last is None or conversation.is_busy or not last.answers[0].can_continue:
             return
         conversation.notice, answer = None, last.answers[0]
         with conversation.claimed():
             if await self._may_ask(conversation, parameters):
-                await self._replaced(conversation, [answer.turn_id])
-                answer.turn_id, answer.state = None, "waiting"
-                last.vote = None
+                await self._take_answers(conversation, last, [0])
+                last.answers[0] = Answer(answer.model, text=answer.text)
+        self._answering.start(conversation)
+
+    async def _take_answers(
+        self, conversation: Conversation, exchange: Exchange, slots: Iterable[int]
+    ) -> None:
+        """Remember the answers that others are about to replace, with the vote on them all."""
+        old = {slot: exchange.answers[slot] for slot in slots}
+        conversation.taken = Taken(exchange, old, exchange.vote)
+        exchange.vote = None
+        await self._keeping.replaced(conversation, [answer.turn_id for answer in old.values()])
 
     async def _may_ask(self, conversation: Conversation, parameters: Parameters) -> bool:
         """Take the parameters of what is asked again; False when they are refused."""
@@ -144,60 +151,57 @@ class Asking:
             return None
         conversation.notice = None
         taken = conversation.exchanges.pop()
-        turn_ids = [taken.turn_id, *(answer.turn_id for answer in taken.answers)]
+        conversation.taken = Taken(taken)
         with conversation.claimed():
-            await self._replaced(conversation, turn_ids)
+            await self._keeping.replaced(conversation, _turn_ids(taken))
         return taken
 
-    async def stream(self, conversation: Conversation) -> AsyncGenerator[Exchange]:
-        """Fill the open answers of the last exchange; yield it whenever it has changed.
-
-        Closing this generator (the browser left) ends the work and keeps what arrived.
-        """
-        exchange = conversation.last
-        if exchange is None or conversation.is_claimed or not exchange.is_open:
-            return
+    async def bring_back(self, conversation: Conversation) -> Exchange | None:
+        """Undo what took something last; return the exchange that an Edit had taken."""
+        taken = conversation.taken
+        if taken is None or conversation.is_busy:
+            return None
+        conversation.notice = conversation.taken = None
         with conversation.claimed():
-            try:
-                await self._keep_question(conversation, exchange)
-                jobs = await asyncio.to_thread(self._jobs, conversation, exchange)
-                # A Stop may have come while the files were read.
-                jobs = [job for job in jobs if job.answer.state == "waiting"]
-                async with streaming(self.services.link.client, jobs) as running:
-                    conversation.running = running
-                    self.services.running.add(running)
-                    async for _ in running.updates():
-                        yield exchange
-            except ServeError as exc:
-                _fail(exchange, exc)
-            except Exception:
-                _fail(exchange, EngineFailure("the page failed; the cause is in its log"))
-                raise
-            finally:
-                for answer in exchange.answers:
-                    if answer.is_open:
-                        answer.end("stopped", time.monotonic())
-                if conversation.running is not None:
-                    self.services.running.discard(conversation.running)
-                conversation.running = None
-                await self._keep_answers(conversation, exchange)
+            if taken.answers is None:
+                conversation.exchanges.append(taken.exchange)
+                await self._keeping.replaced(
+                    conversation, _turn_ids(taken.exchange), replaced=False
+                )
+                return taken.exchange
+            last = conversation.exchanges[-1]
+            new = [last.answers[slot].turn_id for slot in taken.answers]
+            last.vote = taken.vote
+            for slot, answer in taken.answers.items():
+                last.answers[slot] = answer
+            await self._keeping.replaced(conversation, new)
+            old = [answer.turn_id for answer in taken.answers.values()]
+            await self._keeping.replaced(conversation, old, replaced=False)
+            return None
 
-    def _jobs(self, conversation: Conversation, exchange: Exchange) -> list[Job]:
-        uri_of = cache(partial(data_uri, self.services.media))  # read once, whoever is asked
-        parameters, jobs = conversation.parameters, []
-        for slot, answer in enumerate(exchange.answers):
-            if answer.state == "waiting":
-                said = messages(conversation.exchanges, uri_of, parameters.system, slot)
-                body = {"model": answer.model, "messages": said, **parameters.fields()}
-                jobs.append(Job(answer, body))
-        return jobs
+    async def judge(self, conversation: Conversation, place: tuple[int, int], kind: str) -> None:
+        """Record a vote on the answer in a slot of an exchange, or take the same vote back."""
+        number, slot = place
+        if conversation.is_claimed or kind not in votes.LABELS:
+            return
+        if not (0 <= number < len(conversation.exchanges)):
+            return
+        answers = conversation.exchanges[number].answers
+        if not (0 <= slot < len(answers)) or not answers[slot].text:
+            return
+        answer = answers[slot]
+        if answer.turn_id is None:
+            self._cannot_vote(conversation)
+            return
+        given = "withdrawn" if answer.vote == kind else kind
+        with conversation.claimed():
+            if await self._keeping.vote(conversation, answer.turn_id, given) is not None:
+                answer.vote = next((known for known in votes.LABELS if known == given), None)
 
-    async def vote(
-        self, conversation: Conversation, kind: str, said: str, slot: int | None = None
-    ) -> None:
-        """Record a vote on the last exchange, or on its answer in `slot`.
+    async def vote(self, conversation: Conversation, kind: str, slot: int | None = None) -> None:
+        """Record a vote of a comparison: on the answer in `slot` of the last exchange, or on all.
 
-        `said` is what the page shows of it. A vote of the comparison names the answers compared.
+        A later one replaces it.
         """
         last = conversation.last
         if last is None or conversation.is_busy:
@@ -205,71 +209,20 @@ class Asking:
         answer_ids = [answer.turn_id for answer in last.answers]
         voted = last.turn_id if slot is None else answer_ids[slot]
         if voted is None or None in answer_ids:
-            conversation.notice = StorageFailed("the answer was not kept, so no vote can be")
+            self._cannot_vote(conversation)
             return
-        compares = self._kind == "compare"
-        add = partial(
-            self.services.store.add_vote,
-            conversation.id,
-            voted,
-            kind,
-            model=last.answers[slot].model if compares and slot is not None else None,
-            compared=[known for known in answer_ids if known is not None] if compares else (),
-        )
+        model = None if slot is None else last.answers[slot].model
+        compared = [known for known in answer_ids if known is not None]
         with conversation.claimed():
-            if await self._stored(conversation, add) is not None:
-                last.vote = said
+            kept = self._keeping.vote(conversation, voted, kind, model=model, compared=compared)
+            if await kept is not None:
+                last.vote = votes.said(kind, model)
 
-    async def _keep_question(self, conversation: Conversation, exchange: Exchange) -> None:
-        if exchange.turn_id is None:
-            turn = NewTurn(
-                exchange=conversation.exchanges.index(exchange),
-                role="user",
-                text=exchange.text,
-                files=exchange.files,
-            )
-            if ids := await self._added(conversation, [turn]):
-                (exchange.turn_id,) = ids
-
-    async def _keep_answers(self, conversation: Conversation, exchange: Exchange) -> None:
-        fresh = [answer for answer in exchange.answers if answer.turn_id is None]
-        parameters = conversation.parameters
-        asked = {**parameters.fields(), "system": parameters.system}
-        turns = [
-            NewTurn(
-                exchange=conversation.exchanges.index(exchange),
-                role="assistant",
-                text=answer.text,
-                model=answer.model,
-                details=answer.details() | {"parameters": asked},
-            )
-            for answer in fresh
-        ]
-        for answer, turn_id in zip(fresh, await self._added(conversation, turns), strict=False):
-            answer.turn_id = turn_id
-
-    async def _added(self, conversation: Conversation, turns: Sequence[NewTurn]) -> list[int]:
-        add = partial(self.services.store.add_turns, conversation.id, self._kind, turns)
-        return await self._stored(conversation, add) or []
-
-    async def _replaced(self, conversation: Conversation, ids: Sequence[int | None]) -> None:
-        known = [turn_id for turn_id in ids if turn_id is not None]
-        await self._stored(conversation, partial(self.services.store.mark_replaced, known))
-
-    async def _stored(self, conversation: Conversation, work: Callable[[], Any]) -> Any:
-        """Run database work off the loop; a failure becomes a notice, and the chat goes on."""
-        try:
-            return await asyncio.to_thread(work)
-        except StorageFailed as exc:
-            serving.log_error(exc)
-            conversation.notice = exc
-            return None
+    @staticmethod
+    def _cannot_vote(conversation: Conversation) -> None:
+        conversation.notice = StorageFailed("the answer was not kept, so no vote can be")
+        conversation.touch()
 
 
-def _fail(exchange: Exchange, error: ServeError) -> None:
-    """End every open answer with an error, which the log has under the answer's request id."""
-    for answer in exchange.answers:
-        if answer.is_open:
-            logs.request_id.set(answer.request_id)
-            serving.log_error(error)
-            answer.end("failed", time.monotonic(), error)
+def _turn_ids(exchange: Exchange) -> list[int | None]:
+    return [exchange.turn_id, *(answer.turn_id for answer in exchange.answers)]

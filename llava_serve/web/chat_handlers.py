@@ -12,60 +12,56 @@ from llava_serve.web.handlers import Handlers
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.wiring import not_yet
 
-_VOTES = {"up": "You liked this answer.", "down": "You disliked it.", "flag": "You flagged it."}
-
 
 class ChatView(NamedTuple):
     """The outputs of the tab: components in the layout, updates in a handler."""
 
     composer: Any
-    history: Any
-    live: Any
+    signal: Any
     budget: Any
     again: Any
     more: Any
     edit: Any
     clear: Any
-    up: Any
-    down: Any
-    flag: Any
+    undo: Any
 
 
 class ChatHandlers(Handlers):
     def __init__(self, services: Services, examples: tuple[Example, ...]) -> None:
         super().__init__(services, "chat", models=1)
         self._examples = examples
+        self._invitation = empty_state(examples)
+
+    @property
+    def invitation(self) -> str:
+        return self._invitation
 
     async def view(
         self, conversation: Conversation, typed: dict[str, Any] | None = None
     ) -> list[Any]:
         last, busy = conversation.last, conversation.is_busy
-        answer = last.answers[0] if last else None
-        history, live = await self._transcript(conversation, empty_state(self._examples))
+        answer = last.answers[0] if last and last.answers else None
         idle = answer is not None and not busy
         failed = answer is not None and answer.error is not None
         cut = idle and answer is not None and answer.can_continue
-        votable = idle and answer is not None and bool(answer.text)
         return list(
             ChatView(
                 composer=typed or composer.offering(stop=busy),
-                history=history,
-                live=live,
+                signal=self.signal(conversation),
                 budget=self._budget(conversation),
                 again=gr.update(interactive=idle, value="↻ Retry" if failed else "↻ Regenerate"),
                 more=gr.update(visible=cut, interactive=cut),
                 edit=gr.update(interactive=idle),
                 clear=gr.update(interactive=idle or conversation.notice is not None),
-                up=gr.update(interactive=votable),
-                down=gr.update(interactive=votable),
-                flag=gr.update(interactive=votable),
+                undo=gr.update(visible=conversation.can_undo, interactive=conversation.can_undo),
             )
         )
 
     def _budget(self, conversation: Conversation) -> str:
-        last = conversation.last
         card = self._link.card(menu.chosen(conversation, self._link))
-        return render.budget(card, last.answers[0] if last else None)
+        said = (one.answers[0] for one in reversed(conversation.exchanges) if one.answers)
+        known = (answer for answer in said if answer.prompt_tokens is not None)
+        return render.budget(card, next(known, None))
 
     async def choose(self, conversation: Conversation, model: str | None) -> str:
         """Take the model for what is asked from here on."""
@@ -76,7 +72,6 @@ class ChatHandlers(Handlers):
     async def submit(
         self, conversation: Conversation, message: dict[str, Any], *values: Any
     ) -> list[Any]:
-        self._refuse_while_busy(conversation)
         models = self._models(conversation)
         if await self._asking.accept(conversation, message, models, Parameters(*values)):
             return await self.view(conversation, composer.emptied())
@@ -103,10 +98,6 @@ class ChatHandlers(Handlers):
             return await self.view(conversation)
         paths = await uploads.lend(taken.files, self._asking.services.media)
         return await self.view(conversation, composer.holding(taken.text, paths))
-
-    async def vote(self, kind: str, conversation: Conversation) -> list[Any]:
-        await self._asking.vote(conversation, kind, _VOTES[kind], slot=0)
-        return await self.view(conversation)
 
     async def example(self, event: gr.EventData) -> Any:
         """Put the example that was clicked into the composer, ready to be sent."""

@@ -1,7 +1,7 @@
 """The layout of the chat tab, and which control calls which handler."""
 
 from collections.abc import Sequence
-from functools import partial
+from typing import Any
 
 import gradio as gr
 
@@ -11,48 +11,31 @@ from llava_serve.web.menu import MenuView
 from llava_serve.web.wiring import Wire
 
 
-def build(handlers: ChatHandlers, wire: Wire) -> tuple[MenuView, ChatView]:
+def build(handlers: ChatHandlers, wire: Wire) -> tuple[MenuView, ChatView, Sequence[Any]]:
     """Lay the tab out; return the components that a page load and the model poll fill."""
     with gr.Row(elem_classes="tab-row"):
         with gr.Column(scale=0, min_width=260, elem_classes="side"):
             menu = layout.menu("chat", "Model")
             controls = parameters.build()
         with gr.Column(scale=1, min_width=0, elem_classes="main"):
-            view = _talk()
+            talk, view = _talk()
     wire.on(menu.models.input, handlers.choose, [menu.models], [view.budget])
-    _wire_asking(handlers, wire, view, controls)
+    wire.on(view.composer.submit, handlers.submit, [view.composer, *controls], view)
+    wire.on(view.again.click, handlers.again, controls, view)
+    wire.on(view.more.click, handlers.more, controls, view)
     wire.on(view.edit.click, handlers.edit, [view.composer], view)
-    wire.plain(view.history.example, handlers.example, [view.composer])
-    for kind, control in (("up", view.up), ("down", view.down), ("flag", view.flag)):
-        wire.on(control.click, partial(handlers.vote, kind), [], view)
-    return menu, view
+    wire.plain(talk.history.example, handlers.example, [view.composer])
+    layout.wire_talk(wire, handlers, talk.history, view, view)
+    return menu, view, controls
 
 
-def _talk() -> ChatView:
+def _talk() -> tuple[layout.Talk, ChatView]:
     talk = layout.talk("chat", "Ask about a picture …")
     with gr.Row(elem_classes="actions"):
         again = layout.button("↻ Regenerate", "again")
         more = layout.button("→ Continue", "continue")
         edit = layout.button("✎ Edit last", "edit")
         clear = layout.button("✕ Clear", "clear")
-        up = layout.button("👍", "vote-up")
-        down = layout.button("👎", "vote-down")
-        flag = layout.button("⚑", "vote-flag")
+        undo = layout.button("↶ Undo", "undo")
     budget = gr.HTML(elem_classes="budget-line", apply_default_css=False)
-    return ChatView(
-        talk.composer, talk.history, talk.live, budget, again, more, edit, clear, up, down, flag
-    )
-
-
-def _wire_asking(
-    handlers: ChatHandlers,
-    wire: Wire,
-    view: ChatView,
-    controls: Sequence[gr.components.Component],
-) -> None:
-    started = [
-        wire.on(view.composer.submit, handlers.submit, [view.composer, *controls], view),
-        wire.on(view.again.click, handlers.again, controls, view),
-        wire.on(view.more.click, handlers.more, controls, view),
-    ]
-    layout.wire_talk(wire, handlers, started, view, view)
+    return talk, ChatView(talk.composer, talk.signal, budget, again, more, edit, clear, undo)

@@ -23,11 +23,11 @@ class CompareView(NamedTuple):
     """The outputs of the tab: components in the layout, updates in a handler."""
 
     composer: Any
-    history: Any
-    live: Any
+    signal: Any
     models: Any
     again: Any
     clear: Any
+    undo: Any
     better: tuple[Any, ...]
     tie: Any
     bad: Any
@@ -42,23 +42,26 @@ class CompareHandlers(Handlers):
     def __init__(self, services: Services) -> None:
         super().__init__(services, "compare", models=2)
 
+    @property
+    def invitation(self) -> str:
+        return _EMPTY
+
     async def view(
         self, conversation: Conversation, typed: dict[str, Any] | None = None
     ) -> list[Any]:
         last, busy = conversation.last, conversation.is_busy
-        history, live = await self._transcript(conversation, _EMPTY)
         idle = last is not None and not busy
         slots = _votable(last) if last is not None and idle else []
         shown = max(2, len(last.answers) if last else 0)
         return CompareView(
             composer=typed or composer.offering(stop=busy),
-            history=history,
-            live=live,
+            signal=self.signal(conversation),
             models=gr.update(interactive=not conversation.exchanges),
             again=gr.update(
                 interactive=idle, value="↻ Retry" if last and last.failed else "↻ Regenerate"
             ),
             clear=gr.update(interactive=idle or conversation.notice is not None),
+            undo=gr.update(visible=conversation.can_undo, interactive=conversation.can_undo),
             better=tuple(
                 gr.update(visible=slot < shown, interactive=slot in slots) for slot in range(MOST)
             ),
@@ -73,12 +76,12 @@ class CompareHandlers(Handlers):
     async def submit(
         self, conversation: Conversation, message: dict[str, Any], *values: Any
     ) -> list[Any]:
-        self._refuse_while_busy(conversation)
         models = self._models(conversation)
-        if not 2 <= len(models) <= MOST:
+        if not conversation.is_busy and not 2 <= len(models) <= MOST:
             conversation.notice = InvalidField(
                 "models", f"{len(models)} are chosen and served; a comparison takes two to four"
             )
+            conversation.touch()
             return await self.view(conversation)
         if await self._asking.accept(conversation, message, models, Parameters(*values)):
             return await self.view(conversation, composer.emptied())
@@ -98,21 +101,20 @@ class CompareHandlers(Handlers):
     async def vote_better(self, slot: int, conversation: Conversation) -> list[Any]:
         last = conversation.last
         if last is not None and slot in _votable(last):
-            said = f"You found {last.answers[slot].model} better."
-            await self._asking.vote(conversation, "better", said, slot)
+            await self._asking.vote(conversation, "better", slot)
         return await self.view(conversation)
 
-    async def vote_all(self, kind: str, said: str, conversation: Conversation) -> list[Any]:
+    async def vote_all(self, kind: str, conversation: Conversation) -> list[Any]:
         """Record a vote on all answers together: `tie` or `both_bad`."""
         if conversation.last is not None and _votable(conversation.last):
-            await self._asking.vote(conversation, kind, said)
+            await self._asking.vote(conversation, kind)
         return await self.view(conversation)
 
 
 def _votable(last: Exchange) -> list[int]:
     """Return the places of the answers that may be called better; none where none can be judged.
 
-    One answer alone has nothing to be better than, and a vote is given once.
+    One answer alone has nothing to be better than.
     """
     slots = [slot for slot, answer in enumerate(last.answers) if answer.text]
-    return slots if len(slots) >= 2 and last.vote is None else []
+    return slots if len(slots) >= 2 else []

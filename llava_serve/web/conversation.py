@@ -1,10 +1,12 @@
-"""What one browser tab has said and heard, and the messages a model gets of it."""
+"""A conversation of the page, and the messages a model gets of it."""
 
+import asyncio
 import base64
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from llava_serve.errors import BodyTooLarge, ServeError
 from llava_serve.storage.media import MediaStore, StoredFile
@@ -13,7 +15,7 @@ from llava_serve.web.parameters import Parameters
 from llava_serve.web.request_json import DataUri
 from llava_serve.web.streaming import Streaming
 
-CONTINUE = "Continue your last answer exactly where it ended. Do not repeat any of it."
+Kind = Literal["chat", "compare"]
 
 
 @dataclass(eq=False)
@@ -23,8 +25,9 @@ class Exchange:
     text: str
     files: tuple[StoredFile, ...]
     answers: list[Answer] = field(default_factory=list)
+    number: int = 0  # which of its conversation it is, in the database
     turn_id: int | None = None  # the question's row in the database, once it is there
-    vote: str | None = None  # what the page says of the vote that was given
+    vote: str | None = None  # what the page says of the vote of a comparison
 
     @property
     def is_open(self) -> bool:
@@ -40,11 +43,27 @@ class Exchange:
         return replace(self, answers=[replace(answer) for answer in self.answers])
 
 
-@dataclass
-class Conversation:
-    """The state of a tab. It belongs to one browser session; nothing in it is shared."""
+@dataclass(frozen=True)
+class Taken:
+    """What Edit, Regenerate or Continue took away: it can be brought back until the next question.
 
-    id: str = ""  # given with the first question
+    With `answers`, by their slots, it was those of `exchange` alone, and the vote on them all.
+    """
+
+    exchange: Exchange
+    answers: dict[int, Answer] | None = None
+    vote: str | None = None
+
+
+@dataclass(eq=False)
+class Conversation:
+    """What was said and heard. Every tab of a browser that knows the id shows the same one.
+
+    The id is all that is needed to read it: nothing but chance makes it.
+    """
+
+    kind: Kind = "chat"
+    id: str = field(default_factory=lambda: secrets.token_hex(16))
     exchanges: list[Exchange] = field(default_factory=list)
     parameters: Parameters = field(default_factory=Parameters)  # of the answers that are open
     running: Streaming | None = None
@@ -52,12 +71,31 @@ class Conversation:
     wanted: tuple[str, ...] = ()  # the models that were chosen, served or not
     has_chosen: bool = False  # whether the user has, and not the page for him
     shown: object = None  # the model menu as the browser has it
-    is_lost: bool = False  # the browser shows more than is known here
+    keeps_address: bool = False  # the browser's address names one that was not found
     is_claimed: bool = False
+    taken: Taken | None = None
+    before: "Conversation | None" = None  # the one that was cleared for this one
+    version: int = 0  # counts what the browser must be told of
+    pulse: asyncio.Event = field(default_factory=asyncio.Event)  # set, and replaced, at a change
+
+    def beat(self) -> None:
+        """Wake whoever shows the conversation: there is more of an answer."""
+        self.pulse, woken = asyncio.Event(), self.pulse
+        woken.set()
+
+    def touch(self) -> None:
+        """Say that something else has changed than the text of an open answer."""
+        self.version += 1
+        self.beat()
 
     @property
     def last(self) -> Exchange | None:
         return self.exchanges[-1] if self.exchanges else None
+
+    @property
+    def asked(self) -> Parameters | None:
+        """What the last question was asked with."""
+        return self.parameters if self.exchanges else None
 
     @property
     def is_busy(self) -> bool:
@@ -75,9 +113,21 @@ class Conversation:
             yield
         finally:
             self.is_claimed = False
+            self.touch()
 
-    def clear(self) -> None:
-        self.id, self.exchanges, self.notice = "", [], None
+    @property
+    def can_undo(self) -> bool:
+        return not self.is_busy and (self.taken is not None or self.before is not None)
+
+    def cleared(self) -> "Conversation":
+        """Return an empty one with the same choices, which can bring this one back."""
+        return Conversation(
+            kind=self.kind,
+            parameters=self.parameters,
+            wanted=self.wanted,
+            has_chosen=self.has_chosen,
+            before=self if self.exchanges else None,
+        )
 
     def stop(self) -> None:
         """End what runs; an answer that has not begun ends before it does."""
@@ -87,6 +137,7 @@ class Conversation:
             for answer in self.last.answers:
                 if answer.state == "waiting":
                     answer.state = "stopped"
+            self.touch()
 
 
 def messages(
@@ -98,7 +149,8 @@ def messages(
     """Return the conversation as the model in `slot` knows it.
 
     A question that got no answer joins the one after it: templates want turns to alternate.
-    An answer still to come, which has no text, ends the messages.
+    An answer still to come has no text, so that a question ends the messages; where an answer
+    does, the model is to continue it.
     """
     said: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     for exchange in exchanges:
@@ -111,8 +163,6 @@ def messages(
             said.append({"role": "user", "content": parts})
         if slot < len(exchange.answers) and (text := exchange.answers[slot].text):
             said.append({"role": "assistant", "content": text})
-    if said and said[-1]["role"] == "assistant":
-        said.append({"role": "user", "content": [{"type": "text", "text": CONTINUE}]})
     return said
 
 

@@ -1,15 +1,18 @@
 """What the controls of both tabs do: events in, a view of the conversation out."""
 
 import asyncio
+import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any
 
+import gradio as gr
+
+from llava_serve.errors import ServeError
 from llava_serve.web import menu, render
 from llava_serve.web.asking import Asking, Services
-from llava_serve.web.conversation import Conversation
-from llava_serve.web.wiring import not_yet
+from llava_serve.web.conversation import Conversation, Exchange, Kind
+from llava_serve.web.sessions import Place
+from llava_serve.web.transcript import Transcript
 
 # A handler that waits for nothing is a coroutine all the same: Gradio runs plain functions on
 # threads of its own, and a conversation belongs to the event loop.
@@ -18,49 +21,94 @@ from llava_serve.web.wiring import not_yet
 class Handlers(ABC):
     """`models` is how many models a new tab begins with."""
 
-    def __init__(self, services: Services, kind: Literal["chat", "compare"], models: int) -> None:
+    def __init__(self, services: Services, kind: Kind, models: int) -> None:
         self._asking = Asking(services, kind)
         self._link = services.link
         self._models_at_first = models
+
+    @property
+    @abstractmethod
+    def invitation(self) -> str:
+        """What an empty conversation shows, as HTML."""
 
     @abstractmethod
     async def view(
         self, conversation: Conversation, typed: dict[str, Any] | None = None
     ) -> list[Any]:
-        """Render everything from the conversation, which alone knows how things stand."""
+        """Render the controls from the conversation, which alone knows how things stand.
 
-    def refresh(self, conversation: Conversation) -> menu.MenuView:
-        return menu.refresh(conversation, self._link, self._models_at_first)
+        The transcript is not among them: its browser asks for it, at each new `signal`.
+        """
 
-    async def stream(self, conversation: Conversation) -> AsyncGenerator[str]:
-        """Yield the open exchange, and only that, as it grows."""
-        async with aclosing(self._asking.stream(conversation)) as updates:
-            async for exchange in updates:
-                yield await asyncio.to_thread(render.exchanges, [exchange.snapshot()])
+    @staticmethod
+    def signal(conversation: Conversation) -> str:
+        """Return what tells a browser that there is more to show, and how to address it.
+
+        An `address` of null leaves the one of the page as it is.
+        """
+        address = conversation.id if conversation.exchanges else ""
+        return json.dumps(
+            {
+                "id": conversation.id,
+                "version": conversation.version,
+                "address": None if conversation.keeps_address and not address else address,
+            }
+        )
+
+    async def draw(self, conversation: Conversation, before: Transcript | None) -> Transcript:
+        """Draw the transcript; given what was drawn before, only what is open of it."""
+        snapshots = [exchange.snapshot() for exchange in conversation.exchanges]
+        notice = conversation.notice
+        return await asyncio.to_thread(self._drawn, snapshots, notice, before)
+
+    def _drawn(
+        self, exchanges: list[Exchange], notice: ServeError | None, before: Transcript | None
+    ) -> Transcript:
+        if before is not None:
+            count, settled = before.count, before.settled
+        else:
+            count = len(exchanges) - (1 if exchanges and exchanges[-1].is_open else 0)
+            settled = [render.exchange(one, n) for n, one in enumerate(exchanges[:count])]
+            settled = settled if exchanges else [self.invitation]
+        live = [render.exchange(one, count + n) for n, one in enumerate(exchanges[count:])]
+        card = "" if notice is None else render.error_card(notice)
+        return Transcript(settled, count, "".join(live), card)
+
+    def refresh(self, place: Place) -> menu.MenuView:
+        # What is shown belongs to the browser tab; two of them can show one conversation.
+        place.conversation.shown = place.shown
+        view = menu.refresh(place.conversation, self._link, self._models_at_first)
+        place.shown = place.conversation.shown
+        return view
 
     async def settle(self, conversation: Conversation) -> list[Any]:
         return await self.view(conversation)
 
-    async def stop(self, conversation: Conversation) -> None:
+    async def stop(self, conversation: Conversation) -> list[Any]:
         conversation.stop()
-
-    async def clear(self, conversation: Conversation) -> list[Any]:
-        if not conversation.is_busy:
-            conversation.clear()
         return await self.view(conversation)
 
-    @staticmethod
-    async def _transcript(conversation: Conversation, empty: str) -> tuple[str, str]:
-        """Render what is settled and what is not yet; `empty` stands for no exchange at all."""
-        exchanges = [exchange.snapshot() for exchange in conversation.exchanges]
-        settled = exchanges[: -1 if exchanges and exchanges[-1].is_open else None]
-        history = await asyncio.to_thread(render.exchanges, settled)
-        live = await asyncio.to_thread(render.exchanges, exchanges[len(settled) :])
-        if conversation.notice is not None:
-            live += render.error_card(conversation.notice)
-        return history if exchanges else empty, live
+    async def clear(self, place: Place) -> list[Any]:
+        """Begin another conversation here; this one stays as it is, wherever else it is shown."""
+        if not place.conversation.is_busy:
+            place.show(place.conversation.cleared())
+        return await self.view(place.conversation)
 
-    @staticmethod
-    def _refuse_while_busy(conversation: Conversation) -> None:
-        if conversation.is_busy:
-            raise not_yet("An answer is still running. Stop it first, or wait for it.")
+    async def undo(self, place: Place, message: dict[str, Any]) -> list[Any]:
+        """Bring back what Clear, Edit, Regenerate or Continue took away last."""
+        conversation = place.conversation
+        if not conversation.is_busy and conversation.before is not None:
+            place.show(conversation.before)
+            return await self.view(place.conversation)
+        edited = await self._asking.bring_back(conversation)
+        if edited is not None and message["text"] == edited.text:
+            return await self.view(conversation, gr.update(value={"text": "", "files": []}))
+        return await self.view(conversation)
+
+    async def vote(self, conversation: Conversation, event: gr.EventData) -> list[Any]:
+        """Take a vote on any answer, named as `votes.buttons` names it."""
+        exchange, _, slot = str(event.index).partition(".")
+        if exchange.isdecimal() and slot.isdecimal():
+            place = int(exchange), int(slot)
+            await self._asking.judge(conversation, place, str(event.kind))
+        return await self.view(conversation)

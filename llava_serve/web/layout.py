@@ -14,12 +14,19 @@ from llava_serve.web.handlers import Handlers
 from llava_serve.web.menu import MenuView
 from llava_serve.web.wiring import Wire
 
-# An example card says which it is; a `click` on anything else stays in the browser.
-_EXAMPLE_CLICKS = """
+# An example card and a vote say which they are; a `click` on anything else stays in the browser.
+# What stands in the element is the work of `conversation.js`.
+_CLICKS = """
 element.addEventListener('click', (event) => {
   const card = event.target.closest('.example');
   if (card) trigger('example', {index: Number(card.dataset.index)});
+  const vote = event.target.closest('[data-vote]');
+  if (vote) trigger('vote', {index: vote.dataset.answer, kind: vote.dataset.vote});
 });
+"""
+# `quiet` is the end of all that the transcript waits for: the controls follow.
+_SIGNALS = """
+(window.conversations ??= []).push({element, props, watch, quiet: () => trigger('quiet')});
 """
 
 
@@ -28,7 +35,7 @@ class Talk:
     """The common part of both tabs: what was said, and where the next question is typed."""
 
     history: gr.HTML
-    live: gr.HTML
+    signal: gr.HTML
     composer: gr.MultimodalTextbox
 
 
@@ -60,11 +67,28 @@ def _model_names(payload: object) -> object:
 
 def talk(name: str, placeholder: str) -> Talk:
     with gr.Column(elem_classes="transcript", elem_id=f"{name}-transcript"):
-        history = gr.HTML(
-            js_on_load=_EXAMPLE_CLICKS, apply_default_css=False, elem_id=f"{name}-history"
-        )
-        live = gr.HTML(apply_default_css=False, elem_id=f"{name}-live")
-    return Talk(history, live, composer.build(f"{name}-composer", placeholder))
+        history = _part(f"{name}-history", _CLICKS)
+        _part(f"{name}-live")
+        _part(f"{name}-notice")
+        _part(f"{name}-link")
+    signal = gr.HTML(
+        html_template=f'<span data-kind="{name}" hidden></span>',
+        js_on_load=_SIGNALS,
+        apply_default_css=False,
+        elem_id=f"{name}-signal",
+        elem_classes="signal",
+    )
+    return Talk(history, signal, composer.build(f"{name}-composer", placeholder))
+
+
+def _part(elem_id: str, script: str | None = None) -> gr.HTML:
+    """Make an empty place that `conversation.js` fills."""
+    return gr.HTML(
+        html_template='<div class="pieces"></div>',
+        js_on_load=script,
+        apply_default_css=False,
+        elem_id=elem_id,
+    )
 
 
 def button(text: str, elem_id: str) -> gr.Button:
@@ -83,17 +107,13 @@ def button(text: str, elem_id: str) -> gr.Button:
 def wire_talk(
     wire: Wire,
     handlers: Handlers,
-    started: Sequence[Any],
+    history: gr.HTML,
     view: ChatView | CompareView,
     outputs: Sequence[Any],
 ) -> None:
-    """Let the answers stream in after each event of `started`, and be stopped and cleared.
-
-    A Stop settles by itself too: when the stream could not even begin, nobody else does.
-    """
-    for start in started:
-        streamed = wire.stream(start.then, handlers.stream, view.live)
-        wire.on(streamed.then, handlers.settle, [], outputs)
-    stopped = wire.on(view.composer.stop, handlers.stop, [], [])
-    wire.on(stopped.then, handlers.settle, [], outputs)
-    wire.on(view.clear.click, handlers.clear, [], outputs)
+    """Wire what both tabs do beside asking: stop, clear, undo and vote; and what follows it."""
+    wire.on(view.signal.quiet, handlers.settle, [], outputs)
+    wire.on(view.composer.stop, handlers.stop, [], outputs)
+    wire.on_place(view.clear.click, handlers.clear, [], outputs)
+    wire.on_place(view.undo.click, handlers.undo, [view.composer], outputs)
+    wire.on_data(history.vote, handlers.vote, outputs)

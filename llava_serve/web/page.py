@@ -1,18 +1,22 @@
 """The page: both tabs under one title, filled on load and kept up to date by one timer."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from starlette.requests import Request
+from starlette.responses import Response
 
-from llava_serve.web import chat_tab, compare_tab, render
+from llava_serve.web import chat_tab, compare_tab, parameters
 from llava_serve.web.asking import Services
 from llava_serve.web.chat_handlers import ChatHandlers
 from llava_serve.web.compare_handlers import CompareHandlers
 from llava_serve.web.controller_link import POLL_S
-from llava_serve.web.conversation import Conversation
 from llava_serve.web.examples import Example
-from llava_serve.web.sessions import Sessions
-from llava_serve.web.wiring import QUIET, Wire, session_name, told
+from llava_serve.web.sessions import Place, Session, Sessions
+from llava_serve.web.transcript import answer
+from llava_serve.web.wiring import QUIET, Wire, address, session_name, told
 
 TITLE = "llava_serve"
 _HEADER = (
@@ -25,11 +29,27 @@ _FOOTER = (
 _GRADIO_THREADS = 40
 
 
-def build(
-    services: Services, examples: tuple[Example, ...], *, concurrency: int, embed: bool
-) -> gr.Blocks:
-    sessions = Sessions()
+@dataclass(frozen=True)
+class Built:
+    """The page, and the route by which its transcripts come."""
+
+    blocks: gr.Blocks
+    transcript: Callable[[Request], Awaitable[Response]]
+
+
+def build(services: Services, examples: tuple[Example, ...], *, embed: bool) -> Built:
+    sessions = Sessions(services.store, services.media)
     chat, compare = ChatHandlers(services, examples), CompareHandlers(services)
+
+    async def session(request: gr.Request) -> Session:
+        return await sessions.of(session_name(request), address(request))
+
+    async def chat_place(request: gr.Request) -> Place:
+        return (await session(request)).chat
+
+    async def compare_place(request: gr.Request) -> Place:
+        return (await session(request)).compare
+
     with gr.Blocks(
         title=TITLE,
         analytics_enabled=False,
@@ -39,41 +59,41 @@ def build(
         if not embed:
             gr.HTML(_HEADER, apply_default_css=False)
         with gr.Tab("Chat"):
-            wire = Wire(lambda name: sessions.of(name).chat)
-            chat_menu, chat_view = chat_tab.build(chat, wire)
+            chat_menu, chat_view, chat_controls = chat_tab.build(chat, Wire(chat_place))
         with gr.Tab("Compare"):
-            wire = Wire(lambda name: sessions.of(name).compare)
-            compare_menu, compare_view = compare_tab.build(compare, wire)
+            compare_menu, compare_view, compare_controls = compare_tab.build(
+                compare, Wire(compare_place)
+            )
         if not embed:
             gr.HTML(_FOOTER, apply_default_css=False)
 
         async def begin(request: gr.Request) -> list[Any]:
-            """Give the browser tab conversations of its own; `?model=` names the first choice."""
+            """Show what the address names: conversations, or the model to begin one with."""
             with told():
-                named = request.query_params.getlist("model")
-                mine = sessions.open(session_name(request), named)
+                mine = await session(request)
                 mine.chat.shown = mine.compare.shown = None  # a page that has just loaded has none
-                menus = [*chat.refresh(mine.chat), *compare.refresh(mine.compare)]
-                return [*menus, *await chat.view(mine.chat), *await compare.view(mine.compare)]
+                one, other = mine.chat.conversation, mine.compare.conversation
+                return [
+                    *[*chat.refresh(mine.chat), *compare.refresh(mine.compare)],
+                    *[*await chat.view(one), *await compare.view(other)],
+                    *[*parameters.shown(one.asked), *parameters.shown(other.asked)],
+                ]
 
         async def tick(request: gr.Request) -> list[Any]:
             with told():
-                mine = sessions.of(session_name(request))
+                mine = await session(request)
                 menus = [*chat.refresh(mine.chat), *compare.refresh(mine.compare)]
-                return [*menus, _told_lost(mine.chat), _told_lost(mine.compare)]
+                one, other = mine.chat.conversation, mine.compare.conversation
+                return [*menus, chat.signal(one), compare.signal(other)]
 
         menus = [*chat_menu, *compare_menu]
-        page.load(begin, None, [*menus, *chat_view, *compare_view.flat()], **QUIET)
-        lives = [chat_view.live, compare_view.live]
-        gr.Timer(POLL_S).tick(tick, None, [*menus, *lives], **QUIET)
-    page.max_threads = max(_GRADIO_THREADS, concurrency)
-    blocks: gr.Blocks = page.queue(default_concurrency_limit=concurrency)
-    return blocks
+        views = [*chat_view, *compare_view.flat(), *chat_controls, *compare_controls]
+        page.load(begin, None, [*menus, *views], **QUIET)
+        signals = [chat_view.signal, compare_view.signal]
+        gr.Timer(POLL_S).tick(tick, None, [*menus, *signals], **QUIET)
+    page.max_threads = _GRADIO_THREADS
 
+    async def transcript(request: Request) -> Response:
+        return await answer(request, sessions.find, {"chat": chat.draw, "compare": compare.draw})
 
-def _told_lost(conversation: Conversation) -> Any:
-    """Return what a tab shows that remembers more than the server does, once."""
-    if not conversation.is_lost or conversation.exchanges:
-        return gr.skip()
-    conversation.is_lost = False
-    return render.LOST
+    return Built(page, transcript)

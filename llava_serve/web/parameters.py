@@ -1,6 +1,6 @@
 """The sampling parameters: their controls, and their fields of a request."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import gradio as gr
@@ -27,6 +27,17 @@ class Parameters:
         return {name: value for name, value in named.items() if value is not None}
 
 
+AT_FIRST = Parameters(temperature=0.2, top_p=1.0, max_tokens=512)
+
+
+def shown(asked: Parameters | None) -> list[Any]:
+    """Return the values of the controls of a conversation that was asked with these.
+
+    Never as updates: at one of those Gradio makes the control anew, with its own check.
+    """
+    return list(astuple(AT_FIRST if asked is None else asked))
+
+
 def _number(typed: str) -> int | str | None:
     """Return the number that was typed; of what is none the worker says so by its field's name."""
     try:
@@ -38,6 +49,8 @@ def _number(typed: str) -> int | str | None:
 def _unchecked(slider: gr.Slider) -> gr.Slider:
     """Let the worker judge the number, which can be typed, or deleted to leave it the choice.
 
+    So none is shown as none, too.
+
     Gradio's own check names no field, and fails at none. Not a subclass: beside the source of each
     Gradio writes a stub file.
     """
@@ -46,6 +59,7 @@ def _unchecked(slider: gr.Slider) -> gr.Slider:
         return payload
 
     slider.preprocess = preprocess  # type: ignore[method-assign, assignment]
+    slider.postprocess = preprocess  # type: ignore[method-assign, assignment]
     return slider
 
 
@@ -55,15 +69,30 @@ def build() -> list[gr.components.Component]:
         return [
             _unchecked(
                 gr.Slider(
-                    0, 2, 0.2, step=0.05, label="Temperature", info="0 always takes the likeliest"
+                    0,
+                    2,
+                    AT_FIRST.temperature,
+                    step=0.05,
+                    label="Temperature",
+                    info="0 always takes the likeliest",
                 )
             ),
             _unchecked(
                 gr.Slider(
-                    0.05, 1, 1.0, step=0.05, label="Top p", info="share of probability to draw from"
+                    0.05,
+                    1,
+                    AT_FIRST.top_p,
+                    step=0.05,
+                    label="Top p",
+                    info="share of probability to draw from",
                 )
             ),
-            gr.Number(512, precision=0, label="Max tokens", info="empty: what the context holds"),
+            gr.Number(
+                AT_FIRST.max_tokens,
+                precision=0,
+                label="Max tokens",
+                info="empty: what the context holds",
+            ),
             # Not a Number: an empty one turns into 0 as soon as it is shown.
             gr.Textbox("", label="Seed", info="makes sampling repeatable", placeholder="none"),
             gr.Textbox("", lines=2, label="System prompt", placeholder="the model's own"),

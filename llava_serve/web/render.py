@@ -7,16 +7,12 @@ from functools import lru_cache
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.storage.media import StoredFile
+from llava_serve.web import votes
 from llava_serve.web.answer import Answer
 from llava_serve.web.conversation import Exchange
 from llava_serve.web.markdown import model_text, plain_text
 
 LETTERS = "ABCD"
-LOST = (
-    '<div class="card error" role="alert"><strong>This tab slept too long, or the page was '
-    "restarted: the server no longer knows this conversation.</strong>"
-    "<p>Copy what you want to keep, then reload the page.</p></div>"
-)
 _STATES = {
     "stopped": "Stopped.",
     "failed": "Interrupted: the text above is what arrived.",
@@ -34,12 +30,15 @@ def question(exchange: Exchange) -> str:
     return f'<article class="turn user">{media}{text}</article>'
 
 
-def answer(one: Answer, letter: str = "") -> str:
-    """Render one answer: text, how it stands, what it cost; `letter` names it in a comparison."""
+def answer(one: Answer, letter: str = "", place: str = "0.0") -> str:
+    """Render one answer: text, how it stands, what it cost; `letter` names it in a comparison.
+
+    `place` is its EXCHANGE.SLOT, by which a vote on it finds it.
+    """
     label = f"<b>{letter}</b>" if letter else ""
     whole = plain_text(one.model)
     name = f'<span class="model" title="{whole}">{label}{whole}</span>'
-    parts = [f"<header>{name}{_copy(one)}</header>"]
+    parts = [f"<header>{name}{_copy(one)}{votes.buttons(one, place)}</header>"]
     if one.text:
         text = model_text(one.text) if one.is_open else _ended_text(one.text)
         parts.append(f'<div class="text">{text}</div>')
@@ -53,17 +52,18 @@ def answer(one: Answer, letter: str = "") -> str:
     return f'<article class="turn assistant {one.state}">{"".join(parts)}</article>'
 
 
-def exchanges(done: Sequence[Exchange]) -> str:
-    """Render exchanges, their answers side by side where there are several."""
-    return "".join(question(exchange) + answers(exchange) for exchange in done)
+def exchange(one: Exchange, number: int = 0) -> str:
+    """Render a question and its answers; `number` is its place in the conversation."""
+    return question(one) + answers(one, number)
 
 
-def answers(exchange: Exchange) -> str:
-    """Render what was answered, and what was voted."""
+def answers(exchange: Exchange, number: int = 0) -> str:
+    """Render what was answered, side by side where it is several, and what was voted."""
     vote = f'<p class="note vote">{plain_text(exchange.vote)}</p>' if exchange.vote else ""
+    places = [f"{number}.{slot}" for slot in range(len(exchange.answers))]
     if len(exchange.answers) == 1:
-        return answer(exchange.answers[0]) + vote
-    columns = "".join(map(answer, exchange.answers, LETTERS))
+        return answer(exchange.answers[0], place=places[0]) + vote
+    columns = "".join(map(answer, exchange.answers, LETTERS, places))
     return f'<div class="columns of-{len(exchange.answers)}">{columns}</div>{vote}'
 
 

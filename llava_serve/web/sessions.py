@@ -1,55 +1,122 @@
-"""The conversations of every browser tab, through sleep and lost connections."""
+"""The conversations of every browser tab, through sleep, reloads and restarts of the page."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
-from llava_serve.web.conversation import Conversation
+from llava_serve import serving
+from llava_serve.errors import ConversationUnknown, StorageFailed
+from llava_serve.storage.media import MediaStore
+from llava_serve.storage.store import Store
+from llava_serve.web.conversation import Conversation, Kind
+from llava_serve.web.restoring import restored
 
 MOST = 2000  # tabs; beyond it the one that was silent longest is forgotten
 IDLE_S = 24 * 3600  # an open tab asks for the models every two seconds, unless its machine sleeps
 
 
+# Alive as long as a tab shows them, or an answer is made.
+Known = WeakValueDictionary[str, Conversation]
+
+
+class Place:
+    """Where a browser tab shows a conversation, which other browser tabs may show as well.
+
+    `shown` is the model menu as this one has it.
+    """
+
+    def __init__(self, conversation: Conversation, known: Known) -> None:
+        self._known = known
+        self.shown: object = None
+        self.show(conversation)
+
+    def show(self, conversation: Conversation) -> None:
+        """Show this one from here on; it can be found by its id, before anything of it is kept."""
+        self.conversation = conversation
+        self._known[conversation.id] = conversation
+
+
 @dataclass
 class Session:
-    """What one tab has on the server."""
+    """What one browser tab has on the server."""
 
-    chat: Conversation
-    compare: Conversation
+    chat: Place
+    compare: Place
     used: float  # seconds on the clock of `Sessions`
+
+
+@dataclass(frozen=True)
+class Address:
+    """What the address of a page names: conversations by their ids, and models to begin with."""
+
+    chat: str | None = None
+    compare: str | None = None
+    models: Sequence[str] = ()
 
 
 class Sessions:
     """Not a `gr.State`: Gradio deletes those of a tab whose connection was ever interrupted.
 
-    The key is the random name that Gradio's script gives to each load of the page.
+    The key is the random name that Gradio's script gives to each load of the page. A tab that is
+    forgotten, or that is older than this process, finds its conversations by their ids.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: Store, media: MediaStore, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store, self._media = store, media
         self._clock = clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._known = Known()
 
-    def open(self, name: str, models: Sequence[str]) -> Session:
-        """Return the session of a page that has just loaded; `models` are its first choices."""
+    async def of(self, name: str, address: Address) -> Session:
+        """Return a tab's session; one that is not known begins with what its address names."""
         if name not in self._sessions:
-            chat = Conversation(wanted=tuple(models[:1]))
-            self._add(name, chat, Conversation(wanted=tuple(models[:4])))
-        return self.of(name)
-
-    def of(self, name: str) -> Session:
-        """Return a tab's session; one that is not known, or no longer, begins anew as lost."""
-        now = self._clock()
-        if name not in self._sessions:
-            self._add(name, Conversation(is_lost=True), Conversation(is_lost=True))
+            chat = await self._begin("chat", address.chat, address.models[:1])
+            compare = await self._begin("compare", address.compare, address.models[:4])
+            places = Place(chat, self._known), Place(compare, self._known)
+            # Another call of the tab may have been faster.
+            self._sessions.setdefault(name, Session(*places, self._clock()))
         session = self._sessions[name]
-        session.used = now
+        session.used = self._clock()
         self._sessions.move_to_end(name)
-        self._forget(now)
+        self._forget(session.used)
         return session
 
-    def _add(self, name: str, chat: Conversation, compare: Conversation) -> None:
-        self._sessions[name] = Session(chat, compare, self._clock())
+    async def _begin(self, kind: Kind, named: str | None, models: Sequence[str]) -> Conversation:
+        conversation = Conversation(kind)
+        if named:
+            try:
+                found = await self.find(named)
+                if found is not None and found.kind == kind:
+                    return found
+                conversation.notice = ConversationUnknown()
+            except StorageFailed as exc:
+                serving.log_error(exc)
+                conversation.notice = exc
+            conversation.keeps_address = True
+        conversation.wanted = tuple(models)
+        return conversation
+
+    async def find(self, conversation_id: str) -> Conversation | None:
+        """Return a conversation by its id, from the database if no tab has it open.
+
+        Raises:
+            StorageFailed: the database cannot be read.
+        """
+        if (open_one := self._known.get(conversation_id)) is not None:
+            return open_one
+        read = await asyncio.to_thread(self._read, conversation_id)
+        if read is None:
+            return None
+        return self._known.setdefault(conversation_id, read)
+
+    def _read(self, conversation_id: str) -> Conversation | None:
+        row = self._store.conversation(conversation_id)
+        return None if row is None else restored(row, self._media)
 
     def _forget(self, now: float) -> None:
         oldest = next(iter(self._sessions.values()))

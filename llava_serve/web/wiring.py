@@ -1,15 +1,15 @@
 """From an event of the page to its handler, with the conversation of the tab it came from."""
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypedDict
 
 import gradio as gr
 
 from llava_serve import logs
 from llava_serve.errors import EngineFailure, InvalidField, ServeError
-from llava_serve.web.conversation import Conversation
+from llava_serve.web.sessions import Address, Place
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,12 @@ def session_name(request: gr.Request) -> str:
     return str(request.session_hash)
 
 
+def address(request: gr.Request) -> Address:
+    """Read what the address of the calling page names; Gradio sends it along with every event."""
+    named = request.query_params
+    return Address(named.get("chat"), named.get("compare"), named.getlist("model"))
+
+
 def not_yet(text: str) -> gr.Error:
     """Return what a handler raises that changes nothing, with the reason for the user.
 
@@ -61,10 +67,10 @@ def not_yet(text: str) -> gr.Error:
 
 
 class Wire:
-    """Connects the controls of one tab; `conversation_of` finds the tab's by Gradio's session."""
+    """Connects the controls of one tab; `place_of` finds where its conversation is shown."""
 
-    def __init__(self, conversation_of: Callable[[str], Conversation]) -> None:
-        self._conversation_of = conversation_of
+    def __init__(self, place_of: Callable[[gr.Request], Awaitable[Place]]) -> None:
+        self._place_of = place_of
 
     def on(
         self,
@@ -77,34 +83,38 @@ class Wire:
 
         async def run(request: gr.Request, *values: Any) -> Any:
             with told():
-                return await handler(self._conversation_of(session_name(request)), *values)
+                return await handler((await self._place_of(request)).conversation, *values)
 
         return event(run, list(inputs), list(outputs), **QUIET)
 
-    def stream(
+    def on_place(
         self,
         event: Callable[..., Any],
-        handler: Callable[[Conversation], AsyncGenerator[str]],
-        output: Any,
+        handler: Callable[..., Awaitable[Any]],
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
     ) -> Any:
-        """Show what `handler(conversation)` yields, as soon as the page has a place for it."""
+        """Call `handler(place, *inputs)`, which may show another conversation there."""
 
-        async def run(request: gr.Request) -> AsyncGenerator[str]:
+        async def run(request: gr.Request, *values: Any) -> Any:
             with told():
-                async with aclosing(
-                    handler(self._conversation_of(session_name(request)))
-                ) as updates:
-                    async for update in updates:
-                        yield update
+                return await handler(await self._place_of(request), *values)
 
-        return event(
-            run,
-            None,
-            output,
-            show_progress="hidden",
-            api_visibility="private",
-            concurrency_id="answers",  # one limit for all; by default each event has its own
-        )
+        return event(run, list(inputs), list(outputs), **QUIET)
+
+    def on_data(
+        self,
+        event: Callable[..., Any],
+        handler: Callable[..., Awaitable[Any]],
+        outputs: Sequence[Any],
+    ) -> Any:
+        """Call `handler(conversation, event)`, for an event that says more than its name."""
+
+        async def run(request: gr.Request, data: gr.EventData) -> Any:
+            with told():
+                return await handler((await self._place_of(request)).conversation, data)
+
+        return event(run, None, list(outputs), **QUIET)
 
     @staticmethod
     def plain(

@@ -27,7 +27,12 @@ def store(tmp_path: Path) -> Store:
 def test_a_conversation_is_one_line_of_json(store: Store) -> None:
     question = NewTurn(exchange=0, role="user", text="Größe?", files=[PICTURE])
     answer = NewTurn(
-        exchange=0, role="assistant", text="big", model="tiny", details={"completion_tokens": 1}
+        exchange=0,
+        role="assistant",
+        text="big",
+        model="tiny",
+        details={"completion_tokens": 1},
+        slot=0,
     )
     first, second = store.add_turns("c1", "chat", [question, answer])
     store.add_vote("c1", second, "up")
@@ -41,6 +46,7 @@ def test_a_conversation_is_one_line_of_json(store: Store) -> None:
             {
                 "id": first,
                 "exchange": 0,
+                "slot": None,
                 "role": "user",
                 "text": "Größe?",
                 "model": None,
@@ -52,6 +58,7 @@ def test_a_conversation_is_one_line_of_json(store: Store) -> None:
             {
                 "id": second,
                 "exchange": 0,
+                "slot": 0,
                 "role": "assistant",
                 "text": "big",
                 "model": "tiny",
@@ -67,6 +74,7 @@ def test_a_conversation_is_one_line_of_json(store: Store) -> None:
                 "kind": "up",
                 "model": None,
                 "compared": [],
+                "counts": True,
                 "created_at": "2023-11-14T22:13:20.000+00:00",
             }
         ],

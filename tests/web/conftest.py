@@ -15,9 +15,21 @@ from llava_serve.storage.store import Store, default_url
 from llava_serve.web import uploads
 from llava_serve.web.asking import Services
 from llava_serve.web.controller_link import ControllerLink
+from llava_serve.web.conversation import Conversation
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
+
+
+async def settled(conversation: Conversation) -> int:
+    """Wait until nothing runs; return how many times there was something new meanwhile."""
+    beats = 0
+    while True:
+        pulse = conversation.pulse
+        if not conversation.is_busy:
+            return beats
+        await pulse.wait()
+        beats += 1
 
 
 @pytest.fixture

@@ -9,17 +9,21 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 from PIL import Image
 
 from llava_serve import logs, serving
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.errors import BadRequest
+from llava_serve.errors import BadRequest, UnsupportedField
 from llava_serve.storage import export
 from llava_serve.storage.media import MediaStore, StoredFile
+from llava_serve.web.answer import Answer
+from llava_serve.web.answering import Running
 from llava_serve.web.asking import Asking, Services
-from llava_serve.web.conversation import Conversation
+from llava_serve.web.conversation import Conversation, Exchange
 from llava_serve.web.moderation import Moderation
 from llava_serve.web.parameters import Parameters
+from tests.web.conftest import MakeServices, settled
 
 PLAIN = Parameters(temperature=0.0, top_p=1.0, max_tokens=None, seed="", system="")
 
@@ -29,16 +33,15 @@ def message(text: str, *files: Path) -> dict[str, Any]:
 
 
 async def ask(asking: Asking, conversation: Conversation, text: str) -> int:
-    """Ask and read the answer; return how many updates there were."""
+    """Ask and wait for the answer; return how many times there was more of it."""
     assert await asking.accept(conversation, message(text), ["echo"], PLAIN)
-    return len([update async for update in asking.stream(conversation)])
+    return await settled(conversation)
 
 
-async def test_an_answer_comes_whole_in_fewer_updates_than_tokens(services: Services) -> None:
+async def test_an_answer_comes_whole(services: Services) -> None:
     conversation = Conversation()
     text = " ".join(f"word{n}" for n in range(100))
-    updates = await ask(Asking(services, "chat"), conversation, text)
-    assert 2 <= updates < 100
+    assert await ask(Asking(services, "chat"), conversation, text) > 2
     assert conversation.exchanges[0].answers[0].text == text
 
 
@@ -48,15 +51,16 @@ async def test_usage_and_timings_are_known_afterwards(services: Services) -> Non
     (answer,) = conversation.exchanges[0].answers
     assert (answer.state, answer.finish_reason) == ("done", "stop")
     assert (answer.prompt_tokens, answer.completion_tokens) == (3, 3)
-    assert answer.time_to_first_token_s is not None and answer.tokens_per_s is not None
+    assert answer.time_to_first_token_s is not None
 
 
 async def test_stop_keeps_what_arrived(services: Services, engine: EchoEngine) -> None:
     asking, conversation = Asking(services, "chat"), Conversation()
     assert await asking.accept(conversation, message("word " * 1000), ["echo"], PLAIN)
-    async for exchange in asking.stream(conversation):
-        if exchange.answers[0].text:
-            conversation.stop()
+    while not conversation.exchanges[0].answers[0].text:
+        await conversation.pulse.wait()
+    conversation.stop()
+    await settled(conversation)
     (answer,) = conversation.exchanges[0].answers
     assert (answer.state, conversation.running) == ("stopped", None)
     assert answer.text.startswith("word")
@@ -67,15 +71,15 @@ async def test_stop_before_the_beginning_asks_nobody(services: Services) -> None
     asking, conversation = Asking(services, "chat"), Conversation()
     assert await asking.accept(conversation, message("hello"), ["echo"], PLAIN)
     conversation.stop()
-    assert [update async for update in asking.stream(conversation)] == []
-    assert conversation.exchanges[0].answers[0].state == "stopped"
+    await settled(conversation)
+    (answer,) = conversation.exchanges[0].answers
+    assert (answer.state, answer.began) == ("stopped", 0.0)
 
 
 async def test_a_model_that_fails_leaves_the_others_alone(services: Services) -> None:
     asking, conversation = Asking(services, "compare"), Conversation()
     assert await asking.accept(conversation, message("hello"), ["echo", "missing"], PLAIN)
-    async for _ in asking.stream(conversation):
-        pass
+    await settled(conversation)
     good, bad = conversation.exchanges[0].answers
     assert (good.state, good.text) == ("done", "hello")
     assert bad.error is not None and bad.error.code == "model_not_found"
@@ -101,10 +105,9 @@ async def test_a_file_that_was_not_uploaded_is_refused(services: Services, tmp_p
 async def test_turns_and_votes_are_kept(services: Services) -> None:
     asking, conversation = Asking(services, "chat"), Conversation()
     await ask(asking, conversation, "one")
-    await asking.vote(conversation, "down", "noted", slot=0)
+    await asking.judge(conversation, (0, 0), "down")
     await asking.again(conversation, ["echo"], PLAIN)
-    async for _ in asking.stream(conversation):
-        pass
+    await settled(conversation)
     (kept,) = map(json.loads, export.lines(services.store))
     assert [turn["replaced"] for turn in kept["turns"]] == [False, True, False]
     assert kept["turns"][1]["details"]["parameters"] == {
@@ -134,8 +137,7 @@ async def test_an_upload_is_asked_about_and_kept(services: Services, upload_fold
     Image.new("RGB", (6, 4)).save(folder / "dot.png")
     asking, conversation = Asking(services, "chat"), Conversation()
     assert await asking.accept(conversation, message("what?", folder / "dot.png"), ["echo"], PLAIN)
-    async for _ in asking.stream(conversation):
-        pass
+    await settled(conversation)
     assert conversation.exchanges[0].answers[0].text == "[1 picture: 6x4] what?"
     (file,) = conversation.exchanges[0].files
     assert services.media.read(file) == (folder / "dot.png").read_bytes()
@@ -144,11 +146,6 @@ async def test_an_upload_is_asked_about_and_kept(services: Services, upload_fold
 def uploaded(folder: Path, name: str = "dot.png", size: tuple[int, int] = (6, 4)) -> Path:
     Image.effect_noise(size, 50).save(folder / name)
     return folder / name
-
-
-async def finish(asking: Asking, conversation: Conversation) -> None:
-    async for _ in asking.stream(conversation):
-        pass
 
 
 async def test_what_is_too_large_is_not_kept(services: Services, upload_folder: Path) -> None:
@@ -172,7 +169,7 @@ async def test_a_number_that_no_worker_takes_is_an_error_of_the_answer(services:
     asking, conversation = Asking(services, "chat"), Conversation()
     none = replace(PLAIN, max_tokens=0)
     assert await asking.accept(conversation, message("hello"), ["echo"], none)
-    await finish(asking, conversation)
+    await settled(conversation)
     (answer,) = conversation.exchanges[0].answers
     assert answer.error is not None and "max_tokens" in answer.error.message
 
@@ -195,7 +192,7 @@ async def test_a_stop_while_the_pictures_are_read_asks_nobody(
     slow.conversation = conversation
     about = message("what?", uploaded(upload_folder))
     assert await asking.accept(conversation, about, ["echo"], PLAIN)
-    assert [update async for update in asking.stream(conversation)] == []
+    await settled(conversation)
     (answer,) = conversation.exchanges[0].answers
     assert (answer.state, answer.text) == ("stopped", "")
 
@@ -208,7 +205,7 @@ async def test_a_picture_that_cannot_be_read_is_an_error_of_the_answer(
     about = message("what?", uploaded(upload_folder))
     assert await asking.accept(conversation, about, ["echo"], PLAIN)
     services.media.path(conversation.exchanges[0].files[0].filename).unlink()
-    await finish(asking, conversation)
+    await settled(conversation)
     (answer,) = conversation.exchanges[0].answers
     assert answer.error is not None and answer.error.code == "storage_failed"
     (line,) = [record for record in caplog.records if "storage_failed" in record.getMessage()]
@@ -222,7 +219,7 @@ async def test_a_failure_is_logged_under_the_id_that_the_card_shows(
     caplog.handler.addFilter(logs.add_request_id)
     asking, conversation = Asking(services, "chat"), Conversation()
     assert await asking.accept(conversation, message("hello"), ["missing"], PLAIN)
-    await finish(asking, conversation)
+    await settled(conversation)
     (answer,) = conversation.exchanges[0].answers
     lines = [record for record in caplog.records if "model_not_found" in record.getMessage()]
     assert answer.request_id in {vars(line)["request_id"] for line in lines}
@@ -233,12 +230,12 @@ async def test_only_the_answers_that_failed_are_asked_for_again(services: Servic
     asking, conversation = Asking(services, "compare"), Conversation()
     models = ["echo", "missing"]
     assert await asking.accept(conversation, message("hello"), models, PLAIN)
-    await finish(asking, conversation)
+    await settled(conversation)
     good, bad = conversation.exchanges[0].answers
     await asking.again(conversation, models, PLAIN)
     assert conversation.exchanges[0].answers[0] is good
     assert conversation.exchanges[0].answers[1] is not bad
-    await finish(asking, conversation)
+    await settled(conversation)
     (kept,) = map(json.loads, export.lines(services.store))
     answers = [(turn["model"], turn["replaced"]) for turn in kept["turns"][1:]]
     assert answers == [("echo", False), ("missing", True), ("missing", False)]
@@ -249,12 +246,12 @@ async def test_a_vote_of_a_comparison_belongs_to_the_answers_it_was_given_on(
 ) -> None:
     asking, conversation = Asking(services, "compare"), Conversation()
     assert await asking.accept(conversation, message("hello"), ["echo", "echo"], PLAIN)
-    await finish(asking, conversation)
-    await asking.vote(conversation, "better", "B", slot=1)
+    await settled(conversation)
+    await asking.vote(conversation, "better", 1)
     await asking.again(conversation, ["echo", "echo"], PLAIN)
-    await finish(asking, conversation)
+    await settled(conversation)
     assert conversation.exchanges[0].vote is None
-    await asking.vote(conversation, "tie", "tie")
+    await asking.vote(conversation, "tie")
     (kept,) = map(json.loads, export.lines(services.store))
     question, *answers = [turn["id"] for turn in kept["turns"]]
     votes = [(vote["turn"], vote["model"], vote["compared"]) for vote in kept["votes"]]
@@ -265,8 +262,8 @@ async def test_a_continued_answer_has_lost_its_numbers_and_its_vote(services: Se
     asking, conversation = Asking(services, "chat"), Conversation()
     short = replace(PLAIN, max_tokens=1)
     assert await asking.accept(conversation, message("one two"), ["echo"], short)
-    await finish(asking, conversation)
-    await asking.vote(conversation, "up", "liked", slot=0)
+    await settled(conversation)
+    await asking.judge(conversation, (0, 0), "up")
     (answer,) = conversation.exchanges[0].answers
     assert answer.completion_tokens == 1
     await asking.resume(conversation, PLAIN)
@@ -280,13 +277,110 @@ async def test_two_wishes_at_once_are_one(services: Services) -> None:
     asking, conversation = Asking(services, "chat"), Conversation()
     short = replace(PLAIN, max_tokens=1)
     assert await asking.accept(conversation, message("one two"), ["echo"], short)
-    await finish(asking, conversation)
+    await settled(conversation)
     await asyncio.gather(
         asking.resume(conversation, PLAIN), asking.again(conversation, ["echo"], PLAIN)
     )
-    await asyncio.gather(finish(asking, conversation), finish(asking, conversation))
+    await settled(conversation)
     (kept,) = map(json.loads, export.lines(services.store))
     assert [turn["replaced"] for turn in kept["turns"]] == [False, True, False]
+
+
+async def test_what_was_regenerated_can_be_brought_back(services: Services) -> None:
+    asking, conversation = Asking(services, "chat"), Conversation()
+    await ask(asking, conversation, "one")
+    (first,) = conversation.exchanges[0].answers
+    await asking.again(conversation, ["missing"], PLAIN)
+    await settled(conversation)
+    assert conversation.can_undo
+    await asking.bring_back(conversation)
+    assert conversation.exchanges[0].answers == [first] and not conversation.can_undo
+    (kept,) = map(json.loads, export.lines(services.store))
+    assert [turn["replaced"] for turn in kept["turns"]] == [False, False, True]
+
+
+async def test_a_vote_can_be_changed_and_taken_back_on_any_answer(services: Services) -> None:
+    asking, conversation = Asking(services, "chat"), Conversation()
+    await ask(asking, conversation, "one")
+    await ask(asking, conversation, "two")
+    for kind in ("up", "down"):
+        await asking.judge(conversation, (0, 0), kind)
+    for kind in ("flag", "flag"):
+        await asking.judge(conversation, (1, 0), kind)
+    assert [one.answers[0].vote for one in conversation.exchanges] == ["down", None]
+    (kept,) = map(json.loads, export.lines(services.store))
+    votes = [(vote["kind"], vote["counts"]) for vote in kept["votes"]]
+    assert votes == [("up", False), ("down", True), ("flag", False), ("withdrawn", False)]
+
+
+@pytest.mark.parametrize("place", [(1, 0), (0, 1), (0, 0)])
+async def test_what_is_no_answer_takes_no_vote(services: Services, place: tuple[int, int]) -> None:
+    asking, conversation = Asking(services, "chat"), Conversation()
+    await ask(asking, conversation, "one")
+    await asking.judge(conversation, place, "up" if place != (0, 0) else "better")
+    (kept,) = map(json.loads, export.lines(services.store))
+    assert kept["votes"] == []
+
+
+class Strict:
+    """A server of the native wire that keeps the requests and refuses a field by its name."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.app = FastAPI()
+
+        @self.app.get("/v1/models")
+        async def models() -> dict[str, Any]:
+            return {"object": "list", "data": []}
+
+        @self.app.post("/v1/chat/completions")
+        async def complete(body: dict[str, Any]) -> JSONResponse:
+            self.bodies.append(body)
+            error = UnsupportedField("continue_final_message")
+            return JSONResponse(error.as_body(), error.status)
+
+
+async def test_to_continue_sends_the_text_and_a_refusal_says_what_it_means(
+    make_services: MakeServices,
+) -> None:
+    strict, conversation = Strict(), Conversation()
+    half = Answer("tiny", text="half an ans")
+    half.end("stopped", 1.0)
+    conversation.exchanges.append(Exchange("why?", (), [half]))
+    async with serving.served(strict.app) as address:
+        services = make_services(address)
+        async with services.link.opened():
+            await Asking(services, "chat").resume(conversation, PLAIN)
+            await settled(conversation)
+        services.store.close()
+    (body,) = strict.bodies
+    assert body["continue_final_message"] is True
+    assert body["messages"] == [
+        {"role": "user", "content": [{"type": "text", "text": "why?"}]},
+        {"role": "assistant", "content": "half an ans"},
+    ]
+    (answer,) = conversation.exchanges[0].answers
+    assert answer.error is not None and answer.error.code == "cannot_continue"
+    assert answer.text == "half an ans"
+
+
+async def test_questions_beyond_the_places_wait_and_can_be_stopped(
+    services: Services,
+) -> None:
+    asking = Asking(replace(services, running=Running(1)), "compare")
+    first, second, third = Conversation("compare"), Conversation("compare"), Conversation("compare")
+    for one in (first, second, third):
+        assert await asking.accept(one, message("word " * 100), ["echo", "echo"], PLAIN)
+    while not first.exchanges[0].answers[0].text:
+        await first.pulse.wait()
+    states = {answer.state for one in (second, third) for answer in one.exchanges[0].answers}
+    assert states == {"waiting"}
+    second.stop()
+    await settled(second)
+    assert {answer.state for answer in second.exchanges[0].answers} == {"stopped"}
+    first.stop()
+    await settled(third)
+    assert {answer.state for answer in third.exchanges[0].answers} == {"done"}
 
 
 @pytest.fixture

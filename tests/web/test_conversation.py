@@ -13,7 +13,7 @@ from llava_serve.protocol.openai import parse_chat_request
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web import conversation
 from llava_serve.web.answer import Answer
-from llava_serve.web.conversation import CONTINUE, Exchange, check_size, data_uri
+from llava_serve.web.conversation import Exchange, check_size, data_uri
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def test_each_compared_model_knows_its_own_answers(media: MediaStore) -> None:
     assert messages(history, media, "", slot=1)[1]["content"] == "from b"
 
 
-def test_to_continue_is_asked_for_in_words(media: MediaStore) -> None:
+def test_what_is_to_be_continued_ends_the_messages(media: MediaStore) -> None:
     said = messages([asked("one", "half an ans")], media, "")
-    assert said[1] == {"role": "assistant", "content": "half an ans"}
-    assert said[2]["content"][0]["text"] == CONTINUE
+    assert [message["role"] for message in said] == ["user", "assistant"]
+    assert said[-1] == {"role": "assistant", "content": "half an ans"}
 
 
 def test_pictures_that_fill_a_request_are_refused_before_they_are_read() -> None:

@@ -12,6 +12,8 @@ from llava_serve.web.asking import Services
 from llava_serve.web.chat_handlers import ChatHandlers, ChatView
 from llava_serve.web.compare_handlers import CompareHandlers
 from llava_serve.web.conversation import Conversation, Exchange
+from llava_serve.web.sessions import Known, Place
+from tests.web.conftest import settled
 
 CONTROLS = (0.2, 1.0, 512, None, "")
 
@@ -45,7 +47,7 @@ async def test_only_what_can_be_judged_can_be_voted_on(
     services: Services, texts: tuple[str, ...], better: list[bool], others: bool
 ) -> None:
     flat = await CompareHandlers(services).view(compared(*texts))
-    *_, again, _clear, a, b, c, d, tie, bad = flat
+    *_, again, _clear, _undo, a, b, c, d, tie, bad = flat
     assert [button["interactive"] for button in (a, b, c, d)] == better
     assert (tie["interactive"], bad["interactive"]) == (others, others)
     assert again["value"] == ("↻ Regenerate" if all(texts) else "↻ Retry")
@@ -54,7 +56,7 @@ async def test_only_what_can_be_judged_can_be_voted_on(
 async def test_a_vote_that_is_not_offered_is_not_taken(services: Services) -> None:
     handlers, conversation = CompareHandlers(services), compared("one", "")
     await handlers.vote_better(0, conversation)
-    await handlers.vote_all("tie", "A tie.", conversation)
+    await handlers.vote_all("tie", conversation)
     assert conversation.exchanges[0].vote is None and conversation.notice is None
 
 
@@ -70,24 +72,76 @@ async def test_a_draft_is_not_overwritten_by_the_last_question(services: Service
 async def test_taking_a_question_back_takes_its_error_away(services: Services) -> None:
     handlers, conversation = ChatHandlers(services, ()), compared("one")
     conversation.notice = WorkerLost("http://w", "gone")
-    view = ChatView(*await handlers.edit(conversation, message("")))
-    assert view.live == ""
+    await handlers.edit(conversation, message(""))
+    assert (await handlers.draw(conversation, None)).notice == ""
 
 
 async def test_a_stop_before_anything_streams_frees_the_tab(services: Services) -> None:
     handlers, conversation = ChatHandlers(services, ()), Conversation(wanted=("echo",))
     await handlers.submit(conversation, message("hello"), *CONTROLS)
     await handlers.stop(conversation)
+    await settled(conversation)
     view = ChatView(*await handlers.settle(conversation))
     assert (view.composer["submit_btn"], view.again["interactive"]) == (True, True)
-    assert "Stopped." in view.history
+    (drawn,) = (await handlers.draw(conversation, None)).settled
+    assert "Stopped." in drawn
 
 
 async def test_a_text_that_is_slow_to_draw_holds_up_nobody(services: Services) -> None:
     """Markdown takes time for thousands of brackets; other browsers are served meanwhile."""
     conversation, turns = compared("[" * 3000), 0
-    viewing = asyncio.create_task(ChatHandlers(services, ()).view(conversation))
+    viewing = asyncio.create_task(ChatHandlers(services, ()).draw(conversation, None))
     while not viewing.done():
         turns += 1
         await asyncio.sleep(0)
     assert turns > 10
+
+
+async def test_a_question_during_an_answer_is_kept_and_said(services: Services) -> None:
+    handlers, conversation = ChatHandlers(services, ()), Conversation(wanted=("echo",))
+    await handlers.submit(conversation, message("word " * 1000), *CONTROLS)
+    view = ChatView(*await handlers.submit(conversation, message("next"), *CONTROLS))
+    assert "value" not in view.composer and view.composer["stop_btn"]
+    drawn = await handlers.draw(conversation, None)
+    assert "still running" in drawn.notice and "Esc" in drawn.notice
+    conversation.stop()
+    await settled(conversation)
+    assert len(conversation.exchanges) == 1
+
+
+async def test_clear_can_be_undone_until_the_next_question(services: Services) -> None:
+    handlers, said = ChatHandlers(services, ()), compared("one")
+    place = Place(said, Known())
+    view = ChatView(*await handlers.clear(place))
+    assert place.conversation is not said and place.conversation.exchanges == []
+    assert view.undo["interactive"]
+    await handlers.undo(place, message(""))
+    assert place.conversation is said
+    await handlers.clear(place)
+    place.conversation.wanted = ("echo",)
+    view = ChatView(*await handlers.submit(place.conversation, message("hello"), *CONTROLS))
+    await settled(place.conversation)
+    assert not place.conversation.can_undo
+
+
+async def test_an_edit_that_is_undone_takes_the_question_out_of_the_composer(
+    services: Services,
+) -> None:
+    handlers, conversation = ChatHandlers(services, ()), compared("one")
+    await handlers.edit(conversation, message(""))
+    view = ChatView(*await handlers.undo(Place(conversation, Known()), message("which?")))
+    assert view.composer["value"] == {"text": "", "files": []}
+    await handlers.edit(conversation, message(""))
+    view = ChatView(*await handlers.undo(Place(conversation, Known()), message("which one?")))
+    assert "value" not in view.composer
+    assert [exchange.text for exchange in conversation.exchanges] == ["which?"]
+
+
+async def test_the_context_line_outlives_an_answer_without_figures(services: Services) -> None:
+    handlers, conversation = ChatHandlers(services, ()), compared("one", "two")
+    conversation.wanted = ("echo",)
+    conversation.exchanges[0].answers[0].prompt_tokens = 300
+    stopped = Answer("echo", text="half")
+    stopped.end("stopped", 1.0)
+    conversation.exchanges.append(Exchange("more?", (), [stopped]))
+    assert "300 of" in ChatView(*await handlers.view(conversation)).budget

@@ -1,6 +1,7 @@
 """What Gradio does with the page's events: sessions, limits, failures."""
 
 import inspect
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -28,7 +29,7 @@ def alone(make_services: MakeServices, controller: str) -> Services:
 
 @pytest.fixture
 async def blocks(make_services: MakeServices) -> gr.Blocks:
-    return page.build(make_services("http://127.0.0.1:9"), (), concurrency=50, embed=False)
+    return page.build(make_services("http://127.0.0.1:9"), (), embed=False).blocks
 
 
 @pytest.fixture
@@ -48,7 +49,11 @@ async def http(alone: Services, built: Page) -> AsyncIterator[httpx.AsyncClient]
 
 
 async def call(
-    http: httpx.AsyncClient, event: str, *data: Any, session: str | None = "mine"
+    http: httpx.AsyncClient,
+    event: str,
+    *data: Any,
+    session: str | None = "mine",
+    address: str = "",
 ) -> httpx.Response:
     """Do as a browser does at the chat tab's first event of a name."""
     dependencies = (await http.get("/config")).json()["dependencies"]
@@ -56,7 +61,19 @@ async def call(
         one["id"] for one in dependencies if any(name == event for _, name in one["targets"])
     )
     body = {"data": list(data), "fn_index": number, "session_hash": session}
-    return await http.post("/gradio_api/run/predict", json=body)
+    return await http.post(f"/gradio_api/run/predict{address}", json=body)
+
+
+async def signal(http: httpx.AsyncClient, **tab: str) -> dict[str, Any]:
+    """Return what the chat tab is told of its conversation."""
+    data = (await call(http, "tick", **tab)).json()["data"]
+    found: dict[str, Any] = json.loads(data[-2])
+    return found
+
+
+async def shown(http: httpx.AsyncClient, **tab: str) -> str:
+    """Return all that the chat's transcript tells, until it is quiet."""
+    return (await http.post("/transcript", json={"id": (await signal(http, **tab))["id"]})).text
 
 
 def question(text: str) -> dict[str, Any]:
@@ -69,40 +86,66 @@ async def test_nothing_of_the_page_runs_on_gradios_threads(blocks: gr.Blocks) ->
         assert inspect.iscoroutinefunction(one.fn) or inspect.isasyncgenfunction(one.fn), one.name
 
 
-async def test_one_limit_holds_for_all_answers(blocks: gr.Blocks) -> None:
-    streams = [one for one in blocks.fns.values() if inspect.isasyncgenfunction(one.fn)]
-    assert len(streams) == 5
-    assert {one.concurrency_id for one in streams} == {"answers"}
-    assert blocks._queue.default_concurrency_limit == 50
-    assert blocks._queue.max_thread_count == 50
-
-
 async def test_a_conversation_outlives_what_gradio_keeps_of_its_tab(
     http: httpx.AsyncClient, built: Page
 ) -> None:
     """Gradio forgets a tab an hour after its connection was interrupted, though it is open."""
-    assert "one word" in (await call(http, "submit", question("one word"), *CONTROLS)).text
+    await call(http, "submit", question("one word"), *CONTROLS)
     (gradio,) = (
         route.app
         for route in built.app.routes
         if isinstance(route, Mount) and isinstance(route.app, App)
     )
     gradio.state_holder.session_data.clear()
-    answer = await call(http, "submit", question("another"), *CONTROLS)
-    assert answer.json()["error"].startswith("An answer is still running")
-
-
-async def test_a_tab_that_the_server_does_not_know_is_told_once(http: httpx.AsyncClient) -> None:
-    assert "reload the page" in (await call(http, "tick", session="from before")).text
-    assert "reload the page" not in (await call(http, "tick", session="from before")).text
-    assert "reload the page" not in (await call(http, "tick")).text
+    await call(http, "submit", question("another"), *CONTROLS)
+    assert "one word" in await shown(http)
 
 
 async def test_two_tabs_share_nothing(http: httpx.AsyncClient) -> None:
     await call(http, "submit", question("a secret"), *CONTROLS)
     await call(http, "load", session="other")
-    answer = await call(http, "submit", question("hello"), *CONTROLS, session="other")
-    assert "hello" in answer.text and "a secret" not in answer.text
+    await call(http, "submit", question("hello"), *CONTROLS, session="other")
+    other = await shown(http, session="other")
+    assert "hello" in other and "a secret" not in other
+
+
+async def test_a_tab_that_the_server_does_not_know_finds_its_conversation(
+    http: httpx.AsyncClient,
+) -> None:
+    await call(http, "submit", question("one word"), *CONTROLS)
+    known = (await signal(http))["id"]
+    answer = await call(http, "tick", session="from before", address=f"?chat={known}")
+    assert known in answer.text
+
+
+async def test_an_address_that_names_nothing_says_so_and_stays(http: httpx.AsyncClient) -> None:
+    stranger = {"session": "stranger", "address": "?chat=" + "0" * 32}
+    assert (await signal(http, **stranger))["address"] is None
+    assert "keeps no conversation under this address" in await shown(http, **stranger)
+
+
+async def test_a_conversation_of_one_kind_is_none_of_the_other(http: httpx.AsyncClient) -> None:
+    await call(http, "submit", question("one word"), *CONTROLS)
+    known = (await signal(http))["id"]
+    answer = await call(http, "tick", session="other", address=f"?compare={known}")
+    assert known not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param({"id": "0" * 32}, 404, id="unknown"),
+        pytest.param({}, 400, id="no id"),
+        pytest.param({"id": "0" * 65}, 400, id="long"),
+        pytest.param({"id": "0" * 32, "have": [1]}, 400, id="no marks"),
+    ],
+)
+async def test_a_question_for_no_transcript_is_refused(
+    http: httpx.AsyncClient, body: dict[str, Any], status: int
+) -> None:
+    answer = await http.post("/transcript", json=body)
+    assert answer.status_code == status
+    assert "error" in answer.json()
 
 
 async def test_a_call_of_no_tab_is_refused(http: httpx.AsyncClient) -> None:
@@ -121,7 +164,8 @@ async def test_any_numbers_reach_the_worker_with_the_question(
     http: httpx.AsyncClient, values: list[Any]
 ) -> None:
     """Gradio's own check would end the event that streams, with the question asked already."""
-    assert "one word" in (await call(http, "submit", question("one word"), *values)).text
+    await call(http, "submit", question("one word"), *values)
+    assert "one word" in await shown(http)
 
 
 def test_a_bug_is_logged_and_its_cause_stays_here(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,8 @@ CARD = ModelCard(
 def ended(text: str = "four", finish_reason: str = "stop") -> Answer:
     answer = Answer("tiny", text=text, finish_reason=finish_reason)
     answer.prompt_tokens, answer.completion_tokens = 1200, 5
-    answer.began, answer.first_delta = 10.0, 10.25
+    answer.began, answer.first_delta, answer.last_delta = 10.0, 10.25, 12.25
+    answer.deltas, answer.deltas_at_first = 5, 1
     answer.end("done", 12.25)
     return answer
 
@@ -53,7 +54,7 @@ def test_an_empty_answer_says_so() -> None:
 
 def test_names_and_texts_of_others_are_escaped() -> None:
     exchange = Exchange("<b>hi</b>", (), [Answer("<i>model</i>", text="<u>x</u>")])
-    shown = render.exchanges([exchange])
+    shown = render.exchange(exchange)
     assert not any(tag in shown for tag in ("<b>hi", "<i>model", "<u>"))
 
 

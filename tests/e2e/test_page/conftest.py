@@ -2,10 +2,11 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
@@ -21,7 +22,7 @@ from llava_serve.engines.base import Delta, GenerateRequest
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.media.reader import MediaReader
 from llava_serve.storage.media import MediaStore
-from llava_serve.storage.store import NewTurn, Store, default_url
+from llava_serve.storage.store import Store, default_url
 from llava_serve.web import examples, uploads
 from llava_serve.web.app import build_app as build_page
 from llava_serve.web.asking import Services
@@ -63,11 +64,10 @@ class WatchedStore(Store):
         self.answered = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
-    def add_turns(self, conversation_id: str, kind: str, turns: Sequence[NewTurn]) -> list[int]:
-        ids = super().add_turns(conversation_id, kind, turns)
-        if any(turn.role == "assistant" for turn in turns):
+    def update_turn(self, turn_id: int, text: str, details: dict[str, Any]) -> None:
+        super().update_turn(turn_id, text, details)
+        if details["state"] not in ("waiting", "running"):
             self._loop.call_soon_threadsafe(self.answered.set)
-        return ids
 
 
 @dataclass

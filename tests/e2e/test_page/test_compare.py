@@ -38,7 +38,8 @@ async def test_each_answer_has_its_measurements_and_the_vote_is_kept(
     async with opened(browser, stack.page) as tab:
         await tab.compare()
         await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
-        await tab.ask("how many shapes are there?", shapes)
+        much = " ".join(f"word{n}" for n in range(60))
+        await tab.ask(f"how many shapes are there? {much}", shapes)
         await tab.answered(2)
         for slot, model in enumerate(("one", "two")):
             await expect(tab.answers.nth(slot).locator(".model")).to_contain_text(model)

@@ -1,0 +1,183 @@
+// The transcripts of the page, the addresses and drafts of its conversations, and its keys.
+(() => {
+  const RETRY_MS = [500, 1000, 2000, 5000];
+  const DRAFT_MS = 400;
+  const LOST = '<p class="note" role="status">The page\u2019s server does not answer. Trying again \u2026</p>';
+
+  // Makes `target` look like `html` and keeps every node that can stay: pictures, selections.
+  const morph = (target, html) => {
+    const wanted = document.createElement('template');
+    wanted.innerHTML = html;
+    patch(target, wanted.content);
+  };
+  const patch = (old, wanted) => {
+    const before = [...old.childNodes], after = [...wanted.childNodes];
+    after.forEach((node, index) => {
+      const known = before[index];
+      if (!known) old.append(node);
+      else if (known.nodeName !== node.nodeName) known.replaceWith(node);
+      else if (known.nodeType !== Node.ELEMENT_NODE) {
+        if (known.data !== node.data) known.data = node.data;
+      } else {
+        for (const {name} of [...known.attributes]) if (!node.hasAttribute(name)) known.removeAttribute(name);
+        for (const {name, value} of node.attributes) {
+          if (known.getAttribute(name) !== value) known.setAttribute(name, value);
+        }
+        patch(known, node);
+      }
+    });
+    before.slice(after.length).forEach((node) => node.remove());
+  };
+
+  const applied = (old, [before, after, middle]) =>
+    old.slice(0, before) + middle + old.slice(old.length - after);
+
+  class Conversation {
+    constructor({element, props, watch, quiet}) {
+      this.kind = element.querySelector('[data-kind]').dataset.kind;
+      this.props = props;
+      this.quiet = quiet;
+      this.id = null; // until the first signal
+      this.live = '';
+      this.draft = null;
+      watch('value', () => this.signalled());
+      this.signalled();
+      setInterval(() => this.saveDraft(), DRAFT_MS);
+      for (const event of ['pagehide', 'visibilitychange']) window.addEventListener(event, () => this.saveDraft());
+    }
+
+    find(part) { return document.querySelector(`#${this.kind}-${part}`); }
+    box(part) { return this.find(part).querySelector('.pieces'); }
+
+    signalled() {
+      if (!this.props.value) return;
+      const {id, version, address} = JSON.parse(this.props.value);
+      const isFirst = this.id === null;
+      if (id !== this.id) {
+        if (!isFirst) this.saveDraft();
+        this.id = id;
+        this.version = null;
+      }
+      this.draftKey = `draft ${this.kind} ${address || ''}`;
+      if (address !== null) this.name(address, isFirst);
+      if (isFirst) this.restoreDraft();
+      if (version !== this.version) this.read();
+    }
+
+    // A conversation that is left can be found again by the browser's own way back.
+    name(address, isFirst) {
+      const url = new URL(location.href), known = url.searchParams.get(this.kind) ?? '';
+      if (known === address) return;
+      if (address) url.searchParams.set(this.kind, address);
+      else url.searchParams.delete(this.kind);
+      if (known && !isFirst) history.pushState(null, '', url);
+      else history.replaceState(null, '', url);
+    }
+
+    async read() {
+      this.reading?.abort();
+      const mine = this.reading = new AbortController();
+      for (let failures = 0; this.reading === mine; failures++) {
+        const outcome = await this.readOnce(mine).catch(() => 'lost');
+        if (this.reading !== mine || outcome === 'gone') return;
+        if (outcome === 'quiet') return this.quiet();
+        morph(this.box('link'), LOST);
+        await new Promise((after) => setTimeout(after, RETRY_MS[Math.min(failures, RETRY_MS.length - 1)]));
+      }
+    }
+
+    // Applies changes until the server says that there will be no more: 'quiet', with its version.
+    async readOnce(mine) {
+      this.live = '';
+      const answer = await fetch('transcript', {
+        method: 'POST',
+        headers: {'Content-Type': 'application/json'},
+        body: JSON.stringify({id: this.id, have: [...this.pieces().keys()]}),
+        signal: mine.signal,
+      });
+      if (answer.status === 404) return 'gone';
+      if (!answer.ok) return 'lost';
+      morph(this.box('link'), '');
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = '', isFirst = true; ;) {
+        const {value, done} = await reader.read();
+        if (done || this.reading !== mine) return 'lost';
+        const events = (rest + value).split('\n\n');
+        rest = events.pop();
+        for (const event of events) {
+          const change = JSON.parse(event.slice('data: '.length));
+          if ('version' in change) {
+            this.version = change.version;
+            return 'quiet';
+          }
+          this.apply(change, isFirst);
+          isFirst = false;
+        }
+      }
+    }
+
+    pieces() {
+      return new Map([...this.box('history').children].map((piece) => [piece.dataset.mark, piece]));
+    }
+
+    apply({marks, new: fresh, live, notice}, isFirst) {
+      if (marks) this.settle(marks, fresh);
+      if (live || isFirst) {
+        this.live = live ? applied(this.live, live) : '';
+        morph(this.box('live'), this.live);
+      }
+      if (notice !== undefined) morph(this.box('notice'), notice);
+    }
+
+    // What was open becomes the newest exchange with the nodes it has.
+    settle(marks, fresh) {
+      const known = this.pieces(), history = this.box('history'), live = this.box('live');
+      const shown = marks.map((mark) => {
+        if (known.has(mark)) return known.get(mark);
+        const piece = document.createElement('div');
+        piece.className = 'exchange';
+        piece.dataset.mark = mark;
+        const html = applied(this.live, fresh[mark]);
+        if (this.live && fresh[mark][0] + fresh[mark][1] > html.length / 2) piece.append(...live.childNodes);
+        morph(piece, html);
+        return piece;
+      });
+      history.replaceChildren(...shown);
+    }
+
+    get textbox() { return this.find('composer')?.querySelector('textarea'); }
+
+    saveDraft() {
+      const text = this.textbox?.value;
+      if (text === undefined || this.draft === null || text === this.draft) return;
+      this.draft = text;
+      try {
+        if (text) localStorage.setItem(this.draftKey, text);
+        else localStorage.removeItem(this.draftKey);
+      } catch { /* a browser that keeps nothing */ }
+    }
+
+    restoreDraft() {
+      if (!this.textbox) return void setTimeout(() => this.restoreDraft(), 50);
+      let text = null;
+      try { text = localStorage.getItem(this.draftKey); } catch { /* a browser that keeps nothing */ }
+      if (text && !this.textbox.value) {
+        this.textbox.value = text;
+        this.textbox.dispatchEvent(new Event('input', {bubbles: true}));
+      }
+      this.draft = this.textbox.value;
+    }
+  }
+
+  const waiting = window.conversations ?? [];
+  window.conversations = {push: (parts) => new Conversation(parts)};
+  waiting.forEach(window.conversations.push);
+
+  window.addEventListener('popstate', () => location.reload());
+
+  document.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape' || event.isComposing) return;
+    const stops = [...document.querySelectorAll('.composer .stop-button')];
+    stops.find((stop) => stop.offsetParent !== null)?.click();
+  });
+})();

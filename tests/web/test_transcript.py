@@ -1,0 +1,131 @@
+"""A browser gets of a transcript what it lacks, and of an answer what is new."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from llava_serve.web.answer import Answer
+from llava_serve.web.asking import Asking, Services
+from llava_serve.web.chat_handlers import ChatHandlers
+from llava_serve.web.conversation import Conversation, Exchange
+from llava_serve.web.parameters import Parameters
+from llava_serve.web.transcript import Delta, changes, delta
+
+
+class Browser:
+    """Does with the changes what `conversation.js` does."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[str, str] = {}
+        self.live = self.notice = ""
+        self.received_bytes = 0
+        self.changes = 0
+
+    @staticmethod
+    def _applied(old: str, change: Delta) -> str:
+        units, (before, after, middle) = old.encode("utf-16-le"), change
+        end = units[len(units) - 2 * after :].decode("utf-16-le") if after else ""
+        return units[: 2 * before].decode("utf-16-le") + middle + end
+
+    def apply(self, change: dict[str, Any]) -> None:
+        self.changes += 1
+        self.received_bytes += len(json.dumps(change, ensure_ascii=False).encode()) + 8
+        known = self.pieces
+        if "marks" in change:
+            new = {name: self._applied(self.live, one) for name, one in change["new"].items()}
+            self.pieces = {name: new.get(name) or known[name] for name in change["marks"]}
+        if "live" in change:
+            self.live = self._applied(self.live, change["live"])
+        self.notice = change.get("notice", self.notice)
+
+    async def read(self, conversation: Conversation, handlers: ChatHandlers) -> None:
+        self.live = ""
+        async for change in changes(conversation, handlers.draw, list(self.pieces)):
+            self.apply(change)
+
+    @property
+    def shown(self) -> str:
+        return "".join(self.pieces.values()) + self.live
+
+
+def said(question: str, answer: str) -> Exchange:
+    one = Answer("echo", text=answer)
+    one.end("done", 1.0)
+    return Exchange(question, (), [one])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", "abc"),
+        ("abc", ""),
+        ("<p>one</p>", "<p>one two</p>"),
+        ("aaaa", "aaaaaa"),
+        ("<p>\U0001f600</p>", "<p>\U0001f600\U0001f601 \u00e9</p>"),
+        ("same", "same"),
+    ],
+)
+def test_a_delta_makes_the_new_of_the_old(old: str, new: str) -> None:
+    assert Browser._applied(old, delta(old, new)) == new
+
+
+def test_a_delta_holds_only_what_is_new() -> None:
+    assert delta("<p>one</p>", "<p>one two</p>") == (6, 4, " two")
+
+
+async def test_an_answer_of_forty_tokens_costs_little(services: Services) -> None:
+    """45 kB they were, when each change carried the answer whole."""
+    asking, conversation, browser = Asking(services, "chat"), Conversation(), Browser()
+    handlers = ChatHandlers(services, ())
+    question = " ".join(f"word{n}" for n in range(40))
+    about = {"text": question, "files": []}
+    assert await asking.accept(conversation, about, ["echo"], Parameters())
+    await browser.read(conversation, handlers)
+    assert browser.changes > 3
+    assert question in browser.shown and browser.live == ""
+    drawn = (await handlers.draw(conversation, None)).settled
+    assert list(browser.pieces.values()) == drawn
+    assert browser.received_bytes < 6_000
+
+
+async def test_a_late_turn_costs_no_more_than_an_early_one(services: Services) -> None:
+    handlers, browser = ChatHandlers(services, ()), Browser()
+    conversation = Conversation(exchanges=[said(f"q{n}", "long " * 300) for n in range(29)])
+    await browser.read(conversation, handlers)
+    browser.received_bytes = 0
+    assert await Asking(services, "chat").accept(
+        conversation, {"text": "short", "files": []}, ["echo"], Parameters()
+    )
+    await browser.read(conversation, handlers)
+    assert len(browser.pieces) == 30 and "short" in browser.shown
+    assert browser.received_bytes < 4_000
+
+
+async def test_whoever_comes_later_sees_the_answer_grow_too(services: Services) -> None:
+    asking, conversation = Asking(services, "chat"), Conversation()
+    handlers, first, second = ChatHandlers(services, ()), Browser(), Browser()
+    question = " ".join(f"word{n}" for n in range(60))
+    about = {"text": question, "files": []}
+    assert await asking.accept(conversation, about, ["echo"], Parameters())
+    watching = asyncio.create_task(first.read(conversation, handlers))
+    while "word5" not in conversation.exchanges[0].answers[0].text:
+        await conversation.pulse.wait()
+    await second.read(conversation, handlers)
+    await watching
+    assert question in first.shown and first.shown == second.shown
+
+
+async def test_one_who_leaves_changes_nothing(services: Services) -> None:
+    asking, conversation = Asking(services, "chat"), Conversation()
+    handlers, browser = ChatHandlers(services, ()), Browser()
+    question = " ".join(f"word{n}" for n in range(60))
+    about = {"text": question, "files": []}
+    assert await asking.accept(conversation, about, ["echo"], Parameters())
+    async for change in changes(conversation, handlers.draw, []):
+        browser.apply(change)
+        break
+    await Browser().read(conversation, handlers)
+    (answer,) = conversation.exchanges[0].answers
+    assert (answer.state, answer.text) == ("done", question)
