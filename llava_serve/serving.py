@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llava_serve import json_body, logs, stopping
+from llava_serve import heap, json_body, logs, stopping
 from llava_serve.body import BodyLimits, BoundedBody
 from llava_serve.connections import (
     BoundedProtocol,
@@ -136,6 +136,10 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._before_stop = before_stop
         self._grace_s = grace_s
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        async with heap.trimmed():
+            await super().serve(sockets=sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if running := len(self.server_state.tasks):
