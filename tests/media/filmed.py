@@ -121,6 +121,22 @@ def with_attachment() -> bytes:
     return file.getvalue()
 
 
+def of_jpegs(exif: bytes) -> bytes:
+    """A film whose frames are JPEG files with EXIF blocks of their own."""
+    picture, file = io.BytesIO(), io.BytesIO()
+    drawn(10).save(picture, "JPEG", exif=exif, quality=95)
+    with av.open(file, "w", format="mov") as container:
+        stream = container.add_stream("mjpeg", rate=5)
+        stream.width, stream.height = 64, 32
+        stream.pix_fmt = "yuvj420p"
+        for index in range(3):
+            packet = av.Packet(picture.getvalue())
+            packet.pts = packet.dts = index
+            packet.time_base, packet.is_keyframe, packet.stream = Fraction(1, 5), True, stream
+            container.mux(packet)
+    return file.getvalue()
+
+
 def with_matrix(data: bytes, matrix: tuple[float, float, float, float]) -> bytes:
     """Write (a, b, c, d) of x' = a x + c y, y' = b x + d y into an MP4 file."""
     a, b, c, d = (int(value * 65536).to_bytes(4, "big", signed=True) for value in matrix)

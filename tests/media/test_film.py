@@ -8,7 +8,7 @@ import pytest
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media.limits import Limits
 from llava_serve.media.video import decode_clip, spread
-from tests.media.drawn import CORNERS, WHITE, close
+from tests.media.drawn import CORNERS, WHITE, close, exif_with
 from tests.media.filmed import (
     CLOSED_GROUPS,
     OPEN_GROUPS,
@@ -16,6 +16,7 @@ from tests.media.filmed import (
     copied,
     damaged,
     film,
+    of_jpegs,
     with_attachment,
     with_cover,
     with_matrix,
@@ -196,6 +197,12 @@ def test_all_eight_ways_a_camera_is_held_are_shown_upright(
     corner = image.getpixel((x % image.width, y % image.height))
     assert isinstance(corner, tuple)
     assert min(corner) > 200
+
+
+def test_frames_with_data_that_pyav_cannot_name_are_turned_too() -> None:
+    image = decode_clip(of_jpegs(exif_with(6)), 1, LIMITS).frames[0].image
+    assert image.size == (32, 64)
+    assert close(image.getpixel((27, 4)), WHITE, 35)
 
 
 def test_a_matrix_that_scales_both_sides_alike_only_turns() -> None:
