@@ -10,10 +10,12 @@ from llava_serve.media.damage import DAMAGE, damaged
 from llava_serve.media.decode import as_picture, open_image
 from llava_serve.media.film import MAX_SOURCE_FRAMES, Film
 from llava_serve.media.limits import Limits, check_bytes
+from llava_serve.media.share import Cost
 from llava_serve.media.sniff import VIDEOS, sniff
 
 MAX_CLIP_PIXELS = 200_000_000  # of all chosen frames together: 0.8 GB in memory
 MAX_DECODING_S = 30.0
+_FRAMES_BESIDE = 4  # those a decoder leans on, and the one that is converted
 _ANIMATIONS = ("GIF", "WEBP")
 
 
@@ -45,8 +47,8 @@ def decode_clip(
         raise damaged(f"the {kind} file", exc) from exc
 
 
-def clip_pixels(data: bytes, num_frames: int, limits: Limits) -> int:
-    """Return how many pixels decoding takes memory for, from the header alone; raises the same."""
+def clip_cost(data: bytes, num_frames: int, limits: Limits) -> Cost:
+    """Say from the header alone what decoding takes memory for, at most; raises the same."""
     kind = _kind(data, limits)
     try:
         if kind in _ANIMATIONS:
@@ -56,7 +58,7 @@ def clip_pixels(data: bytes, num_frames: int, limits: Limits) -> int:
             width, height = Film(data, kind, limits, lambda: None).size()
     except DAMAGE as exc:
         raise damaged(f"the {kind} file", exc) from exc
-    return width * height * num_frames
+    return Cost(width * height * num_frames, width * height * (num_frames + _FRAMES_BESIDE))
 
 
 def spread(total: int, wanted: int) -> list[int]:
