@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import anyio
 from fastapi import Request
@@ -21,6 +21,7 @@ from llava_serve.errors import BodyTimeout, BodyTooLarge, TextTooLarge
 from llava_serve.quota import Quota
 
 Read = TypeVar("Read")
+Given = ParamSpec("Given")
 
 MAX_TEXT_BYTES = 1_000_000
 _SMALL_BYTES = 1_000_000  # of smaller bodies there are enough places
@@ -156,14 +157,14 @@ def release_body(request: Request) -> None:
 
 
 def read_once(
-    request: Request, read: Callable[[], Awaitable[Read]]
-) -> Callable[[], Awaitable[Read]]:
+    request: Request, read: Callable[Given, Awaitable[Read]]
+) -> Callable[Given, Awaitable[Read]]:
     """Wrap `read`, which makes something else of the body of `request` and holds it until then."""
-    reading: list[Callable[[], Awaitable[Read]]] = [read]
+    reading: list[Callable[Given, Awaitable[Read]]] = [read]
 
-    async def read_and_release() -> Read:
+    async def read_and_release(*args: Given.args, **kwargs: Given.kwargs) -> Read:
         try:
-            return await reading.pop()()
+            return await reading.pop()(*args, **kwargs)
         finally:
             release_body(request)
 

@@ -184,6 +184,11 @@ class MediaConfig:
 
     max_image_mb: Annotated[float, "largest picture or video file, in 10^6 bytes"] = 20.0
     max_image_megapixels: Annotated[float, "largest picture, in 10^6 pixels"] = 50.0
+    max_megapixels_in_flight: Annotated[
+        float,
+        "10^6 pixels of pictures and frames in memory at once: requests wait for room, and one may "
+        "have as many",
+    ] = 200.0
     max_images: Annotated[int, "most pictures and videos in one request"] = 16
     num_frames: Annotated[int, "frames sampled from a video when the request does not say"] = 8
     max_frames: Annotated[int, "most frames a request may ask for"] = 64
@@ -193,12 +198,15 @@ class MediaConfig:
         require_positive(
             max_image_mb=self.max_image_mb,
             max_image_megapixels=self.max_image_megapixels,
+            max_megapixels_in_flight=self.max_megapixels_in_flight,
             max_images=self.max_images,
             num_frames=self.num_frames,
             max_frames=self.max_frames,
         )
         if self.max_image_megapixels > _PILLOW_MEGAPIXELS:
             raise ValueError(f"--max-image-megapixels must not exceed {_PILLOW_MEGAPIXELS}")
+        if self.max_megapixels_in_flight < self.max_image_megapixels:
+            raise ValueError("--max-megapixels-in-flight must hold --max-image-megapixels")
         if self.num_frames > self.max_frames:
             raise ValueError("--num-frames must not exceed --max-frames")
 

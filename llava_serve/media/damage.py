@@ -9,9 +9,10 @@ from PIL import Image, UnidentifiedImageError
 from llava_serve.errors import MediaUnreadable
 
 BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-# What Pillow's decoders raise on damaged files.
+# What Pillow's and FFmpeg's decoders raise on damaged files.
 DAMAGE: tuple[type[Exception], ...] = (
     *BOMB,
+    FFmpegError,
     OSError,
     SyntaxError,
     ValueError,

@@ -11,10 +11,13 @@ from llava_serve.media import heif, jpeg, orientation, tiff
 from llava_serve.media.base import Picture
 from llava_serve.media.damage import BOMB, DAMAGE, damaged
 from llava_serve.media.limits import Limits, check_bytes, check_size
+from llava_serve.media.share import Cost
 from llava_serve.media.sniff import PICTURES, sniff
 
 # What is left of a huge picture has sides at least this long: see `reduction`.
 _LONGER_SIDE, _SHORTER_SIDE = 3000, 500
+# Times a decoder holds the whole picture: as it was encoded, as bytes, as an image.
+_COPIES = {"WEBP": 3, "AVIF": 2, "HEIC": 2}
 _BAND_PIXELS = 1 << 20  # as many are converted or digested at a time
 
 
@@ -39,13 +42,16 @@ def decode_picture(data: bytes, limits: Limits) -> Picture:
             raise damaged(f"the {kind} file", exc) from exc
 
 
-def picture_pixels(data: bytes, limits: Limits) -> int:
-    """Return how many pixels decoding takes memory for, from the header alone; raises the same."""
+def picture_cost(data: bytes, limits: Limits) -> Cost:
+    """Say from the header alone what decoding takes memory for; raises the same."""
     kind = _kind(data, limits)
     with open_image(data, kind, limits) as image:
-        width, height = image.size
-        factor = reduction(image.size) if kind == "JPEG" else 1
-        return width * height // factor**2
+        whole = image.width * image.height
+        kept = whole // reduction(image.size) ** 2
+        if kind == "JPEG":  # reduced while it is decoded, but for what progressive ones keep aside
+            return Cost(kept, whole if "progressive" in image.info else kept)
+        copies = max(_COPIES.get(kind, 1), 2 if image.has_transparency_data else 1)
+    return Cost(kept, whole * copies)
 
 
 def reduction(size: tuple[int, int]) -> int:

@@ -7,6 +7,8 @@ from PIL import Image
 from llava_serve.errors import MediaUnreadable
 
 _END = b"\xff\xd9"
+MAX_SCANS = 100  # encoders write about ten; each goes over the whole picture
+_SCAN = b"\xff\xda"
 _TAILS = (_END, b"\x55" * 4096 + _END)
 
 
@@ -17,9 +19,13 @@ def load(image: Image.Image, data: bytes) -> Image.Image:
     end marker is lost: then it is the same whatever is put behind the data.
 
     Raises:
-        MediaUnreadable: a part of the picture is missing.
+        MediaUnreadable: a part of the picture is missing, or it comes in too many parts.
         OSError: the file is damaged in another way.
     """
+    if (scans := data.count(_SCAN)) > MAX_SCANS:
+        raise MediaUnreadable(
+            f"the JPEG file goes over its picture {scans} times; at most {MAX_SCANS} are accepted"
+        )
     try:
         image.load()
     except OSError as exc:

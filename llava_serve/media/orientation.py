@@ -71,7 +71,7 @@ def of_frame(frame: VideoFrame) -> Transpose | None:
     )
     scales = [abs(value) for value, sign in zip((a, b, c, d), signs, strict=True) if sign]
     if signs not in _BY_MATRIX or largest - min(scales) > _UNEVEN * largest:
-        shown = ", ".join(f"{value / 65536:g}" for value in (a, b, c, d))
+        shown = ", ".join(f"{value / 65536:.3g}" for value in (a, b, c, d))
         raise MediaUnreadable(
             f"the video asks to be shown through the matrix ({shown}), which does more than turn "
             "it by quarters and mirror it"

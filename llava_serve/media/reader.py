@@ -1,12 +1,11 @@
 """Media of a request become pictures and clips: fetched, decoded off the event loop, bounded."""
 
-import asyncio
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from llava_serve.config import MediaConfig
 from llava_serve.engines.base import Conversation, Message, ReadyPrompt, Role
@@ -18,16 +17,27 @@ from llava_serve.errors import (
 )
 from llava_serve.media.address import IsAllowed, is_public
 from llava_serve.media.base import Clip, Picture
-from llava_serve.media.decode import decode_picture
+from llava_serve.media.decode import decode_picture, picture_cost
 from llava_serve.media.fetch import Fetcher
 from llava_serve.media.limits import Limits
+from llava_serve.media.pool import Clock, DecoderPool
+from llava_serve.media.share import Cost, PixelShare
 from llava_serve.media.uri import is_data_uri, read_data_uri, trimmed
-from llava_serve.media.video import decode_clip
+from llava_serve.media.video import clip_cost, decode_clip
 from llava_serve.protocol.openai import ChatMessage, ImagePart, TextPart, VideoPart
+from llava_serve.quota import Quota
 
-MAX_REQUEST_PIXELS = 300_000_000  # of all pictures and frames of one request: 0.9 GB in memory
+Decoded = TypeVar("Decoded", bound=Picture | Clip, covariant=True)
 
-Decoded = TypeVar("Decoded", Picture, Clip)
+
+@dataclass(frozen=True, slots=True)
+class _Asked(Generic[Decoded]):
+    """A picture or a video to be read: what its bytes cost to decode, and how to."""
+
+    kind: str
+    url: str
+    cost: Callable[[bytes], Cost]
+    decode: Callable[[bytes, Clock], Decoded]
 
 
 class MediaReader:
@@ -37,21 +47,16 @@ class MediaReader:
     may be connected to when `config.allow_remote_media` is set.
     """
 
-    def __init__(
-        self,
-        config: MediaConfig,
-        is_allowed: IsAllowed = is_public,
-        request_pixels: int = MAX_REQUEST_PIXELS,
-    ) -> None:
+    def __init__(self, config: MediaConfig, is_allowed: IsAllowed = is_public) -> None:
         self._config = config
-        self._request_pixels = request_pixels
+        self.pixels = Quota(int(config.max_megapixels_in_flight * 1e6))
         self._limits = Limits(
             int(config.max_image_mb * 1e6), int(config.max_image_megapixels * 1e6)
         )
         self._fetcher = Fetcher(self._limits.file_bytes, is_allowed)
 
     async def __aenter__(self) -> "MediaReader":
-        self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="media")
+        self._pool = DecoderPool()
         await self._fetcher.__aenter__()
         return self
 
@@ -62,75 +67,119 @@ class MediaReader:
         traceback: TracebackType | None,
     ) -> None:
         await self._fetcher.__aexit__(kind, error, traceback)
-        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+        await self._pool.close()
 
-    async def conversation(self, messages: Sequence[ChatMessage]) -> Conversation:
-        """Decode every part of the messages, in order.
+    @asynccontextmanager
+    async def share(self) -> AsyncIterator[PixelShare]:
+        """Hold the pixels of one request while the body uses its pictures and videos."""
+        share = PixelShare(self.pixels)
+        try:
+            yield share
+        finally:
+            share.keep(0)
+
+    async def conversation(
+        self, messages: Sequence[ChatMessage], share: PixelShare
+    ) -> Conversation:
+        """Decode every part of the messages, in order, once there is room for all of them.
 
         Raises:
-            BadRequest: the first part that cannot be read; the message says which one it is.
+            BadRequest: a part cannot be read; the message says which one it is.
         """
-        media = [part for said in messages for part in said.parts() if part.type != "text"]
-        self._check_count("messages", len(media))
-        tally = _Tally(self._request_pixels)
+        parts = [part for said in messages for part in said.parts()]
+        asked = [self._asked(part) for part in parts if not isinstance(part, TextPart)]
+        self._check_count("messages", len(asked))
+        media = iter(await self._media(asked, share))
         read = []
         for said in messages:
             role: Role = "system" if said.role == "developer" else said.role
-            parts = [await self._part(part, tally) for part in said.parts()]
-            read.append(Message(role, tuple(parts)))
+            shown = (
+                part.text if isinstance(part, TextPart) else next(media) for part in said.parts()
+            )
+            read.append(Message(role, tuple(shown)))
         return Conversation(tuple(read))
 
-    async def ready_prompt(self, text: str, images: Sequence[str]) -> ReadyPrompt:
+    async def ready_prompt(
+        self, text: str, images: Sequence[str], share: PixelShare
+    ) -> ReadyPrompt:
         """Decode the base64 strings or data: URIs that stand beside a prompt of the old wire.
 
         Raises:
-            BadRequest: the first picture that cannot be read.
+            BadRequest: a picture cannot be read.
         """
         self._check_count("images", len(images))
-        tally = _Tally(self._request_pixels)
-        pictures = []
-        for image in images:
-            uri = image if is_data_uri(trimmed(image)) else f"data:;base64,{image}"
-            with tally.naming("picture"):
-                pictures.append(tally.add(await self.picture(uri)))
-        return ReadyPrompt(text, tuple(pictures))
+        bare = [trimmed(image) for image in images]
+        urls = [image if is_data_uri(image) else f"data:;base64,{image}" for image in bare]
+        return ReadyPrompt(text, await self._media([self._picture(url) for url in urls], share))
 
     async def picture(self, url: str) -> Picture:
         """Read the picture behind a data: URI or an http(s) address."""
-        return await self._read(url, lambda data: decode_picture(data, self._limits))
+        return await self._alone(self._picture(url))
 
     async def clip(self, url: str, num_frames: int | None = None) -> Clip:
         """Read the video behind a data: URI or an http(s) address."""
-        frames = self._frames(num_frames)
-        return await self._read(url, lambda data: decode_clip(data, frames, self._limits))
+        return await self._alone(self._video(url, num_frames))
 
-    async def _part(
-        self, part: TextPart | ImagePart | VideoPart, tally: "_Tally"
-    ) -> str | Picture | Clip:
-        if isinstance(part, TextPart):
-            return part.text
+    def _asked(self, part: ImagePart | VideoPart) -> "_Asked[Picture | Clip]":
         if isinstance(part, ImagePart):
-            with tally.naming("picture"):
-                return tally.add(await self.picture(part.image_url.url))
-        with tally.naming("video"):
-            return tally.add(await self.clip(part.video_url.url, part.video_url.num_frames))
+            return self._picture(part.image_url.url)
+        return self._video(part.video_url.url, part.video_url.num_frames)
 
-    async def _read(self, url: str, decode: Callable[[bytes], Decoded]) -> Decoded:
+    def _picture(self, url: str) -> _Asked[Picture]:
+        return _Asked(
+            "picture",
+            url,
+            lambda data: picture_cost(data, self._limits),
+            lambda data, _: decode_picture(data, self._limits),
+        )
+
+    def _video(self, url: str, num_frames: int | None) -> _Asked[Clip]:
+        frames = self._frames(num_frames)
+        return _Asked(
+            "video",
+            url,
+            lambda data: clip_cost(data, frames, self._limits),
+            lambda data, clock: decode_clip(data, frames, self._limits, clock),
+        )
+
+    async def _alone(self, asked: _Asked[Decoded]) -> Decoded:
+        data = await self._bytes(asked.url)
+        async with self.share() as share:
+            await share.take([await self._cost(asked, data)])
+            return await self._pool.run(partial(asked.decode, data))
+
+    async def _media(
+        self, asked: Sequence[_Asked[Decoded]], share: PixelShare
+    ) -> tuple[Decoded, ...]:
+        """Fetch all, wait until there is room for all, then decode one after the other."""
+        files, costs = [], []
+        for number, one in enumerate(asked, 1):
+            with _naming(one.kind, number):
+                files.append(await self._bytes(one.url))
+                costs.append(await self._cost(one, files[-1]))
+        await share.take(costs)
+        media: list[Decoded] = []
+        for number, one in enumerate(asked, 1):
+            with _naming(one.kind, number):
+                media.append(await self._pool.run(partial(one.decode, files.pop(0))))
+                self._check_pixels(media)
+        share.keep(_pixels(media))
+        return tuple(media)
+
+    async def _cost(self, asked: _Asked[Picture | Clip], data: bytes) -> Cost:
+        return await self._pool.run(lambda _: asked.cost(data))
+
+    async def _bytes(self, url: str) -> bytes:
         url = trimmed(url)
         if is_data_uri(url):
-            limit = self._limits.file_bytes
-            return await self._off_loop(lambda: decode(read_data_uri(url, limit)))
+            return await self._pool.run(lambda _: read_data_uri(url, self._limits.file_bytes))
         if not url.lower().startswith(("http://", "https://")):
             raise RemoteMediaRefused(
                 f"only data: URIs and http(s) addresses are read, not {url[:40]!r}"
             )
         if not self._config.allow_remote_media:
             raise RemoteMediaRefused("this worker does not fetch web addresses")
-        data = await self._fetcher.fetch(url)
-        return await self._off_loop(lambda: decode(data))
-
-    async def _off_loop(self, work: Callable[[], Decoded]) -> Decoded:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        return await self._fetcher.fetch(url)
 
     def _frames(self, asked: int | None) -> int:
         if asked is not None and asked > self._config.max_frames:
@@ -147,29 +196,26 @@ class MediaReader:
                 "one request (--max-images)",
             )
 
-
-class _Tally:
-    """Numbers the media of one request in its errors, and adds up their pixels."""
-
-    def __init__(self, limit_pixels: int) -> None:
-        self._limit_pixels = limit_pixels
-        self._number = 0
-        self._pixels = 0
-
-    @contextmanager
-    def naming(self, kind: str) -> Iterator[None]:
-        self._number += 1
-        try:
-            yield
-        except (MediaUnreadable, MediaTooLarge, RemoteMediaRefused) as exc:
-            raise type(exc)(f"{kind} {self._number} of the request: {exc}") from exc
-
-    def add(self, decoded: Decoded) -> Decoded:
-        pictures = (decoded,) if isinstance(decoded, Picture) else decoded.frames
-        self._pixels += sum(picture.image.width * picture.image.height for picture in pictures)
-        if self._pixels > self._limit_pixels:
+    def _check_pixels(self, media: Sequence[Picture | Clip]) -> None:
+        """Check what one request has so far: a request may have what the whole process may."""
+        if (pixels := _pixels(media)) > self.pixels.total:
             raise MediaTooLarge(
-                f"with it the request has {self._pixels / 1e6:g} megapixels in all; at most "
-                f"{self._limit_pixels / 1e6:g} are accepted"
+                f"with it the request has {pixels / 1e6:g} megapixels in all; at most "
+                f"{self.pixels.total / 1e6:g} are accepted (--max-megapixels-in-flight)"
             )
-        return decoded
+
+
+@contextmanager
+def _naming(kind: str, number: int) -> Iterator[None]:
+    """Say in an error which of a request's media it is about."""
+    try:
+        yield
+    except (MediaUnreadable, MediaTooLarge, RemoteMediaRefused) as exc:
+        raise type(exc)(f"{kind} {number} of the request: {exc}") from exc
+
+
+def _pixels(media: Sequence[Picture | Clip]) -> int:
+    frames = [
+        frame for one in media for frame in ((one,) if isinstance(one, Picture) else one.frames)
+    ]
+    return sum(frame.image.width * frame.image.height for frame in frames)

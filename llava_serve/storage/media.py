@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from PIL import Image
 
@@ -16,6 +16,7 @@ from llava_serve.media.damage import DAMAGE, damaged
 from llava_serve.media.sniff import HEAD_BYTES, sniff
 from llava_serve.storage import filetypes
 from llava_serve.storage.filetypes import FileType
+from llava_serve.storage.rendition import rendition
 
 _CHUNK_BYTES = 1 << 20
 
@@ -35,7 +36,10 @@ class StoredFile:
 
 
 class MediaStore:
-    """Keeps files as `root/ab/abcd….ext`. Every method blocks: call it off the event loop."""
+    """Keeps files as `root/ab/abcd….ext`, and the rendition of one beside it.
+
+    Every method blocks: call it off the event loop.
+    """
 
     def __init__(self, root: Path, limit_bytes: int) -> None:
         self.root = root
@@ -46,7 +50,7 @@ class MediaStore:
 
         Raises:
             MediaUnreadable: it is no picture or video that this stack serves.
-            MediaTooLarge: it is beyond the store's limit.
+            MediaTooLarge: it is beyond the store's limit, or has too many pixels to be shown.
             StorageFailed: the disk does not take it.
         """
         name = source.name
@@ -55,8 +59,10 @@ class MediaStore:
             self.check(file.read(HEAD_BYTES), name, size_bytes)
             filetype = _type_of(file, name)
             file.seek(0)
-            sha256 = self._copy(file, filetype)
-        return StoredFile(sha256, filetype, size_bytes, name)
+            stored = StoredFile(self._copy(file, filetype), filetype, size_bytes, name)
+        if filetype.has_rendition and not self.shown_path(stored.filename).is_file():
+            self._add_rendition(stored)
+        return stored
 
     def check(self, head: bytes, name: str, size_bytes: int) -> None:
         """Judge a file by its first `HEAD_BYTES` and its size.
@@ -91,29 +97,58 @@ class MediaStore:
     def delete(self, filename: str) -> None:
         """Remove a file, unless it is gone already. Raises: StorageFailed."""
         with _translated():
-            self.path(filename).unlink(missing_ok=True)
+            for path in {self.path(filename), self.shown_path(filename)}:
+                path.unlink(missing_ok=True)
 
     def path(self, filename: str) -> Path:
         """Return where a stored file of this name lies, or would lie."""
         return self.root / filename[:2] / filename
 
+    def shown_path(self, filename: str) -> Path:
+        """Return where that lies which a browser shows of a stored file: itself, or its rendition.
+
+        Raises:
+            KeyError: no file of this store has such an extension.
+        """
+        path = self.path(filename)
+        if filetypes.BY_EXTENSION[filename.partition(".")[2]].has_rendition:
+            return path.with_name(path.name + ".webp")
+        return path
+
+    def _add_rendition(self, stored: StoredFile) -> None:
+        try:
+            drawn = rendition(self.read(stored), stored.filetype)
+        except (MediaUnreadable, MediaTooLarge) as exc:
+            self.delete(stored.filename)
+            raise type(exc)(f"{stored.name!r}: {exc.message}") from exc
+        with _translated(), self._part() as part:
+            part.write(drawn)
+            part.flush()
+            Path(part.name).replace(self.shown_path(stored.filename))
+
     def _copy(self, file: BinaryIO, filetype: FileType) -> str:
         digest = hashlib.sha256()
+        with self._part() as part:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                part.write(chunk)
+            part.flush()
+            target = self.path(f"{digest.hexdigest()}.{filetype.extension}")
+            target.parent.mkdir(exist_ok=True)
+            # A rename is atomic, and two writers of one name carry the same bytes.
+            Path(part.name).replace(target)
+        return digest.hexdigest()
+
+    @contextmanager
+    def _part(self) -> Iterator[IO[bytes]]:
+        """Open a file to be written and renamed; it is gone if the body fails."""
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.root, prefix=".part-", delete=False) as part:
             try:
-                while chunk := file.read(_CHUNK_BYTES):
-                    digest.update(chunk)
-                    part.write(chunk)
-                part.flush()
-                target = self.path(f"{digest.hexdigest()}.{filetype.extension}")
-                target.parent.mkdir(exist_ok=True)
-                # A rename is atomic, and two writers of one name carry the same bytes.
-                Path(part.name).replace(target)
+                yield part
             except BaseException:
                 Path(part.name).unlink(missing_ok=True)
                 raise
-        return digest.hexdigest()
 
 
 def _format_of(head: bytes, name: str) -> FileType:

@@ -26,11 +26,12 @@ class LocalAnswerer:
 
     async def stream(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[Delta]:
         """See `Answerer.stream`."""
-        request = GenerateRequest(
-            request_id=logs.new_request_id(),
-            prompt=await self._reader.conversation(messages),
-            sampling=self._sampling,
-        )
-        async with aclosing(self._engine.stream(request)) as deltas:
-            async for delta in deltas:
-                yield delta
+        async with self._reader.share() as share:
+            request = GenerateRequest(
+                request_id=logs.new_request_id(),
+                prompt=await self._reader.conversation(messages, share),
+                sampling=self._sampling,
+            )
+            async with aclosing(self._engine.stream(request)) as deltas:
+                async for delta in deltas:
+                    yield delta

@@ -84,10 +84,10 @@ def build_app(
         filetype = filetypes.BY_EXTENSION.get(extension)
         if filetype is None or not _SHA256.fullmatch(sha256):
             raise HTTPException(404)
-        path = services.media.path(name)
+        path = services.media.shown_path(name)
         if not await asyncio.to_thread(path.is_file):
             raise HTTPException(404)
-        return FileResponse(path, media_type=filetype.mime, headers=_FOREVER)
+        return FileResponse(path, media_type=filetype.shown_mime, headers=_FOREVER)
 
     @app.post("/attach")
     async def attach(offer: Offer) -> Verdict:

@@ -27,9 +27,10 @@ from llava_serve.engines.base import (
     Usage,
 )
 from llava_serve.errors import ServeError
+from llava_serve.media.share import PixelShare
 from llava_serve.worker.worker import Worker
 
-ReadPrompt = Callable[[], Awaitable[Conversation | ReadyPrompt]]
+ReadPrompt = Callable[[PixelShare], Awaitable[Conversation | ReadyPrompt]]
 
 
 class Answer:
@@ -109,9 +110,12 @@ class Answer:
     async def _make(self) -> None:
         metrics, outcome = self._worker.metrics, "failed"
         try:
-            async with self._worker.gate.slots(len(self._samplings)) as slots:
+            async with (
+                self._worker.gate.slots(len(self._samplings)) as slots,
+                self._worker.media.share() as share,
+            ):
                 self._admitted_s = self.elapsed_s
-                prompt = await self._read_prompt()
+                prompt = await self._read_prompt(share)
                 media_s = self.elapsed_s - self._admitted_s
                 self.timings = {"queue_s": self._admitted_s, "media_s": media_s}
                 free = asyncio.Semaphore(slots)

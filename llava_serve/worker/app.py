@@ -14,6 +14,7 @@ from llava_serve import serving
 from llava_serve.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
 from llava_serve.engines.base import Conversation, Sampling
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
+from llava_serve.media.share import PixelShare
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
     AnyJson,
@@ -81,8 +82,8 @@ def build_app(
     return app
 
 
-async def _conversation(worker: Worker, asked: ChatRequest) -> Conversation:
-    conversation = await worker.media.conversation(asked.messages)
+async def _conversation(worker: Worker, asked: ChatRequest, share: PixelShare) -> Conversation:
+    conversation = await worker.media.conversation(asked.messages, share)
     return conversation.continued() if asked.continue_final_message else conversation
 
 

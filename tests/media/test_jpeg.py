@@ -49,6 +49,15 @@ def test_a_file_that_lacks_a_part_of_its_picture_is_refused(
         assert found.sha256 == whole.sha256
 
 
+def test_a_file_of_more_scans_than_any_encoder_writes_is_refused() -> None:
+    data = encoded(NOISE, "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    scan = data[last:-2]
+    assert decode_picture(data[:-2] + scan * 80 + data[-2:], LIMITS).image.size == NOISE.size
+    with pytest.raises(MediaUnreadable, match="at most 100"):
+        decode_picture(data[:-2] + scan * 100 + data[-2:], LIMITS)
+
+
 @pytest.mark.parametrize(
     ("size", "factor"),
     [

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +45,11 @@ def user(*parts: dict[str, Any]) -> ChatMessage:
     return ChatMessage.model_validate({"role": "user", "content": list(parts)})
 
 
+async def read(reader: MediaReader, messages: Sequence[ChatMessage]) -> Conversation:
+    async with reader.share() as share:
+        return await reader.conversation(messages, share)
+
+
 CONFIG = MediaConfig(max_images=3, num_frames=2, max_frames=4)
 
 
@@ -64,7 +69,7 @@ async def test_parts_keep_their_order_and_become_pictures_and_clips(reader: Medi
         ),
         ChatMessage(role="assistant", content="nothing"),
     ]
-    system, asked, answered = (await reader.conversation(messages)).messages
+    system, asked, answered = (await read(reader, messages)).messages
     assert [system.role, asked.role, answered.role] == ["system", "user", "assistant"]
     assert system.parts == ("be brief",)
     picture, text, clip = asked.parts
@@ -76,46 +81,48 @@ async def test_parts_keep_their_order_and_become_pictures_and_clips(reader: Medi
 
 async def test_a_request_chooses_its_number_of_frames(reader: MediaReader) -> None:
     video = {"type": "video_url", "video_url": {"url": uri(gif(9)), "num_frames": 4}}
-    (message,) = (await reader.conversation([user(video)])).messages
+    (message,) = (await read(reader, [user(video)])).messages
     assert len(message.clips[0].frames) == 4
 
 
 async def test_more_frames_than_allowed_are_refused_with_the_limit(reader: MediaReader) -> None:
     video = {"type": "video_url", "video_url": {"url": uri(gif(9)), "num_frames": 5}}
     with pytest.raises(InvalidField, match="at most 4"):
-        await reader.conversation([user(video)])
+        await read(reader, [user(video)])
 
 
 async def test_too_many_pictures_are_refused_before_any_is_read(reader: MediaReader) -> None:
     with pytest.raises(InvalidField, match="4 pictures and videos; at most 3"):
-        await reader.conversation([user(*[picture_part("data:no picture")] * 4)])
+        await read(reader, [user(*[picture_part("data:no picture")] * 4)])
 
 
 async def test_an_error_says_which_picture_it_is_about(reader: MediaReader) -> None:
     with pytest.raises(MediaUnreadable, match="picture 2 of the request: "):
-        await reader.conversation(
-            [user(picture_part(uri(png()))), user(picture_part(uri(b"<svg/>")))]
-        )
+        await read(reader, [user(picture_part(uri(png()))), user(picture_part(uri(b"<svg/>")))])
 
 
 async def test_pictures_that_fill_the_memory_together_are_refused() -> None:
     megapixel = picture_part(uri(png((1000, 1000))))
-    async with MediaReader(CONFIG, request_pixels=2_500_000) as reader:
-        await reader.conversation([user(megapixel, megapixel)])
+    config = replace(CONFIG, max_image_megapixels=1, max_megapixels_in_flight=2.5)
+    async with MediaReader(config) as reader:
+        await read(reader, [user(megapixel, megapixel)])
         with pytest.raises(MediaTooLarge, match=r"picture 3 .* 3 megapixels in all; at most 2\.5"):
-            await reader.conversation([user(megapixel, megapixel, megapixel)])
+            await read(reader, [user(megapixel, megapixel, megapixel)])
 
 
 @pytest.mark.parametrize("before", [" ", "\n", "\ufeff"])
 async def test_an_address_may_have_white_space_around_it(reader: MediaReader, before: str) -> None:
     assert (await reader.picture(f"{before}{uri(png())}\n")).image.size == (8, 8)
-    (picture,) = (await reader.ready_prompt("<image>", [before + uri(png())])).pictures
-    assert picture.image.size == (8, 8)
+    for image in (before + uri(png()), before + base64.b64encode(png()).decode()):
+        async with reader.share() as share:
+            (picture,) = (await reader.ready_prompt("<image>", [image], share)).pictures
+        assert picture.image.size == (8, 8)
 
 
 @pytest.mark.parametrize("image", [base64.b64encode(png()).decode(), uri(png())])
 async def test_a_ready_prompt_takes_base64_and_data_uris(reader: MediaReader, image: str) -> None:
-    prompt = await reader.ready_prompt("<image> and <image>", [image, image])
+    async with reader.share() as share:
+        prompt = await reader.ready_prompt("<image> and <image>", [image, image], share)
     assert prompt.text == "<image> and <image>"
     assert [picture.image.size for picture in prompt.pictures] == [(8, 8), (8, 8)]
 
@@ -161,4 +168,4 @@ async def test_this_machine_is_refused_even_when_fetching_is_allowed() -> None:
 
 async def test_text_alone_needs_no_reading(reader: MediaReader) -> None:
     said = ChatMessage(role="user", content="hello")
-    assert isinstance(await reader.conversation([said]), Conversation)
+    assert isinstance(await read(reader, [said]), Conversation)

@@ -1,6 +1,7 @@
 """A video becomes a few evenly spaced, upright frames, or a reason why not."""
 
 import io
+import re
 from fractions import Fraction
 from itertools import count
 
@@ -115,6 +116,22 @@ def test_a_film_held_sideways_is_shown_upright() -> None:
 def test_a_damaged_video_is_refused(data: bytes) -> None:
     with pytest.raises(MediaUnreadable):
         decode_clip(data, 4, LIMITS)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP"])
+def test_a_cut_animation_says_that_it_is_cut(kind: str) -> None:
+    whole = animation(kind)
+    refused = 0
+    for kept in range(20, len(whole) - 20, 7):
+        try:
+            found = redness(whole[:kept], 4)
+        except MediaUnreadable as exc:
+            refused += 1
+            assert re.search(f"{kind} file.* is damaged or cut short", str(exc))
+            assert "index" not in str(exc)
+        else:  # cut between two frames
+            assert found == pytest.approx([12 * at for at in spread(found[-1] // 12 + 1, 4)], abs=4)
+    assert refused > 200
 
 
 @pytest.mark.parametrize(

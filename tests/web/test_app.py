@@ -75,6 +75,16 @@ async def test_a_picture_is_served_for_ever_and_as_nothing_else(
     assert "sandbox" in answer.headers["content-security-policy"]
 
 
+async def test_a_picture_that_browsers_do_not_show_is_served_as_one_that_they_do(
+    http: httpx.AsyncClient, alone: Services, tmp_path: Path
+) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "scan.tif")
+    kept = alone.media.put(tmp_path / "scan.tif")
+    answer = await http.get(f"/media/{kept.filename}")
+    assert answer.headers["content-type"] == "image/webp"
+    assert answer.content[8:12] == b"WEBP"
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -1,0 +1,134 @@
+"""All requests of a process share the pixels that may be decoded at once: who has no room waits."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from llava_serve.config import MediaConfig
+from llava_serve.engines.base import Conversation
+from llava_serve.errors import MediaTooLarge
+from llava_serve.media.reader import MediaReader
+from llava_serve.protocol.openai import ChatMessage
+from tests.media.drawn import encoded
+from tests.media.filmed import film
+
+CONFIG = MediaConfig(max_image_megapixels=1, max_megapixels_in_flight=2)
+
+
+def asking(*media: tuple[str, bytes]) -> list[ChatMessage]:
+    parts = []
+    for kind, data in media:
+        url = "data:;base64," + base64.b64encode(data).decode()
+        parts.append({"type": f"{kind}_url", f"{kind}_url": {"url": url}})
+    return [ChatMessage.model_validate({"role": "user", "content": parts})]
+
+
+def megapixel(kind: str = "PNG") -> tuple[str, bytes]:
+    return "image", encoded(Image.new("RGB", (1000, 1000)), kind)
+
+
+@asynccontextmanager
+async def reading(
+    reader: MediaReader, *media: tuple[str, bytes]
+) -> AsyncIterator["asyncio.Task[Conversation]"]:
+    """A request that goes on, with its media, until the body ends."""
+    async with reader.share() as share:
+        task = asyncio.create_task(reader.conversation(asking(*media), share))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def waits(reader: MediaReader, number: int = 1) -> None:
+    while True:
+        if reader.pixels.waiting == number:
+            return
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def reader() -> AsyncIterator[MediaReader]:
+    async with MediaReader(CONFIG) as reader:
+        yield reader
+
+
+async def test_a_request_without_room_waits_until_another_has_ended(reader: MediaReader) -> None:
+    first = AsyncExitStack()
+    await (await first.enter_async_context(reading(reader, megapixel(), megapixel())))
+    assert reader.pixels.held == 2_000_000
+    async with reading(reader, megapixel()) as second:
+        await waits(reader)
+        assert not second.done()
+        await first.aclose()
+        assert len((await second).messages[0].pictures) == 1
+        assert reader.pixels.held == 1_000_000
+    assert reader.pixels.held == 0
+
+
+async def test_who_came_first_is_read_first_though_a_smaller_one_would_fit(
+    reader: MediaReader,
+) -> None:
+    small = ("image", encoded(Image.new("RGB", (10, 10))))
+    async with reading(reader, megapixel()) as running:
+        await running
+        async with reading(reader, megapixel(), megapixel()) as large:
+            await waits(reader)
+            async with reading(reader, small) as later:
+                await waits(reader, 2)
+                assert not large.done()
+                assert not later.done()
+
+
+async def test_who_leaves_while_waiting_makes_room_for_the_next(reader: MediaReader) -> None:
+    async with reading(reader, megapixel()) as running:
+        await running
+        async with reading(reader, megapixel(), megapixel()) as large:
+            await waits(reader)
+            async with reading(reader, megapixel()) as next_one:
+                await waits(reader, 2)
+                large.cancel()
+                await next_one
+                assert reader.pixels.held == 2_000_000
+    assert (reader.pixels.held, reader.pixels.waiting) == (0, 0)
+
+
+async def test_text_waits_for_no_room(reader: MediaReader) -> None:
+    async with reading(reader, megapixel(), megapixel()) as running:
+        await running
+        async with reading(reader, megapixel()), reading(reader) as text:
+            assert (await text).messages[0].parts == ()
+
+
+async def test_a_request_larger_than_all_there_is_runs_alone(reader: MediaReader) -> None:
+    running = AsyncExitStack()
+    await (await running.enter_async_context(reading(reader, megapixel())))
+    async with reading(reader, megapixel("WEBP")) as large:  # its decoder holds three copies
+        await waits(reader)
+        await running.aclose()
+        await large
+        assert reader.pixels.held == 1_000_000
+
+
+async def test_what_a_request_may_have_in_all_is_told_with_the_flag(reader: MediaReader) -> None:
+    three = [megapixel()] * 3
+    async with reading(reader, *three) as refused:
+        with pytest.raises(MediaTooLarge, match=r"picture 3 .*--max-megapixels-in-flight"):
+            await refused
+    assert reader.pixels.held == 0
+
+
+async def test_the_frames_of_a_video_are_counted() -> None:
+    config = replace(CONFIG, num_frames=10)
+    async with MediaReader(config) as reader:
+        async with reading(reader, ("video", film(size=(320, 160)))) as running:
+            (message,) = (await running).messages
+            assert len(message.clips[0].frames) == 10
+            assert reader.pixels.held == 10 * 320 * 160
+        assert reader.pixels.held == 0
