@@ -17,6 +17,7 @@ from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
 from llava_serve.errors import ServeError
 from llava_serve.media.reader import MediaReader
+from llava_serve.printable import replace_unprintable
 from llava_serve.terminal.attachment import Attachments
 from llava_serve.terminal.chat import Chat
 from llava_serve.terminal.config import CliConfig
@@ -30,6 +31,7 @@ from llava_serve.terminal.view import JsonAnswers, PlainAnswers
 
 def main() -> int:
     """Chat until the input ends."""
+    replace_unprintable()
     config = args.parse(CliConfig)
     logs.configure("debug" if config.debug else config.log_level)
     notes = Notes(Console(stderr=True), config.debug)
@@ -49,7 +51,7 @@ def _run(config: CliConfig, notes: Notes) -> bool:
     history = asyncio.run(first_history(config))
     if config.controller:
         return asyncio.run(_chat(config, None, history, notes))
-    with notes.console.status("loading the model"):
+    with notes.console.status("loading the model", spinner="line"):
         engine = build_engine(config)
     try:
         return asyncio.run(_chat(config, engine, history, notes))

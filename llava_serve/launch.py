@@ -21,11 +21,13 @@ from llava_serve.launching.plan import Plan, make_plan
 from llava_serve.launching.ports import check_ports
 from llava_serve.launching.readiness import Readiness
 from llava_serve.launching.supervisor import Supervisor
+from llava_serve.printable import replace_unprintable
 from llava_serve.tiny import EXAMPLES
 
 
 def main(argv: Sequence[str]) -> int:
     """Run until stopped; what stands behind `--` goes to every worker."""
+    replace_unprintable()
     end = argv.index("--") if "--" in argv else len(argv)
     config = args.parse(LaunchConfig, argv[:end], hint=" (flags of the workers stand behind --)")
     try:

@@ -9,8 +9,21 @@ def local_path(typed: str) -> Path:
     """Return the path; `~name` of an unknown user stays as it is, as in a shell.
 
     Raises:
-        OSError: it holds a zero byte, which the system would take for its end.
+        OSError: no file can be called that.
     """
-    if "\0" in typed:
+    if "\0" in typed:  # which the system would take for its end
         raise OSError(errno.EINVAL, "a file's name holds no zero byte", typed)
-    return Path(os.path.expanduser(typed))  # noqa: PTH111 - Path's own raises for an unknown user
+    named = _nameable(typed)
+    return Path(os.path.expanduser(named))  # noqa: PTH111 - Path's own raises for an unknown user
+
+
+def _nameable(typed: str) -> str:
+    """Return what Python calls the file: where names are ASCII to it, others are kept bytes."""
+    try:
+        os.fsencode(typed)
+    except UnicodeEncodeError:
+        try:
+            return os.fsdecode(typed.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError as exc:
+            raise OSError(errno.EILSEQ, "a file's name holds no half character", typed) from exc
+    return typed

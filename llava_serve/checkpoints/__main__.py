@@ -9,6 +9,7 @@ from llava_serve import logs
 from llava_serve.args import parse
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
+from llava_serve.printable import replace_unprintable
 
 _INSPECT = "python -m llava_serve.checkpoints inspect PATH"
 _CONVERT = "python -m llava_serve.checkpoints convert PATH OUT"
@@ -46,6 +47,7 @@ class ConvertConfig(PartConfig):
 
 
 def main() -> None:
+    replace_unprintable()
     logs.configure("warning")
     try:
         match sys.argv[1:]:

@@ -1,5 +1,6 @@
 """The commands `python -m llava_serve.storage export` and `… delete`."""
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +83,8 @@ def _export(config: ExportConfig) -> None:
     try:
         with config.opened() as store:
             if config.output == "-":
+                if isinstance(sys.stdout, io.TextIOWrapper):  # the same bytes as in a file
+                    sys.stdout.reconfigure(encoding="utf-8")
                 sys.stdout.writelines(export.lines(store))
             else:
                 with Path(config.output).open("w", encoding="utf-8") as out:

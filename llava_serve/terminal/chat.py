@@ -13,6 +13,7 @@ from llava_serve.terminal.attachment import Attachments
 from llava_serve.terminal.command import Command
 from llava_serve.terminal.history import History, Media
 from llava_serve.terminal.notes import Notes
+from llava_serve.terminal.typed import words_of
 from llava_serve.terminal.view import AnswerView
 
 
@@ -41,7 +42,7 @@ class Chat:
             ServeError: it cannot be done, or the answer broke off.
         """
         if not command.is_command(line):
-            if question := line.strip():
+            if question := words_of(line.strip()):
                 await self.ask(question)
             return True
         said = command.parse(line)
@@ -101,7 +102,7 @@ class Chat:
             case Command("/video", source):
                 self._attach(await self._attachments.video(source), source)
             case Command("/system", text):
-                self.history = replace(self.history, system=text or None)
+                self.history = replace(self.history, system=words_of(text) or None)
                 self._notes.say("system prompt set" if text else "no system prompt")
             case Command("/again"):
                 await self._ask_again()

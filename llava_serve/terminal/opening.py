@@ -16,6 +16,7 @@ from llava_serve.terminal.history import History
 from llava_serve.terminal.local import LocalAnswerer
 from llava_serve.terminal.notes import Notes
 from llava_serve.terminal.remote import ControllerAnswerer
+from llava_serve.terminal.typed import words_of
 
 
 async def first_history(config: CliConfig) -> History:
@@ -24,7 +25,7 @@ async def first_history(config: CliConfig) -> History:
     Raises:
         ServeError: a file cannot be read, or is no picture or video.
     """
-    history = History(system=config.system)
+    history = History(system=config.system and words_of(config.system))
     async with MediaReader(config) as reader:
         attachments = Attachments(reader, config)
         for source in config.image_file:

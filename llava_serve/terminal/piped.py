@@ -10,6 +10,7 @@ from llava_serve.errors import CommandError, ServeError
 from llava_serve.terminal.chat import Chat
 from llava_serve.terminal.command import is_command
 from llava_serve.terminal.notes import Notes
+from llava_serve.terminal.typed import line_of
 
 _LONGEST_LINE = 1 << 20  # bytes
 
@@ -43,7 +44,7 @@ async def lines_of(source: TextIO) -> AsyncIterator[str]:
         while raw := source.buffer.readline(_LONGEST_LINE + 1):
             if len(raw) > _LONGEST_LINE:
                 raise _too_long()
-            yield raw.decode(errors="replace")
+            yield line_of(raw, source.encoding)
         return
     reader = asyncio.StreamReader(limit=_LONGEST_LINE)
     loop = asyncio.get_running_loop()
@@ -52,7 +53,7 @@ async def lines_of(source: TextIO) -> AsyncIterator[str]:
     )
     try:
         while raw := await _line(reader):
-            yield raw.decode(errors="replace")
+            yield line_of(raw, source.encoding)
     finally:
         transport.close()
 

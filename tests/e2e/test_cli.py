@@ -8,15 +8,17 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import anyio
 import pytest
 
 from llava_serve import serving
 from llava_serve.config import MediaConfig
+from llava_serve.engines.base import Delta, GenerateRequest, Usage
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.media.reader import MediaReader
 from llava_serve.tiny.world import simple_picture
@@ -38,6 +40,12 @@ def picture(tmp_path: Path) -> Path:
     path = tmp_path / "picture.png"
     simple_picture("circle", "red").save(path)
     return path
+
+
+@pytest.fixture
+def named(picture: Path) -> Path:
+    """Return a picture whose name few encodings can hold."""
+    return picture.rename(picture.with_name("größe 日.png"))
 
 
 @asynccontextmanager
@@ -94,14 +102,16 @@ class Terminal:
 
 
 @asynccontextmanager
-async def at_terminal(*flags: str) -> AsyncIterator[tuple[Terminal, asyncio.subprocess.Process]]:
+async def at_terminal(
+    *flags: str, env: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[tuple[Terminal, asyncio.subprocess.Process]]:
     main_end, program_end = pty.openpty()
     # A session leader that opens a terminal gets it as its own, and so its Ctrl-C.
     name = os.ttyname(program_end)
     command = f"exec <{name} >{name} 2>&1; exec {shlex.join([*CLI, *flags])}"
-    env = os.environ | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    settings = {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **env}
     process = await asyncio.create_subprocess_exec(
-        "sh", "-c", command, start_new_session=True, env=env
+        "sh", "-c", command, start_new_session=True, env=os.environ | settings
     )
     terminal = Terminal(main_end)
     try:
@@ -120,6 +130,74 @@ async def _until_idle(engine: EchoEngine) -> None:
     with anyio.fail_after(10):
         while engine.running:  # noqa: ASYNC110 - an engine announces nothing
             await asyncio.sleep(0.01)
+
+
+# How a program is told that its terminal knows less than Unicode; Python would avoid plain C.
+ENCODINGS = {
+    "cp1252": ({"PYTHONIOENCODING": "cp1252"}, "cp1252", "grün ? ?\n"),
+    "latin-1": ({"PYTHONIOENCODING": "latin-1:strict"}, "latin-1", "grün ? ?\n"),
+    "ascii": (
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        "ascii",
+        "gr?n ? ?\n",
+    ),
+    "C": ({"LC_ALL": "C"}, "utf-8", "grün 日 😀\n"),
+    "UTF-8": ({"PYTHONIOENCODING": "utf-8"}, "utf-8", "grün 日 😀\n"),
+}
+
+
+def _encoded(*flags: str | Path, given: bytes, env: dict[str, str]) -> tuple[int, bytes, str]:
+    told = subprocess.run(
+        [*CLI, *map(str, flags)],
+        input=given,
+        capture_output=True,
+        check=False,
+        env=os.environ | env,
+    )
+    return told.returncode, told.stdout, told.stderr.decode("ascii", "backslashreplace")
+
+
+@pytest.mark.parametrize(("env", "encoding", "shown"), ENCODINGS.values(), ids=ENCODINGS)
+async def test_what_the_output_cannot_hold_is_replaced(
+    controller: str, named: Path, env: dict[str, str], encoding: str, shown: str
+) -> None:
+    given = f"/system größe\ngrün 日 😀\n/image {named}\n/reset\ngrün 日 😀\n"
+    flags = ("--controller", controller, "--image-file", named, "--system", "größe")
+    code, out, errors = await asyncio.to_thread(_encoded, *flags, given=given.encode(), env=env)
+    assert (code, "Traceback" in errors) == (0, False), errors
+    assert out.decode(encoding) == "[1 picture: 336x336] " + shown + shown
+
+
+async def test_a_question_in_the_terminals_own_encoding_is_understood(controller: str) -> None:
+    flags, env = ("--controller", controller), {"PYTHONIOENCODING": "cp1252"}
+    given = "grün\n".encode("cp1252")
+    code, out, errors = await asyncio.to_thread(_encoded, *flags, given=given, env=env)
+    assert (code, out.decode("cp1252"), errors) == (0, "grün\n", "")
+
+
+class Speaking(EchoEngine):
+    """Says the same to everything."""
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
+        yield Delta("grün 日 😀")
+        yield Delta("", "stop", Usage(1, 1))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+async def test_a_terminal_of_another_encoding_shows_what_it_can(encoding: str) -> None:
+    env, *_ = ENCODINGS[encoding]
+    async with (
+        _served(Speaking("echo")) as controller,
+        at_terminal("--controller", controller, env=env) as (terminal, program),
+    ):
+        await terminal.until(PROMPT_BEGINS)
+        terminal.type("hello\r")
+        await terminal.until(PROMPT_ENDS)
+        await terminal.until("n ? ?")
+        await terminal.until(PROMPT_BEGINS)
+        terminal.type("/exit\r")
+        with anyio.fail_after(30):
+            assert await program.wait() == 0
 
 
 async def test_a_model_in_this_process_answers_about_a_picture(picture: Path) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openai
 import pytest
 from safetensors.numpy import load_file, save_file
 from tokenizers import AddedToken, Tokenizer
 
-from tests.sglang.conftest import Stack, stack_before
+from tests.sglang.conftest import Stack, stack_before, text, user
 from tests.sglang.launched import sglang
 
 pytestmark = [pytest.mark.slow, pytest.mark.sglang]
@@ -81,3 +82,11 @@ async def test_one_and_several_pictures_are_seen_as_the_reference_sees_them(
         )
         said = answer["text"].removeprefix(prompt["prompt"])
         assert said.startswith(begin), prompt["key"]
+
+
+async def test_a_template_that_closes_the_turn_is_not_gone_on_with(original: Stack) -> None:
+    """What the server itself would do: answer behind `<|im_end|>`, without a word."""
+    begun = [*user(text("What is it?")), {"role": "assistant", "content": "a red car is"}]
+    with pytest.raises(openai.BadRequestError, match="--conv-mode") as refusal:
+        await original.complete(messages=begun, extra_body={"continue_final_message": True})
+    assert refusal.value.param == "continue_final_message"

@@ -90,10 +90,36 @@ async def test_a_line_without_end_in_a_file_is_refused_too(tmp_path: Path) -> No
         await _lines_of_file(path)
 
 
-async def test_bytes_that_are_no_text_show_as_such(tmp_path: Path) -> None:
+async def test_bytes_that_are_no_text_are_kept_for_names_and_show_as_such_in_questions(
+    tmp_path: Path, talk: Talk
+) -> None:
     path = tmp_path / "latin-1.txt"
     path.write_bytes("Größe\n".encode("latin-1"))
-    assert await _lines_of_file(path) == ["Gr\ufffd\ufffde\n"]
+    (line,) = await _lines_of_file(path)
+    assert os.fsencode(line) == path.read_bytes()
+    assert await answer_lines(talk.chat, talk.notes, _given(line, "/system " + line, line))
+    assert talk.out.getvalue() == "Gr\ufffd\ufffde\n" * 2
+
+
+@pytest.fixture
+def questions(tmp_path: Path, picture: Path) -> Path:
+    """Return a file with a question about a picture whose name is no text."""
+    name = os.fsencode(tmp_path) + b"/gr\xfcn.png"
+    picture.rename(os.fsdecode(name))
+    lines = tmp_path / "questions.txt"
+    lines.write_bytes(b"/image " + name + b"\nWhat is it?\n")
+    return lines
+
+
+async def test_a_picture_whose_name_is_no_text_is_found(questions: Path, talk: Talk) -> None:
+    assert await answer_lines(talk.chat, talk.notes, _given(*await _lines_of_file(questions)))
+    assert "[1 picture" in talk.out.getvalue()
+
+
+async def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "questions.txt"
+    path.write_bytes(b"\xef\xbb\xbf/help\n")
+    assert await _lines_of_file(path) == ["/help\n"]
 
 
 async def test_no_input_at_all_is_no_line() -> None:
