@@ -8,6 +8,7 @@ Where LLaVA's own command spells a flag differently, the spelling stands beside 
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,6 +32,18 @@ def require_positive(**values: float) -> None:
 def require_port(port: int) -> None:
     if not 0 < port < 65536:
         raise ValueError(f"--port must be from 1 to 65535, not {port}")
+
+
+def names_of(listed: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, listed.split(","))))
+
+
+def require_names(names: Iterable[str]) -> None:
+    for name in names:
+        if name != "*" and not re.fullmatch(r"\.?[\w-]+(\.[\w-]+)*\.?", name):
+            raise ValueError(
+                f"--allowed-hosts takes host names without scheme and port, and {name!r} is none"
+            )
 
 
 def require_http(**addresses: str | None) -> None:
@@ -66,6 +79,11 @@ class StateConfig(LogConfig):
 @dataclass(frozen=True, kw_only=True)
 class ListenConfig(StateConfig):
     host: Annotated[str, "address to listen on"] = "127.0.0.1"
+    allowed_hosts: Annotated[
+        str,
+        "comma-separated host names to answer under beside this machine's own; .example.com for "
+        "all below it, * for every name",
+    ] = ""
     max_body_mb: Annotated[float, "largest request body, in 10^6 bytes"] = 50.0
 
     max_text_mb: Annotated[
@@ -74,6 +92,11 @@ class ListenConfig(StateConfig):
 
     def __post_init__(self) -> None:
         require_positive(max_body_mb=self.max_body_mb, max_text_mb=self.max_text_mb)
+        require_names(self.allowed_names)
+
+    @property
+    def allowed_names(self) -> tuple[str, ...]:
+        return names_of(self.allowed_hosts)
 
     @property
     def max_body_bytes(self) -> int:
@@ -85,7 +108,16 @@ class ListenConfig(StateConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControllerConfig(ListenConfig):
+class ApiConfig(ListenConfig):
+    public_metrics: Annotated[
+        bool,
+        "show /metrics, /workers and /docs to everybody, and not to this machine and holders of "
+        "the cluster's token only",
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControllerConfig(ApiConfig):
     """Keep the registry of workers and send each request to a live worker that serves its model."""
 
     port: Annotated[int, "port to listen on"] = 10000
@@ -124,7 +156,7 @@ class ControllerConfig(ListenConfig):
 
     @property
     def trusted_addresses(self) -> frozenset[str]:
-        return frozenset(filter(None, map(str.strip, self.trust_workers_from.split(","))))
+        return frozenset(names_of(self.trust_workers_from))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +244,7 @@ class MediaConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MembershipConfig(ListenConfig):
+class MembershipConfig(ApiConfig):
     """The flags that concern a worker's place in the cluster."""
 
     port: Annotated[int, "port to listen on"] = 40000

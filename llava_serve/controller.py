@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from llava_serve import args, logs, serving
+from llava_serve.access import Access, Hosts
 from llava_serve.body import BodyLimits
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import DISPATCH
@@ -29,10 +30,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     if not serving.is_loopback(config.host):
         logger.warning(
-            "--host %s: whoever reaches port %d can use every model, see the workers' addresses "
-            "and read the metrics; there are no accounts. Joining as a worker takes the token.",
+            "--host %s: whoever reaches port %d can use every model%s; there are no accounts. "
+            "Joining as a worker takes the token.",
             config.host,
             config.port,
+            ", see the workers and read the metrics" if config.public_metrics else "",
         )
     app = build_app(
         Registry(DISPATCH[config.dispatch_method](), config.heartbeat_expiry),
@@ -42,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             first_byte_s=config.first_byte_timeout,
             answer_s=config.answer_timeout,
             idle_s=config.idle_timeout,
+        ),
+        access=Access(
+            hosts=Hosts.of(config.host, config.allowed_names),
+            token=trust.token,
+            is_public=config.public_metrics,
         ),
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
     )

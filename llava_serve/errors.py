@@ -7,6 +7,10 @@
     │   ├── UnsupportedField         a field this engine does not honour, refused by name
     │   ├── MalformedHttp            the bytes are no HTTP request
     │   ├── NoSuchRoute              this process serves nothing at that path, or not that way
+    │   ├── HostRefused              the request is for a host name that is not this server's
+    │   ├── OriginRefused            a web page of another host sent it
+    │   ├── ContentTypeRefused       the body is not declared as JSON
+    │   ├── ForInsiders              it is for this machine, or for who has the cluster's token
     │   ├── ModelNotFound            nobody here serves that model
     │   ├── ContextOverflow          prompt and answer do not fit into the context
     │   │   └── TextTooLong              a text that cannot fit, told before it is tokenised
@@ -208,6 +212,52 @@ class NoSuchRoute(BadRequest):
     def __init__(self, method: str, path: str, status: int) -> None:
         super().__init__(f"{method} {path} is not served here")
         self.status = status
+
+
+class HostRefused(BadRequest):
+    code = "host_refused"
+    remedy = (
+        "Use an IP address or localhost, or start the process with this name in --allowed-hosts."
+    )
+    user_told = "this page is not known to its server under the address you opened"
+    user_remedy = "Open the page under the address that you were given for it."
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"the host name {host!r} is not one of this server's")
+
+
+class OriginRefused(BadRequest):
+    code = "origin_refused"
+    status = 403
+    remedy = "If the page is to be let in, start the process with its host name in --allowed-hosts."
+    user_told = "this page may not ask that server"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"a web page of {origin!r} may not ask this server")
+
+
+class ContentTypeRefused(BadRequest):
+    code = "content_type_refused"
+    status = 415
+    remedy = "Send JSON, with the header Content-Type: application/json."
+    user_told = "this page sent its server what that does not take"
+    user_remedy = "Reload the page."
+
+    def __init__(self, mime: str) -> None:
+        super().__init__(f"the content type of the body must be JSON's, and is {mime}")
+
+
+class ForInsiders(BadRequest):
+    code = "for_insiders"
+    status = 403
+    remedy = (
+        "Ask from the machine itself, or with the cluster's token as a bearer token; the flag "
+        "--public-metrics opens it to everybody."
+    )
+    user_told = "this is not for everybody to see"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is for the server's own machine and its cluster")
 
 
 class ModelNotFound(BadRequest):

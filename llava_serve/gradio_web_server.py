@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from llava_serve import args, logs, serving, tiny
+from llava_serve.access import Hosts
 from llava_serve.config import WebConfig
 from llava_serve.errors import StorageFailed
 from llava_serve.storage.media import MediaStore
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         examples=shown,
         embed=config.embed,
         share=share.Link(config.host, config.port) if config.share else None,
+        hosts=Hosts.of(
+            config.host, (*config.allowed_names, *([share.DOMAIN] if config.share else []))
+        ),
     )
     if not serving.is_loopback(config.host):
         logger.warning(

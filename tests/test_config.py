@@ -82,3 +82,14 @@ def test_a_contradiction_is_refused(command: type[Any], line: str) -> None:
     with pytest.raises(SystemExit) as exit_:
         parse(command, line.split())
     assert exit_.value.code == 2
+
+
+@pytest.mark.parametrize("names", ["a.example.com, .example.org,localhost", "*", "", "a_b-c."])
+def test_host_names_are_accepted(names: str) -> None:
+    config.WebConfig(allowed_hosts=names)
+
+
+@pytest.mark.parametrize("names", ["http://a.com", "a.com:80", "a/b", "a..b", "*.a.com", "a b"])
+def test_what_is_no_host_name_is_refused(names: str) -> None:
+    with pytest.raises(ValueError, match="--allowed-hosts takes host names"):
+        config.ControllerConfig(allowed_hosts=names)

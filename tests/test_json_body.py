@@ -56,7 +56,7 @@ async def clients() -> AsyncIterator[dict[str, httpx.AsyncClient]]:
         for name, app in apps().items():
             await stack.enter_async_context(app.router.lifespan_context(app))
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            client = httpx.AsyncClient(transport=transport, base_url="http://app")
+            client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
             opened[name] = await stack.enter_async_context(client)
         yield opened
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from llava_serve import __version__, serving
+from llava_serve.access import Access, ApiGuard
 from llava_serve.body import BodyLimits
 from llava_serve.cluster import joining, llava_wire, native
 from llava_serve.cluster.door import Door, Trust
@@ -19,15 +20,19 @@ from llava_serve.cluster.registry import Registry, Worker
 from llava_serve.cluster.upstream import Limits, Upstream
 
 
-def build_app(
+def build_app(  # noqa: PLR0913 - what a server is made of
     workers: Registry,
     trust: Trust,
     *,
     limits: Limits | None = None,
     bodies: BodyLimits | None = None,
+    access: Access | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
-    """Assemble a controller around `workers`; whoever `trust` lets in may join them."""
+    """Assemble a controller around `workers`; whoever `trust` lets in may join them.
+
+    Without `access` it answers as one on loopback does.
+    """
     upstream = Upstream(limits or Limits())
     metrics = Metrics(workers, clock)
     name = "llava-controller-" + secrets.token_hex(8)
@@ -39,6 +44,7 @@ def build_app(
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
+    app.add_middleware(ApiGuard, access=access or Access(token=trust.token))
     serving.prepare(app, bodies or BodyLimits(max_bytes=50_000_000))
     app.include_router(native.build_router(exchange))
     app.include_router(llava_wire.build_router(exchange))

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from llava_serve.cluster.dispatch import Dispatch
+from llava_serve.cluster.dispatch import Dispatch, shortest_queue
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
@@ -61,6 +61,7 @@ class Registry:
         self._workers: dict[str, Worker] = {}
         # By address, apart from the entries: a worker that registers again keeps its open streams.
         self._in_flight: Counter[str] = Counter()
+        self._looked_up: Counter[str] = Counter()  # addresses given away since the last heart-beat
 
     def register(
         self,
@@ -78,6 +79,7 @@ class Registry:
         """
         self._forget_silent(now)
         self.check_claim(address, is_legacy=is_legacy)
+        self._looked_up.pop(address, None)
         self._workers[address] = Worker(
             address,
             status,
@@ -92,6 +94,7 @@ class Registry:
         if (worker := self._workers.get(address)) is None:
             return False
         others = self._others(address, queue_length)
+        self._looked_up.pop(address, None)
         self._workers[address] = replace(worker, last_seen=now, is_reachable=True, others=others)
         return True
 
@@ -106,6 +109,7 @@ class Registry:
         self.beat(worker.address, status.queue_length, now)
 
     def deregister(self, address: str) -> bool:
+        self._looked_up.pop(address, None)
         return self._workers.pop(address, None) is not None
 
     def lose(self, worker: Worker) -> None:
@@ -158,15 +162,23 @@ class Registry:
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
 
-        Its request is counted until the worker's next heart-beat says how many there really are.
+        Look-ups are spread by load and by what was looked up since each worker's last heart-beat.
+        They are no load themselves, nor a turn of the dispatch: anybody may look up, and need not
+        ask the worker then.
 
         Raises:
             NoWorker: nobody alive serves `model`.
         """
-        with self.dispatch(model, now, native=False) as chosen:
-            current = self._workers[chosen.address]
-            self._workers[chosen.address] = replace(current, others=current.others + 1)
-            return chosen.address
+        candidates = [
+            replace(worker, others=worker.others + self._looked_up[worker.address])
+            for worker in self.alive(now)
+            if worker.serves(model, native=False)
+        ]
+        if not candidates:
+            raise NoWorker(model)
+        address = shortest_queue(candidates).address
+        self._looked_up[address] += 1
+        return address
 
     def alive(self, now: float) -> list[Worker]:
         """Return the workers that requests can go to, in the order they joined."""
@@ -219,7 +231,7 @@ class Registry:
         longest_s = self._expiry_s * _REMEMBERED_LEASES
         for worker in self.known():
             if worker.expires and now - worker.last_seen > longest_s:
-                del self._workers[worker.address]
+                self.deregister(worker.address)
 
     def _why_none(self, model: str, now: float) -> NoWorker | ModelNotFound | InvalidField:
         serving = [w for w in self._workers.values() if w.serves(model, native=False)]

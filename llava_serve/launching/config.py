@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from llava_serve.config import StateConfig, require_positive
+from llava_serve.config import StateConfig, names_of, require_names, require_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,10 @@ class LaunchConfig(StateConfig):
         str, "further flags of each SGLang server, in quotes: --sglang-flags='--mem-fraction 0.8'"
     ] = ""
     host: Annotated[str, "address the controller and the page listen on"] = "127.0.0.1"
+    allowed_hosts: Annotated[
+        str, "comma-separated host names the controller and the page answer under beside their own"
+    ] = ""
+    public_metrics: Annotated[bool, "let everybody read the controller's metrics"] = False
     controller_port: Annotated[int, "port of the controller"] = 10000
     worker_port: Annotated[int, "port of the first worker; the next ones count up"] = 40000
     web_port: Annotated[int, "port of the page"] = 7860
@@ -41,6 +45,7 @@ class LaunchConfig(StateConfig):
 
     def __post_init__(self) -> None:
         require_positive(tp=self.tp, dp=self.dp)
+        require_names(names_of(self.allowed_hosts))
         try:
             shlex.split(self.sglang_flags)
         except ValueError as exc:

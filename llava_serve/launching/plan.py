@@ -108,7 +108,8 @@ def _check_worker_flags(flags: Sequence[str], models: Models) -> None:
 
 
 def _controller(config: LaunchConfig) -> Process:
-    flags = ("--host", config.host, "--port", str(config.controller_port))
+    flags = [*_reached(config), "--port", str(config.controller_port)]
+    flags += ["--public-metrics"] if config.public_metrics else []
     return Process(
         "controller",
         _command("controller", *flags, *_shared(config)),
@@ -116,8 +117,13 @@ def _controller(config: LaunchConfig) -> Process:
     )
 
 
+def _reached(config: LaunchConfig) -> tuple[str, ...]:
+    names = ("--allowed-hosts", config.allowed_hosts) if config.allowed_hosts else ()
+    return ("--host", config.host, *names)
+
+
 def _page(config: LaunchConfig, controller: str) -> Process:
-    flags = ("--host", config.host, "--port", str(config.web_port), "--controller", controller)
+    flags = (*_reached(config), "--port", str(config.web_port), "--controller", controller)
     return Process(
         "page",
         _command("gradio_web_server", *flags, *_shared(config)),

@@ -15,6 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
 from llava_serve import serving
+from llava_serve.access import Access, HostGuard, Hosts
 from llava_serve.body import BodyLimits
 from llava_serve.storage import filetypes
 from llava_serve.web import calls, page, theme, uploads
@@ -43,12 +44,13 @@ class Page:
     before_stop: serving.BeforeStop
 
 
-def build_app(
+def build_app(  # noqa: PLR0913 - what a server is made of
     services: Services,
     *,
     examples: tuple[Example, ...] = (),
     embed: bool = False,
     share: Link | None = None,
+    hosts: Hosts | None = None,
 ) -> Page:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -69,6 +71,7 @@ def build_app(
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(uploads.UploadBound)
     app.add_middleware(calls.Calls, number_of_inputs=lambda number: _inputs(blocks, number))
+    app.add_middleware(HostGuard, access=Access(hosts=hosts or Hosts()))
     serving.prepare(app, BodyLimits(services.max_body_bytes))
     app.add_middleware(Assets)
     app.add_middleware(GZipMiddleware, compresslevel=6)  # it leaves event streams alone

@@ -14,6 +14,9 @@ from gradio.tunneling import CURRENT_TUNNELS
 logger = logging.getLogger(__name__)
 
 
+DOMAIN = ".gradio.live"
+
+
 class Link:
     """Opens the tunnel to `host:port`; a page that cannot be shared still serves locally."""
 

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from llava_serve import serving
+from llava_serve.access import Access, ApiGuard
 from llava_serve.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
 from llava_serve.engines.base import Conversation, Sampling
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
@@ -35,11 +36,12 @@ from llava_serve.worker.worker import Worker
 Background = Callable[[], AbstractAsyncContextManager[object]]
 
 
-def build_app(
+def build_app(  # noqa: PLR0913 - what a server is made of
     worker: Worker,
     *,
     max_body_bytes: int,
     max_text_bytes: int = MAX_TEXT_BYTES,
+    access: Access | None = None,
     background: Background = nullcontext,
     keep_alive_s: float = KEEP_ALIVE_S,
 ) -> FastAPI:
@@ -51,6 +53,7 @@ def build_app(
             yield
 
     app = FastAPI(title="worker", lifespan=lifespan)
+    app.add_middleware(ApiGuard, access=access or Access())
     serving.prepare(app, BodyLimits(max_body_bytes, max_text_bytes))
     llava_wire.add_routes(app, worker, keep_alive_s)
 

@@ -7,10 +7,12 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from llava_serve import logs, serving
+from llava_serve.access import Access, Hosts
 from llava_serve.cluster.heartbeat import HttpLink, Membership, membership
 from llava_serve.cluster.token import read_token, token_file
 from llava_serve.config import MediaConfig, MembershipConfig
@@ -40,15 +42,16 @@ def serve(
     place = Place(worker, config, there)
     if not serving.is_loopback(config.host):
         logger.warning(
-            "--host %s: whoever reaches port %d can use the model and read the metrics; "
-            "there are no accounts.",
+            "--host %s: whoever reaches port %d can use the model%s; there are no accounts.",
             config.host,
             config.port,
+            " and read the metrics" if config.public_metrics else "",
         )
     app = build_app(
         worker,
         max_body_bytes=config.max_body_bytes,
         max_text_bytes=config.max_text_bytes,
+        access=place.access,
         background=place.held,
     )
     serving.run(app, config.host, config.port, before_stop=place.leave)
@@ -62,6 +65,13 @@ class Place:
         self._presence = presence
         self._config = config
         self._token = "" if config.no_register else _token(config)
+        # The controller asks under the address that this worker gave it.
+        reached_at = urlsplit(config.worker_address).hostname or ""
+        self.access = Access(
+            hosts=Hosts.of(config.host, config.allowed_names, own=[reached_at]),
+            token=self._token or None,
+            is_public=config.public_metrics,
+        )
         self._member: Membership | None = None
 
     @asynccontextmanager

@@ -140,7 +140,7 @@ async def test_the_worker_answers_as_the_reference_did(golden: Golden) -> None:
     try:
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://worker") as client,
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
         ):
             answer = (await client.post("/v1/chat/completions", json=body)).json()
     finally:

@@ -9,6 +9,7 @@ import pytest
 from tests.cluster.conftest import Cluster, StartController, StartWorker, chat
 
 CHAT = "/v1/chat/completions"
+JSON = {"Content-Type": "application/json"}
 
 
 async def test_a_stream_comes_back_as_the_worker_wrote_it(
@@ -59,7 +60,7 @@ async def test_the_body_reaches_the_worker_byte_for_byte_and_keeps_its_request_i
 ) -> None:
     worker = await start_worker(cluster)
     body = b'{ "messages":[{"role":"user", "content":"caf\\u00e9"}],\n "model" : "echo"}'
-    sent = {"X-Request-ID": "mine-1", "Authorization": "Bearer client-key"}
+    sent = JSON | {"X-Request-ID": "mine-1", "Authorization": "Bearer client-key"}
     answer = await cluster.http.post(CHAT, content=body, headers=sent)
     assert await worker.seen[0].body() == body
     assert worker.seen[0].headers["x-request-id"] == "mine-1"
@@ -91,7 +92,7 @@ async def test_a_picture_of_many_megabytes_passes(
     asked = chat()
     asked["messages"].insert(0, {"role": "user", "content": [picture]})
     body = json.dumps(asked).encode()
-    answer = await cluster.http.post(CHAT, content=body)
+    answer = await cluster.http.post(CHAT, content=body, headers=JSON)
     assert answer.status_code == 200
     assert len(await worker.seen[0].body()) == len(body)
 
@@ -110,7 +111,7 @@ async def test_a_bad_request_never_reaches_a_worker(
     cluster: Cluster, start_worker: StartWorker, body: bytes, code: str, param: str
 ) -> None:
     worker = await start_worker(cluster)
-    answer = await cluster.http.post(CHAT, content=body)
+    answer = await cluster.http.post(CHAT, content=body, headers=JSON)
     assert answer.status_code == 400
     assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == (code, param)
     assert worker.seen == []
@@ -121,7 +122,8 @@ async def test_a_client_that_leaves_while_it_sends_its_request_is_no_bug(
 ) -> None:
     url = httpx.URL(cluster.address)
     _, writer = await asyncio.open_connection(url.host, url.port)
-    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nX-Request-ID: left\r\nContent-Length: 99\r\n\r\n"
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: left\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 99\r\n\r\n"
     writer.write(head.encode() + b"{")
     await writer.drain()
     await cluster.http.get("/health")  # the request has begun

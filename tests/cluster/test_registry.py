@@ -1,12 +1,13 @@
 """Leases, places and counts: no sleep, because time is an argument."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 from pydantic import ValidationError
 
-from llava_serve.cluster.dispatch import shortest_queue
+from llava_serve.cluster.dispatch import RoundRobin, shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
@@ -101,12 +102,25 @@ def test_a_beat_counts_what_others_sent_and_keeps_our_own_count(workers: Registr
     assert queue_lengths(workers) == {A: 0}
 
 
-def test_a_look_up_counts_until_the_next_beat(workers: Registry) -> None:
+def test_look_ups_are_spread_and_are_no_load(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
-    workers.register(B, status_of(), now=0)
-    assert {workers.address_of("echo", now=0), workers.address_of("echo", now=0)} == {A, B}
+    workers.register(B, status_of(queue_length=10), now=0)
+    named = Counter(workers.address_of("echo", now=0) for _ in range(210))
+    assert named == {A: 110, B: 100}
+    assert queue_lengths(workers) == {A: 0, B: 10}
     workers.beat(A, queue_length=0, now=1)
-    assert queue_lengths(workers) == {A: 0, B: 1}
+    assert {workers.address_of("echo", now=1) for _ in range(5)} == {A}
+
+
+def test_look_ups_between_requests_take_nobody_s_turn() -> None:
+    workers = Registry(RoundRobin())
+    for address in (A, B):
+        workers.register(address, status_of(), now=0)
+    asked = []
+    for _ in range(4):
+        asked.append(pick(workers))
+        workers.address_of("echo", now=0)
+    assert asked == [A, B, A, B]
 
 
 def test_a_lost_worker_is_out_until_it_beats(workers: Registry) -> None:

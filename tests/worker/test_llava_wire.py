@@ -131,7 +131,9 @@ async def test_pictures_for_a_model_that_takes_none_are_refused_not_ignored(
 
 
 async def test_json_that_is_no_request_is_one_chunk_too(http: httpx.AsyncClient) -> None:
-    answer = await http.post("/worker_generate_stream", content=b"[]")
+    answer = await http.post(
+        "/worker_generate_stream", content=b"[]", headers={"Content-Type": "application/json"}
+    )
     (chunk,) = chunks(answer.content)
     assert "body" in chunk["text"]
 

@@ -132,7 +132,9 @@ async def test_a_bad_address_is_refused_with_its_reason(
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/worker_generate_stream"])
 async def test_60_mb_of_body_are_refused(http: httpx.AsyncClient, path: str) -> None:
-    answer = await http.post(path, content=bytes(60_000_000))
+    answer = await http.post(
+        path, content=bytes(60_000_000), headers={"Content-Type": "application/json"}
+    )
     assert "larger than 50 MB" in answer.text
 
 

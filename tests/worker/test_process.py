@@ -113,3 +113,14 @@ def test_a_named_token_file_that_is_missing_is_said_and_not_made(
     with pytest.raises(SystemExit, match="/token: there is no such file here"):
         Place(make_worker(engine), config, InThisProcess(engine.card))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_answers_under_the_name_that_the_controller_has_of_it(
+    make_worker: Callable[..., Worker],
+) -> None:
+    config = WorkerConfig(no_register=True, worker="http://gpu7.example.com:40000")
+    engine = EchoEngine("echo")
+    access = Place(make_worker(engine), config, InThisProcess(engine.card)).access
+    assert access.hosts.serves("gpu7.example.com:40000")
+    assert not access.hosts.serves("gpu8.example.com:40000")
+    assert access.token is None
