@@ -19,9 +19,7 @@ from llava_serve.web.transcript import answer
 from llava_serve.web.wiring import QUIET, Wire, address, session_name, told
 
 TITLE = "llava_serve"
-_HEADER = (
-    "<header class='page'><h1>llava_serve</h1><span>chat that sees pictures</span></header>"
-)
+_HEADER = "<header class='page'><h1>llava_serve</h1><span>chat that sees pictures</span></header>"
 _HEADING = "<h1 class='unseen'>llava_serve: chat that sees pictures</h1>"
 _FOOTER = (
     "<footer class='page'>Models make mistakes. Conversations, pictures and votes are kept on "
