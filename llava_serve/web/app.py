@@ -18,7 +18,7 @@ from llava_serve import serving
 from llava_serve.access import Access, HostGuard, Hosts
 from llava_serve.body import BodyLimits
 from llava_serve.storage import filetypes
-from llava_serve.web import calls, page, theme, uploads
+from llava_serve.web import calls, icons, page, theme, uploads
 from llava_serve.web.asking import Services
 from llava_serve.web.assets import Assets
 from llava_serve.web.attaching import Attaching, Offer, Verdict
@@ -110,7 +110,8 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         allowed_paths=[str(services.media.root)],
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
-        head=f"<style>{_read('page.css')}</style><script>{_read('attach.js')}</script>"
+        head=f"<style>{_read('page.css')}{icons.style()}</style>"
+        f"<script>{_read('attach.js')}</script>"
         f"<script>{_read('conversation.js')}</script>",
         js=_read("page.js"),
     )

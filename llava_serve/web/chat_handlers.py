@@ -49,7 +49,7 @@ class ChatHandlers(Handlers):
                 composer=typed or composer.offering(stop=busy),
                 signal=self.signal(conversation),
                 budget=self._budget(conversation),
-                again=gr.update(interactive=idle, value="↻ Retry" if failed else "↻ Regenerate"),
+                again=gr.update(interactive=idle, value="Retry" if failed else "Regenerate"),
                 more=gr.update(visible=cut, interactive=cut),
                 edit=gr.update(interactive=idle),
                 clear=gr.update(interactive=idle or conversation.notice is not None),

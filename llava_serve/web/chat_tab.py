@@ -14,11 +14,11 @@ from llava_serve.web.wiring import Wire
 def build(handlers: ChatHandlers, wire: Wire) -> tuple[MenuView, ChatView, Sequence[Any]]:
     """Lay the tab out; return the components that a page load and the model poll fill."""
     with gr.Row(elem_classes="tab-row"):
+        with gr.Column(scale=1, min_width=0, elem_classes="main"):
+            talk, view = _talk()
         with gr.Column(scale=0, min_width=260, elem_classes="side"):
             menu = layout.menu("chat", "Model")
             controls = parameters.build()
-        with gr.Column(scale=1, min_width=0, elem_classes="main"):
-            talk, view = _talk()
     wire.on(menu.models.input, handlers.choose, [menu.models], [view.budget])
     wire.on(view.composer.submit, handlers.submit, [view.composer, *controls], view)
     wire.on(view.again.click, handlers.again, controls, view)
@@ -32,10 +32,10 @@ def build(handlers: ChatHandlers, wire: Wire) -> tuple[MenuView, ChatView, Seque
 def _talk() -> tuple[layout.Talk, ChatView]:
     talk = layout.talk("chat", "Ask about a picture …")
     with gr.Row(elem_classes="actions"):
-        again = layout.button("↻ Regenerate", "again")
-        more = layout.button("→ Continue", "continue")
-        edit = layout.button("✎ Edit last", "edit")
-        clear = layout.button("✕ Clear", "clear")
-        undo = layout.button("↶ Undo", "undo")
+        again = layout.button("Regenerate", "again", "again")
+        more = layout.button("Continue", "continue", "more")
+        edit = layout.button("Edit last", "edit", "edit")
+        clear = layout.button("Clear", "clear", "clear")
+        undo = layout.button("Undo", "undo", "undo")
     budget = gr.HTML(elem_classes="budget-line", apply_default_css=False)
     return talk, ChatView(talk.composer, talk.signal, budget, again, more, edit, clear, undo)

@@ -58,7 +58,7 @@ class CompareHandlers(Handlers):
             signal=self.signal(conversation),
             models=gr.update(interactive=not conversation.exchanges),
             again=gr.update(
-                interactive=idle, value="↻ Retry" if last and last.failed else "↻ Regenerate"
+                interactive=idle, value="Retry" if last and last.failed else "Regenerate"
             ),
             clear=gr.update(interactive=idle or conversation.notice is not None),
             undo=gr.update(visible=conversation.can_undo, interactive=conversation.can_undo),

@@ -16,11 +16,12 @@ from llava_serve.web.wiring import Wire
 def build(handlers: CompareHandlers, wire: Wire) -> tuple[MenuView, CompareView, Sequence[Any]]:
     """Lay the tab out; return the components that a page load and the model poll fill."""
     with gr.Row(elem_classes="tab-row"):
+        main = gr.Column(scale=1, min_width=0, elem_classes="main")
         with gr.Column(scale=0, min_width=260, elem_classes="side"):
             menu = layout.menu("compare", "Models", MOST)
             controls = parameters.build()
-        with gr.Column(scale=1, min_width=0, elem_classes="main"):
-            talk, view = _talk(menu)
+    with main:
+        talk, view = _talk(menu)
     outputs = view.flat()
     wire.on(menu.models.input, handlers.choose, [menu.models], [])
     wire.on(view.composer.submit, handlers.submit, [view.composer, *controls], outputs)
@@ -33,14 +34,14 @@ def build(handlers: CompareHandlers, wire: Wire) -> tuple[MenuView, CompareView,
 def _talk(menu: MenuView) -> tuple[layout.Talk, CompareView]:
     talk = layout.talk("compare", "Ask all of them …")
     with gr.Row(elem_classes="actions"):
-        again = layout.button("↻ Regenerate", "compare-again")
-        clear = layout.button("✕ New comparison", "compare-clear")
-        undo = layout.button("↶ Undo", "compare-undo")
+        again = layout.button("Regenerate", "compare-again", "again")
+        clear = layout.button("New comparison", "compare-clear", "clear")
+        undo = layout.button("Undo", "compare-undo", "undo")
         better = tuple(
             layout.button(f"{letter} is better", f"better-{letter}") for letter in LETTERS
         )
-        tie = layout.button("Tie", "vote-tie")
-        bad = layout.button("Both bad", "vote-both-bad")
+        tie = layout.button("Tie", "vote-tie", "tie")
+        bad = layout.button("Both bad", "vote-both-bad", "down")
     return talk, CompareView(
         talk.composer, talk.signal, menu.models, again, clear, undo, better, tie, bad
     )

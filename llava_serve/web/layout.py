@@ -66,6 +66,8 @@ def _model_names(payload: object) -> object:
 
 
 def talk(name: str, placeholder: str) -> Talk:
+    # The box comes first, and is soon reached by Tab; the style sheet puts it below.
+    box = composer.build(f"{name}-composer", placeholder)
     with gr.Column(elem_classes="transcript", elem_id=f"{name}-transcript"):
         history = _part(f"{name}-history", _CLICKS)
         _part(f"{name}-live")
@@ -78,7 +80,7 @@ def talk(name: str, placeholder: str) -> Talk:
         elem_id=f"{name}-signal",
         elem_classes="signal",
     )
-    return Talk(history, signal, composer.build(f"{name}-composer", placeholder))
+    return Talk(history, signal, box)
 
 
 def _part(elem_id: str, script: str | None = None) -> gr.HTML:
@@ -91,7 +93,7 @@ def _part(elem_id: str, script: str | None = None) -> gr.HTML:
     )
 
 
-def button(text: str, elem_id: str) -> gr.Button:
+def button(text: str, elem_id: str, icon: str | None = None) -> gr.Button:
     """Make a small button that is inactive until there is something to act on."""
     return gr.Button(
         text,
@@ -100,7 +102,7 @@ def button(text: str, elem_id: str) -> gr.Button:
         scale=0,
         interactive=False,
         elem_id=elem_id,
-        elem_classes=["action"],
+        elem_classes=["action", *([f"icon-{icon}"] if icon else [])],
     )
 
 

@@ -1,25 +1,104 @@
 () => {
   // The transcript follows the answer, unless the reader has scrolled up.
-  const followed = new WeakSet();
+  const watched = new WeakSet();
   const NEAR = 96;
+  const QUIET_MS = 100; // one change of the page is many changes of its elements
 
-  const follow = (box) => {
-    if (followed.has(box)) return;
-    followed.add(box);
-    let pinned = true;
+  const region = document.createElement('div');
+  region.className = 'unseen';
+  region.id = 'spoken';
+  region.setAttribute('role', 'status');
+  document.body.append(region);
+
+  const last = (box) => {
+    const turns = [...box.querySelectorAll('.turn')];
+    const question = turns.findLastIndex((turn) => turn.classList.contains('user'));
+    return turns.slice(question + 1);
+  };
+  const isOpen = (turn) => turn.matches('.waiting, .running');
+
+  // An answer is said once, when it is whole; one that was there before the page was is not.
+  const speaker = (box) => {
+    let wasOpen = false;
+    return () => {
+      const answers = last(box);
+      if (answers.some(isOpen)) {
+        wasOpen = true;
+        region.textContent = '';
+      } else if (wasOpen && answers.length) {
+        wasOpen = false;
+        const parts = '.model, .text, .note:not(.vote), .card.error strong, .card.error p';
+        const said = answers.flatMap((turn) => [...turn.querySelectorAll(parts)].map((part) => part.innerText));
+        region.textContent = said.join('\n');
+      }
+    };
+  };
+
+  // An error of the newest answer, or of no answer, comes into sight: once, and again at the end.
+  const pointer = (box) => {
+    const seen = new Set();
+    return () => {
+      const answers = last(box);
+      const stage = answers.some(isOpen) ? 'open' : 'ended';
+      const cards = [...box.querySelectorAll('.card.error')];
+      const newest = cards.filter((card) => answers.includes(card.closest('.turn')) || !card.closest('.turn'));
+      const fresh = newest.filter((card) => !seen.has(stage + card.textContent));
+      seen.clear();
+      newest.forEach((card) => seen.add('open' + card.textContent));
+      if (stage === 'ended') newest.forEach((card) => seen.add('ended' + card.textContent));
+      fresh[0]?.scrollIntoView({block: 'nearest'});
+    };
+  };
+
+  const watch = (box) => {
+    if (watched.has(box)) return;
+    watched.add(box);
+    box.setAttribute('role', 'region');
+    box.setAttribute('aria-label', 'Conversation');
+    let pinned = true, settling;
     box.addEventListener('scroll', () => {
       pinned = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
     });
     const down = () => {
       if (pinned && box.querySelector('.turn')) box.scrollTop = box.scrollHeight;
     };
-    new MutationObserver(down).observe(box, {childList: true, subtree: true, characterData: true});
+    const settled = [speaker(box), pointer(box)];
+    new MutationObserver(() => {
+      down();
+      clearTimeout(settling);
+      settling = setTimeout(() => settled.forEach((tell) => tell()), QUIET_MS);
+    }).observe(box, {childList: true, subtree: true, characterData: true});
     box.addEventListener('load', down, true); // pictures that arrive late
   };
 
-  const findTranscripts = () => document.querySelectorAll('.transcript').forEach(follow);
-  new MutationObserver(findTranscripts).observe(document.body, {childList: true, subtree: true});
-  findTranscripts();
+  // One Tab for all tabs, and the arrows between them, as readers of screens know it.
+  const rove = () => document.querySelectorAll('[role=tab]').forEach((tab) => {
+    const index = tab.getAttribute('aria-selected') === 'true' ? 0 : -1;
+    if (tab.tabIndex !== index) tab.tabIndex = index;
+  });
+  document.addEventListener('keydown', (event) => {
+    const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+    if (!step || !event.target.matches('[role=tab]')) return;
+    const tabs = [...event.target.parentElement.querySelectorAll('[role=tab]')];
+    const next = tabs[(tabs.indexOf(event.target) + step + tabs.length) % tabs.length];
+    next.click();
+    next.focus();
+  });
+
+  const look = () => {
+    document.querySelectorAll('.transcript').forEach(watch);
+    rove();
+  };
+  new MutationObserver(look).observe(document.body, {
+    childList: true, subtree: true, attributes: true, attributeFilter: ['aria-selected'],
+  });
+  look();
+
+  // A name that is cut is whole in its tip.
+  document.addEventListener('mouseover', (event) => {
+    const name = event.target.closest('[id$=-model] :is(input, .token, li)');
+    if (name) name.title = name.value || name.innerText;
+  });
 
   document.addEventListener('click', async (event) => {
     const button = event.target.closest('.turn .copy');

@@ -19,9 +19,8 @@ from llava_serve.web.transcript import answer
 from llava_serve.web.wiring import QUIET, Wire, address, session_name, told
 
 TITLE = "llava_serve"
-_HEADER = (
-    "<header class='page'><strong>llava_serve</strong><span>chat that sees pictures</span></header>"
-)
+_HEADER = "<header class='page'><h1>llava_serve</h1><span>chat that sees pictures</span></header>"
+_HEADING = "<h1 class='unseen'>llava_serve: chat that sees pictures</h1>"
 _FOOTER = (
     "<footer class='page'>Models make mistakes. Conversations, pictures and votes are kept on "
     "this server.</footer>"
@@ -56,8 +55,7 @@ def build(services: Services, examples: tuple[Example, ...], *, embed: bool) -> 
         fill_width=True,
         delete_cache=(3600, 24 * 3600),  # uploads live on in the media store
     ) as page:
-        if not embed:
-            gr.HTML(_HEADER, apply_default_css=False)
+        gr.HTML(_HEADING if embed else _HEADER, apply_default_css=False)
         with gr.Tab("Chat"):
             chat_menu, chat_view, chat_controls = chat_tab.build(chat, Wire(chat_place))
         with gr.Tab("Compare"):

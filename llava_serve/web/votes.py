@@ -1,6 +1,7 @@
 """Votes: what they are called, and the buttons that give one on any answer."""
 
 from llava_serve.web.answer import Answer, Vote
+from llava_serve.web.icons import icon
 from llava_serve.web.markdown import plain_text
 
 LABELS: dict[Vote, str] = {"up": "Good answer", "down": "Bad answer", "flag": "Report the answer"}
@@ -28,6 +29,6 @@ def _button(kind: Vote, label: str, answer: Answer, place: str) -> str:
     pressed = "true" if answer.vote == kind else "false"
     return (
         f'<button type="button" class="vote" data-vote="{kind}" '
-        f'data-answer="{plain_text(place)}" aria-pressed="{pressed}" title="{label}">'
-        f"{label}</button>"
+        f'data-answer="{plain_text(place)}" aria-pressed="{pressed}" aria-label="{label}" '
+        f'title="{label}">{icon(kind)}</button>'
     )

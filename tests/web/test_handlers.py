@@ -50,7 +50,7 @@ async def test_only_what_can_be_judged_can_be_voted_on(
     *_, again, _clear, _undo, a, b, c, d, tie, bad = flat
     assert [button["interactive"] for button in (a, b, c, d)] == better
     assert (tie["interactive"], bad["interactive"]) == (others, others)
-    assert again["value"] == ("↻ Regenerate" if all(texts) else "↻ Retry")
+    assert again["value"] == ("Regenerate" if all(texts) else "Retry")
 
 
 async def test_a_vote_that_is_not_offered_is_not_taken(services: Services) -> None:

@@ -1,0 +1,151 @@
+"""Each error of the page is in sight as it happens, at the width of a desk and of a phone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Locator, expect
+
+from tests.chromium import Tab, opened
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
+
+pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
+
+SIZES = pytest.mark.parametrize(
+    "size", [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
+)
+Size = tuple[int, int]
+MANY_WORDS = "tell me " + " ".join(f"word{n}" for n in range(400))
+
+
+async def check(tab: Tab, card: Locator, *said: str) -> None:
+    """The whole card is in sight, and so is the box for questions below it."""
+    for text in said:
+        await expect(card).to_contain_text(text)
+    await expect(card).to_be_in_viewport(ratio=1)
+    await expect(tab.textbox).to_be_in_viewport(ratio=1)
+    await expect(card).not_to_contain_text("http://")
+
+
+def many_examples(folder: Path, picture: Path) -> Path:
+    """More examples than a window shows; return the page's folder."""
+    (folder / "examples").mkdir(parents=True)
+    shutil.copy(picture, folder / "examples")
+    row = {"files": [picture.name], "question": "How many shapes are there?", "answer": "Two."}
+    (folder / "examples" / "examples.json").write_text(json.dumps([row] * 24))
+    return folder
+
+
+@SIZES
+async def test_without_a_worker_above_examples_that_fill_the_window(
+    browser: Browser, stack: Stack, shapes: Path, tmp_path: Path, size: Size
+) -> None:
+    folder = many_examples(tmp_path / "other", shapes)
+    async with (
+        page_served(stack.controller, folder) as (page, _),
+        opened(browser, page, size) as tab,
+    ):
+        await expect(tab.transcript.locator(".example")).to_have_count(24)
+        await expect(tab.page.locator("#chat-status")).to_contain_text("No model is served yet")
+        await tab.ask("hello")
+        card = tab.transcript.locator(".card.error")
+        await check(tab, card, "The model is not available at the moment", "no_worker")
+
+
+@SIZES
+async def test_without_a_controller(
+    browser: Browser, shapes: Path, tmp_path: Path, size: Size
+) -> None:
+    folder = many_examples(tmp_path / "other", shapes)
+    async with (
+        page_served("http://127.0.0.1:9", folder) as (page, _),
+        opened(browser, page, size) as tab,
+    ):
+        status = tab.page.locator("#chat-status")
+        await expect(status).to_contain_text("The page cannot reach the models")
+        await expect(status).to_be_in_viewport(ratio=1)
+        await tab.ask("hello")
+        await check(tab, tab.transcript.locator(".card.error"), "controller_unreachable")
+
+
+@SIZES
+async def test_a_worker_that_is_gone_and_a_picture_that_is_damaged(
+    browser: Browser, stack: Stack, shapes: Path, tmp_path: Path, size: Size
+) -> None:
+    await stack.join("echo", delay_s=0.0)
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(shapes.read_bytes()[:300] + bytes(3000))  # noqa: ASYNC240
+    async with opened(browser, stack.page, size) as tab:
+        await expect(tab.model).to_have_value("echo")
+        await tab.ask(MANY_WORDS)
+        await tab.answered(1)
+        await tab.ask("what is this?", damaged)
+        await tab.answered(2)
+        await check(tab, tab.answers.last.locator(".card.error"), "media_unreadable")
+        await stack.crash("echo")
+        await tab.ask("are you there?")
+        await tab.answered(3)
+        await check(tab, tab.answers.last.locator(".card.error"), "The model")
+
+
+@SIZES
+async def test_one_of_two_models_fails_above_the_other_that_talks(
+    browser: Browser, stack: Stack, size: Size
+) -> None:
+    await stack.join("a-broken", delay_s=0.0)
+    await stack.join("b-able", delay_s=0.0)
+    async with opened(browser, stack.page, size) as tab:
+        await tab.compare()
+        await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
+        await stack.crash("a-broken")
+        await tab.ask(MANY_WORDS)
+        await tab.answered(2)
+        await check(tab, tab.transcript.locator(".card.error"), "The model")
+
+
+@SIZES
+async def test_too_few_models_for_a_comparison(browser: Browser, stack: Stack, size: Size) -> None:
+    await stack.join("alone")
+    async with opened(browser, stack.page, size) as tab:
+        await tab.compare()
+        await expect(tab.page.locator("#compare-status")).to_contain_text("1 model is served")
+        await tab.ask("hello")
+        await check(tab, tab.transcript.locator(".card.error"), "a comparison takes two to four")
+
+
+@SIZES
+async def test_what_is_told_in_passing(browser: Browser, stack: Stack, size: Size) -> None:
+    """No bare "Error": what Gradio itself shows has our text."""
+    await stack.join("echo")
+    async with opened(browser, stack.page, size) as tab:
+        await expect(tab.model).to_have_value("echo")
+        await tab.ask("hello")
+        await tab.answered()
+        await tab.textbox.fill("a draft")
+        await tab.page.click("#edit")
+        toast = tab.page.locator(".toast-body")
+        await expect(toast).to_contain_text("Send or delete what you have typed")
+        await expect(toast).to_be_in_viewport(ratio=1)
+
+
+@SIZES
+async def test_a_long_name_of_a_model_is_cut_and_whole_in_its_tip(
+    browser: Browser, stack: Stack, size: Size
+) -> None:
+    name = "an-organisation/a-model-with-a-very-long-name-indeed-" * 3
+    await stack.join(name)
+    async with opened(browser, stack.page, size) as tab:
+        await expect(tab.model).to_have_value(name)
+        await tab.model.hover()
+        await expect(tab.model).to_have_attribute("title", name)
+        await expect(tab.model).to_have_css("text-overflow", "ellipsis")
+        await tab.ask("hello")
+        await tab.answered()
+        shown = tab.answers.last.locator(".model")
+        await expect(shown).to_have_attribute("title", name)
+        await expect(shown).to_have_css("text-overflow", "ellipsis")
+        width, window = await tab.page.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert width <= window
