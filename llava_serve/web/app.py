@@ -44,7 +44,7 @@ class Page:
     before_stop: serving.BeforeStop
 
 
-def build_app(  # noqa: PLR0913 - what a server is made of
+def build_app(
     services: Services,
     *,
     examples: tuple[Example, ...] = (),
