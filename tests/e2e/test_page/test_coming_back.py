@@ -83,6 +83,9 @@ async def test_a_reload_brings_everything_back(
         await tab.ask("What is this?", shapes)
         await tab.answered()
         await tab.answers.last.locator("[data-vote=down]").click()
+        chooser = tab.composer.locator("input[type=file]")
+        await chooser.set_input_files([shapes])
+        await expect(tab.composer.locator(".thumbnail-item")).to_have_count(1)
         await tab.textbox.fill("a draft")
         await expect(tab.page).to_have_url(re.compile(r"\?model=second&chat=[0-9a-f]{32}$"))
 
@@ -96,6 +99,7 @@ async def test_a_reload_brings_everything_back(
         vote = tab.answers.last.locator("[data-vote=down]")
         await expect(vote).to_have_attribute("aria-pressed", "true")
         await expect(tab.textbox).to_have_value("a draft")
+        await expect(tab.composer.locator(".thumbnail-item")).to_have_count(1)
         await expect(tab.model).to_have_value("second")
         await tab.page.get_by_text("Parameters", exact=True).first.click()
         await expect(tab.page.get_by_label("Max tokens").first).to_have_value("77")
@@ -103,6 +107,7 @@ async def test_a_reload_brings_everything_back(
         await tab.page.screenshot(path=tmp_path / f"back-{size[0]}.png")
         await tab.textbox.press("Enter")
         await expect(tab.answers).to_have_count(2)
+        await expect(tab.answers.last).to_contain_text("[2 pictures: 320x240, 320x240] a draft")
 
 
 async def test_a_comparison_comes_back(
@@ -164,6 +169,25 @@ async def test_a_closed_tab_is_opened_again_with_its_draft(
         await expect(again.answers.last.locator(".text")).to_contain_text("word59")
         await again.answered()
         await expect(again.textbox).to_have_value("what I wanted next")
+
+
+async def test_what_was_sent_is_no_draft_of_the_next_tab(
+    browser: Browser, stack: Stack, size: tuple[int, int]
+) -> None:
+    await stack.join("echo")
+    async with opened(browser, stack.page, size) as tab:
+        await expect(tab.model).to_have_value("echo")
+        await tab.textbox.fill("typed and sent")
+        await tab.page.wait_for_function("Object.values(localStorage).join().includes('typed')")
+        await tab.textbox.press("Enter")
+        await tab.answered()
+        await tab.textbox.fill("of this one")
+        await tab.page.wait_for_function("Object.values(localStorage).join().includes('of this')")
+        other = Tab(await tab.page.context.new_page(), [])
+        await other.page.goto(stack.page)
+        await expect(other.model).to_have_value("echo")
+        await expect(other.transcript).to_contain_text("Ask about a picture")
+        await expect(other.textbox).to_have_value("")
 
 
 async def test_two_tabs_show_one_conversation(
