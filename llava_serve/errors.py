@@ -412,7 +412,7 @@ class ModerationRefused(BadRequest):
 class StillAnswering(BadRequest):
     code = "still_answering"
     status = 409
-    remedy = "Wait for it, or press Esc to stop it; what you have typed stays."
+    remedy = "Wait for it, or stop it with its button or with Esc; what you have typed stays."
     user_remedy = remedy
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from llava_serve import logs, serving
-from llava_serve.errors import AnswerInterrupted, EngineFailure, ServeError
+from llava_serve.errors import AnswerInterrupted, EngineFailure, ServeError, StillAnswering
 from llava_serve.web.conversation import Conversation, Exchange, data_uri, messages
 from llava_serve.web.keeping import Keeping
 from llava_serve.web.streaming import CONTINUES, Job, Place, Streaming, streaming
@@ -87,6 +87,8 @@ class Answering:
                     if answer.is_open:
                         answer.end("stopped", time.monotonic())
                 conversation.running = None
+                if isinstance(conversation.notice, StillAnswering):
+                    conversation.notice = None
                 await self._keeping.answers(conversation, exchange)
 
     async def _fill(self, conversation: Conversation, exchange: Exchange) -> None:

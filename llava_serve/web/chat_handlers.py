@@ -52,7 +52,7 @@ class ChatHandlers(Handlers):
                 again=gr.update(interactive=idle, value="Retry" if failed else "Regenerate"),
                 more=gr.update(visible=cut, interactive=cut),
                 edit=gr.update(interactive=idle),
-                clear=gr.update(interactive=idle or conversation.notice is not None),
+                clear=gr.update(interactive=idle or (not busy and conversation.notice is not None)),
                 undo=gr.update(visible=conversation.can_undo, interactive=conversation.can_undo),
             )
         )

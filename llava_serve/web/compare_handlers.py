@@ -60,7 +60,7 @@ class CompareHandlers(Handlers):
             again=gr.update(
                 interactive=idle, value="Retry" if last and last.failed else "Regenerate"
             ),
-            clear=gr.update(interactive=idle or conversation.notice is not None),
+            clear=gr.update(interactive=idle or (not busy and conversation.notice is not None)),
             undo=gr.update(visible=conversation.can_undo, interactive=conversation.can_undo),
             better=tuple(
                 gr.update(visible=slot < shown, interactive=slot in slots) for slot in range(MOST)

@@ -33,13 +33,15 @@
     old.slice(0, before) + middle + old.slice(old.length - after);
 
   class Conversation {
-    constructor({element, props, watch, quiet}) {
+    constructor({element, props, watch, quiet, lend}) {
       this.kind = element.querySelector('[data-kind]').dataset.kind;
       this.props = props;
       this.quiet = quiet;
+      this.lend = lend;
       this.id = null; // until the first signal
       this.live = '';
-      this.draft = null;
+      this.attached = []; // the names of the files in the box
+      this.draft = null; // until it is known what there was
       watch('value', () => this.signalled());
       this.signalled();
       setInterval(() => this.saveDraft(), DRAFT_MS);
@@ -54,11 +56,10 @@
       const {id, version, address} = JSON.parse(this.props.value);
       const isFirst = this.id === null;
       if (id !== this.id) {
-        if (!isFirst) this.saveDraft();
         this.id = id;
         this.version = null;
       }
-      this.draftKey = `draft ${this.kind} ${address || ''}`;
+      this.moveDraft(`draft ${this.kind} ${address || ''}`);
       if (address !== null) this.name(address, isFirst);
       if (isFirst) this.restoreDraft();
       if (version !== this.version) this.read();
@@ -149,28 +150,50 @@
 
     saveDraft() {
       const text = this.textbox?.value;
-      if (text === undefined || this.draft === null || text === this.draft) return;
-      this.draft = text;
+      if (text === undefined || this.draft === null) return;
+      const draft = text || this.attached.length ? JSON.stringify({text, files: this.attached}) : '';
+      if (draft === this.draft) return;
+      this.draft = draft;
       try {
-        if (text) localStorage.setItem(this.draftKey, text);
+        if (draft) localStorage.setItem(this.draftKey, draft);
         else localStorage.removeItem(this.draftKey);
       } catch { /* a browser that keeps nothing */ }
     }
 
+    // What is in the box stays there when another conversation is shown above it.
+    moveDraft(key) {
+      if (this.draftKey && this.draftKey !== key && this.draft) {
+        try { localStorage.removeItem(this.draftKey); } catch { /* a browser that keeps nothing */ }
+        this.draft = '';
+      }
+      this.draftKey = key;
+    }
+
+    // Only the server can put files into the box; it has those of the last day.
     restoreDraft() {
       if (!this.textbox) return void setTimeout(() => this.restoreDraft(), 50);
-      let text = null;
-      try { text = localStorage.getItem(this.draftKey); } catch { /* a browser that keeps nothing */ }
+      let draft = '';
+      try { draft = localStorage.getItem(this.draftKey) ?? ''; } catch { /* a browser that keeps nothing */ }
+      const {text, files} = draft ? JSON.parse(draft) : {text: '', files: []};
       if (text && !this.textbox.value) {
         this.textbox.value = text;
         this.textbox.dispatchEvent(new Event('input', {bubbles: true}));
       }
-      this.draft = this.textbox.value;
+      this.draft = draft;
+      this.attached = files;
+      if (files.length) this.lend({text: this.textbox.value, files});
     }
   }
 
+  const known = {};
   const waiting = window.conversations ?? [];
-  window.conversations = {push: (parts) => new Conversation(parts)};
+  window.conversations = {
+    push: (parts) => {
+      const conversation = new Conversation(parts);
+      known[conversation.kind] = conversation;
+    },
+    attached: (kind, files) => { if (known[kind]?.draft != null) known[kind].attached = files.map(({path}) => path); },
+  };
   waiting.forEach(window.conversations.push);
 
   window.addEventListener('popstate', () => location.reload());

@@ -3,16 +3,19 @@
 import asyncio
 import json
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
 
-from llava_serve.errors import ServeError
+from llava_serve.errors import MediaUnreadable, ServeError
 from llava_serve.web import menu, render
 from llava_serve.web.asking import Asking, Services
+from llava_serve.web.attaching import MOST_FILES
 from llava_serve.web.conversation import Conversation, Exchange, Kind
 from llava_serve.web.sessions import Place
 from llava_serve.web.transcript import Transcript
+from llava_serve.web.upload_names import path_of
 
 # A handler that waits for nothing is a coroutine all the same: Gradio runs plain functions on
 # threads of its own, and a conversation belongs to the event loop.
@@ -22,6 +25,7 @@ class Handlers(ABC):
     """`models` is how many models a new tab begins with."""
 
     def __init__(self, services: Services, kind: Kind, models: int) -> None:
+        self.kind = kind
         self._asking = Asking(services, kind)
         self._link = services.link
         self._models_at_first = models
@@ -104,6 +108,14 @@ class Handlers(ABC):
         if edited is not None and message["text"] == edited.text:
             return await self.view(conversation, gr.update(value={"text": "", "files": []}))
         return await self.view(conversation)
+
+    async def draft(self, event: gr.EventData) -> Any:
+        """Put a draft back with those of its files that are still here."""
+        paths = []
+        for name in list(event.files)[:MOST_FILES]:
+            with suppress(MediaUnreadable):
+                paths.append(path_of(str(name)))
+        return gr.update(value={"text": str(event.text), "files": paths})
 
     async def vote(self, conversation: Conversation, event: gr.EventData) -> list[Any]:
         """Take a vote on any answer, named as `votes.buttons` names it."""

@@ -24,9 +24,12 @@ element.addEventListener('click', (event) => {
   if (vote) trigger('vote', {index: vote.dataset.answer, kind: vote.dataset.vote});
 });
 """
-# `quiet` is the end of all that the transcript waits for: the controls follow.
+# `quiet` is the end of all that the transcript waits for: the controls follow. `draft` has files
+# that were in the box when the page was left.
 _SIGNALS = """
-(window.conversations ??= []).push({element, props, watch, quiet: () => trigger('quiet')});
+(window.conversations ??= []).push({
+  element, props, watch, quiet: () => trigger('quiet'), lend: (draft) => trigger('draft', draft),
+});
 """
 
 
@@ -115,6 +118,14 @@ def wire_talk(
 ) -> None:
     """Wire what both tabs do beside asking: stop, clear, undo and vote; and what follows it."""
     wire.on(view.signal.quiet, handlers.settle, [], outputs)
+    wire.plain(view.signal.draft, handlers.draft, [view.composer])
+    view.composer.change(
+        None,
+        [view.composer],
+        None,
+        js=f"(draft) => window.conversations.attached?.('{handlers.kind}', draft?.files ?? [])",
+        api_visibility="private",
+    )
     wire.on(view.composer.stop, handlers.stop, [], outputs)
     wire.on_place(view.clear.click, handlers.clear, [], outputs)
     wire.on_place(view.undo.click, handlers.undo, [view.composer], outputs)

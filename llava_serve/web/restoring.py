@@ -29,7 +29,7 @@ def restored(row: ConversationRow, media: MediaStore) -> Conversation:
         _add_exchange(conversation, number, by_number[number], media)
     _add_votes(conversation.exchanges, counting(row.votes))
     if conversation.last is not None:
-        conversation.wanted = tuple(answer.model for answer in conversation.last.answers)
+        conversation.wanted = tuple(filter(None, (one.model for one in conversation.last.answers)))
         conversation.has_chosen = bool(conversation.wanted)
     shown = [turn for turn in row.turns if turn.role == "assistant"]
     if shown:
@@ -44,13 +44,11 @@ def _add_exchange(
     question = next((turn for turn in reversed(shown) if turn.role == "user"), None)
     if question is None:
         return
-    exchange = Exchange(
-        question.text,
-        tuple(_files(conversation, question.media, media)),
-        [_answer(turn) for turn in _in_slots(turns) if not turn.replaced],
-        number=number,
-        turn_id=question.id,
-    )
+    answers = [_answer(turn) for turn in _in_slots(turns) if not turn.replaced]
+    if not answers:  # its server died before it could begin
+        answers = [Answer(model="", state="failed", error=AnswerInterrupted())]
+    files = tuple(_files(conversation, question.media, media))
+    exchange = Exchange(question.text, files, answers, number=number, turn_id=question.id)
     conversation.exchanges.append(exchange)
 
 

@@ -83,6 +83,8 @@ def question(text: str) -> dict[str, Any]:
 async def test_nothing_of_the_page_runs_on_gradios_threads(blocks: gr.Blocks) -> None:
     """A conversation belongs to the event loop, and so do the tasks that a Stop cancels."""
     for one in blocks.fns.values():
+        if one.fn is None:  # it runs in the browser
+            continue
         assert inspect.iscoroutinefunction(one.fn) or inspect.isasyncgenfunction(one.fn), one.name
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from llava_serve.storage.store import NewTurn
 from llava_serve.web.asking import Asking, Services
 from llava_serve.web.conversation import Conversation, Kind
 from llava_serve.web.parameters import Parameters
@@ -109,6 +110,18 @@ async def test_an_answer_whose_process_died_is_interrupted(services: Services) -
     assert (answer.state, answer.text) == ("failed", "what had come")
     assert answer.error is not None and answer.error.code == "answer_interrupted"
     assert answer.can_continue
+
+
+async def test_a_question_whose_process_died_before_its_answer_can_be_asked_again(
+    services: Services,
+) -> None:
+    services.store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="why?")])
+    found = again(services, Conversation(id="c1"))
+    (answer,) = found.exchanges[0].answers
+    assert answer.error is not None and answer.error.code == "answer_interrupted"
+    await Asking(services, "chat").again(found, ["echo"], ASKED)
+    await settled(found)
+    assert found.exchanges[0].answers[0].text == "why?"
 
 
 async def test_a_server_that_stops_says_so_in_the_answer(services: Services) -> None:
