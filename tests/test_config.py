@@ -66,6 +66,7 @@ def test_a_worker_is_reached_where_it_listens_unless_told_otherwise() -> None:
         (config.WorkerConfig, "--load-8bit --load-4bit"),
         (config.WorkerConfig, "--limit-model-concurrency 0"),
         (config.WorkerConfig, "--num-frames 100"),
+        (config.WorkerConfig, "--max-megapixels-in-flight 49"),
         (config.ControllerConfig, "--heartbeat-expiry 0"),
         (config.WebConfig, "--moderate"),
         (CliConfig, "--temperature -1"),
