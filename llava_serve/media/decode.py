@@ -8,6 +8,7 @@ from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import heif, jpeg, orientation, tiff
+from llava_serve.media.av1 import coded_sizes
 from llava_serve.media.base import Picture
 from llava_serve.media.damage import BOMB, DAMAGE, damaged
 from llava_serve.media.limits import Limits, check_bytes, check_size
@@ -89,6 +90,9 @@ def open_image(data: bytes, kind: str, limits: Limits) -> Image.Image:
     check_size(image.size, limits)
     if isinstance(image, tiff.FirstPage):
         image.check(limits)
+    if kind == "AVIF":  # its decoder believes the coded size, not the one that was announced
+        for size in coded_sizes(data):
+            check_size(size, limits)
     return image
 
 

@@ -57,7 +57,7 @@ class Film:
             MediaUnreadable: no film in the file.
             MediaTooLarge: larger than the limits.
         """
-        with _opened(self.data, self.kind) as container:
+        with self._opened() as container:
             stream = _film_stream(container)
             size = (stream.width, stream.height)
         check_size(size, self.limits)
@@ -87,10 +87,26 @@ class Film:
                 found = _Found(choose(found.decoded))
         raise MediaUnreadable(f"none of the video's {promised} frames can be decoded")
 
+    def _bounds(self) -> dict[str, str]:
+        """Bound what decoders take on, also while a file is opened; coded sizes are rounded up."""
+        return {"max_pixels": str(2 * self.limits.pixels)}
+
+    def _opened(self) -> InputContainer:
+        demuxer = _DEMUXERS[self.kind]
+        return av.open(
+            io.BytesIO(self.data),
+            "r",
+            format=demuxer,
+            options=self._bounds(),
+            container_options={"protocol_whitelist": "none"}
+            | ({"enable_drefs": "0"} if demuxer == "mov" else {}),
+            metadata_errors="replace",
+        )
+
     def _count_packets(self) -> int:
         """Count the packets of the film, and measure its time by their stamps."""
         total, stamps = 0, _Stamps()
-        with _opened(self.data, self.kind) as container:
+        with self._opened() as container:
             stream = _film_stream(container)
             for packet in _packets(container, stream):
                 self.check_time()
@@ -109,12 +125,11 @@ class Film:
 
     def _decode(self, found: "_Found", intact_only: bool) -> None:
         """Let `found` meet the frames in the order they are shown in, until it is complete."""
-        with _opened(self.data, self.kind) as container:
+        with self._opened() as container:
             stream = _film_stream(container)
             context = stream.codec_context
             context.thread_count = _DECODER_THREADS
-            # A film that turns out larger than its header says; coded sizes are rounded up.
-            context.options = {"max_pixels": str(2 * self.limits.pixels)}
+            context.options = self._bounds()
             awaits_key: bool | None = None
             for packet in _packets(container, stream):
                 self.check_time()
@@ -171,18 +186,6 @@ class _Stamps:
         end = packet.pts + (packet.duration or 0)
         self.last = end if self.first is None else max(self.last, end)
         self.first = packet.pts if self.first is None else min(self.first, packet.pts)
-
-
-def _opened(data: bytes, kind: str) -> InputContainer:
-    demuxer = _DEMUXERS[kind]
-    return av.open(
-        io.BytesIO(data),
-        "r",
-        format=demuxer,
-        container_options={"protocol_whitelist": "none"}
-        | ({"enable_drefs": "0"} if demuxer == "mov" else {}),
-        metadata_errors="replace",
-    )
 
 
 def _film_stream(container: InputContainer) -> VideoStream:
