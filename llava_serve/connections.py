@@ -1,9 +1,10 @@
 """Connections of our servers: how many there may be, and how long a request's head may take.
 
-uvicorn bounds neither, so its HTTP protocol is extended here, at the four places where a connection
-begins, brings bytes, has a whole head, and has been answered. What one address or a slow client
-holds never keeps others out: an idle connection gives way to a new one, and what does not fit even
-then is answered with 503.
+uvicorn bounds neither, so its HTTP protocol is extended here, at the places where a connection
+begins, brings bytes, has brought a whole head and a whole request, and has been answered. What one
+address or a slow client holds never keeps others out: of the connections whose request is not
+whole, the one that has been silent longest gives way to a new one. Where all are being answered,
+the new one is answered with 503.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ def raise_descriptor_limit() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """`idle_per_address` counts connections that have no whole request head."""
+    """`idle_per_address` counts connections that have brought no whole request."""
 
     total: int
     per_address: int
@@ -64,7 +65,7 @@ class ConnectionLimits:
 
 @dataclass
 class _Address:
-    """The connections of one address; the idle ones stand in the order in which they became so."""
+    """The connections of one address; of the idle ones the longest silent stands first."""
 
     count: int = 0
     idle: "OrderedDict[BoundedProtocol, None]" = field(default_factory=OrderedDict)
@@ -96,10 +97,13 @@ class ConnectionTable:
         return True
 
     def mark_idle(self, connection: "BoundedProtocol") -> None:
-        self._idle[connection] = None
-        self._addresses[connection.address].idle[connection] = None
+        """Note that a connection waits for its client, and has heard of it just now."""
+        for idle in (self._idle, self._addresses[connection.address].idle):
+            idle[connection] = None
+            idle.move_to_end(connection)
 
     def mark_busy(self, connection: "BoundedProtocol") -> None:
+        """Note that a connection has brought a whole request, which is answered."""
         self._idle.pop(connection, None)
         if (own := self._addresses.get(connection.address)) is not None:
             own.idle.pop(connection, None)
@@ -129,7 +133,7 @@ class BoundedProtocol(HttpProtocol):
         self._table = table
         self._is_counted = False
         self._is_refused = False
-        self._is_busy = False  # with a request whose head is whole
+        self._has_head = False  # of the request that it is at
         self._is_message_complete = True
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
@@ -156,35 +160,37 @@ class BoundedProtocol(HttpProtocol):
         super().connection_lost(exc)
 
     def give_way(self) -> None:
-        """Close an idle connection, because a new one needs its place."""
+        """Close a connection that waits for its client, because a new one needs its place."""
         self._uncount()
         self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        if not self._is_busy:
+        if not self._has_head:
             self._head_bytes += len(data)
             if self._deadline is None:
                 self._expect_head()
+        self._note_waiting()
         super().data_received(data)
-        if not self._is_busy and self._head_bytes > self._table.limits.header_bytes:
+        if not self._has_head and self._head_bytes > self._table.limits.header_bytes:
             self.answer_and_close(HeadersTooLarge(self._table.limits.header_bytes))
 
     def on_headers_complete(self) -> None:
         self._cancel_deadline()
-        self._is_busy, self._is_message_complete = True, False
+        self._has_head, self._is_message_complete = True, False
         limit = self._table.limits.header_bytes
         if self._is_refused:
             self.app = _refusal(TooManyConnections())
         elif sum(len(name) + len(value) for name, value in self.headers) > limit:
             self.app = _refusal(HeadersTooLarge(limit))
-        self._table.mark_busy(self)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._is_message_complete = True
-        if self._is_busy and self.cycle.response_complete and not self.pipeline:
+        if not self.cycle.response_complete:
+            self._table.mark_busy(self)
+        elif self._has_head and not self.pipeline:
             self._become_idle()
             self._expect_head()
         super().on_message_complete()
@@ -196,14 +202,24 @@ class BoundedProtocol(HttpProtocol):
         if self._is_message_complete:
             self._become_idle()
         else:
+            self._note_waiting()
             self._unset_keepalive_if_required()
             self._start_deadline(_DRAIN_S, self.transport.close)
 
     def _become_idle(self) -> None:
         self._cancel_deadline()
-        self._is_busy, self._head_bytes = False, 0
-        if self._is_counted:
+        self._has_head, self._head_bytes = False, 0
+        self._note_waiting()
+
+    def _note_waiting(self) -> None:
+        if self._is_counted and not self._is_answering:
             self._table.mark_idle(self)
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether a whole request is here whose answer is not."""
+        is_open = self.cycle is not None and not self.cycle.response_complete
+        return is_open and self._is_message_complete
 
     def _expect_head(self) -> None:
         self._start_deadline(self._table.limits.header_s, self._head_is_late)

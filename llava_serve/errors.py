@@ -660,6 +660,11 @@ class OutOfMemory(EngineFailure):
     user_told = "the question needs more memory than the model has left"
     user_remedy = "Send fewer or smaller pictures, or a shorter conversation."
 
+    @classmethod
+    def of_process(cls) -> "OutOfMemory":
+        """Return what a request is told that the process itself has no memory for."""
+        return cls("the process has no memory left for this request")
+
 
 class SglangFailed(EngineFailure):
     code = "sglang_failed"

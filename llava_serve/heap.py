@@ -17,7 +17,7 @@ from llava_serve import logs
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 5.0
-_GROWN_BYTES = 32_000_000  # since the last look that gave something back, or found nothing to give
+_GROWN = 1.05  # times what it was when something was last given back
 
 
 @asynccontextmanager
@@ -42,7 +42,7 @@ async def _keep_trimming(trim: Callable[[int], int], every_s: float, least: int)
     while True:
         await asyncio.sleep(every_s)
         used = process.memory_info().rss
-        if used > least + _GROWN_BYTES:
+        if used > _GROWN * least:
             await asyncio.to_thread(trim, 0)
             least = process.memory_info().rss
             logger.debug("gave %d MB of freed memory back", (used - least) / 1e6)

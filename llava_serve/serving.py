@@ -31,7 +31,13 @@ from llava_serve.connections import (
     ConnectionTable,
     raise_descriptor_limit,
 )
-from llava_serve.errors import EngineFailure, InvalidField, NoSuchRoute, ServeError
+from llava_serve.errors import (
+    EngineFailure,
+    InvalidField,
+    NoSuchRoute,
+    OutOfMemory,
+    ServeError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +117,10 @@ def prepare(app: FastAPI, limits: BodyLimits) -> None:
         answer = await on_serve_error(request, missing)
         answer.headers.update(exc.headers or {})  # `Allow`, with 405
         return answer
+
+    @app.exception_handler(MemoryError)
+    async def on_no_memory(request: Request, _: MemoryError) -> JSONResponse:
+        return await on_serve_error(request, OutOfMemory.of_process())
 
     @app.exception_handler(Exception)
     async def on_bug(_: Request, exc: Exception) -> JSONResponse:

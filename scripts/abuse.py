@@ -11,10 +11,9 @@ import asyncio
 import base64
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 from PIL import Image
@@ -31,10 +30,9 @@ Outcomes = Counter[str]
 class Target:
     """One server; every call opens a connection of its own."""
 
-    def __init__(self, address: str, model: str) -> None:
+    def __init__(self, address: str) -> None:
         split = urlsplit(address)
         self._host, self._port = split.hostname or "localhost", split.port or 80
-        self.model = model
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(self._host, self._port)
@@ -50,37 +48,37 @@ class Target:
             writer.close()
 
 
+Abuse = Callable[[Target], Awaitable[str]]
+
+
 def _head(path: str, length: int) -> bytes:
     lines = f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json"
     return "\r\n".join((*lines, f"Content-Length: {length}", "", "")).encode()
 
 
-async def long_texts(target: Target) -> str:
-    said = [{"role": "user", "content": "a" * _TEXT_BYTES}]
-    return await target.post(_CHAT, json.dumps({"model": target.model, "messages": said}).encode())
+def posting(path: str, body: dict[str, Any]) -> Abuse:
+    """Send one and the same body, which is made once."""
+    encoded = json.dumps(body).encode()
+
+    async def post(target: Target) -> str:
+        return await target.post(path, encoded)
+
+    return post
 
 
-async def long_prompts(target: Target) -> str:
-    body = {"model": target.model, "prompt": "word " * (_TEXT_BYTES // 5)}
-    return await target.post(_LLAVA, json.dumps(body).encode())
+def asking(model: str, *content: dict[str, Any]) -> dict[str, Any]:
+    return {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": content}]}
 
 
-def bomb(kind: str) -> str:
+def bomb(kind: str) -> dict[str, Any]:
+    """Return a picture of very many pixels in a small file."""
     file = io.BytesIO()
     Image.new("RGB", (_SIDE, _SIDE), "teal").save(file, kind)
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def picture_bombs(kind: str) -> Callable[[Target], Awaitable[str]]:
-    url = f"data:image/{kind.lower()};base64,{bomb(kind)}"
-    part = {"type": "image_url", "image_url": {"url": url}}
-
-    async def send(target: Target) -> str:
-        body = {"model": target.model, "max_tokens": 1}
-        body["messages"] = [{"role": "user", "content": [part, {"type": "text", "text": "?"}]}]
-        return await target.post(_CHAT, json.dumps(body).encode())
-
-    return send
+    encoded = base64.b64encode(file.getvalue()).decode()
+    return {
+        "type": "image_url",
+        "image_url": {"url": f"data:image/{kind.lower()};base64,{encoded}"},
+    }
 
 
 async def half_heads(target: Target) -> str:
@@ -118,37 +116,37 @@ async def whole_heads(target: Target) -> str:
         writer.close()
 
 
-def abuses() -> list[tuple[str, Callable[[Target], Awaitable[str]], int]]:
+def abuses(model: str) -> list[tuple[str, Abuse, int]]:
     """Return each kind with its name, and how many of it run at once."""
+    text = asking(model, {"type": "text", "text": "a" * _TEXT_BYTES})
+    prompt = {"model": model, "prompt": "word " * (_TEXT_BYTES // 5)}
     return [
-        ("texts of 45 MB", long_texts, 2),
-        ("prompts of 45 MB", long_prompts, 2),
-        ("JPEGs of 49 megapixels", picture_bombs("JPEG"), 4),
-        ("PNGs of 49 megapixels", picture_bombs("PNG"), 4),
+        ("texts of 45 MB", posting(_CHAT, text), 2),
+        ("prompts of 45 MB", posting(_LLAVA, prompt), 2),
+        ("JPEGs of 49 megapixels", posting(_CHAT, asking(model, bomb("JPEG"))), 4),
+        ("PNGs of 49 megapixels", posting(_CHAT, asking(model, bomb("PNG"))), 4),
         ("1000 half heads", half_heads, 1),
         ("half bodies of 45 MB", half_bodies, 8),
         ("bodies that never begin", whole_heads, 500),
     ]
 
 
-async def _again_and_again(
-    name: str, abuse: Callable[[Target], Awaitable[str]], target: Target, outcomes: Outcomes
-) -> None:
+async def _again_and_again(name: str, abuse: Abuse, target: Target, outcomes: Outcomes) -> None:
     while True:
         try:
             outcome = await abuse(target)
         except OSError as exc:
-            outcome = type(exc).__name__
+            outcome = exc.strerror or type(exc).__name__
         outcomes[f"{name}: {outcome}"] += 1
         await asyncio.sleep(0.2)
 
 
-async def commit(targets: Sequence[Target], seconds: float) -> Outcomes:
+async def commit(targets: Sequence[Target], model: str, seconds: float) -> Outcomes:
     """Abuse every target in every way at once; return what came of it."""
     outcomes: Outcomes = Counter()
     tasks = [
         asyncio.create_task(_again_and_again(name, abuse, target, outcomes))
-        for name, abuse, count in abuses()
+        for name, abuse, count in abuses(model)
         for target in targets
         for _ in range(count)
     ]
@@ -165,10 +163,8 @@ def main() -> None:
     parser.add_argument("--model", default="llava-tiny", help="a model they serve")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long")
     args = parser.parse_args()
-    with suppress(AttributeError):
-        os.nice(10)  # what is abused shares the machine
-    targets = [Target(address, args.model) for address in args.addresses]
-    outcomes = asyncio.run(commit(targets, args.seconds))
+    targets = [Target(address) for address in args.addresses]
+    outcomes = asyncio.run(commit(targets, args.model, args.seconds))
     for outcome, count in sorted(outcomes.items()):
         print(f"{count:6}  {outcome}")  # noqa: T201 - what this command is for
 

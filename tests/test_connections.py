@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 
 from llava_serve import connections, serving
 from llava_serve.body import BodyLimits
@@ -43,13 +44,21 @@ class Socket:
 Connect = Callable[[], Awaitable[Socket]]
 
 
-def app() -> FastAPI:
+def build(may_end: asyncio.Event) -> FastAPI:
     app = FastAPI()
     serving.prepare(app, BodyLimits(max_bytes=10_000, max_text_bytes=10_000))
 
     @app.get("/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
+
+    @app.get("/slow")
+    async def slow() -> StreamingResponse:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"begun"
+            await may_end.wait()
+
+        return StreamingResponse(pieces())
 
     @app.post("/size")
     async def size(body: dict[str, Any]) -> int:
@@ -59,10 +68,12 @@ def app() -> FastAPI:
 
 
 @asynccontextmanager
-async def server(limits: ConnectionLimits) -> AsyncIterator[Connect]:
+async def server(
+    limits: ConnectionLimits, may_end: asyncio.Event | None = None
+) -> AsyncIterator[Connect]:
     opened: list[Socket] = []
-
-    async with serving.served(app(), limits=limits) as address:
+    app = build(may_end or asyncio.Event())
+    async with serving.served(app, limits=limits) as address:
         port = int(address.rpartition(":")[2])
 
         async def connect() -> Socket:
@@ -149,25 +160,48 @@ async def test_a_thousand_half_heads_keep_nobody_out() -> None:
         assert await half[0].is_closed()
 
 
+HALF = b"POST /size HTTP/1.1\r\nHost: app\r\nContent-Type: application/json\r\n"
+HALF += b"Content-Length: 9\r\n\r\n"
+SLOW = b"GET /slow HTTP/1.1\r\nHost: app\r\n\r\n"
+
+
 @pytest.mark.parametrize("bound", ["total", "per_address"])
-async def test_where_all_are_busy_the_next_is_told_503(bound: str) -> None:
-    busy_head = b"POST /size HTTP/1.1\r\nHost: app\r\nContent-Type: application/json\r\n"
-    busy_head += b"Content-Length: 2\r\n\r\n"
-    async with server(replace(ROOMY, **{bound: 2})) as connect:
+async def test_where_all_are_answered_the_next_is_told_503(bound: str) -> None:
+    may_end = asyncio.Event()
+    async with server(replace(ROOMY, **{bound: 2}), may_end) as connect:
         busy = [await connect() for _ in range(2)]
         for socket in busy:
-            await socket.send(busy_head)
+            await socket.send(SLOW)
+            assert await socket.reader.readuntil(b"begun")
         refused = await connect()
         await refused.send(REQUEST)
         status, body = await refused.answer()
         assert (status, body["error"]["code"]) == (503, "too_many_connections")
         assert await refused.is_closed()
+        may_end.set()
         for socket in busy:
-            await socket.send(b"{}")
-            assert await asyncio.wait_for(socket.reader.readuntil(b"0"), 10)
+            assert await socket.reader.readuntil(b"0\r\n\r\n")
         late = await connect()  # in the place of one that is idle
         await late.send(REQUEST)
         assert (await late.answer())[0] == 200
+
+
+async def test_a_body_that_never_begins_gives_way_and_an_answer_does_not() -> None:
+    may_end = asyncio.Event()
+    async with server(replace(ROOMY, total=3), may_end) as connect:
+        answered, half, whole = [await connect() for _ in range(3)]
+        await answered.send(SLOW)
+        assert await answered.reader.readuntil(b"begun")
+        await half.send(HALF)
+        await whole.send(HALF + b'{"a"')
+        healthy = await connect()
+        assert await half.is_closed()
+        await whole.send(b": 12}")  # it has been heard of since
+        await healthy.send(REQUEST)
+        assert (await healthy.answer())[0] == 200
+        assert await whole.reader.readuntil(b"\r\n\r\n1")
+        may_end.set()
+        assert await answered.reader.readuntil(b"0\r\n\r\n")
 
 
 async def test_the_rest_of_a_refused_body_does_not_hold_the_connection(

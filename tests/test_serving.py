@@ -30,6 +30,10 @@ def app() -> FastAPI:
     async def typed(body: dict[str, int]) -> None:
         """FastAPI itself reads this one's body."""
 
+    @app.get("/full")
+    async def full() -> None:
+        raise MemoryError
+
     @app.get("/bug")
     async def bug() -> None:
         raise KeyError("secret")
@@ -157,3 +161,11 @@ def test_a_taken_port_is_one_sentence(app: FastAPI) -> None:
     with serving.bind("127.0.0.1", 0) as taken, pytest.raises(SystemExit) as exit_:
         serving.run(app, "127.0.0.1", taken.getsockname()[1])
     assert "--port" in str(exit_.value)
+
+
+async def test_a_process_without_memory_says_so_and_goes_on(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/full")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "out_of_memory"
+    assert answer.headers["retry-after"]
+    assert (await http.post("/echo", json=1)).status_code == 200

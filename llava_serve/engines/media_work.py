@@ -1,9 +1,12 @@
 """Work on a prompt, away from the event loop, and once for all answers to the prompt."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -23,11 +26,13 @@ class _Running(Generic[Result]):
 class MediaWork(Generic[Result]):
     """Runs `work`, which may block and must be safe to call from any thread.
 
-    The event it gets is set once nobody waits for the result any more.
+    The event it gets is set once nobody waits for the result any more. No more prompts are worked
+    on at once than there are processors: each takes memory.
     """
 
     def __init__(self, work: Work[Result]) -> None:
         self._work = work
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="prompt")
         # By identity: several answers share one prompt, which lives as long as its task.
         self._under_way: dict[int, _Running[Result]] = {}
 
@@ -54,7 +59,16 @@ class MediaWork(Generic[Result]):
 
     def _started(self, prompt: Conversation | ReadyPrompt) -> _Running[Result]:
         key, stopped = id(prompt), threading.Event()
-        task = asyncio.create_task(asyncio.to_thread(self._work, prompt, stopped))
+        task = asyncio.create_task(self._done(prompt, stopped))
         task.add_done_callback(lambda _: self._under_way.pop(key))
         self._under_way[key] = _Running(task, stopped)
         return self._under_way[key]
+
+    async def _done(self, prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, copy_context().run, self._work, prompt, stopped
+        )
+
+    def close(self) -> None:
+        """End the threads; nobody may be waiting for one."""
+        self._pool.shutdown()

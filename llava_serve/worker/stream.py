@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from llava_serve import stopping
 from llava_serve.engines.base import Delta
-from llava_serve.errors import EngineFailure, Interrupted, ServeError
+from llava_serve.errors import EngineFailure, Interrupted, OutOfMemory, ServeError
 from llava_serve.worker.answer import Answer
 
 logger = logging.getLogger(__name__)
@@ -114,4 +114,6 @@ def _translated(exc: Exception) -> ServeError:
     logger.error("the answer failed", exc_info=exc)
     if isinstance(exc, ServeError):
         return exc
+    if isinstance(exc, MemoryError):
+        return OutOfMemory.of_process()
     return EngineFailure("an internal error; its cause is in the log")

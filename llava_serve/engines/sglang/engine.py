@@ -84,6 +84,7 @@ class SglangEngine:
 
     def close(self) -> None:
         """Leave the server as it is: it has other clients, or its own supervisor."""
+        self._encoding.close()
 
 
 @dataclass(frozen=True, slots=True)

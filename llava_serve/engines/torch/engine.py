@@ -106,6 +106,7 @@ class TorchEngine:
         """Stop the thread; streams that are open all the same end with `ShuttingDown`."""
         self._inbox.close()
         self._thread.join()
+        self._preprocessing.close()
 
     def _run(self) -> None:
         """Work until told to stop; whatever ends the thread ends every stream with it."""
