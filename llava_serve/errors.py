@@ -48,6 +48,7 @@
     │   ├── ShuttingDown             the process is about to stop
     │   └── Interrupted              the process stopped before the answer was complete
     ├── EngineFailure            ours to fix; the cause is in the log, never on the wire
+    │   ├── EngineLost               the engine failed for good, and its worker with it
     │   ├── OutOfMemory              the request needs more memory than the device has
     │   └── SglangFailed             the SGLang server failed at a request that should be fine
     ├── StorageFailed            conversations or pictures cannot be kept or read
@@ -650,6 +651,16 @@ class Interrupted(Unavailable):
 class EngineFailure(ServeError):
     code = "engine_failure"
     user_told = "the server failed at this question"
+
+
+class EngineLost(EngineFailure):
+    code = "engine_lost"
+    number = 4
+    status = 503
+    headers = _not_answered(LOST)
+    remedy = "Try again: the worker leaves the cluster, and its supervisor starts it anew."
+    user_told = "the model stopped and is being started anew"
+    user_remedy = "Ask again in a moment."
 
 
 class OutOfMemory(EngineFailure):

@@ -11,6 +11,7 @@ from llava_serve.errors import (
     LOST,
     Busy,
     EngineFailure,
+    EngineLost,
     Interrupted,
     NoWorker,
     ServeError,
@@ -111,6 +112,7 @@ def test_the_prompt_alone_is_no_token_on_the_old_wire() -> None:
         (WorkerLost("http://w", "gone"), LOST, LOST),
         (SglangLost("http://s", "gone"), LOST, LOST),
         (WorkersLost(3), None, None),
+        (EngineLost("for good"), LOST, LOST),
         (EngineFailure("ours"), None, None),
     ],
 )

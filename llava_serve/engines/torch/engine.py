@@ -20,7 +20,7 @@ from llava_serve.engines.torch.prepare import Preparer
 from llava_serve.engines.torch.schedule import Schedule
 from llava_serve.engines.torch.spans import Spans
 from llava_serve.engines.torch.warm_up import warm_up
-from llava_serve.errors import EngineFailure, ServeError, ShuttingDown
+from llava_serve.errors import EngineLost, ServeError, ShuttingDown
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class TorchEngine:
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
         """Yield deltas; see `Engine.stream`."""
         if not self.healthy:
-            raise EngineFailure(_BEYOND_REPAIR)
+            raise EngineLost(_BEYOND_REPAIR)
         job = await self._arrived(request)
         self._inbox.put(job)
         try:
@@ -119,7 +119,7 @@ class TorchEngine:
         except BaseException:
             self._has_failed = True
             logger.exception("the engine thread failed")
-            error = EngineFailure(_BEYOND_REPAIR)
+            error = EngineLost(_BEYOND_REPAIR)
         finally:
             self._inbox.close()
             for job in self._inbox.take(wait=False) or []:

@@ -5,7 +5,7 @@ import re
 
 import torch
 
-from llava_serve.errors import EngineFailure, OutOfMemory, ServeError
+from llava_serve.errors import EngineFailure, EngineLost, OutOfMemory, ServeError
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def translate(exc: BaseException, device: torch.device) -> ServeError:
         needs = f"{asked[1]} more memory" if asked else "more memory than there is"
         return OutOfMemory(f"the request needs {needs}, and {_free(device)}")
     if is_sticky(exc):
-        return EngineFailure(
+        return EngineLost(
             f"the device {device} failed and cannot be used until this worker is restarted"
         )
     return EngineFailure("the model failed on this request; the cause is in the worker's log")
