@@ -2,7 +2,7 @@
 
 Three bounds, each checked before the work that it bounds: the bytes of a body, the bytes of all
 bodies that the process holds, and the bytes of a body that are no picture or video. The last is
-counted on the raw bytes, so a text that is far too long is never decoded.
+counted on the raw bytes as they arrive, so of a text that is far too long no more is read.
 """
 
 import io
@@ -31,6 +31,7 @@ _BODIES_AT_ONCE = 4  # of the largest size
 # Within a string of JSON the quotes would have backslashes before them.
 _MEDIA = re.compile(rb'"url"\s*:\s*"\s*data:|"images"\s*:\s*\[')
 _MOST_IMAGES = 1000
+_TAIL_BYTES = 64  # a beginning of a picture that is longer, of spaces, counts as text
 _MEDIA_ROUTES = ("/v1/chat/completions", "/worker_generate_stream", "/gradio_api/upload")
 
 
@@ -39,8 +40,8 @@ class BodyLimits:
     """What a body may be, and how it has to arrive.
 
     `max_text_bytes` bounds JSON without its pictures and videos, and so the whole body of every
-    route that takes none. A body is late after `gap_s`
-    without a byte, or when all of it has taken `patience_s` and its bytes at `least_bytes_per_s`.
+    route that takes none. A body is late after `gap_s` without a byte, or when all of it has taken
+    `patience_s` and its bytes at `least_bytes_per_s`.
     """
 
     max_bytes: int
@@ -182,14 +183,6 @@ def _declared_bytes(scope: Scope) -> int | None:
         return 10**18
 
 
-async def read_body(request: Request) -> bytes:
-    """Return the whole body, which is copied once."""
-    body = io.BytesIO()
-    async for chunk in request.stream():
-        body.write(chunk)
-    return body.getvalue()
-
-
 async def read_json(request: Request) -> tuple[Any, bytes]:
     """Return the request's decoded body, and the body as it came.
 
@@ -197,28 +190,58 @@ async def read_json(request: Request) -> tuple[Any, bytes]:
         NotJson: the body is not JSON that can be read.
         BodyTooLarge, BodyTimeout, TextTooLarge: it is beyond the app's limits.
     """
-    body = await read_body(request)
     limits: BodyLimits = request.scope["llava_serve.arrival"].limits
-    check_text_bytes(body, limits.max_text_bytes)
+    meter = TextMeter(limits.max_text_bytes)
+    buffer = io.BytesIO()
+    async for chunk in request.stream():
+        meter.feed(chunk)
+        buffer.write(chunk)
+    body = buffer.getvalue()  # no copy
     return json_body.decode(body), body
 
 
-def check_text_bytes(body: bytes, limit_bytes: int) -> None:
-    """Check how much of a JSON body is neither picture nor video.
+class TextMeter:
+    """Counts what of a JSON body is neither picture nor video, chunk by chunk as it arrives."""
 
-    Raises:
-        TextTooLarge: more than `limit_bytes`.
-    """
-    text_bytes = len(body)
-    if text_bytes <= limit_bytes:
-        return
-    at = 0
-    while (found := _MEDIA.search(body, at)) is not None:
-        start = found.end()
-        is_url = body[start - 1 : start] == b":"
-        at = body.find(b'"' if is_url else b"]", start)
-        if at < 0 or not (is_url or body.count(b",", start, at) < _MOST_IMAGES):
-            break  # no JSON, or no list of pictures
-        text_bytes -= at - start
-    if text_bytes > limit_bytes:
-        raise TextTooLarge(text_bytes, limit_bytes)
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._received = 0
+        self._media = 0
+        self._items = 0  # of the list of pictures that it is in
+        self._ends_with: bytes | None = None  # what ends the picture, or the list, that it is in
+        self._tail = b""  # of the chunk before, where a picture may have begun
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the body.
+
+        Raises:
+            TextTooLarge: there is more text than the limit, whatever comes.
+        """
+        self._received += len(chunk)
+        data, at, text_from = self._tail + chunk, 0, 0
+        while at < len(data):
+            if self._ends_with:
+                at = text_from = self._pass_media(data, at)
+            else:
+                at = self._pass_text(data, at)
+        self._tail = b"" if self._ends_with else data[max(text_from, len(data) - _TAIL_BYTES) :]
+        if self._received - self._media > self._limit_bytes or self._items > _MOST_IMAGES:
+            raise TextTooLarge(self._received - self._media, self._limit_bytes)
+
+    def _pass_text(self, data: bytes, at: int) -> int:
+        if (found := _MEDIA.search(data, at)) is None:
+            return len(data)
+        self._items = 0
+        self._ends_with = b'"' if found[0].endswith(b":") else b"]"
+        return found.end()
+
+    def _pass_media(self, data: bytes, at: int) -> int:
+        end_mark = self._ends_with or b""
+        end = data.find(end_mark, at)
+        stop = len(data) if end < 0 else end
+        self._media += stop - at
+        if end_mark == b"]":
+            self._items += data.count(b",", at, stop)
+        if end >= 0:
+            self._ends_with = None
+        return stop

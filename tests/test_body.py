@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from llava_serve import serving
-from llava_serve.body import BodyLimits, check_text_bytes, read_json, read_once, release_body
+from llava_serve.body import BodyLimits, TextMeter, read_json, read_once, release_body
 from llava_serve.errors import TextTooLarge
 
 CHAT = "/v1/chat/completions"
@@ -116,6 +116,13 @@ async def test_a_place_comes_back_as_soon_as_the_body_is_not_held_any_more() -> 
     assert limits.held.held == 0
 
 
+def measure(body: bytes, limit_bytes: int, size: int) -> None:
+    """Feed a body in chunks of `size`."""
+    meter = TextMeter(limit_bytes)
+    for at in range(0, len(body), size):
+        meter.feed(body[at : at + size])
+
+
 def native(text: str, url: str) -> bytes:
     parts = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": url}}]
     return json.dumps({"messages": [{"role": "user", "content": parts}]}).encode()
@@ -140,8 +147,9 @@ PICTURE = "data:image/png;base64," + "iVBORw0K/+==" * 1000
         b"[" + native("short", PICTURE) + b"," + native("short", PICTURE) + b"]",
     ],
 )
-def test_pictures_do_not_count_as_text(body: bytes) -> None:
-    check_text_bytes(body, 1000)
+@pytest.mark.parametrize("size", [1, 7, 100, 10**6])
+def test_pictures_do_not_count_as_text(body: bytes, size: int) -> None:
+    measure(body, 1000, size)
 
 
 LONG = "a" * 5000
@@ -156,20 +164,30 @@ LONG = "a" * 5000
         native('"images": [' + LONG + "]", PICTURE),
         native("data:" + LONG, PICTURE),
         b'{"images": [' + b"1," * 5000 + b"1]}",
-        b'{"images": [' * 1000,
-        b'"url": "data:' + b"a" * 5000,  # no string ends there
+        b'"url": "data:"' + b" " * 5000,
         b"[" * 5000,
         b" " * 5000,
     ],
 )
-def test_all_else_does(body: bytes) -> None:
+@pytest.mark.parametrize("size", [1, 7, 100, 10**6])
+def test_all_else_does(body: bytes, size: int) -> None:
     with pytest.raises(TextTooLarge, match="besides its pictures"):
-        check_text_bytes(body, 1000)
+        measure(body, 1000, size)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_of_a_text_that_is_too_long_no_more_is_read(size: int) -> None:
+    meter, fed = TextMeter(1000), 0
+    with pytest.raises(TextTooLarge):
+        for at in range(0, 50_000, size):
+            fed += size
+            meter.feed(native(LONG * 10, PICTURE)[at : at + size])
+    assert fed <= 1000 + size
 
 
 def test_many_lists_without_an_end_take_no_longer_than_one() -> None:
-    with pytest.raises(TextTooLarge):  # quadratic, it would take hours
-        check_text_bytes(b'"images":[' * 4_000_000, 1000)
+    # Quadratic, it would take hours.
+    measure(b'"images":[' * 4_000_000, 1000, 65_536)
 
 
 async def test_what_is_made_of_a_body_once_lets_the_next_one_in() -> None:
