@@ -27,6 +27,7 @@ from llava_serve.web.policy import ContentPolicy
 from llava_serve.web.share import Link
 
 _HERE = Path(__file__).parent
+_SCRIPTS = ("attach.js", "told.js", "conversation.js")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A name is a hash of the content, so the content never changes; and it is never a page.
 _FOREVER = {
@@ -111,8 +112,7 @@ def build_app(
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
         head=f"<style>{_read('page.css')}{icons.style()}</style>"
-        f"<script>{_read('attach.js')}</script>"
-        f"<script>{_read('conversation.js')}</script>",
+        + "".join(f"<script>{_read(name)}</script>" for name in _SCRIPTS),
         js=_read("page.js"),
     )
     # Only a launched page checks that a file a browser names is one it has uploaded.

@@ -10,12 +10,13 @@ _MAX_TEXT = 1_000_000
 
 
 def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
-    """Lay out the box, and above it the place where `attach.js` says what cannot be attached.
+    """Lay out the box, and above it the places where `attach.js` and `told.js` say what
+    cannot be attached or done.
 
     No `file_types`: Gradio would judge files by their names, here and in the browser.
     """
     gr.HTML(
-        html_template='<div class="refusals"></div>',
+        html_template='<div class="refusals"></div><div class="told"></div>',
         apply_default_css=False,
         elem_id=f"{elem_id}-refusals",
     )

@@ -75,9 +75,18 @@
       else history.replaceState(null, '', url);
     }
 
+    // A tab of the page makes its places one after the other, when it is first seen.
+    async places() {
+      const isThere = (part) => this.find(part)?.querySelector('.pieces');
+      while (!['history', 'live', 'notice', 'link'].every(isThere)) {
+        await new Promise((after) => setTimeout(after, 20));
+      }
+    }
+
     async read() {
       this.reading?.abort();
       const mine = this.reading = new AbortController();
+      await this.places();
       for (let failures = 0; this.reading === mine; failures++) {
         const outcome = await this.readOnce(mine).catch(() => 'lost');
         if (this.reading !== mine || outcome === 'gone') return;

@@ -17,20 +17,22 @@
   };
   const isOpen = (turn) => turn.matches('.waiting, .running');
 
-  // An answer is said once, when it is whole; one that was there before the page was is not.
+  // An answer is said once, when it is whole: one that was open, or came after a touch of the page.
   const speaker = (box) => {
-    let wasOpen = false;
+    let wasOpen = false, count = 0;
     return () => {
-      const answers = last(box);
+      const answers = last(box), all = box.querySelectorAll('.turn.assistant').length;
       if (answers.some(isOpen)) {
         wasOpen = true;
         region.textContent = '';
-      } else if (wasOpen && answers.length) {
-        wasOpen = false;
-        const parts = '.model, .text, .note:not(.vote), .card.error strong, .card.error p';
-        const said = answers.flatMap((turn) => [...turn.querySelectorAll(parts)].map((part) => part.innerText));
-        region.textContent = said.join('\n');
+        return;
       }
+      const isFresh = wasOpen || (all > count && navigator.userActivation.hasBeenActive);
+      [wasOpen, count] = [false, all];
+      if (!isFresh || !answers.length) return;
+      const parts = '.model, .text, .note:not(.vote), .card.error strong, .card.error p';
+      const said = answers.flatMap((turn) => [...turn.querySelectorAll(parts)].map((part) => part.innerText));
+      region.textContent = said.join('\n');
     };
   };
 

@@ -18,7 +18,7 @@ SMALL = f"""
 () => [...document.querySelectorAll('button, [role=tab], input, textarea, summary')]
   .filter((one) => one.checkVisibility() && !one.closest('.unseen'))
   .map((one) => [one.outerHTML.slice(0, 160), one.getBoundingClientRect()])
-  .filter(([, box]) => box.width > 1 && box.right > 0)
+  .filter(([, box]) => Math.min(box.width, box.height) > 1 && box.right > 0)
   .filter(([, box]) => Math.min(box.width, box.height) < {LEAST_PX})
   .map(([html, box]) => `${{box.width}}x${{box.height}} ${{html}}`)
 """

@@ -81,3 +81,22 @@ async def test_fewer_than_two_models_are_refused_with_a_card(
         await tab.ask("hello")
         card = tab.transcript.locator(".card.error")
         await expect(card).to_contain_text("a comparison takes two to four")
+
+
+async def test_a_tab_that_is_first_seen_does_not_call_the_server_lost(
+    browser: Browser, stack: Stack
+) -> None:
+    await stack.join("echo")
+    async with opened(browser, stack.page) as tab:
+        await expect(tab.model).to_have_value("echo")
+        await tab.page.evaluate(
+            """() => {
+              window.lost = 0;
+              new MutationObserver(() => {
+                if (document.body.textContent.includes('does not answer')) window.lost += 1;
+              }).observe(document.body, {childList: true, subtree: true});
+            }"""
+        )
+        await tab.compare()
+        await expect(tab.transcript).to_contain_text("Choose two to four models")
+        assert await tab.page.evaluate("window.lost") == 0
