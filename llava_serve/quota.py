@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 
 class Quota:
@@ -35,7 +35,8 @@ class Quota:
             if turn.done() and not turn.cancelled():  # its turn came in the same moment
                 self.release(units)
             else:
-                self._waiting.remove((units, turn))
+                with suppress(ValueError):  # passed over already, as its turn came
+                    self._waiting.remove((units, turn))
                 self._wake()
             raise
 

@@ -69,6 +69,18 @@ async def test_a_waiter_who_leaves_as_its_turn_comes_holds_nothing() -> None:
     assert quota.held == 0
 
 
+async def test_a_waiter_who_is_passed_over_as_it_leaves_disturbs_nobody() -> None:
+    quota = Quota(10)
+    await quota.acquire(10)
+    leaving = asyncio.create_task(quota.acquire(5))
+    await settled()
+    leaving.cancel()
+    quota.release(10)  # before the one who leaves has heard of it
+    assert isinstance((await asyncio.gather(leaving, return_exceptions=True))[0], BaseException)
+    assert leaving.cancelled()
+    assert (quota.held, quota.waiting) == (0, 0)
+
+
 async def test_a_part_comes_back_however_the_body_ends() -> None:
     quota = Quota(10)
     try:
