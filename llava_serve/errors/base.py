@@ -1,0 +1,131 @@
+"""The root of all errors, and its three great branches; what each error tells, and to whom."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+NOT_ANSWERED = "X-Not-Answered"
+DECLINED, BUSY, LOST = "1", "busy", "lost"
+RETRY_AFTER = "Retry-After"
+
+
+def not_answered_headers(value: str) -> Mapping[str, str]:
+    """Return the headers of an error after which another process may be asked."""
+    return MappingProxyType({NOT_ANSWERED: value, RETRY_AFTER: "1"})
+
+
+ASK_ANOTHER = not_answered_headers(DECLINED)
+# A flag, an address, a route, a command, a path or a document: nothing that a user can act on.
+FOR_OPERATORS = re.compile(
+    r"(?:^|\s)--[a-z]|\w://|\b(?:GET|POST) /|python -m|\b\d+\.\d+\.\d+\.\d+\b|localhost|\bREADME\b"
+    r"|(?:^|[\s'\"`(=])~?/[\w.-]+/"
+)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+PASSES = 503
+# OpenAI's types, by status; a model or a route that is not there is an invalid request to it.
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+    PASSES: "service_unavailable_error",
+}
+
+
+class ServeError(Exception):
+    """An error with a name, a cause and a remedy."""
+
+    code: str = "internal_error"
+    number: ClassVar[int] = 1
+    status: int = 500
+    remedy: str = "Look into the log of the process that answered, under this request id."
+    headers: Mapping[str, str] = MappingProxyType({})
+    user_told: str | None = None
+    user_remedy: str = (
+        "Try again. If it happens again, tell whoever runs this page the code and the time."
+    )
+
+    def __init_subclass__(cls) -> None:
+        """Say when to come back in every error whose status promises that it passes."""
+        if cls.status == PASSES and RETRY_AFTER not in cls.headers:
+            cls.headers = {**cls.headers, RETRY_AFTER: "1"}
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+    @property
+    def with_remedy(self) -> str:
+        """The message as a sentence, and what to do."""
+        return f"{_sentence(self.message)} {self.remedy}"
+
+    @property
+    def user_message(self) -> str:
+        """The message for who uses the page."""
+        if self.user_told is not None:
+            return self.user_told
+        if FOR_OPERATORS.search(self.message):
+            return "the server cannot do this at the moment"
+        return self.message
+
+    @property
+    def for_user(self) -> str:
+        """The user's message as a sentence, and what a user can do."""
+        return f"{_sentence(self.user_message)} {self.user_remedy}"
+
+    def as_body(self, request_id: str | None = None) -> dict[str, Any]:
+        """Return the body of an error answer, in the shape the `openai` client reads."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": _TYPES.get(self.status)
+                or ("invalid_request_error" if self.status < 500 else "server_error"),
+                "code": self.code,
+                "param": getattr(self, "param", None),
+                "remedy": self.remedy,
+                "request_id": request_id,
+            }
+        }
+
+
+class BadRequest(ServeError):
+    code = "bad_request"
+    number = 3
+    status = 400
+    remedy = "Correct the request and send it again."
+    user_remedy = "Change the question or the parameters, and send it again."
+
+
+class Unavailable(ServeError):
+    code = "unavailable"
+    number = 2
+    status = 503
+    remedy = "Try again in a moment."
+    user_remedy = remedy
+
+
+class EngineFailure(ServeError):
+    code = "engine_failure"
+    user_told = "the server failed at this question"
+
+
+def class_of(code: str, root: type[ServeError] = ServeError) -> type[ServeError] | None:
+    """Return the class whose own code this is."""
+    if vars(root).get("code") == code:
+        return root
+    found = (class_of(code, kind) for kind in root.__subclasses__())
+    return next(filter(None, found), None)
+
+
+def not_answered(code: str) -> str | None:
+    """Return the value of `NOT_ANSWERED` that goes with a code; None: it was answered.
+
+    For streams, whose headers are out when an error comes: before any text the code says as much.
+    """
+    known = class_of(code)
+    return None if known is None else known.headers.get(NOT_ANSWERED)

@@ -1,0 +1,171 @@
+"""Errors between processes: workers and controllers that are not there, full, lost or stopping."""
+
+from typing import Any
+
+from llava_serve.errors.base import (
+    ASK_ANOTHER,
+    BUSY,
+    LOST,
+    PASSES,
+    RETRY_AFTER,
+    BadRequest,
+    ServeError,
+    Unavailable,
+    class_of,
+    not_answered_headers,
+)
+
+
+class RegistrationRefused(BadRequest):
+    code = "registration_refused"
+    status = 403
+    remedy = "Give the worker the controller's --cluster-token-file and a --worker it can reach."
+    user_told = "a model could not be added"
+
+
+class NoWorker(Unavailable):
+    code = "no_worker"
+    headers = ASK_ANOTHER
+    remedy = (
+        "If its worker is just starting, try again in a moment; otherwise start one, or choose a "
+        "model that GET /v1/models lists."
+    )
+    user_told = "the model is not available at the moment"
+    user_remedy = (
+        "If the model is just starting, try again in a moment; otherwise choose another one."
+    )
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"no live worker serves {model!r}")
+
+
+class WorkerUnreachable(Unavailable):
+    code = "worker_unreachable"
+    number = 4
+    remedy = "Try again: the worker is out of dispatch until it answers."
+    user_told = "the model does not answer at the moment"
+    headers = not_answered_headers(LOST)
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"the worker does not answer: {reason}")
+        self.address = address
+
+
+class WorkerLost(Unavailable):
+    code = "worker_lost"
+    number = 4
+    status = 502
+    remedy = "What was answered so far is valid; ask again to continue or retry."
+    user_told = "the model stopped in the middle of its answer"
+    user_remedy = remedy
+    headers = not_answered_headers(LOST)  # seen only where nothing was answered
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"the worker was lost in mid-answer: {reason}")
+        self.address = address
+
+
+class WorkersLost(Unavailable):
+    """Ends the way of a request through the cluster: it may be what the workers die of."""
+
+    code = "workers_lost"
+    number = 1
+    status = 502
+    remedy = "If the request is an unusual one, change it; otherwise try again in a moment."
+    user_told = "the model stopped again and again before it answered this question"
+    user_remedy = remedy.replace("request", "question")
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"{count} workers were lost one after the other before they answered this request; "
+            "it is given to no further one"
+        )
+
+
+class ControllerUnreachable(Unavailable):
+    code = "controller_unreachable"
+    remedy = "Start it with `python -m llava_serve.controller`, or correct --controller."
+    user_told = "the page cannot reach the models at the moment"
+    user_remedy = (
+        "Try again in a moment. If it stays so, tell whoever runs this page that no model answers."
+    )
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"no controller answers at {address}: {reason}")
+
+
+class ControllerLost(Unavailable):
+    code = "controller_lost"
+    status = 502
+    remedy = (
+        "What was answered so far is valid; ask again. If nobody answers then, start the "
+        "controller anew."
+    )
+    user_told = "the connection to the models was lost in mid-answer"
+    user_remedy = "What was answered so far stays: ask again, or continue, in a moment."
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"the controller at {address} was lost in mid-answer: {reason}")
+
+
+class Busy(Unavailable):
+    code = "busy"
+    status = 429
+    headers = not_answered_headers(BUSY)
+    remedy = "Wait as long as Retry-After says, or add a worker for the model."
+    user_told = "everybody's questions together are more than the model can take at the moment"
+    user_remedy = "Wait a few seconds, then try again."
+
+    def __init__(
+        self, running: int, waiting: int, asked: int, places: int, retry_after_s: int = 1
+    ) -> None:
+        """Tell that `running` and `waiting` answers leave less than `asked` of so many `places`."""
+        super().__init__(
+            f"answers that are made: {running}, that wait: {waiting}, that this request asks for: "
+            f"{asked}; the worker has places for {places}"
+        )
+        self.headers = {**Busy.headers, "Retry-After": str(retry_after_s)}
+
+
+class ShuttingDown(Unavailable):
+    code = "shutting_down"
+    headers = ASK_ANOTHER
+    remedy = "Try again: another worker, or this one after its restart, takes the request."
+    user_told = "the model is about to stop and takes no new questions"
+
+    def __init__(self) -> None:
+        super().__init__("this process is stopping and takes no new requests")
+
+
+class Interrupted(Unavailable):
+    code = "interrupted"
+    headers = ASK_ANOTHER
+    remedy = "What was answered so far is valid; ask again to continue or retry."
+    user_told = "the server was stopped in the middle of the answer"
+    user_remedy = remedy
+
+    def __init__(self) -> None:
+        super().__init__("the answer was cut: a process on its way was told to stop")
+
+
+class RemoteError(ServeError):
+    """An error that another process answered with, kept whole."""
+
+    def __init__(self, message: str, code: str, status: int, remedy: str) -> None:
+        super().__init__(message)
+        self.code, self.status, self.remedy = code, status, remedy
+        if status == PASSES:
+            self.headers = {RETRY_AFTER: "1"}
+        known = class_of(code)
+        if known is None:  # the remedy is of another program: who it is for is not known
+            known = BadRequest if status < 500 else Unavailable
+        self.user_told, self.user_remedy = known.user_told, known.user_remedy
+
+    @classmethod
+    def from_body(cls, body: Any, status: int) -> "RemoteError":
+        """Read `as_body`'s shape; any other body becomes the message, cut to 500 characters."""
+        error = body.get("error") if isinstance(body, dict) else None
+        if not isinstance(error, dict):
+            error = {"message": str(body)[:500]}
+        message, code = error.get("message") or "no message", error.get("code") or "unknown"
+        return cls(str(message), str(code), status, str(error.get("remedy") or ServeError.remedy))

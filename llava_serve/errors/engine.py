@@ -1,0 +1,84 @@
+"""Errors of engines, and of the SGLang server behind one of them."""
+
+from llava_serve.errors.base import (
+    ASK_ANOTHER,
+    BUSY,
+    LOST,
+    BadRequest,
+    EngineFailure,
+    Unavailable,
+    not_answered_headers,
+)
+
+
+class EngineLost(EngineFailure):
+    code = "engine_lost"
+    number = 4
+    status = 503
+    headers = not_answered_headers(LOST)
+    remedy = "Try again: the worker leaves the cluster, and its supervisor starts it anew."
+    user_told = "the model stopped and is being started anew"
+    user_remedy = "Ask again in a moment."
+
+
+class OutOfMemory(EngineFailure):
+    code = "out_of_memory"
+    number = 5
+    status = 503
+    remedy = "Send fewer or smaller pictures, or start the worker with a lower concurrency."
+    user_told = "the question needs more memory than the model has left"
+    user_remedy = "Send fewer or smaller pictures, or a shorter conversation."
+
+    @classmethod
+    def of_process(cls) -> "OutOfMemory":
+        """Return what a request is told that the process itself has no memory for."""
+        return cls("the process has no memory left for this request")
+
+
+class SglangRefused(BadRequest):
+    code = "sglang_refused"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"SGLang refuses the request: {message}")
+
+
+class SglangUnreachable(Unavailable):
+    code = "sglang_unreachable"
+    headers = ASK_ANOTHER
+    remedy = "Start the server, or correct --sgl-endpoint; the worker joins once it is ready."
+    user_told = "the model is not ready"
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        super().__init__(f"no SGLang server is ready: {reason}")
+        self.endpoint = endpoint
+        self.reason = reason
+
+
+class SglangLost(Unavailable):
+    code = "sglang_lost"
+    number = 4
+    status = 502
+    remedy = "What was answered so far is valid; ask again once the server is back."
+    user_told = "the model stopped in the middle of its answer"
+    user_remedy = "What was answered so far is valid; ask again in a moment."
+    headers = not_answered_headers(LOST)  # seen only where nothing was answered
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        super().__init__(f"the SGLang server was lost in mid-answer: {reason}")
+        self.endpoint = endpoint
+
+
+class SglangBusy(Unavailable):
+    code = "sglang_busy"
+    headers = not_answered_headers(BUSY)
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"SGLang takes no more requests for the moment: {message}")
+
+
+class SglangFailed(EngineFailure):
+    code = "sglang_failed"
+    remedy = "Look into the log of the SGLang server at this time."
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"SGLang failed: {message}")

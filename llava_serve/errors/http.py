@@ -1,0 +1,156 @@
+"""Errors of a request before anybody looks at what it asks for: its route, head, body and form."""
+
+from llava_serve.errors.base import BadRequest, Unavailable
+
+
+class InvalidField(BadRequest):
+    code = "invalid_field"
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.param = field
+
+
+class NotJson(InvalidField):
+    remedy = "Send JSON in UTF-8, nested less than 200 deep, with numbers of at most 4,300 digits."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("body", f"is not JSON that can be read ({reason})")
+
+
+class UnsupportedField(BadRequest):
+    code = "unsupported_field"
+    remedy = "Leave the field out, or send its neutral value."
+    user_remedy = "Put the parameter back to what it was, and send the question again."
+
+    def __init__(self, field: str, detail: str = "is not supported") -> None:
+        super().__init__(f"{field} {detail}")
+        self.param = field
+
+
+class MalformedHttp(BadRequest):
+    code = "malformed_http"
+    remedy = "Speak HTTP/1.1 (or 1.0) without TLS at this port."
+
+
+class NoSuchRoute(BadRequest):
+    code = "no_such_route"
+    status = 404
+    remedy = "Correct the path, the method or the port; GET /openapi.json lists what is served."
+    user_told = "this page asked its server for something that is not there"
+    user_remedy = "Reload the page."
+
+    def __init__(self, method: str, path: str, status: int) -> None:
+        super().__init__(f"{method} {path} is not served here")
+        self.status = status
+
+
+class HostRefused(BadRequest):
+    code = "host_refused"
+    remedy = (
+        "Use an IP address or localhost, or start the process with this name in --allowed-hosts."
+    )
+    user_told = "this page is not known to its server under the address you opened"
+    user_remedy = "Open the page under the address that you were given for it."
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"the host name {host!r} is not one of this server's")
+
+
+class OriginRefused(BadRequest):
+    code = "origin_refused"
+    status = 403
+    remedy = "If the page is to be let in, start the process with its host name in --allowed-hosts."
+    user_told = "this page may not ask that server"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"a web page of {origin!r} may not ask this server")
+
+
+class ContentTypeRefused(BadRequest):
+    code = "content_type_refused"
+    status = 415
+    remedy = "Send JSON, with the header Content-Type: application/json."
+    user_told = "this page sent its server what that does not take"
+    user_remedy = "Reload the page."
+
+    def __init__(self, mime: str) -> None:
+        super().__init__(f"the content type of the body must be JSON's, and is {mime}")
+
+
+class ForInsiders(BadRequest):
+    code = "for_insiders"
+    status = 403
+    remedy = (
+        "Ask from the machine itself, or with the cluster's token as a bearer token; the flag "
+        "--public-metrics opens it to everybody."
+    )
+    user_told = "this is not for everybody to see"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is for the server's own machine and its cluster")
+
+
+class HeadersTooLarge(BadRequest):
+    code = "headers_too_large"
+    status = 431
+    remedy = "Send fewer or shorter headers; what is long belongs into the body."
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the head of the request is larger than {limit_bytes} bytes")
+
+
+class HeadersTimeout(BadRequest):
+    code = "headers_timeout"
+    status = 408
+    remedy = "Send the whole head of a request at once, and connect only to send one."
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the head of the request did not arrive within {seconds:g} s")
+
+
+class BodyTooLarge(BadRequest):
+    code = "body_too_large"
+    status = 413
+    remedy = "Send fewer or smaller pictures; the limit is the flag --max-body-mb."
+    user_remedy = "Attach fewer or smaller pictures, or begin a new conversation."
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the request is larger than {limit_bytes / 1e6:g} MB")
+
+
+class BodyTimeout(BadRequest):
+    code = "body_timeout"
+    status = 408
+    remedy = "Send the body without long pauses; scale pictures down where the network is slow."
+    user_told = "the network is too slow for what was sent"
+    user_remedy = "Scale the pictures down, and try again."
+
+    def __init__(self, received_bytes: int, seconds: float) -> None:
+        super().__init__(
+            f"the body of the request is late: after {seconds:.0f} s, {received_bytes} bytes of "
+            "it have come"
+        )
+
+
+class TextTooLarge(BadRequest):
+    code = "text_too_large"
+    status = 413
+    remedy = "Shorten the text; the limit is the flag --max-text-mb."
+    user_remedy = "Shorten the question or the system prompt."
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"the request has {size_bytes / 1e6:.1f} MB besides its pictures and videos; at most "
+            f"{limit_bytes / 1e6:g} MB are accepted"
+        )
+
+
+class TooManyConnections(Unavailable):
+    code = "too_many_connections"
+    remedy = "Close connections that are not needed, and try again in a moment."
+    user_told = "more people use the page than it has room for"
+    user_remedy = "Try again in a moment."
+
+    def __init__(self) -> None:
+        super().__init__("this process has as many connections as it can hold")

@@ -1,0 +1,75 @@
+"""Errors that only the browser page raises, or what it keeps."""
+
+from llava_serve.errors.base import BadRequest, ServeError, Unavailable
+
+
+class TooManyFiles(BadRequest):
+    code = "too_many_files"
+    status = 413
+    remedy = "Attach fewer, or ask about the others in the next question."
+    user_remedy = remedy
+
+    def __init__(self, files: int, limit: int) -> None:
+        super().__init__(f"{files} files are attached to one question; at most {limit} can be")
+
+
+class StillAnswering(BadRequest):
+    code = "still_answering"
+    status = 409
+    remedy = "Wait for it, or stop it with its button or with Esc; what you have typed stays."
+    user_remedy = remedy
+
+    def __init__(self) -> None:
+        super().__init__("an answer is still running, so the question was not sent")
+
+
+class CannotContinue(BadRequest):
+    code = "cannot_continue"
+    remedy = "Ask for the rest in words of your own, or regenerate with more Max tokens."
+    user_remedy = remedy
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"the worker of {model!r} cannot go on with an answer that was cut")
+
+
+class ConversationUnknown(BadRequest):
+    code = "conversation_unknown"
+    status = 404
+    remedy = "Check the address; otherwise begin a new one: this one may have been deleted."
+    user_remedy = remedy
+
+    def __init__(self) -> None:
+        super().__init__("this server keeps no conversation under this address")
+
+
+class AnswerInterrupted(Unavailable):
+    code = "answer_interrupted"
+    remedy = "What had arrived is kept: continue it, or ask again."
+    user_remedy = remedy
+
+    def __init__(self) -> None:
+        super().__init__("the page's server stopped in the middle of this answer")
+
+
+class ModerationRefused(BadRequest):
+    code = "moderation_refused"
+    remedy = "Put the question differently."
+    user_remedy = remedy
+
+    def __init__(self, categories: list[str]) -> None:
+        super().__init__(f"the moderation check refused the question: {', '.join(categories)}")
+
+
+class ModerationUnavailable(Unavailable):
+    code = "moderation_unavailable"
+    remedy = "Try again; the operator can check --moderation-key-file and the network."
+    user_told = "the question could not be checked, and so it was not asked"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the question was not checked, and so not asked: {reason}")
+
+
+class StorageFailed(ServeError):
+    code = "storage_failed"
+    remedy = "Check --state-dir and --database: the place must exist, be writable and not be full."
+    user_told = "the server cannot keep or read conversations and pictures at the moment"
