@@ -1,6 +1,6 @@
 """Abuse of a running stack, as scanners, broken clients and bad people commit it, all at once.
 
-    python -m scripts.abuse http://localhost:10000 http://localhost:40000 --seconds 20
+    python -m scripts.abuse http://127.0.0.1:10000 http://127.0.0.1:40000 --source 127.0.0.2
 
 Each kind of abuse runs until the time is over, against every address; what it was answered is
 counted and printed. A stack that is well neither dies nor grows of it.
@@ -28,14 +28,15 @@ Outcomes = Counter[str]
 
 
 class Target:
-    """One server; every call opens a connection of its own."""
+    """One server; every call opens a connection of its own, from the IP address `source`."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, source: str | None) -> None:
         split = urlsplit(address)
+        self._source = None if source is None else (source, 0)
         self._host, self._port = split.hostname or "localhost", split.port or 80
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(self._host, self._port)
+        return await asyncio.open_connection(self._host, self._port, local_addr=self._source)
 
     async def post(self, path: str, body: bytes) -> str:
         """Send a request; return the status of the answer."""
@@ -162,8 +163,9 @@ def main() -> None:
     parser.add_argument("addresses", nargs="+", help="http://host:port of servers of your own")
     parser.add_argument("--model", default="llava-tiny", help="a model they serve")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long")
+    parser.add_argument("--source", help="IP address of this machine that connections come from")
     args = parser.parse_args()
-    targets = [Target(address) for address in args.addresses]
+    targets = [Target(address, args.source) for address in args.addresses]
     outcomes = asyncio.run(commit(targets, args.model, args.seconds))
     for outcome, count in sorted(outcomes.items()):
         print(f"{count:6}  {outcome}")  # noqa: T201 - what this command is for

@@ -138,8 +138,14 @@ async def test_nothing_dies_nobody_is_kept_out_and_the_memory_comes_back(tmp_pat
 async def abused(stack: Stack, seconds: float) -> set[int]:
     """Abuse the stack; return what a healthy client was answered meanwhile."""
     command = [sys.executable, "-m", "scripts.abuse", *stack.addresses.values()]
+    command += ["--source", "127.0.0.2"]  # an address that the healthy client does not share
     process = await asyncio.create_subprocess_exec(
-        *command, "--seconds", str(seconds), stdout=asyncio.subprocess.DEVNULL
+        *command,
+        "--seconds",
+        str(seconds),
+        "--source",
+        "127.0.0.2",
+        stdout=asyncio.subprocess.DEVNULL,
     )
     statuses = set()
     while process.returncode is None:
