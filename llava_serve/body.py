@@ -11,13 +11,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 import anyio
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llava_serve import json_body
-from llava_serve.errors import BodyTimeout, BodyTooLarge, TextTooLarge
+from llava_serve.errors import BodyTimeout, BodyTooLarge, NoRoomForBody, TextTooLarge
 from llava_serve.quota import Quota
 
 Read = TypeVar("Read")
@@ -25,7 +26,7 @@ Given = ParamSpec("Given")
 
 MAX_TEXT_BYTES = 1_000_000
 _SMALL_BYTES = 1_000_000  # of smaller bodies there are enough places
-_BODIES_AT_ONCE = 4  # of the largest size
+_BODIES_AT_ONCE = 8  # of the largest size
 
 # What carries pictures and videos in JSON: `"url": "data:…"`, and LLaVA's `"images": ["…", …]`.
 # Within a string of JSON the quotes would have backslashes before them.
@@ -40,8 +41,9 @@ class BodyLimits:
     """What a body may be, and how it has to arrive.
 
     `max_text_bytes` bounds JSON without its pictures and videos, and so the whole body of every
-    route that takes none. A body is late after `gap_s` without a byte, or when all of it has taken
-    `patience_s` and its bytes at `least_bytes_per_s`.
+    route that takes none. A body is late after `gap_s` without a byte, or once it has taken
+    `patience_s` and what came of it more time than at `least_bytes_per_s`. A large one waits
+    `wait_s` at most for its part of the memory, of which one address gets no more than half.
     """
 
     max_bytes: int
@@ -49,10 +51,19 @@ class BodyLimits:
     gap_s: float = 15.0
     patience_s: float = 30.0
     least_bytes_per_s: float = 100_000.0
+    wait_s: float = 30.0
     held: Quota = field(init=False)
+    held_by: WeakValueDictionary[str, Quota] = field(init=False)  # one address each
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "held", Quota(_BODIES_AT_ONCE * self.max_bytes))
+        object.__setattr__(self, "held_by", WeakValueDictionary())
+
+    def quota_of(self, address: str) -> Quota:
+        """Return what the bodies of one address may take together."""
+        if (own := self.held_by.get(address)) is None:
+            own = self.held_by[address] = Quota(self.held.total // 2)
+        return own
 
 
 class BoundedBody:
@@ -95,6 +106,8 @@ class _Arrival:
         self._takes_media = scope["path"].endswith(_MEDIA_ROUTES)
         self._limit_bytes = limits.max_bytes if self._takes_media else limits.max_text_bytes
         self._declared_bytes = _declared_bytes(scope)
+        client = scope.get("client")
+        self._quotas = (limits.quota_of(client[0] if client else ""), limits.held)
         self._receive = receive
         self._clock = clock
         self._received_bytes = 0
@@ -107,6 +120,7 @@ class _Arrival:
 
         Raises:
             BodyTooLarge, TextTooLarge: before anything is read, where the length was declared.
+            NoRoomForBody: too many others take the memory for too long.
             BodyTimeout: the body is late.
         """
         if self._is_complete:
@@ -117,21 +131,41 @@ class _Arrival:
         self._received_bytes += len(message.get("body", b""))
         self._check(self._received_bytes)
         self._is_complete = not message.get("more_body", False)
+        if self._is_complete:
+            self._hold_no_more_than(self._received_bytes)
         return message
 
     def release(self) -> None:
         """Give back the place of a body that nobody holds any more."""
-        held, self._held_bytes = self._held_bytes, 0
-        if held:
-            self.limits.held.release(held)
+        self._hold_no_more_than(0)
+
+    def _hold_no_more_than(self, size_bytes: int) -> None:
+        surplus = self._held_bytes - size_bytes
+        if surplus > 0:
+            self._held_bytes = size_bytes
+            for quota in self._quotas:
+                quota.release(surplus)
 
     async def _begin(self) -> None:
         self._check(self._declared_bytes or 0)
         size = self._limit_bytes if self._declared_bytes is None else self._declared_bytes
         if size > _SMALL_BYTES:
-            await self.limits.held.acquire(size)
-            self._held_bytes = size
+            await self._acquire(size)
         self._began_at = self._clock()
+
+    async def _acquire(self, size_bytes: int) -> None:
+        own, all_together = self._quotas
+        try:
+            with anyio.fail_after(self.limits.wait_s):
+                await own.acquire(size_bytes)
+                try:
+                    await all_together.acquire(size_bytes)
+                except BaseException:
+                    own.release(size_bytes)
+                    raise
+        except TimeoutError:
+            raise NoRoomForBody(size_bytes) from None
+        self._held_bytes = size_bytes
 
     def _check(self, size_bytes: int) -> None:
         if size_bytes > self._limit_bytes:
@@ -141,9 +175,9 @@ class _Arrival:
 
     async def _next(self) -> Message:
         began_at = self._began_at or 0.0
-        size = self._declared_bytes or self._received_bytes
         limits = self.limits
-        latest = began_at + limits.patience_s + size / limits.least_bytes_per_s
+        allowed_s = limits.patience_s + self._received_bytes / limits.least_bytes_per_s
+        latest = began_at + allowed_s
         left_s = min(limits.gap_s, latest - self._clock())
         try:
             with anyio.fail_after(max(left_s, 0)):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from llava_serve.errors import (
     HeadersTimeout,
@@ -22,7 +23,7 @@ from llava_serve.errors import (
     ServeError,
     TooManyConnections,
 )
-from llava_serve.http_protocol import HttpProtocol, last_answer
+from llava_serve.http_protocol import HttpProtocol, error_answer
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class ConnectionTable:
 
     def add(self, connection: "BoundedProtocol") -> bool:
         """Count a new connection, in place of an idle one where there is no room; False: none."""
-        own = self._addresses.setdefault(connection.address, _Address())
+        own = self._addresses.get(connection.address) or _Address()
         if own.count >= self.limits.per_address and not self._close_oldest(own.idle):
             return False
         if self.count >= self.limits.total and not self._close_oldest(self._idle):
@@ -103,7 +104,7 @@ class ConnectionTable:
             idle.move_to_end(connection)
 
     def mark_busy(self, connection: "BoundedProtocol") -> None:
-        """Note that a connection has brought a whole request, which is answered."""
+        """Note that a connection waits for this server: for an answer, or to be read on."""
         self._idle.pop(connection, None)
         if (own := self._addresses.get(connection.address)) is not None:
             own.idle.pop(connection, None)
@@ -136,6 +137,8 @@ class BoundedProtocol(HttpProtocol):
         self._has_head = False  # of the request that it is at
         self._is_message_complete = True
         self._head_bytes = 0
+        self._untimely_bytes = 0  # that came behind a request before its answer was complete
+        self._cycles: list[RequestResponseCycle] = []  # requests whose answers are not complete
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -158,6 +161,10 @@ class BoundedProtocol(HttpProtocol):
             self._is_refused = False
             self._table.refused -= 1
         super().connection_lost(exc)
+        for cycle in self._cycles:  # uvicorn tells only the last one
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
 
     def give_way(self) -> None:
         """Close a connection that waits for its client, because a new one needs its place."""
@@ -166,6 +173,9 @@ class BoundedProtocol(HttpProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
+            return
+        if self._is_answering:
+            self._receive_untimely(data)
             return
         if not self._has_head:
             self._head_bytes += len(data)
@@ -176,8 +186,26 @@ class BoundedProtocol(HttpProtocol):
         if not self._has_head and self._head_bytes > self._table.limits.header_bytes:
             self.answer_and_close(HeadersTooLarge(self._table.limits.header_bytes))
 
+    def _receive_untimely(self, data: bytes) -> None:
+        """Leave a request unread that does not wait for the answer to the one before it.
+
+        Its client has to send it again, because the connection ends with that answer. Reading goes
+        on all the same: only so is it seen when the client leaves.
+        Source: RFC 9112, section 9.3.2.
+        """
+        self.cycle.keep_alive = False
+        self._untimely_bytes += len(data)
+        if self._untimely_bytes > self._table.limits.header_bytes:
+            self.transport.close()
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        if self.flow.read_paused:  # the body waits, for its reader or its part of the memory
+            self._table.mark_busy(self)
+
     def on_headers_complete(self) -> None:
         self._cancel_deadline()
+        self.app = self.config.loaded_app
         self._has_head, self._is_message_complete = True, False
         limit = self._table.limits.header_bytes
         if self._is_refused:
@@ -185,6 +213,7 @@ class BoundedProtocol(HttpProtocol):
         elif sum(len(name) + len(value) for name, value in self.headers) > limit:
             self.app = _refusal(HeadersTooLarge(limit))
         super().on_headers_complete()
+        self._cycles.append(self.cycle)
 
     def on_message_complete(self) -> None:
         self._is_message_complete = True
@@ -197,7 +226,8 @@ class BoundedProtocol(HttpProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.transport.is_closing() or self.pipeline:
+        self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
+        if self.transport.is_closing() or self.pipeline or self._is_answering:
             return
         if self._is_message_complete:
             self._become_idle()
@@ -246,8 +276,8 @@ class BoundedProtocol(HttpProtocol):
 
 
 def _refusal(error: ServeError) -> ASGIApp:
-    """Return an app that answers everything with `error` and closes the connection."""
-    headers, body = last_answer(error)
+    """Return an app that answers everything with `error`."""
+    headers, body = error_answer(error)
 
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": error.status, "headers": headers}

@@ -43,20 +43,23 @@ class HttpProtocol(HttpToolsProtocol):
         self.answer_and_close(MalformedHttp(msg))
 
     def answer_and_close(self, error: ServeError) -> None:
-        """Answer what is no request, or not yet one."""
-        headers, body = last_answer(error)
+        """Answer what is no request, or not yet one; nothing is written into an open answer."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+            return
+        headers, body = error_answer(error)
+        headers.append((b"connection", b"close"))
         head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
         self.transport.close()
 
 
-def last_answer(error: ServeError) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Return headers and body of the last answer on a connection."""
+def error_answer(error: ServeError) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return headers and body of an answer that no app makes."""
     body = json.dumps(error.as_body(logs.new_request_id())).encode()
     headers = {
         "content-type": "application/json",
         "content-length": str(len(body)),
-        "connection": "close",
         **error.headers,
     }
     return [(name.encode(), value.encode()) for name, value in headers.items()], body

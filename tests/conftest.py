@@ -1,1 +1,18 @@
 """Fixtures every test may use."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_log_left_behind() -> Iterator[None]:
+    """Take away what a command that ran in this process logs to: its standard error is closed."""
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level)
+    yield
+    for handler in list(root.handlers):
+        if type(handler) is logging.StreamHandler and handler not in before[0]:
+            root.removeHandler(handler)
+    root.setLevel(before[1])

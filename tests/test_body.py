@@ -95,6 +95,53 @@ async def test_a_body_that_trickles_is_answered_with_408_too() -> None:
     assert b"body_timeout" in answer
 
 
+async def test_a_large_body_that_trickles_is_late_as_soon_as_a_small_one() -> None:
+    limits = BodyLimits(50_000_000, gap_s=5, patience_s=0.1)
+    answer = await post_slowly(limits, *[b" "] * 500, declared=49_000_000)
+    assert b"body_timeout" in answer
+
+
+async def test_a_body_without_a_length_holds_what_it_has_once_it_is_there() -> None:
+    limits = BodyLimits(4_000_000, 4_000_000)
+    app = build(limits)
+    held = []
+
+    @app.post("/look" + CHAT)
+    async def look(request: Request) -> None:
+        await read_json(request)
+        held.append((limits.held.held, limits.quota_of("127.0.0.1").held))
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    async with client(app) as http:
+        assert (await http.post("/look" + CHAT, content=body())).status_code == 200
+    assert held == [(2, 2)]
+
+
+async def test_who_waits_too_long_for_memory_is_told_to_come_back() -> None:
+    limits = BodyLimits(4_000_000, 4_000_000, wait_s=0.05)
+    await limits.held.acquire(limits.held.total)
+    async with client(build(limits)) as http:
+        answer = await http.post(CHAT, content=json.dumps("a" * 2_000_000).encode())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_room_for_body")
+    assert answer.headers["retry-after"]
+    assert limits.quota_of("127.0.0.1").held == 0
+
+
+async def test_one_address_never_takes_all_the_memory() -> None:
+    limits = BodyLimits(4_000_000, 4_000_000, wait_s=0.05)
+    own = limits.quota_of("127.0.0.1")
+    assert own.total < limits.held.total
+    await own.acquire(own.total)
+    content = json.dumps("a" * 2_000_000).encode()
+    async with client(build(limits)) as http:
+        assert (await http.post(CHAT, content=content)).status_code == 503
+    transport = httpx.ASGITransport(build(limits), client=("10.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as http:
+        assert (await http.post(CHAT, content=content)).status_code == 200
+
+
 async def test_large_bodies_wait_for_their_part_of_the_memory() -> None:
     limits = BodyLimits(4_000_000, 4_000_000)
     await limits.held.acquire(limits.held.total)

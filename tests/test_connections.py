@@ -4,17 +4,17 @@ import asyncio
 import json
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 from llava_serve import connections, serving
 from llava_serve.body import BodyLimits
-from llava_serve.connections import ConnectionLimits
+from llava_serve.connections import BoundedProtocol, ConnectionLimits, ConnectionTable
 
 ROOMY = ConnectionLimits(total=100, per_address=100)
 REQUEST = b"GET /health HTTP/1.1\r\nHost: app\r\n\r\n"
@@ -242,3 +242,114 @@ def test_one_address_never_gets_all_connections(descriptors: int) -> None:
     limits = ConnectionLimits.of_descriptors(descriptors)
     assert limits.per_address < limits.total
     assert 2 * limits.total < descriptors or limits.total == 16
+
+
+async def read_until(socket: Socket, end: bytes) -> bytes:
+    return await asyncio.wait_for(socket.reader.readuntil(end), 10)
+
+
+async def test_a_request_that_does_not_wait_for_the_answer_before_it_is_left_unread() -> None:
+    may_end = asyncio.Event()
+    async with server(ROOMY, may_end) as connect:
+        socket = await connect()
+        await socket.send(SLOW)
+        await read_until(socket, b"begun")
+        await socket.send(REQUEST)
+        other = await connect()  # once it is answered, what was sent before has been seen
+        await other.send(REQUEST)
+        assert (await other.answer())[0] == 200
+        may_end.set()
+        await read_until(socket, b"0\r\n\r\n")
+        assert await socket.is_closed()
+
+
+async def test_requests_that_come_together_are_answered_in_their_order() -> None:
+    async with server(replace(ROOMY, header_s=0.05)) as connect:
+        socket = await connect()
+        await socket.send(REQUEST * 3)
+        for _ in range(3):
+            assert await socket.answer() == (200, {"status": "ok"})
+
+
+async def test_nothing_is_written_into_an_answer_that_came_behind_another() -> None:
+    may_end = asyncio.Event()
+    async with server(replace(ROOMY, header_s=0.05), may_end) as connect:
+        socket = await connect()
+        await socket.send(REQUEST + SLOW)
+        await read_until(socket, b"begun")
+        await socket.send(b"G")
+        await asyncio.wait([asyncio.create_task(may_end.wait())], timeout=0.2)
+        may_end.set()
+        rest = await read_until(socket, b"0\r\n\r\n")
+        assert b"HTTP" not in rest
+
+
+async def test_a_head_beyond_its_size_is_not_taken_in_behind_a_request_either() -> None:
+    may_end = asyncio.Event()
+    async with server(ROOMY, may_end) as connect:
+        socket = await connect()
+        await socket.send(SLOW)
+        await read_until(socket, b"begun")
+        with suppress(ConnectionError):
+            for _ in range(100):
+                await socket.send(b"GET / HTTP/1.1\r\nX-Long: " + b"a" * 65_536)
+        with suppress(ConnectionError):
+            assert not await asyncio.wait_for(socket.reader.read(), 10)
+
+
+@pytest.mark.parametrize("behind", [b"", REQUEST])
+async def test_a_client_that_leaves_ends_its_answer_whatever_it_sent_behind(behind: bytes) -> None:
+    left = asyncio.Event()
+    app = FastAPI()
+    serving.prepare(app, BodyLimits(max_bytes=10_000, max_text_bytes=10_000))
+
+    @app.get("/slow")
+    async def slow(request: Request) -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    async with serving.served(app, limits=ROOMY) as address:
+        port = int(address.rpartition(":")[2])
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(SLOW + behind)
+        await writer.drain()
+        writer.transport.abort()
+        await asyncio.wait_for(left.wait(), 10)
+
+
+async def test_a_body_that_waits_for_memory_does_not_give_way() -> None:
+    limits = BodyLimits(max_bytes=10_000_000, max_text_bytes=10_000_000)
+    app = FastAPI()
+    serving.prepare(app, limits)
+
+    @app.post("/size")
+    async def size(body: dict[str, Any]) -> int:
+        return len(body)
+
+    await limits.held.acquire(limits.held.total)
+    async with serving.served(app, limits=replace(ROOMY, idle_per_address=3)) as address:
+        port = int(address.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        body = b'{"a": "' + b"a" * 2_000_000 + b'"}'
+        head = HALF.replace(b"Content-Length: 9", b"Content-Length: %d" % len(body))
+        writer.write(head + body)
+        for _ in range(1000):
+            if limits.held.waiting:
+                break
+            await asyncio.sleep(0.01)
+        others = [await asyncio.open_connection("127.0.0.1", port) for _ in range(10)]
+        await asyncio.sleep(0.1)
+        limits.held.release(limits.held.total)
+        assert b"200" in await asyncio.wait_for(reader.readline(), 10)
+        for _, other in [*others, (reader, writer)]:
+            other.close()
+
+
+def test_who_is_refused_leaves_nothing_in_the_table() -> None:
+    table = ConnectionTable(replace(ROOMY, total=0))
+    for number in range(100):
+        connection = BoundedProtocol.__new__(BoundedProtocol)
+        connection.address = f"10.0.0.{number}"
+        assert not table.add(connection)
+    assert not vars(table)["_addresses"]

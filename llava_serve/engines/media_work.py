@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from llava_serve.engines.base import Conversation, ReadyPrompt
+from llava_serve.errors import ShuttingDown
 
 Result = TypeVar("Result")
 Work = Callable[[Conversation | ReadyPrompt, threading.Event], Result]
@@ -32,6 +33,7 @@ class MediaWork(Generic[Result]):
 
     def __init__(self, work: Work[Result]) -> None:
         self._work = work
+        self._is_closed = False
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="prompt")
         # By identity: several answers share one prompt, which lives as long as its task.
         self._under_way: dict[int, _Running[Result]] = {}
@@ -40,7 +42,12 @@ class MediaWork(Generic[Result]):
         """Return the result for `prompt`, or raise what the work raises.
 
         Whoever leaves meanwhile keeps the place until the thread is free.
+
+        Raises:
+            ShuttingDown: the threads have ended.
         """
+        if self._is_closed:
+            raise ShuttingDown
         running = self._under_way.get(id(prompt)) or self._started(prompt)
         running.waiting += 1
         working = running.task
@@ -71,4 +78,5 @@ class MediaWork(Generic[Result]):
 
     def close(self) -> None:
         """End the threads; nobody may be waiting for one."""
+        self._is_closed = True
         self._pool.shutdown()

@@ -37,6 +37,7 @@
     │   ├── WorkerLost               the worker died in mid-answer
     │   ├── WorkersLost              one worker after the other died with the request
     │   ├── ControllerUnreachable    nobody answers at the controller's address
+    │   ├── NoRoomForBody            other large requests take the memory for bodies
     │   ├── TooManyConnections       the process has no connection left
     │   ├── ControllerLost           the controller died in mid-answer
     │   ├── AnswerInterrupted        the page's server stopped in mid-answer
@@ -192,6 +193,9 @@ from llava_serve.errors.http import (
 )
 from llava_serve.errors.http import (
     MalformedHttp as MalformedHttp,
+)
+from llava_serve.errors.http import (
+    NoRoomForBody as NoRoomForBody,
 )
 from llava_serve.errors.http import (
     NoSuchRoute as NoSuchRoute,

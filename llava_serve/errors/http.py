@@ -146,6 +146,17 @@ class TextTooLarge(BadRequest):
         )
 
 
+class NoRoomForBody(Unavailable):
+    code = "no_room_for_body"
+    user_told = "too many pictures are being sent to this server at the moment"
+    user_remedy = "Wait a few seconds, then try again."
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(
+            f"the bodies that this process holds leave no room for one of {size_bytes / 1e6:.1f} MB"
+        )
+
+
 class TooManyConnections(Unavailable):
     code = "too_many_connections"
     remedy = "Close connections that are not needed, and try again in a moment."
