@@ -43,3 +43,17 @@ def test_every_flag_is_accepted(module: str, flags: str) -> None:
     own, _, to_workers = flags.partition(" -- ")
     args.parse(SETTINGS[module], shlex.split(own))
     args.parse(config.WorkerConfig, shlex.split(to_workers))
+
+
+def test_every_file_that_is_linked_is_there() -> None:
+    text = README.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", text)
+    assert links
+    assert [link for link in links if not (README.parent / link).exists()] == []
+
+
+def test_every_file_on_the_path_of_a_request_is_there() -> None:
+    rows = re.findall(r"^\|.*\| (`[^|]*`) \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([a-z_/]+\.py)`", row)}
+    assert len(named) > 15
+    assert [name for name in named if not (README.parent / "llava_serve" / name).exists()] == []
