@@ -23,6 +23,7 @@ def build_router(exchange: Exchange) -> APIRouter:
             body=body,
             via=request.headers.get("via"),
             first_byte_s=limits.first_byte_s if chat.stream else limits.answer_s,
+            is_streamed=bool(chat.stream),
             answers=chat.n or 1,
         )
         return Forward(exchange, job)

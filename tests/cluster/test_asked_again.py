@@ -14,6 +14,7 @@ from llava_serve.protocol.llava import OldChunk
 from tests.cluster.conftest import (
     Cluster,
     RawWorker,
+    StartController,
     StartRawWorker,
     StartWorker,
     chat,
@@ -207,3 +208,41 @@ async def test_a_request_that_lost_no_worker_is_told_at_once_that_all_are_busy(
     admit(cluster, busy.address, 0)
     answer = await ask(cluster, STREAMED)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+
+
+@pytest.mark.parametrize(
+    ("limit", "asked", "code", "is_reachable"),
+    [
+        ("first_byte_s", STREAMED, (503, "worker_unreachable"), [False, True]),
+        ("answer_s", UNSTREAMED, (504, "answer_timeout"), [True, True]),
+    ],
+)
+async def test_when_its_time_is_over_a_request_is_given_to_no_other_worker(
+    start_controller: StartController,
+    start_raw_worker: StartRawWorker,
+    limit: str,
+    asked: dict[str, Any],
+    code: tuple[int, str],
+    is_reachable: list[bool],
+) -> None:
+    cluster = await start_controller(**{limit: 0.2})
+    workers = [await start_raw_worker(b"", then_silent=True) for _ in range(2)]
+    for at, worker in enumerate(workers):
+        admit(cluster, worker.address, at)
+    answer = await ask(cluster, asked)
+    assert (answer.status_code, answer.json()["error"]["code"]) == code
+    assert [worker.asked.is_set() for worker in workers] == [True, False]
+    assert [worker.is_reachable for worker in cluster.workers.known()] == is_reachable
+
+
+async def test_a_worker_that_got_the_rest_of_the_time_only_stays_in_dispatch(
+    start_controller: StartController, start_raw_worker: StartRawWorker
+) -> None:
+    cluster = await start_controller(first_byte_s=0.3)
+    dead, slow = await start_raw_worker(b""), await start_raw_worker(b"", then_silent=True)
+    admit(cluster, dead.address, 0)
+    admit(cluster, slow.address, 9)
+    answer = await ask(cluster, STREAMED)
+    assert answer.json()["error"]["code"] == "worker_unreachable"
+    assert slow.asked.is_set()
+    assert [worker.is_reachable for worker in cluster.workers.known()] == [False, True]
