@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from llava_serve import logs, stopping
 from llava_serve.cluster.attempts import Attempts, Refusal
+from llava_serve.cluster.held_body import HeldBody
 from llava_serve.cluster.metrics import Metrics
 from llava_serve.cluster.registry import Registry, Worker
 from llava_serve.cluster.reply import Reply, unless_client_leaves
@@ -51,14 +52,15 @@ class Exchange:
 class Job:
     """One request to pass on, which asks for so many `answers`.
 
-    `body` is sent as it came; `via` is the request's `Via` header, the controllers it came through;
-    `first_byte_s` is how long the workers together may take to begin the answer, or to finish it
-    where it is not streamed; `prompt` is the old wire's.
+    `body` is sent as it came, and dropped once nobody else can be asked; `via` is the request's
+    `Via` header, the controllers it came through; `first_byte_s` is how long the workers together
+    may take to begin the answer, or to finish it where it is not streamed; `prompt` is the old
+    wire's.
     """
 
     wire: Wire
     model: str
-    body: bytes
+    body: HeldBody
     via: str | None
     first_byte_s: float
     is_streamed: bool = True
@@ -173,7 +175,7 @@ class Forward(Response):
         left_s = max(self._deadline - self._exchange.clock(), 0)
         try:
             async with self._exchange.upstream.post(
-                worker.address, self._wire.path, self._job.body, headers, left_s
+                worker.address, self._wire.path, self._job.body.content, headers, left_s
             ) as answer:
                 if value := answer.headers.get(NOT_ANSWERED):
                     raise Refusal(answer, await answer.rest(), value)
@@ -195,6 +197,7 @@ class Forward(Response):
     async def _pass_whole(self, answer: Answer, reply: Reply) -> str:
         """Pass on an answer that is no stream, once all of it is here."""
         content = await answer.rest()
+        self._job.body.drop()
         # LLaVA's clients read nothing but records, and no client reads anything else in a stream.
         if self._wire is not NATIVE or reply.has_started:
             raise _remote_error(content, answer.status)
@@ -225,6 +228,8 @@ class Forward(Response):
                 if whole:
                     self._deadline = self._exchange.clock() + self._job.first_byte_s
                     await reply.start(answer)
+                    if records.has_answered:
+                        self._job.body.drop()
                     await reply.write(whole)
             if self._wire.end is not None and not records.has_ended:
                 raise WorkerLost(worker.address, "it ended the stream too early")

@@ -149,6 +149,7 @@ class Upstream:
                 ) from exc
             except aiohttp.ClientError as exc:
                 raise WorkerUnreachable(address, reason_of(exc)) from exc
+            del body  # or it would be held here until the answer ends
             yield Answer(response, address, first, self.limits.idle_s)
         finally:
             if response is not None:
