@@ -17,7 +17,7 @@ from llava_serve.cluster.metrics import Metrics
 from llava_serve.cluster.registry import Registry, Worker
 from llava_serve.cluster.reply import Reply, unless_client_leaves
 from llava_serve.cluster.upstream import Answer, Upstream, WorkerSilent
-from llava_serve.cluster.wire import NATIVE, Records, Wire
+from llava_serve.cluster.wire import MAX_HELD_BYTES, NATIVE, Records, Wire
 from llava_serve.errors import (
     NOT_ANSWERED,
     AnswerTimeout,
@@ -30,6 +30,7 @@ from llava_serve.errors import (
     WorkerLost,
     WorkerUnreachable,
 )
+from llava_serve.errors.base import class_of
 from llava_serve.protocol import sse
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Forward(Response):
                     raise
                 raise Interrupted from exc
         except ServeError as exc:
-            outcome = "broken_off" if isinstance(exc, Interrupted) else exc.code
+            outcome = _outcome(exc)
             await reply.fail(self._wire, exc)
             logger.warning("%s: %s", exc.code, exc.message)
         finally:
@@ -231,6 +232,7 @@ class Forward(Response):
                     if records.has_answered:
                         self._job.body.drop()
                     await reply.write(whole)
+                _check_held(records, worker)
             if self._wire.end is not None and not records.has_ended:
                 raise WorkerLost(worker.address, "it ended the stream too early")
         except WorkerLost as exc:
@@ -260,6 +262,19 @@ class Forward(Response):
             raise Refusal(answer, last, value)
         await reply.whole(answer, last)
         return "failed"
+
+
+def _check_held(records: Records, worker: Worker) -> None:
+    if records.held_bytes > MAX_HELD_BYTES:
+        reason = f"it sent {MAX_HELD_BYTES:,} bytes that hold no whole text"
+        raise WorkerLost(worker.address, reason)
+
+
+def _outcome(error: ServeError) -> str:
+    """Return the metric's label: a code of ours, for a worker may write whatever it likes."""
+    if isinstance(error, Interrupted):
+        return "broken_off"
+    return error.code if class_of(error.code) else "failed"
 
 
 def _remote_error(content: bytes, status: int) -> RemoteError:

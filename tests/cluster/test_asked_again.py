@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from llava_serve.cluster.attempts import MOST_LOST
+from llava_serve.cluster.wire import MAX_HELD_BYTES
 from llava_serve.protocol import sse
 from llava_serve.protocol.llava import OldChunk
 from tests.cluster.conftest import (
@@ -246,3 +247,37 @@ async def test_a_worker_that_got_the_rest_of_the_time_only_stays_in_dispatch(
     assert answer.json()["error"]["code"] == "worker_unreachable"
     assert slow.asked.is_set()
     assert [worker.is_reachable for worker in cluster.workers.known()] == [False, True]
+
+
+async def test_a_code_that_only_the_worker_knows_is_no_label(
+    cluster: Cluster, start_raw_worker: StartRawWorker
+) -> None:
+    error = json.dumps({"error": {"message": "no", "code": "made up"}}).encode()
+    worker = await start_raw_worker(
+        b"HTTP/1.1 500 No\r\nContent-Length: %d\r\n\r\n%s" % (len(error), error)
+    )
+    admit(cluster, worker.address, 0)
+    assert b'"error_code":1' in (await ask(cluster, OLD_ASKED)).content.replace(b" ", b"")
+    metrics = (await cluster.http.get("/metrics")).text
+    assert "made up" not in metrics
+    assert 'requests_total{outcome="failed",wire="llava"} 1.0' in metrics
+
+
+@pytest.mark.parametrize(
+    ("said", "piece"),
+    [
+        pytest.param(b": \n\n", b"x" * 100_000, id="before any text"),
+        pytest.param(SAID[:23], b"x" * 100_000, id="behind a text"),
+        pytest.param(b": \n\n", ROLE * 1000, id="roles"),
+    ],
+)
+async def test_a_worker_that_sends_no_end_of_a_record_is_lost(
+    cluster: Cluster, start_raw_worker: StartRawWorker, said: bytes, piece: bytes
+) -> None:
+    pieces = [piece] * (MAX_HELD_BYTES // len(piece) + 5)
+    worker = await start_raw_worker(chunked(SSE, said, *pieces), then_silent=True)
+    admit(cluster, worker.address, 0)
+    answer = await ask(cluster, STREAMED)
+    assert b"that hold no whole text" in answer.content
+    assert len(answer.content) < 1000
+    assert [known.is_reachable for known in cluster.workers.known()] == [False]
