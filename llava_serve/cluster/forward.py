@@ -12,13 +12,15 @@ from starlette.types import Receive, Scope, Send
 
 from llava_serve import logs, stopping
 from llava_serve.cluster.attempts import Attempts, Refusal
+from llava_serve.cluster.held_body import HeldBody
 from llava_serve.cluster.metrics import Metrics
 from llava_serve.cluster.registry import Registry, Worker
 from llava_serve.cluster.reply import Reply, unless_client_leaves
-from llava_serve.cluster.upstream import Answer, Upstream
-from llava_serve.cluster.wire import NATIVE, Records, Wire
+from llava_serve.cluster.upstream import Answer, Upstream, WorkerSilent
+from llava_serve.cluster.wire import MAX_HELD_BYTES, NATIVE, Records, Wire
 from llava_serve.errors import (
     NOT_ANSWERED,
+    AnswerTimeout,
     Interrupted,
     ModelNotFound,
     NoWorker,
@@ -28,6 +30,7 @@ from llava_serve.errors import (
     WorkerLost,
     WorkerUnreachable,
 )
+from llava_serve.errors.base import class_of
 from llava_serve.protocol import sse
 
 logger = logging.getLogger(__name__)
@@ -50,15 +53,18 @@ class Exchange:
 class Job:
     """One request to pass on, which asks for so many `answers`.
 
-    `body` is sent as it came; `via` is the request's `Via` header, the controllers it came through;
-    `first_byte_s` is how long the worker may take to begin its answer; `prompt` is the old wire's.
+    `body` is sent as it came, and dropped once nobody else can be asked; `via` is the request's
+    `Via` header, the controllers it came through; `first_byte_s` is how long the workers together
+    may take to begin the answer, or to finish it where it is not streamed; `prompt` is the old
+    wire's.
     """
 
     wire: Wire
     model: str
-    body: bytes
+    body: HeldBody
     via: str | None
     first_byte_s: float
+    is_streamed: bool = True
     answers: int = 1
     prompt: str = ""
 
@@ -69,6 +75,10 @@ class Forward(Response):
     All of a request happens inside one call: worker chosen and counted, connection opened, answer
     passed on. So everything is given back when the call ends, whichever side ends it. What has not
     sent a token is given to another worker, as `attempts` says.
+
+    Time that is over is no worker's death. Nobody is asked after it, and the worker that was silent
+    leaves dispatch only where all of the time was its own and it owed a stream's first byte: a long
+    answer that is not streamed says nothing of its worker.
     """
 
     def __init__(self, exchange: Exchange, job: Job) -> None:
@@ -77,6 +87,7 @@ class Forward(Response):
         self._job = job
         self._wire = job.wire
         self._arrived = exchange.clock()
+        self._deadline = self._arrived + job.first_byte_s  # moved by signs of life
         self._asked = "no worker"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +100,7 @@ class Forward(Response):
                     raise
                 raise Interrupted from exc
         except ServeError as exc:
-            outcome = "broken_off" if isinstance(exc, Interrupted) else exc.code
+            outcome = _outcome(exc)
             await reply.fail(self._wire, exc)
             logger.warning("%s: %s", exc.code, exc.message)
         finally:
@@ -99,11 +110,7 @@ class Forward(Response):
 
     async def _run(self, reply: Reply) -> str:
         """Ask one worker after the other until one answers; return the outcome's name."""
-        if self._exchange.name in (self._job.via or ""):
-            raise Unavailable(
-                "the request came back to the controller that forwarded it: controllers are "
-                "registered with each other in a circle"
-            )
+        self._check_way()
         attempts = Attempts()
         while True:
             try:
@@ -115,6 +122,10 @@ class Forward(Response):
                     answers=self._job.answers,
                 ) as worker:
                     return await self._ask(worker, reply)
+            except WorkerSilent as exc:
+                if attempts.last is None and self._job.is_streamed:
+                    self._exchange.workers.lose(worker)
+                raise self._out_of_time(exc) from exc.__cause__
             except (WorkerUnreachable, WorkerLost, Refusal) as exc:  # before any text
                 logger.warning("the worker at %s has this request no more: %s", self._asked, exc)
                 self._exchange.metrics.taken_back.labels(self._wire.name).inc()
@@ -128,10 +139,20 @@ class Forward(Response):
                     return await self._refuse(last, reply)
                 raise last from exc  # what they said tells more
 
+    def _check_way(self) -> None:
+        if self._exchange.name in (self._job.via or ""):
+            raise Unavailable(
+                "the request came back to the controller that forwarded it: controllers are "
+                "registered with each other in a circle"
+            )
+
+    def _out_of_time(self, silent: WorkerSilent) -> ServeError:
+        return silent if self._job.is_streamed else AnswerTimeout(self._job.first_byte_s)
+
     async def _may_wait(self, attempts: Attempts, reply: Reply) -> bool:
         """Wait a moment for a place, where a lost worker's request found the others busy."""
-        deadline = self._arrived + self._job.first_byte_s
-        if self._exchange.clock() > deadline or not attempts.forget_busy():
+        latest = self._arrived + self._job.first_byte_s - _WAIT_S
+        if self._exchange.clock() > latest or not attempts.forget_busy():
             return False
         await asyncio.sleep(_WAIT_S)
         if reply.has_started:
@@ -142,6 +163,7 @@ class Forward(Response):
         """Return the outcome of an answer.
 
         Raises:
+            WorkerSilent: there was none in time.
             WorkerUnreachable, WorkerLost, Refusal: there was none, and another worker may be asked.
         """
         self._asked = worker.address
@@ -151,9 +173,10 @@ class Forward(Response):
             "X-Request-ID": logs.request_id.get(),
             "Via": ", ".join(filter(None, (self._job.via, f"1.1 {self._exchange.name}"))),
         }
+        left_s = max(self._deadline - self._exchange.clock(), 0)
         try:
             async with self._exchange.upstream.post(
-                worker.address, self._wire.path, self._job.body, headers, self._job.first_byte_s
+                worker.address, self._wire.path, self._job.body.content, headers, left_s
             ) as answer:
                 if value := answer.headers.get(NOT_ANSWERED):
                     raise Refusal(answer, await answer.rest(), value)
@@ -162,6 +185,8 @@ class Forward(Response):
                 if answer.status < 400 and self._is_stream(answer):
                     return await self._pass_stream(worker, answer, reply)
                 return await self._pass_whole(answer, reply)
+        except WorkerSilent:
+            raise
         except (WorkerUnreachable, WorkerLost):
             self._exchange.workers.lose(worker)
             raise
@@ -173,6 +198,7 @@ class Forward(Response):
     async def _pass_whole(self, answer: Answer, reply: Reply) -> str:
         """Pass on an answer that is no stream, once all of it is here."""
         content = await answer.rest()
+        self._job.body.drop()
         # LLaVA's clients read nothing but records, and no client reads anything else in a stream.
         if self._wire is not NATIVE or reply.has_started:
             raise _remote_error(content, answer.status)
@@ -201,8 +227,12 @@ class Forward(Response):
                 if records.refusal is not None:
                     return await self._pass_refusal(answer, whole, records.refusal, reply)
                 if whole:
+                    self._deadline = self._exchange.clock() + self._job.first_byte_s
                     await reply.start(answer)
+                    if records.has_answered:
+                        self._job.body.drop()
                     await reply.write(whole)
+                _check_held(records, worker)
             if self._wire.end is not None and not records.has_ended:
                 raise WorkerLost(worker.address, "it ended the stream too early")
         except WorkerLost as exc:
@@ -232,6 +262,19 @@ class Forward(Response):
             raise Refusal(answer, last, value)
         await reply.whole(answer, last)
         return "failed"
+
+
+def _check_held(records: Records, worker: Worker) -> None:
+    if records.held_bytes > MAX_HELD_BYTES:
+        reason = f"it sent {MAX_HELD_BYTES:,} bytes that hold no whole text"
+        raise WorkerLost(worker.address, reason)
+
+
+def _outcome(error: ServeError) -> str:
+    """Return the metric's label: a code of ours, for a worker may write whatever it likes."""
+    if isinstance(error, Interrupted):
+        return "broken_off"
+    return error.code if class_of(error.code) else "failed"
 
 
 def _remote_error(content: bytes, status: int) -> RemoteError:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 
 from llava_serve.body import read_json
 from llava_serve.cluster.forward import Exchange, Forward, Job
+from llava_serve.cluster.held_body import HeldBody
 from llava_serve.cluster.wire import OLD
 from llava_serve.errors import InvalidField, NoWorker
 from llava_serve.json_body import JsonRoute
@@ -37,7 +38,7 @@ def build_router(exchange: Exchange) -> APIRouter:
         job = Job(
             wire=OLD,
             model=model,
-            body=body,
+            body=HeldBody(body, request),
             via=request.headers.get("via"),
             first_byte_s=exchange.upstream.limits.first_byte_s,
             prompt=prompt if isinstance(prompt, str) else "",

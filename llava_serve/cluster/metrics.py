@@ -21,7 +21,7 @@ class Metrics:
             "llava_controller_requests",
             "Requests by wire and outcome: ok, client_left, refused (the worker said no), failed "
             "(the worker said it failed), broken_off (by a bug or the controller's stop), or the "
-            "code of the controller's own error.",
+            "code of the error where it is one of llava_serve's.",
             ["wire", "outcome"],
             registry=self.collectors,
         )

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 
 from llava_serve.body import read_json
 from llava_serve.cluster.forward import Exchange, Forward, Job
+from llava_serve.cluster.held_body import HeldBody
 from llava_serve.cluster.wire import NATIVE
 from llava_serve.errors import ModelNotFound
 from llava_serve.protocol.openai import ModelCard, ModelList, parse_chat_request
@@ -20,9 +21,10 @@ def build_router(exchange: Exchange) -> APIRouter:
         job = Job(
             wire=NATIVE,
             model=chat.model,
-            body=body,
+            body=HeldBody(body, request),
             via=request.headers.get("via"),
             first_byte_s=limits.first_byte_s if chat.stream else limits.answer_s,
+            is_streamed=bool(chat.stream),
             answers=chat.n or 1,
         )
         return Forward(exchange, job)

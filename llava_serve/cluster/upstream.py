@@ -35,6 +35,10 @@ class WorkerRefused(WorkerUnreachable):
     headers = ASK_ANOTHER
 
 
+class WorkerSilent(WorkerUnreachable):
+    """The request was accepted, and its time was over before the first byte of an answer."""
+
+
 class Answer:
     """A worker's answer whose first bytes have arrived."""
 
@@ -114,21 +118,22 @@ class Upstream:
 
     @asynccontextmanager
     async def post(
-        self, address: str, path: str, body: bytes, headers: Mapping[str, str], first_byte_s: float
+        self, address: str, path: str, body: bytes, headers: Mapping[str, str], within_s: float
     ) -> AsyncIterator[Answer]:
-        """Send a request and wait for the first bytes of its answer.
+        """Send a request and wait for the first bytes of its answer, so long at most.
 
         However the block ends, the worker sees its connection closed unless the answer was read
         to the end: that is what stops its work.
 
         Raises:
             WorkerRefused: the request was not accepted, so another worker can be asked.
-            WorkerUnreachable: it was accepted, and no answer came.
+            WorkerSilent: it was accepted, and its time is over.
+            WorkerUnreachable: it was accepted, and no answer will come.
         """
         response = None
         try:
             try:
-                with anyio.fail_after(first_byte_s):
+                with anyio.fail_after(within_s):
                     response = await self._session.post(
                         address + path,
                         data=io.BytesIO(body),
@@ -139,10 +144,12 @@ class Upstream:
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
                 raise WorkerRefused(address, reason_of(exc)) from exc
             except asyncio.TimeoutError as exc:
-                reason = f"no first byte within {first_byte_s:g} s"
-                raise WorkerUnreachable(address, reason) from exc
+                raise WorkerSilent(
+                    address, f"no first byte within {round(within_s, 1):g} s"
+                ) from exc
             except aiohttp.ClientError as exc:
                 raise WorkerUnreachable(address, reason_of(exc)) from exc
+            del body  # or it would be held here until the answer ends
             yield Answer(response, address, first, self.limits.idle_s)
         finally:
             if response is not None:

@@ -10,6 +10,9 @@ from llava_serve import logs
 from llava_serve.errors import DECLINED, LOST, ServeError, Unavailable, WorkerLost, not_answered
 from llava_serve.protocol import llava, sse
 
+# Of one stream. The largest record of ours is LLaVA's: all of a prompt and its answer, escaped.
+MAX_HELD_BYTES = 8_000_000
+
 
 class Kind(Enum):
     """What a record says of its answer."""
@@ -50,22 +53,32 @@ class Records:
         self._wire = wire
         self._prompt = prompt
         self._last = b""
-        self._opening = b""
+        self._opening = bytearray()
+        self._rest = bytearray()
         self.has_answered = False  # from here on the answer is this worker's alone
         self.refusal: bytes | None = None  # an error that came before any text
-        self.rest = b""  # the beginning of a record whose end has not come
+
+    @property
+    def rest(self) -> bytes:
+        """The beginning of a record whose end has not come."""
+        return bytes(self._rest)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much came in and was neither passed on nor thrown away."""
+        return len(self._rest) + len(self._opening)
 
     def feed(self, received: bytes) -> bytes:
         """Return the bytes to pass on, up to the last separator at most; they may be none."""
         separator = self._wire.separator
-        data = self.rest + received
-        end = data.rfind(separator)
+        searched_bytes = max(len(self._rest) - len(separator) + 1, 0)
+        self._rest += received
+        end = self._rest.rfind(separator, searched_bytes)
         if end < 0:
-            self.rest = data
             return b""
-        self._last = data[:end].rpartition(separator)[2]
-        self.rest = data[end + len(separator) :]
-        whole = data[: end + len(separator)]
+        whole = bytes(self._rest[: end + len(separator)])
+        del self._rest[: end + len(separator)]
+        self._last = whole[:end].rpartition(separator)[2]
         return whole if self.has_answered else self._before_text(whole)
 
     def _before_text(self, whole: bytes) -> bytes:
@@ -83,7 +96,9 @@ class Records:
                 break
             else:
                 self.has_answered = True
-                return alive + self._opening + separator.join(records[at:]) + separator
+                opening = bytes(self._opening)
+                self._opening.clear()
+                return alive + opening + separator.join(records[at:]) + separator
         return alive
 
     @property

@@ -35,6 +35,7 @@
     │   ├── NoWorker                 no live worker serves the model
     │   ├── WorkerUnreachable        the chosen worker does not answer
     │   ├── WorkerLost               the worker died in mid-answer
+    │   ├── AnswerTimeout            an answer that is not streamed takes too long
     │   ├── WorkersLost              one worker after the other died with the request
     │   ├── ControllerUnreachable    nobody answers at the controller's address
     │   ├── NoRoomForBody            other large requests take the memory for bodies
@@ -106,6 +107,9 @@ from llava_serve.errors.base import (
 )
 from llava_serve.errors.base import (
     not_answered as not_answered,
+)
+from llava_serve.errors.cluster import (
+    AnswerTimeout as AnswerTimeout,
 )
 from llava_serve.errors.cluster import (
     Busy as Busy,

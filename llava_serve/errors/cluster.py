@@ -65,6 +65,23 @@ class WorkerLost(Unavailable):
         self.address = address
 
 
+class AnswerTimeout(Unavailable):
+    """Ends the way of a request that is not streamed: any other worker would take as long."""
+
+    code = "answer_timeout"
+    number = 1
+    status = 504
+    remedy = (
+        "Ask for a stream, which has no such limit, or for fewer tokens; or start the controller "
+        "with a longer --answer-timeout."
+    )
+    user_told = "the answer took too long"
+    user_remedy = "Ask for a shorter answer, or try again in a moment."
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"the whole answer was not there within {limit_s:g} s")
+
+
 class WorkersLost(Unavailable):
     """Ends the way of a request through the cluster: it may be what the workers die of."""
 

@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
+from llava_serve.body import BodyLimits
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.door import Trust
@@ -128,9 +129,11 @@ StartRawWorker = Callable[..., Awaitable["RawWorker"]]
 
 
 @asynccontextmanager
-async def _controller(limits: Limits, trusted: frozenset[str]) -> AsyncIterator[Cluster]:
+async def _controller(
+    limits: Limits, trusted: frozenset[str], bodies: BodyLimits | None
+) -> AsyncIterator[Cluster]:
     workers = Registry(shortest_queue)
-    app = build_app(workers, Trust(TOKEN, trusted), limits=limits)
+    app = build_app(workers, Trust(TOKEN, trusted), limits=limits, bodies=bodies)
     async with (
         served(app) as address,
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as http,
@@ -174,8 +177,10 @@ async def stack() -> AsyncIterator[Stack]:
 
 @pytest.fixture
 def start_controller(stack: Stack) -> StartController:
-    async def start(trusted: frozenset[str] = frozenset(), **limits: float) -> Cluster:
-        return await stack.enter(_controller(Limits(**limits), trusted))
+    async def start(
+        trusted: frozenset[str] = frozenset(), bodies: BodyLimits | None = None, **limits: float
+    ) -> Cluster:
+        return await stack.enter(_controller(Limits(**limits), trusted, bodies))
 
     return start
 

@@ -9,11 +9,13 @@ import httpx
 import pytest
 
 from llava_serve.cluster.attempts import MOST_LOST
+from llava_serve.cluster.wire import MAX_HELD_BYTES
 from llava_serve.protocol import sse
 from llava_serve.protocol.llava import OldChunk
 from tests.cluster.conftest import (
     Cluster,
     RawWorker,
+    StartController,
     StartRawWorker,
     StartWorker,
     chat,
@@ -207,3 +209,75 @@ async def test_a_request_that_lost_no_worker_is_told_at_once_that_all_are_busy(
     admit(cluster, busy.address, 0)
     answer = await ask(cluster, STREAMED)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+
+
+@pytest.mark.parametrize(
+    ("limit", "asked", "code", "is_reachable"),
+    [
+        ("first_byte_s", STREAMED, (503, "worker_unreachable"), [False, True]),
+        ("answer_s", UNSTREAMED, (504, "answer_timeout"), [True, True]),
+    ],
+)
+async def test_when_its_time_is_over_a_request_is_given_to_no_other_worker(
+    start_controller: StartController,
+    start_raw_worker: StartRawWorker,
+    limit: str,
+    asked: dict[str, Any],
+    code: tuple[int, str],
+    is_reachable: list[bool],
+) -> None:
+    cluster = await start_controller(**{limit: 0.2})
+    workers = [await start_raw_worker(b"", then_silent=True) for _ in range(2)]
+    for at, worker in enumerate(workers):
+        admit(cluster, worker.address, at)
+    answer = await ask(cluster, asked)
+    assert (answer.status_code, answer.json()["error"]["code"]) == code
+    assert [worker.asked.is_set() for worker in workers] == [True, False]
+    assert [worker.is_reachable for worker in cluster.workers.known()] == is_reachable
+
+
+async def test_a_worker_that_got_the_rest_of_the_time_only_stays_in_dispatch(
+    start_controller: StartController, start_raw_worker: StartRawWorker
+) -> None:
+    cluster = await start_controller(first_byte_s=0.3)
+    dead, slow = await start_raw_worker(b""), await start_raw_worker(b"", then_silent=True)
+    admit(cluster, dead.address, 0)
+    admit(cluster, slow.address, 9)
+    answer = await ask(cluster, STREAMED)
+    assert answer.json()["error"]["code"] == "worker_unreachable"
+    assert slow.asked.is_set()
+    assert [worker.is_reachable for worker in cluster.workers.known()] == [False, True]
+
+
+async def test_a_code_that_only_the_worker_knows_is_no_label(
+    cluster: Cluster, start_raw_worker: StartRawWorker
+) -> None:
+    error = json.dumps({"error": {"message": "no", "code": "made up"}}).encode()
+    worker = await start_raw_worker(
+        b"HTTP/1.1 500 No\r\nContent-Length: %d\r\n\r\n%s" % (len(error), error)
+    )
+    admit(cluster, worker.address, 0)
+    assert b'"error_code":1' in (await ask(cluster, OLD_ASKED)).content.replace(b" ", b"")
+    metrics = (await cluster.http.get("/metrics")).text
+    assert "made up" not in metrics
+    assert 'requests_total{outcome="failed",wire="llava"} 1.0' in metrics
+
+
+@pytest.mark.parametrize(
+    ("said", "piece"),
+    [
+        pytest.param(b": \n\n", b"x" * 100_000, id="before any text"),
+        pytest.param(SAID[:23], b"x" * 100_000, id="behind a text"),
+        pytest.param(b": \n\n", ROLE * 1000, id="roles"),
+    ],
+)
+async def test_a_worker_that_sends_no_end_of_a_record_is_lost(
+    cluster: Cluster, start_raw_worker: StartRawWorker, said: bytes, piece: bytes
+) -> None:
+    pieces = [piece] * (MAX_HELD_BYTES // len(piece) + 5)
+    worker = await start_raw_worker(chunked(SSE, said, *pieces), then_silent=True)
+    admit(cluster, worker.address, 0)
+    answer = await ask(cluster, STREAMED)
+    assert b"that hold no whole text" in answer.content
+    assert len(answer.content) < 1000
+    assert [known.is_reachable for known in cluster.workers.known()] == [False]

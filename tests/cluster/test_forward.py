@@ -67,18 +67,12 @@ async def test_when_no_worker_accepts_the_log_names_it_and_the_answer_does_not(
     assert error_of(await cluster.http.post(CHAT, json=chat())) == (503, "no_worker")
 
 
-@pytest.mark.parametrize(
-    ("limits", "stream"), [({"first_byte_s": 0.1}, True), ({"answer_s": 0.1}, False)]
-)
-async def test_a_worker_that_never_begins_is_unreachable(
-    start_controller: StartController,
-    start_raw_worker: StartRawWorker,
-    limits: dict[str, float],
-    stream: bool,
+async def test_a_worker_that_never_begins_a_stream_is_unreachable(
+    start_controller: StartController, start_raw_worker: StartRawWorker
 ) -> None:
-    cluster = await start_controller(**limits)
+    cluster = await start_controller(first_byte_s=0.1)
     silent = await start_raw_worker(b"", then_silent=True)
-    answer = await ask_raw(cluster, silent, stream=stream)
+    answer = await ask_raw(cluster, silent)
     assert error_of(answer) == (503, "worker_unreachable")
     assert "no first byte within 0.1 s" in answer.json()["error"]["message"]
     assert states(cluster) == [False]

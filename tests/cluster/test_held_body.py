@@ -1,0 +1,47 @@
+"""A large body is held no longer than another worker may be given it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from llava_serve.body import BodyLimits
+from llava_serve.protocol.llava import OldChunk
+from tests.cluster.conftest import StartController, StartWorker, chat
+
+CHAT, OLD = "/v1/chat/completions", "/worker_generate_stream"
+PICTURE = "A" * 1_900_000
+PART = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}}
+ASKED = chat(stream=True)
+LARGE = ASKED | {"messages": [{"role": "user", "content": [PART]}, *ASKED["messages"]]}
+OLD_LARGE = {"model": "echo", "prompt": "one two", "images": [PICTURE]}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "first"),
+    [
+        (CHAT, LARGE, b'data: {"said": "one"}\n\n'),
+        (OLD, OLD_LARGE, OldChunk(text="one twoone").encode()),
+    ],
+)
+async def test_an_answer_that_has_begun_holds_no_place_for_its_body(
+    start_controller: StartController,
+    start_worker: StartWorker,
+    path: str,
+    asked: dict[str, Any],
+    first: bytes,
+) -> None:
+    bodies = BodyLimits(max_bytes=2_000_000)  # four such bodies fill all places
+    cluster = await start_controller(bodies=bodies)
+    worker = await start_worker(cluster)
+    worker.may_go_on.clear()
+    open_streams: list[AsyncIterator[bytes]] = []  # one that nobody refers to closes
+    async with AsyncExitStack() as streams:
+        for _ in range(5):
+            stream = cluster.http.stream("POST", path, json=asked)
+            answer = await streams.enter_async_context(stream)
+            open_streams.append(answer.aiter_raw())
+            assert await anext(open_streams[-1]) == first
+        assert (worker.running, bodies.held.held) == (5, 0)
+        worker.may_go_on.set()
