@@ -4,7 +4,8 @@ A browser will send requests to any address for any page that it shows. What kee
 out: names that are not this server's are refused (a page that makes its own name point here is
 known by it), a body must be declared as JSON (which a foreign page may not send without being
 allowed to by the server, and this one allows nobody), and so must an `Origin` that a browser adds
-be of this host. Programs send no `Origin`, and who shows the cluster's token is no browser.
+be of this host. Programs send no `Origin`, and who shows the cluster's token is no browser. The
+Gradio page takes uploads, which are forms, so that it checks the `Origin` and not the type.
 """
 
 import ipaddress
@@ -87,7 +88,7 @@ class Access:
 
 
 class HostGuard:
-    """Middleware: refuses requests for names that are not this server's."""
+    """Middleware: refuses names that are not this server's, and changes by pages of other hosts."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
@@ -108,6 +109,15 @@ class HostGuard:
         for host in headers.getlist("host"):
             if not self._access.hosts.serves(host):
                 raise HostRefused(_plain(host)[:100])
+        if scope["method"] not in _READING:
+            self._check_origin(headers)
+
+    def _check_origin(self, headers: Headers) -> None:
+        for origin in headers.getlist("origin"):
+            parts = urlsplit(origin)
+            is_same = parts.netloc.lower() == headers.get("host", "").lower()
+            if not (is_same or self._access.hosts.allows(parts.netloc)):
+                raise OriginRefused(origin[:100])
 
 
 class ApiGuard(HostGuard):
@@ -118,18 +128,10 @@ class ApiGuard(HostGuard):
             return
         super()._check(scope, headers)
         if scope["method"] not in _READING:
-            self._check_origin(headers)
             _check_content_type(headers)
         is_private = scope["path"] in _FOR_INSIDERS and not self._access.is_public
         if is_private and not _is_on_this_machine(scope, headers):
             raise ForInsiders(scope["path"])
-
-    def _check_origin(self, headers: Headers) -> None:
-        for origin in headers.getlist("origin"):
-            parts = urlsplit(origin)
-            is_same = parts.netloc.lower() == headers.get("host", "").lower()
-            if not (is_same or self._access.hosts.allows(parts.netloc)):
-                raise OriginRefused(origin[:100])
 
 
 def _check_content_type(headers: Headers) -> None:

@@ -117,12 +117,13 @@ async def test_without_a_cluster_no_token_opens_anything(token: str | None) -> N
             assert (await http.get("/health", headers=headers)).status_code == 400
 
 
-async def test_a_page_checks_names_alone() -> None:
+async def test_a_page_checks_names_and_origins_alone() -> None:
     async with client(Access(hosts=LOCAL), STRANGER, HostGuard) as http:
         assert (await http.get("/health", headers={"Host": "evil.com"})).status_code == 400
         assert (await http.get("/metrics")).status_code == 200
-        sent = await http.post("/nothing", data={"a": "b"}, headers={"Origin": "http://evil.com"})
-        assert sent.status_code == 404
+        for origin, status in (("http://localhost:10000", 404), ("http://evil.com", 403)):
+            sent = await http.post("/nothing", data={"a": "b"}, headers={"Origin": origin})
+            assert sent.status_code == status
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from urllib.parse import quote
 
 import gradio as gr
 from gradio.exceptions import InvalidPathError
-from pydantic_core import from_json
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llava_serve import logs, serving
 from llava_serve.errors import InvalidField, MediaUnreadable, NoSuchRoute, ServeError
+from llava_serve.json_body import decode
 from llava_serve.web.upload_names import path_of, with_paths, without_paths
 from llava_serve.web.wiring import told
 
@@ -61,10 +61,7 @@ class Calls:
         return scope, receive
 
     def _call(self, body: bytes) -> dict[str, Any]:
-        try:
-            call = from_json(body, allow_inf_nan=False)
-        except ValueError as exc:
-            raise InvalidField("body", f"is not JSON ({exc})") from exc
+        call = decode(body)
         if not isinstance(call, dict) or not isinstance(call.get("data"), list):
             raise InvalidField("data", "is no list")
         number = call.get("fn_index")

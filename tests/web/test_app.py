@@ -138,3 +138,16 @@ async def test_an_upload_beyond_the_limit_is_refused_and_removed(
     assert "larger than 1 MB" in answer.text and "fewer or smaller pictures" in answer.text
     assert files_in(upload_folder) == []
     assert (await http.post("/gradio_api/upload", files=files[:1])).status_code == 200
+
+
+async def test_a_page_of_another_host_can_upload_nothing(
+    http: httpx.AsyncClient, upload_folder: Path
+) -> None:
+    """A form needs nobody's leave to be sent, whatever page it stands on."""
+    files = [("files", ("a.png", b"content"))]
+    headers = {"Origin": "http://evil.example"}
+    answer = await http.post("/gradio_api/upload", files=files, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "origin_refused")
+    assert files_in(upload_folder) == []
+    own = {"Origin": str(http.base_url).rstrip("/")}
+    assert (await http.post("/gradio_api/upload", files=files, headers=own)).status_code == 200

@@ -1,6 +1,8 @@
 """Whatever is sent to the page's events gets an answer in our words, and no path of the server."""
 
+import json
 import logging
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,14 @@ async def test_values_that_no_control_takes_are_told_without_a_traceback(
                 assert "its control does not take" in line
                 break
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+async def test_a_call_is_read_as_every_body_is(http: httpx.AsyncClient) -> None:
+    """A byte-order mark is no part of it."""
+    call = {"data": ["echo"], "fn_index": await number_of(http, "input"), "session_hash": "s"}
+    body, headers = BOM_UTF8 + json.dumps(call).encode(), {"Content-Type": "application/json"}
+    answer = await http.post("/gradio_api/run/predict", content=body, headers=headers)
+    assert answer.status_code == 200
 
 
 async def test_the_events_are_no_interface_for_programs(http: httpx.AsyncClient) -> None:
