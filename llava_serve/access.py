@@ -114,9 +114,12 @@ class HostGuard:
 
     def _check_origin(self, headers: Headers) -> None:
         for origin in headers.getlist("origin"):
-            parts = urlsplit(origin)
-            is_same = parts.netloc.lower() == headers.get("host", "").lower()
-            if not (is_same or self._access.hosts.allows(parts.netloc)):
+            try:
+                netloc = urlsplit(origin).netloc.lower()
+            except ValueError:  # brackets that hold no address
+                netloc = ""
+            is_same = bool(netloc) and netloc == headers.get("host", "").lower()
+            if not (is_same or (netloc and self._access.hosts.allows(netloc))):
                 raise OriginRefused(origin[:100])
 
 

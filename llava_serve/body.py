@@ -29,8 +29,11 @@ _SMALL_BYTES = 1_000_000  # of smaller bodies there are enough places
 _BODIES_AT_ONCE = 8  # of the largest size
 
 # What carries pictures and videos in JSON: `"url": "data:…"`, and LLaVA's `"images": ["…", …]`.
-# Within a string of JSON the quotes would have backslashes before them.
-_MEDIA = re.compile(rb'"url"\s*:\s*"\s*data:|"images"\s*:\s*\[')
+# Within a string of JSON the quotes would have backslashes before them. In front of `data:` may
+# stand what `media.uri` takes away: white space and byte-order marks, raw or escaped.
+_MEDIA = re.compile(
+    rb'"url"\s*:\s*"(?:\s|\xef\xbb\xbf|\\u[fF][eE][fF][fF]|\\[nrt])*(?i:data):|"images"\s*:\s*\['
+)
 _MOST_IMAGES = 1000
 _TAIL_BYTES = 64  # a beginning of a picture that is longer, of spaces, counts as text
 _MEDIA_ROUTES = ("/v1/chat/completions", "/worker_generate_stream", "/gradio_api/upload")

@@ -52,6 +52,7 @@ class ConnectionLimits:
     per_address: int
     idle_per_address: int = 256
     header_s: float = 15.0
+    unread_s: float = 60.0  # for a client to take some of an answer that waits for it
     header_bytes: int = 65_536
 
     @classmethod
@@ -140,6 +141,7 @@ class BoundedProtocol(HttpProtocol):
         self._untimely_bytes = 0  # that came behind a request before its answer was complete
         self._cycles: list[RequestResponseCycle] = []  # requests whose answers are not complete
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -156,6 +158,7 @@ class BoundedProtocol(HttpProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()
+        self.resume_writing()
         self._uncount()
         if self._is_refused:
             self._is_refused = False
@@ -165,6 +168,17 @@ class BoundedProtocol(HttpProtocol):
             if not cycle.response_complete:
                 cycle.disconnected = True
                 cycle.message_event.set()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that takes nothing of its answer."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(self._table.limits.unread_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def give_way(self) -> None:
         """Close a connection that waits for its client, because a new one needs its place."""
@@ -181,6 +195,7 @@ class BoundedProtocol(HttpProtocol):
             self._head_bytes += len(data)
             if self._deadline is None:
                 self._expect_head()
+            data = self.without_upgrade(data)
         self._note_waiting()
         super().data_received(data)
         if not self._has_head and self._head_bytes > self._table.limits.header_bytes:
@@ -227,7 +242,8 @@ class BoundedProtocol(HttpProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
-        if self.transport.is_closing() or self.pipeline or self._is_answering:
+        is_open = not self.cycle.response_complete  # the next one, which uvicorn has begun
+        if self.transport.is_closing() or self.pipeline or is_open:
             return
         if self._is_message_complete:
             self._become_idle()

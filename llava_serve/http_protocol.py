@@ -1,6 +1,7 @@
 """HTTP below the apps: clients of HTTP/1.0, and bytes that are no HTTP."""
 
 import json
+import re
 
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import (
@@ -31,8 +32,20 @@ class _UntilClose(RequestResponseCycle):
         await super().send(message)  # type: ignore[arg-type]
 
 
+# Source: RFC 9110, section 7.8: a server that does not upgrade answers as if it were not asked to.
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+
+
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's own protocol, which speaks HTTP/1.0 too and answers errors in our shape."""
+
+    def without_upgrade(self, data: bytes) -> bytes:
+        """Hide an offer of another protocol from the parser, which would drop the body behind it.
+
+        `data` is the head of a request, or begins with it.
+        """
+        head, blank, body = data.partition(b"\r\n\r\n")
+        return _UPGRADE.sub(b"\r\nx-upgrade:", head) + blank + body
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()

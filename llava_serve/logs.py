@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import re
 import secrets
 import sys
 from contextvars import ContextVar
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FORMAT = "%(asctime)s %(levelname).1s %(name)s [%(request_id)s] %(message)s"
 
 
@@ -28,11 +30,18 @@ def log_a_bug(task: "asyncio.Task[None]") -> None:
         logging.getLogger(__name__).error("%s ended", task.get_name(), exc_info=bug)
 
 
+class _Formatter(logging.Formatter):
+    """Shows control characters, which requests can bring, instead of obeying them."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return _CONTROL.sub(lambda one: f"\\x{ord(one[0]):02x}", super().formatMessage(record))
+
+
 def configure(level: str) -> None:
     """Send the log to standard error; standard output belongs to the program's answers."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(add_request_id)
-    handler.setFormatter(logging.Formatter(_FORMAT, datefmt="%H:%M:%S"))
+    handler.setFormatter(_Formatter(_FORMAT, datefmt="%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "aiohttp.access", "PIL", "matplotlib", "asyncio"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -189,6 +189,9 @@ PICTURE = "data:image/png;base64," + "iVBORw0K/+==" * 1000
         native("short", PICTURE).replace(b"/", b"\\/"),  # as PHP writes it
         native("short", PICTURE).replace(b'"url": ', b'"url":\n\t'),
         native("short", " " + PICTURE),
+        native("short", "\ufeff\n" + PICTURE),
+        native("short", "\ufeff" + PICTURE).replace(b"\\ufeff", b"\xef\xbb\xbf"),
+        native("short", PICTURE.replace("data:", "DATA:")),
         llavas("short", PICTURE, PICTURE[22:]),
         llavas("short", PICTURE[22:]),
         b"[" + native("short", PICTURE) + b"," + native("short", PICTURE) + b"]",

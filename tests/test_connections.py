@@ -353,3 +353,53 @@ def test_who_is_refused_leaves_nothing_in_the_table() -> None:
         connection.address = f"10.0.0.{number}"
         assert not table.add(connection)
     assert not vars(table)["_addresses"]
+
+
+async def test_the_body_of_a_request_that_comes_during_an_answer_has_its_own_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "_DRAIN_S", 0.05)
+    async with server(ROOMY) as connect:
+        socket = await connect()
+        await socket.send(REQUEST + HALF + b"{")
+        assert (await socket.answer())[0] == 200
+        await asyncio.sleep(0.2)  # longer than the rest of a body nobody wants may take
+        await socket.send(b'"a": 12}')
+        assert (await read_until(socket, b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("offer", [b"h2c", b"websocket"])
+async def test_an_offer_of_another_protocol_is_not_taken_up_and_loses_no_body(offer: bytes) -> None:
+    head = HALF.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: " + offer + b"\r\n\r\n")
+    async with server(ROOMY) as connect:
+        together, apart = await connect(), await connect()
+        await together.send(head + b'{"a": 12}')
+        await apart.send(head)
+        await apart.send(b'{"a": 12}')
+        for socket in (together, apart):
+            assert (await read_until(socket, b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_client_that_takes_nothing_of_its_answer_is_left() -> None:
+    ended = asyncio.Event()
+    app = FastAPI()
+    serving.prepare(app, BodyLimits(max_bytes=10_000, max_text_bytes=10_000))
+
+    @app.get("/slow")
+    async def slow() -> StreamingResponse:
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield b"a" * 1_000_000
+                    await asyncio.sleep(0)
+            finally:
+                ended.set()
+
+        return StreamingResponse(pieces())
+
+    async with serving.served(app, limits=replace(ROOMY, unread_s=0.2)) as address:
+        port = int(address.rpartition(":")[2])
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(SLOW)
+        await asyncio.wait_for(ended.wait(), 10)
+        writer.close()

@@ -24,6 +24,7 @@
     │   ├── BodyTooLarge             the request itself is beyond the limit
     │   ├── BodyTimeout              the body of a request does not arrive in time
     │   ├── TextTooLarge             the request without its pictures is beyond the limit
+    │   ├── ReaderTooSlow            the answer is made much faster than its client reads
     │   ├── SglangRefused            what the SGLang server says is wrong with the request
     │   ├── TooManyFiles             more pictures and videos than one question on the page takes
     │   ├── ModerationRefused        the page's moderation check does not let the question pass
@@ -209,6 +210,9 @@ from llava_serve.errors.http import (
 )
 from llava_serve.errors.http import (
     OriginRefused as OriginRefused,
+)
+from llava_serve.errors.http import (
+    ReaderTooSlow as ReaderTooSlow,
 )
 from llava_serve.errors.http import (
     TextTooLarge as TextTooLarge,

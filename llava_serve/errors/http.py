@@ -146,6 +146,15 @@ class TextTooLarge(BadRequest):
         )
 
 
+class ReaderTooSlow(BadRequest):
+    code = "reader_too_slow"
+    status = 408
+    remedy = "Read the answer as it comes, or ask for less of it."
+
+    def __init__(self) -> None:
+        super().__init__("the answer was cut: its client reads it far more slowly than it is made")
+
+
 class NoRoomForBody(Unavailable):
     code = "no_room_for_body"
     user_told = "too many pictures are being sent to this server at the moment"

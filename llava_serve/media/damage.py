@@ -21,7 +21,7 @@ DAMAGE: tuple[type[Exception], ...] = (
     KeyError,
     TypeError,
     AttributeError,
-    OverflowError,
+    ArithmeticError,
     RuntimeError,
     struct.error,
     zlib.error,

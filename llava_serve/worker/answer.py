@@ -26,11 +26,14 @@ from llava_serve.engines.base import (
     Stages,
     Usage,
 )
-from llava_serve.errors import ServeError
+from llava_serve.errors import ReaderTooSlow, ServeError
 from llava_serve.media.share import PixelShare
 from llava_serve.worker.worker import Worker
 
 ReadPrompt = Callable[[PixelShare], Awaitable[Conversation | ReadyPrompt]]
+
+
+MOST_UNREAD = 8192  # deltas that are kept for a client that does not read
 
 
 class Answer:
@@ -155,6 +158,8 @@ class Answer:
                 own = replace(delta, index=index, usage=usage, so_far=so_far)
                 self._note(own)
                 self._deltas.put_nowait(own)
+                if self._deltas.qsize() > MOST_UNREAD:
+                    raise ReaderTooSlow
 
     def _note(self, delta: Delta) -> None:
         if delta.text and self.first_text_s is None:
