@@ -6,11 +6,13 @@ from typing import Any, Literal
 from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
-from llava_serve.errors import ServeError
+from llava_serve.errors import MediaNotAccepted, MediaTooLarge, MediaUnreadable, ServeError
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
 Vote = Literal["up", "down", "flag"]
 
+# What is wrong with a question's own files is as wrong in every request that brings them again.
+_BY_ITS_FILES = {MediaUnreadable.code, MediaTooLarge.code, MediaNotAccepted.code}
 _BURST_S = 0.02  # pieces this close to the first one waited somewhere on their way
 _TIMED_S = 0.1  # below this the clock of an event loop measures itself
 
@@ -76,6 +78,14 @@ class Answer:
         """Whether there is text, and more of it was to be expected."""
         cut = self.state in ("failed", "stopped") or self.finish_reason == "length"
         return bool(self.text) and cut and not self.is_open
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether its question is not sent again with those that follow.
+
+        The code decides: an error of a worker, or of the database, has no class of its own.
+        """
+        return not self.text and self.error is not None and self.error.code in _BY_ITS_FILES
 
     @property
     def time_to_first_token_s(self) -> float | None:

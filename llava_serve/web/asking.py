@@ -77,7 +77,8 @@ class Asking:
         text, paths = message["text"].strip(), message["files"]
         if not text and not paths:
             raise InvalidField("question", "is empty")
-        files_before = [file for exchange in conversation.exchanges for file in exchange.files]
+        sent = [exchange for exchange in conversation.exchanges if not exchange.is_unsent]
+        files_before = [file for exchange in sent for file in exchange.files]
         file_bytes = await uploads.size_bytes(paths)
         file_bytes += sum(file.size_bytes for file in files_before)
         check_size(file_bytes, self.services.max_body_bytes)

@@ -1,6 +1,6 @@
 // Files on their way into the box for questions: chosen, or dropped or pasted anywhere on the page.
 // The server judges their first bytes before anything is uploaded, and a question whose file was
-// refused is not sent until its user has said that it may go without.
+// refused is not sent until its user has said that it may go without, or has closed the refusal.
 (() => {
   const HEAD_BYTES = 4096; // the server reads less
   const LOOK_MS = 50;
@@ -26,7 +26,7 @@
   };
 
   const refuse = (box, cards) => {
-    place(box).innerHTML = `${cards}<div class="choice"><p class="unsent" role="status"></p>
+    place(box).innerHTML = `<button type="button" class="close" aria-label="Close">×</button>${cards}<div class="choice"><p class="unsent" role="status"></p>
       <button type="button" class="without">Go on without it</button></div>`;
     place(box).scrollIntoView({block: 'nearest'});
     if (asked.has(box)) holdBack(box);
@@ -166,10 +166,11 @@
   listen('click', (event) => {
     const box = event.target.closest?.('.composer');
     if (box && event.target.closest('.submit-button')) holds(event, box);
-    const without = event.target.closest?.('.refusals .without');
-    if (!without) return;
-    const refusing = document.getElementById(without.closest('[id$=-refusals]').id.replace(/-refusals$/, ''));
-    const sends = asked.has(refusing);
+    if (event.target.closest?.('#clear, #compare-clear') && shownBox()) forget(shownBox());
+    const button = event.target.closest?.('.refusals :is(.without, .close)');
+    if (!button) return;
+    const refusing = document.getElementById(button.closest('[id$=-refusals]').id.replace(/-refusals$/, ''));
+    const sends = asked.has(refusing) && button.matches('.without');
     forget(refusing);
     if (sends) refusing.querySelector('.submit-button')?.click();
     else refusing.querySelector('textarea').focus();

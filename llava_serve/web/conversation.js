@@ -71,8 +71,8 @@
       if (known === address) return;
       if (address) url.searchParams.set(this.kind, address);
       else url.searchParams.delete(this.kind);
-      if (known && !isFirst) history.pushState(null, '', url);
-      else history.replaceState(null, '', url);
+      if (known && !isFirst) history.pushState(history.state, '', url);
+      else history.replaceState(history.state, '', url);
     }
 
     // A tab of the page makes its places one after the other, when it is first seen.

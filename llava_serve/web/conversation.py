@@ -38,6 +38,15 @@ class Exchange:
         """The places of the answers that ended with an error."""
         return [slot for slot, answer in enumerate(self.answers) if answer.error is not None]
 
+    def is_left_out(self, slot: int) -> bool:
+        """Whether the model in `slot` refused the question for its files, and hears it no more."""
+        return slot < len(self.answers) and self.answers[slot].is_left_out
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether no model hears it any more."""
+        return bool(self.answers) and all(answer.is_left_out for answer in self.answers)
+
     def snapshot(self) -> "Exchange":
         """Return a copy that stands still, to be drawn on a thread while the answers grow."""
         return replace(self, answers=[replace(answer) for answer in self.answers])
@@ -148,12 +157,15 @@ def messages(
 ) -> list[dict[str, Any]]:
     """Return the conversation as the model in `slot` knows it.
 
-    A question that got no answer joins the one after it: templates want turns to alternate.
+    A question that got no answer joins the one after it: templates want turns to alternate. One
+    that was refused for its files is left out: with them all that follows would be refused too.
     An answer still to come has no text, so that a question ends the messages; where an answer
     does, the model is to continue it.
     """
     said: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     for exchange in exchanges:
+        if exchange.is_left_out(slot):
+            continue
         parts = [_file_part(file, uri_of(file)) for file in exchange.files]
         if exchange.text:
             parts.append({"type": "text", "text": exchange.text})

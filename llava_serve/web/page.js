@@ -87,8 +87,27 @@
     next.focus();
   });
 
+  // The page opens on the tab where it was left; a fresh one on the only conversation it is given.
+  const KINDS = ['chat', 'compare'];
+  const named = KINDS.filter((kind) => new URL(location.href).searchParams.get(kind));
+  let opening = history.state?.tab ?? (named.length === 1 ? named[0] : 'chat');
+  const tabOf = (kind) => document.getElementById(`${kind}-tab-button`);
+  const open = () => {
+    const tab = opening && tabOf(opening);
+    if (!tab) return;
+    opening = null;
+    if (tab.getAttribute('aria-selected') !== 'true') tab.click();
+  };
+  document.addEventListener('click', (event) => {
+    const kind = KINDS.find((one) => tabOf(one)?.contains(event.target));
+    if (!kind) return;
+    opening = null;
+    history.replaceState({...history.state, tab: kind}, '');
+  });
+
   const look = () => {
     document.querySelectorAll('.transcript').forEach(watch);
+    open();
     rove();
   };
   new MutationObserver(look).observe(document.body, {

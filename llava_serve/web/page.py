@@ -56,9 +56,9 @@ def build(services: Services, examples: tuple[Example, ...], *, embed: bool) -> 
         delete_cache=(3600, 24 * 3600),  # uploads live on in the media store
     ) as page:
         gr.HTML(_HEADING if embed else _HEADER, apply_default_css=False)
-        with gr.Tab("Chat"):
+        with gr.Tab("Chat", elem_id="chat-tab"):
             chat_menu, chat_view, chat_controls = chat_tab.build(chat, Wire(chat_place))
-        with gr.Tab("Compare"):
+        with gr.Tab("Compare", elem_id="compare-tab"):
             compare_menu, compare_view, compare_controls = compare_tab.build(
                 compare, Wire(compare_place)
             )

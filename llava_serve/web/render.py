@@ -18,6 +18,8 @@ _STATES = {
     "failed": "Interrupted: the text above is what arrived.",
 }
 
+_LEFT_OUT = "This question and its files are left out of what follows."
+
 
 # A finished answer is drawn again with each view of its conversation, and Markdown is slow.
 _ended_text = lru_cache(maxsize=1000)(model_text)
@@ -47,7 +49,8 @@ def answer(one: Answer, letter: str = "", place: str = "0.0") -> str:
     if (note := _note(one)) is not None:
         parts.append(f'<p class="note">{note}</p>')
     if one.error is not None:
-        parts.append(error_card(one.error, one.request_id))
+        follows = _LEFT_OUT if one.is_left_out else ""
+        parts.append(error_card(one.error, one.request_id, follows))
     parts.append(f'<footer class="facts">{_facts(one)}</footer>')
     return f'<article class="turn assistant {one.state}">{"".join(parts)}</article>'
 
@@ -67,13 +70,17 @@ def answers(exchange: Exchange, number: int = 0) -> str:
     return f'<div class="columns of-{len(exchange.answers)}">{columns}</div>{vote}'
 
 
-def error_card(error: ServeError, request_id: str | None = None) -> str:
-    """Render what happened, what a user can do, and what an operator finds in the logs."""
+def error_card(error: ServeError, request_id: str | None = None, follows: str = "") -> str:
+    """Render what happened, what a user can do, and what an operator finds in the logs.
+
+    `follows` says what the error means for the rest of the conversation.
+    """
+    todo = f"{error.user_remedy} {follows}".rstrip()
     where = f" · request <code>{plain_text(request_id)}</code>" if request_id else ""
     return (
         '<div class="card error" role="alert">'
         f"<strong>{plain_text(_sentence(error.user_message))}</strong>"
-        f"<p>{plain_text(error.user_remedy)}</p>"
+        f"<p>{plain_text(todo)}</p>"
         f"<small>code <code>{plain_text(error.code)}</code>{where}</small></div>"
     )
 

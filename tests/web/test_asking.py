@@ -446,3 +446,19 @@ async def test_nothing_else_happens_while_a_question_is_checked(
     with pytest.raises(asyncio.CancelledError):
         await accepting
     assert not conversation.is_busy
+
+
+async def test_a_damaged_file_spoils_only_its_own_question(
+    services: Services, upload_folder: Path
+) -> None:
+    asking, conversation = Asking(services, "chat"), Conversation()
+    damaged = uploaded(upload_folder, size=(800, 800))
+    whole = uploaded(upload_folder, "whole.png", size=(500, 500))
+    damaged.write_bytes(damaged.read_bytes()[:600_000])
+    assert await asking.accept(conversation, message("what?", damaged), ["echo"], PLAIN)
+    await settled(conversation)
+    assert await asking.accept(conversation, message("and now?", whole), ["echo"], PLAIN)
+    await settled(conversation)
+    refused, good = (exchange.answers[0] for exchange in conversation.exchanges)
+    assert refused.error is not None and refused.error.code == "media_unreadable"
+    assert good.text == "[1 picture: 500x500] and now?"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from llava_serve.errors import BodyTooLarge
+from llava_serve.errors import BodyTooLarge, RemoteError, ServeError, WorkerLost
 from llava_serve.protocol.openai import parse_chat_request
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web import conversation
@@ -37,6 +37,10 @@ def asked(text: str, *answers: str, files: tuple[StoredFile, ...] = ()) -> Excha
     return Exchange(text, files, [Answer("tiny", text=answer) for answer in answers])
 
 
+def of_worker(code: str) -> ServeError:
+    return RemoteError.from_body({"error": {"message": "refused", "code": code}}, 400)
+
+
 def test_turns_alternate_and_pictures_come_first(media: MediaStore, picture: StoredFile) -> None:
     said = messages([asked("one", "1", files=(picture,)), asked("two", "")], media, "be brief")
     assert [message["role"] for message in said] == ["system", "user", "assistant", "user"]
@@ -51,6 +55,36 @@ def test_a_question_without_an_answer_joins_the_next(media: MediaStore) -> None:
     said = messages([asked("one", ""), asked("two", "")], media, "")
     assert [part["text"] for part in said[0]["content"]] == ["one", "two"]
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("code", ["media_unreadable", "media_too_large", "media_not_accepted"])
+def test_a_question_refused_for_its_files_is_left_out_of_what_follows(
+    media: MediaStore, picture: StoredFile, code: str
+) -> None:
+    refused = asked("one", "", "from b", files=(picture,))
+    refused.answers[0].end("failed", 1.0, of_worker(code))
+    history = [refused, asked("two", "", "")]
+    assert messages(history, media, "") == [
+        {"role": "user", "content": [{"type": "text", "text": "two"}]}
+    ]
+    of_other = messages(history, media, "", slot=1)
+    assert [part["type"] for part in of_other[0]["content"]] == ["image_url", "text"]
+
+
+def test_a_question_refused_for_its_files_is_sent_when_it_is_asked_again(
+    media: MediaStore, picture: StoredFile
+) -> None:
+    exchange = asked("one", "", files=(picture,))
+    exchange.answers[0].end("failed", 1.0, of_worker("media_unreadable"))
+    exchange.answers[0] = Answer("tiny")
+    assert len(messages([exchange], media, "")[0]["content"]) == 2
+
+
+def test_a_question_whose_worker_was_lost_is_sent_with_the_next(media: MediaStore) -> None:
+    exchange = asked("one", "")
+    exchange.answers[0].end("failed", 1.0, WorkerLost("http://w:1", "gone"))
+    (said,) = messages([exchange, asked("two", "")], media, "")
+    assert [part["text"] for part in said["content"]] == ["one", "two"]
 
 
 def test_each_compared_model_knows_its_own_answers(media: MediaStore) -> None:

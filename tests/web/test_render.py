@@ -3,7 +3,7 @@
 import pytest
 
 from llava_serve import errors
-from llava_serve.errors import ServeError, WorkerLost
+from llava_serve.errors import MediaUnreadable, ServeError, WorkerLost
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.web import render
 from llava_serve.web.answer import Answer
@@ -34,6 +34,16 @@ def test_an_error_card_has_cause_remedy_code_and_request_id() -> None:
     assert "The model stopped in the middle of its answer." in card
     assert error.user_remedy in card and "http://" not in card
     assert "worker_lost" in card and "req-1" in card
+
+
+@pytest.mark.parametrize(
+    ("error", "is_said"), [(MediaUnreadable("damaged"), True), (WorkerLost("w", "gone"), False)]
+)
+def test_the_card_says_whether_its_question_is_left_out(error: ServeError, is_said: bool) -> None:
+    answer = Answer("tiny")
+    answer.end("failed", 1.0, error)
+    said = "This question and its files are left out of what follows."
+    assert (said in render.answer(answer)) == is_said
 
 
 def test_a_failure_in_mid_answer_keeps_the_text() -> None:

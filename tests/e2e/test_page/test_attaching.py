@@ -107,6 +107,41 @@ async def test_a_question_whose_picture_was_refused_is_not_sent_without_it(
     await expect(sized.page.locator(".refusals .card")).to_have_count(0)
 
 
+async def refused(tab: Tab, folder: Path) -> None:
+    (folder / "notes.txt").write_text("not a picture")
+    await choose(tab, folder / "notes.txt")
+    await expect(tab.page.locator(".refusals .card.error")).to_have_count(1)
+
+
+async def test_the_card_of_a_refusal_can_be_closed_and_frees_the_question(
+    sized: Tab, tmp_path: Path
+) -> None:
+    await sized.textbox.fill("what is this?")
+    await refused(sized, tmp_path)
+    await sized.textbox.press("Enter")
+    await expect(sized.page.locator(".unsent")).to_have_text("Your question was not sent.")
+    close = sized.page.locator("#chat-composer-refusals").get_by_role("button", name="Close")
+    box = await close.bounding_box()
+    assert box is not None and min(box["width"], box["height"]) >= 24
+    await close.click()
+    await expect(sized.page.locator(".refusals .card")).to_have_count(0)
+    await expect(sized.textbox).to_be_focused()
+    await expect(sized.transcript.locator(".turn")).to_have_count(0)
+    await sized.textbox.press("Enter")
+    await expect(sized.answers.last.locator(".text")).to_have_text("what is this?")
+
+
+async def test_clear_takes_a_refusal_away(sized: Tab, tmp_path: Path) -> None:
+    await sized.ask("hello")
+    await sized.answered()
+    await refused(sized, tmp_path)
+    await sized.page.click("#clear")
+    await expect(sized.page.locator(".refusals .card")).to_have_count(0)
+    await expect(sized.transcript.locator(".turn")).to_have_count(0)
+    await sized.ask("hello again")
+    await expect(sized.answers.last.locator(".text")).to_have_text("hello again")
+
+
 async def test_another_file_makes_good_for_the_one_that_was_refused(
     sized: Tab, shapes: Path, tmp_path: Path
 ) -> None:

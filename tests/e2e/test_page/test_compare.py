@@ -1,6 +1,7 @@
 """The comparison in a real browser."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,31 @@ async def test_a_tab_that_is_first_seen_does_not_call_the_server_lost(
         await tab.compare()
         await expect(tab.transcript).to_contain_text("Choose two to four models")
         assert await tab.page.evaluate("window.lost") == 0
+
+
+async def test_the_page_opens_where_its_address_leads_and_where_it_was_left(
+    browser: Browser, stack: Stack
+) -> None:
+    for model in ("one", "two"):
+        await stack.join(model)
+    async with opened(browser, stack.page) as tab:
+        chat, compare = (tab.page.get_by_role("tab", name=name) for name in ("Chat", "Compare"))
+        await compare.click()
+        tab.name = "compare"
+        await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
+        await tab.ask("hello")
+        await tab.answered(2)
+        await expect(tab.page).to_have_url(re.compile(r"\?compare=[0-9a-f]{32}$"))
+        address = tab.page.url
+        await tab.page.reload()
+        await expect(compare).to_have_attribute("aria-selected", "true")
+        await expect(tab.answers.nth(1)).to_be_visible()
+        await chat.click()
+        tab.name = "chat"
+        await tab.ask("hello")
+        await tab.answered()
+        await tab.page.reload()
+        await expect(tab.answers.last).to_be_visible()
+        await expect(chat).to_have_attribute("aria-selected", "true")
+    async with opened(browser, address) as tab:
+        await expect(tab.page.locator("#compare-transcript .turn.assistant").nth(1)).to_be_visible()
