@@ -3,6 +3,8 @@
   const RETRY_MS = [500, 1000, 2000, 5000];
   const DRAFT_MS = 400;
   const LOST = '<p class="note" role="status">The page\u2019s server does not answer. Trying again \u2026</p>';
+  const REFUSED = '<p class="note" role="status">The page\u2019s server does not send this conversation. Load the page again.</p>';
+  const LATER = [408, 429]; // of the refusals, those that may be none the next time
 
   // Makes `target` look like `html` and keeps every node that can stay: pictures, selections.
   const morph = (target, html) => {
@@ -42,6 +44,7 @@
       this.live = '';
       this.attached = []; // the names of the files in the box
       this.draft = null; // until it is known what there was
+      this.address = ''; // what finds the conversation again, once there is something to find
       watch('value', () => this.signalled());
       this.signalled();
       setInterval(() => this.saveDraft(), DRAFT_MS);
@@ -59,7 +62,7 @@
         this.id = id;
         this.version = null;
       }
-      this.moveDraft(`draft ${this.kind} ${address || ''}`);
+      this.moveDraft(address || '');
       if (address !== null) this.name(address, isFirst);
       if (isFirst) this.restoreDraft();
       if (version !== this.version) this.read();
@@ -87,12 +90,13 @@
       this.reading?.abort();
       const mine = this.reading = new AbortController();
       await this.places();
-      for (let failures = 0; this.reading === mine; failures++) {
+      for (this.failures = 0; this.reading === mine; this.failures++) {
         const outcome = await this.readOnce(mine).catch(() => 'lost');
         if (this.reading !== mine || outcome === 'gone') return;
         if (outcome === 'quiet') return this.quiet();
-        morph(this.box('link'), LOST);
-        await new Promise((after) => setTimeout(after, RETRY_MS[Math.min(failures, RETRY_MS.length - 1)]));
+        morph(this.box('link'), outcome === 'refused' ? REFUSED : LOST);
+        if (outcome === 'refused') return;
+        await new Promise((after) => setTimeout(after, RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)]));
       }
     }
 
@@ -106,6 +110,7 @@
         signal: mine.signal,
       });
       if (answer.status === 404) return 'gone';
+      if (answer.status >= 400 && answer.status < 500 && !LATER.includes(answer.status)) return 'refused';
       if (!answer.ok) return 'lost';
       morph(this.box('link'), '');
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -120,6 +125,7 @@
             this.version = change.version;
             return 'quiet';
           }
+          this.failures = 0;
           this.apply(change, isFirst);
           isFirst = false;
         }
@@ -164,31 +170,42 @@
       if (draft === this.draft) return;
       this.draft = draft;
       try {
-        if (draft) localStorage.setItem(this.draftKey, draft);
-        else localStorage.removeItem(this.draftKey);
+        if (draft) this.drafts.setItem(this.draftKey, draft);
+        else this.drafts.removeItem(this.draftKey);
       } catch { /* a browser that keeps nothing */ }
     }
 
+    get draftKey() { return `draft ${this.kind} ${this.address}`; }
+
+    // A conversation that has no address yet is its tab's alone.
+    get drafts() { return this.address ? localStorage : sessionStorage; }
+
     // What is in the box stays there when another conversation is shown above it.
-    moveDraft(key) {
-      if (this.draftKey && this.draftKey !== key && this.draft) {
-        try { localStorage.removeItem(this.draftKey); } catch { /* a browser that keeps nothing */ }
+    moveDraft(address) {
+      if (address !== this.address && this.draft) {
+        try { this.drafts.removeItem(this.draftKey); } catch { /* a browser that keeps nothing */ }
         this.draft = '';
       }
-      this.draftKey = key;
+      this.address = address;
+    }
+
+    keptDraft() {
+      try {
+        const {text, files} = JSON.parse(this.drafts.getItem(this.draftKey));
+        if (typeof text === 'string' && Array.isArray(files)) return {text, files};
+      } catch { /* a browser that keeps nothing, or nothing that can be read */ }
+      return {text: '', files: []};
     }
 
     // Only the server can put files into the box; it has those of the last day.
     restoreDraft() {
       if (!this.textbox) return void setTimeout(() => this.restoreDraft(), 50);
-      let draft = '';
-      try { draft = localStorage.getItem(this.draftKey) ?? ''; } catch { /* a browser that keeps nothing */ }
-      const {text, files} = draft ? JSON.parse(draft) : {text: '', files: []};
+      const {text, files} = this.keptDraft();
       if (text && !this.textbox.value) {
         this.textbox.value = text;
         this.textbox.dispatchEvent(new Event('input', {bubbles: true}));
       }
-      this.draft = draft;
+      this.draft = text || files.length ? JSON.stringify({text, files}) : '';
       this.attached = files;
       if (files.length) this.lend({text: this.textbox.value, files});
     }

@@ -178,7 +178,7 @@ async def test_what_was_sent_is_no_draft_of_the_next_tab(
     async with opened(browser, stack.page, size) as tab:
         await expect(tab.model).to_have_value("echo")
         await tab.textbox.fill("typed and sent")
-        await tab.page.wait_for_function("Object.values(localStorage).join().includes('typed')")
+        await tab.page.wait_for_function("Object.values(sessionStorage).join().includes('typed')")
         await tab.textbox.press("Enter")
         await tab.answered()
         await tab.textbox.fill("of this one")
