@@ -12,7 +12,7 @@ from llava_serve import logs, serving
 from llava_serve.errors import AnswerInterrupted, EngineFailure, ServeError, StillAnswering
 from llava_serve.web.conversation import Conversation, Exchange, data_uri, messages
 from llava_serve.web.keeping import Keeping
-from llava_serve.web.streaming import CONTINUES, Job, Place, Streaming, streaming
+from llava_serve.web.streaming import CONTINUES, Job, Streaming, fill, streaming
 
 if TYPE_CHECKING:
     from llava_serve.web.asking import Services
@@ -94,18 +94,26 @@ class Answering:
     async def _fill(self, conversation: Conversation, exchange: Exchange) -> None:
         await self._keeping.question(conversation, exchange)
         await self._keeping.answers(conversation, exchange)
-        jobs = await asyncio.to_thread(self._jobs, conversation, exchange)
-        # A Stop may have come while the files were read.
-        jobs = [job for job in jobs if job.answer.state == "waiting"]
-        running, place = self._services.running, Place(self._services.running.places)
-        client = self._services.link.client
+        if not any(answer.state == "waiting" for answer in exchange.answers):
+            return  # a Stop came meanwhile
         async with (
-            streaming(client, jobs, place, conversation.beat) as answers,
-            running.listed(answers),
+            streaming(self._ask(conversation, exchange), exchange.answers) as answers,
+            self._services.running.listed(answers),
         ):
             conversation.running = answers
+            conversation.beat()
             async for _ in answers.ended(SAVE_S):
                 await self._keeping.answers(conversation, exchange)
+
+    async def _ask(self, conversation: Conversation, exchange: Exchange) -> None:
+        """Fill what is open; the files of a question are in memory while it has a place, only."""
+        async with self._services.running.places:
+            reading = asyncio.create_task(asyncio.to_thread(self._jobs, conversation, exchange))
+            try:
+                jobs = await asyncio.shield(reading)
+            finally:
+                await asyncio.wait({reading})  # a thread cannot be cancelled, and holds the files
+            await fill(self._services.link.client, jobs, conversation.beat)
 
     def _jobs(self, conversation: Conversation, exchange: Exchange) -> list[Job]:
         uri_of = cache(partial(data_uri, self._services.media))  # read once, whoever is asked

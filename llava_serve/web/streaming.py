@@ -1,9 +1,9 @@
-"""Answers that stream at the same time: their tasks, their place in the line, how they stop."""
+"""Answers that stream at the same time: their tasks, and how they stop."""
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,84 +27,70 @@ class Job:
 
 
 class Streaming:
-    """The handle of a set of running answers."""
+    """The handle of a question's answers, from its place in the line to their end."""
 
-    def __init__(self, tasks: Sequence[asyncio.Task[None]]) -> None:
-        self._tasks = tasks
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+        self._is_stopped = False
         self.reason: ServeError | None = None
 
     def stop(self, reason: ServeError | None = None) -> None:
         """Close every stream; the workers behind them become free.
 
-        With a reason the answers have failed by it; without one the user has stopped them.
+        With a reason the answers have failed by it; without one the user has stopped them. Only
+        the first stop counts: a second one would break off what the first has begun to close.
         """
-        self.reason = self.reason or reason
-        for task in self._tasks:
-            task.cancel()
+        if not self._is_stopped:
+            self._is_stopped, self.reason = True, reason
+            self._task.cancel()
 
     async def ended(self, interval_s: float) -> AsyncGenerator[None]:
-        """Yield at intervals until every answer has ended."""
-        left: set[asyncio.Task[None]] = set(self._tasks)
-        while left:
-            _, left = await asyncio.wait(left, timeout=interval_s)
-            if left:
+        """Yield at intervals until every answer has ended; raises what the work has raised."""
+        while not self._task.done():
+            await asyncio.wait({self._task}, timeout=interval_s)
+            if not self._task.done():
                 yield
-
-
-class Place:
-    """One place among the questions that are answered at once, shared by a question's answers."""
-
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self._places = places
-        self._entering = asyncio.Lock()
-        self._users = 0
-
-    @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
-        async with self._entering:
-            if self._users == 0:
-                await self._places.acquire()
-            self._users += 1
-        try:
-            yield
-        finally:
-            self._users -= 1
-            if self._users == 0:
-                self._places.release()
+        if not self._task.cancelled():
+            self._task.result()
 
 
 @asynccontextmanager
 async def streaming(
-    client: ChatClient, jobs: Sequence[Job], place: Place, on_change: Callable[[], None]
+    work: Coroutine[Any, Any, None], answers: Sequence[Answer]
 ) -> AsyncIterator[Streaming]:
-    """Fill every job's answer at once; leaving the block ends all that still runs."""
-    tasks = [
-        asyncio.create_task(_fill(client, job, place, on_change), name="answer") for job in jobs
-    ]
-    running = Streaming(tasks)
+    """Run the work that fills answers; leaving the block stops it and ends what it left open."""
+    task = asyncio.create_task(work, name="question")
+    running = Streaming(task)
     try:
         yield running
     finally:
         running.stop()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for job in jobs:
-            if job.answer.is_open:
-                state: State = "stopped" if running.reason is None else "failed"
-                job.answer.end(state, time.monotonic(), running.reason)
+        await asyncio.wait({task})
+        if task.cancelled():
+            state: State = "stopped" if running.reason is None else "failed"
+            for answer in answers:
+                if answer.is_open:
+                    answer.end(state, time.monotonic(), running.reason)
 
 
-async def _fill(client: ChatClient, job: Job, place: Place, on_change: Callable[[], None]) -> None:
+async def fill(client: ChatClient, jobs: Sequence[Job], on_change: Callable[[], None]) -> None:
+    """Fill every job's answer, all at once."""
+    filling = [asyncio.create_task(_fill(client, job, on_change), name="answer") for job in jobs]
+    # It waits for all of them; without `return_exceptions` a stop would leave some unfinished.
+    await asyncio.gather(*filling, return_exceptions=True)
+
+
+async def _fill(client: ChatClient, job: Job, on_change: Callable[[], None]) -> None:
     """Fill one answer; one that is cancelled stays open, for whoever knows why it was."""
     answer = job.answer
     logs.request_id.set(answer.request_id)
     try:
-        async with place.taken():
-            answer.begin(time.monotonic())
-            logs.request_id.set(answer.request_id)
-            async with aclosing(client.stream(job.body, answer.request_id)) as chunks:
-                async for chunk in chunks:
-                    answer.take(chunk, time.monotonic())
-                    on_change()
+        answer.begin(time.monotonic())
+        logs.request_id.set(answer.request_id)
+        async with aclosing(client.stream(job.body, answer.request_id)) as chunks:
+            async for chunk in chunks:
+                answer.take(chunk, time.monotonic())
+                on_change()
         answer.end("done", time.monotonic())
     except ServeError as exc:
         serving.log_error(exc)

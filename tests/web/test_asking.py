@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from fastapi.responses import JSONResponse
 from PIL import Image
 
 from llava_serve import logs, serving
+from llava_serve.engines.base import Delta, GenerateRequest
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import BadRequest, UnsupportedField
 from llava_serve.storage import export
@@ -178,9 +180,11 @@ class StoppedWhileRead(MediaStore):
     """A store whose disk is so slow that the user presses Stop meanwhile."""
 
     conversation: Conversation
+    loop: asyncio.AbstractEventLoop
 
     def read(self, file: StoredFile) -> bytes:
-        self.conversation.stop()
+        self.loop.call_soon_threadsafe(self.conversation.stop)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result()
         return super().read(file)
 
 
@@ -189,7 +193,7 @@ async def test_a_stop_while_the_pictures_are_read_asks_nobody(
 ) -> None:
     slow = StoppedWhileRead(services.media.root, 1_000_000)
     asking, conversation = Asking(replace(services, media=slow), "chat"), Conversation()
-    slow.conversation = conversation
+    slow.conversation, slow.loop = conversation, asyncio.get_running_loop()
     about = message("what?", uploaded(upload_folder))
     assert await asking.accept(conversation, about, ["echo"], PLAIN)
     await settled(conversation)
@@ -364,23 +368,86 @@ async def test_to_continue_sends_the_text_and_a_refusal_says_what_it_means(
     assert answer.text == "half an ans"
 
 
-async def test_questions_beyond_the_places_wait_and_can_be_stopped(
-    services: Services,
-) -> None:
-    asking = Asking(replace(services, running=Running(1)), "compare")
-    first, second, third = Conversation("compare"), Conversation("compare"), Conversation("compare")
-    for one in (first, second, third):
-        assert await asking.accept(one, message("word " * 100), ["echo", "echo"], PLAIN)
-    while not first.exchanges[0].answers[0].text:
-        await first.pulse.wait()
-    states = {answer.state for one in (second, third) for answer in one.exchanges[0].answers}
-    assert states == {"waiting"}
-    second.stop()
-    await settled(second)
-    assert {answer.state for answer in second.exchanges[0].answers} == {"stopped"}
-    first.stop()
-    await settled(third)
-    assert {answer.state for answer in third.exchanges[0].answers} == {"done"}
+class HeldEcho(EchoEngine):
+    """An echo engine whose answers stand still until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__("echo")
+        self.let_go = asyncio.Event()
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
+        async with aclosing(super().stream(request)) as deltas:
+            async for delta in deltas:
+                yield delta
+                await self.let_go.wait()
+
+
+class CountedReads(MediaStore):
+    """A store that counts how many files were read."""
+
+    reads = 0
+
+    def read(self, file: StoredFile) -> bytes:
+        self.reads += 1
+        return super().read(file)
+
+
+class TestOnePlace:
+    """One question is answered at a time, and its answers stand still until they are let go."""
+
+    @pytest.fixture
+    def engine(self) -> HeldEcho:
+        return HeldEcho()
+
+    @pytest.fixture
+    def media(self, services: Services) -> CountedReads:
+        return CountedReads(services.media.root, 1_000_000)
+
+    @pytest.fixture
+    def asking(self, services: Services, media: CountedReads) -> Asking:
+        return Asking(replace(services, running=Running(1), media=media), "compare")
+
+    async def _asked(self, asking: Asking, count: int, *files: Path) -> list[Conversation]:
+        """Ask questions, and wait until the first has the place and the others are in line."""
+        asked = [Conversation("compare") for _ in range(count)]
+        for one in asked:
+            assert await asking.accept(one, message("so it is", *files), ["echo", "echo"], PLAIN)
+            while one.running is None:
+                await one.pulse.wait()
+            while not asked[0].exchanges[0].answers[0].text:  # who comes first has the place
+                await asked[0].pulse.wait()
+        return asked
+
+    async def test_questions_beyond_the_places_wait_and_can_be_stopped(
+        self, asking: Asking, engine: HeldEcho
+    ) -> None:
+        first, second, third = await self._asked(asking, 3)
+        states = {answer.state for one in (second, third) for answer in one.exchanges[0].answers}
+        assert states == {"waiting"}
+        second.stop()
+        await settled(second)
+        assert {answer.state for answer in second.exchanges[0].answers} == {"stopped"}
+        first.stop()
+        engine.let_go.set()
+        await settled(third)
+        assert {answer.state for answer in third.exchanges[0].answers} == {"done"}
+
+    async def test_the_files_of_a_question_in_line_are_not_read_yet(
+        self, asking: Asking, engine: HeldEcho, media: CountedReads, upload_folder: Path
+    ) -> None:
+        first, second = await self._asked(asking, 2, uploaded(upload_folder))
+        assert media.reads == 1
+        engine.let_go.set()
+        await settled(first)
+        await settled(second)
+        assert media.reads == 2
+        assert {answer.state for answer in second.exchanges[0].answers} == {"done"}
+
+    async def test_a_server_that_stops_fails_what_is_in_line_too(self, asking: Asking) -> None:
+        asked = await self._asked(asking, 2)
+        await asking.services.running.stop_all()
+        errors = [answer.error for one in asked for answer in one.exchanges[0].answers]
+        assert [error.code if error else None for error in errors] == ["answer_interrupted"] * 4
 
 
 @pytest.fixture

@@ -1,0 +1,29 @@
+"""How the answers of a question stop."""
+
+import asyncio
+
+from llava_serve.errors import AnswerInterrupted
+from llava_serve.web.answer import Answer
+from llava_serve.web.streaming import streaming
+
+
+async def test_a_second_stop_does_not_break_off_what_the_first_closes() -> None:
+    closing, may_close, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closing.set()
+            await may_close.wait()
+            closed.set()
+
+    answer = Answer("echo")
+    async with streaming(work(), [answer]) as running:
+        await asyncio.sleep(0)  # until the work has begun
+        running.stop()
+        await closing.wait()
+        running.stop(AnswerInterrupted())
+        may_close.set()
+    assert closed.is_set()
+    assert (answer.state, answer.error) == ("stopped", None)
