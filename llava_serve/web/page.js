@@ -87,10 +87,11 @@
     next.focus();
   });
 
-  // The page opens on the tab where it was left; a fresh one on the only conversation it is given.
+  // The page opens on the tab where it was left, or on the only conversation it is given. Where it
+  // is given none, nothing is opened: its user may have chosen a tab before this script ran.
   const KINDS = ['chat', 'compare'];
   const named = KINDS.filter((kind) => new URL(location.href).searchParams.get(kind));
-  let opening = history.state?.tab ?? (named.length === 1 ? named[0] : 'chat');
+  let opening = history.state?.tab ?? (named.length === 1 ? named[0] : null);
   const tabOf = (kind) => document.getElementById(`${kind}-tab-button`);
   const open = () => {
     const tab = opening && tabOf(opening);
