@@ -45,6 +45,7 @@ async def test_edit_clear_and_regenerate_can_be_undone(
         await expect(undo).to_be_visible()
         vote = tab.answers.last.locator("[data-vote=up]")
         await expect(vote).to_have_attribute("aria-pressed", "false")
+        await tab.answered()
         await undo.click()
         await expect(vote).to_have_attribute("aria-pressed", "true")
 
