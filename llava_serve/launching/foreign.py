@@ -12,6 +12,8 @@ from types import FrameType
 
 def main() -> None:
     """Run `... llava_serve.launching.foreign PROGRAM ARGUMENTS...` and exit as it does."""
+    early: list[int] = []  # the program may run, and be told to end, before its handle is here
+    signal.signal(signal.SIGTERM, lambda number, _: early.append(number))
     # Standard input is the lifeline's; a program that reads it would take the launcher's end.
     program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
 
@@ -19,6 +21,8 @@ def main() -> None:
         program.send_signal(number)
 
     signal.signal(signal.SIGTERM, pass_on)
+    for number in early:
+        program.send_signal(number)
     code = program.wait()
     sys.exit(code if code >= 0 else 128 - code)  # as a shell tells the signal that killed it
 
