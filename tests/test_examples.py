@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from llava_serve.config import MediaConfig
-from llava_serve.engines.base import Conversation
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.media.reader import MediaReader
+from llava_serve.request import Conversation
 from llava_serve.serving import served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate

@@ -13,9 +13,8 @@ from typing import Any, Protocol
 from jinja2 import TemplateError
 
 from llava_serve.chat.templates import Template, Turn
-from llava_serve.engines.base import Conversation, Message
 from llava_serve.errors import InvalidField
-from llava_serve.media.base import Clip, Picture
+from llava_serve.request import Clip, Conversation, Message, Picture
 
 
 @dataclass(frozen=True, slots=True)

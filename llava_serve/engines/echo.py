@@ -5,19 +5,20 @@ import re
 from collections.abc import AsyncGenerator
 
 from llava_serve.chat.stops import StopMatcher
-from llava_serve.engines.base import (
+from llava_serve.engines.logprobs import HeldLogprobs
+from llava_serve.errors import ContextOverflow, MediaCountMismatch
+from llava_serve.protocol.openai import ModelCard
+from llava_serve.request import (
+    Clip,
     Conversation,
     Delta,
     FinishReason,
     GenerateRequest,
+    Picture,
     ReadyPrompt,
     TokenLogprob,
     Usage,
 )
-from llava_serve.engines.logprobs import HeldLogprobs
-from llava_serve.errors import ContextOverflow, MediaCountMismatch
-from llava_serve.media.base import Clip, Picture
-from llava_serve.protocol.openai import ModelCard
 
 CONTEXT_LENGTH = 4096  # words
 

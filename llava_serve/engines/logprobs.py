@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from llava_serve.engines.base import TokenLogprob
+from llava_serve.request import TokenLogprob
 
 
 class HeldLogprobs:

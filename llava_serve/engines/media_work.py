@@ -10,8 +10,8 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from llava_serve.engines.base import Conversation, ReadyPrompt
 from llava_serve.errors import ShuttingDown
+from llava_serve.request import Conversation, ReadyPrompt
 
 Result = TypeVar("Result")
 Work = Callable[[Conversation | ReadyPrompt, threading.Event], Result]

@@ -8,8 +8,8 @@ counted slice by slice.
 import threading
 from collections.abc import Callable, Collection, Sequence
 
-from llava_serve.engines.base import Conversation, ReadyPrompt
 from llava_serve.errors import ShuttingDown, TextTooLong
+from llava_serve.request import Conversation, ReadyPrompt
 
 LONGEST_TOKEN = 128  # bytes: Qwen2's for spaces, the longest of LLaVA's language models
 _SLICE_CHARACTERS = 16_384

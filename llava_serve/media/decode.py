@@ -9,11 +9,11 @@ from PIL import Image
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import heif, jpeg, orientation, tiff
 from llava_serve.media.av1 import coded_sizes
-from llava_serve.media.base import Picture
 from llava_serve.media.damage import BOMB, DAMAGE, damaged
 from llava_serve.media.limits import Limits, check_bytes, check_size
 from llava_serve.media.share import Cost
 from llava_serve.media.sniff import PICTURES, sniff
+from llava_serve.request import Picture
 
 # What is left of a huge picture has sides at least this long: see `reduction`.
 _LONGER_SIDE, _SHORTER_SIDE = 3000, 500

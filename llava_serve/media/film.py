@@ -20,9 +20,9 @@ from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import orientation
-from llava_serve.media.base import Picture
 from llava_serve.media.decode import as_picture
 from llava_serve.media.limits import Limits, check_size
+from llava_serve.request import Picture
 
 MAX_DURATION_S = 600
 MAX_SOURCE_FRAMES = 20_000  # frames of the file; all up to the last wanted one are decoded

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from llava_serve.config import MediaConfig
-from llava_serve.engines.base import Conversation, Message, ReadyPrompt, Role
 from llava_serve.errors import (
     InvalidField,
     MediaTooLarge,
@@ -16,7 +15,6 @@ from llava_serve.errors import (
     RemoteMediaRefused,
 )
 from llava_serve.media.address import IsAllowed, is_public
-from llava_serve.media.base import Clip, Picture
 from llava_serve.media.decode import decode_picture, picture_cost
 from llava_serve.media.fetch import Fetcher
 from llava_serve.media.limits import Limits
@@ -26,6 +24,7 @@ from llava_serve.media.uri import is_data_uri, read_data_uri, trimmed
 from llava_serve.media.video import clip_cost, decode_clip
 from llava_serve.protocol.openai import ChatMessage, ImagePart, TextPart, VideoPart
 from llava_serve.quota import Quota
+from llava_serve.request import Clip, Conversation, Message, Picture, ReadyPrompt, Role
 
 Decoded = TypeVar("Decoded", bound=Picture | Clip, covariant=True)
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from functools import partial
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
-from llava_serve.media.base import Clip, Picture
 from llava_serve.media.damage import DAMAGE, damaged
 from llava_serve.media.decode import as_picture, open_image
 from llava_serve.media.film import MAX_SOURCE_FRAMES, Film
 from llava_serve.media.limits import Limits, check_bytes
 from llava_serve.media.share import Cost
 from llava_serve.media.sniff import VIDEOS, sniff
+from llava_serve.request import Clip, Picture
 
 MAX_CLIP_PIXELS = 200_000_000  # of all chosen frames together: 0.8 GB in memory
 MAX_DECODING_S = 30.0

@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from llava_serve.engines.base import Delta, Usage
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ChatMessage
+from llava_serve.request import Delta, Usage
 
 
 class Answerer(Protocol):

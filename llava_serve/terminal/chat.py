@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from llava_serve.engines.base import Delta
 from llava_serve.errors import ServeError
+from llava_serve.request import Delta
 from llava_serve.terminal import command, saved
 from llava_serve.terminal.answerer import Answer, Answerer, Outcome
 from llava_serve.terminal.attachment import Attachments

@@ -4,9 +4,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from llava_serve import logs
-from llava_serve.engines.base import Delta, Engine, GenerateRequest, Sampling
+from llava_serve.engines.base import Engine
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage
+from llava_serve.request import Delta, GenerateRequest, Sampling
 from llava_serve.terminal.config import CliConfig
 
 

@@ -8,8 +8,8 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 
 from llava_serve.client import ChatClient
-from llava_serve.engines.base import Delta, FinishReason, Usage
 from llava_serve.protocol.openai import ChatMessage
+from llava_serve.request import Delta, FinishReason, Usage
 from llava_serve.terminal.config import CliConfig
 
 

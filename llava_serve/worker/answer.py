@@ -17,7 +17,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from llava_serve import logs
-from llava_serve.engines.base import (
+from llava_serve.errors import ReaderTooSlow, ServeError
+from llava_serve.media.share import PixelShare
+from llava_serve.request import (
     Conversation,
     Delta,
     GenerateRequest,
@@ -26,8 +28,6 @@ from llava_serve.engines.base import (
     Stages,
     Usage,
 )
-from llava_serve.errors import ReaderTooSlow, ServeError
-from llava_serve.media.share import PixelShare
 from llava_serve.worker.worker import Worker
 
 ReadPrompt = Callable[[PixelShare], Awaitable[Conversation | ReadyPrompt]]

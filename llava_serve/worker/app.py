@@ -13,7 +13,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from llava_serve import serving
 from llava_serve.access import Access, ApiGuard
 from llava_serve.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
-from llava_serve.engines.base import Conversation, Sampling
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
 from llava_serve.media.share import PixelShare
 from llava_serve.protocol.openai import (
@@ -27,6 +26,7 @@ from llava_serve.protocol.openai import (
     StreamOptions,
     parse_chat_request,
 )
+from llava_serve.request import Conversation, Sampling
 from llava_serve.worker import llava_wire
 from llava_serve.worker.answer import Answer
 from llava_serve.worker.completion import CompletionBody, CompletionEvents

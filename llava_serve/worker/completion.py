@@ -18,10 +18,10 @@ from openai.types.chat.chat_completion_token_logprob import (
 from openai.types.completion_usage import PromptTokensDetails
 from starlette.types import Receive, Scope, Send
 
-from llava_serve.engines.base import Delta, FinishReason, TokenLogprob, Usage
 from llava_serve.errors import ServeError
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import StreamOptions
+from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
 from llava_serve.worker.answer import Answer
 from llava_serve.worker.stream import AnswerResponse, StreamedAnswer
 

@@ -11,7 +11,6 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from llava_serve.body import read_json, read_once
-from llava_serve.engines.base import Delta, Sampling
 from llava_serve.errors import (
     InvalidField,
     MediaNotAccepted,
@@ -22,6 +21,7 @@ from llava_serve.errors import (
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import OldChunk, OldRequest
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.request import Delta, Sampling
 from llava_serve.worker.answer import Answer
 from llava_serve.worker.stream import StreamedAnswer
 from llava_serve.worker.worker import Worker

@@ -5,7 +5,8 @@ from dataclasses import fields
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from llava_serve.engines.base import Engine, EngineStatus, Usage
+from llava_serve.engines.base import Engine, EngineStatus
+from llava_serve.request import Usage
 from llava_serve.worker.gate import Gate
 
 _STAGE_S = (0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from llava_serve import stopping
-from llava_serve.engines.base import Delta
 from llava_serve.errors import EngineFailure, Interrupted, OutOfMemory, ServeError
+from llava_serve.request import Delta
 from llava_serve.worker.answer import Answer
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,7 @@ from transformers import AutoTokenizer
 from llava_serve.chat.rendering import Markup, PromptFormat, Said, Segment, from_template
 from llava_serve.chat.templates import TEMPLATES
 from llava_serve.checkpoints.prompts import own_format
-from llava_serve.engines.base import Conversation, Message
-from llava_serve.media.base import Picture
+from llava_serve.request import Conversation, Message, Picture
 from llava_serve.tiny import CHECKPOINT
 
 RED = Picture(Image.new("RGB", (2, 2), "red"), "red")

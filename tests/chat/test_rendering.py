@@ -14,9 +14,8 @@ from llava_serve.chat.rendering import (
     from_template,
 )
 from llava_serve.chat.templates import TEMPLATES, template_named
-from llava_serve.engines.base import Conversation, Message
 from llava_serve.errors import InvalidField
-from llava_serve.media.base import Clip, Picture
+from llava_serve.request import Clip, Conversation, Message, Picture
 
 RED = Picture(Image.new("RGB", (8, 8), "red"), "red")
 BLUE = Picture(Image.new("RGB", (8, 8), "blue"), "blue")

@@ -8,8 +8,7 @@ from PIL import Image
 
 from llava_serve.chat.rendering import Markup, Said, Segment, from_template
 from llava_serve.chat.templates import TEMPLATES
-from llava_serve.engines.base import Conversation, Message
-from llava_serve.media.base import Picture
+from llava_serve.request import Conversation, Message, Picture
 
 STORED = json.loads((Path(__file__).parent / "renderings.json").read_text(encoding="utf-8"))
 RED = Picture(Image.new("RGB", (2, 2), "red"), "red")

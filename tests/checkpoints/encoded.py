@@ -9,7 +9,7 @@ from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.features import Features
-from llava_serve.media.base import Clip, Picture
+from llava_serve.request import Clip, Picture
 from tests.checkpoints.golden_cases import ALL
 
 

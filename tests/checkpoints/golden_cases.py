@@ -14,9 +14,8 @@ from PIL import Image
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
-from llava_serve.engines.base import Conversation, Message
 from llava_serve.engines.torch.tokens import Item
-from llava_serve.media.base import Clip, Picture
+from llava_serve.request import Clip, Conversation, Message, Picture
 
 GOLDEN = Path(__file__).parent / "golden"
 NEW_TOKENS = 24

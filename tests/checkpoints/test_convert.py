@@ -15,7 +15,7 @@ from llava_serve.checkpoints.original.source import source_of
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.errors import CheckpointError
-from llava_serve.media.base import Clip, Picture
+from llava_serve.request import Clip, Picture
 from tests.checkpoints.golden_cases import ALL, Golden
 
 TOLERANCE = 1e-3

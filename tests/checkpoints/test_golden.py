@@ -12,7 +12,6 @@ import torch
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import MediaConfig
-from llava_serve.engines.base import Delta, GenerateRequest, ReadyPrompt, Sampling
 from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.decode import Decoder
@@ -21,8 +20,8 @@ from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import splice
 from llava_serve.engines.torch.tokens import PromptTokenizer
-from llava_serve.media.base import Picture
 from llava_serve.media.reader import MediaReader
+from llava_serve.request import Delta, GenerateRequest, Picture, ReadyPrompt, Sampling
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker

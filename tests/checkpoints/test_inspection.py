@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llava_serve.checkpoints import __main__ as command
-from llava_serve.media.base import Picture
+from llava_serve.request import Picture
 from llava_serve.tiny import CHECKPOINT
 from tests.checkpoints.conftest import CopyCase
 from tests.checkpoints.golden_cases import ALL, GOLDEN, Golden

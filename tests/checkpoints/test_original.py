@@ -10,10 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from llava_serve.checkpoints.weights import open_folder
-from llava_serve.engines.base import Conversation, Message
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.errors import CheckpointError
-from llava_serve.media.base import Clip
+from llava_serve.request import Clip, Conversation, Message
 from tests.checkpoints.conftest import CopyCase
 from tests.checkpoints.encoded import load_from, picture, rows
 from tests.checkpoints.golden_cases import ALL, GOLDEN

@@ -7,12 +7,11 @@ import torch
 from torch.nn import functional
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.base import Conversation, Message
 from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import splice
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.errors import CheckpointError
-from llava_serve.media.base import Picture
+from llava_serve.request import Conversation, Message, Picture
 from tests.checkpoints.conftest import CopyCase
 from tests.checkpoints.encoded import load_from, picture, rows
 

@@ -13,10 +13,9 @@ import torch
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
-from llava_serve.engines.base import Conversation, Delta, GenerateRequest, Message, Sampling
 from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.engine import TorchEngine
-from llava_serve.media.base import Picture
+from llava_serve.request import Conversation, Delta, GenerateRequest, Message, Picture, Sampling
 from llava_serve.tiny import CHECKPOINT
 from llava_serve.tiny.exam import draw_exam
 from tests.checkpoints.golden_cases import GOLDEN

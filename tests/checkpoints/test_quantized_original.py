@@ -14,13 +14,13 @@ from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.checkpoints.original.lora import apply
 from llava_serve.checkpoints.weights import open_folder
 from llava_serve.config import ModelConfig
-from llava_serve.engines.base import GenerateRequest, Sampling
 from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.decode import Decoder
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import splice
+from llava_serve.request import GenerateRequest, Sampling
 from tests.checkpoints.golden_cases import ALL, GOLDEN, Golden
 
 pytestmark = pytest.mark.slow

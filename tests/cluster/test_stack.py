@@ -15,13 +15,14 @@ import pytest
 
 from llava_serve.cluster.heartbeat import HttpLink, membership
 from llava_serve.config import MediaConfig
-from llava_serve.engines.base import Delta, Engine, GenerateRequest
+from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
 from llava_serve.errors import ShuttingDown
 from llava_serve.media.reader import MediaReader
+from llava_serve.request import Delta, GenerateRequest
 from llava_serve.serving import bind, served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate

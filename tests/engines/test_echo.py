@@ -4,18 +4,19 @@ from contextlib import aclosing
 import pytest
 from PIL import Image
 
-from llava_serve.engines.base import (
+from llava_serve.engines.echo import CONTEXT_LENGTH, EchoEngine
+from llava_serve.errors import ContextOverflow, MediaCountMismatch
+from llava_serve.request import (
+    Clip,
     Conversation,
     Delta,
     GenerateRequest,
     Message,
+    Picture,
     ReadyPrompt,
     Sampling,
     Usage,
 )
-from llava_serve.engines.echo import CONTEXT_LENGTH, EchoEngine
-from llava_serve.errors import ContextOverflow, MediaCountMismatch
-from llava_serve.media.base import Clip, Picture
 
 
 def picture(width: int, height: int) -> Picture:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from llava_serve.engines.base import TokenLogprob
 from llava_serve.engines.logprobs import HeldLogprobs
+from llava_serve.request import TokenLogprob
 
 TOKENS = [TokenLogprob(text, text.encode(), -0.5) for text in ("It", " is", "")]
 

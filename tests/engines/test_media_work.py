@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from llava_serve.engines.base import Conversation, ReadyPrompt
 from llava_serve.engines.media_work import MediaWork
+from llava_serve.request import Conversation, ReadyPrompt
 
 PROMPT = ReadyPrompt("hi")
 

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from llava_serve.engines.base import Conversation, Message, ReadyPrompt
 from llava_serve.engines.text_bound import TextBound, check_length, texts_of
 from llava_serve.errors import ShuttingDown, TextTooLong
+from llava_serve.request import Conversation, Message, ReadyPrompt
 
 VOCABULARY = ["a", "bcd", "▁"]
 CONTEXT = 20_000

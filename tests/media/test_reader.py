@@ -12,11 +12,10 @@ from fastapi.responses import Response
 from PIL import Image
 
 from llava_serve.config import MediaConfig
-from llava_serve.engines.base import Conversation
 from llava_serve.errors import InvalidField, MediaTooLarge, MediaUnreadable, RemoteMediaRefused
-from llava_serve.media.base import Clip, Picture
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage
+from llava_serve.request import Clip, Conversation, Picture
 from llava_serve.serving import served
 
 

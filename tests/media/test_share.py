@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from llava_serve.config import MediaConfig
-from llava_serve.engines.base import Conversation
 from llava_serve.errors import MediaTooLarge
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage
+from llava_serve.request import Conversation
 from tests.media.drawn import encoded
 from tests.media.filmed import film
 

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from llava_serve.config import MediaConfig, WorkerConfig
-from llava_serve.engines.base import Delta, Engine, GenerateRequest, Sampling
+from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import parse_chat_request
+from llava_serve.request import Delta, GenerateRequest, Sampling
 from llava_serve.tiny import EXAMPLES
 from llava_serve.tiny.world import COLORS, SHAPES, simple_picture
 from tests.sglang.conftest import Stack, picture, text, user

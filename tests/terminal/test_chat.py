@@ -8,9 +8,10 @@ from typing import Protocol
 
 import pytest
 
-from llava_serve.engines.base import Delta, Engine, GenerateRequest
+from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import EngineFailure, ServeError
+from llava_serve.request import Delta, GenerateRequest
 from llava_serve.terminal.chat import Chat
 
 

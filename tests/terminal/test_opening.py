@@ -12,7 +12,7 @@ from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
-from llava_serve.engines.base import Engine, Usage
+from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import (
     CommandError,
@@ -24,6 +24,7 @@ from llava_serve.errors import (
 )
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage, ImagePart, ImageUrl
+from llava_serve.request import Usage
 from llava_serve.terminal.config import CliConfig
 from llava_serve.terminal.history import History
 from llava_serve.terminal.notes import Notes

@@ -3,8 +3,8 @@
 import io
 import json
 
-from llava_serve.engines.base import Usage
 from llava_serve.errors import EngineFailure
+from llava_serve.request import Usage
 from llava_serve.terminal.answerer import Answer, Outcome
 from llava_serve.terminal.view import AnswerView, JsonAnswers, PlainAnswers
 

@@ -14,9 +14,9 @@ from fastapi.responses import JSONResponse
 from PIL import Image
 
 from llava_serve import logs, serving
-from llava_serve.engines.base import Delta, GenerateRequest
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import BadRequest, UnsupportedField
+from llava_serve.request import Delta, GenerateRequest
 from llava_serve.storage import export
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.answer import Answer

@@ -9,9 +9,10 @@ import pytest
 from fastapi import FastAPI
 
 from llava_serve.config import MediaConfig
-from llava_serve.engines.base import Delta, Engine, GenerateRequest
+from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.media.reader import MediaReader
+from llava_serve.request import Delta, GenerateRequest
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from llava_serve.engines.base import ReadyPrompt, Sampling
 from llava_serve.errors import ReaderTooSlow
+from llava_serve.request import ReadyPrompt, Sampling
 from llava_serve.worker import answer
 from tests.worker.conftest import MakeWorker, ScriptedEngine
 

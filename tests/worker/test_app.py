@@ -11,13 +11,13 @@ import pytest
 from fastapi import FastAPI
 
 from llava_serve.config import MediaConfig
-from llava_serve.engines.base import Delta, GenerateRequest, Stages, Usage
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import ContextOverflow, OutOfMemory
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol import sse
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelList, SamplingDefaults
+from llava_serve.request import Delta, GenerateRequest, Stages, Usage
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker

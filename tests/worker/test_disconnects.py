@@ -11,8 +11,8 @@ import anyio
 import httpx
 import pytest
 
-from llava_serve.engines.base import Delta, GenerateRequest
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.request import Delta, GenerateRequest
 from llava_serve.serving import served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate

@@ -15,7 +15,7 @@ import requests
 from fastapi import FastAPI
 from PIL import Image
 
-from llava_serve.engines.base import ReadyPrompt
+from llava_serve.request import ReadyPrompt
 from llava_serve.serving import served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.worker import Worker

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import httpx
 import pytest
 
-from llava_serve.engines.base import Delta, Usage
+from llava_serve.request import Delta, Usage
 from llava_serve.serving import served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.worker import Worker

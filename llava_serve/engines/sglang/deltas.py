@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from llava_serve.chat.stops import StopMatcher
-from llava_serve.engines.base import Delta, FinishReason, TokenLogprob, Usage
 from llava_serve.engines.logprobs import HeldLogprobs
 from llava_serve.engines.sglang.client import Event
 from llava_serve.engines.sglang.failure import error_for
 from llava_serve.errors import SglangFailed
+from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
 
 _NO_END = "its stream is over, and does not say how the answer ended"
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from llava_serve.chat.rendering import PromptFormat
-from llava_serve.engines.base import Delta, GenerateRequest, ReadyPrompt
 from llava_serve.engines.media_work import MediaWork
 from llava_serve.engines.sglang import deltas, payload
 from llava_serve.engines.sglang.client import Event, SglangClient
@@ -16,6 +15,7 @@ from llava_serve.engines.sglang.server import Server
 from llava_serve.engines.text_bound import check_length, texts_of
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.request import Delta, GenerateRequest, ReadyPrompt
 
 
 class SglangEngine:

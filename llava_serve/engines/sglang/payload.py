@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llava_serve.chat.rendering import PromptFormat
-from llava_serve.engines.base import Conversation, Message, ReadyPrompt, Sampling
 from llava_serve.engines.sglang.served import IMAGE_TOKEN, Served
 from llava_serve.errors import UnsupportedField
-from llava_serve.media.base import Clip, Picture
+from llava_serve.request import Clip, Conversation, Message, Picture, ReadyPrompt, Sampling
 
 CHAT = "/v1/chat/completions"
 GENERATE = "/generate"

@@ -9,11 +9,10 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from llava_serve.engines.base import Conversation, Message, ReadyPrompt
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.served import IMAGE_TOKEN, Served
 from llava_serve.errors import InvalidField, MediaCountMismatch, UnsupportedField
-from llava_serve.media.base import Picture
+from llava_serve.request import Conversation, Message, Picture, ReadyPrompt
 
 _VIDEO = "<video>"
 RESERVED = (IMAGE_TOKEN, _VIDEO)

@@ -6,10 +6,10 @@ from dataclasses import replace
 from transformers import PreTrainedTokenizerBase
 
 from llava_serve.chat.stops import StopMatcher
-from llava_serve.engines.base import FinishReason, Sampling, TokenLogprob
 from llava_serve.engines.logprobs import HeldLogprobs
 from llava_serve.engines.torch.detokenize import Detokenizer, bytes_of
 from llava_serve.engines.torch.sampling import Scores
+from llava_serve.request import FinishReason, Sampling, TokenLogprob
 
 
 class Answer:

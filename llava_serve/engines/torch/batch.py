@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import torch
 
 from llava_serve import logs
-from llava_serve.engines.base import Delta
 from llava_serve.engines.torch import failures
 from llava_serve.engines.torch.decode import Decoder
 from llava_serve.engines.torch.features import Encoding
@@ -17,6 +16,7 @@ from llava_serve.engines.torch.sampling import choose, score, without
 from llava_serve.engines.torch.schedule import Schedule, Share
 from llava_serve.engines.torch.spans import Grant, Spans
 from llava_serve.errors import OutOfMemory, ServeError
+from llava_serve.request import Delta
 
 logger = logging.getLogger(__name__)
 

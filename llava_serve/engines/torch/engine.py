@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.base import Delta, EngineStatus, GenerateRequest
+from llava_serve.engines.base import EngineStatus
 from llava_serve.engines.media_work import MediaWork
 from llava_serve.engines.torch import failures
 from llava_serve.engines.torch.batch import Batch
@@ -21,6 +21,7 @@ from llava_serve.engines.torch.schedule import Schedule
 from llava_serve.engines.torch.spans import Spans
 from llava_serve.engines.torch.warm_up import warm_up
 from llava_serve.errors import EngineLost, ServeError, ShuttingDown
+from llava_serve.request import Delta, GenerateRequest
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from llava_serve.engines.torch.families import (
     project,
 )
 from llava_serve.errors import MediaNotAccepted
-from llava_serve.media.base import Clip, Picture
+from llava_serve.request import Clip, Picture
 
 Media = Picture | Clip
 NamedTiles = Mapping[str, Tiles]

@@ -11,7 +11,6 @@ import anyio
 import numpy as np
 import torch
 
-from llava_serve.engines.base import Delta, GenerateRequest, Stages, Usage
 from llava_serve.engines.torch.answer import Answer
 from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.families import Tiles
@@ -21,6 +20,7 @@ from llava_serve.engines.torch.sampling import Chooser
 from llava_serve.engines.torch.spans import NOTHING, Keys, Span
 from llava_serve.engines.torch.tokens import Item
 from llava_serve.errors import ServeError
+from llava_serve.request import Delta, GenerateRequest, Stages, Usage
 
 Embed = Callable[[Sequence[int]], torch.Tensor]  # text tokens to (tokens, hidden)
 

@@ -4,7 +4,6 @@ import threading
 import time
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.base import Conversation, GenerateRequest, ReadyPrompt, Sampling
 from llava_serve.engines.text_bound import TextBound, texts_of
 from llava_serve.engines.torch.answer import Answer
 from llava_serve.engines.torch.features import Features, Media
@@ -13,6 +12,7 @@ from llava_serve.engines.torch.prompt import Prompt, splice
 from llava_serve.engines.torch.sampling import Chooser
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.errors import ContextOverflow
+from llava_serve.request import Conversation, GenerateRequest, ReadyPrompt, Sampling
 
 
 class Preparer:

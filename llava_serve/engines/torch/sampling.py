@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from llava_serve.engines.base import Sampling
 from llava_serve.errors import EngineFailure
+from llava_serve.request import Sampling
 
 _COLDEST = 1e-5  # below it, logits divided by the temperature leave float32
 

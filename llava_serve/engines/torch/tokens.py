@@ -7,9 +7,8 @@ from transformers import PreTrainedTokenizerBase
 
 from llava_serve.chat.rendering import Markup, Said, Segment
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.base import Conversation, ReadyPrompt
 from llava_serve.errors import InvalidField, MediaCountMismatch, MediaNotAccepted
-from llava_serve.media.base import Clip, Picture
+from llava_serve.request import Clip, Conversation, Picture, ReadyPrompt
 
 Item = int | Picture | Clip
 _PLACEHOLDER = "<image>"

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from llava_serve.engines.base import Conversation, GenerateRequest, Message, Sampling
 from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.decode import Decoder, unusable
 from llava_serve.engines.torch.prepare import Preparer
 from llava_serve.engines.torch.prompt import Prompt
-from llava_serve.media.base import Picture
+from llava_serve.request import Conversation, GenerateRequest, Message, Picture, Sampling
 
 logger = logging.getLogger(__name__)
 

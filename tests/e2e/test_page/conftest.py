@@ -18,9 +18,9 @@ from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
-from llava_serve.engines.base import Delta, GenerateRequest
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.media.reader import MediaReader
+from llava_serve.request import Delta, GenerateRequest
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
 from llava_serve.web import examples, uploads

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from llava_serve.engines.base import Delta, TokenLogprob, Usage
 from llava_serve.engines.sglang.deltas import of_chat, of_generate
 from llava_serve.errors import SglangFailed, SglangRefused
+from llava_serve.request import Delta, TokenLogprob, Usage
 from tests.engines.sglang.conftest import CHAT_EVENTS, chat_event
 
 STOP = {"type": "stop", "matched": 2}

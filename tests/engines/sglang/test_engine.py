@@ -12,7 +12,6 @@ from PIL import Image
 
 from llava_serve.chat.rendering import PromptFormat, from_template
 from llava_serve.chat.templates import template_named
-from llava_serve.engines.base import Conversation, GenerateRequest, Message, ReadyPrompt, Sampling
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
@@ -25,7 +24,14 @@ from llava_serve.errors import (
     SglangUnreachable,
     UnsupportedField,
 )
-from llava_serve.media.base import Picture
+from llava_serve.request import (
+    Conversation,
+    GenerateRequest,
+    Message,
+    Picture,
+    ReadyPrompt,
+    Sampling,
+)
 from tests.engines.sglang.conftest import CHAT_EVENTS, Listening, Recorded
 
 HELLO = Conversation((Message("user", ("hello",)),))

@@ -11,7 +11,6 @@ from PIL import Image
 
 from llava_serve.chat.rendering import from_template
 from llava_serve.chat.templates import template_named
-from llava_serve.engines.base import Conversation, Message, ReadyPrompt, Sampling
 from llava_serve.engines.sglang.payload import (
     Body,
     Identity,
@@ -25,6 +24,7 @@ from llava_serve.engines.sglang.payload import (
 from llava_serve.engines.sglang.served import Answers, Served, served_of
 from llava_serve.errors import UnsupportedField
 from llava_serve.media.decode import as_picture
+from llava_serve.request import Conversation, Message, ReadyPrompt, Sampling
 from tests.engines.sglang.conftest import MODEL_INFO
 
 RED = as_picture(Image.new("RGB", (3, 2), "red"))

@@ -7,11 +7,11 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from llava_serve.engines.base import Conversation, Message, ReadyPrompt
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
 from llava_serve.errors import InvalidField, MediaCountMismatch
 from llava_serve.media.decode import as_picture
+from llava_serve.request import Conversation, Message, ReadyPrompt
 from llava_serve.serving import served
 from tests.engines.sglang.conftest import Listening, Recorded
 from tests.engines.sglang.test_payload import SERVED

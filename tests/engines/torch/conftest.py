@@ -13,7 +13,7 @@ from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.budget import Budget
-from llava_serve.media.base import Picture
+from llava_serve.request import Picture
 from scripts import random_checkpoint
 
 

@@ -19,13 +19,12 @@ from transformers import (
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
-from llava_serve.engines.base import Conversation, Message
 from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.decode import Decoder
 from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import Prompt, splice
 from llava_serve.engines.torch.tokens import PromptTokenizer
-from llava_serve.media.base import Clip, Picture
+from llava_serve.request import Clip, Conversation, Message, Picture
 from scripts import random_checkpoint
 
 Load = Callable[[str], LoadedModel]

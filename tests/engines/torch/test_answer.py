@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from llava_serve.engines.base import FinishReason, Sampling
 from llava_serve.engines.torch.answer import Answer
 from llava_serve.engines.torch.sampling import Scores
+from llava_serve.request import FinishReason, Sampling
 
 
 @pytest.fixture

@@ -10,10 +10,17 @@ from random import Random
 import pytest
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.base import Conversation, Delta, GenerateRequest, Message, Sampling, Usage
 from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.engine import TorchEngine
-from llava_serve.media.base import Picture
+from llava_serve.request import (
+    Conversation,
+    Delta,
+    GenerateRequest,
+    Message,
+    Picture,
+    Sampling,
+    Usage,
+)
 
 MakePicture = Callable[[int, int], Picture]
 WORDS = ["a", "picture", "of", "some", "red", "circles", "that", "nobody", "has", "seen"]

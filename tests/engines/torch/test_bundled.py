@@ -8,13 +8,12 @@ import torch
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
-from llava_serve.engines.base import Conversation, GenerateRequest, Message, Sampling
 from llava_serve.engines.torch.budget import choose_budget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import splice
 from llava_serve.engines.torch.tokens import PromptTokenizer
-from llava_serve.media.base import Picture
+from llava_serve.request import Conversation, GenerateRequest, Message, Picture, Sampling
 
 pytestmark = pytest.mark.slow
 

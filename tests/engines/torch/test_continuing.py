@@ -7,18 +7,18 @@ import pytest
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
-from llava_serve.engines.base import (
+from llava_serve.engines.torch.budget import choose_budget
+from llava_serve.engines.torch.engine import TorchEngine
+from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.request import (
     Conversation,
     Delta,
     GenerateRequest,
     Message,
+    Picture,
     Sampling,
     Usage,
 )
-from llava_serve.engines.torch.budget import choose_budget
-from llava_serve.engines.torch.engine import TorchEngine
-from llava_serve.engines.torch.tokens import PromptTokenizer
-from llava_serve.media.base import Picture
 from llava_serve.tiny.world import simple_picture
 from tests.checkpoints.golden_cases import ALL, GOLDEN, Golden
 

@@ -12,14 +12,6 @@ from torch import nn
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.base import (
-    Conversation,
-    Delta,
-    GenerateRequest,
-    Message,
-    ReadyPrompt,
-    Sampling,
-)
 from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.decode import Decoder
@@ -33,7 +25,16 @@ from llava_serve.errors import (
     OutOfMemory,
     ShuttingDown,
 )
-from llava_serve.media.base import Clip, Picture
+from llava_serve.request import (
+    Clip,
+    Conversation,
+    Delta,
+    GenerateRequest,
+    Message,
+    Picture,
+    ReadyPrompt,
+    Sampling,
+)
 
 Load = Callable[[str], LoadedModel]
 MakePicture = Callable[[int, int], Picture]

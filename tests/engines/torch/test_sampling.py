@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import torch
 
-from llava_serve.engines.base import Sampling
 from llava_serve.engines.torch.sampling import Chooser, choose
+from llava_serve.request import Sampling
 
 LOGITS = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
 

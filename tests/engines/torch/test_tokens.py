@@ -7,10 +7,9 @@ from transformers import PreTrainedTokenizerBase
 from llava_serve.chat.rendering import from_chat_template, from_template
 from llava_serve.chat.templates import template_named
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.base import Conversation, Message, ReadyPrompt
 from llava_serve.engines.torch.tokens import Item, PromptTokenizer
 from llava_serve.errors import InvalidField, MediaCountMismatch
-from llava_serve.media.base import Clip, Picture
+from llava_serve.request import Clip, Conversation, Message, Picture, ReadyPrompt
 
 Load = Callable[[str], LoadedModel]
 MakePicture = Callable[[int, int], Picture]

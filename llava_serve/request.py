@@ -1,0 +1,166 @@
+"""Request, messages, sampling parameters and deltas: what the wire, media and engines hand on."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import PIL.Image
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An upright RGB picture.
+
+    `sha256` is the hex digest of its size and pixels: equal pixels, equal digest.
+    """
+
+    image: PIL.Image.Image
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Frames of one video, in order, evenly spaced."""
+
+    frames: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn; its parts stand in the order the client gave them."""
+
+    role: Role
+    parts: tuple[str | Picture | Clip, ...]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        return [part for part in self.parts if isinstance(part, Picture)]
+
+    @property
+    def clips(self) -> list[Clip]:
+        return [part for part in self.parts if isinstance(part, Clip)]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Messages of the native wire: the engine renders the prompt.
+
+    With `continues` the last message is the assistant's, text alone, and the answer goes on with
+    it: the prompt ends where that text ends, and the deltas hold only what is new. Stop strings
+    count in what is new.
+    """
+
+    messages: tuple[Message, ...]
+    continues: bool = False
+
+    @property
+    def begun(self) -> str:
+        """The text that the answer goes on with; empty where it begins anew."""
+        return "".join(map(str, self.messages[-1].parts)) if self.continues else ""
+
+    def continued(self) -> "Conversation":
+        """Return the same to go on with; a last message without text is an answer not begun."""
+        if any(self.messages[-1].parts):
+            return replace(self, continues=True)
+        return replace(self, messages=self.messages[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyPrompt:
+    """A prompt the client rendered (old wire): one `<image>` in `text` for each picture."""
+
+    text: str
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are chosen and when the answer ends. Temperature 0 is greedy."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0  # 0: no limit
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    max_new_tokens: int | None = None  # None: what the context still holds
+    min_new_tokens: int = 0  # no end token before
+    ignore_eos: bool = False  # only `stop` and `max_new_tokens` end the answer
+    stop: tuple[str, ...] = ()
+    top_logprobs: int | None = (
+        None  # most probable tokens to tell at each place; None: tell nothing
+    )
+    tells_usage: bool = False  # each delta has the usage so far
+    # What follows only engines do whose card says so in `honours`.
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    json_schema: str | None = None  # the answer is JSON of this schema (itself JSON)
+    regex: str | None = None  # the answer matches this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest:
+    request_id: str
+    prompt: Conversation | ReadyPrompt
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request.
+
+    `image_tokens` counts feature rows of pictures and frames, `cached_tokens` what of the prompt
+    was read for an earlier request already.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    image_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """Seconds that a request spent in each stage of an engine; `decode_s` after the first token."""
+
+    queue_s: float
+    vision_s: float
+    prefill_s: float
+    decode_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token and the natural logarithm of its probability, before temperature and penalties.
+
+    `text` shows U+FFFD where `data` is only part of a character. `top` are the most probable ones
+    at the same place, best first, themselves without `top`.
+    """
+
+    text: str
+    data: bytes
+    logprob: float
+    top: tuple["TokenLogprob", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """New text only; the last delta alone has the rest, and maybe no text.
+
+    `logprobs`, if asked for, are of the tokens whose text begins here; a token that a stop cut off
+    or that ended the answer has none.
+
+    `so_far` is the usage behind this delta, where the request asks for it.
+
+    Of a request that asked for several answers, `index` says to which one it belongs, and only the
+    last one to end has `usage`.
+    """
+
+    text: str = ""
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    stages: Stages | None = None  # None: the engine does not know
+    index: int = 0
+    so_far: Usage | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
