@@ -10,7 +10,7 @@ FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Image:
     """An upright RGB picture.
 
     `sha256` is the hex digest of its size and pixels: equal pixels, equal digest.
@@ -21,10 +21,10 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Video:
     """Frames of one video, in order, evenly spaced."""
 
-    frames: tuple[Picture, ...]
+    frames: tuple[Image, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,15 @@ class Message:
     """One turn; its parts stand in the order the client gave them."""
 
     role: Role
-    parts: tuple[str | Picture | Clip, ...]
+    parts: tuple[str | Image | Video, ...]
 
     @property
-    def pictures(self) -> list[Picture]:
-        return [part for part in self.parts if isinstance(part, Picture)]
+    def images(self) -> list[Image]:
+        return [part for part in self.parts if isinstance(part, Image)]
 
     @property
-    def clips(self) -> list[Clip]:
-        return [part for part in self.parts if isinstance(part, Clip)]
+    def videos(self) -> list[Video]:
+        return [part for part in self.parts if isinstance(part, Video)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,11 @@ class ReadyPrompt:
     """A prompt the client rendered (old wire): one `<image>` in `text` for each picture."""
 
     text: str
-    pictures: tuple[Picture, ...] = ()
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
+class SamplingParams:
     """How tokens are chosen and when the answer ends. Temperature 0 is greedy."""
 
     temperature: float = 1.0
@@ -103,7 +103,7 @@ class Sampling:
 class GenerateRequest:
     request_id: str
     prompt: Conversation | ReadyPrompt
-    sampling: Sampling
+    sampling: SamplingParams
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 
 from llava_serve.chat.templates import Template, Turn
 from llava_serve.errors import InvalidField
-from llava_serve.request import Clip, Conversation, Message, Picture
+from llava_serve.request import Conversation, Image, Message, Video
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Said:
     text: str
 
 
-Segment = Markup | Said | Picture | Clip
+Segment = Markup | Said | Image | Video
 
 
 class ApplyTemplate(Protocol):
@@ -73,9 +73,9 @@ class _Markers:
     """Stand-ins for the parts of one conversation."""
 
     def __init__(self) -> None:
-        self._parts: list[str | Picture | Clip] = []
+        self._parts: list[str | Image | Video] = []
 
-    def mark(self, part: str | Picture | Clip) -> str:
+    def mark(self, part: str | Image | Video) -> str:
         self._parts.append(part)
         return _marker(len(self._parts) - 1)
 
@@ -92,8 +92,8 @@ class _Markers:
             InvalidField: a part of the conversation is missing, or shown twice.
         """
         pattern = f"part{_NONCE}n(\\d+)e|({re.escape(image_token)})|({re.escape(video_token)})"
-        pictures = (i for i, part in enumerate(self._parts) if isinstance(part, Picture))
-        clips = (i for i, part in enumerate(self._parts) if isinstance(part, Clip))
+        images = (i for i, part in enumerate(self._parts) if isinstance(part, Image))
+        videos = (i for i, part in enumerate(self._parts) if isinstance(part, Video))
         segments: list[Segment] = []
         shown: list[int] = []
         end = 0
@@ -103,7 +103,7 @@ class _Markers:
             if match[1]:
                 shown.append(int(match[1]))
             else:
-                shown.append(next(pictures if match[2] else clips, -1))
+                shown.append(next(images if match[2] else videos, -1))
             if shown[-1] < 0:
                 raise InvalidField("messages", "the chat template shows more media than there are")
             part = self._parts[shown[-1]]
@@ -116,7 +116,11 @@ class _Markers:
         if sorted(shown) != list(range(len(self._parts))):
             missing = [self._parts[i] for i in range(len(self._parts)) if i not in shown]
             what = ", ".join(
-                repr(part[:40]) if isinstance(part, str) else f"a {type(part).__name__.lower()}"
+                "a picture"
+                if isinstance(part, Image)
+                else "a clip"
+                if isinstance(part, Video)
+                else repr(part[:40])
                 for part in missing
             )
             raise InvalidField(
@@ -171,12 +175,12 @@ def _content_parts(message: Message, markers: _Markers) -> list[dict[str, Any]]:
         if isinstance(part, str):
             parts.append({"type": "text", "text": marker})
         else:
-            parts.append({"type": "image" if isinstance(part, Picture) else "video"})
+            parts.append({"type": "image" if isinstance(part, Image) else "video"})
     return parts
 
 
 def _content_string(image_token: str, video_token: str) -> Callable[[Message, _Markers], str]:
-    placeholders: Mapping[type, str] = {Picture: image_token, Clip: video_token}
+    placeholders: Mapping[type, str] = {Image: image_token, Video: video_token}
 
     def content(message: Message, markers: _Markers) -> str:
         texts = []
@@ -241,7 +245,7 @@ class _Body:
 
     def text(self, markers: _Markers) -> str:
         parts = list(self.message.parts)
-        if self.template.pictures_first and self._media:
+        if self.template.images_first and self._media:
             said = "".join(part for part in parts if isinstance(part, str)).lstrip()
             parts = [*self._media, said] if said else self._media
         shown = []
@@ -252,16 +256,16 @@ class _Body:
             picture = self._shown(part, markers)
             # Where pictures stand among the text, a line break sets off only the words behind one.
             is_set_off = isinstance(following, str) and not following[:1].isspace()
-            if not (self.template.pictures_first or is_set_off):
+            if not (self.template.images_first or is_set_off):
                 picture = picture.removesuffix("\n")
             shown.append(picture)
         return "".join(shown)
 
     @property
-    def _media(self) -> list[str | Picture | Clip]:
+    def _media(self) -> list[str | Image | Video]:
         return [part for part in self.message.parts if not isinstance(part, str)]
 
-    def _shown(self, part: str | Picture | Clip, markers: _Markers) -> str:
+    def _shown(self, part: str | Image | Video, markers: _Markers) -> str:
         before, after = self.template.picture
         opening, closing = self.marks or ("", "")
         return f"{before}{opening}{markers.mark(part)}{closing}{after}"

@@ -27,7 +27,7 @@ class Template:
     separators: tuple[str, str]  # after a user turn, after an answer
     render: Callable[["Template", str, Sequence[Turn]], str]
     stop: str
-    pictures_first: bool = True
+    images_first: bool = True
     picture: tuple[str, str] = ("", "\n")
     receipt: str | None = None
 
@@ -219,7 +219,7 @@ _ROWS = (
         separators=(_CHATML_END + "\n", _CHATML_END + "\n"),
         render=headed_if_system,
         stop=_CHATML_END,
-        pictures_first=False,
+        images_first=False,
     ),
     Template(
         name="llava_llama_3",

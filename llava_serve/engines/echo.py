@@ -9,15 +9,15 @@ from llava_serve.engines.logprobs import HeldLogprobs
 from llava_serve.errors import ContextOverflow, MediaCountMismatch
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.request import (
-    Clip,
     Conversation,
     Delta,
     FinishReason,
     GenerateRequest,
-    Picture,
+    Image,
     ReadyPrompt,
     TokenLogprob,
     Usage,
+    Video,
 )
 
 CONTEXT_LENGTH = 4096  # words
@@ -90,29 +90,29 @@ def _count(prompt: Conversation | ReadyPrompt) -> tuple[int, int]:
     """Return the words of all messages, media included, and the pictures and frames alone."""
     if isinstance(prompt, ReadyPrompt):
         placeholders = prompt.text.count("<image>")
-        if placeholders != len(prompt.pictures):
-            raise MediaCountMismatch(len(prompt.pictures), placeholders)
-        media = len(prompt.pictures)
+        if placeholders != len(prompt.images):
+            raise MediaCountMismatch(len(prompt.images), placeholders)
+        media = len(prompt.images)
         return len(prompt.text.replace("<image>", " ").split()) + media, media
     parts = [part for message in prompt.messages for part in message.parts]
-    media = sum(len(p.frames) if isinstance(p, Clip) else isinstance(p, Picture) for p in parts)
+    media = sum(len(p.frames) if isinstance(p, Video) else isinstance(p, Image) for p in parts)
     return sum(len(part.split()) for part in parts if isinstance(part, str)) + media, media
 
 
 def _answer(prompt: Conversation | ReadyPrompt) -> str:
     if isinstance(prompt, ReadyPrompt):
-        return _described(list(prompt.pictures), []) + prompt.text.replace("<image>", "").strip()
+        return _described(list(prompt.images), []) + prompt.text.replace("<image>", "").strip()
     asked = [message for message in prompt.messages if message.role == "user"][-1:]
     texts = [part for message in asked for part in message.parts if isinstance(part, str)]
-    pictures = [picture for message in prompt.messages for picture in message.pictures]
-    clips = [clip for message in prompt.messages for clip in message.clips]
-    answer = _described(pictures, clips) + " ".join(texts)
+    images = [picture for message in prompt.messages for picture in message.images]
+    videos = [clip for message in prompt.messages for clip in message.videos]
+    answer = _described(images, videos) + " ".join(texts)
     return answer.removeprefix(prompt.begun)
 
 
-def _described(pictures: list[Picture], clips: list[Clip]) -> str:
+def _described(images: list[Image], videos: list[Video]) -> str:
     """Return `[2 pictures: 96x96, 200x100] [3 frames: 64x64] `, or nothing without media."""
-    groups = [("picture", pictures), *(("frame", list(clip.frames)) for clip in clips)]
+    groups = [("picture", images), *(("frame", list(clip.frames)) for clip in videos)]
     text = ""
     for name, images in groups:
         sizes = ", ".join(f"{shown.image.width}x{shown.image.height}" for shown in images)

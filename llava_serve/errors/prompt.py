@@ -51,8 +51,8 @@ class MediaCountMismatch(BadRequest):
     user_told = "the pictures and the places for them in the question differ in number"
     user_remedy = "Remove the pictures, attach them again, and send the question."
 
-    def __init__(self, pictures: int, placeholders: int) -> None:
-        super().__init__(f"{pictures} pictures for {placeholders} <image> placeholders")
+    def __init__(self, images: int, placeholders: int) -> None:
+        super().__init__(f"{images} pictures for {placeholders} <image> placeholders")
 
 
 class MediaUnreadable(BadRequest):

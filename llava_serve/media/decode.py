@@ -4,7 +4,7 @@ import hashlib
 import io
 
 import numpy as np
-from PIL import Image
+import PIL.Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import heif, jpeg, orientation, tiff
@@ -13,7 +13,7 @@ from llava_serve.media.damage import BOMB, DAMAGE, damaged
 from llava_serve.media.limits import Limits, check_bytes, check_size
 from llava_serve.media.share import Cost
 from llava_serve.media.sniff import PICTURES, sniff
-from llava_serve.request import Picture
+from llava_serve.request import Image
 
 # What is left of a huge picture has sides at least this long: see `reduction`.
 _LONGER_SIDE, _SHORTER_SIDE = 3000, 500
@@ -22,7 +22,7 @@ _COPIES = {"WEBP": 3, "AVIF": 2, "HEIC": 2}
 _BAND_PIXELS = 1 << 20  # as many are converted or digested at a time
 
 
-def decode_picture(data: bytes, limits: Limits) -> Picture:
+def decode_image(data: bytes, limits: Limits) -> Image:
     """Decode a picture file of one of the formats in `PICTURES`.
 
     Of an animation the first frame is shown, of a TIFF file the first page. A huge picture is
@@ -38,12 +38,12 @@ def decode_picture(data: bytes, limits: Limits) -> Picture:
         turn = orientation.of_picture(image)
         try:
             shown = _loaded(image, data, kind, factor)
-            return as_picture(shown if turn is None else shown.transpose(turn))
+            return as_image(shown if turn is None else shown.transpose(turn))
         except DAMAGE as exc:
             raise damaged(f"the {kind} file", exc) from exc
 
 
-def picture_cost(data: bytes, limits: Limits) -> Cost:
+def image_cost(data: bytes, limits: Limits) -> Cost:
     """Say from the header alone what decoding takes memory for; raises the same."""
     kind = _kind(data, limits)
     with open_image(data, kind, limits) as image:
@@ -71,7 +71,7 @@ def reduction(size: tuple[int, int]) -> int:
     return 1
 
 
-def open_image(data: bytes, kind: str, limits: Limits) -> Image.Image:
+def open_image(data: bytes, kind: str, limits: Limits) -> PIL.Image.Image:
     """Read the header only.
 
     Raises:
@@ -96,13 +96,13 @@ def open_image(data: bytes, kind: str, limits: Limits) -> Image.Image:
     return image
 
 
-def as_picture(image: Image.Image) -> Picture:
+def as_image(image: PIL.Image.Image) -> Image:
     """Convert any mode to RGB and name the result by its content."""
     rgb = _to_rgb(image)
     digest = hashlib.sha256(b"%d %d " % rgb.size)
     for box in _bands(rgb.size):
         digest.update(rgb.crop(box).tobytes())
-    return Picture(rgb, digest.hexdigest())
+    return Image(rgb, digest.hexdigest())
 
 
 def _kind(data: bytes, limits: Limits) -> str:
@@ -116,17 +116,17 @@ def _kind(data: bytes, limits: Limits) -> str:
     return kind
 
 
-def _opened(data: bytes, kind: str) -> Image.Image:
+def _opened(data: bytes, kind: str) -> PIL.Image.Image:
     if kind == "TIFF":
         return tiff.FirstPage(io.BytesIO(data))
     if kind == "HEIC":
         return heif.open_heic(data)
     if kind == "AVIF":
         return heif.open_avif(data)
-    return Image.open(io.BytesIO(data), formats=(kind,))
+    return PIL.Image.open(io.BytesIO(data), formats=(kind,))
 
 
-def _loaded(image: Image.Image, data: bytes, kind: str, factor: int) -> Image.Image:
+def _loaded(image: PIL.Image.Image, data: bytes, kind: str, factor: int) -> PIL.Image.Image:
     """Decode the picture with its sides divided by `factor`, in the decoder where it can."""
     if kind == "JPEG":
         width, height = image.size
@@ -138,16 +138,16 @@ def _loaded(image: Image.Image, data: bytes, kind: str, factor: int) -> Image.Im
     return shown if factor == 1 else _to_rgb(shown).reduce(factor)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     """Show transparency over white and 16-bit greys by their upper byte.
 
     An RGB picture is not copied, and others are converted in bands.
     """
     if image.mode.startswith("I;16"):
         image.info.pop("transparency", None)  # one 16-bit level, which the 8-bit picture lost
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
-        rgb = Image.new("RGB", image.size)
+        rgb = PIL.Image.new("RGB", image.size)
         for box in _bands(image.size):
             rgb.paste(_over_white(image.crop(box)), box)
     else:
@@ -156,10 +156,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return rgb
 
 
-def _over_white(band: Image.Image) -> Image.Image:
+def _over_white(band: PIL.Image.Image) -> PIL.Image.Image:
     band = band.convert("RGBA")
-    page = Image.new("RGBA", band.size, "white")
-    return Image.alpha_composite(page, band).convert("RGB")
+    page = PIL.Image.new("RGBA", band.size, "white")
+    return PIL.Image.alpha_composite(page, band).convert("RGB")
 
 
 def _bands(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:

@@ -15,18 +15,18 @@ from llava_serve.errors import (
     RemoteMediaRefused,
 )
 from llava_serve.media.address import IsAllowed, is_public
-from llava_serve.media.decode import decode_picture, picture_cost
+from llava_serve.media.decode import decode_image, image_cost
 from llava_serve.media.fetch import Fetcher
 from llava_serve.media.limits import Limits
 from llava_serve.media.pool import Clock, DecoderPool
 from llava_serve.media.share import Cost, PixelShare
 from llava_serve.media.uri import is_data_uri, read_data_uri, trimmed
-from llava_serve.media.video import clip_cost, decode_clip
+from llava_serve.media.video import decode_video, video_cost
 from llava_serve.protocol.openai import ChatMessage, ImagePart, TextPart, VideoPart
 from llava_serve.quota import Quota
-from llava_serve.request import Clip, Conversation, Message, Picture, ReadyPrompt, Role
+from llava_serve.request import Conversation, Image, Message, ReadyPrompt, Role, Video
 
-Decoded = TypeVar("Decoded", bound=Picture | Clip, covariant=True)
+Decoded = TypeVar("Decoded", bound=Image | Video, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,34 +111,34 @@ class MediaReader:
         urls = [image if is_data_uri(image) else f"data:;base64,{image}" for image in bare]
         return ReadyPrompt(text, await self._media([self._picture(url) for url in urls], share))
 
-    async def picture(self, url: str) -> Picture:
+    async def picture(self, url: str) -> Image:
         """Read the picture behind a data: URI or an http(s) address."""
         return await self._alone(self._picture(url))
 
-    async def clip(self, url: str, num_frames: int | None = None) -> Clip:
+    async def clip(self, url: str, num_frames: int | None = None) -> Video:
         """Read the video behind a data: URI or an http(s) address."""
         return await self._alone(self._video(url, num_frames))
 
-    def _asked(self, part: ImagePart | VideoPart) -> "_Asked[Picture | Clip]":
+    def _asked(self, part: ImagePart | VideoPart) -> "_Asked[Image | Video]":
         if isinstance(part, ImagePart):
             return self._picture(part.image_url.url)
         return self._video(part.video_url.url, part.video_url.num_frames)
 
-    def _picture(self, url: str) -> _Asked[Picture]:
+    def _picture(self, url: str) -> _Asked[Image]:
         return _Asked(
             "picture",
             url,
-            lambda data: picture_cost(data, self._limits),
-            lambda data, _: decode_picture(data, self._limits),
+            lambda data: image_cost(data, self._limits),
+            lambda data, _: decode_image(data, self._limits),
         )
 
-    def _video(self, url: str, num_frames: int | None) -> _Asked[Clip]:
+    def _video(self, url: str, num_frames: int | None) -> _Asked[Video]:
         frames = self._frames(num_frames)
         return _Asked(
             "video",
             url,
-            lambda data: clip_cost(data, frames, self._limits),
-            lambda data, clock: decode_clip(data, frames, self._limits, clock),
+            lambda data: video_cost(data, frames, self._limits),
+            lambda data, clock: decode_video(data, frames, self._limits, clock),
         )
 
     async def _alone(self, asked: _Asked[Decoded]) -> Decoded:
@@ -165,7 +165,7 @@ class MediaReader:
         share.keep(_pixels(media))
         return tuple(media)
 
-    async def _cost(self, asked: _Asked[Picture | Clip], data: bytes) -> Cost:
+    async def _cost(self, asked: _Asked[Image | Video], data: bytes) -> Cost:
         return await self._pool.run(lambda _: asked.cost(data))
 
     async def _bytes(self, url: str) -> bytes:
@@ -195,7 +195,7 @@ class MediaReader:
                 "one request (--max-images)",
             )
 
-    def _check_pixels(self, media: Sequence[Picture | Clip]) -> None:
+    def _check_pixels(self, media: Sequence[Image | Video]) -> None:
         """Check what one request has so far: a request may have what the whole process may."""
         if (pixels := _pixels(media)) > self.pixels.total:
             raise MediaTooLarge(
@@ -213,8 +213,8 @@ def _naming(kind: str, number: int) -> Iterator[None]:
         raise type(exc)(f"{kind} {number} of the request: {exc}") from exc
 
 
-def _pixels(media: Sequence[Picture | Clip]) -> int:
+def _pixels(media: Sequence[Image | Video]) -> int:
     frames = [
-        frame for one in media for frame in ((one,) if isinstance(one, Picture) else one.frames)
+        frame for one in media for frame in ((one,) if isinstance(one, Image) else one.frames)
     ]
     return sum(frame.image.width * frame.image.height for frame in frames)

@@ -6,22 +6,22 @@ from functools import partial
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media.damage import DAMAGE, damaged
-from llava_serve.media.decode import as_picture, open_image
-from llava_serve.media.film import MAX_SOURCE_FRAMES, Film
+from llava_serve.media.decode import as_image, open_image
 from llava_serve.media.limits import Limits, check_bytes
 from llava_serve.media.share import Cost
 from llava_serve.media.sniff import VIDEOS, sniff
-from llava_serve.request import Clip, Picture
+from llava_serve.media.video_file import MAX_SOURCE_FRAMES, VideoFile
+from llava_serve.request import Image, Video
 
-MAX_CLIP_PIXELS = 200_000_000  # of all chosen frames together: 0.8 GB in memory
+MAX_VIDEO_PIXELS = 200_000_000  # of all chosen frames together: 0.8 GB in memory
 MAX_DECODING_S = 30.0
 _FRAMES_BESIDE = 4  # those a decoder leans on, and the one that is converted
 _ANIMATIONS = ("GIF", "WEBP")
 
 
-def decode_clip(
+def decode_video(
     data: bytes, num_frames: int, limits: Limits, clock: Callable[[], float] = time.monotonic
-) -> Clip:
+) -> Video:
     """Decode `num_frames` evenly spaced frames, the first and the last among them.
 
     A video of fewer frames gives all it has; of a damaged or cut one, the frames that decode are
@@ -40,14 +40,14 @@ def decode_clip(
 
     try:
         if kind in _ANIMATIONS:
-            return Clip(tuple(_animation(data, kind, num_frames, limits, check_time)))
-        film = Film(data, kind, limits, check_time)
-        return Clip(tuple(film.frames(partial(_chosen, film.size(), num_frames))))
+            return Video(tuple(_animation(data, kind, num_frames, limits, check_time)))
+        film = VideoFile(data, kind, limits, check_time)
+        return Video(tuple(film.frames(partial(_chosen, film.size(), num_frames))))
     except DAMAGE as exc:
         raise damaged(f"the {kind} file", exc) from exc
 
 
-def clip_cost(data: bytes, num_frames: int, limits: Limits) -> Cost:
+def video_cost(data: bytes, num_frames: int, limits: Limits) -> Cost:
     """Say from the header alone what decoding takes memory for, at most; raises the same."""
     kind = _kind(data, limits)
     try:
@@ -55,7 +55,7 @@ def clip_cost(data: bytes, num_frames: int, limits: Limits) -> Cost:
             with open_image(data, kind, limits) as image:
                 width, height = image.size
         else:
-            width, height = Film(data, kind, limits, lambda: None).size()
+            width, height = VideoFile(data, kind, limits, lambda: None).size()
     except DAMAGE as exc:
         raise damaged(f"the {kind} file", exc) from exc
     return Cost(width * height * num_frames, width * height * (num_frames + _FRAMES_BESIDE))
@@ -85,7 +85,7 @@ def _kind(data: bytes, limits: Limits) -> str:
 
 def _animation(
     data: bytes, kind: str, num_frames: int, limits: Limits, check_time: Callable[[], None]
-) -> list[Picture]:
+) -> list[Image]:
     with open_image(data, kind, limits) as image:
         total: int = getattr(image, "n_frames", 1)  # a GIF counts by skipping through the file
         check_time()
@@ -98,7 +98,7 @@ def _animation(
         for index in range(wanted[-1] + 1):  # each frame builds on the one before
             image.seek(index)
             if index in wanted:
-                frames.append(as_picture(image.copy()))
+                frames.append(as_image(image.copy()))
             check_time()
     return frames
 
@@ -111,10 +111,10 @@ def _chosen(size: tuple[int, int], num_frames: int, total: int) -> list[int]:
     """
     wanted = spread(total, num_frames)
     pixels = size[0] * size[1] * len(wanted)
-    if pixels > MAX_CLIP_PIXELS:
+    if pixels > MAX_VIDEO_PIXELS:
         raise MediaTooLarge(
             f"{len(wanted)} frames of {size[0]} x {size[1]} pixels are {pixels / 1e6:.0f} "
-            f"megapixels; at most {MAX_CLIP_PIXELS / 1e6:g} are accepted: ask for fewer frames "
+            f"megapixels; at most {MAX_VIDEO_PIXELS / 1e6:g} are accepted: ask for fewer frames "
             "(num_frames)"
         )
     return wanted

@@ -3,9 +3,9 @@
 import io
 import threading
 
-from llava_serve.media.decode import decode_picture
+from llava_serve.media.decode import decode_image
 from llava_serve.media.limits import Limits
-from llava_serve.media.video import decode_clip
+from llava_serve.media.video import decode_video
 from llava_serve.storage.filetypes import FileType
 
 _LONGEST_SIDE = 2048  # pixels
@@ -23,9 +23,9 @@ def rendition(data: bytes, filetype: FileType) -> bytes:
     limits = Limits(len(data), _LIMIT_PIXELS)
     with _one_at_a_time:
         if filetype.kind == "image":
-            image = decode_picture(data, limits).image
+            image = decode_image(data, limits).image
         else:
-            image = decode_clip(data, 1, limits).frames[0].image
+            image = decode_video(data, 1, limits).frames[0].image
         image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
         file = io.BytesIO()
         image.save(file, "WEBP", quality=85)

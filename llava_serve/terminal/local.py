@@ -7,7 +7,7 @@ from llava_serve import logs
 from llava_serve.engines.base import Engine
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage
-from llava_serve.request import Delta, GenerateRequest, Sampling
+from llava_serve.request import Delta, GenerateRequest, SamplingParams
 from llava_serve.terminal.config import CliConfig
 
 
@@ -18,7 +18,7 @@ class LocalAnswerer:
         self.model = engine.card.id
         self._engine = engine
         self._reader = reader
-        self._sampling = Sampling(
+        self._sampling = SamplingParams(
             temperature=config.temperature,
             top_p=config.top_p,
             seed=config.seed,

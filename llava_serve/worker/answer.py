@@ -24,7 +24,7 @@ from llava_serve.request import (
     Delta,
     GenerateRequest,
     ReadyPrompt,
-    Sampling,
+    SamplingParams,
     Stages,
     Usage,
 )
@@ -44,7 +44,7 @@ class Answer:
     """
 
     def __init__(
-        self, worker: Worker, read_prompt: ReadPrompt, sampling: Sampling, count: int = 1
+        self, worker: Worker, read_prompt: ReadPrompt, sampling: SamplingParams, count: int = 1
     ) -> None:
         """Make `count` answers to the same prompt, each with a seed of its own."""
         self.request_id = logs.request_id.get()
@@ -142,7 +142,7 @@ class Answer:
         self,
         index: int,
         prompt: Conversation | ReadyPrompt,
-        sampling: Sampling,
+        sampling: SamplingParams,
         free: asyncio.Semaphore,
     ) -> None:
         request = GenerateRequest(request_id=self.request_id, prompt=prompt, sampling=sampling)
@@ -192,7 +192,7 @@ async def run_together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
         await asyncio.wait(tasks)
 
 
-def _seeded(sampling: Sampling, index: int) -> Sampling:
+def _seeded(sampling: SamplingParams, index: int) -> SamplingParams:
     return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + index)
 
 

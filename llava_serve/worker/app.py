@@ -26,7 +26,7 @@ from llava_serve.protocol.openai import (
     StreamOptions,
     parse_chat_request,
 )
-from llava_serve.request import Conversation, Sampling
+from llava_serve.request import Conversation, SamplingParams
 from llava_serve.worker import llava_wire
 from llava_serve.worker.answer import Answer
 from llava_serve.worker.completion import CompletionBody, CompletionEvents
@@ -148,14 +148,14 @@ def _check_continuation(asked: ChatRequest) -> None:
             raise InvalidField(name, f"and {form} exclude each other")
 
 
-def sampling_of(asked: ChatRequest, defaults: SamplingDefaults) -> Sampling:
+def sampling_of(asked: ChatRequest, defaults: SamplingDefaults) -> SamplingParams:
     """Translate OpenAI's names into the engine's; what is left out is the checkpoint's choice.
 
     A `top_p` of 0 leaves the most probable token alone, whatever the temperature: that is greedy.
     """
     temperature = defaults.temperature if asked.temperature is None else asked.temperature
     top_p = defaults.top_p if asked.top_p is None else asked.top_p
-    return Sampling(
+    return SamplingParams(
         temperature=temperature if top_p else 0.0,
         top_p=top_p or 1.0,
         top_k=defaults.top_k if asked.top_k is None else asked.top_k,

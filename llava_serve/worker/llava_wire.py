@@ -21,7 +21,7 @@ from llava_serve.errors import (
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import OldChunk, OldRequest
 from llava_serve.protocol.openai import ModelCard
-from llava_serve.request import Delta, Sampling
+from llava_serve.request import Delta, SamplingParams
 from llava_serve.worker.answer import Answer
 from llava_serve.worker.stream import StreamedAnswer
 from llava_serve.worker.worker import Worker
@@ -96,10 +96,10 @@ def parse(body: object, card: ModelCard) -> OldRequest:
     return asked
 
 
-def sampling_of(asked: OldRequest) -> Sampling:
+def sampling_of(asked: OldRequest) -> SamplingParams:
     stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
     is_greedy = asked.temperature <= _GREEDY_BELOW or asked.top_p == 0
-    return Sampling(
+    return SamplingParams(
         temperature=0 if is_greedy else asked.temperature,
         top_p=asked.top_p or 1.0,
         max_new_tokens=asked.max_new_tokens,

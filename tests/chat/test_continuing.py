@@ -5,17 +5,17 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
+import PIL.Image
 import pytest
-from PIL import Image
 from transformers import AutoTokenizer
 
 from llava_serve.chat.rendering import Markup, PromptFormat, Said, Segment, from_template
 from llava_serve.chat.templates import TEMPLATES
 from llava_serve.checkpoints.prompts import own_format
-from llava_serve.request import Conversation, Message, Picture
+from llava_serve.request import Conversation, Image, Message
 from llava_serve.tiny import CHECKPOINT
 
-RED = Picture(Image.new("RGB", (2, 2), "red"), "red")
+RED = Image(PIL.Image.new("RGB", (2, 2), "red"), "red")
 QUESTION = Message("user", (RED, "What is it?"))
 TEXTS = ["A", "A cat", " a cat ", "A cat.\n\n", "</s><|im_end|>", "  ", "1. one\n2."]
 # How released checkpoints write turns: stripped, with blanks around, with an end behind each.

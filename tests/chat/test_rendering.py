@@ -1,9 +1,9 @@
 from typing import Any
 
+import PIL.Image
 import pytest
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from PIL import Image
 
 from llava_serve.chat.rendering import (
     ApplyTemplate,
@@ -15,11 +15,11 @@ from llava_serve.chat.rendering import (
 )
 from llava_serve.chat.templates import TEMPLATES, template_named
 from llava_serve.errors import InvalidField
-from llava_serve.request import Clip, Conversation, Message, Picture
+from llava_serve.request import Conversation, Image, Message, Video
 
-RED = Picture(Image.new("RGB", (8, 8), "red"), "red")
-BLUE = Picture(Image.new("RGB", (8, 8), "blue"), "blue")
-CLIP = Clip((RED, BLUE))
+RED = Image(PIL.Image.new("RGB", (8, 8), "red"), "red")
+BLUE = Image(PIL.Image.new("RGB", (8, 8), "blue"), "blue")
+CLIP = Video((RED, BLUE))
 
 PARTS = """\
 {% for message in messages %}[{{ message.role }}]\
@@ -56,7 +56,7 @@ def shown(segments: list[Segment]) -> str:
     )
 
 
-def asked(*parts: str | Picture | Clip) -> Conversation:
+def asked(*parts: str | Image | Video) -> Conversation:
     return Conversation((Message("user", parts),))
 
 
@@ -122,7 +122,7 @@ def test_every_conversation_template_shows_all_parts_and_keeps_text_apart(name: 
     segments = from_template(template_named(name)).render(conversation)
     said = [segment.text for segment in segments if isinstance(segment, Said)]
     assert said == ["first <image> </s>", "<s>", "second"]
-    assert [segment for segment in segments if isinstance(segment, Picture)] == [RED, BLUE]
+    assert [segment for segment in segments if isinstance(segment, Image)] == [RED, BLUE]
 
 
 def test_pictures_come_first_where_the_model_was_trained_so() -> None:

@@ -3,16 +3,16 @@
 import json
 from pathlib import Path
 
+import PIL.Image
 import pytest
-from PIL import Image
 
 from llava_serve.chat.rendering import Markup, Said, Segment, from_template
 from llava_serve.chat.templates import TEMPLATES
-from llava_serve.request import Conversation, Message, Picture
+from llava_serve.request import Conversation, Image, Message
 
 STORED = json.loads((Path(__file__).parent / "renderings.json").read_text(encoding="utf-8"))
-RED = Picture(Image.new("RGB", (2, 2), "red"), "red")
-BLUE = Picture(Image.new("RGB", (2, 2), "blue"), "blue")
+RED = Image(PIL.Image.new("RGB", (2, 2), "red"), "red")
+BLUE = Image(PIL.Image.new("RGB", (2, 2), "blue"), "blue")
 QUESTION = Message("user", (RED, "What is it?"))
 CONVERSATIONS = {
     "one question": (QUESTION,),

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import torch
-from PIL import Image
 
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.tokens import Item
-from llava_serve.request import Clip, Conversation, Message, Picture
+from llava_serve.request import Conversation, Image, Message, Video
 
 GOLDEN = Path(__file__).parent / "golden"
 NEW_TOKENS = 24
@@ -60,13 +60,13 @@ class Golden:
         return _answers(self.case)[f"{self.key}.{what}"]
 
     @property
-    def media(self) -> list[Picture | Clip]:
+    def media(self) -> list[Image | Video]:
         folder = GOLDEN / self.case
-        pictures = [
-            Picture(Image.open(folder / name).convert("RGB"), str(folder / name))
+        images = [
+            Image(PIL.Image.open(folder / name).convert("RGB"), str(folder / name))
             for name in self.images
         ]
-        return [Clip(tuple(pictures))] if self.is_video else list(pictures)
+        return [Video(tuple(images))] if self.is_video else list(images)
 
     @property
     def items(self) -> list[Item]:
@@ -81,7 +81,7 @@ class Golden:
         media = iter(self.media)
         messages = []
         for i, turn in enumerate(self.turns):
-            parts: list[str | Picture | Clip] = []
+            parts: list[str | Image | Video] = []
             for j, text in enumerate(turn.split("<image>")):
                 parts += [next(media)] if j else []
                 parts += [text] if text else []

@@ -15,7 +15,7 @@ from llava_serve.checkpoints.original.source import source_of
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.errors import CheckpointError
-from llava_serve.request import Clip, Picture
+from llava_serve.request import Image, Video
 from tests.checkpoints.golden_cases import ALL, Golden
 
 TOLERANCE = 1e-3
@@ -69,20 +69,20 @@ def test_transformers_alone_gives_the_same_logits(golden: Golden, converted: Any
 def pixels_of(golden: Golden, processor: Any, folder: Path) -> dict[str, torch.Tensor]:
     if golden.is_video:
         settings = json.loads((folder / "video_preprocessor_config.json").read_text())
-        frames = next(item for item in golden.media if isinstance(item, Clip)).frames
+        frames = next(item for item in golden.media if isinstance(item, Video)).frames
         square = golden.load().original
         assert square is not None
         assert settings["image_mean"] == [0.5, 0.5, 0.5]
         return {"pixel_values_videos": square.frames([frame.image for frame in frames])[None]}
-    pictures = [item.image for item in golden.media if isinstance(item, Picture)]
-    if not pictures:
+    images = [item.image for item in golden.media if isinstance(item, Image)]
+    if not images:
         return {}
     if str(golden) in OVERRIDDEN:  # one by itself would be tiled
-        count = len(pictures)
-        values = dict(processor([pictures if count > 1 else pictures * 2], return_tensors="pt"))
+        count = len(images)
+        values = dict(processor([images if count > 1 else images * 2], return_tensors="pt"))
         inputs = {name: values[name][:count] for name in ("pixel_values", "image_sizes")}
         return inputs | {"batch_num_images": torch.tensor([2])}
-    values = dict(processor(pictures, return_tensors="pt"))
+    values = dict(processor(images, return_tensors="pt"))
     return {name: values[name] for name in ("pixel_values", "image_sizes") if name in values}
 
 

@@ -21,7 +21,7 @@ from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import splice
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.media.reader import MediaReader
-from llava_serve.request import Delta, GenerateRequest, Picture, ReadyPrompt, Sampling
+from llava_serve.request import Delta, GenerateRequest, Image, ReadyPrompt, SamplingParams
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
@@ -66,10 +66,10 @@ def test_a_conversation_becomes_the_reference_s_tokens(golden: Golden) -> None:
 
 @pytest.mark.parametrize("golden", [each for each in ALL if each.text is not None], ids=str)
 def test_a_ready_prompt_becomes_the_reference_s_tokens(golden: Golden) -> None:
-    pictures = tuple(item for item in golden.media if isinstance(item, Picture))
+    images = tuple(item for item in golden.media if isinstance(item, Image))
     if golden.is_video or golden.text is None:  # the old wire knows no video
-        pictures = (Picture(golden.conversation.messages[0].clips[0].frames[0].image, "frame"),)
-    items = PromptTokenizer(golden.load()).tokenize(ReadyPrompt(golden.text or "", pictures))
+        images = (Image(golden.conversation.messages[0].videos[0].frames[0].image, "frame"),)
+    items = PromptTokenizer(golden.load()).tokenize(ReadyPrompt(golden.text or "", images))
     assert ids_of(items) == golden.expected("input_ids").tolist()
 
 
@@ -104,7 +104,7 @@ def ask(golden: Golden) -> GenerateRequest:
     return GenerateRequest(
         request_id=str(golden),
         prompt=golden.conversation,
-        sampling=Sampling(temperature=0, max_new_tokens=NEW_TOKENS, ignore_eos=True),
+        sampling=SamplingParams(temperature=0, max_new_tokens=NEW_TOKENS, ignore_eos=True),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llava_serve.checkpoints import __main__ as command
-from llava_serve.request import Picture
+from llava_serve.request import Image
 from llava_serve.tiny import CHECKPOINT
 from tests.checkpoints.conftest import CopyCase
 from tests.checkpoints.golden_cases import ALL, GOLDEN, Golden
@@ -59,7 +59,7 @@ def test_image_tokens_are_those_of_the_prompt_and_the_rounding_edge_is_noted(
 ) -> None:
     """At such a size a converted checkpoint keeps another number of rows."""
     picture = golden.media[0]
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, Image)
     width, height = picture.image.size
     lines = told("inspect", GOLDEN / golden.case / "checkpoint", "--picture", f"{width}x{height}")
     text = sum(token != -200 for token in golden.expected("input_ids").tolist())

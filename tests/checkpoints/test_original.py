@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from llava_serve.checkpoints.weights import open_folder
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.errors import CheckpointError
-from llava_serve.request import Clip, Conversation, Message
+from llava_serve.request import Conversation, Message, Video
 from tests.checkpoints.conftest import CopyCase
 from tests.checkpoints.encoded import load_from, picture, rows
 from tests.checkpoints.golden_cases import ALL, GOLDEN
@@ -109,14 +109,14 @@ def test_newlines_of_a_video_stand_where_the_config_says(
     copied: CopyCase, position: str, count: int
 ) -> None:
     loaded = load_from(copied("C", mm_newline_position=position))
-    (found,) = rows(loaded, Clip((picture("small"), picture("tall"))))
+    (found,) = rows(loaded, Video((picture("small"), picture("tall"))))
     assert len(found) == count
 
 
 @pytest.mark.parametrize(("pool", "side"), [("bilinear", 14), ("average", 13), ("max", 13)])
 def test_frames_are_pooled_as_the_config_says(copied: CopyCase, pool: str, side: int) -> None:
     loaded = load_from(copied("C", mm_spatial_pool_mode=pool))
-    (found,) = rows(loaded, Clip((picture("small"),)))
+    (found,) = rows(loaded, Video((picture("small"),)))
     assert len(found) == side**2 + 1
 
 

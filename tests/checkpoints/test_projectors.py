@@ -11,7 +11,7 @@ from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import splice
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.errors import CheckpointError
-from llava_serve.request import Conversation, Message, Picture
+from llava_serve.request import Conversation, Image, Message
 from tests.checkpoints.conftest import CopyCase
 from tests.checkpoints.encoded import load_from, picture, rows
 
@@ -33,7 +33,7 @@ def saved(layers: Layers, names: list[str], prefix: str, path: Path) -> None:
     torch.save(held, path)
 
 
-def by_hand(loaded: LoadedModel, shown: Picture, layers: Layers) -> torch.Tensor:
+def by_hand(loaded: LoadedModel, shown: Image, layers: Layers) -> torch.Tensor:
     """Compute the feature rows of a picture from the tower's last state but one."""
     assert loaded.original is not None
     with torch.no_grad():

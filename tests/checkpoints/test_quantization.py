@@ -15,7 +15,7 @@ from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.engine import TorchEngine
-from llava_serve.request import Conversation, Delta, GenerateRequest, Message, Picture, Sampling
+from llava_serve.request import Conversation, Delta, GenerateRequest, Image, Message, SamplingParams
 from llava_serve.tiny import CHECKPOINT
 from llava_serve.tiny.exam import draw_exam
 from tests.checkpoints.golden_cases import GOLDEN
@@ -86,7 +86,7 @@ def draw(count: int) -> list[tuple[Conversation, str]]:
     questions = []
     for i, drawn in enumerate(draw_exam(count, seed=1, kinds=KINDS)):
         exchange = drawn.exchanges[-1]
-        picture = Picture(exchange.shown[0].pictures[0].image, f"picture {i}")
+        picture = Image(exchange.shown[0].pictures[0].image, f"picture {i}")
         asked = Message("user", (picture, exchange.turn.question))
         questions.append((Conversation((asked,)), exchange.turn.answer))
     return questions
@@ -95,7 +95,7 @@ def draw(count: int) -> list[tuple[Conversation, str]]:
 async def right(loaded: LoadedModel, questions: Sequence[tuple[Conversation, str]]) -> int:
     """Ask all of them at once; return how many answers are right letter for letter."""
     engine = TorchEngine(loaded, BUDGET)
-    sampling = Sampling(temperature=0, max_new_tokens=40)
+    sampling = SamplingParams(temperature=0, max_new_tokens=40)
 
     def asked(prompt: Conversation) -> GenerateRequest:
         return GenerateRequest(request_id="req-1", prompt=prompt, sampling=sampling)

@@ -20,7 +20,7 @@ from llava_serve.engines.torch.decode import Decoder
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import splice
-from llava_serve.request import GenerateRequest, Sampling
+from llava_serve.request import GenerateRequest, SamplingParams
 from tests.checkpoints.golden_cases import ALL, GOLDEN, Golden
 
 pytestmark = pytest.mark.slow
@@ -103,7 +103,7 @@ def test_an_adapter_is_merged_before_the_weights_shrink(
 @pytest.mark.parametrize("flag", FLAGS)
 async def test_a_question_about_a_picture_is_answered(flag: str) -> None:
     engine = TorchEngine(quantised(LORA, flag), BUDGET)
-    sampling = Sampling(temperature=0, max_new_tokens=8)
+    sampling = SamplingParams(temperature=0, max_new_tokens=8)
     request = GenerateRequest(request_id="req-1", prompt=LORA.conversation, sampling=sampling)
     try:
         async with aclosing(engine.stream(request)) as stream:

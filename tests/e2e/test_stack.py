@@ -172,8 +172,8 @@ async def test_a_second_question_is_about_the_same_picture(stack: Stack) -> None
 
 
 async def test_two_pictures_are_told_apart(stack: Stack) -> None:
-    pictures = [picture(simple_picture("circle", color)) for color in ("red", "blue")]
-    answer = await stack.ask(*pictures, text("Which picture has a blue circle?"))
+    images = [picture(simple_picture("circle", color)) for color in ("red", "blue")]
+    answer = await stack.ask(*images, text("Which picture has a blue circle?"))
     assert "second" in answer
 
 

@@ -1,37 +1,37 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+import PIL.Image
 import pytest
-from PIL import Image
 
 from llava_serve.engines.echo import CONTEXT_LENGTH, EchoEngine
 from llava_serve.errors import ContextOverflow, MediaCountMismatch
 from llava_serve.request import (
-    Clip,
     Conversation,
     Delta,
     GenerateRequest,
+    Image,
     Message,
-    Picture,
     ReadyPrompt,
-    Sampling,
+    SamplingParams,
     Usage,
+    Video,
 )
 
 
-def picture(width: int, height: int) -> Picture:
-    return Picture(Image.new("RGB", (width, height)), f"{width}x{height}")
+def picture(width: int, height: int) -> Image:
+    return Image(PIL.Image.new("RGB", (width, height)), f"{width}x{height}")
 
 
 def request(prompt: Conversation | ReadyPrompt, **sampling: object) -> GenerateRequest:
     return GenerateRequest(
         request_id="req-1",
         prompt=prompt,
-        sampling=Sampling(**sampling),  # type: ignore[arg-type]
+        sampling=SamplingParams(**sampling),  # type: ignore[arg-type]
     )
 
 
-def asked(*parts: str | Picture | Clip) -> Conversation:
+def asked(*parts: str | Image | Video) -> Conversation:
     return Conversation((Message("user", parts),))
 
 
@@ -75,7 +75,7 @@ async def test_it_goes_on_with_the_beginning_of_its_answer(begun: str, rest: lis
 
 
 async def test_it_says_what_pictures_and_frames_it_got() -> None:
-    prompt = asked(picture(96, 96), picture(200, 100), Clip((picture(64, 48),) * 3), "what?")
+    prompt = asked(picture(96, 96), picture(200, 100), Video((picture(64, 48),) * 3), "what?")
     text, last = await collect(EchoEngine().stream(request(prompt)))
     assert text == "[2 pictures: 96x96, 200x100] [3 frames: 64x48, 64x48, 64x48] what?"
     assert last.usage is not None

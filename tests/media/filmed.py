@@ -22,7 +22,7 @@ def drawn(index: int, size: tuple[int, int] = (64, 32)) -> Image.Image:
     return image
 
 
-def film(
+def video_file(
     container_format: str = "mp4",
     codec: str = "libx264",
     frames: int = 40,
@@ -85,10 +85,10 @@ def with_cover(codec: str, container_format: str, with_film: bool) -> bytes:
         cover.pix_fmt = "yuvj420p" if codec == "mjpeg" else "rgb24"
         cover.disposition = Disposition.attached_pic
         sound = container.add_stream("aac", rate=8000)
-        film = container.add_stream("libx264", rate=10) if with_film else None
-        if film is not None:
-            film.width, film.height = 64, 32
-            film.pix_fmt = "yuv420p"
+        video_file = container.add_stream("libx264", rate=10) if with_film else None
+        if video_file is not None:
+            video_file.width, video_file.height = 64, 32
+            video_file.pix_fmt = "yuv420p"
         red = av.VideoFrame.from_ndarray(np.asarray(Image.new("RGB", (100, 100), "red")))
         container.mux(cover.encode(red))
         container.mux(cover.encode())
@@ -98,11 +98,11 @@ def with_cover(codec: str, container_format: str, with_film: bool) -> bytes:
             plane.update(bytes(plane.buffer_size))
         container.mux(sound.encode(frame))
         container.mux(sound.encode())
-        if film is not None:
+        if video_file is not None:
             for index in range(20):
                 pixels = np.asarray(drawn(index))
-                container.mux(film.encode(av.VideoFrame.from_ndarray(pixels)))
-            container.mux(film.encode())
+                container.mux(video_file.encode(av.VideoFrame.from_ndarray(pixels)))
+            container.mux(video_file.encode())
     return file.getvalue()
 
 

@@ -20,9 +20,9 @@ def peak_mib() -> float:
     return int(found[1]) / 1024
 
 
-async def main(data: bytes, requests: int, pictures: int) -> None:
+async def main(data: bytes, requests: int, images: int) -> None:
     uri = "data:;base64," + base64.b64encode(data).decode()
-    content = [{"type": "image_url", "image_url": {"url": uri}}] * pictures
+    content = [{"type": "image_url", "image_url": {"url": uri}}] * images
     message = ChatMessage.model_validate({"role": "user", "content": content})
     async with MediaReader(MediaConfig()) as reader:
         before = peak_mib()
@@ -30,7 +30,7 @@ async def main(data: bytes, requests: int, pictures: int) -> None:
         async def read() -> None:
             async with reader.share() as share:
                 conversation = await reader.conversation([message], share)
-                assert len(conversation.messages[0].pictures) == pictures
+                assert len(conversation.messages[0].images) == images
 
         await asyncio.gather(*(read() for _ in range(requests)))
         assert reader.pixels.held == 0

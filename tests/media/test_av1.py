@@ -7,11 +7,11 @@ from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media.av1 import coded_sizes
-from llava_serve.media.decode import decode_picture
+from llava_serve.media.decode import decode_image
 from llava_serve.media.limits import Limits
-from llava_serve.media.video import decode_clip
+from llava_serve.media.video import decode_video
 from tests.media.drawn import LIMITS, encoded
-from tests.media.filmed import film
+from tests.media.filmed import video_file
 from tests.media.test_heif import with_size
 
 
@@ -39,13 +39,13 @@ def test_what_is_no_avif_has_no_size(data: bytes) -> None:
 def test_a_picture_larger_than_its_header_says_is_not_decoded() -> None:
     data = with_size(encoded(Image.new("RGB", (1200, 1000)), "AVIF"), 64, 64)
     with pytest.raises(MediaTooLarge, match="1200 x 1000"):
-        decode_picture(data, LIMITS)
+        decode_image(data, LIMITS)
 
 
 def test_a_film_larger_than_its_header_says_is_not_decoded() -> None:
-    data = film(codec="libsvtav1", frames=3, size=(1600, 1400))
+    data = video_file(codec="libsvtav1", frames=3, size=(1600, 1400))
     at = data.index(b"av01", data.index(b"stsd")) + 28
     lying = data[:at] + struct.pack(">HH", 64, 64) + data[at + 4 :]
     with pytest.raises((MediaUnreadable, MediaTooLarge)):
-        decode_clip(lying, 1, LIMITS)
-    assert len(decode_clip(data, 3, Limits(5_000_000, 3_000_000)).frames) == 3
+        decode_video(lying, 1, LIMITS)
+    assert len(decode_video(data, 3, Limits(5_000_000, 3_000_000)).frames) == 3

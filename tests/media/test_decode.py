@@ -8,32 +8,32 @@ import pytest
 from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
-from llava_serve.media.decode import decode_picture
+from llava_serve.media.decode import decode_image
 from llava_serve.media.sniff import PICTURES
 from tests.media.drawn import BLUE, LIMITS, RED, WHITE, close, corner_marked, encoded
 
 
 def pixel(data: bytes, at: tuple[int, int] = (2, 2)) -> tuple[int, ...]:
-    found = decode_picture(data, LIMITS).image.getpixel(at)
+    found = decode_image(data, LIMITS).image.getpixel(at)
     assert isinstance(found, tuple)
     return found
 
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_every_accepted_format_keeps_size_and_colour(kind: str) -> None:
-    picture = decode_picture(encoded(corner_marked(), kind), LIMITS)
+    picture = decode_image(encoded(corner_marked(), kind), LIMITS)
     assert (picture.image.mode, picture.image.size) == ("RGB", (40, 20))
     assert close(pixel(encoded(corner_marked(), kind)), RED, 60)
 
 
 def test_equal_pixels_have_equal_digests_whatever_the_file() -> None:
     png, bmp = encoded(corner_marked()), encoded(corner_marked(), "BMP")
-    assert decode_picture(png, LIMITS).sha256 == decode_picture(bmp, LIMITS).sha256
+    assert decode_image(png, LIMITS).sha256 == decode_image(bmp, LIMITS).sha256
 
 
 def test_the_same_pixels_in_another_shape_have_another_digest() -> None:
     wide, tall = Image.new("RGB", (8, 2)), Image.new("RGB", (2, 8))
-    digests = {decode_picture(encoded(image), LIMITS).sha256 for image in (wide, tall)}
+    digests = {decode_image(encoded(image), LIMITS).sha256 for image in (wide, tall)}
     assert len(digests) == 2
 
 
@@ -114,17 +114,17 @@ def png_of(width: int, height: int, depth: int, colour: int, rows: bytes) -> byt
 def test_a_size_is_refused_before_a_pixel_is_decoded(width: int, height: int, words: str) -> None:
     no_pixels = png_of(width, height, 8, 2, b"")
     with pytest.raises(MediaTooLarge, match=words):
-        decode_picture(no_pixels, LIMITS)
+        decode_image(no_pixels, LIMITS)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (100, 1), (1000, 1000)])
 def test_a_size_within_the_limits_is_accepted(size: tuple[int, int]) -> None:
-    assert decode_picture(encoded(Image.new("RGB", size)), LIMITS).image.size == size
+    assert decode_image(encoded(Image.new("RGB", size)), LIMITS).image.size == size
 
 
 def test_a_file_beyond_the_limit_is_refused_with_both_numbers() -> None:
     with pytest.raises(MediaTooLarge, match=r"1\.5 MB; at most 1 MB"):
-        decode_picture(bytes(1_500_000), LIMITS)
+        decode_image(bytes(1_500_000), LIMITS)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
@@ -133,7 +133,7 @@ def test_a_cut_file_is_refused(kind: str, kept: float) -> None:
     noise = Image.effect_noise((64, 64), 60).convert("RGB")
     data = encoded(noise, kind)
     with pytest.raises(MediaUnreadable, match="damaged or cut short"):
-        decode_picture(data[: int(len(data) * kept)], LIMITS)
+        decode_image(data[: int(len(data) * kept)], LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_cut_file_is_refused(kind: str, kept: float) -> None:
 )
 def test_what_is_no_picture_is_named(data: bytes, seems: str) -> None:
     with pytest.raises(MediaUnreadable, match=seems):
-        decode_picture(data, LIMITS)
+        decode_image(data, LIMITS)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of a damaged EXIF block, which it skips
@@ -169,7 +169,7 @@ def test_damage_anywhere_is_an_answer_and_not_a_crash(kind: str) -> None:
         for _ in range(rng.randint(1, 6)):
             data[rng.randrange(8, len(data))] = rng.randrange(256)
         try:
-            picture = decode_picture(bytes(data), LIMITS)
+            picture = decode_image(bytes(data), LIMITS)
         except (MediaUnreadable, MediaTooLarge):
             continue
         assert picture.image.mode == "RGB"

@@ -8,7 +8,7 @@ from PIL import Image
 from pillow_heif import from_pillow
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
-from llava_serve.media.decode import decode_picture
+from llava_serve.media.decode import decode_image
 from llava_serve.media.limits import Limits
 from tests.media.drawn import (
     BLUE,
@@ -39,7 +39,7 @@ def with_size(data: bytes, width: int, height: int) -> bytes:
 @pytest.mark.parametrize("orientation", CORNERS)
 def test_the_container_says_how_a_picture_is_turned(kind: str, orientation: int) -> None:
     exif = exif_with(orientation)
-    image = decode_picture(encoded(corner_marked(), kind, exif=exif), LIMITS).image
+    image = decode_image(encoded(corner_marked(), kind, exif=exif), LIMITS).image
     assert red_corner(image) == CORNERS[orientation]
 
 
@@ -51,7 +51,7 @@ def test_odd_exif_does_no_harm(kind: str) -> None:
         while (at := data.find(width)) >= 0:
             data = data[:at] + odd + struct.pack(f"{order}i", -5) + data[at + 12 :]
     assert struct.pack("<i", -5) in data or struct.pack(">i", -5) in data
-    assert red_corner(decode_picture(data, LIMITS).image) == CORNERS[6]
+    assert red_corner(decode_image(data, LIMITS).image) == CORNERS[6]
 
 
 @BOTH
@@ -66,7 +66,7 @@ def test_odd_exif_does_no_harm(kind: str) -> None:
 def test_a_mode_becomes_what_a_person_sees(
     kind: str, image: Image.Image, expected: tuple[int, int, int]
 ) -> None:
-    found = decode_picture(encoded(image, kind), LIMITS).image
+    found = decode_image(encoded(image, kind), LIMITS).image
     assert (found.mode, found.size) == ("RGB", (64, 64))
     assert close(found.getpixel((9, 9)), expected, 4)
 
@@ -75,21 +75,21 @@ def test_a_mode_becomes_what_a_person_sees(
 def test_every_brand_of_heic_is_read(brand: bytes) -> None:
     data = encoded(corner_marked(), "HEIC")
     data = data[:8] + brand + data[12:]
-    assert red_corner(decode_picture(data, LIMITS).image) == CORNERS[1]
+    assert red_corner(decode_image(data, LIMITS).image) == CORNERS[1]
 
 
 @pytest.mark.parametrize("brand", [b"mif1", b"msf1"])
 def test_every_brand_of_avif_is_read(brand: bytes) -> None:
     data = encoded(corner_marked(), "AVIF")
     data = data[:8] + brand + data[12:]
-    assert red_corner(decode_picture(data, LIMITS).image) == CORNERS[1]
+    assert red_corner(decode_image(data, LIMITS).image) == CORNERS[1]
 
 
 def test_of_a_sequence_the_first_picture_is_shown() -> None:
     second = Image.new("RGB", (40, 20), BLUE)
     data = encoded(corner_marked(), "AVIF", save_all=True, append_images=[second])
     assert data[8:12] == b"avis"
-    assert red_corner(decode_picture(data, LIMITS).image) == CORNERS[1]
+    assert red_corner(decode_image(data, LIMITS).image) == CORNERS[1]
 
 
 def test_of_several_pictures_the_main_one_is_shown() -> None:
@@ -97,22 +97,22 @@ def test_of_several_pictures_the_main_one_is_shown() -> None:
     several = from_pillow(Image.new("RGB", (64, 64), BLUE))
     several.add_from_pillow(Image.new("RGB", (64, 64), RED))
     several.save(file, quality=100, primary_index=1)
-    assert close(decode_picture(file.getvalue(), LIMITS).image.getpixel((9, 9)), RED, 8)
+    assert close(decode_image(file.getvalue(), LIMITS).image.getpixel((9, 9)), RED, 8)
 
 
 @BOTH
 def test_a_size_is_refused_before_a_pixel_is_decoded(kind: str) -> None:
     data = encoded(Image.new("RGB", (200, 100)), kind)
     with pytest.raises(MediaTooLarge, match="200 x 100"):
-        decode_picture(data, Limits(file_bytes=1_000_000, pixels=19_999))
+        decode_image(data, Limits(file_bytes=1_000_000, pixels=19_999))
     with pytest.raises(MediaTooLarge, match="9000 x 9000"):
-        decode_picture(with_size(data, 9000, 9000), LIMITS)
+        decode_image(with_size(data, 9000, 9000), LIMITS)
 
 
 def test_a_heic_picture_larger_than_its_header_says_is_not_decoded() -> None:
     data = with_size(encoded(Image.new("RGB", (2000, 2000)), "HEIC"), 64, 64)
     with pytest.raises(MediaUnreadable, match="exceeds"):
-        decode_picture(data, LIMITS)
+        decode_image(data, LIMITS)
 
 
 @BOTH
@@ -120,4 +120,4 @@ def test_a_heic_picture_larger_than_its_header_says_is_not_decoded() -> None:
 def test_a_cut_file_is_refused(kind: str, kept: float) -> None:
     data = encoded(Image.effect_noise((64, 64), 60).convert("RGB"), kind)
     with pytest.raises(MediaUnreadable, match="damaged or cut short"):
-        decode_picture(data[: int(len(data) * kept)], LIMITS)
+        decode_image(data[: int(len(data) * kept)], LIMITS)

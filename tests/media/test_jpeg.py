@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from llava_serve.errors import MediaUnreadable
-from llava_serve.media.decode import decode_picture, reduction
+from llava_serve.media.decode import decode_image, reduction
 from llava_serve.media.limits import Limits
 from tests.media.drawn import LIMITS, RED, close, encoded
 
@@ -29,7 +29,7 @@ def test_a_file_without_its_end_marker_is_the_same_picture(
 ) -> None:
     data = encoded(NOISE, "JPEG", **options)
     assert data.endswith(b"\xff\xd9")
-    whole, cut = decode_picture(data, LIMITS), decode_picture(data[:-lost], LIMITS)
+    whole, cut = decode_image(data, LIMITS), decode_image(data[:-lost], LIMITS)
     assert whole.sha256 == cut.sha256
 
 
@@ -39,9 +39,9 @@ def test_a_file_that_lacks_a_part_of_its_picture_is_refused(
     options: dict[str, int], lost: int
 ) -> None:
     data = encoded(NOISE, "JPEG", **options)
-    whole = decode_picture(data, LIMITS)
+    whole = decode_image(data, LIMITS)
     try:
-        found = decode_picture(data[:-lost], LIMITS)
+        found = decode_image(data[:-lost], LIMITS)
     except MediaUnreadable as exc:
         assert "damaged or cut short" in str(exc)
     else:  # what was lost were the last bits of padding
@@ -53,9 +53,9 @@ def test_a_file_of_more_scans_than_any_encoder_writes_is_refused() -> None:
     data = encoded(NOISE, "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     scan = data[last:-2]
-    assert decode_picture(data[:-2] + scan * 80 + data[-2:], LIMITS).image.size == NOISE.size
+    assert decode_image(data[:-2] + scan * 80 + data[-2:], LIMITS).image.size == NOISE.size
     with pytest.raises(MediaUnreadable, match="at most 100"):
-        decode_picture(data[:-2] + scan * 100 + data[-2:], LIMITS)
+        decode_image(data[:-2] + scan * 100 + data[-2:], LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_reduced_picture_shows_the_same(kind: str, mode: str) -> None:
     drawn = Image.new("RGB", (6001, 1003), "white")
     drawn.paste(RED, (0, 0, 3000, 500))
     data = encoded(drawn.convert(mode), kind)
-    image = decode_picture(data, Limits(file_bytes=30_000_000, pixels=10_000_000)).image
+    image = decode_image(data, Limits(file_bytes=30_000_000, pixels=10_000_000)).image
     assert image.size == (3001, 502)
     red = (76, 76, 76) if mode == "L" else RED
     assert close(image.getpixel((1480, 240)), red)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llava_serve.media.decode import decode_picture
+from llava_serve.media.decode import decode_image
 from tests.media.drawn import CORNERS, LIMITS, corner_marked, encoded, exif_with, red_corner
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of odd EXIF, which it skips
@@ -27,7 +27,7 @@ ODD = {
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_all_eight_orientations_are_applied(kind: str, orientation: int, order: str) -> None:
     data = encoded(corner_marked(), kind, exif=exif_with(orientation, order=order))
-    image = decode_picture(data, LIMITS).image
+    image = decode_image(data, LIMITS).image
     assert image.size == ((20, 40) if orientation > 4 else (40, 20))
     assert red_corner(image) == CORNERS[orientation]
 
@@ -36,20 +36,20 @@ def test_all_eight_orientations_are_applied(kind: str, orientation: int, order: 
 @pytest.mark.parametrize("odd", ODD)
 def test_an_odd_value_beside_the_orientation_does_no_harm(kind: str, odd: str) -> None:
     data = encoded(corner_marked(), kind, exif=exif_with(6, ODD[odd]))
-    assert red_corner(decode_picture(data, LIMITS).image) == CORNERS[6]
+    assert red_corner(decode_image(data, LIMITS).image) == CORNERS[6]
 
 
 def test_a_rational_with_a_zero_below_does_no_harm() -> None:
     entry = (0x011A, 10, 1, struct.pack("<I", 8 + 2 + 2 * 12 + 4))
     exif = exif_with(6, entry) + struct.pack("<ii", -1, 0)
-    image = decode_picture(encoded(corner_marked(), "JPEG", exif=exif), LIMITS).image
+    image = decode_image(encoded(corner_marked(), "JPEG", exif=exif), LIMITS).image
     assert red_corner(image) == CORNERS[6]
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 0xFFFF])
 def test_an_orientation_that_is_none_of_the_eight_is_passed_over(orientation: int) -> None:
     data = encoded(corner_marked(), "JPEG", exif=exif_with(orientation))
-    assert red_corner(decode_picture(data, LIMITS).image) == CORNERS[1]
+    assert red_corner(decode_image(data, LIMITS).image) == CORNERS[1]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_an_orientation_that_is_none_of_the_eight_is_passed_over(orientation: in
 )
 def test_an_exif_block_that_cannot_be_read_is_passed_over(exif: bytes) -> None:
     data = encoded(corner_marked(), "JPEG", exif=exif)
-    assert red_corner(decode_picture(data, LIMITS).image) == CORNERS[1]
+    assert red_corner(decode_image(data, LIMITS).image) == CORNERS[1]
 
 
 def test_random_exif_never_makes_a_good_picture_unreadable() -> None:
@@ -73,7 +73,7 @@ def test_random_exif_never_makes_a_good_picture_unreadable() -> None:
         for _ in range(rng.randint(1, 8)):
             block[rng.randrange(6, len(block))] = rng.randrange(256)
         data = encoded(corner_marked(), "JPEG", exif=bytes(block))
-        assert red_corner(decode_picture(data, LIMITS).image) in CORNERS.values()
+        assert red_corner(decode_image(data, LIMITS).image) in CORNERS.values()
 
 
 def test_the_exif_that_imagemagick_writes_into_a_png_is_read() -> None:
@@ -83,4 +83,4 @@ def test_the_exif_that_imagemagick_writes_into_a_png_is_read() -> None:
     block = exif_with(6).hex()
     info.add_text("Raw profile type exif", f"\nexif\n{len(block) // 2:8}\n{block}\n", zip=True)
     data = encoded(corner_marked(), "PNG", pnginfo=info)
-    assert red_corner(decode_picture(data, LIMITS).image) == CORNERS[6]
+    assert red_corner(decode_image(data, LIMITS).image) == CORNERS[6]

@@ -6,28 +6,28 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import PIL.Image
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import Response
-from PIL import Image
 
 from llava_serve.config import MediaConfig
 from llava_serve.errors import InvalidField, MediaTooLarge, MediaUnreadable, RemoteMediaRefused
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage
-from llava_serve.request import Clip, Conversation, Picture
+from llava_serve.request import Conversation, Image, Video
 from llava_serve.serving import served
 
 
 def png(size: tuple[int, int] = (8, 8), colour: str = "red") -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", size, colour).save(file, "PNG")
+    PIL.Image.new("RGB", size, colour).save(file, "PNG")
     return file.getvalue()
 
 
 def gif(frames: int) -> bytes:
     file = io.BytesIO()
-    first, *rest = [Image.new("RGB", (8, 8), (index, 0, 0)) for index in range(frames)]
+    first, *rest = [PIL.Image.new("RGB", (8, 8), (index, 0, 0)) for index in range(frames)]
     first.save(file, "GIF", save_all=True, append_images=rest)
     return file.getvalue()
 
@@ -72,16 +72,16 @@ async def test_parts_keep_their_order_and_become_pictures_and_clips(reader: Medi
     assert [system.role, asked.role, answered.role] == ["system", "user", "assistant"]
     assert system.parts == ("be brief",)
     picture, text, clip = asked.parts
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, Image)
     assert text == "what is <image> here"
-    assert isinstance(clip, Clip)
+    assert isinstance(clip, Video)
     assert len(clip.frames) == CONFIG.num_frames
 
 
 async def test_a_request_chooses_its_number_of_frames(reader: MediaReader) -> None:
     video = {"type": "video_url", "video_url": {"url": uri(gif(9)), "num_frames": 4}}
     (message,) = (await read(reader, [user(video)])).messages
-    assert len(message.clips[0].frames) == 4
+    assert len(message.videos[0].frames) == 4
 
 
 async def test_more_frames_than_allowed_are_refused_with_the_limit(reader: MediaReader) -> None:
@@ -114,7 +114,7 @@ async def test_an_address_may_have_white_space_around_it(reader: MediaReader, be
     assert (await reader.picture(f"{before}{uri(png())}\n")).image.size == (8, 8)
     for image in (before + uri(png()), before + base64.b64encode(png()).decode()):
         async with reader.share() as share:
-            (picture,) = (await reader.ready_prompt("<image>", [image], share)).pictures
+            (picture,) = (await reader.ready_prompt("<image>", [image], share)).images
         assert picture.image.size == (8, 8)
 
 
@@ -123,7 +123,7 @@ async def test_a_ready_prompt_takes_base64_and_data_uris(reader: MediaReader, im
     async with reader.share() as share:
         prompt = await reader.ready_prompt("<image> and <image>", [image, image], share)
     assert prompt.text == "<image> and <image>"
-    assert [picture.image.size for picture in prompt.pictures] == [(8, 8), (8, 8)]
+    assert [picture.image.size for picture in prompt.images] == [(8, 8), (8, 8)]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage
 from llava_serve.request import Conversation
 from tests.media.drawn import encoded
-from tests.media.filmed import film
+from tests.media.filmed import video_file
 
 CONFIG = MediaConfig(max_image_megapixels=1, max_megapixels_in_flight=2)
 
@@ -67,7 +67,7 @@ async def test_a_request_without_room_waits_until_another_has_ended(reader: Medi
         await waits(reader)
         assert not second.done()
         await first.aclose()
-        assert len((await second).messages[0].pictures) == 1
+        assert len((await second).messages[0].images) == 1
         assert reader.pixels.held == 1_000_000
     assert reader.pixels.held == 0
 
@@ -127,8 +127,8 @@ async def test_what_a_request_may_have_in_all_is_told_with_the_flag(reader: Medi
 async def test_the_frames_of_a_video_are_counted() -> None:
     config = replace(CONFIG, num_frames=10)
     async with MediaReader(config) as reader:
-        async with reading(reader, ("video", film(size=(320, 160)))) as running:
+        async with reading(reader, ("video", video_file(size=(320, 160)))) as running:
             (message,) = (await running).messages
-            assert len(message.clips[0].frames) == 10
+            assert len(message.videos[0].frames) == 10
             assert reader.pixels.held == 10 * 320 * 160
         assert reader.pixels.held == 0

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
-from llava_serve.media.decode import decode_picture
+from llava_serve.media.decode import decode_image
 from tests.media.drawn import (
     BLACK,
     BLUE,
@@ -92,7 +92,7 @@ GREY_16 = np.full((16, 16), 200 << 8, np.uint16)
     ],
 )
 def test_a_layout_becomes_what_a_person_sees(data: bytes, expected: tuple[int, int, int]) -> None:
-    image = decode_picture(data, LIMITS).image
+    image = decode_image(data, LIMITS).image
     assert image.mode == "RGB"
     assert close(image.getpixel((1, 1)), expected)
 
@@ -100,14 +100,14 @@ def test_a_layout_becomes_what_a_person_sees(data: bytes, expected: tuple[int, i
 def test_of_several_pages_the_first_is_shown() -> None:
     second = Image.new("RGB", (8, 8), RED)
     data = encoded(FLAG, "TIFF", save_all=True, append_images=[second])
-    assert close(decode_picture(data, LIMITS).image.getpixel((1, 1)), BLUE)
+    assert close(decode_image(data, LIMITS).image.getpixel((1, 1)), BLUE)
 
 
 @pytest.mark.parametrize("orientation", CORNERS)
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
 def test_all_eight_orientations_are_applied(orientation: int, compression: str | None) -> None:
     options: dict[str, Any] = {"tiffinfo": {ORIENTATION: orientation}, "compression": compression}
-    image = decode_picture(encoded(corner_marked(), "TIFF", **options), LIMITS).image
+    image = decode_image(encoded(corner_marked(), "TIFF", **options), LIMITS).image
     assert image.size == ((20, 40) if orientation > 4 else (40, 20))
     assert red_corner(image) == CORNERS[orientation]
 
@@ -115,24 +115,24 @@ def test_all_eight_orientations_are_applied(orientation: int, compression: str |
 @pytest.mark.parametrize(("mode", "words"), [("F", "floating-point"), ("I", "32-bit")])
 def test_samples_of_no_range_are_refused_with_the_reason(mode: str, words: str) -> None:
     with pytest.raises(MediaUnreadable, match=words):
-        decode_picture(encoded(Image.new(mode, (9, 9)), "TIFF"), LIMITS)
+        decode_image(encoded(Image.new(mode, (9, 9)), "TIFF"), LIMITS)
 
 
 def test_a_layout_that_is_not_read_is_refused() -> None:
     data = written(2, 2, {258: (7,), 262: (1,)}, bytes(4))
     with pytest.raises(MediaUnreadable, match="TIFF file's header"):
-        decode_picture(data, LIMITS)
+        decode_image(data, LIMITS)
 
 
 def test_a_size_is_refused_before_a_pixel_is_decoded() -> None:
     with pytest.raises(MediaTooLarge, match="2000 x 1000"):
-        decode_picture(written(2000, 1000, {258: (8,), 262: (1,)}, b""), LIMITS)
+        decode_image(written(2000, 1000, {258: (8,), 262: (1,)}, b""), LIMITS)
 
 
 def test_tiles_larger_than_a_picture_may_be_are_refused() -> None:
     tiles = {258: (8,), 262: (1,), 322: (20_000,), 323: (20_000,), 324: (8,), 325: (4,)}
     with pytest.raises(MediaTooLarge, match="20000 x 20000"):
-        decode_picture(written(16, 16, tiles, bytes(4)), LIMITS)
+        decode_image(written(16, 16, tiles, bytes(4)), LIMITS)
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg"])
@@ -143,4 +143,4 @@ def test_a_cut_file_is_refused(kept: float, compression: str | None) -> None:
     noise.save(file, "TIFF", compression=compression)
     data = file.getvalue()
     with pytest.raises(MediaUnreadable, match="damaged or cut short"):
-        decode_picture(data[: int(len(data) * kept)], LIMITS)
+        decode_image(data[: int(len(data) * kept)], LIMITS)

@@ -13,7 +13,7 @@ from PIL import Image
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import video
 from llava_serve.media.limits import Limits
-from llava_serve.media.video import decode_clip, spread
+from llava_serve.media.video import decode_video, spread
 
 LIMITS = Limits(file_bytes=5_000_000, pixels=1_000_000)
 FILMS = [("mp4", "libx264"), ("mp4", "mpeg4"), ("webm", "libvpx-vp9"), ("webm", "libvpx")]
@@ -26,7 +26,7 @@ def drawn(index: int, size: tuple[int, int] = (64, 32)) -> Image.Image:
     return image
 
 
-def film(
+def video_file(
     container_format: str,
     codec: str,
     frames: int = 20,
@@ -53,7 +53,7 @@ def animation(kind: str, frames: int = 20) -> bytes:
 
 
 def redness(data: bytes, num_frames: int) -> list[int]:
-    frames = decode_clip(data, num_frames, LIMITS).frames
+    frames = decode_video(data, num_frames, LIMITS).frames
     assert all(frame.image.mode == "RGB" for frame in frames)
     return [frame.image.getpixel((60, 30))[0] for frame in frames]  # type: ignore[index]
 
@@ -62,7 +62,7 @@ def redness(data: bytes, num_frames: int) -> list[int]:
 def test_frames_of_a_film_are_evenly_spaced_from_first_to_last(
     container_format: str, codec: str
 ) -> None:
-    found = redness(film(container_format, codec), 5)
+    found = redness(video_file(container_format, codec), 5)
     assert found == pytest.approx([12 * index for index in (0, 4, 9, 14, 19)], abs=8)
 
 
@@ -72,13 +72,13 @@ def test_frames_of_an_animation_are_evenly_spaced_from_first_to_last(kind: str) 
     assert found == pytest.approx([12 * index for index in (0, 4, 9, 14, 19)], abs=8)
 
 
-@pytest.mark.parametrize("data", [film("mp4", "libx264", 3), animation("GIF", 3)])
+@pytest.mark.parametrize("data", [video_file("mp4", "libx264", 3), animation("GIF", 3)])
 def test_a_short_video_gives_each_frame_once(data: bytes) -> None:
     assert redness(data, 8) == pytest.approx([0, 12, 24], abs=8)
 
 
 def test_a_still_gif_is_one_frame() -> None:
-    assert len(decode_clip(animation("GIF", 1), 8, LIMITS).frames) == 1
+    assert len(decode_video(animation("GIF", 1), 8, LIMITS).frames) == 1
 
 
 @pytest.mark.parametrize(
@@ -90,12 +90,12 @@ def test_spread_includes_both_ends(total: int, wanted: int, chosen: list[int]) -
 
 
 def test_a_film_held_sideways_is_shown_upright() -> None:
-    data = bytearray(film("mp4", "libx264"))
+    data = bytearray(video_file("mp4", "libx264"))
     # The matrix a phone held upright writes: x' = -y, y' = x, a quarter turn clockwise.
     matrix = data.index(b"tkhd") + 4 + 40
     one, minus_one = (1 << 16).to_bytes(4, "big"), (-1 << 16).to_bytes(4, "big", signed=True)
     data[matrix : matrix + 20] = bytes(4) + one + bytes(4) + minus_one + bytes(4)
-    image = decode_clip(bytes(data), 1, LIMITS).frames[0].image
+    image = decode_video(bytes(data), 1, LIMITS).frames[0].image
     assert image.size == (32, 64)
     corner = image.getpixel((28, 3))
     assert isinstance(corner, tuple)
@@ -105,9 +105,9 @@ def test_a_film_held_sideways_is_shown_upright() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(film("mp4", "libx264")[:1500], id="mp4, cut"),
+        pytest.param(video_file("mp4", "libx264")[:1500], id="mp4, cut"),
         pytest.param(b"\0\0\0\x20ftypisom" + bytes(100), id="mp4, nothing in it"),
-        pytest.param(film("webm", "libvpx")[:200], id="webm, cut"),
+        pytest.param(video_file("webm", "libvpx")[:200], id="webm, cut"),
         pytest.param(b"\x1a\x45\xdf\xa3" + bytes(100), id="webm, nothing in it"),
         pytest.param(animation("GIF")[:150], id="gif, cut"),
         pytest.param(animation("WEBP")[:150], id="webp, cut"),
@@ -115,7 +115,7 @@ def test_a_film_held_sideways_is_shown_upright() -> None:
 )
 def test_a_damaged_video_is_refused(data: bytes) -> None:
     with pytest.raises(MediaUnreadable):
-        decode_clip(data, 4, LIMITS)
+        decode_video(data, 4, LIMITS)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])
@@ -145,7 +145,7 @@ def test_a_cut_animation_says_that_it_is_cut(kind: str) -> None:
 )
 def test_what_is_no_video_is_named(data: bytes, seems: str) -> None:
     with pytest.raises(MediaUnreadable, match=seems):
-        decode_clip(data, 4, LIMITS)
+        decode_video(data, 4, LIMITS)
 
 
 def test_a_file_of_sound_only_says_so() -> None:
@@ -159,27 +159,27 @@ def test_a_file_of_sound_only_says_so() -> None:
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     with pytest.raises(MediaUnreadable, match="no video"):
-        decode_clip(file.getvalue(), 4, LIMITS)
+        decode_video(file.getvalue(), 4, LIMITS)
 
 
 def test_a_film_of_too_large_frames_is_refused() -> None:
     with pytest.raises(MediaTooLarge, match="64 x 32"):
-        decode_clip(film("mp4", "libx264"), 4, Limits(5_000_000, pixels=1000))
+        decode_video(video_file("mp4", "libx264"), 4, Limits(5_000_000, pixels=1000))
 
 
 def test_a_film_that_lasts_too_long_is_refused() -> None:
-    data = film("mp4", "libx264", rate=Fraction(1, 60))
+    data = video_file("mp4", "libx264", rate=Fraction(1, 60))
     with pytest.raises(MediaTooLarge, match="lasts 1200 s"):
-        decode_clip(data, 4, LIMITS)
+        decode_video(data, 4, LIMITS)
 
 
-@pytest.mark.parametrize("data", [film("mp4", "libx264"), animation("GIF")])
+@pytest.mark.parametrize("data", [video_file("mp4", "libx264"), animation("GIF")])
 def test_decoding_that_takes_too_long_is_given_up(data: bytes) -> None:
     ticks = count(step=10)
     with pytest.raises(MediaTooLarge, match=f"longer than {video.MAX_DECODING_S:g} s"):
-        decode_clip(data, 4, LIMITS, clock=lambda: float(next(ticks)))
+        decode_video(data, 4, LIMITS, clock=lambda: float(next(ticks)))
 
 
 def test_a_file_beyond_the_limit_is_refused() -> None:
     with pytest.raises(MediaTooLarge, match="--max-image-mb"):
-        decode_clip(film("mp4", "libx264"), 4, Limits(1000, 1_000_000))
+        decode_video(video_file("mp4", "libx264"), 4, Limits(1000, 1_000_000))

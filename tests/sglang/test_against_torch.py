@@ -14,7 +14,7 @@ from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import parse_chat_request
-from llava_serve.request import Delta, GenerateRequest, Sampling
+from llava_serve.request import Delta, GenerateRequest, SamplingParams
 from llava_serve.tiny import EXAMPLES
 from llava_serve.tiny.world import COLORS, SHAPES, simple_picture
 from tests.sglang.conftest import Stack, picture, text, user
@@ -35,7 +35,7 @@ async def deltas_of(engine: Engine, content: list[dict[str, Any]], **sampling: A
     chat = parse_chat_request({"model": "llava-tiny", "messages": user(*content)})
     async with MediaReader(MediaConfig()) as media, media.share() as share:
         prompt = await media.conversation(chat.messages, share)
-    settings = Sampling(temperature=0, max_new_tokens=60, **sampling)
+    settings = SamplingParams(temperature=0, max_new_tokens=60, **sampling)
     request = GenerateRequest(request_id="req-1", prompt=prompt, sampling=settings)
     return [delta async for delta in engine.stream(request)]
 

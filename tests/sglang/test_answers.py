@@ -51,9 +51,9 @@ async def test_the_usage_so_far_grows_with_the_text(stack: Stack) -> None:
 
 
 async def test_two_pictures_are_seen_in_their_order(stack: Stack) -> None:
-    pictures = [picture(simple_picture("circle", color)) for color in ("red", "blue")]
-    of_first = await stack.ask(*pictures, text("Which picture has a red circle?"))
-    of_second = await stack.ask(*pictures, text("Which picture has a blue circle?"))
+    images = [picture(simple_picture("circle", color)) for color in ("red", "blue")]
+    of_first = await stack.ask(*images, text("Which picture has a red circle?"))
+    of_second = await stack.ask(*images, text("Which picture has a blue circle?"))
     # SGLang shows each in two tiles, which this model takes for pictures: the README says so.
     assert (of_first, of_second) == ("The first picture.", "The third picture.")
 

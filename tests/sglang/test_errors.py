@@ -52,13 +52,13 @@ async def test_a_request_that_cannot_be_served_is_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    ("prompt", "pictures"),
+    ("prompt", "count"),
     [("", 0), ("hello", 1), ("<image>\nhello", 0), ("<image>\nhello", 2)],
 )
 async def test_prompts_that_would_kill_the_server_never_reach_it(
-    stack: Stack, prompt: str, pictures: int
+    stack: Stack, prompt: str, count: int
 ) -> None:
-    images = [encoded(simple_picture("circle", "red"))] * pictures
+    images = [encoded(simple_picture("circle", "red"))] * count
     assert json.loads(await stack.old_wire(prompt, images))["error_code"] == 3
     assert await stack.ask(HELLO)
 

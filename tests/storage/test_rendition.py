@@ -9,7 +9,7 @@ from PIL import Image
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.storage.media import MediaStore
 from tests.media.drawn import RED, close, encoded
-from tests.media.filmed import film
+from tests.media.filmed import video_file
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_picture_is_kept_whole_beside_what_the_page_shows(
 def test_of_a_video_that_few_browsers_play_the_first_frame_is_shown(
     media: MediaStore, tmp_path: Path, container_format: str, codec: str, extension: str
 ) -> None:
-    (tmp_path / "film").write_bytes(film(container_format, codec))
+    (tmp_path / "film").write_bytes(video_file(container_format, codec))
     kept = media.put(tmp_path / "film")
     assert (kept.filetype.extension, kept.filetype.kind) == (extension, "video")
     assert not kept.filetype.needs_player
@@ -54,7 +54,7 @@ def test_of_a_video_that_few_browsers_play_the_first_frame_is_shown(
 def test_what_browsers_play_is_shown_as_it_is(
     media: MediaStore, tmp_path: Path, container_format: str
 ) -> None:
-    (tmp_path / "film").write_bytes(film(container_format))
+    (tmp_path / "film").write_bytes(video_file(container_format))
     kept = media.put(tmp_path / "film")
     assert kept.filetype.extension == container_format
     assert kept.filetype.needs_player

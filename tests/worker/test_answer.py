@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message
 
 from llava_serve.errors import ReaderTooSlow
-from llava_serve.request import ReadyPrompt, Sampling
+from llava_serve.request import ReadyPrompt, SamplingParams
 from llava_serve.worker import answer
 from tests.worker.conftest import MakeWorker, ScriptedEngine
 
@@ -27,7 +27,7 @@ async def test_an_answer_that_nobody_reads_is_cut_before_it_fills_the_memory(
     monkeypatch.setattr(answer, "MOST_UNREAD", 50)
     worker = make_worker(scripted(*["word "] * 1000))
     async with worker.media:
-        making = answer.Answer(worker, read_prompt, Sampling())
+        making = answer.Answer(worker, read_prompt, SamplingParams())
         async with making.in_making(never_leaves):
             for _ in range(500):  # nobody reads meanwhile
                 await asyncio.sleep(0)

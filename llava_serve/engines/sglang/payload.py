@@ -11,7 +11,7 @@ from typing import Any
 from llava_serve.chat.rendering import PromptFormat
 from llava_serve.engines.sglang.served import IMAGE_TOKEN, Served
 from llava_serve.errors import UnsupportedField
-from llava_serve.request import Clip, Conversation, Message, Picture, ReadyPrompt, Sampling
+from llava_serve.request import Conversation, Image, Message, ReadyPrompt, SamplingParams, Video
 
 CHAT = "/v1/chat/completions"
 GENERATE = "/generate"
@@ -32,17 +32,19 @@ class Identity:
 def encode(prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> Uris:
     """Encode the pictures of a prompt as `data:` URIs, until `stopped` is set."""
     if isinstance(prompt, ReadyPrompt):
-        pictures = [*prompt.pictures]
+        images = [*prompt.images]
     else:
-        pictures = [picture for message in prompt.messages for picture in message.pictures]
-    distinct = {picture.sha256: picture for picture in pictures}
+        images = [picture for message in prompt.messages for picture in message.images]
+    distinct = {picture.sha256: picture for picture in images}
     return {name: data_uri(one) for name, one in distinct.items() if not stopped.is_set()}
 
 
-def chat_body(conversation: Conversation, uris: Uris, sampling: Sampling, to: Identity) -> Body:
+def chat_body(
+    conversation: Conversation, uris: Uris, sampling: SamplingParams, to: Identity
+) -> Body:
     """Return a body for `CHAT`, which streams deltas."""
-    pictures = sum(len(message.pictures) for message in conversation.messages)
-    extra = {"modalities": "multi-images"} if to.served.is_original and pictures > 1 else {}
+    images = sum(len(message.images) for message in conversation.messages)
+    extra = {"modalities": "multi-images"} if to.served.is_original and images > 1 else {}
     messages = [_message(message, uris, extra) for message in conversation.messages]
     if conversation.continues:
         messages[-1]["content"] = conversation.begun  # the server goes on with a plain text only
@@ -71,7 +73,7 @@ def chat_body(conversation: Conversation, uris: Uris, sampling: Sampling, to: Id
     return body
 
 
-def generate_body(prompt: ReadyPrompt, uris: Uris, sampling: Sampling, to: Identity) -> Body:
+def generate_body(prompt: ReadyPrompt, uris: Uris, sampling: SamplingParams, to: Identity) -> Body:
     """Return a body for `GENERATE`."""
     params: Body = {
         "max_new_tokens": sampling.max_new_tokens,
@@ -82,9 +84,9 @@ def generate_body(prompt: ReadyPrompt, uris: Uris, sampling: Sampling, to: Ident
     if sampling.json_schema is not None:
         params["json_schema"] = sampling.json_schema
     body: Body = {"rid": to.rid, "text": prompt.text, "stream": True, "sampling_params": params}
-    if prompt.pictures:
-        body["image_data"] = [uris[picture.sha256] for picture in prompt.pictures]
-    if to.served.is_original and len(prompt.pictures) > 1:
+    if prompt.images:
+        body["image_data"] = [uris[picture.sha256] for picture in prompt.images]
+    if to.served.is_original and len(prompt.images) > 1:
         body["modalities"] = ["multi-images"]
     if sampling.top_logprobs is not None:
         body |= {
@@ -97,17 +99,17 @@ def generate_body(prompt: ReadyPrompt, uris: Uris, sampling: Sampling, to: Ident
 
 def ready_prompt(conversation: Conversation, form: PromptFormat) -> ReadyPrompt:
     """Render messages with a conversation template of ours."""
-    text, pictures = "", []
+    text, images = "", []
     for segment in form.render(conversation):
-        if isinstance(segment, Picture):
-            pictures.append(segment)
+        if isinstance(segment, Image):
+            images.append(segment)
             text += IMAGE_TOKEN
-        elif not isinstance(segment, Clip):
+        elif not isinstance(segment, Video):
             text += segment.text
-    return ReadyPrompt(text, tuple(pictures))
+    return ReadyPrompt(text, tuple(images))
 
 
-def check_seed(sampling: Sampling, served: Served) -> None:
+def check_seed(sampling: SamplingParams, served: Served) -> None:
     """Raises: UnsupportedField, for a seed that the server would ignore without a word."""
     is_greedy = sampling.temperature == 0 or sampling.top_k == 1
     if sampling.seed is not None and not is_greedy and not served.honours_seed:
@@ -118,7 +120,7 @@ def check_seed(sampling: Sampling, served: Served) -> None:
         )
 
 
-def _sampling(sampling: Sampling) -> Body:
+def _sampling(sampling: SamplingParams) -> Body:
     """Return what both routes call by the same name."""
     return {
         "temperature": sampling.temperature,
@@ -134,7 +136,7 @@ def _sampling(sampling: Sampling) -> Body:
     }
 
 
-def _seed(sampling: Sampling, served: Served, name: str) -> Body:
+def _seed(sampling: SamplingParams, served: Served, name: str) -> Body:
     return {name: sampling.seed} if served.honours_seed and sampling.seed is not None else {}
 
 
@@ -142,7 +144,7 @@ def _message(message: Message, uris: Uris, extra: Body) -> Body:
     return {"role": message.role, "content": _content(_joined(message.parts), uris, extra)}
 
 
-def _content(parts: Sequence[str | Picture], uris: Uris, extra: Body) -> list[Body]:
+def _content(parts: Sequence[str | Image], uris: Uris, extra: Body) -> list[Body]:
     return [
         {"type": "text", "text": part}
         if isinstance(part, str)
@@ -151,18 +153,18 @@ def _content(parts: Sequence[str | Picture], uris: Uris, extra: Body) -> list[Bo
     ]
 
 
-def _joined(parts: Sequence[str | Picture | Clip]) -> list[str | Picture]:
+def _joined(parts: Sequence[str | Image | Video]) -> list[str | Image]:
     """Join texts that stand together: some of SGLang's templates take only one, or add blanks."""
-    joined: list[str | Picture] = []
+    joined: list[str | Image] = []
     for part in parts:
         if isinstance(part, str) and joined and isinstance(joined[-1], str):
             joined[-1] += part
-        elif not isinstance(part, Clip):
+        elif not isinstance(part, Video):
             joined.append(part)
     return joined
 
 
-def data_uri(picture: Picture) -> str:
+def data_uri(picture: Image) -> str:
     """Return the pixels as a `data:` URI, without loss."""
     encoded = io.BytesIO()
     picture.image.save(encoded, "PNG", compress_level=_FASTEST)

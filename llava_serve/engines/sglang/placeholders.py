@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.served import IMAGE_TOKEN, Served
 from llava_serve.errors import InvalidField, MediaCountMismatch, UnsupportedField
-from llava_serve.request import Conversation, Message, Picture, ReadyPrompt
+from llava_serve.request import Conversation, Image, Message, ReadyPrompt
 
 _VIDEO = "<video>"
 RESERVED = (IMAGE_TOKEN, _VIDEO)
@@ -38,8 +38,8 @@ def check_prompt(prompt: ReadyPrompt) -> None:
     if _VIDEO in prompt.text:
         raise InvalidField("prompt", f"holds {_VIDEO!r}, and no video reaches an SGLang server")
     placeholders = prompt.text.count(IMAGE_TOKEN)
-    if placeholders != len(prompt.pictures):
-        raise MediaCountMismatch(len(prompt.pictures), placeholders)
+    if placeholders != len(prompt.images):
+        raise MediaCountMismatch(len(prompt.images), placeholders)
 
 
 def check_texts(conversation: Conversation) -> None:
@@ -66,8 +66,8 @@ class TemplateCheck:
 
     async def check(self, conversation: Conversation, served: Served) -> None:
         """Raises: InvalidField, when the template loses or repeats a picture."""
-        pictures = sum(len(message.pictures) for message in conversation.messages)
-        if not pictures or served.image_token is None:
+        images = sum(len(message.images) for message in conversation.messages)
+        if not images or served.image_token is None:
             return
         self._meet(served)
         known = self._made  # of this server: when the answer comes, another may be there
@@ -78,10 +78,10 @@ class TemplateCheck:
             answer = await self._client.post("/v1/tokenize", asked, _TOKENIZE_S, served.address)
             made = answer["tokens"].count(served.image_token)
             known[shape] = made
-        if made != pictures:
+        if made != images:
             raise InvalidField(
                 "messages",
-                f"the server's chat template shows {made} of the {pictures} pictures where they "
+                f"the server's chat template shows {made} of the {images} pictures where they "
                 "stand; put them into user messages",
             )
 
@@ -119,7 +119,7 @@ class TemplateCheck:
 
 def _shape(messages: Sequence[Message]) -> _Shape:
     return tuple(
-        (message.role, tuple(isinstance(part, Picture) for part in message.parts))
+        (message.role, tuple(isinstance(part, Image) for part in message.parts))
         for message in messages
     )
 

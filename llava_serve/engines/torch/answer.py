@@ -9,7 +9,7 @@ from llava_serve.chat.stops import StopMatcher
 from llava_serve.engines.logprobs import HeldLogprobs
 from llava_serve.engines.torch.detokenize import Detokenizer, bytes_of
 from llava_serve.engines.torch.sampling import Scores
-from llava_serve.request import FinishReason, Sampling, TokenLogprob
+from llava_serve.request import FinishReason, SamplingParams, TokenLogprob
 
 
 class Answer:
@@ -18,7 +18,7 @@ class Answer:
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,
-        sampling: Sampling,
+        sampling: SamplingParams,
         stop_ids: Collection[int],
         template_stops: tuple[str, ...],
         max_new_tokens: int,

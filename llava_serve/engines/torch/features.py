@@ -23,9 +23,9 @@ from llava_serve.engines.torch.families import (
     project,
 )
 from llava_serve.errors import MediaNotAccepted
-from llava_serve.request import Clip, Picture
+from llava_serve.request import Image, Video
 
-Media = Picture | Clip
+Media = Image | Video
 NamedTiles = Mapping[str, Tiles]
 _MOST_PATCHES = 12_000  # in one call of the tower, whose activations take memory
 
@@ -100,12 +100,12 @@ class Features:
             MediaNotAccepted: the model takes no video.
         """
         new = {name: item for name, item in self._named(media) if name not in self._kept}
-        tiles = {name: self._frames(item) for name, item in new.items() if isinstance(item, Clip)}
-        pictures = {name: item for name, item in new.items() if isinstance(item, Picture)}
-        if pictures:
-            images = [picture.image for picture in pictures.values()]
-            found = self._family.tiles(self._loaded, images, _is_alone(media))
-            tiles |= dict(zip(pictures, found, strict=True))
+        tiles = {name: self._frames(item) for name, item in new.items() if isinstance(item, Video)}
+        images = {name: item for name, item in new.items() if isinstance(item, Image)}
+        if images:
+            pixels = [image.image for image in images.values()]
+            found = self._family.tiles(self._loaded, pixels, _is_alone(media))
+            tiles |= dict(zip(images, found, strict=True))
         return tiles
 
     def begin(self, media: Sequence[Media], preprocessed: NamedTiles) -> list[Encoding]:
@@ -124,7 +124,7 @@ class Features:
         for encoding in dict.fromkeys(encodings):
             if encoding.is_done or room <= 0:
                 continue
-            if isinstance(encoding.item, Clip):
+            if isinstance(encoding.item, Video):
                 if not turn:
                     self._finish(encoding, pack_clip(self._loaded, encoding.left()))
                     return
@@ -136,7 +136,7 @@ class Features:
         features = project(self._loaded, torch.cat([tiles for _, tiles in turn]))
         parts = torch.split(features, [len(tiles) for _, tiles in turn])
         for (encoding, _), part in zip(turn, parts, strict=True):
-            if (complete := encoding.take(part)) is not None and isinstance(encoding.item, Picture):
+            if (complete := encoding.take(part)) is not None and isinstance(encoding.item, Image):
                 size = encoding.item.image.size
                 self._finish(encoding, self._family.pack(self._loaded, complete, size))
 
@@ -178,7 +178,7 @@ class Features:
         if _bytes(rows) <= self._kept.maxsize:
             self._kept[encoding.name] = rows
 
-    def _frames(self, clip: Clip) -> Tiles:
+    def _frames(self, clip: Video) -> Tiles:
         if self._loaded.frames is None:
             raise MediaNotAccepted(self._loaded.name, "video")
         return self._loaded.frames([frame.image for frame in clip.frames])
@@ -189,14 +189,14 @@ class Features:
 
 
 def _name(item: Media, *, is_alone: bool) -> str:
-    if isinstance(item, Clip):
+    if isinstance(item, Video):
         frames = "".join(frame.sha256 for frame in item.frames)
         return "clip " + hashlib.sha256(frames.encode()).hexdigest()
     return f"{'alone' if is_alone else 'each'} {item.sha256}"
 
 
 def _is_alone(media: Sequence[Media]) -> bool:
-    return sum(isinstance(item, Picture) for item in media) == 1
+    return sum(isinstance(item, Image) for item in media) == 1
 
 
 def _bytes(rows: Rows) -> int:

@@ -12,7 +12,7 @@ from llava_serve.engines.torch.prompt import Prompt, splice
 from llava_serve.engines.torch.sampling import Chooser
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.errors import ContextOverflow
-from llava_serve.request import Conversation, GenerateRequest, ReadyPrompt, Sampling
+from llava_serve.request import Conversation, GenerateRequest, ReadyPrompt, SamplingParams
 
 
 class Preparer:
@@ -66,7 +66,7 @@ class Preparer:
             answer.follow(prompt.tokens)
         return Progress(prompt, Chooser.of(sampling), answer)
 
-    def _limit(self, prompt_tokens: int, sampling: Sampling) -> int:
+    def _limit(self, prompt_tokens: int, sampling: SamplingParams) -> int:
         """Return how many tokens the answer may have."""
         left = self._context - prompt_tokens
         limit = left if sampling.max_new_tokens is None else sampling.max_new_tokens
@@ -77,5 +77,5 @@ class Preparer:
 
 def _media_of(prompt: Conversation | ReadyPrompt) -> list[Media]:
     if isinstance(prompt, ReadyPrompt):
-        return list(prompt.pictures)
+        return list(prompt.images)
     return [part for each in prompt.messages for part in each.parts if not isinstance(part, str)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from llava_serve.errors import EngineFailure
-from llava_serve.request import Sampling
+from llava_serve.request import SamplingParams
 
 _COLDEST = 1e-5  # below it, logits divided by the temperature leave float32
 
@@ -15,11 +15,11 @@ _COLDEST = 1e-5  # below it, logits divided by the temperature leave float32
 class Chooser:
     """One request's settings and its own source of randomness."""
 
-    sampling: Sampling
+    sampling: SamplingParams
     generator: torch.Generator
 
     @classmethod
-    def of(cls, sampling: Sampling) -> "Chooser":
+    def of(cls, sampling: SamplingParams) -> "Chooser":
         """Seed from the request, or from the system when it gives no seed."""
         generator = torch.Generator()  # on the CPU: the same numbers on every device
         if sampling.seed is None:
@@ -103,12 +103,12 @@ def choose(
     return [int(token) for token in torch.where(is_greedy, greedy, sampled)]
 
 
-def _is_greedy(sampling: Sampling) -> bool:
+def _is_greedy(sampling: SamplingParams) -> bool:
     return sampling.temperature < _COLDEST
 
 
 def _penalised(
-    logits: torch.Tensor, settings: Sequence[Sampling], histories: Sequence[Sequence[int]]
+    logits: torch.Tensor, settings: Sequence[SamplingParams], histories: Sequence[Sequence[int]]
 ) -> torch.Tensor:
     """Divide positive and multiply negative logits of tokens that occurred already.
 

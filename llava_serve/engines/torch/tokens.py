@@ -8,9 +8,9 @@ from transformers import PreTrainedTokenizerBase
 from llava_serve.chat.rendering import Markup, Said, Segment
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.errors import InvalidField, MediaCountMismatch, MediaNotAccepted
-from llava_serve.request import Clip, Conversation, Picture, ReadyPrompt
+from llava_serve.request import Conversation, Image, ReadyPrompt, Video
 
-Item = int | Picture | Clip
+Item = int | Image | Video
 _PLACEHOLDER = "<image>"
 
 
@@ -24,7 +24,7 @@ class PromptTokenizer:
         added = loaded.tokenizer.added_tokens_decoder
         special = set(loaded.tokenizer.all_special_ids)
         special |= {token_id for token_id, token in added.items() if token.special}
-        self._media_ids = {loaded.image_token_id: Picture, loaded.video_token_id: Clip}
+        self._media_ids = {loaded.image_token_id: Image, loaded.video_token_id: Video}
         media_ids = {token_id for token_id in self._media_ids if token_id is not None}
         special |= {token_id for token_id in media_ids if token_id >= 0}  # others are no tokens
         special.discard(loaded.tokenizer.unk_token_id)  # what unknown characters become
@@ -42,7 +42,7 @@ class PromptTokenizer:
         """
         if isinstance(prompt, ReadyPrompt):
             return self._by_chunk(_segments(prompt))
-        if self._loaded.frames is None and any(message.clips for message in prompt.messages):
+        if self._loaded.frames is None and any(message.videos for message in prompt.messages):
             raise MediaNotAccepted(self._loaded.name, "video")
         segments = self._format.render(prompt)
         return self._by_chunk(segments) if self._format.per_chunk else self._whole(segments)
@@ -58,7 +58,7 @@ class PromptTokenizer:
             segment if isinstance(segment, Markup | Said) else Markup(placeholders[type(segment)])
             for segment in segments
         ]
-        media = iter([segment for segment in segments if isinstance(segment, Picture | Clip)])
+        media = iter([segment for segment in segments if isinstance(segment, Image | Video)])
         ids = self._encode(texts)
         prefix = [] if ids[: len(self._prefix)] == self._prefix else self._prefix
         return [
@@ -137,9 +137,9 @@ class PromptTokenizer:
 def _segments(prompt: ReadyPrompt) -> list[Segment]:
     """Cut a ready prompt at its placeholders; the client's template is trusted as markup."""
     chunks = prompt.text.split(_PLACEHOLDER)
-    if len(chunks) - 1 != len(prompt.pictures):
-        raise MediaCountMismatch(len(prompt.pictures), len(chunks) - 1)
+    if len(chunks) - 1 != len(prompt.images):
+        raise MediaCountMismatch(len(prompt.images), len(chunks) - 1)
     segments: list[Segment] = [Markup(chunks[0])]
-    for picture, chunk in zip(prompt.pictures, chunks[1:], strict=True):
+    for picture, chunk in zip(prompt.images, chunks[1:], strict=True):
         segments += [picture, Markup(chunk)]
     return segments

@@ -5,13 +5,13 @@ import threading
 import time
 from dataclasses import dataclass
 
-from PIL import Image
+import PIL.Image
 
 from llava_serve.engines.torch.cache import Segment
 from llava_serve.engines.torch.decode import Decoder, unusable
 from llava_serve.engines.torch.prepare import Preparer
 from llava_serve.engines.torch.prompt import Prompt
-from llava_serve.request import Conversation, GenerateRequest, Message, Picture, Sampling
+from llava_serve.request import Conversation, GenerateRequest, Image, Message, SamplingParams
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +40,11 @@ def warm_up(preparer: Preparer, decoder: Decoder, kv_tokens: int) -> Pace:
         RuntimeError: the model fails, as when memory is short.
     """
     started = time.monotonic()
-    picture = Picture(Image.new("RGB", _SIZE), sha256="warm-up")
+    picture = Image(PIL.Image.new("RGB", _SIZE), sha256="warm-up")
     request = GenerateRequest(
         request_id="warm-up",
         prompt=Conversation((Message("user", (picture, "Hello")),)),
-        sampling=Sampling(temperature=0),
+        sampling=SamplingParams(temperature=0),
     )
     preparation = preparer.begin(preparer.preprocess(request.prompt, threading.Event()))
     while preparation.pending:

@@ -7,8 +7,8 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import anyio
+import PIL.Image
 import pytest
-from PIL import Image
 
 from llava_serve.chat.rendering import PromptFormat, from_template
 from llava_serve.chat.templates import template_named
@@ -27,10 +27,10 @@ from llava_serve.errors import (
 from llava_serve.request import (
     Conversation,
     GenerateRequest,
+    Image,
     Message,
-    Picture,
     ReadyPrompt,
-    Sampling,
+    SamplingParams,
 )
 from tests.engines.sglang.conftest import CHAT_EVENTS, Listening, Recorded
 
@@ -38,7 +38,7 @@ HELLO = Conversation((Message("user", ("hello",)),))
 
 
 def request(prompt: Conversation | ReadyPrompt = HELLO, **sampling: Any) -> GenerateRequest:
-    return GenerateRequest(request_id="req-7", prompt=prompt, sampling=Sampling(**sampling))
+    return GenerateRequest(request_id="req-7", prompt=prompt, sampling=SamplingParams(**sampling))
 
 
 @asynccontextmanager
@@ -222,7 +222,7 @@ async def test_a_server_that_is_cut_off_in_mid_answer_is_lost(
             await answer(engine, request())
 
 
-class SlowPicture(Image.Image):
+class SlowPicture(PIL.Image.Image):
     """Is being encoded until it may end; `encoded` counts how often."""
 
     def __init__(self) -> None:
@@ -234,14 +234,14 @@ class SlowPicture(Image.Image):
         self.begun.set()
         self.may_end.wait(30)
         self.encoded += 1
-        Image.new("RGB", (2, 2)).save(*to, **options)
+        PIL.Image.new("RGB", (2, 2)).save(*to, **options)
 
 
 async def test_encoding_keeps_its_place_until_it_ends(
     recorded: Recorded, listening: Listening
 ) -> None:
     slow = SlowPicture()
-    shown = Conversation((Message("user", (Picture(slow, "slow"), "?")),))
+    shown = Conversation((Message("user", (Image(slow, "slow"), "?")),))
     async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
         leaving = asyncio.create_task(answer(engine, request(shown)))
         await asyncio.to_thread(slow.begun.wait, 30)
@@ -264,7 +264,7 @@ async def test_pictures_are_encoded_once_for_all_answers_to_a_prompt(
     if form is not None:
         about = {"prompt_tokens": 1, "completion_tokens": 1, "finish_reason": {"type": "length"}}
         recorded.events = [{"text": "It is red.", "meta_info": about}]
-    shown = Conversation((Message("user", (Picture(slow, "slow"), "?")),))
+    shown = Conversation((Message("user", (Image(slow, "slow"), "?")),))
     async with listening(recorded) as endpoint, engine_of(endpoint, form) as engine:
         texts = await asyncio.gather(*(answer(engine, request(shown)) for _ in range(4)))
     assert texts == ["It is red."] * 4

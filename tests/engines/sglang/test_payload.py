@@ -23,12 +23,12 @@ from llava_serve.engines.sglang.payload import (
 )
 from llava_serve.engines.sglang.served import Answers, Served, served_of
 from llava_serve.errors import UnsupportedField
-from llava_serve.media.decode import as_picture
-from llava_serve.request import Conversation, Message, ReadyPrompt, Sampling
+from llava_serve.media.decode import as_image
+from llava_serve.request import Conversation, Message, ReadyPrompt, SamplingParams
 from tests.engines.sglang.conftest import MODEL_INFO
 
-RED = as_picture(Image.new("RGB", (3, 2), "red"))
-BLUE = as_picture(Image.new("RGB", (2, 3), "blue"))
+RED = as_image(Image.new("RGB", (3, 2), "red"))
+BLUE = as_image(Image.new("RGB", (2, 3), "blue"))
 SERVED = served_of(
     Answers(
         address="http://s",
@@ -51,22 +51,22 @@ def said(*parts: Any) -> Conversation:
     return Conversation((Message("user", parts),))
 
 
-def chat_body_of(prompt: Conversation, sampling: Sampling, to: Identity) -> Body:
+def chat_body_of(prompt: Conversation, sampling: SamplingParams, to: Identity) -> Body:
     return chat_body(prompt, encode(prompt, threading.Event()), sampling, to)
 
 
-def generate_body_of(prompt: ReadyPrompt, sampling: Sampling, to: Identity) -> Body:
+def generate_body_of(prompt: ReadyPrompt, sampling: SamplingParams, to: Identity) -> Body:
     return generate_body(prompt, encode(prompt, threading.Event()), sampling, to)
 
 
 def test_a_picture_travels_without_loss_as_a_data_uri() -> None:
     head, _, content = data_uri(RED).partition(",")
     assert head == "data:image/png;base64"
-    assert as_picture(Image.open(io.BytesIO(base64.b64decode(content)))).sha256 == RED.sha256
+    assert as_image(Image.open(io.BytesIO(base64.b64decode(content)))).sha256 == RED.sha256
 
 
 def test_messages_keep_their_order_and_texts_that_stand_together_become_one() -> None:
-    body = chat_body_of(said("a", "b", RED, "c"), Sampling(), to())
+    body = chat_body_of(said("a", "b", RED, "c"), SamplingParams(), to())
     (message,) = body["messages"]
     kinds = [part.get("text", part["type"]) for part in message["content"]]
     assert kinds == ["ab", "image_url", "c"]
@@ -74,7 +74,7 @@ def test_messages_keep_their_order_and_texts_that_stand_together_become_one() ->
 
 
 def test_every_setting_has_its_name_on_each_route() -> None:
-    sampling = Sampling(
+    sampling = SamplingParams(
         temperature=0.5,
         top_p=0.25,
         top_k=7,
@@ -114,32 +114,32 @@ def test_every_setting_has_its_name_on_each_route() -> None:
 
 
 def test_an_answer_without_a_limit_may_fill_the_context() -> None:
-    body = generate_body_of(ReadyPrompt("hi"), Sampling(), to())
+    body = generate_body_of(ReadyPrompt("hi"), SamplingParams(), to())
     assert body["sampling_params"]["max_new_tokens"] is None  # left out, it would be 128
 
 
-@pytest.mark.parametrize(("pictures", "announced"), [((RED,), False), ((RED, BLUE), True)])
+@pytest.mark.parametrize(("images", "announced"), [((RED,), False), ((RED, BLUE), True)])
 def test_several_pictures_are_announced_to_models_of_the_original_layout(
-    pictures: tuple[Any, ...], announced: bool
+    images: tuple[Any, ...], announced: bool
 ) -> None:
-    chat = chat_body_of(said(*pictures, "?"), Sampling(), to(ORIGINAL))
+    chat = chat_body_of(said(*images, "?"), SamplingParams(), to(ORIGINAL))
     parts = chat["messages"][0]["content"][:-1]
     assert all((part.get("modalities") == "multi-images") is announced for part in parts)
-    prompt = ReadyPrompt("<image>" * len(pictures), pictures)
-    assert ("modalities" in generate_body_of(prompt, Sampling(), to(ORIGINAL))) is announced
-    assert "modalities" not in generate_body_of(prompt, Sampling(), to(SERVED))
+    prompt = ReadyPrompt("<image>" * len(images), images)
+    assert ("modalities" in generate_body_of(prompt, SamplingParams(), to(ORIGINAL))) is announced
+    assert "modalities" not in generate_body_of(prompt, SamplingParams(), to(SERVED))
 
 
 def test_a_seed_that_would_be_ignored_is_refused() -> None:
     with pytest.raises(UnsupportedField, match="seed"):
-        check_seed(Sampling(seed=1), SERVED)
-    check_seed(Sampling(seed=1), replace(SERVED, honours_seed=True))
-    check_seed(Sampling(seed=1, temperature=0), SERVED)
-    check_seed(Sampling(), SERVED)
-    assert "seed" not in chat_body_of(said("hi"), Sampling(seed=1, temperature=0), to())
+        check_seed(SamplingParams(seed=1), SERVED)
+    check_seed(SamplingParams(seed=1), replace(SERVED, honours_seed=True))
+    check_seed(SamplingParams(seed=1, temperature=0), SERVED)
+    check_seed(SamplingParams(), SERVED)
+    assert "seed" not in chat_body_of(said("hi"), SamplingParams(seed=1, temperature=0), to())
 
 
 def test_a_template_of_ours_makes_one_placeholder_for_each_picture() -> None:
     prompt = ready_prompt(said("what?", RED), from_template(template_named("vicuna_v1")))
     assert prompt.text.endswith("USER: <image>\nwhat? ASSISTANT:")
-    assert prompt.pictures == (RED,)
+    assert prompt.images == (RED,)

@@ -10,13 +10,13 @@ from PIL import Image
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
 from llava_serve.errors import InvalidField, MediaCountMismatch
-from llava_serve.media.decode import as_picture
+from llava_serve.media.decode import as_image
 from llava_serve.request import Conversation, Message, ReadyPrompt
 from llava_serve.serving import served
 from tests.engines.sglang.conftest import Listening, Recorded
 from tests.engines.sglang.test_payload import SERVED
 
-PICTURE = as_picture(Image.new("RGB", (2, 2)))
+PICTURE = as_image(Image.new("RGB", (2, 2)))
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n"])
@@ -25,10 +25,10 @@ def test_an_empty_prompt_is_refused(text: str) -> None:
         check_prompt(ReadyPrompt(text))
 
 
-@pytest.mark.parametrize(("placeholders", "pictures"), [(0, 1), (1, 0), (1, 2), (2, 1)])
-def test_placeholders_must_be_as_many_as_pictures(placeholders: int, pictures: int) -> None:
+@pytest.mark.parametrize(("placeholders", "images"), [(0, 1), (1, 0), (1, 2), (2, 1)])
+def test_placeholders_must_be_as_many_as_pictures(placeholders: int, images: int) -> None:
     with pytest.raises(MediaCountMismatch):
-        check_prompt(ReadyPrompt("hi" + "<image>" * placeholders, (PICTURE,) * pictures))
+        check_prompt(ReadyPrompt("hi" + "<image>" * placeholders, (PICTURE,) * images))
 
 
 @pytest.mark.parametrize("mark", ["<image>", "<video>"])

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+import PIL.Image
 import pytest
-from PIL import Image
 from tokenizers import Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -13,7 +13,7 @@ from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.budget import Budget
-from llava_serve.request import Picture
+from llava_serve.request import Image
 from scripts import random_checkpoint
 
 
@@ -29,13 +29,13 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedMo
 
 
 @pytest.fixture(scope="session")
-def picture() -> Callable[[int, int], Picture]:
+def picture() -> Callable[[int, int], Image]:
     """Return a picture of noise: (width, height)."""
 
-    def of_size(width: int, height: int) -> Picture:
+    def of_size(width: int, height: int) -> Image:
         noise = np.random.default_rng(width * 1000 + height)
         pixels = noise.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        return Picture(Image.fromarray(pixels), f"{width}x{height}")
+        return Image(PIL.Image.fromarray(pixels), f"{width}x{height}")
 
     return of_size
 

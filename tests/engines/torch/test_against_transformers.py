@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
-from PIL import Image
 from transformers import (
     LlavaForConditionalGeneration,
     LlavaNextProcessor,
@@ -24,11 +24,11 @@ from llava_serve.engines.torch.decode import Decoder
 from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import Prompt, splice
 from llava_serve.engines.torch.tokens import PromptTokenizer
-from llava_serve.request import Clip, Conversation, Message, Picture
+from llava_serve.request import Conversation, Image, Message, Video
 from scripts import random_checkpoint
 
 Load = Callable[[str], LoadedModel]
-MakePicture = Callable[[int, int], Picture]
+MakeImage = Callable[[int, int], Image]
 
 NEW_TOKENS = 24
 SIZES = {"wide": (96, 40), "tall": (30, 99), "small": (9, 7), "square": (64, 64)}
@@ -72,7 +72,7 @@ PROCESSORS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def ours(loaded: LoadedModel, *parts: str | Picture | Clip) -> Prompt:
+def ours(loaded: LoadedModel, *parts: str | Image | Video) -> Prompt:
     items = PromptTokenizer(loaded).tokenize(Conversation((Message("user", parts),)))
     media = [item for item in items if not isinstance(item, int)]
     return splice(loaded, items, Features(loaded, cache_bytes=0).encode(media))
@@ -101,7 +101,7 @@ def theirs(loaded: LoadedModel, **inputs: torch.Tensor) -> list[int]:
     return list(output[0, inputs["input_ids"].shape[1] :].tolist())
 
 
-def processed(family: str, loaded: LoadedModel, *parts: str | Picture) -> dict[str, Any]:
+def processed(family: str, loaded: LoadedModel, *parts: str | Image) -> dict[str, Any]:
     processor_class, settings = PROCESSORS[family]
     processor = processor_class(
         image_processor=loaded.image_processor,
@@ -129,7 +129,7 @@ def processed(family: str, loaded: LoadedModel, *parts: str | Picture) -> dict[s
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("family", PROCESSORS)
 def test_one_picture_gives_the_same_tokens(
-    loaded: Load, picture: MakePicture, family: str, size: str
+    loaded: Load, picture: MakeImage, family: str, size: str
 ) -> None:
     model = loaded(family)
     parts = (picture(*SIZES[size]), "What is this?")
@@ -141,7 +141,7 @@ def test_one_picture_gives_the_same_tokens(
 
 @pytest.mark.parametrize("family", PROCESSORS)
 def test_several_pictures_give_the_same_tokens(
-    loaded: Load, picture: MakePicture, family: str
+    loaded: Load, picture: MakeImage, family: str
 ) -> None:
     model = loaded(family)
     parts = ("One:", picture(96, 40), "two:", picture(30, 99), "Same?")
@@ -161,10 +161,10 @@ def test_text_alone_gives_the_same_tokens(loaded: Load, family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["llava_onevision", "llava_next_video"])
-def test_a_clip_gives_the_same_tokens(loaded: Load, picture: MakePicture, family: str) -> None:
+def test_a_clip_gives_the_same_tokens(loaded: Load, picture: MakeImage, family: str) -> None:
     model = loaded(family)
     frames = tuple(picture(40, side) for side in (30, 40, 50))
-    prompt = ours(model, Clip(frames), "What moves?")
+    prompt = ours(model, Video(frames), "What moves?")
     pixels = torch.stack([tile(model, frame.image) for frame in frames])[None]
     ids = [
         model.video_token_id if token == model.image_token_id else token for token in prompt.tokens
@@ -173,15 +173,15 @@ def test_a_clip_gives_the_same_tokens(loaded: Load, picture: MakePicture, family
     assert greedy(model, prompt) == theirs(model, **inputs)
 
 
-def tile(loaded: LoadedModel, image: Image.Image) -> torch.Tensor:
+def tile(loaded: LoadedModel, image: PIL.Image.Image) -> torch.Tensor:
     """One frame as the family's video processor makes it, written out: float32 (3, 32, 32)."""
     processor = loaded.image_processor
     if loaded.model_type == "llava_onevision":
-        image = image.resize((32, 32), Image.Resampling.BICUBIC)
+        image = image.resize((32, 32), PIL.Image.Resampling.BICUBIC)
     else:
         scale = 32 / min(image.size)
         width, height = int(image.width * scale), int(image.height * scale)
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
+        image = image.resize((width, height), PIL.Image.Resampling.BICUBIC)
         left, top = (width - 32) // 2, (height - 32) // 2
         image = image.crop((left, top, left + 32, top + 32))
     pixels = np.asarray(image, dtype=np.float32) / 255
@@ -191,7 +191,7 @@ def tile(loaded: LoadedModel, image: Image.Image) -> torch.Tensor:
 
 @pytest.mark.parametrize("sizes", [["wide"], ["wide", "tall", "square"]], ids=len)
 def test_interleave_s_folder_gives_what_transformers_alone_makes_of_it(
-    picture: MakePicture, tmp_path: Path, sizes: list[str]
+    picture: MakeImage, tmp_path: Path, sizes: list[str]
 ) -> None:
     random_checkpoint.write("llava_interleave", tmp_path)
     loaded = load(ModelConfig(model_path=str(tmp_path), device="cpu"))
@@ -202,9 +202,9 @@ def test_interleave_s_folder_gives_what_transformers_alone_makes_of_it(
         chat_template=loaded.tokenizer.chat_template,
         **settings,
     ).save_pretrained(tmp_path)
-    pictures = [picture(*SIZES[size]) for size in sizes]
+    images = [picture(*SIZES[size]) for size in sizes]
     processor = processor_class.from_pretrained(tmp_path)
-    content: list[dict[str, Any]] = [{"type": "image", "image": each.image} for each in pictures]
+    content: list[dict[str, Any]] = [{"type": "image", "image": each.image} for each in images]
     inputs = processor.apply_chat_template(
         [{"role": "user", "content": [*content, {"type": "text", "text": "What differs?"}]}],
         tokenize=True,
@@ -215,12 +215,12 @@ def test_interleave_s_folder_gives_what_transformers_alone_makes_of_it(
     model: Any = LlavaForConditionalGeneration.from_pretrained(tmp_path)
     output = model.generate(**inputs, do_sample=False, max_new_tokens=NEW_TOKENS, eos_token_id=None)
     again = load(ModelConfig(model_path=str(tmp_path), device="cpu"))
-    prompt = ours(again, *pictures, "What differs?")
+    prompt = ours(again, *images, "What differs?")
     assert prompt.image_tokens == 16 * len(sizes)
     assert greedy(again, prompt) == output[0, len(prompt.tokens) :].tolist()
 
 
-def test_a_picture_changes_the_answer(loaded: Load, picture: MakePicture) -> None:
+def test_a_picture_changes_the_answer(loaded: Load, picture: MakeImage) -> None:
     model = loaded("llava_onevision")
     answers = [
         greedy(model, ours(model, picture(*size), "What is this?")) for size in ((64, 64), (96, 96))
@@ -228,9 +228,7 @@ def test_a_picture_changes_the_answer(loaded: Load, picture: MakePicture) -> Non
     assert answers[0] != answers[1]
 
 
-def test_several_pictures_get_one_tile_each_in_onevision(
-    loaded: Load, picture: MakePicture
-) -> None:
+def test_several_pictures_get_one_tile_each_in_onevision(loaded: Load, picture: MakeImage) -> None:
     model = loaded("llava_onevision")
     one_tile = 4 * 4 + 1  # patches of a tile and a newline
     assert ours(model, picture(96, 40)).image_tokens > 2 * one_tile

@@ -5,7 +5,7 @@ from transformers import PreTrainedTokenizerBase
 
 from llava_serve.engines.torch.answer import Answer
 from llava_serve.engines.torch.sampling import Scores
-from llava_serve.request import FinishReason, Sampling
+from llava_serve.request import FinishReason, SamplingParams
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def run(
     """Say `text` and then the end token, and return what came out until the answer ended."""
     template_stops = settings.pop("template_stops", ())
     end = tokenizer.eos_token_id
-    answer = Answer(tokenizer, Sampling(**settings), {end}, template_stops, max_new_tokens)
+    answer = Answer(tokenizer, SamplingParams(**settings), {end}, template_stops, max_new_tokens)
     shown = ""
     for token in [*tokenizer(text, add_special_tokens=False).input_ids, end]:
         shown += answer.push(token)
@@ -68,7 +68,7 @@ def test_an_unfinished_character_at_the_limit_is_not_lost(
 def test_logprobs_come_with_their_text_and_not_of_what_is_cut_off(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    answer = Answer(tokenizer, Sampling(stop=("abc",)), set(), (), 100)
+    answer = Answer(tokenizer, SamplingParams(stop=("abc",)), set(), (), 100)
     told = []
     for token in tokenizer("xababc", add_special_tokens=False).input_ids:
         answer.score(token, Scores(-0.5, ()))

@@ -16,13 +16,13 @@ from llava_serve.request import (
     Conversation,
     Delta,
     GenerateRequest,
+    Image,
     Message,
-    Picture,
-    Sampling,
+    SamplingParams,
     Usage,
 )
 
-MakePicture = Callable[[int, int], Picture]
+MakeImage = Callable[[int, int], Image]
 WORDS = ["a", "picture", "of", "some", "red", "circles", "that", "nobody", "has", "seen"]
 
 
@@ -32,7 +32,7 @@ def endless(request: pytest.FixtureRequest, loaded: Callable[[str], LoadedModel]
 
 
 def request(*messages: Message, max_new_tokens: int = 12, **sampling: float) -> GenerateRequest:
-    settings = Sampling(temperature=0, max_new_tokens=max_new_tokens)
+    settings = SamplingParams(temperature=0, max_new_tokens=max_new_tokens)
     return GenerateRequest(
         request_id="req-1",
         prompt=Conversation(messages),
@@ -40,7 +40,7 @@ def request(*messages: Message, max_new_tokens: int = 12, **sampling: float) -> 
     )
 
 
-def user(*parts: str | Picture) -> Message:
+def user(*parts: str | Image) -> Message:
     return Message("user", parts)
 
 
@@ -62,12 +62,12 @@ async def asked_alone(
     return texts
 
 
-def random_requests(rng: Random, picture: MakePicture, count: int) -> list[GenerateRequest]:
+def random_requests(rng: Random, picture: MakeImage, count: int) -> list[GenerateRequest]:
     """Some with pictures, some sampled, many with the same beginning."""
     requests = []
     for i in range(count):
         text = " ".join(rng.choices(WORDS, k=rng.randint(1, 25)))
-        parts: list[str | Picture] = [text]
+        parts: list[str | Image] = [text]
         if rng.random() < 0.5:
             parts.insert(0, picture(40 + 8 * rng.randrange(2), 40))
         sampling = {"temperature": 1.0, "seed": i} if rng.random() < 0.3 else {}
@@ -80,7 +80,7 @@ def random_requests(rng: Random, picture: MakePicture, count: int) -> list[Gener
 
 @pytest.mark.parametrize("slots", [1, 3, 8])
 async def test_a_request_is_answered_alone_as_in_any_company(
-    endless: LoadedModel, picture: MakePicture, budget: Budget, slots: int
+    endless: LoadedModel, picture: MakeImage, budget: Budget, slots: int
 ) -> None:
     """Requests join at random times, and others leave in the middle."""
     rng = Random(slots)
@@ -105,7 +105,7 @@ async def test_a_request_is_answered_alone_as_in_any_company(
 
 
 async def test_a_full_cache_makes_some_start_over_and_nobody_fail(
-    endless: LoadedModel, picture: MakePicture, budget: Budget, caplog: pytest.LogCaptureFixture
+    endless: LoadedModel, picture: MakeImage, budget: Budget, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Two long answers start together in a cache that cannot hold the whole of both."""
     caplog.set_level("INFO")
@@ -121,7 +121,7 @@ async def test_a_full_cache_makes_some_start_over_and_nobody_fail(
 @pytest.mark.parametrize("company", [0, 1])
 async def test_who_loses_the_place_while_a_prompt_is_read_answers_as_if_alone(
     endless: LoadedModel,
-    picture: MakePicture,
+    picture: MakeImage,
     budget: Budget,
     caplog: pytest.LogCaptureFixture,
     company: int,
@@ -151,7 +151,7 @@ async def test_who_loses_the_place_while_a_prompt_is_read_answers_as_if_alone(
 
 
 async def test_the_next_turn_reads_only_what_is_new(
-    endless: LoadedModel, picture: MakePicture, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: Budget
 ) -> None:
     engine = TorchEngine(endless, budget)
     first = user(picture(48, 48), "What is this?")
@@ -165,7 +165,7 @@ async def test_the_next_turn_reads_only_what_is_new(
 
 
 async def test_another_picture_at_the_same_place_is_another_prompt(
-    endless: LoadedModel, picture: MakePicture, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: Budget
 ) -> None:
     engine = TorchEngine(endless, budget)
     one, two = (
@@ -180,7 +180,7 @@ async def test_another_picture_at_the_same_place_is_another_prompt(
 
 
 async def test_a_picture_is_encoded_once(
-    endless: LoadedModel, picture: MakePicture, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: Budget
 ) -> None:
     engine = TorchEngine(endless, budget)
     before = engine.status()
@@ -196,7 +196,7 @@ async def test_a_picture_is_encoded_once(
 
 
 async def test_twins_read_their_prompt_once(
-    endless: LoadedModel, picture: MakePicture, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: Budget
 ) -> None:
     engine = TorchEngine(endless, replace(budget, slots=4))
     twins = [
@@ -211,7 +211,7 @@ async def test_twins_read_their_prompt_once(
 
 
 async def test_nothing_is_held_when_nobody_is_there(
-    endless: LoadedModel, picture: MakePicture, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: Budget
 ) -> None:
     engine = TorchEngine(endless, replace(budget, slots=4))
     requests = random_requests(Random(0), picture, 12)

@@ -13,7 +13,7 @@ from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.features import Features
 from llava_serve.engines.torch.prompt import splice
 from llava_serve.engines.torch.tokens import PromptTokenizer
-from llava_serve.request import Conversation, GenerateRequest, Message, Picture, Sampling
+from llava_serve.request import Conversation, GenerateRequest, Image, Message, SamplingParams
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def bundled() -> LoadedModel:
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 async def test_a_greedy_answer_is_that_of_transformers(
-    bundled: LoadedModel, picture: Callable[[int, int], Picture], size: tuple[int, int]
+    bundled: LoadedModel, picture: Callable[[int, int], Image], size: tuple[int, int]
 ) -> None:
     shown = picture(*size)
     conversation = Conversation((Message("user", (shown, "Describe the picture.")),))
@@ -48,7 +48,7 @@ async def test_a_greedy_answer_is_that_of_transformers(
     request = GenerateRequest(
         request_id="req-1",
         prompt=conversation,
-        sampling=Sampling(temperature=0, max_new_tokens=NEW_TOKENS),
+        sampling=SamplingParams(temperature=0, max_new_tokens=NEW_TOKENS),
     )
     answer = "".join([delta.text async for delta in engine.stream(request)])
     engine.close()

@@ -14,9 +14,9 @@ from llava_serve.request import (
     Conversation,
     Delta,
     GenerateRequest,
+    Image,
     Message,
-    Picture,
-    Sampling,
+    SamplingParams,
     Usage,
 )
 from llava_serve.tiny.world import simple_picture
@@ -24,7 +24,7 @@ from tests.checkpoints.golden_cases import ALL, GOLDEN, Golden
 
 pytestmark = pytest.mark.slow
 
-SHOWN = Picture(simple_picture("circle", "red", size=(96, 96)), "red circle")
+SHOWN = Image(simple_picture("circle", "red", size=(96, 96)), "red circle")
 QUESTION = Message("user", (SHOWN, "Describe the picture."))
 CASES = {
     "bundled": None,
@@ -56,7 +56,7 @@ def begun(*parts: str) -> Conversation:
 
 
 async def answer(engine: TorchEngine, prompt: Conversation, limit: int) -> list[Delta]:
-    sampling = Sampling(temperature=0, max_new_tokens=limit, ignore_eos=True, top_logprobs=0)
+    sampling = SamplingParams(temperature=0, max_new_tokens=limit, ignore_eos=True, top_logprobs=0)
     request = GenerateRequest(request_id="req-1", prompt=prompt, sampling=sampling)
     return [delta async for delta in engine.stream(request)]
 

@@ -5,9 +5,9 @@ from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Any
 
+import PIL.Image
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -26,18 +26,18 @@ from llava_serve.errors import (
     ShuttingDown,
 )
 from llava_serve.request import (
-    Clip,
     Conversation,
     Delta,
     GenerateRequest,
+    Image,
     Message,
-    Picture,
     ReadyPrompt,
-    Sampling,
+    SamplingParams,
+    Video,
 )
 
 Load = Callable[[str], LoadedModel]
-MakePicture = Callable[[int, int], Picture]
+MakeImage = Callable[[int, int], Image]
 
 CONTEXT = 512  # of the random models
 _LETTERS = bytes_to_unicode()  # type: ignore[no-untyped-call]
@@ -57,12 +57,12 @@ def engine(endless: LoadedModel, budget: Budget) -> Iterator[TorchEngine]:
 
 
 def request(
-    *parts: str | Picture | Clip, prompt: ReadyPrompt | None = None, **sampling: Any
+    *parts: str | Image | Video, prompt: ReadyPrompt | None = None, **sampling: Any
 ) -> GenerateRequest:
     return GenerateRequest(
         request_id="req-1",
         prompt=prompt or Conversation((Message("user", parts),)),
-        sampling=Sampling(**{"temperature": 0, "max_new_tokens": 8} | sampling),
+        sampling=SamplingParams(**{"temperature": 0, "max_new_tokens": 8} | sampling),
     )
 
 
@@ -73,7 +73,7 @@ async def collect(stream: AsyncGenerator[Delta]) -> tuple[str, Delta]:
 
 
 async def test_an_answer_ends_with_reason_and_usage(
-    engine: TorchEngine, picture: MakePicture
+    engine: TorchEngine, picture: MakeImage
 ) -> None:
     _, last = await collect(engine.stream(request(picture(64, 64), "What?")))
     assert last.finish_reason == "length"
@@ -184,15 +184,15 @@ async def test_without_a_limit_the_context_is_the_limit(engine: TorchEngine) -> 
 
 
 async def test_a_model_without_video_refuses_a_clip(
-    loaded: Load, picture: MakePicture, budget: Budget
+    loaded: Load, picture: MakeImage, budget: Budget
 ) -> None:
     engine = TorchEngine(loaded("llava"), budget)
     with pytest.raises(MediaNotAccepted, match="does not take video"):
-        await collect(engine.stream(request(Clip((picture(8, 8),)), "What?")))
+        await collect(engine.stream(request(Video((picture(8, 8),)), "What?")))
     engine.close()
 
 
-async def test_a_ready_prompt_is_answered(engine: TorchEngine, picture: MakePicture) -> None:
+async def test_a_ready_prompt_is_answered(engine: TorchEngine, picture: MakeImage) -> None:
     prompt = ReadyPrompt("USER: <image>\nWhat? ASSISTANT:", (picture(64, 64),))
     _, last = await collect(engine.stream(request(prompt=prompt)))
     assert last.finish_reason == "length"
@@ -245,14 +245,14 @@ def failing_tower(loaded: LoadedModel, error: BaseException) -> Iterator[None]:
 )
 async def test_a_failure_ends_its_own_request_and_says_what_it_was(
     endless: LoadedModel,
-    picture: MakePicture,
+    picture: MakeImage,
     error: BaseException,
     expected: type[EngineFailure],
     healthy: bool,
     budget: Budget,
 ) -> None:
     engine = TorchEngine(endless, budget)
-    white = Picture(Image.new("RGB", (13, 13), "white"), "white")
+    white = Image(PIL.Image.new("RGB", (13, 13), "white"), "white")
     with failing_tower(endless, error):
         failed, beside = await asyncio.gather(
             collect(engine.stream(request(white, "What?"))),
@@ -272,9 +272,9 @@ async def test_a_failure_ends_its_own_request_and_says_what_it_was(
 
 
 async def test_a_picture_that_cannot_be_preprocessed_ends_its_own_request(
-    endless: LoadedModel, picture: MakePicture, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: Budget
 ) -> None:
-    def process(images: list[Image.Image], **options: Any) -> Any:
+    def process(images: list[PIL.Image.Image], **options: Any) -> Any:
         if images[0].size == (13, 13):
             raise IndexError("a bug")
         return endless.image_processor(images, **options)
@@ -300,7 +300,7 @@ class Counting(nn.Module):
 
 
 async def test_a_large_picture_goes_through_the_tower_beside_running_answers(
-    endless: LoadedModel, picture: MakePicture, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: Budget
 ) -> None:
     """A few tiles in each step, so that the answers keep moving."""
     engine = TorchEngine(endless, budget)
@@ -321,11 +321,11 @@ async def test_a_large_picture_goes_through_the_tower_beside_running_answers(
 
 
 async def test_preprocessing_stops_no_answer_and_keeps_its_place_until_it_ends(
-    endless: LoadedModel, picture: MakePicture, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: Budget
 ) -> None:
     begun, may_end = threading.Event(), threading.Event()
 
-    def process(images: list[Image.Image], **options: Any) -> Any:
+    def process(images: list[PIL.Image.Image], **options: Any) -> Any:
         if images[0].size == (13, 13):
             begun.set()
             may_end.wait(30)
@@ -346,11 +346,11 @@ async def test_preprocessing_stops_no_answer_and_keeps_its_place_until_it_ends(
 
 
 async def test_several_answers_to_one_prompt_preprocess_its_pictures_once(
-    endless: LoadedModel, picture: MakePicture, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: Budget
 ) -> None:
     preprocessed: list[int] = []
 
-    def process(images: list[Image.Image], **options: Any) -> Any:
+    def process(images: list[PIL.Image.Image], **options: Any) -> Any:
         preprocessed.append(len(images))
         return endless.image_processor(images, **options)
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from llava_serve.engines.torch.sampling import Chooser, choose
-from llava_serve.request import Sampling
+from llava_serve.request import SamplingParams
 
 LOGITS = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
 
 
 def draws(count: int = 2000, **settings: Any) -> Counter[int]:
-    chooser = Chooser.of(Sampling(seed=1, **settings))
+    chooser = Chooser.of(SamplingParams(seed=1, **settings))
     return Counter(choose(LOGITS, [chooser], [[]])[0] for _ in range(count))
 
 
@@ -50,7 +50,7 @@ def test_top_p_counts_within_what_top_k_left() -> None:
 
 def test_a_seed_repeats_and_another_seed_differs() -> None:
     def answer(seed: int) -> list[int]:
-        chooser = Chooser.of(Sampling(seed=seed))
+        chooser = Chooser.of(SamplingParams(seed=seed))
         return [choose(LOGITS, [chooser], [[]])[0] for _ in range(50)]
 
     assert answer(3) == answer(3)
@@ -59,18 +59,18 @@ def test_a_seed_repeats_and_another_seed_differs() -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**63 - 1, -(2**63)])
 def test_every_seed_of_the_wire_is_taken(seed: int) -> None:
-    assert choose(LOGITS, [Chooser.of(Sampling(seed=seed))], [[]])[0] in range(4)
+    assert choose(LOGITS, [Chooser.of(SamplingParams(seed=seed))], [[]])[0] in range(4)
 
 
 def test_a_row_gets_the_same_token_alone_and_in_a_batch() -> None:
     logits = torch.randn(6, 50, generator=torch.Generator().manual_seed(0))
     settings = [
-        Sampling(seed=1),
-        Sampling(temperature=0),
-        Sampling(seed=2, top_k=3),
-        Sampling(seed=3, top_p=0.5, temperature=1.7),
-        Sampling(seed=4, repetition_penalty=1.5),
-        Sampling(temperature=0, repetition_penalty=2.0),
+        SamplingParams(seed=1),
+        SamplingParams(temperature=0),
+        SamplingParams(seed=2, top_k=3),
+        SamplingParams(seed=3, top_p=0.5, temperature=1.7),
+        SamplingParams(seed=4, repetition_penalty=1.5),
+        SamplingParams(temperature=0, repetition_penalty=2.0),
     ]
     histories = [[row, 7, 7] for row in range(6)]
     together = choose(logits, [Chooser.of(each) for each in settings], histories)
@@ -87,7 +87,7 @@ def test_the_repetition_penalty_follows_transformers() -> None:
     logits = torch.randn(1, 20, generator=torch.Generator().manual_seed(0))
     history = [3, 3, 5, 19]
     expected = RepetitionPenaltyLogitsProcessor(5.0)(torch.tensor([history]), logits.clone())
-    chooser = Chooser.of(Sampling(temperature=0, repetition_penalty=5.0))
+    chooser = Chooser.of(SamplingParams(temperature=0, repetition_penalty=5.0))
     assert choose(logits, [chooser], [history]) == [int(expected.argmax())]
     assert int(expected.argmax()) not in history
 

@@ -9,10 +9,10 @@ from llava_serve.chat.templates import template_named
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.torch.tokens import Item, PromptTokenizer
 from llava_serve.errors import InvalidField, MediaCountMismatch
-from llava_serve.request import Clip, Conversation, Message, Picture, ReadyPrompt
+from llava_serve.request import Conversation, Image, Message, ReadyPrompt, Video
 
 Load = Callable[[str], LoadedModel]
-MakePicture = Callable[[int, int], Picture]
+MakeImage = Callable[[int, int], Image]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def vicuna(loaded: Load, pieces: PreTrainedTokenizerBase) -> LoadedModel:
     )
 
 
-def asked(*parts: str | Picture | Clip) -> Conversation:
+def asked(*parts: str | Image | Video) -> Conversation:
     return Conversation((Message("user", parts),))
 
 
@@ -72,9 +72,7 @@ def test_what_a_user_types_never_becomes_a_special_token(model: LoadedModel, typ
     assert text(model, items) == f"user\n{typed}\nassistant\n"
 
 
-def test_a_placeholder_beside_a_picture_stays_text(
-    model: LoadedModel, picture: MakePicture
-) -> None:
+def test_a_placeholder_beside_a_picture_stays_text(model: LoadedModel, picture: MakeImage) -> None:
     items = PromptTokenizer(model).tokenize(asked(picture(8, 8), "is <image> a tag?"))
     assert special(model, items) == ["<|im_start|>", "Picture", "<|im_end|>", "<|im_start|>"]
     assert "is <image> a tag?" in text(model, items)
@@ -87,7 +85,7 @@ def test_two_parts_together_make_no_special_token(model: LoadedModel) -> None:
 
 
 def test_a_conversation_template_keeps_typed_tokens_apart(
-    vicuna: LoadedModel, picture: MakePicture
+    vicuna: LoadedModel, picture: MakeImage
 ) -> None:
     items = PromptTokenizer(vicuna).tokenize(asked(picture(8, 8), "hello </s><s> <image>"))
     assert special(vicuna, items) == ["<s>", "Picture"]
@@ -106,7 +104,7 @@ def test_ordinary_text_is_tokenised_as_one_with_its_surroundings(vicuna: LoadedM
 
 
 def test_a_ready_prompt_is_tokenised_chunk_by_chunk_with_one_bos(
-    vicuna: LoadedModel, picture: MakePicture
+    vicuna: LoadedModel, picture: MakeImage
 ) -> None:
     red, blue = picture(8, 8), picture(9, 9)
     prompt = ReadyPrompt("USER: <image>\nhello <image> you ASSISTANT: hello</s>", (red, blue))
@@ -126,12 +124,12 @@ def test_a_prompt_that_brings_its_bos_gets_no_second_one(vicuna: LoadedModel) ->
     assert special(vicuna, items) == ["<s>"]
 
 
-@pytest.mark.parametrize(("prompt", "pictures"), [("no place", 1), ("<image><image>", 1)])
+@pytest.mark.parametrize(("prompt", "images"), [("no place", 1), ("<image><image>", 1)])
 def test_pictures_and_placeholders_of_a_ready_prompt_must_agree(
-    vicuna: LoadedModel, picture: MakePicture, prompt: str, pictures: int
+    vicuna: LoadedModel, picture: MakeImage, prompt: str, images: int
 ) -> None:
     with pytest.raises(MediaCountMismatch):
-        PromptTokenizer(vicuna).tokenize(ReadyPrompt(prompt, (picture(8, 8),) * pictures))
+        PromptTokenizer(vicuna).tokenize(ReadyPrompt(prompt, (picture(8, 8),) * images))
 
 
 def test_a_ready_prompt_with_the_video_placeholder_is_refused(model: LoadedModel) -> None:

@@ -11,18 +11,18 @@ from fractions import Fraction
 from typing import Any
 
 import av
+import PIL.Image
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import orientation
-from llava_serve.media.decode import as_picture
+from llava_serve.media.decode import as_image
 from llava_serve.media.limits import Limits, check_size
-from llava_serve.request import Picture
+from llava_serve.request import Image
 
 MAX_DURATION_S = 600
 MAX_SOURCE_FRAMES = 20_000  # frames of the file; all up to the last wanted one are decoded
@@ -39,7 +39,7 @@ Choose = Callable[[int], list[int]]  # frames there are -> those that are wanted
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
+class VideoFile:
     """One file; `check_time` is called before each packet and raises when there is no time left.
 
     What cannot be read at all raises an `FFmpegError`.
@@ -63,7 +63,7 @@ class Film:
         check_size(size, self.limits)
         return size
 
-    def frames(self, choose: Choose) -> list[Picture]:
+    def frames(self, choose: Choose) -> list[Image]:
         """Decode the frames that `choose` picks among those that can be decoded.
 
         Raises:
@@ -81,7 +81,7 @@ class Film:
             for _ in range(2):
                 self._decode(found, intact_only)
                 if found.is_complete:
-                    return found.pictures
+                    return found.images
                 if found.decoded == 0:
                     break
                 found = _Found(choose(found.decoded))
@@ -153,19 +153,19 @@ class _Found:
     """The pictures of the `wanted` frames, as far as they were met, and how many frames decoded."""
 
     wanted: Sequence[int]
-    pictures: list[Picture] = field(default_factory=list)
+    images: list[Image] = field(default_factory=list)
     decoded: int = 0
 
     @property
     def is_complete(self) -> bool:
-        return len(self.pictures) == len(self.wanted)
+        return len(self.images) == len(self.wanted)
 
     def meet(self, frame: VideoFrame, limits: Limits) -> None:
-        if self.wanted[len(self.pictures)] == self.decoded:
+        if self.wanted[len(self.images)] == self.decoded:
             check_size((frame.width, frame.height), limits)  # a stream may change its size
             turn = orientation.of_frame(frame)
             image = _image(frame)
-            self.pictures.append(as_picture(image if turn is None else image.transpose(turn)))
+            self.images.append(as_image(image if turn is None else image.transpose(turn)))
         self.decoded += 1
 
 
@@ -216,12 +216,12 @@ def _check_duration(duration_s: Fraction) -> None:
         )
 
 
-def _image(frame: VideoFrame) -> Image.Image:
+def _image(frame: VideoFrame) -> PIL.Image.Image:
     rgb = frame.reformat(format="rgb24")
     plane = rgb.planes[0]
     if plane.line_size < 0:  # rows from bottom to top
-        image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
+        image: PIL.Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
         return image
     size = (rgb.width, rgb.height)
     pixels: Any = plane  # a buffer, though its type does not say so
-    return Image.frombuffer("RGB", size, pixels, "raw", "RGB", plane.line_size, 1)
+    return PIL.Image.frombuffer("RGB", size, pixels, "raw", "RGB", plane.line_size, 1)
