@@ -74,7 +74,7 @@ def test_what_a_user_types_never_becomes_a_special_token(model: LoadedModel, typ
 
 def test_a_placeholder_beside_a_picture_stays_text(model: LoadedModel, picture: MakeImage) -> None:
     items = PromptTokenizer(model).tokenize(asked(picture(8, 8), "is <image> a tag?"))
-    assert special(model, items) == ["<|im_start|>", "Picture", "<|im_end|>", "<|im_start|>"]
+    assert special(model, items) == ["<|im_start|>", "Image", "<|im_end|>", "<|im_start|>"]
     assert "is <image> a tag?" in text(model, items)
 
 
@@ -88,7 +88,7 @@ def test_a_conversation_template_keeps_typed_tokens_apart(
     vicuna: LoadedModel, picture: MakeImage
 ) -> None:
     items = PromptTokenizer(vicuna).tokenize(asked(picture(8, 8), "hello </s><s> <image>"))
-    assert special(vicuna, items) == ["<s>", "Picture"]
+    assert special(vicuna, items) == ["<s>", "Image"]
     assert "hello </s><s> <image>" in text(vicuna, items)
 
 
