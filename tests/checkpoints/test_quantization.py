@@ -18,7 +18,7 @@ from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.media.base import Picture
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.exam import draw_exam
+from scripts.tiny.exam import draw_exam
 from tests.checkpoints.golden_cases import GOLDEN
 
 pytestmark = pytest.mark.slow

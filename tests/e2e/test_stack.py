@@ -26,10 +26,10 @@ from llava_serve.config import MediaConfig, WorkerConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
 from llava_serve.media.reader import MediaReader
-from llava_serve.tiny.world import SHAPES, motion_frames, simple_picture
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
+from scripts.tiny.world import SHAPES, motion_frames, simple_picture
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from llava_serve.engines.build import build_engine
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import parse_chat_request
 from llava_serve.tiny import EXAMPLES
-from llava_serve.tiny.world import COLORS, SHAPES, simple_picture
+from scripts.tiny.world import COLORS, SHAPES, simple_picture
 from tests.sglang.conftest import Stack, picture, text, user
 
 pytestmark = [pytest.mark.slow, pytest.mark.sglang]

@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from llava_serve.tiny.world import SHAPES, simple_picture
+from scripts.tiny.world import SHAPES, simple_picture
 from tests.sglang.conftest import Stack, encoded, picture, text, user
 
 pytestmark = [pytest.mark.slow, pytest.mark.sglang]

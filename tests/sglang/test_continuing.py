@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llava_serve.tiny.world import simple_picture
+from scripts.tiny.world import simple_picture
 from tests.sglang.conftest import Stack, picture, text, user
 
 pytestmark = [pytest.mark.slow, pytest.mark.sglang]

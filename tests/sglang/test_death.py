@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.world import simple_picture
+from scripts.tiny.world import simple_picture
 from tests.sglang.conftest import Stack, picture, stack_before, text
 from tests.sglang.launched import free_port, sglang
 

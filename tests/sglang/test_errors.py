@@ -7,7 +7,7 @@ import openai
 import pytest
 from PIL import Image
 
-from llava_serve.tiny.world import simple_picture
+from scripts.tiny.world import simple_picture
 from tests.sglang.conftest import Stack, encoded, picture, text
 
 pytestmark = [pytest.mark.slow, pytest.mark.sglang]

@@ -20,7 +20,7 @@ from playwright.async_api import expect
 
 from llava_serve.serving import bind
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.world import simple_picture
+from scripts.tiny.world import simple_picture
 from tests.chromium import chromium, opened
 from tests.sglang.conftest import picture, text, user
 from tests.sglang.launched import PYTHON, READY_S

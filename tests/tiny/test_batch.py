@@ -12,12 +12,12 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 )
 
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.batch import collate, encode
-from llava_serve.tiny.conversation import Conversation, Recipe, random_conversation
-from llava_serve.tiny.learner import Learner
-from llava_serve.tiny.scenes import random_scene
-from llava_serve.tiny.tiles import frame, one_of_several, single
-from llava_serve.tiny.world import Size, draw, simple_picture
+from scripts.tiny.batch import collate, encode
+from scripts.tiny.conversation import Conversation, Recipe, random_conversation
+from scripts.tiny.learner import Learner
+from scripts.tiny.scenes import random_scene
+from scripts.tiny.tiles import frame, one_of_several, single
+from scripts.tiny.world import Size, draw, simple_picture
 
 processor: Any = LlavaOnevisionImageProcessorPil.from_pretrained(CHECKPOINT)
 tokenizer = PreTrainedTokenizerFast.from_pretrained(CHECKPOINT)

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from llava_serve.tiny import CHECKPOINT, EXAMPLES, ONE_WORD
-from llava_serve.tiny.answering import Answerer
-from llava_serve.tiny.conversation import Conversation, Exchange, Picture, Shown
-from llava_serve.tiny.evaluate import grade, total
-from llava_serve.tiny.exam import MANNERS, SIGHTED, blanked, draw_exam
-from llava_serve.tiny.turns import HONEST, Turn
-from llava_serve.tiny.world import COLORS, SHAPES, motion_frames, simple_picture
+from scripts.tiny.answering import Answerer
+from scripts.tiny.conversation import Conversation, Exchange, Picture, Shown
+from scripts.tiny.evaluate import grade, total
+from scripts.tiny.exam import MANNERS, SIGHTED, blanked, draw_exam
+from scripts.tiny.turns import HONEST, Turn
+from scripts.tiny.world import COLORS, SHAPES, motion_frames, simple_picture
 
 pytestmark = pytest.mark.slow
 

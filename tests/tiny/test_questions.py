@@ -5,13 +5,13 @@ from random import Random
 
 import pytest
 
-from llava_serve.tiny.beyond import HELD_OUT, ask_beyond
-from llava_serve.tiny.clips import ask_motion, random_clip
-from llava_serve.tiny.pairs import ORDINALS, ask_which, random_change
-from llava_serve.tiny.questions import ASKERS, describe
-from llava_serve.tiny.scenes import random_scene, random_size
-from llava_serve.tiny.turns import COUNTS, HONEST, Turn
-from llava_serve.tiny.world import COLORS, SHAPES, Scene
+from scripts.tiny.beyond import HELD_OUT, ask_beyond
+from scripts.tiny.clips import ask_motion, random_clip
+from scripts.tiny.pairs import ORDINALS, ask_which, random_change
+from scripts.tiny.questions import ASKERS, describe
+from scripts.tiny.scenes import random_scene, random_size
+from scripts.tiny.turns import COUNTS, HONEST, Turn
+from scripts.tiny.world import COLORS, SHAPES, Scene
 
 _COLOR = "|".join(COLORS)
 _SHAPE = "|".join(SHAPES)

@@ -15,17 +15,17 @@ from PIL import Image
 from transformers import PreTrainedTokenizerFast
 
 from llava_serve.tiny import CHECKPOINT, EXAMPLES
-from llava_serve.tiny.batch import Batch, collate, encode
-from llava_serve.tiny.conversation import (
+from scripts.tiny.batch import Batch, collate, encode
+from scripts.tiny.conversation import (
     FORM_MIX,
     Conversation,
     Recipe,
     random_conversation,
     training_size,
 )
-from llava_serve.tiny.exam import MANNERS, SIGHTED, draw_exam
-from llava_serve.tiny.examples import draw_examples
-from llava_serve.tiny.stream import TileBatches
+from scripts.tiny.exam import MANNERS, SIGHTED, draw_exam
+from scripts.tiny.examples import draw_examples
+from scripts.tiny.stream import TileBatches
 
 # By form: of the texts, and of the images.
 FORMS: dict[str, tuple[str, str]] = {

@@ -6,9 +6,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.conversation import Recipe, random_conversation
-from llava_serve.tiny.tokenizer import END, START, messages, render
-from llava_serve.tiny.world import COLORS, SHAPES
+from scripts.tiny.conversation import Recipe, random_conversation
+from scripts.tiny.tokenizer import END, START, messages, render
+from scripts.tiny.world import COLORS, SHAPES
 
 tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
 

@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from llava_serve.tiny.scenes import random_scene, random_size
-from llava_serve.tiny.world import (
+from scripts.tiny.scenes import random_scene, random_size
+from scripts.tiny.world import (
     COLORS,
     NUMBER,
     SHAPES,

@@ -19,7 +19,7 @@ from llava_serve.engines.torch.budget import choose_budget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.media.base import Picture
-from llava_serve.tiny.world import simple_picture
+from scripts.tiny.world import simple_picture
 from tests.checkpoints.golden_cases import ALL, GOLDEN, Golden
 
 pytestmark = pytest.mark.slow

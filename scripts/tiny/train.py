@@ -12,19 +12,19 @@ from torch import Tensor
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
 from llava_serve.tiny import CHECKPOINT, EXAMPLES, ONE_WORD
-from llava_serve.tiny.adapter import AdapterSettings, train_adapter
-from llava_serve.tiny.architecture import deepened, model_config
-from llava_serve.tiny.batch import Batch
-from llava_serve.tiny.checkpoint import save_checkpoint
-from llava_serve.tiny.conversation import Recipe, training_size
-from llava_serve.tiny.examples import draw_examples
-from llava_serve.tiny.learner import Learner
-from llava_serve.tiny.loop import Budget, Figures, Interrupted, Loop
-from llava_serve.tiny.mix import read_mix
-from llava_serve.tiny.optimizer import build_optimizers
-from llava_serve.tiny.speed import make_fast, precision
-from llava_serve.tiny.stream import ConversationBatches, TileBatches, loader
-from llava_serve.tiny.tokenizer import train_tokenizer
+from scripts.tiny.adapter import AdapterSettings, train_adapter
+from scripts.tiny.architecture import deepened, model_config
+from scripts.tiny.batch import Batch
+from scripts.tiny.checkpoint import save_checkpoint
+from scripts.tiny.conversation import Recipe, training_size
+from scripts.tiny.examples import draw_examples
+from scripts.tiny.learner import Learner
+from scripts.tiny.loop import Budget, Figures, Interrupted, Loop
+from scripts.tiny.mix import read_mix
+from scripts.tiny.optimizer import build_optimizers
+from scripts.tiny.speed import make_fast, precision
+from scripts.tiny.stream import ConversationBatches, TileBatches, loader
+from scripts.tiny.tokenizer import train_tokenizer
 
 logger = logging.getLogger(__name__)
 _TOWER_SCALE = 2.5

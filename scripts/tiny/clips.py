@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from random import Random
 
-from llava_serve.tiny.looks import ask_background, ask_color, ask_shape
-from llava_serve.tiny.pairs import DETAIL
-from llava_serve.tiny.scenes import fits, random_scene
-from llava_serve.tiny.turns import Turn, sentence
-from llava_serve.tiny.world import Scene, Size, Thing
+from scripts.tiny.looks import ask_background, ask_color, ask_shape
+from scripts.tiny.pairs import DETAIL
+from scripts.tiny.scenes import fits, random_scene
+from scripts.tiny.turns import Turn, sentence
+from scripts.tiny.world import Scene, Size, Thing
 
 _STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1), "still": (0, 0)}
 _SAID = {

@@ -13,11 +13,11 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 
 from llava_serve.checkpoints.load import load
 from llava_serve.config import ModelConfig
-from llava_serve.tiny.batch import POOLED, layout
-from llava_serve.tiny.conversation import Conversation, Shown
-from llava_serve.tiny.labels import PATCHES
-from llava_serve.tiny.tiles import frame
-from llava_serve.tiny.tokenizer import IMAGE, VIDEO, messages
+from scripts.tiny.batch import POOLED, layout
+from scripts.tiny.conversation import Conversation, Shown
+from scripts.tiny.labels import PATCHES
+from scripts.tiny.tiles import frame
+from scripts.tiny.tokenizer import IMAGE, VIDEO, messages
 
 _MAX_NEW_TOKENS = 80
 _BATCH = 16

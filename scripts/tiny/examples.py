@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from llava_serve.tiny import EXAMPLES
-from llava_serve.tiny.questions import describe
-from llava_serve.tiny.world import COLORS, NUMBER, Scene, Size, Thing, draw, motion_frames
+from scripts.tiny.questions import describe
+from scripts.tiny.world import COLORS, NUMBER, Scene, Size, Thing, draw, motion_frames
 
 _FRAME_MS = 250
 _CLIP = "moving-star.gif"

@@ -3,8 +3,8 @@
 from collections import Counter
 from random import Random
 
-from llava_serve.tiny.turns import CELLS, Turn, choose_absent, stands_alone, with_article
-from llava_serve.tiny.world import COLORS, SHAPES, Scene
+from scripts.tiny.turns import CELLS, Turn, choose_absent, stands_alone, with_article
+from scripts.tiny.world import COLORS, SHAPES, Scene
 
 
 def ask_color(rng: Random, scene: Scene) -> Turn | None:

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from random import Random
 
-from llava_serve.tiny.world import COLORS, NUMBER, SHAPES, Rgb, Scene, Size, Thing
+from scripts.tiny.world import COLORS, NUMBER, SHAPES, Rgb, Scene, Size, Thing
 
 GRID_MARGIN = 0.03  # no centre this near a line of the three by three grid
 SIZES = (96, 800)  # sides of a picture, pixels

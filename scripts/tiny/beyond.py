@@ -5,8 +5,8 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from llava_serve.tiny.turns import HONEST, Turn
-from llava_serve.tiny.world import Size
+from scripts.tiny.turns import HONEST, Turn
+from scripts.tiny.world import Size
 
 _PEOPLE = (
     "you",

@@ -13,12 +13,12 @@ from transformers import PreTrainedTokenizerFast
 from transformers.image_processing_utils import select_best_resolution
 from transformers.models.llava_onevision.modeling_llava_onevision import unpad_image
 
-from llava_serve.tiny.conversation import Conversation, Picture, Shown
-from llava_serve.tiny.heads import DenseBatch
-from llava_serve.tiny.labels import PATCHES, UNKNOWN, Dense, dense_labels, differences
-from llava_serve.tiny.tiles import PINPOINTS, SIDE, TILE, Tiled, frame, one_of_several, single
-from llava_serve.tiny.tokenizer import IMAGE, VIDEO, render
-from llava_serve.tiny.world import Size
+from scripts.tiny.conversation import Conversation, Picture, Shown
+from scripts.tiny.heads import DenseBatch
+from scripts.tiny.labels import PATCHES, UNKNOWN, Dense, dense_labels, differences
+from scripts.tiny.tiles import PINPOINTS, SIDE, TILE, Tiled, frame, one_of_several, single
+from scripts.tiny.tokenizer import IMAGE, VIDEO, render
+from scripts.tiny.world import Size
 
 NEWLINE = -1  # the row of the newline feature in a layout
 NO_TURN = -1

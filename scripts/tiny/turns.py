@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from llava_serve.tiny.world import POSITIONS, SHAPES, Scene, Thing
+from scripts.tiny.world import POSITIONS, SHAPES, Scene, Thing
 
 HONEST = "I only know simple pictures of shapes and numbers."
 NO_PICTURE = "I see no picture."

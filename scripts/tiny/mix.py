@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from llava_serve.tiny.conversation import FORM_MIX, SINGLE_MIX
+from scripts.tiny.conversation import FORM_MIX, SINGLE_MIX
 
 
 def read_mix(text: str) -> dict[str, float]:

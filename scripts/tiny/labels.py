@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from llava_serve.tiny.tiles import PATCH, SIDE, TILE, View
-from llava_serve.tiny.world import COLORS, NUMBER, SHAPES, Point, Scene, Size, digit_boxes, outline
+from scripts.tiny.tiles import PATCH, SIDE, TILE, View
+from scripts.tiny.world import COLORS, NUMBER, SHAPES, Point, Scene, Size, digit_boxes, outline
 
 PATCHES = SIDE * SIDE
 CLASSES = ("nothing", *SHAPES, *"0123456789")

@@ -8,7 +8,7 @@ from PIL import Image
 from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
 from transformers.image_utils import ChannelDimension
 
-from llava_serve.tiny.world import Point, Size
+from scripts.tiny.world import Point, Size
 
 TILE = 96
 PATCH = 12

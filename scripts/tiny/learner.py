@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import LlavaOnevisionForConditionalGeneration
 
-from llava_serve.tiny.architecture import TEXT_WIDTH, VISION_WIDTH
-from llava_serve.tiny.batch import Batch
-from llava_serve.tiny.heads import DenseHeads
-from llava_serve.tiny.labels import CHANGES, UNKNOWN
-from llava_serve.tiny.tiles import SIDE
+from scripts.tiny.architecture import TEXT_WIDTH, VISION_WIDTH
+from scripts.tiny.batch import Batch
+from scripts.tiny.heads import DenseHeads
+from scripts.tiny.labels import CHANGES, UNKNOWN
+from scripts.tiny.tiles import SIDE
 
 _HALF_WAY = 3  # layers: what is known there, the later ones can use
 _CHANGES_WEIGHT = 2.0  # few samples have them, and nothing else teaches comparing

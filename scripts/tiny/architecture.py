@@ -10,7 +10,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-from llava_serve.tiny.tiles import PATCH, PINPOINTS, TILE
+from scripts.tiny.tiles import PATCH, PINPOINTS, TILE
 
 VISION_WIDTH, TEXT_WIDTH = 144, 160
 

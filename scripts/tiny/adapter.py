@@ -15,14 +15,14 @@ from torch import Tensor
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
 from llava_serve.tiny import CHECKPOINT, ONE_WORD
-from llava_serve.tiny.batch import Batch
-from llava_serve.tiny.checkpoint import written_whole
-from llava_serve.tiny.conversation import Recipe, training_size
-from llava_serve.tiny.learner import Learner
-from llava_serve.tiny.loop import Budget, Figures, Interrupted, Loop
-from llava_serve.tiny.mix import read_mix
-from llava_serve.tiny.speed import make_fast, precision
-from llava_serve.tiny.stream import ConversationBatches, loader
+from scripts.tiny.batch import Batch
+from scripts.tiny.checkpoint import written_whole
+from scripts.tiny.conversation import Recipe, training_size
+from scripts.tiny.learner import Learner
+from scripts.tiny.loop import Budget, Figures, Interrupted, Loop
+from scripts.tiny.mix import read_mix
+from scripts.tiny.speed import make_fast, precision
+from scripts.tiny.stream import ConversationBatches, loader
 
 logger = logging.getLogger(__name__)
 _DECAY = 0.4  # the last share of the steps, towards rate zero

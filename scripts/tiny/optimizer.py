@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from llava_serve.tiny.muon import StackedMuon
+from scripts.tiny.muon import StackedMuon
 
 MUON_RATE = 3e-3
 ADAMW_RATE = 1.5e-3

@@ -8,12 +8,12 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast
 
-from llava_serve.tiny.batch import Batch, Sample, collate, encode, tile_batch
-from llava_serve.tiny.conversation import Recipe, random_conversation, training_size
-from llava_serve.tiny.labels import Dense, dense_labels
-from llava_serve.tiny.scenes import random_scene
-from llava_serve.tiny.tiles import Pixels, one_of_several, single
-from llava_serve.tiny.world import draw
+from scripts.tiny.batch import Batch, Sample, collate, encode, tile_batch
+from scripts.tiny.conversation import Recipe, random_conversation, training_size
+from scripts.tiny.labels import Dense, dense_labels
+from scripts.tiny.scenes import random_scene
+from scripts.tiny.tiles import Pixels, one_of_several, single
+from scripts.tiny.world import draw
 
 _CONVERSATIONS, _TILES = 32, 48  # a batch
 _POOL = 8  # batches drawn at once and sorted by length, so that little is padding

@@ -7,9 +7,9 @@ from random import Random
 
 from PIL import Image
 
-from llava_serve.tiny.beyond import ask_beyond, ask_what_is_this, strange_picture
-from llava_serve.tiny.clips import ask_about_clip, ask_motion, ask_motion_detail, random_clip
-from llava_serve.tiny.pairs import (
+from scripts.tiny.beyond import ask_beyond, ask_what_is_this, strange_picture
+from scripts.tiny.clips import ask_about_clip, ask_motion, ask_motion_detail, random_clip
+from scripts.tiny.pairs import (
     SMALLEST,
     ask_about_one,
     ask_change,
@@ -18,10 +18,10 @@ from llava_serve.tiny.pairs import (
     random_change,
     same_light,
 )
-from llava_serve.tiny.questions import ASKERS
-from llava_serve.tiny.scenes import random_scene, random_size
-from llava_serve.tiny.turns import NO_PICTURE, Turn, varied
-from llava_serve.tiny.world import Scene, Size, draw
+from scripts.tiny.questions import ASKERS
+from scripts.tiny.scenes import random_scene, random_size
+from scripts.tiny.turns import NO_PICTURE, Turn, varied
+from scripts.tiny.world import Scene, Size, draw
 
 _SYSTEMS = (
     "You are a helpful assistant.", "Answer the question.", "Be brief.", "You see pictures.",

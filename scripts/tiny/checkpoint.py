@@ -13,9 +13,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from llava_serve.tiny.labels import PATCHES
-from llava_serve.tiny.tiles import PINPOINTS, TILE
-from llava_serve.tiny.tokenizer import CHAT_TEMPLATE, IMAGE, VIDEO
+from scripts.tiny.labels import PATCHES
+from scripts.tiny.tiles import PINPOINTS, TILE
+from scripts.tiny.tokenizer import CHAT_TEMPLATE, IMAGE, VIDEO
 
 _PIXELS: dict[str, object] = {
     "size": {"height": TILE, "width": TILE},

@@ -2,8 +2,8 @@
 
 from random import Random
 
-from llava_serve.tiny.turns import Turn, choose_absent, unique_names
-from llava_serve.tiny.world import SHAPES, Scene
+from scripts.tiny.turns import Turn, choose_absent, unique_names
+from scripts.tiny.world import SHAPES, Scene
 
 
 def ask_position(rng: Random, scene: Scene) -> Turn | None:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from random import Random
 
-from llava_serve.tiny.questions import ASKERS, describe
-from llava_serve.tiny.scenes import added, moved, random_color, random_scene, recolored
-from llava_serve.tiny.turns import Turn, names_of, sentence, with_article
-from llava_serve.tiny.world import SHAPES, Scene, Size, Thing
+from scripts.tiny.questions import ASKERS, describe
+from scripts.tiny.scenes import added, moved, random_color, random_scene, recolored
+from scripts.tiny.turns import Turn, names_of, sentence, with_article
+from scripts.tiny.world import SHAPES, Scene, Size, Thing
 
 DETAIL = "detail"  # questions that teach a kind and are no part of its exam
 ORDINALS = ("first", "second", "third")

@@ -2,10 +2,10 @@
 
 from random import Random
 
-from llava_serve.tiny.looks import ask_background, ask_color, ask_number, ask_shape
-from llava_serve.tiny.places import ask_position, ask_relation
-from llava_serve.tiny.turns import COUNTS, PLURALS, Asker, Turn, is_called, sentence, with_article
-from llava_serve.tiny.world import COLORS, SHAPES, Scene, Thing
+from scripts.tiny.looks import ask_background, ask_color, ask_number, ask_shape
+from scripts.tiny.places import ask_position, ask_relation
+from scripts.tiny.turns import COUNTS, PLURALS, Asker, Turn, is_called, sentence, with_article
+from scripts.tiny.world import COLORS, SHAPES, Scene, Thing
 
 
 def describe(scene: Scene) -> str:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from llava_serve.tiny.labels import CLASSES, COLOR_NAMES, UNKNOWN
-from llava_serve.tiny.world import SHAPES
+from scripts.tiny.labels import CLASSES, COLOR_NAMES, UNKNOWN
+from scripts.tiny.world import SHAPES
 
 _NOTHING_WEIGHT = 0.25  # most patches show nothing
 _DIGIT_WEIGHT = 2.0  # digits are rarer and harder than shapes

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from llava_serve.tiny.batch import Batch
-from llava_serve.tiny.optimizer import clip, set_rate, stable_then_decay
+from scripts.tiny.batch import Batch
+from scripts.tiny.optimizer import clip, set_rate, stable_then_decay
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from random import Random
 
 from PIL import Image
 
-from llava_serve.tiny.beyond import ask_beyond
-from llava_serve.tiny.conversation import (
+from scripts.tiny.beyond import ask_beyond
+from scripts.tiny.conversation import (
     SINGLE_MIX,
     Conversation,
     Exchange,
@@ -16,7 +16,7 @@ from llava_serve.tiny.conversation import (
     Shown,
     random_conversation,
 )
-from llava_serve.tiny.questions import ASKERS
+from scripts.tiny.questions import ASKERS
 
 # The kinds of the table; manners are what it says where there is nothing to see.
 SIGHTED = (*ASKERS, "which picture", "change", "motion", "follow-up", "later picture")
