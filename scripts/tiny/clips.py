@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from random import Random
 
-from scripts.tiny.looks import ask_background, ask_color, ask_shape
 from scripts.tiny.pairs import DETAIL
+from scripts.tiny.questions import ask_background, ask_color, ask_shape
 from scripts.tiny.scenes import fits, random_scene
-from scripts.tiny.turns import Turn, sentence
+from scripts.tiny.turns import Turn, sentence, wording
 from scripts.tiny.world import Scene, Size, Thing
 
 _STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1), "still": (0, 0)}
@@ -17,7 +17,6 @@ _SAID = {
     "down": "moves down",
     "still": "does not move",
 }
-_AT_THE_END = ("at the end", "in the last frame")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +57,8 @@ def _between(scene: Scene, start: Thing, end: Thing, share: float) -> Scene:
 
 
 def ask_motion(rng: Random, clip: Clip) -> Turn:
-    shape = clip.thing.shape
-    question = rng.choice(
-        (
-            f"Which way does the {shape} move?",
-            f"In which direction does the {shape} move?",
-            f"Where does the {shape} move?",
-            f"How does the {shape} move?",
-            "Which way does it move?",
-            "Which way does the shape move?",
-            "What happens in the video?",
-            "What happens?",
-            "Describe the video.",
-            "In which direction does it move?",
-        )
-    )
-    answer = f"The {clip.thing.color} {shape} {_SAID[clip.direction]}."
+    question = wording(rng, "motion", shape=clip.thing.shape)
+    answer = f"The {clip.thing.color} {clip.thing.shape} {_SAID[clip.direction]}."
     return Turn("motion", question, answer, clip.direction)
 
 
@@ -90,9 +75,9 @@ def ask_motion_detail(rng: Random, clip: Clip) -> Turn:
     if rng.random() < 0.5:
         first = rng.random() < 0.5
         thing = clip.frames[0 if first else -1].things[0]
-        frame = rng.choice(("at the start", "in the first frame") if first else _AT_THE_END)
+        question = wording(rng, "motion", "at_the_start" if first else "at_the_end", shape=shape)
         answer = f"The {shape} is at the {thing.position}."
-        return Turn(DETAIL, f"Where is the {shape} {frame}?", answer, thing.position)
+        return Turn(DETAIL, question, answer, thing.position)
     asked = clip.direction if rng.random() < 0.5 else rng.choice(("left", "right", "up", "down"))
     to = f"to the {asked}" if asked in ("left", "right") else asked
     question = f"Does the {shape} move?" if asked == "still" else f"Does the {shape} move {to}?"

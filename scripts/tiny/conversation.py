@@ -20,17 +20,8 @@ from scripts.tiny.pairs import (
 )
 from scripts.tiny.questions import ASKERS
 from scripts.tiny.scenes import random_scene, random_size
-from scripts.tiny.turns import NO_PICTURE, Turn, varied
+from scripts.tiny.turns import NO_PICTURE, Turn, varied, wording
 from scripts.tiny.world import Scene, Size, draw
-
-_SYSTEMS = (
-    "You are a helpful assistant.", "Answer the question.", "Be brief.", "You see pictures.",
-    "You are a friendly assistant that answers questions about pictures.",
-    "Answer in one sentence.",
-    "A chat between a curious human and an artificial intelligence assistant.", "Help the user.",
-)  # fmt: skip
-
-_TERSELY = (" Answer in one word.", " Answer in one word.", " In one word.", " One word only.")
 
 # How often each kind of question is drawn for a single picture.
 SINGLE_MIX = {
@@ -114,13 +105,15 @@ def training_size(rng: Random, largest_ratio: float) -> Size:
 def random_conversation(rng: Random, recipe: Recipe) -> Conversation:
     """Draw a conversation; the order of its questions is random."""
     form = rng.choices(list(recipe.forms), list(recipe.forms.values()))[0]
-    system = rng.choice(_SYSTEMS) if rng.random() < 0.1 else ""
+    system = wording(rng, "dialogue", "systems") if rng.random() < 0.1 else ""
     while not (exchanges := _FORMS[form](rng, recipe)):
         pass
     if recipe.one_word:
         exchanges = tuple(_in_one_word(exchange, "") for exchange in exchanges)
     elif rng.random() < recipe.terse:
-        exchanges = tuple(_in_one_word(exchange, rng.choice(_TERSELY)) for exchange in exchanges)
+        exchanges = tuple(
+            _in_one_word(exchange, wording(rng, "dialogue", "terse")) for exchange in exchanges
+        )
     return Conversation(exchanges, system, form)
 
 

@@ -5,7 +5,7 @@ from random import Random
 
 from scripts.tiny.questions import ASKERS, describe
 from scripts.tiny.scenes import added, moved, random_color, random_scene, recolored
-from scripts.tiny.turns import Turn, names_of, sentence, with_article
+from scripts.tiny.turns import Turn, names_of, sentence, with_article, wording
 from scripts.tiny.world import SHAPES, Scene, Size, Thing
 
 DETAIL = "detail"  # questions that teach a kind and are no part of its exam
@@ -73,15 +73,7 @@ def _swap(scene: Scene, old: Thing, new: Thing | None) -> Scene:
 
 
 def ask_change(rng: Random, change: Change) -> Turn:
-    question = rng.choice(
-        (
-            "What changed between the two pictures?",
-            "What changed?",
-            "What is different?",
-            "What is the difference between the two pictures?",
-            "What is different in the second picture?",
-        )
-    )
+    question = wording(rng, "change")
     return Turn("change", question, change.answer, change.word)
 
 
@@ -100,8 +92,8 @@ def ask_about_one(rng: Random, scenes: tuple[Scene, ...]) -> Turn | None:
     """Ask about one of several pictures what could be asked about it alone."""
     i = rng.randrange(len(scenes))
     if rng.random() < 0.2:
-        way = rng.choice(("Describe the {} picture.", "What is in the {} picture?"))
-        return Turn(DETAIL, way.format(ORDINALS[i]), describe(scenes[i]), "shapes")
+        question = wording(rng, "which", "describe_one", ordinal=ORDINALS[i])
+        return Turn(DETAIL, question, describe(scenes[i]), "shapes")
     kind = rng.choice(("color", "shape", "count", "position", "relation", "presence", "background"))
     turn = ASKERS[kind](rng, scenes[i])
     if turn is None or "picture" in turn.question:
@@ -126,15 +118,7 @@ def ask_whether_changed(rng: Random, change: Change) -> Turn:
 
 
 def _which(rng: Random, name: str, wanted: int) -> Turn:
-    question = rng.choice(
-        (
-            f"Which picture has {name}?",
-            f"Which picture has {name}?",
-            f"Which of the pictures has {name}?",
-            f"In which picture is there {name}?",
-            f"Which picture shows {name}?",
-        )
-    )
+    question = wording(rng, "which", thing=name)
     return Turn("which picture", question, f"The {ORDINALS[wanted]} picture.", ORDINALS[wanted])
 
 

@@ -1,11 +1,142 @@
-"""Questions about a whole picture, and the table of all kinds that one picture allows."""
+"""Questions about a single image, by kind: what is there, where, how many, in which colors."""
 
+from collections import Counter
 from random import Random
 
-from scripts.tiny.looks import ask_background, ask_color, ask_number, ask_shape
-from scripts.tiny.places import ask_position, ask_relation
-from scripts.tiny.turns import COUNTS, PLURALS, Asker, Turn, is_called, sentence, with_article
+from scripts.tiny.turns import (
+    CELLS,
+    COUNTS,
+    PHRASES,
+    PLURALS,
+    Asker,
+    Turn,
+    choose_absent,
+    is_called,
+    sentence,
+    stands_alone,
+    unique_names,
+    with_article,
+    wording,
+)
 from scripts.tiny.world import COLORS, SHAPES, Scene, Thing
+
+
+def ask_color(rng: Random, scene: Scene) -> Turn | None:
+    present = Counter(thing.shape for thing in scene.shapes)
+    if rng.random() < 0.08:
+        shape = choose_absent(rng, SHAPES, set(present))
+        if shape is None:
+            return None
+        return Turn(
+            "color", wording(rng, "color", "of_shape", shape=shape), f"There is no {shape}.", "none"
+        )
+    if scene.number and (rng.random() < 0.4 or not scene.shapes):
+        question = wording(rng, "color", "of_number")
+        return Turn("color", question, f"The number is {scene.number.color}.", scene.number.color)
+    if not scene.shapes:
+        return None
+    thing = rng.choice(scene.shapes)
+    ways: list[str] = []
+    if present[thing.shape] == 1:
+        ways += [wording(rng, "color", "of_shape", shape=thing.shape)] * 3
+    if stands_alone(scene, thing):
+        ways += PHRASES["color"]["at_position"]
+    if len(scene.things) == 1:
+        ways += PHRASES["color"]["of_only_thing"]
+    if not ways:
+        return None
+    question = rng.choice(ways).format(position=thing.position)
+    return Turn("color", question, f"The {thing.shape} is {thing.color}.", thing.color)
+
+
+def ask_shape(rng: Random, scene: Scene) -> Turn | None:
+    present = Counter(thing.color for thing in scene.shapes)
+    if rng.random() < 0.08:
+        color = choose_absent(rng, tuple(COLORS), set(present))
+        if color is None or (scene.number and scene.number.color == color):
+            return None
+        question = wording(rng, "shape", "absent", color=color)
+        return Turn("shape", question, f"There is no {color} shape.", "none")
+    if rng.random() < 0.05:
+        cell = choose_absent(rng, CELLS, {thing.position for thing in scene.things})
+        if cell is None:
+            return None
+        question = wording(rng, "shape", "at_empty_position", position=cell)
+        return Turn("shape", question, f"There is nothing at the {cell}.", "nothing")
+    if not scene.shapes:
+        return None
+    thing = rng.choice(scene.shapes)
+    ways: list[str] = []
+    if present[thing.color] == 1 and not (scene.number and scene.number.color == thing.color):
+        ways += PHRASES["shape"]["of_color"]
+    if stands_alone(scene, thing):
+        ways += PHRASES["shape"]["at_position"]
+    if len(scene.things) == 1:
+        ways += PHRASES["shape"]["of_only_thing"]
+    if not ways:
+        return None
+    answer = f"The {thing.color} shape is {with_article(thing.shape)}."
+    question = rng.choice(ways).format(color=thing.color, position=thing.position)
+    return Turn("shape", question, answer, thing.shape)
+
+
+def ask_background(rng: Random, scene: Scene) -> Turn | None:
+    question = wording(rng, "background")
+    return Turn("background", question, f"The background is {scene.background}.", scene.background)
+
+
+def ask_number(rng: Random, scene: Scene) -> Turn | None:
+    question = wording(rng, "number")
+    if scene.number is None:
+        return Turn("number", question, "There is no number.", "none")
+    return Turn("number", question, f"The number is {scene.number.text}.", scene.number.text)
+
+
+def ask_position(rng: Random, scene: Scene) -> Turn | None:
+    if not scene.things:
+        return None
+    thing = rng.choice(scene.things)
+    names = unique_names(scene, thing)
+    if not names:
+        return None
+    name = rng.choice(names)
+    question = wording(rng, "position", "of_thing", name=name)
+    if rng.random() < 0.05 and (
+        shape := choose_absent(rng, SHAPES, {t.shape for t in scene.things})
+    ):
+        question = wording(rng, "position", "absent", shape=shape)
+        return Turn("position", question, f"There is no {shape}.", "none")
+    return Turn("position", question, f"The {name} is at the {thing.position}.", thing.position)
+
+
+def ask_relation(rng: Random, scene: Scene) -> Turn | None:
+    """Ask whether one thing is left of, right of, above or below another.
+
+    The answer says where both are before it concludes: so small a model cannot compare two places
+    that it has not put into words.
+    """
+    if len(scene.shapes) < 2:
+        return None
+    one, two = rng.sample(scene.shapes, 2)
+    ones, twos = unique_names(scene, one), unique_names(scene, two)
+    across, down = one.column - two.column, one.row - two.row
+    ways: list[tuple[str, str]] = []  # (true, false)
+    if across:
+        ways.append(("left", "right") if across < 0 else ("right", "left"))
+    if down:
+        ways.append(("above", "below") if down < 0 else ("below", "above"))
+    if not (ones and twos and ways):
+        return None
+    first, second = rng.choice(ones), rng.choice(twos)
+    true, false = rng.choice(ways)
+    asked, word = (true, "yes") if rng.random() < 0.5 else (false, "no")
+    relation = asked
+    if asked in ("left", "right"):
+        relation = wording(rng, "relation", "beside", side=asked)
+    question = wording(rng, "relation", first=first, relation=relation, second=second)
+    places = f"The {first} is at the {one.position}, the {second} at the {two.position}"
+    answer = f"{places}: {true}, so {word}."
+    return Turn("relation", question, answer, word)
 
 
 def describe(scene: Scene) -> str:
@@ -31,7 +162,7 @@ def ask_count(rng: Random, scene: Scene) -> Turn | None:
     way = rng.random()
     pairs = [(one, two) for one in scene.shapes for two in scene.shapes]
     if way < 0.35:
-        name, plural = "shape", rng.choice(("shapes", "shapes", "objects"))
+        name, plural = "shape", wording(rng, "count", "shape")
     elif way < 0.75:
         alike = [one.shape for one, two in pairs if one.shape == two.shape]
         shape = rng.choice(alike * 2 + list(SHAPES))
@@ -44,15 +175,7 @@ def ask_count(rng: Random, scene: Scene) -> Turn | None:
             thing = rng.choice(scene.shapes)
             name, plural = f"{thing.color} {thing.shape}", f"{thing.color} {PLURALS[thing.shape]}"
     count = sum(is_called(name, thing) for thing in scene.shapes)
-    question = rng.choice(
-        (
-            f"How many {plural} are there?",
-            f"How many {plural} are there?",
-            f"How many {plural} do you see?",
-            f"How many {plural} are in the picture?",
-            f"Count the {plural}.",
-        )
-    )
+    question = wording(rng, "count", things=plural)
     named = name if count == 1 else plural.replace("objects", "shapes")
     answer = f"There {'is' if count == 1 else 'are'} {COUNTS[count]} {named}."
     return Turn("count", question, answer, "none" if count == 0 else COUNTS[count])
@@ -73,15 +196,7 @@ def ask_presence(rng: Random, scene: Scene) -> Turn | None:
 
 
 def _presence(rng: Random, name: str, there: bool) -> Turn:
-    question = rng.choice(
-        (
-            f"Is there {with_article(name)}?",
-            f"Is there {with_article(name)} in the picture?",
-            f"Do you see {with_article(name)}?",
-            f"Can you see {with_article(name)}?",
-            f"Does the picture show {with_article(name)}?",
-        )
-    )
+    question = wording(rng, "presence", thing=with_article(name))
     if there:
         return Turn("presence", question, f"Yes, there is {with_article(name)}.", "yes")
     return Turn("presence", question, f"No, there is no {name}.", "no")
@@ -95,23 +210,12 @@ def _ask_whether(rng: Random, scene: Scene, wanted: bool) -> Turn | None:
     color = thing.color if wanted else rng.choice(others * 2 + list(COLORS))
     word = "yes" if color == thing.color else "no"
     answer = f"{sentence(word)}, the {thing.shape} is {thing.color}."
-    return Turn("presence", f"Is the {thing.shape} {color}?", answer, word)
+    question = wording(rng, "presence", "of_color", shape=thing.shape, color=color)
+    return Turn("presence", question, answer, word)
 
 
 def ask_description(rng: Random, scene: Scene) -> Turn | None:
-    question = rng.choice(
-        (
-            "What do you see?",
-            "Describe the picture.",
-            "Describe the image.",
-            "Describe this picture.",
-            "What is in this image?",
-            "What is in the picture?",
-            "What does the picture show?",
-            "What can you see in this picture?",
-            "Describe what you see.",
-        )
-    )
+    question = wording(rng, "description")
     return Turn("description", question, describe(scene), _summary(scene))
 
 

@@ -1,7 +1,9 @@
-"""A question with its only right answer, and the words that questions and answers are made of."""
+"""Turns: a question with its only right answer, its wording and the names of what it is about."""
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from scripts.tiny.world import POSITIONS, SHAPES, Scene, Thing
@@ -11,6 +13,9 @@ NO_PICTURE = "I see no picture."
 COUNTS = ("no", "one", "two", "three", "four", "five")
 PLURALS = {shape: "crosses" if shape == "cross" else shape + "s" for shape in SHAPES}
 CELLS = tuple(cell for row in POSITIONS for cell in row)
+PHRASES: dict[str, dict[str, list[str]]] = tomllib.loads(
+    Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,12 @@ class Turn:
 
 
 Asker = Callable[[Random, Scene], Turn | None]
+
+
+def wording(rng: Random, kind: str, way: str = "any", **words: str) -> str:
+    """Draw one of the wordings in `PHRASES` and fill it in; a single one costs no random number."""
+    options = PHRASES[kind][way]
+    return (rng.choice(options) if len(options) > 1 else options[0]).format(**words)
 
 
 def with_article(words: str) -> str:
