@@ -17,11 +17,10 @@ from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedToken
 from llava_serve.tiny import CHECKPOINT, ONE_WORD
 from scripts.tiny.batch import Batch
 from scripts.tiny.checkpoint import written_whole
-from scripts.tiny.conversation import Recipe, training_size
-from scripts.tiny.learner import Learner
+from scripts.tiny.learner import Learner, make_fast
 from scripts.tiny.loop import Budget, Figures, Interrupted, Loop
-from scripts.tiny.mix import read_mix
-from scripts.tiny.speed import make_fast, precision
+from scripts.tiny.optimizer import precision
+from scripts.tiny.recipe import Recipe, read_mix, training_size
 from scripts.tiny.stream import ConversationBatches, loader
 
 logger = logging.getLogger(__name__)

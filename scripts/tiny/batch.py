@@ -14,9 +14,20 @@ from transformers.image_processing_utils import select_best_resolution
 from transformers.models.llava_onevision.modeling_llava_onevision import unpad_image
 
 from scripts.tiny.conversation import Conversation, Picture, Shown
-from scripts.tiny.heads import DenseBatch
-from scripts.tiny.labels import PATCHES, UNKNOWN, Dense, dense_labels, differences
-from scripts.tiny.tiles import PINPOINTS, SIDE, TILE, Tiled, frame, one_of_several, single
+from scripts.tiny.tiles import (
+    PATCHES,
+    PINPOINTS,
+    SIDE,
+    TILE,
+    UNKNOWN,
+    Dense,
+    Tiled,
+    dense_labels,
+    differences,
+    frame,
+    one_of_several,
+    single,
+)
 from scripts.tiny.tokenizer import IMAGE, VIDEO, render
 from scripts.tiny.world import Size
 
@@ -140,6 +151,21 @@ def _add_tiles(
         tiles.append(pixels)
         scene = picture.scene
         dense.append(dense_labels(scene, picture.image.size, view) if scene else _NO_LABELS)
+
+
+@dataclass(frozen=True, slots=True)
+class DenseBatch:
+    """Labels of many tiles: int64 (tiles, 64) each, `where` float32 (tiles, 64, 4)."""
+
+    what: Tensor
+    color: Tensor
+    background: Tensor
+    cell: Tensor
+    centre: Tensor
+    where: Tensor
+
+    def to(self, device: torch.device) -> "DenseBatch":
+        return DenseBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 @dataclass(slots=True)

@@ -80,7 +80,8 @@ def ask_motion_detail(rng: Random, clip: Clip) -> Turn:
         return Turn(DETAIL, question, answer, thing.position)
     asked = clip.direction if rng.random() < 0.5 else rng.choice(("left", "right", "up", "down"))
     to = f"to the {asked}" if asked in ("left", "right") else asked
-    question = f"Does the {shape} move?" if asked == "still" else f"Does the {shape} move {to}?"
+    way = "whether_at_all" if asked == "still" else "whether"
+    question = wording(rng, "motion", way, shape=shape, direction=to)
     is_so = asked == clip.direction and asked != "still"
     word = "yes" if is_so else "no"
     answer = f"{sentence(word)}, the {clip.thing.color} {shape} {_SAID[clip.direction]}."

@@ -1,8 +1,7 @@
 """A conversation about drawn pictures: what is shown, what is asked, what is right."""
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from random import Random
 
 from PIL import Image
@@ -19,20 +18,10 @@ from scripts.tiny.pairs import (
     same_light,
 )
 from scripts.tiny.questions import ASKERS
-from scripts.tiny.scenes import random_scene, random_size
+from scripts.tiny.recipe import Recipe
+from scripts.tiny.scenes import random_scene
 from scripts.tiny.turns import NO_PICTURE, Turn, varied, wording
 from scripts.tiny.world import Scene, Size, draw
-
-# How often each kind of question is drawn for a single picture.
-SINGLE_MIX = {
-    "color": 1.1, "shape": 1.6, "count": 2.5, "position": 1.2, "relation": 1.4, "presence": 1.2,
-    "description": 0.9, "background": 0.15, "number": 0.2, "beyond": 0.2,
-}  # fmt: skip
-# How often each form of conversation is drawn.
-FORM_MIX = {
-    "single": 44.0, "pair": 9.0, "change": 26.0, "clip": 9.0, "later": 4.0, "number": 12.0,
-    "strange": 1.5, "nothing": 1.0, "beyond": 2.5,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,37 +58,6 @@ class Conversation:
     @property
     def shown(self) -> list[Shown]:
         return [shown for exchange in self.exchanges for shown in exchange.shown]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What to draw: how often which form and kind, how large, how many questions."""
-
-    forms: dict[str, float] = field(default_factory=lambda: dict(FORM_MIX))
-    kinds: dict[str, float] = field(default_factory=lambda: dict(SINGLE_MIX))
-    size: Callable[[Random, float], Size] = random_size
-    turns: int = 7
-    one_word: bool = False  # every answer is its `word`
-    terse: float = 0.0  # share of conversations that ask for one word
-    base_only: bool = False  # show the base tile alone and nothing wide: cheap first lessons
-
-    def weighted(self, mix: Mapping[str, float]) -> "Recipe":
-        """Return the same with the weights of some kinds or forms replaced, by name."""
-        return replace(
-            self,
-            kinds=self.kinds | {name: mix[name] for name in self.kinds if name in mix},
-            forms=self.forms | {name: mix[name] for name in self.forms if name in mix},
-        )
-
-
-def training_size(rng: Random, largest_ratio: float) -> Size:
-    """Mostly near the tile's own resolution, which is cheap to draw; else any size."""
-    if rng.random() < 0.1:
-        return random_size(rng, largest_ratio)
-    short = rng.randint(96, 190)
-    ratio = 1.0 if rng.random() < 0.4 else math.exp(rng.uniform(0, math.log(largest_ratio)))
-    sides = (short, round(short * ratio))
-    return sides if rng.random() < 0.5 else (sides[1], sides[0])
 
 
 def random_conversation(rng: Random, recipe: Recipe) -> Conversation:

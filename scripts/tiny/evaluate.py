@@ -12,9 +12,17 @@ from pathlib import Path
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from llava_serve.tiny import CHECKPOINT
-from scripts.tiny.answering import PRECISIONS, Answerer
 from scripts.tiny.conversation import Conversation
-from scripts.tiny.exam import MANNERS, SIGHTED, blanked, draw_exam, kind_of, removed
+from scripts.tiny.exam import (
+    MANNERS,
+    PRECISIONS,
+    SIGHTED,
+    Answerer,
+    blanked,
+    draw_exam,
+    kind_of,
+    removed,
+)
 
 _Z = 1.96  # of a 95 % interval
 

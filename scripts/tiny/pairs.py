@@ -11,6 +11,12 @@ from scripts.tiny.world import SHAPES, Scene, Size, Thing
 DETAIL = "detail"  # questions that teach a kind and are no part of its exam
 ORDINALS = ("first", "second", "third")
 SMALLEST = 0.12  # several pictures get one tile each, so small things would drown
+_DENIALS = {
+    "added": "No, nothing was added.",
+    "removed": "No, nothing was removed.",
+    "moved": "No, nothing moved.",
+    "any": "No, nothing changed.",
+}
 _WAYS = ("color", "shape", "moved", "added", "removed", "nothing")
 
 
@@ -105,15 +111,10 @@ def ask_about_one(rng: Random, scenes: tuple[Scene, ...]) -> Turn | None:
 def ask_whether_changed(rng: Random, change: Change) -> Turn:
     """Ask for one way of changing: yes with what happened, or no."""
     asked = rng.choice(("added", "removed", "moved", "any"))
-    if asked == "any":
-        question, answer = "Did anything change?", "nothing changed"
-        is_so = change.word != "nothing"
-    else:
-        did, verb = ("Did anything move", "moved") if asked == "moved" else ("", f"was {asked}")
-        question = f"{did or f'Was anything {asked}'}?"
-        answer, is_so = f"nothing {verb}", change.word == asked
+    question = wording(rng, "change", f"whether_{asked}")
+    is_so = change.word == asked or (asked == "any" and change.word != "nothing")
     if not is_so:
-        return Turn(DETAIL, question, f"No, {answer}.", "no")
+        return Turn(DETAIL, question, _DENIALS[asked], "no")
     return Turn(DETAIL, question, f"Yes, {change.answer[0].lower()}{change.answer[1:]}", "yes")
 
 

@@ -9,10 +9,10 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast
 
 from scripts.tiny.batch import Batch, Sample, collate, encode, tile_batch
-from scripts.tiny.conversation import Recipe, random_conversation, training_size
-from scripts.tiny.labels import Dense, dense_labels
+from scripts.tiny.conversation import random_conversation
+from scripts.tiny.recipe import Recipe, training_size
 from scripts.tiny.scenes import random_scene
-from scripts.tiny.tiles import Pixels, one_of_several, single
+from scripts.tiny.tiles import Dense, Pixels, dense_labels, one_of_several, single
 from scripts.tiny.world import draw
 
 _CONVERSATIONS, _TILES = 32, 48  # a batch

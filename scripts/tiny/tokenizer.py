@@ -6,7 +6,8 @@ from random import Random
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from scripts.tiny.conversation import Conversation, Recipe, random_conversation
+from scripts.tiny.conversation import Conversation, random_conversation
+from scripts.tiny.recipe import Recipe
 
 END_OF_TEXT, START, END, IMAGE, VIDEO = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>",

@@ -13,16 +13,13 @@ from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedToken
 
 from llava_serve.tiny import CHECKPOINT, EXAMPLES, ONE_WORD
 from scripts.tiny.adapter import AdapterSettings, train_adapter
-from scripts.tiny.architecture import deepened, model_config
 from scripts.tiny.batch import Batch
-from scripts.tiny.checkpoint import save_checkpoint
-from scripts.tiny.conversation import Recipe, training_size
+from scripts.tiny.checkpoint import deepened, model_config, save_checkpoint
 from scripts.tiny.examples import draw_examples
-from scripts.tiny.learner import Learner
+from scripts.tiny.learner import Learner, make_fast
 from scripts.tiny.loop import Budget, Figures, Interrupted, Loop
-from scripts.tiny.mix import read_mix
-from scripts.tiny.optimizer import build_optimizers
-from scripts.tiny.speed import make_fast, precision
+from scripts.tiny.optimizer import build_optimizers, precision
+from scripts.tiny.recipe import Recipe, read_mix, training_size
 from scripts.tiny.stream import ConversationBatches, TileBatches, loader
 from scripts.tiny.tokenizer import train_tokenizer
 

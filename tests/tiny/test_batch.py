@@ -13,8 +13,9 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 
 from llava_serve.tiny import CHECKPOINT
 from scripts.tiny.batch import collate, encode
-from scripts.tiny.conversation import Conversation, Recipe, random_conversation
+from scripts.tiny.conversation import Conversation, random_conversation
 from scripts.tiny.learner import Learner
+from scripts.tiny.recipe import Recipe
 from scripts.tiny.scenes import random_scene
 from scripts.tiny.tiles import frame, one_of_several, single
 from scripts.tiny.world import Size, draw, simple_picture

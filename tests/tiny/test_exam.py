@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 
 from llava_serve.tiny import CHECKPOINT, EXAMPLES, ONE_WORD
-from scripts.tiny.answering import Answerer
 from scripts.tiny.conversation import Conversation, Exchange, Picture, Shown
 from scripts.tiny.evaluate import grade, total
-from scripts.tiny.exam import MANNERS, SIGHTED, blanked, draw_exam
+from scripts.tiny.exam import MANNERS, SIGHTED, Answerer, blanked, draw_exam
 from scripts.tiny.turns import HONEST, Turn
 from scripts.tiny.world import COLORS, SHAPES, motion_frames, simple_picture
 

@@ -16,15 +16,10 @@ from transformers import PreTrainedTokenizerFast
 
 from llava_serve.tiny import CHECKPOINT, EXAMPLES
 from scripts.tiny.batch import Batch, collate, encode
-from scripts.tiny.conversation import (
-    FORM_MIX,
-    Conversation,
-    Recipe,
-    random_conversation,
-    training_size,
-)
+from scripts.tiny.conversation import Conversation, random_conversation
 from scripts.tiny.exam import MANNERS, SIGHTED, draw_exam
 from scripts.tiny.examples import draw_examples
+from scripts.tiny.recipe import FORM_MIX, Recipe, training_size
 from scripts.tiny.stream import TileBatches
 
 # By form: of the texts, and of the images.

@@ -6,7 +6,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from llava_serve.tiny import CHECKPOINT
-from scripts.tiny.conversation import Recipe, random_conversation
+from scripts.tiny.conversation import random_conversation
+from scripts.tiny.recipe import Recipe
 from scripts.tiny.tokenizer import END, START, messages, render
 from scripts.tiny.world import COLORS, SHAPES
 

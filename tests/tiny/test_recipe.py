@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from scripts.tiny.conversation import FORM_MIX, SINGLE_MIX, Recipe, random_conversation
-from scripts.tiny.mix import read_mix
+from scripts.tiny.conversation import random_conversation
+from scripts.tiny.recipe import FORM_MIX, SINGLE_MIX, Recipe, read_mix
 
 
 def test_only_what_has_weight_is_drawn() -> None:
