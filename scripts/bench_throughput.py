@@ -18,7 +18,7 @@ from llava_serve.tiny import CHECKPOINT
 from scripts.bench_checkpoint import write_half_billion
 from scripts.bench_report import Figure, report
 from scripts.bench_systems import Chat, Generate, Run, System, our_worker, transformers_serve
-from scripts.tiny.conversation import ask_about
+from scripts.tiny.dialogue import ask_about
 from scripts.tiny.recipe import Recipe
 from scripts.tiny.scenes import random_scene
 from scripts.tiny.world import draw

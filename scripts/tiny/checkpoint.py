@@ -1,4 +1,4 @@
-"""The checkpoint: configuration of the model, more text layers, and the files it is saved as."""
+"""Checkpoint of the trained model: its configuration, added text layers, the files on disk."""
 
 import json
 import os
@@ -55,6 +55,7 @@ VISION_WIDTH, TEXT_WIDTH = 144, 160
 
 
 def vision_config() -> SiglipVisionConfig:
+    """Configure the SigLIP vision tower."""
     return SiglipVisionConfig(
         hidden_size=VISION_WIDTH,
         intermediate_size=576,
@@ -98,7 +99,7 @@ def model_config(vocabulary: dict[str, int], text_layers: int = 6) -> LlavaOnevi
 def deepened(
     model: LlavaOnevisionForConditionalGeneration, config: LlavaOnevisionConfig
 ) -> LlavaOnevisionForConditionalGeneration:
-    """Copy `model` into a shape with more text layers that still computes what `model` does.
+    """Copy `model` into a configuration with more text layers; it computes the same at first.
 
     The new layers go between the old ones of the second half and add nothing at first: what they
     write is zero.

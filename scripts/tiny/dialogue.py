@@ -1,4 +1,4 @@
-"""A conversation about drawn pictures: what is shown, what is asked, what is right."""
+"""Dialogues about drawn images: the media, the questions and the right answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,9 +6,7 @@ from random import Random
 
 from PIL import Image
 
-from scripts.tiny.beyond import ask_beyond, ask_what_is_this, strange_picture
-from scripts.tiny.clips import ask_about_clip, ask_motion, ask_motion_detail, random_clip
-from scripts.tiny.pairs import (
+from scripts.tiny.comparison import (
     SMALLEST,
     ask_about_one,
     ask_change,
@@ -17,6 +15,8 @@ from scripts.tiny.pairs import (
     random_change,
     same_light,
 )
+from scripts.tiny.motion import ask_about_video, ask_motion, ask_motion_detail, random_motion
+from scripts.tiny.out_of_domain import ask_out_of_domain, ask_what_is_this, strange_image
 from scripts.tiny.questions import ASKERS
 from scripts.tiny.recipe import Recipe
 from scripts.tiny.scenes import random_scene
@@ -25,8 +25,8 @@ from scripts.tiny.world import Scene, Size, draw
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A drawn picture; the scene is None where it shows nothing known."""
+class DrawnImage:
+    """A drawn image and its scene, None where it shows nothing of the world."""
 
     image: Image.Image
     scene: Scene | None
@@ -34,14 +34,14 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One medium of a message: a picture, or a clip of several frames."""
+    """One medium of a message: an image, or the frames of a video."""
 
-    pictures: tuple[Picture, ...]
+    images: tuple[DrawnImage, ...]
     is_video: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class DialogueExchange:
     """A user message, media and text in the client's order, and the right answer."""
 
     turn: Turn
@@ -50,18 +50,21 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    exchanges: tuple[Exchange, ...]
+class Dialogue:
+    """Exchanges with an optional system message; `form` says how it was drawn."""
+
+    exchanges: tuple[DialogueExchange, ...]
     system: str = ""
     form: str = "single"
 
     @property
     def shown(self) -> list[Shown]:
+        """All media, in order."""
         return [shown for exchange in self.exchanges for shown in exchange.shown]
 
 
-def random_conversation(rng: Random, recipe: Recipe) -> Conversation:
-    """Draw a conversation; the order of its questions is random."""
+def random_dialogue(rng: Random, recipe: Recipe) -> Dialogue:
+    """Draw a dialogue; the order of its questions is random."""
     form = rng.choices(list(recipe.forms), list(recipe.forms.values()))[0]
     system = wording(rng, "dialogue", "systems") if rng.random() < 0.1 else ""
     while not (exchanges := _FORMS[form](rng, recipe)):
@@ -72,22 +75,22 @@ def random_conversation(rng: Random, recipe: Recipe) -> Conversation:
         exchanges = tuple(
             _in_one_word(exchange, wording(rng, "dialogue", "terse")) for exchange in exchanges
         )
-    return Conversation(exchanges, system, form)
+    return Dialogue(exchanges, system, form)
 
 
-def _in_one_word(exchange: Exchange, wish: str) -> Exchange:
+def _in_one_word(exchange: DialogueExchange, wish: str) -> DialogueExchange:
     turn = exchange.turn
     terse = replace(turn, question=turn.question + wish, answer=turn.word)
     return replace(exchange, turn=terse)
 
 
-def _single(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+def _single(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     size = recipe.size(rng, 1.5 if recipe.base_only else 3.0)
     scene = random_scene(rng, size)
     return _talk(rng, (_shown(scene, size),), ask_about(rng, scene, recipe))
 
 
-def _number(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+def _number(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     """A printed number and little else: digits are what the tower learns last."""
     size = recipe.size(rng, 1.5 if recipe.base_only else 3.0)
     scene = random_scene(rng, size, numbers=1.0)
@@ -98,20 +101,20 @@ def _number(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
 
 
 def ask_about(rng: Random, scene: Scene, recipe: Recipe) -> list[Turn]:
-    """Different questions about one scene."""
+    """Draw different questions about one scene."""
     kinds = dict(recipe.kinds)
     if scene.number:
         kinds["number"] = 10 * kinds.get("number", 0.0)
     turns: dict[str, Turn] = {}
     for _ in range(3 * recipe.turns):
         kind = rng.choices(list(kinds), list(kinds.values()))[0]
-        turn = ask_beyond(rng) if kind == "beyond" else ASKERS[kind](rng, scene)
+        turn = ask_out_of_domain(rng) if kind == "beyond" else ASKERS[kind](rng, scene)
         if turn and len(turns) < recipe.turns:
             turns.setdefault(turn.question, turn)
     return list(turns.values())
 
 
-def _pair(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+def _pair(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     scenes: list[Scene] = []
     shown: list[Shown] = []
     for _ in range(3 if rng.random() < 0.35 else 2):
@@ -124,7 +127,7 @@ def _pair(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
     return _talk(rng, tuple(shown), asked[: recipe.turns])
 
 
-def _change(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+def _change(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     size = recipe.size(rng, 1.5)
     change = random_change(rng, size)
     if change is None:
@@ -138,20 +141,20 @@ def _change(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
     return _talk(rng, shown, turns[: recipe.turns])
 
 
-def _clip(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+def _clip(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     size = recipe.size(rng, 1.8)
-    clip = random_clip(rng, size, rng.choice((3, 4, 4, 5, 6, 6, 8, 8, 10)))
-    if clip is None:
+    motion = random_motion(rng, size, rng.choice((3, 4, 4, 5, 6, 6, 8, 8, 10)))
+    if motion is None:
         return ()
-    frames = tuple(Picture(draw(scene, size), scene) for scene in clip.frames)
-    turns = [ask_motion(rng, clip), ask_about_clip(rng, clip)]
-    turns += [ask_motion_detail(rng, clip) for _ in range(4)]
+    frames = tuple(DrawnImage(draw(scene, size), scene) for scene in motion.frames)
+    turns = [ask_motion(rng, motion), ask_about_video(rng, motion)]
+    turns += [ask_motion_detail(rng, motion) for _ in range(4)]
     return _talk(rng, (Shown(frames, is_video=True),), turns[: recipe.turns])
 
 
-def _later(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
-    """A second picture joins in a later message; questions are about the latest one."""
-    exchanges: list[Exchange] = []
+def _later(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
+    """A second image joins in a later message; questions are about the latest one."""
+    exchanges: list[DialogueExchange] = []
     for _ in range(2):
         size = recipe.size(rng, 1.5)
         scene = random_scene(rng, size, shapes=(0, 3), smallest=SMALLEST)
@@ -160,13 +163,13 @@ def _later(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
     return tuple(exchanges)
 
 
-def _strange(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
-    image = strange_picture(rng, recipe.size(rng, 2.0))
-    turns = [ask_what_is_this(rng), ask_beyond(rng)]
-    return _talk(rng, (Shown((Picture(image, None),)),), turns[: recipe.turns])
+def _strange(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
+    image = strange_image(rng, recipe.size(rng, 2.0))
+    turns = [ask_what_is_this(rng), ask_out_of_domain(rng)]
+    return _talk(rng, (Shown((DrawnImage(image, None),)),), turns[: recipe.turns])
 
 
-def _nothing(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
+def _nothing(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     scene = random_scene(rng, (96, 96))
     turns = ask_about(rng, scene, recipe)
     blind = [t if t.kind == "beyond" else blinded(t) for t in turns]
@@ -174,21 +177,21 @@ def _nothing(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
 
 
 def blinded(turn: Turn) -> Turn:
-    """The same question where no picture was sent."""
+    """Copy a question for a dialogue without images."""
     return Turn("no picture", turn.question, NO_PICTURE, NO_PICTURE)
 
 
-def _beyond(rng: Random, recipe: Recipe) -> tuple[Exchange, ...]:
-    return _talk(rng, (), [ask_beyond(rng) for _ in range(min(3, recipe.turns))])
+def _out_of_domain(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
+    return _talk(rng, (), [ask_out_of_domain(rng) for _ in range(min(3, recipe.turns))])
 
 
 def _shown(scene: Scene, size: Size) -> Shown:
-    return Shown((Picture(draw(scene, size), scene),))
+    return Shown((DrawnImage(draw(scene, size), scene),))
 
 
 def _talk(
     rng: Random, shown: tuple[Shown, ...], asked: list[Turn] | list[Turn | None]
-) -> tuple[Exchange, ...]:
+) -> tuple[DialogueExchange, ...]:
     """Random order; half of the time the first of `asked` stays first, where no answer helps it."""
     turns = [turn for turn in asked if turn is not None]
     kept = rng.randrange(2)
@@ -198,11 +201,13 @@ def _talk(
     for i, turn in enumerate(turns[:kept] + rest):
         said = Turn(turn.kind, varied(rng, turn.question), turn.answer, turn.word)
         first = i == 0
-        exchanges.append(Exchange(said, shown if first else (), first and rng.random() < 0.15))
+        exchanges.append(
+            DialogueExchange(said, shown if first else (), first and rng.random() < 0.15)
+        )
     return tuple(exchanges)
 
 
-_FORMS: dict[str, Callable[[Random, Recipe], tuple[Exchange, ...]]] = {
+_FORMS: dict[str, Callable[[Random, Recipe], tuple[DialogueExchange, ...]]] = {
     "single": _single,
     "number": _number,
     "pair": _pair,
@@ -211,5 +216,5 @@ _FORMS: dict[str, Callable[[Random, Recipe], tuple[Exchange, ...]]] = {
     "later": _later,
     "strange": _strange,
     "nothing": _nothing,
-    "beyond": _beyond,
+    "beyond": _out_of_domain,
 }

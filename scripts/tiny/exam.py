@@ -1,4 +1,4 @@
-"""An exam: questions of every kind from a seed that training never uses, and who answers them."""
+"""Exams: held-out questions of every kind, controls without images, and a model that answers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -17,38 +17,39 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 from llava_serve.checkpoints.load import load
 from llava_serve.config import ModelConfig
 from scripts.tiny.batch import POOLED, layout
-from scripts.tiny.beyond import ask_beyond
-from scripts.tiny.conversation import Conversation, Exchange, Picture, Shown, random_conversation
+from scripts.tiny.dialogue import Dialogue, DialogueExchange, DrawnImage, Shown, random_dialogue
+from scripts.tiny.out_of_domain import ask_out_of_domain
 from scripts.tiny.questions import ASKERS
 from scripts.tiny.recipe import SINGLE_MIX, Recipe
 from scripts.tiny.tiles import PATCHES, frame
 from scripts.tiny.tokenizer import IMAGE, VIDEO, messages
 
-# The kinds of the table; manners are what it says where there is nothing to see.
-SIGHTED = (*ASKERS, "which picture", "change", "motion", "follow-up", "later picture")
-MANNERS = ("beyond", "no picture")
+# The rows of the table; a refusal is right where there is nothing to see.
+VISUAL_KINDS = (*ASKERS, "which picture", "change", "motion", "follow-up", "later picture")
+REFUSAL_KINDS = ("beyond", "no picture")
 _FORMS = {"which picture": "pair", "change": "change", "motion": "clip", "no picture": "nothing"}
 _GRAY = (127, 127, 127)
 
 
 def draw_exam(
-    questions: int, seed: int, kinds: tuple[str, ...] = SIGHTED + MANNERS
-) -> list[Conversation]:
-    """Equally many questions of each kind; the last question of a conversation is the one asked."""
+    questions: int, seed: int, kinds: tuple[str, ...] = VISUAL_KINDS + REFUSAL_KINDS
+) -> list[Dialogue]:
+    """Draw equally many questions of each kind; the last one of a dialogue is the one asked."""
     each = -(-questions // len(kinds))
     rngs = {kind: Random(f"exam {seed} {kind}") for kind in kinds}
     return [_draw(rngs[kind], kind) for kind in kinds for _ in range(each)]
 
 
-def kind_of(conversation: Conversation) -> str:
-    if conversation.form in ("follow-up", "later picture"):
-        return conversation.form
-    return conversation.exchanges[-1].turn.kind
+def kind_of(dialogue: Dialogue) -> str:
+    """Return the row of the table that a dialogue counts for."""
+    if dialogue.form in ("follow-up", "later picture"):
+        return dialogue.form
+    return dialogue.exchanges[-1].turn.kind
 
 
-def _draw(rng: Random, kind: str) -> Conversation:
+def _draw(rng: Random, kind: str) -> Dialogue:
     if kind == "beyond":
-        return _beyond(rng)
+        return _out_of_domain(rng)
     if kind == "follow-up":
         recipe = Recipe(forms={"single": 1.0}, turns=3)
         return replace(_until(rng, recipe, _has_two), form=kind)
@@ -58,55 +59,55 @@ def _draw(rng: Random, kind: str) -> Conversation:
     kinds = {kind: 1.0} if kind in ASKERS else SINGLE_MIX
     recipe = Recipe(forms={form: 1.0}, kinds=kinds, turns=7)
 
-    def asks_it(conversation: Conversation) -> bool:
-        scene = conversation.shown[0].pictures[0].scene if conversation.shown else None
+    def asks_it(dialogue: Dialogue) -> bool:
+        scene = dialogue.shown[0].images[0].scene if dialogue.shown else None
         if kind == "number" and not (scene and scene.number):
-            return rng.random() < 0.02  # seldom a picture without one
-        return any(exchange.turn.kind == kind for exchange in conversation.exchanges)
+            return rng.random() < 0.02  # seldom an image without one
+        return any(exchange.turn.kind == kind for exchange in dialogue.exchanges)
 
-    conversation = _until(rng, recipe, asks_it)
-    turn = next(e.turn for e in conversation.exchanges if e.turn.kind == kind)
-    first = replace(conversation.exchanges[0], turn=turn)
-    return replace(conversation, exchanges=(first,))
+    dialogue = _until(rng, recipe, asks_it)
+    turn = next(e.turn for e in dialogue.exchanges if e.turn.kind == kind)
+    first = replace(dialogue.exchanges[0], turn=turn)
+    return replace(dialogue, exchanges=(first,))
 
 
-def _until(rng: Random, recipe: Recipe, fits: Callable[[Conversation], bool]) -> Conversation:
-    while not fits(conversation := random_conversation(rng, recipe)):
+def _until(rng: Random, recipe: Recipe, fits: Callable[[Dialogue], bool]) -> Dialogue:
+    while not fits(dialogue := random_dialogue(rng, recipe)):
         pass
-    return conversation
+    return dialogue
 
 
-def _has_two(conversation: Conversation) -> bool:
-    return len(conversation.exchanges) > 1 and conversation.exchanges[-1].turn.kind != "beyond"
+def _has_two(dialogue: Dialogue) -> bool:
+    return len(dialogue.exchanges) > 1 and dialogue.exchanges[-1].turn.kind != "beyond"
 
 
-def _beyond(rng: Random) -> Conversation:
-    """A question never trained on, half of the time beside a picture."""
-    turn = ask_beyond(rng, held_out=True)
+def _out_of_domain(rng: Random) -> Dialogue:
+    """A question never trained on, half of the time beside an image."""
+    turn = ask_out_of_domain(rng, held_out=True)
     if rng.random() < 0.5:
-        return Conversation((Exchange(turn),), form="beyond")
-    conversation = random_conversation(rng, Recipe(forms={"single": 1.0}, turns=1))
-    return replace(conversation, exchanges=(replace(conversation.exchanges[0], turn=turn),))
+        return Dialogue((DialogueExchange(turn),), form="beyond")
+    dialogue = random_dialogue(rng, Recipe(forms={"single": 1.0}, turns=1))
+    return replace(dialogue, exchanges=(replace(dialogue.exchanges[0], turn=turn),))
 
 
-def blanked(conversation: Conversation) -> Conversation:
-    """The same conversation with plain gray in place of every picture."""
+def blanked(dialogue: Dialogue) -> Dialogue:
+    """Copy a dialogue with plain gray in place of every image."""
 
     def blank(shown: Shown) -> Shown:
-        pictures = (Picture(Image.new("RGB", p.image.size, _GRAY), None) for p in shown.pictures)
-        return replace(shown, pictures=tuple(pictures))
+        images = (DrawnImage(Image.new("RGB", p.image.size, _GRAY), None) for p in shown.images)
+        return replace(shown, images=tuple(images))
 
     exchanges = (
         replace(exchange, shown=tuple(blank(shown) for shown in exchange.shown))
-        for exchange in conversation.exchanges
+        for exchange in dialogue.exchanges
     )
-    return replace(conversation, exchanges=tuple(exchanges))
+    return replace(dialogue, exchanges=tuple(exchanges))
 
 
-def removed(conversation: Conversation) -> Conversation:
-    """The same conversation with no picture at all."""
-    exchanges = (replace(exchange, shown=()) for exchange in conversation.exchanges)
-    return replace(conversation, exchanges=tuple(exchanges))
+def removed(dialogue: Dialogue) -> Dialogue:
+    """Copy a dialogue without its images."""
+    exchanges = (replace(exchange, shown=()) for exchange in dialogue.exchanges)
+    return replace(dialogue, exchanges=tuple(exchanges))
 
 
 _MAX_NEW_TOKENS = 80
@@ -121,7 +122,9 @@ PRECISIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class Answerer:
+class Predictor:
+    """A checkpoint that answers dialogues greedily with transformers' `generate`."""
+
     def __init__(
         self, model: Path, adapter: Path | None = None, precision: str = "float32"
     ) -> None:
@@ -135,23 +138,21 @@ class Answerer:
         )
         self._model: Any = load(config).model
 
-    def answers(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, str]]:
-        """Answer the last question of each conversation; yields (index, answer), in any order."""
+    def answers(self, dialogues: Sequence[Dialogue]) -> Iterator[tuple[int, str]]:
+        """Answer the last question of each dialogue; yields (index, answer), in any order."""
         groups: dict[tuple[int, ...], list[int]] = {}
-        for i, conversation in enumerate(conversations):
-            groups.setdefault(_shape(conversation), []).append(i)
+        for i, dialogue in enumerate(dialogues):
+            groups.setdefault(_shape(dialogue), []).append(i)
         for indices in groups.values():
             for start in range(0, len(indices), _BATCH):
                 chosen = indices[start : start + _BATCH]
-                yield from zip(
-                    chosen, self._answer([conversations[i] for i in chosen]), strict=True
-                )
+                yield from zip(chosen, self._answer([dialogues[i] for i in chosen]), strict=True)
 
-    def _answer(self, conversations: list[Conversation]) -> list[str]:
-        prompts = [self._prompt(conversation) for conversation in conversations]
+    def _answer(self, dialogues: list[Dialogue]) -> list[str]:
+        prompts = [self._prompt(dialogue) for dialogue in dialogues]
         inputs: dict[str, Any] = dict(self._tokenizer(prompts, return_tensors="pt", padding=True))
         inputs.pop("token_type_ids", None)
-        inputs |= self._pixels(conversations)
+        inputs |= self._pixels(dialogues)
         inputs = {name: value.to(self._model.device) for name, value in inputs.items()}
         with torch.inference_mode():
             output = self._model.generate(**inputs, max_new_tokens=_MAX_NEW_TOKENS, do_sample=False)
@@ -159,47 +160,47 @@ class Answerer:
         texts: list[str] = self._tokenizer.batch_decode(new, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
-    def _prompt(self, conversation: Conversation) -> str:
+    def _prompt(self, dialogue: Dialogue) -> str:
         """The rendered prompt, each placeholder repeated once for every feature."""
         text = self._tokenizer.apply_chat_template(
-            messages(conversation, len(conversation.exchanges) - 1),
+            messages(dialogue, len(dialogue.exchanges) - 1),
             tokenize=False,
             add_generation_prompt=True,
         )
-        pictures = sum(not shown.is_video for shown in conversation.shown)
-        for shown in conversation.shown:
+        images = sum(not shown.is_video for shown in dialogue.shown)
+        for shown in dialogue.shown:
             mark = VIDEO if shown.is_video else IMAGE
-            text = str(text).replace(mark, "\0" * _features(shown, alone=pictures == 1), 1)
+            text = str(text).replace(mark, "\0" * _features(shown, alone=images == 1), 1)
             text = text.replace("\0", mark.replace("<", "\1"))
         return str(text).replace("\1", "<")
 
-    def _pixels(self, conversations: list[Conversation]) -> dict[str, torch.Tensor]:
-        pictures = [
-            [shown.pictures[0].image for shown in conversation.shown if not shown.is_video]
-            for conversation in conversations
+    def _pixels(self, dialogues: list[Dialogue]) -> dict[str, torch.Tensor]:
+        images = [
+            [shown.images[0].image for shown in dialogue.shown if not shown.is_video]
+            for dialogue in dialogues
         ]
-        clips = [
-            np.stack([frame(picture.image).pixels[0] for picture in shown.pictures])
-            for conversation in conversations
-            for shown in conversation.shown
+        videos = [
+            np.stack([frame(drawn.image).pixels[0] for drawn in shown.images])
+            for dialogue in dialogues
+            for shown in dialogue.shown
             if shown.is_video
         ]
         pixels: dict[str, torch.Tensor] = {}
-        if any(pictures):
-            processed = self._images(images=pictures, return_tensors="pt")
+        if any(images):
+            processed = self._images(images=images, return_tensors="pt")
             pixels |= {name: torch.as_tensor(value) for name, value in processed.items()}
-        if clips:
-            values = torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3)
+        if videos:
+            values = torch.from_numpy(np.stack(videos)).permute(0, 1, 4, 2, 3)
             pixels["pixel_values_videos"] = values.float() / 127.5 - 1
         return pixels
 
 
 def _features(shown: Shown, *, alone: bool) -> int:
     if shown.is_video:
-        return len(shown.pictures) * POOLED + 1
-    return len(layout(shown.pictures[0].image.size)) if alone else PATCHES + 1
+        return len(shown.images) * POOLED + 1
+    return len(layout(shown.images[0].image.size)) if alone else PATCHES + 1
 
 
-def _shape(conversation: Conversation) -> tuple[int, ...]:
-    """What conversations of one batch have in common: how many pictures, how many frames."""
-    return tuple(len(shown.pictures) if shown.is_video else 0 for shown in conversation.shown)
+def _shape(dialogue: Dialogue) -> tuple[int, ...]:
+    """What dialogues of one batch have in common: how many images, how many frames."""
+    return tuple(len(shown.images) if shown.is_video else 0 for shown in dialogue.shown)

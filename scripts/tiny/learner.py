@@ -1,4 +1,4 @@
-"""The model in training: its losses, the auxiliary heads that shape the tower, compiled layers."""
+"""Losses of the model in training, its auxiliary heads, and its compiled layers."""
 
 from collections import Counter
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface, LlavaOnevisionForConditionalGeneration
 
-from scripts.tiny.batch import Batch, DenseBatch
+from scripts.tiny.batch import DenseBatch, TrainingBatch
 from scripts.tiny.checkpoint import TEXT_WIDTH, VISION_WIDTH
 from scripts.tiny.tiles import CHANGES, CLASSES, COLOR_NAMES, SIDE, UNKNOWN
 from scripts.tiny.world import SHAPES
@@ -22,16 +22,18 @@ _ATTENTION = "causal_float"
 
 
 class Learner(nn.Module):
+    """The model and its auxiliary heads, which do not ship, under one loss."""
+
     def __init__(self, model: LlavaOnevisionForConditionalGeneration) -> None:
         super().__init__()
         self.model = model
         self.heads = DenseHeads(VISION_WIDTH)
         self.changes_head = nn.Linear(TEXT_WIDTH, len(CHANGES))
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, float]]:
+    def forward(self, batch: TrainingBatch) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Return the loss of the answers, the loss of the heads, and figures for the log.
 
-        A batch without conversations has only the second.
+        A batch without dialogues has only the second.
         """
         patches = self.patches(batch.pixels)
         if not batch.kinds:
@@ -53,7 +55,7 @@ class Learner(nn.Module):
         return loss, dense, figures
 
     def changes_loss(self, early: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Ask a second picture's patches, half-way through the text model, what became of them."""
+        """Ask a second image's patches, half-way through the text model, what became of them."""
         logits = self.changes_head(functional.layer_norm(early.float(), (TEXT_WIDTH,))).float()
         weights = logits.new_tensor([_SAME_WEIGHT] + [1.0] * (len(CHANGES) - 1))
         loss = functional.cross_entropy(logits, labels, weights)
@@ -70,7 +72,7 @@ class Learner(nn.Module):
         states: Tensor = tower(pixel_values=values, output_hidden_states=True).hidden_states[-1]
         return states
 
-    def hidden(self, batch: Batch, patches: Tensor) -> tuple[Tensor, Tensor]:
+    def hidden(self, batch: TrainingBatch, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Last hidden states of the text model and those half-way: (samples, length, hidden)."""
         model = self.model.model
         features = model.multi_modal_projector(patches)
@@ -86,7 +88,7 @@ class Learner(nn.Module):
         return output.last_hidden_state, output.hidden_states[_HALF_WAY]
 
 
-def _exact(batch: Batch, wrong: Tensor, answered: Tensor) -> dict[str, float]:
+def _exact(batch: TrainingBatch, wrong: Tensor, answered: Tensor) -> dict[str, float]:
     """Share of answers of each kind whose every token is right, as greedy decoding would give."""
     turn = batch.turns[:, 1:][answered]
     mistakes = torch.zeros(len(batch.kinds), device=wrong.device).index_add(0, turn, wrong.float())
@@ -107,6 +109,8 @@ def pooled(features: Tensor) -> Tensor:
 
 
 class DenseHeads(nn.Module):
+    """Linear heads that predict from a patch's features what the patch shows."""
+
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.what = nn.Linear(hidden, len(CLASSES))
@@ -120,7 +124,7 @@ class DenseHeads(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
 
     def loss(self, features: Tensor, labels: DenseBatch) -> tuple[Tensor, dict[str, float]]:
-        """Score (tiles, 64, hidden) features; also how right some heads are, for the log."""
+        """Return the loss of (tiles, 64, hidden) features, and accuracies for the log."""
         flat = features.flatten(0, 1).float()
         what, color, cell = self.what(flat), self.color(flat), self.cell(flat)
         inside = labels.what.flatten() > 0
@@ -151,7 +155,7 @@ def _accuracy(logits: Tensor, labels: Tensor, chosen: Tensor) -> float:
 
 
 def make_fast(model: LlavaOnevisionForConditionalGeneration) -> None:
-    """Fuse each layer, which saves a CPU a third of the time, and attend as `causal_float` does.
+    """Compile each layer, which saves a CPU a third of the time, and attend as `causal_float` does.
 
     Where there is no compiler the layers stay as they are, and a warning says so.
     """

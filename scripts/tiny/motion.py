@@ -1,9 +1,9 @@
-"""A short clip of one shape on its way, and the questions about it."""
+"""Videos of one moving shape, and the questions about its motion."""
 
 from dataclasses import dataclass, replace
 from random import Random
 
-from scripts.tiny.pairs import DETAIL
+from scripts.tiny.comparison import DETAIL
 from scripts.tiny.questions import ask_background, ask_color, ask_shape
 from scripts.tiny.scenes import fits, random_scene
 from scripts.tiny.turns import Turn, sentence, wording
@@ -20,7 +20,9 @@ _SAID = {
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Motion:
+    """The scenes of a video's frames, and which way its shape moves."""
+
     frames: tuple[Scene, ...]
     direction: str
 
@@ -29,8 +31,8 @@ class Clip:
         return self.frames[0].things[0]
 
 
-def random_clip(rng: Random, size: Size, frames: int) -> Clip | None:
-    """One shape that moves by a third of the picture or more, or stays; None without room."""
+def random_motion(rng: Random, size: Size, frames: int) -> Motion | None:
+    """Draw a shape that moves by a third of the image or more, or stays; None without room."""
     scene = random_scene(rng, size, shapes=(1, 1), smallest=0.12, numbers=0.0)
     if len(scene.shapes) != 1:
         return None
@@ -43,7 +45,7 @@ def random_clip(rng: Random, size: Size, frames: int) -> Clip | None:
         start = replace(thing, x=rng.random(), y=rng.random())
         end = replace(start, x=start.x + across * way, y=start.y + down * way)
         if fits(start, [], size) and fits(end, [], size):
-            return Clip(
+            return Motion(
                 tuple(_between(scene, start, end, i / (frames - 1)) for i in range(frames)),
                 direction,
             )
@@ -56,33 +58,34 @@ def _between(scene: Scene, start: Thing, end: Thing, share: float) -> Scene:
     return replace(scene, things=(replace(start, x=x, y=y),), quality=0)
 
 
-def ask_motion(rng: Random, clip: Clip) -> Turn:
-    question = wording(rng, "motion", shape=clip.thing.shape)
-    answer = f"The {clip.thing.color} {clip.thing.shape} {_SAID[clip.direction]}."
-    return Turn("motion", question, answer, clip.direction)
+def ask_motion(rng: Random, motion: Motion) -> Turn:
+    """Ask which way the shape moves."""
+    question = wording(rng, "motion", shape=motion.thing.shape)
+    answer = f"The {motion.thing.color} {motion.thing.shape} {_SAID[motion.direction]}."
+    return Turn("motion", question, answer, motion.direction)
 
 
-def ask_about_clip(rng: Random, clip: Clip) -> Turn | None:
-    """Ask what does not depend on time."""
+def ask_about_video(rng: Random, motion: Motion) -> Turn | None:
+    """Ask about color, shape or background, which no frame changes."""
     asker = rng.choice((ask_color, ask_shape, ask_background))
-    turn = asker(rng, clip.frames[0])
+    turn = asker(rng, motion.frames[0])
     return None if turn is None or " at the " in turn.question else turn
 
 
-def ask_motion_detail(rng: Random, clip: Clip) -> Turn:
-    """Ask whether it moves some way, or where it starts or ends."""
-    shape = clip.thing.shape
+def ask_motion_detail(rng: Random, motion: Motion) -> Turn:
+    """Ask whether the shape moves some way, or where it starts or ends."""
+    shape = motion.thing.shape
     if rng.random() < 0.5:
         first = rng.random() < 0.5
-        thing = clip.frames[0 if first else -1].things[0]
+        thing = motion.frames[0 if first else -1].things[0]
         question = wording(rng, "motion", "at_the_start" if first else "at_the_end", shape=shape)
         answer = f"The {shape} is at the {thing.position}."
         return Turn(DETAIL, question, answer, thing.position)
-    asked = clip.direction if rng.random() < 0.5 else rng.choice(("left", "right", "up", "down"))
+    asked = motion.direction if rng.random() < 0.5 else rng.choice(("left", "right", "up", "down"))
     to = f"to the {asked}" if asked in ("left", "right") else asked
     way = "whether_at_all" if asked == "still" else "whether"
     question = wording(rng, "motion", way, shape=shape, direction=to)
-    is_so = asked == clip.direction and asked != "still"
+    is_so = asked == motion.direction and asked != "still"
     word = "yes" if is_so else "no"
-    answer = f"{sentence(word)}, the {clip.thing.color} {shape} {_SAID[clip.direction]}."
+    answer = f"{sentence(word)}, the {motion.thing.color} {shape} {_SAID[motion.direction]}."
     return Turn(DETAIL, question, answer, word)

@@ -57,7 +57,8 @@ def stable_then_decay(done: float, warm_up: float = 0.02, decay: float = 0.2) ->
     return min(1.0, max(0.0, (1 - done) / decay))
 
 
-def clip(optimizers: Iterable[Optimizer], most: float = 1.0) -> None:
+def clip_gradients(optimizers: Iterable[Optimizer], most: float = 1.0) -> None:
+    """Clip the norm of all gradients to `most`."""
     parameters = [
         parameter
         for optimizer in optimizers

@@ -1,4 +1,4 @@
-"""Everything outside the picture world: what people ask, and pictures that show nothing known."""
+"""Out-of-domain questions and images, which the model must refuse."""
 
 from random import Random
 
@@ -11,13 +11,14 @@ from scripts.tiny.world import Size
 HELD_OUT = PHRASES["beyond"]["held_out"]
 
 
-def ask_beyond(rng: Random, *, held_out: bool = False) -> Turn:
+def ask_out_of_domain(rng: Random, *, held_out: bool = False) -> Turn:
     """Ask for something outside the world; `held_out` ones are never trained on."""
     question = rng.choice(HELD_OUT) if held_out else _training_question(rng)
     return Turn("beyond", question, HONEST, HONEST)
 
 
 def ask_what_is_this(rng: Random) -> Turn:
+    """Ask for a description of an image outside the world."""
     return Turn("beyond", wording(rng, "beyond", "what_is_this"), HONEST, HONEST)
 
 
@@ -34,7 +35,7 @@ def _training_question(rng: Random) -> str:
     return question.lower() if rng.random() < 0.15 else question
 
 
-def strange_picture(rng: Random, size: Size) -> Image.Image:
+def strange_image(rng: Random, size: Size) -> Image.Image:
     """Noise, a gradient, a blurred mess or stripes: nothing this world has a name for."""
     noise = np.random.default_rng(rng.getrandbits(32))
     way = rng.randrange(4)

@@ -1,4 +1,4 @@
-"""Questions about a single image, by kind: what is there, where, how many, in which colors."""
+"""Questions about a single image, by kind: color, shape, count, position, relation and more."""
 
 from collections import Counter
 from random import Random
@@ -22,6 +22,7 @@ from scripts.tiny.world import COLORS, SHAPES, Scene, Thing
 
 
 def ask_color(rng: Random, scene: Scene) -> Turn | None:
+    """Ask for the color of a shape or number, sometimes of an absent shape."""
     present = Counter(thing.shape for thing in scene.shapes)
     if rng.random() < 0.08:
         shape = choose_absent(rng, SHAPES, set(present))
@@ -50,6 +51,7 @@ def ask_color(rng: Random, scene: Scene) -> Turn | None:
 
 
 def ask_shape(rng: Random, scene: Scene) -> Turn | None:
+    """Ask for a shape by its color or position, sometimes for an absent one."""
     present = Counter(thing.color for thing in scene.shapes)
     if rng.random() < 0.08:
         color = choose_absent(rng, tuple(COLORS), set(present))
@@ -81,11 +83,13 @@ def ask_shape(rng: Random, scene: Scene) -> Turn | None:
 
 
 def ask_background(rng: Random, scene: Scene) -> Turn | None:
+    """Ask for the color of the background."""
     question = wording(rng, "background")
     return Turn("background", question, f"The background is {scene.background}.", scene.background)
 
 
 def ask_number(rng: Random, scene: Scene) -> Turn | None:
+    """Ask for the printed number, also where there is none."""
     question = wording(rng, "number")
     if scene.number is None:
         return Turn("number", question, "There is no number.", "none")
@@ -93,6 +97,7 @@ def ask_number(rng: Random, scene: Scene) -> Turn | None:
 
 
 def ask_position(rng: Random, scene: Scene) -> Turn | None:
+    """Ask where a thing is, sometimes an absent one."""
     if not scene.things:
         return None
     thing = rng.choice(scene.things)
@@ -182,6 +187,7 @@ def ask_count(rng: Random, scene: Scene) -> Turn | None:
 
 
 def ask_presence(rng: Random, scene: Scene) -> Turn | None:
+    """Ask whether something is there; half of the answers are no."""
     wanted = rng.random() < 0.5
     if scene.shapes and rng.random() < 0.3:
         return _ask_whether(rng, scene, wanted)
@@ -215,6 +221,7 @@ def _ask_whether(rng: Random, scene: Scene, wanted: bool) -> Turn | None:
 
 
 def ask_description(rng: Random, scene: Scene) -> Turn | None:
+    """Ask for a description of everything."""
     question = wording(rng, "description")
     return Turn("description", question, describe(scene), _summary(scene))
 

@@ -1,4 +1,4 @@
-"""The recipe of training data: how often which kind and form is drawn, and how large images are."""
+"""Recipe of the training data: weights of question kinds and dialogue forms, image sizes."""
 
 import argparse
 import json
@@ -10,12 +10,12 @@ from random import Random
 from scripts.tiny.scenes import random_size
 from scripts.tiny.world import Size
 
-# How often each kind of question is drawn for a single picture.
+# How often each kind of question is drawn for a single image.
 SINGLE_MIX = {
     "color": 1.1, "shape": 1.6, "count": 2.5, "position": 1.2, "relation": 1.4, "presence": 1.2,
     "description": 0.9, "background": 0.15, "number": 0.2, "beyond": 0.2,
 }  # fmt: skip
-# How often each form of conversation is drawn.
+# How often each form of dialogue is drawn.
 FORM_MIX = {
     "single": 44.0, "pair": 9.0, "change": 26.0, "clip": 9.0, "later": 4.0, "number": 12.0,
     "strange": 1.5, "nothing": 1.0, "beyond": 2.5,
@@ -24,14 +24,14 @@ FORM_MIX = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to draw: how often which form and kind, how large, how many questions."""
+    """Weights of forms and kinds, image sizes, and the number of questions of a dialogue."""
 
     forms: dict[str, float] = field(default_factory=lambda: dict(FORM_MIX))
     kinds: dict[str, float] = field(default_factory=lambda: dict(SINGLE_MIX))
     size: Callable[[Random, float], Size] = random_size
     turns: int = 7
     one_word: bool = False  # every answer is its `word`
-    terse: float = 0.0  # share of conversations that ask for one word
+    terse: float = 0.0  # share of dialogues that ask for one word
     base_only: bool = False  # show the base tile alone and nothing wide: cheap first lessons
 
     def weighted(self, mix: Mapping[str, float]) -> "Recipe":
@@ -44,7 +44,7 @@ class Recipe:
 
 
 def training_size(rng: Random, largest_ratio: float) -> Size:
-    """Mostly near the tile's own resolution, which is cheap to draw; else any size."""
+    """Draw a size, mostly near the tile's own, which is cheap to draw; else any."""
     if rng.random() < 0.1:
         return random_size(rng, largest_ratio)
     short = rng.randint(96, 190)

@@ -87,7 +87,7 @@ def draw(count: int) -> list[tuple[Conversation, str]]:
     questions = []
     for i, drawn in enumerate(draw_exam(count, seed=1, kinds=KINDS)):
         exchange = drawn.exchanges[-1]
-        picture = Picture(exchange.shown[0].pictures[0].image, f"picture {i}")
+        picture = Picture(exchange.shown[0].images[0].image, f"picture {i}")
         asked = Message("user", (picture, exchange.turn.question))
         questions.append((Conversation((asked,)), exchange.turn.answer))
     return questions

@@ -15,9 +15,9 @@ from PIL import Image
 from transformers import PreTrainedTokenizerFast
 
 from llava_serve.tiny import CHECKPOINT, EXAMPLES
-from scripts.tiny.batch import Batch, collate, encode
-from scripts.tiny.conversation import Conversation, random_conversation
-from scripts.tiny.exam import MANNERS, SIGHTED, draw_exam
+from scripts.tiny.batch import TrainingBatch, collate, encode
+from scripts.tiny.dialogue import Dialogue, random_dialogue
+from scripts.tiny.exam import REFUSAL_KINDS, VISUAL_KINDS, draw_exam
 from scripts.tiny.examples import draw_examples
 from scripts.tiny.recipe import FORM_MIX, Recipe, training_size
 from scripts.tiny.stream import TileBatches
@@ -57,23 +57,23 @@ ENCODED = "3f79e10654fd6e54"
 TILES = "a50fe9c8e0e3b37a"
 
 
-def digests(conversations: Iterable[Conversation]) -> tuple[str, str]:
+def digests(dialogues: Iterable[Dialogue]) -> tuple[str, str]:
     """Hash what is said and what is shown; 16 hexadecimal digits each."""
     texts, images = sha256(), sha256()
-    for conversation in conversations:
-        texts.update(f"{conversation.form}\n{conversation.system}\n".encode())
-        for exchange in conversation.exchanges:
+    for dialogue in dialogues:
+        texts.update(f"{dialogue.form}\n{dialogue.system}\n".encode())
+        for exchange in dialogue.exchanges:
             turn, media = exchange.turn, [shown.is_video for shown in exchange.shown]
             said = (turn.kind, turn.question, turn.answer, turn.word, media, exchange.is_text_first)
             texts.update(f"{said}\n".encode())
             for shown in exchange.shown:
-                for picture in shown.pictures:
-                    images.update(f"{picture.image.mode} {picture.image.size}\n".encode())
-                    images.update(picture.image.tobytes())
+                for drawn in shown.images:
+                    images.update(f"{drawn.image.mode} {drawn.image.size}\n".encode())
+                    images.update(drawn.image.tobytes())
     return texts.hexdigest()[:16], images.hexdigest()[:16]
 
 
-def batch_digest(batch: Batch) -> str:
+def batch_digest(batch: TrainingBatch) -> str:
     tensors = {name: getattr(batch, name) for name in ("ids", "labels", "changes", "turns")}
     tensors |= {name: getattr(batch, name) for name in ("pixels", "positions", "rows")}
     tensors |= {
@@ -88,16 +88,16 @@ def batch_digest(batch: Batch) -> str:
     return content.hexdigest()[:16]
 
 
-def drawn(form: str) -> Iterable[Conversation]:
+def drawn(form: str) -> Iterable[Dialogue]:
     """Many small images and a few of any size."""
     rng = Random(f"same {form}")
     for _ in range(400):
-        yield random_conversation(rng, Recipe(forms={form: 1.0}, size=training_size, terse=0.1))
+        yield random_dialogue(rng, Recipe(forms={form: 1.0}, size=training_size, terse=0.1))
     for _ in range(20):
-        yield random_conversation(rng, Recipe(forms={form: 1.0}))
+        yield random_dialogue(rng, Recipe(forms={form: 1.0}))
     for _ in range(20):
         recipe = Recipe(forms={form: 1.0}, size=training_size, one_word=True, base_only=True)
-        yield random_conversation(rng, recipe)
+        yield random_dialogue(rng, recipe)
 
 
 @pytest.mark.parametrize("form", FORM_MIX)
@@ -105,7 +105,7 @@ def test_a_seed_draws_the_same_conversations(form: str) -> None:
     assert digests(drawn(form)) == FORMS[form]
 
 
-@pytest.mark.parametrize("kind", SIGHTED + MANNERS)
+@pytest.mark.parametrize("kind", VISUAL_KINDS + REFUSAL_KINDS)
 def test_a_seed_draws_the_same_exam(kind: str) -> None:
     assert digests(draw_exam(30, seed=1, kinds=(kind,))) == KINDS[kind]
 
@@ -117,8 +117,8 @@ def test_a_conversation_becomes_the_same_tensors() -> None:
     for form in FORM_MIX:
         for base_only in (False, True):
             recipe = Recipe(forms={form: 1.0}, size=training_size, base_only=base_only)
-            conversation = random_conversation(rng, recipe)
-            samples.append(encode(conversation, tokenizer, base_only=base_only))
+            dialogue = random_dialogue(rng, recipe)
+            samples.append(encode(dialogue, tokenizer, base_only=base_only))
     assert batch_digest(collate(samples, pad=0)) == ENCODED
 
 

@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from llava_serve.tiny import CHECKPOINT
-from scripts.tiny.conversation import random_conversation
+from scripts.tiny.dialogue import random_dialogue
 from scripts.tiny.recipe import Recipe
 from scripts.tiny.tokenizer import END, START, messages, render
 from scripts.tiny.world import COLORS, SHAPES
@@ -34,16 +34,16 @@ def test_digits_stay_single() -> None:
 def test_the_template_renders_what_was_trained() -> None:
     rng = Random("template")
     for _ in range(40):
-        conversation = random_conversation(rng, Recipe(size=lambda *_: (96, 96)))
-        trained, spans = render(conversation)
+        dialogue = random_dialogue(rng, Recipe(size=lambda *_: (96, 96)))
+        trained, spans = render(dialogue)
         for i, (start, end) in enumerate(spans):
             prompt = tokenizer.apply_chat_template(
-                messages(conversation, i),  # type: ignore[arg-type]
+                messages(dialogue, i),  # type: ignore[arg-type]
                 tokenize=False,
                 add_generation_prompt=True,
             )
             assert prompt == trained[:start]
-            assert trained[start:end] == conversation.exchanges[i].turn.answer + END
+            assert trained[start:end] == dialogue.exchanges[i].turn.answer + END
 
 
 def test_plain_text_content_needs_no_parts() -> None:
