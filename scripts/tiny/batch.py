@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.image_processing_utils import select_best_resolution
 from transformers.models.llava_onevision.modeling_llava_onevision import unpad_image
 
-from scripts.tiny.dialogue import Dialogue, DrawnImage, Shown
+from scripts.tiny.dialogue import Dialogue, DrawnImage, Medium
 from scripts.tiny.tiles import (
     PATCHES,
     PINPOINTS,
@@ -74,9 +74,9 @@ def encode(
 ) -> Sample:
     """Tokenize, tile and label a dialogue; only answers get labels.
 
-    With `base_only` an image's grid is left out, which halves the cost of a first lesson.
+    With `base_only` an image's grid is left out, which halves the cost of the first phase.
     """
-    text, spans = render(dialogue)
+    text, offsets = render(dialogue)
     encoding = tokenizer(text, return_offsets_mapping=True)
     marks = [tokenizer.convert_tokens_to_ids(mark) for mark in (IMAGE, VIDEO)]
     media = iter(dialogue.shown)
@@ -87,7 +87,7 @@ def encode(
             way = _way(images, base_only=base_only)
             _add_media(sample, next(media), token, way)
             continue
-        inside = [i for i, (begin, stop) in enumerate(spans) if begin <= start and end <= stop]
+        inside = [i for i, (begin, stop) in enumerate(offsets) if begin <= start and end <= stop]
         sample.ids.append(token)
         sample.labels.append(token if inside else UNKNOWN)
         sample.turns.append(inside[0] if inside else NO_TURN)
@@ -105,7 +105,7 @@ def _way(images: int, *, base_only: bool) -> Callable[[Image.Image], TiledImage]
 
 
 def _add_media(
-    sample: Sample, shown: Shown, token: int, way: Callable[[Image.Image], TiledImage]
+    sample: Sample, shown: Medium, token: int, way: Callable[[Image.Image], TiledImage]
 ) -> None:
     if shown.is_video:
         first = len(sample.frames) * POOLED

@@ -33,7 +33,7 @@ class DrawnImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Medium:
     """One medium of a message: an image, or the frames of a video."""
 
     images: tuple[DrawnImage, ...]
@@ -45,7 +45,7 @@ class DialogueExchange:
     """A user message, media and text in the client's order, and the right answer."""
 
     turn: Turn
-    shown: tuple[Shown, ...] = ()
+    shown: tuple[Medium, ...] = ()
     is_text_first: bool = False
 
 
@@ -58,7 +58,7 @@ class Dialogue:
     form: str = "single"
 
     @property
-    def shown(self) -> list[Shown]:
+    def shown(self) -> list[Medium]:
         """All media, in order."""
         return [shown for exchange in self.exchanges for shown in exchange.shown]
 
@@ -116,7 +116,7 @@ def ask_about(rng: Random, scene: Scene, recipe: Recipe) -> list[Turn]:
 
 def _pair(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     scenes: list[Scene] = []
-    shown: list[Shown] = []
+    shown: list[Medium] = []
     for _ in range(3 if rng.random() < 0.35 else 2):
         size = recipe.size(rng, 1.5)
         scenes.append(random_scene(rng, size, shapes=(0, 3), smallest=SMALLEST))
@@ -149,7 +149,7 @@ def _clip(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     frames = tuple(DrawnImage(draw(scene, size), scene) for scene in motion.frames)
     turns = [ask_motion(rng, motion), ask_about_video(rng, motion)]
     turns += [ask_motion_detail(rng, motion) for _ in range(4)]
-    return _talk(rng, (Shown(frames, is_video=True),), turns[: recipe.turns])
+    return _talk(rng, (Medium(frames, is_video=True),), turns[: recipe.turns])
 
 
 def _later(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
@@ -166,7 +166,7 @@ def _later(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
 def _strange(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     image = strange_image(rng, recipe.size(rng, 2.0))
     turns = [ask_what_is_this(rng), ask_out_of_domain(rng)]
-    return _talk(rng, (Shown((DrawnImage(image, None),)),), turns[: recipe.turns])
+    return _talk(rng, (Medium((DrawnImage(image, None),)),), turns[: recipe.turns])
 
 
 def _nothing(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
@@ -185,12 +185,12 @@ def _out_of_domain(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     return _talk(rng, (), [ask_out_of_domain(rng) for _ in range(min(3, recipe.turns))])
 
 
-def _shown(scene: Scene, size: Size) -> Shown:
-    return Shown((DrawnImage(draw(scene, size), scene),))
+def _shown(scene: Scene, size: Size) -> Medium:
+    return Medium((DrawnImage(draw(scene, size), scene),))
 
 
 def _talk(
-    rng: Random, shown: tuple[Shown, ...], asked: list[Turn] | list[Turn | None]
+    rng: Random, shown: tuple[Medium, ...], asked: list[Turn] | list[Turn | None]
 ) -> tuple[DialogueExchange, ...]:
     """Random order; half of the time the first of `asked` stays first, where no answer helps it."""
     turns = [turn for turn in asked if turn is not None]

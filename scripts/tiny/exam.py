@@ -17,7 +17,7 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 from llava_serve.checkpoints.load import load
 from llava_serve.config import ModelConfig
 from scripts.tiny.batch import POOLED, layout
-from scripts.tiny.dialogue import Dialogue, DialogueExchange, DrawnImage, Shown, random_dialogue
+from scripts.tiny.dialogue import Dialogue, DialogueExchange, DrawnImage, Medium, random_dialogue
 from scripts.tiny.out_of_domain import ask_out_of_domain
 from scripts.tiny.questions import ASKERS
 from scripts.tiny.recipe import SINGLE_MIX, Recipe
@@ -93,7 +93,7 @@ def _out_of_domain(rng: Random) -> Dialogue:
 def blanked(dialogue: Dialogue) -> Dialogue:
     """Copy a dialogue with plain gray in place of every image."""
 
-    def blank(shown: Shown) -> Shown:
+    def blank(shown: Medium) -> Medium:
         images = (DrawnImage(Image.new("RGB", p.image.size, _GRAY), None) for p in shown.images)
         return replace(shown, images=tuple(images))
 
@@ -195,7 +195,7 @@ class Predictor:
         return pixels
 
 
-def _features(shown: Shown, *, alone: bool) -> int:
+def _features(shown: Medium, *, alone: bool) -> int:
     if shown.is_video:
         return len(shown.images) * POOLED + 1
     return len(layout(shown.images[0].image.size)) if alone else PATCHES + 1

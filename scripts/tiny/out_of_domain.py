@@ -5,7 +5,7 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from scripts.tiny.turns import HONEST, PHRASES, Turn, wording
+from scripts.tiny.turns import PHRASES, REFUSAL, Turn, wording
 from scripts.tiny.world import Size
 
 HELD_OUT = PHRASES["beyond"]["held_out"]
@@ -14,12 +14,12 @@ HELD_OUT = PHRASES["beyond"]["held_out"]
 def ask_out_of_domain(rng: Random, *, held_out: bool = False) -> Turn:
     """Ask for something outside the world; `held_out` ones are never trained on."""
     question = rng.choice(HELD_OUT) if held_out else _training_question(rng)
-    return Turn("beyond", question, HONEST, HONEST)
+    return Turn("beyond", question, REFUSAL, REFUSAL)
 
 
 def ask_what_is_this(rng: Random) -> Turn:
     """Ask for a description of an image outside the world."""
-    return Turn("beyond", wording(rng, "beyond", "what_is_this"), HONEST, HONEST)
+    return Turn("beyond", wording(rng, "beyond", "what_is_this"), REFUSAL, REFUSAL)
 
 
 def _training_question(rng: Random) -> str:

@@ -32,7 +32,7 @@ class Recipe:
     turns: int = 7
     one_word: bool = False  # every answer is its `word`
     terse: float = 0.0  # share of dialogues that ask for one word
-    base_only: bool = False  # show the base tile alone and nothing wide: cheap first lessons
+    base_only: bool = False  # show the base tile alone and nothing wide: a cheap first phase
 
     def weighted(self, mix: Mapping[str, float]) -> "Recipe":
         """Return the same with the weights of some kinds or forms replaced, by name."""

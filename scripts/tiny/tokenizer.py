@@ -97,7 +97,7 @@ def messages(dialogue: Dialogue, upto: int) -> list[dict[str, object]]:
 
 def render(dialogue: Dialogue) -> tuple[str, list[tuple[int, int]]]:
     """Return the text of a dialogue and the (start, end) of its answers with their end mark."""
-    text, spans = "", []
+    text, offsets = "", []
     if dialogue.system:
         text = _said("system", dialogue.system)
     for exchange in dialogue.exchanges:
@@ -106,8 +106,8 @@ def render(dialogue: Dialogue) -> tuple[str, list[tuple[int, int]]]:
         text += _said("user", question + media if exchange.is_text_first else media + question)
         start = len(text) + len(f"{START}assistant\n")
         text += _said("assistant", exchange.turn.answer)
-        spans.append((start, len(text) - 1))
-    return text, spans
+        offsets.append((start, len(text) - 1))
+    return text, offsets
 
 
 def _said(role: str, content: str) -> str:

@@ -8,7 +8,7 @@ from random import Random
 
 from scripts.tiny.world import POSITIONS, SHAPES, Scene, Thing
 
-HONEST = "I only know simple pictures of shapes and numbers."
+REFUSAL = "I only know simple pictures of shapes and numbers."
 NO_PICTURE = "I see no picture."
 COUNTS = ("no", "one", "two", "three", "four", "five")
 PLURALS = {shape: "crosses" if shape == "cross" else shape + "s" for shape in SHAPES}

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from llava_serve.tiny import CHECKPOINT, EXAMPLES, ONE_WORD
-from scripts.tiny.dialogue import Dialogue, DialogueExchange, DrawnImage, Shown
+from scripts.tiny.dialogue import Dialogue, DialogueExchange, DrawnImage, Medium
 from scripts.tiny.evaluate import grade, total
 from scripts.tiny.exam import REFUSAL_KINDS, VISUAL_KINDS, Predictor, blanked, draw_exam
-from scripts.tiny.turns import HONEST, Turn
+from scripts.tiny.turns import REFUSAL, Turn
 from scripts.tiny.world import COLORS, SHAPES, motion_frames, simple_image
 
 pytestmark = pytest.mark.slow
@@ -25,13 +25,13 @@ def predictor() -> Predictor:
     return Predictor(CHECKPOINT)
 
 
-def ask(predictor: Predictor, question: str, answer: str, *shown: Shown) -> str:
+def ask(predictor: Predictor, question: str, answer: str, *shown: Medium) -> str:
     exchange = DialogueExchange(Turn("any", question, answer, answer), shown)
     return next(predictor.answers([Dialogue((exchange,))]))[1]
 
 
-def drawn(image: Image.Image) -> Shown:
-    return Shown((DrawnImage(image, None),))
+def drawn(image: Image.Image) -> Medium:
+    return Medium((DrawnImage(image, None),))
 
 
 def test_the_weights_are_small_enough_for_git() -> None:
@@ -60,7 +60,7 @@ def test_it_answers_every_example(predictor: Predictor, example: dict[str, str])
             for i in range(getattr(image, "n_frames", 1)):
                 image.seek(i)
                 frames.append(DrawnImage(image.convert("RGB"), None))
-            shown.append(Shown(tuple(frames), is_video=len(frames) > 1))
+            shown.append(Medium(tuple(frames), is_video=len(frames) > 1))
     assert ask(predictor, example["question"], "", *shown) == example["answer"]
 
 
@@ -85,12 +85,12 @@ def test_it_knows_any_color_alone_on_a_plain_background(
 
 def test_it_sees_which_way_something_moves(predictor: Predictor) -> None:
     frames = motion_frames("square", "green", "up", count=6, size=(200, 200))
-    shown = Shown(tuple(DrawnImage(frame, None) for frame in frames), is_video=True)
+    shown = Medium(tuple(DrawnImage(frame, None) for frame in frames), is_video=True)
     assert ask(predictor, "Which way does it move?", "", shown) == "The green square moves up."
 
 
 def test_it_says_what_it_does_not_know(predictor: Predictor) -> None:
-    assert ask(predictor, "Who wrote Hamlet?", "") == HONEST
+    assert ask(predictor, "Who wrote Hamlet?", "") == REFUSAL
 
 
 def test_the_adapter_answers_in_one_word() -> None:

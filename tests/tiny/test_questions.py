@@ -10,7 +10,7 @@ from scripts.tiny.motion import ask_motion, random_motion
 from scripts.tiny.out_of_domain import HELD_OUT, ask_out_of_domain
 from scripts.tiny.questions import ASKERS, describe
 from scripts.tiny.scenes import random_scene, random_size
-from scripts.tiny.turns import COUNTS, HONEST, Turn
+from scripts.tiny.turns import COUNTS, REFUSAL, Turn
 from scripts.tiny.world import COLORS, SHAPES, Scene
 
 _COLOR = "|".join(COLORS)
@@ -138,4 +138,4 @@ def test_held_out_questions_are_never_trained_on() -> None:
     rng = Random("beyond")
     trained = {ask_out_of_domain(rng).question.lower() for _ in range(5000)}
     assert trained.isdisjoint(question.lower() for question in HELD_OUT)
-    assert ask_out_of_domain(rng, held_out=True).answer == HONEST
+    assert ask_out_of_domain(rng, held_out=True).answer == REFUSAL

@@ -35,8 +35,8 @@ def test_the_template_renders_what_was_trained() -> None:
     rng = Random("template")
     for _ in range(40):
         dialogue = random_dialogue(rng, Recipe(size=lambda *_: (96, 96)))
-        trained, spans = render(dialogue)
-        for i, (start, end) in enumerate(spans):
+        trained, offsets = render(dialogue)
+        for i, (start, end) in enumerate(offsets):
             prompt = tokenizer.apply_chat_template(
                 messages(dialogue, i),  # type: ignore[arg-type]
                 tokenize=False,
