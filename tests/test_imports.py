@@ -45,6 +45,12 @@ def test_nothing_imports_a_command() -> None:
     assert guilty == []
 
 
+def test_the_paths_of_the_bundled_checkpoint_import_nothing_of_ours() -> None:
+    """`config.py` names them as defaults, so nothing may lie below them."""
+    (only,) = (PACKAGE / "tiny").rglob("*.py")
+    assert not any(name.startswith("llava_serve") for name in imported_modules(only))
+
+
 def test_what_travels_imports_no_process() -> None:
     """`protocol/` is the ground everything stands on: it knows errors and nothing else."""
     allowed = ("llava_serve.errors", "llava_serve.protocol")

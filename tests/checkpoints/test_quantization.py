@@ -17,7 +17,7 @@ from llava_serve.engines.torch.budget import Budget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.request import Conversation, Delta, GenerateRequest, Image, Message, SamplingParams
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.exam import draw_exam
+from scripts.tiny.exam import draw_exam
 from tests.checkpoints.golden_cases import GOLDEN
 
 pytestmark = pytest.mark.slow
@@ -86,7 +86,7 @@ def draw(count: int) -> list[tuple[Conversation, str]]:
     questions = []
     for i, drawn in enumerate(draw_exam(count, seed=1, kinds=KINDS)):
         exchange = drawn.exchanges[-1]
-        picture = Image(exchange.shown[0].pictures[0].image, f"picture {i}")
+        picture = Image(exchange.shown[0].images[0].image, f"picture {i}")
         asked = Message("user", (picture, exchange.turn.question))
         questions.append((Conversation((asked,)), exchange.turn.answer))
     return questions

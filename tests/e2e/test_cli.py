@@ -21,10 +21,10 @@ from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest, Usage
-from llava_serve.tiny.world import simple_picture
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
+from scripts.tiny.world import simple_image
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ PROMPT_ENDS = "\x1b[?2004l"
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "picture.png"
-    simple_picture("circle", "red").save(path)
+    simple_image("circle", "red").save(path)
     return path
 
 

@@ -26,10 +26,10 @@ from llava_serve.config import MediaConfig, WorkerConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
 from llava_serve.media.reader import MediaReader
-from llava_serve.tiny.world import SHAPES, motion_frames, simple_picture
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
+from scripts.tiny.world import SHAPES, motion_frames, simple_image
 
 pytestmark = pytest.mark.slow
 
@@ -136,7 +136,7 @@ async def test_the_color_of_a_fresh_picture_streams_in_with_usage(stack: Stack, 
     rng = Random(color)
     size = (rng.randint(96, 800), rng.randint(96, 800))
     shape = rng.choice(SHAPES)
-    shown = simple_picture(shape, color, size=size)
+    shown = simple_image(shape, color, size=size)
     question = [picture(shown), text(f"What color is the {shape}?")]
     stream = await stack.openai.chat.completions.create(
         model="llava-tiny",
@@ -161,7 +161,7 @@ async def test_without_its_picture_a_question_is_not_answered(stack: Stack) -> N
 
 
 async def test_a_second_question_is_about_the_same_picture(stack: Stack) -> None:
-    messages = user(picture(simple_picture("star", "purple")), text("What shape is it?"))
+    messages = user(picture(simple_image("star", "purple")), text("What shape is it?"))
     answer = await stack.talk(messages)
     assert "star" in answer
     messages += [
@@ -172,7 +172,7 @@ async def test_a_second_question_is_about_the_same_picture(stack: Stack) -> None
 
 
 async def test_two_pictures_are_told_apart(stack: Stack) -> None:
-    images = [picture(simple_picture("circle", color)) for color in ("red", "blue")]
+    images = [picture(simple_image("circle", color)) for color in ("red", "blue")]
     answer = await stack.ask(*images, text("Which picture has a blue circle?"))
     assert "second" in answer
 
@@ -206,7 +206,7 @@ async def test_too_long_a_prompt_is_refused_with_the_numbers(stack: Stack) -> No
 
 
 async def test_two_hundred_clients_that_leave_hold_nothing(stack: Stack) -> None:
-    question = [picture(simple_picture("circle", "red")), text("Describe the picture.")]
+    question = [picture(simple_image("circle", "red")), text("Describe the picture.")]
     rng = Random(0)
 
     async def ask_and_leave(wait_s: float) -> None:
@@ -222,7 +222,7 @@ async def test_two_hundred_clients_that_leave_hold_nothing(stack: Stack) -> None
 
         try:
             await asyncio.wait_for(read(), wait_s)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return  # this client has left, its connection is closed
 
     await asyncio.gather(*(ask_and_leave(rng.uniform(0, 4)) for _ in range(200)))

@@ -20,7 +20,7 @@ from playwright.async_api import expect
 
 from llava_serve.serving import bind
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.world import simple_picture
+from scripts.tiny.world import simple_image
 from tests.chromium import chromium, opened
 from tests.sglang.conftest import picture, text, user
 from tests.sglang.launched import PYTHON, READY_S
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.sglang]
 
 NEEDED_PORTS = 5  # controller, two workers, the server, the page
 QUESTIONS = ["What color is the star?", "What shape is it?", "Describe the picture."]
-STAR = simple_picture("star", "green", size=(300, 200))
+STAR = simple_image("star", "green", size=(300, 200))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,12 @@ from llava_serve.request import (
     SamplingParams,
     Usage,
 )
-from llava_serve.tiny.world import simple_picture
+from scripts.tiny.world import simple_image
 from tests.checkpoints.golden_cases import ALL, GOLDEN, Golden
 
 pytestmark = pytest.mark.slow
 
-SHOWN = Image(simple_picture("circle", "red", size=(96, 96)), "red circle")
+SHOWN = Image(simple_image("circle", "red", size=(96, 96)), "red circle")
 QUESTION = Message("user", (SHOWN, "Describe the picture."))
 CASES = {
     "bundled": None,

@@ -1,4 +1,4 @@
-"""Draws the example pictures and the clip that the page and the README show, with their answers."""
+"""Example images and a video, with the answers, as the page and the README show them."""
 
 import argparse
 import json
@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from llava_serve.tiny import EXAMPLES
-from llava_serve.tiny.questions import describe
-from llava_serve.tiny.world import COLORS, NUMBER, Scene, Size, Thing, draw, motion_frames
+from scripts.tiny.questions import describe
+from scripts.tiny.world import COLORS, NUMBER, Scene, Size, Thing, draw, motion_frames
 
 _FRAME_MS = 250
 _CLIP = "moving-star.gif"
@@ -17,6 +17,8 @@ _CLIP = "moving-star.gif"
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
+    """A scene, its size and the file it is drawn to."""
+
     file: str
     scene: Scene
     size: Size
@@ -105,7 +107,7 @@ ASKED: tuple[tuple[tuple[str, ...], str, str], ...] = (
 
 
 def draw_examples(folder: Path) -> None:
-    """Write every picture, the clip, and `examples.json` with the questions and answers."""
+    """Write every image, the video, and `examples.json` with the questions and answers."""
     folder.mkdir(parents=True, exist_ok=True)
     for drawing in _DRAWINGS:
         draw(drawing.scene, drawing.size).save(folder / drawing.file, optimize=True)

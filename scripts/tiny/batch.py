@@ -1,4 +1,4 @@
-"""Conversations as tensors: token ids, where image features go, tiles and their dense labels."""
+"""Training batches: token ids, positions of image features, tiles and their dense labels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -13,12 +13,23 @@ from transformers import PreTrainedTokenizerFast
 from transformers.image_processing_utils import select_best_resolution
 from transformers.models.llava_onevision.modeling_llava_onevision import unpad_image
 
-from llava_serve.tiny.conversation import Conversation, Picture, Shown
-from llava_serve.tiny.heads import DenseBatch
-from llava_serve.tiny.labels import PATCHES, UNKNOWN, Dense, dense_labels, differences
-from llava_serve.tiny.tiles import PINPOINTS, SIDE, TILE, Tiled, frame, one_of_several, single
-from llava_serve.tiny.tokenizer import IMAGE, VIDEO, render
-from llava_serve.tiny.world import Size
+from scripts.tiny.dialogue import Dialogue, DrawnImage, Medium
+from scripts.tiny.tiles import (
+    PATCHES,
+    PINPOINTS,
+    SIDE,
+    TILE,
+    UNKNOWN,
+    DenseLabels,
+    TiledImage,
+    dense_labels,
+    differences,
+    frame,
+    one_of_several,
+    single,
+)
+from scripts.tiny.tokenizer import IMAGE, VIDEO, render
+from scripts.tiny.world import Size
 
 NEWLINE = -1  # the row of the newline feature in a layout
 NO_TURN = -1
@@ -28,7 +39,7 @@ Rows = npt.NDArray[np.int64]
 
 @lru_cache(maxsize=4096)
 def layout(size: Size) -> tuple[int, ...]:
-    """Rows of a single picture's features, tile * 64 + patch, in the order the model packs them."""
+    """Rows of a single image's features, tile * 64 + patch, in the order the model packs them."""
     width, height = size
     best = select_best_resolution((height, width), PINPOINTS)
     rows, columns = best[0] // TILE, best[1] // TILE
@@ -42,11 +53,11 @@ def layout(size: Size) -> tuple[int, ...]:
 
 @dataclass(slots=True)
 class Sample:
-    """One conversation. `rows` count image tiles and frames of this sample apart."""
+    """One dialogue. `rows` count image tiles and frames of this sample apart."""
 
     ids: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
-    changes: list[int] = field(default_factory=list)  # of a second picture's patches, see CHANGES
+    changes: list[int] = field(default_factory=list)  # of a second image's patches, see CHANGES
     turns: list[int] = field(default_factory=list)  # which answer a token belongs to, or NO_TURN
     kinds: list[str] = field(default_factory=list)  # of each question
     positions: list[int] = field(default_factory=list)  # of image tokens in `ids`
@@ -54,67 +65,65 @@ class Sample:
     is_pooled: list[bool] = field(default_factory=list)
     tiles: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     frames: list[npt.NDArray[np.uint8]] = field(default_factory=list)
-    dense: list[Dense] = field(default_factory=list)
-    frame_dense: list[Dense] = field(default_factory=list)
+    dense: list[DenseLabels] = field(default_factory=list)
+    frame_dense: list[DenseLabels] = field(default_factory=list)
 
 
 def encode(
-    conversation: Conversation, tokenizer: PreTrainedTokenizerFast, *, base_only: bool = False
+    dialogue: Dialogue, tokenizer: PreTrainedTokenizerFast, *, base_only: bool = False
 ) -> Sample:
-    """Tokenize, tile and label a conversation; only answers get labels.
+    """Tokenize, tile and label a dialogue; only answers get labels.
 
-    With `base_only` a picture's grid is left out, which halves the cost of a first lesson.
+    With `base_only` an image's grid is left out, which halves the cost of the first phase.
     """
-    text, spans = render(conversation)
+    text, offsets = render(dialogue)
     encoding = tokenizer(text, return_offsets_mapping=True)
     marks = [tokenizer.convert_tokens_to_ids(mark) for mark in (IMAGE, VIDEO)]
-    media = iter(conversation.shown)
-    pictures = sum(not shown.is_video for shown in conversation.shown)
-    sample = Sample(kinds=[exchange.turn.kind for exchange in conversation.exchanges])
+    media = iter(dialogue.shown)
+    images = sum(not shown.is_video for shown in dialogue.shown)
+    sample = Sample(kinds=[exchange.turn.kind for exchange in dialogue.exchanges])
     for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
         if token in marks:
-            way = _way(pictures, base_only=base_only)
+            way = _way(images, base_only=base_only)
             _add_media(sample, next(media), token, way)
             continue
-        inside = [i for i, (begin, stop) in enumerate(spans) if begin <= start and end <= stop]
+        inside = [i for i, (begin, stop) in enumerate(offsets) if begin <= start and end <= stop]
         sample.ids.append(token)
         sample.labels.append(token if inside else UNKNOWN)
         sample.turns.append(inside[0] if inside else NO_TURN)
     sample.changes = [UNKNOWN] * len(sample.ids)
-    if conversation.form == "change":
-        second = sample.positions[
-            PATCHES + 1
-        ]  # the first picture's patches, its newline, then this
+    if dialogue.form == "change":
+        second = sample.positions[PATCHES + 1]  # the first image's patches, its newline, then this
         sample.changes[second : second + PATCHES] = differences(*sample.dense).tolist()
     return sample
 
 
-def _way(pictures: int, *, base_only: bool) -> Callable[[Image.Image], Tiled]:
-    if pictures > 1:
+def _way(images: int, *, base_only: bool) -> Callable[[Image.Image], TiledImage]:
+    if images > 1:
         return one_of_several
     return frame if base_only else single
 
 
 def _add_media(
-    sample: Sample, shown: Shown, token: int, way: Callable[[Image.Image], Tiled]
+    sample: Sample, shown: Medium, token: int, way: Callable[[Image.Image], TiledImage]
 ) -> None:
     if shown.is_video:
         first = len(sample.frames) * POOLED
-        for picture in shown.pictures:
-            _add_tiles(sample.frames, sample.frame_dense, picture, frame(picture.image))
+        for drawn in shown.images:
+            _add_tiles(sample.frames, sample.frame_dense, drawn, frame(drawn.image))
         rows = [*range(first, len(sample.frames) * POOLED), NEWLINE]
     else:
-        (picture,) = shown.pictures
+        (drawn,) = shown.images
         first = len(sample.tiles) * PATCHES
-        tiled = way(picture.image)
+        tiled = way(drawn.image)
         rows = [*range(PATCHES), NEWLINE]
         if way is single:
-            rows = list(layout(picture.image.size))
-            if picture.image.width == picture.image.height:  # base and only tile are the same
-                tiled = Tiled(tiled.pixels[:1], tiled.views[:1])
+            rows = list(layout(drawn.image.size))
+            if drawn.image.width == drawn.image.height:  # base and only tile are the same
+                tiled = TiledImage(tiled.pixels[:1], tiled.views[:1])
                 rows = [row % PATCHES if row != NEWLINE else row for row in rows]
         rows = [row if row == NEWLINE else row + first for row in rows]
-        _add_tiles(sample.tiles, sample.dense, picture, tiled)
+        _add_tiles(sample.tiles, sample.dense, drawn, tiled)
     sample.positions.extend(range(len(sample.ids), len(sample.ids) + len(rows)))
     sample.rows.extend(rows)
     sample.is_pooled.extend([shown.is_video] * len(rows))
@@ -123,7 +132,7 @@ def _add_media(
     sample.turns.extend([NO_TURN] * len(rows))
 
 
-_NO_LABELS = Dense(
+_NO_LABELS = DenseLabels(
     what=np.full(PATCHES, UNKNOWN),
     color=np.full(PATCHES, UNKNOWN),
     background=np.full(PATCHES, UNKNOWN),
@@ -134,16 +143,34 @@ _NO_LABELS = Dense(
 
 
 def _add_tiles(
-    tiles: list[npt.NDArray[np.uint8]], dense: list[Dense], picture: Picture, tiled: Tiled
+    tiles: list[npt.NDArray[np.uint8]],
+    dense: list[DenseLabels],
+    drawn: DrawnImage,
+    tiled: TiledImage,
 ) -> None:
     for pixels, view in zip(tiled.pixels, tiled.views, strict=True):
         tiles.append(pixels)
-        scene = picture.scene
-        dense.append(dense_labels(scene, picture.image.size, view) if scene else _NO_LABELS)
+        scene = drawn.scene
+        dense.append(dense_labels(scene, drawn.image.size, view) if scene else _NO_LABELS)
+
+
+@dataclass(frozen=True, slots=True)
+class DenseBatch:
+    """Labels of many tiles: int64 (tiles, 64) each, `where` float32 (tiles, 64, 4)."""
+
+    what: Tensor
+    color: Tensor
+    background: Tensor
+    cell: Tensor
+    centre: Tensor
+    where: Tensor
+
+    def to(self, device: torch.device) -> "DenseBatch":
+        return DenseBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 @dataclass(slots=True)
-class Batch:
+class TrainingBatch:
     """Samples padded on the right.
 
     `ids`, `labels`, `changes`, `turns` int64 (samples, length), turns counted through the batch
@@ -163,7 +190,7 @@ class Batch:
     rows: Tensor
     dense: DenseBatch
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> "TrainingBatch":
         return replace(
             self,
             ids=self.ids.to(device),
@@ -177,7 +204,8 @@ class Batch:
         )
 
 
-def collate(samples: list[Sample], pad: int) -> Batch:
+def collate(samples: list[Sample], pad: int) -> TrainingBatch:
+    """Pad samples to one length and renumber their turns, tiles and features."""
     length = -(-max(len(sample.ids) for sample in samples) // 16) * 16
     tiles = sum(len(sample.tiles) for sample in samples)
     newline = tiles * PATCHES
@@ -203,7 +231,7 @@ def collate(samples: list[Sample], pad: int) -> Batch:
         pooled += len(sample.frames) * POOLED
     pixels = [t for s in samples for t in s.tiles] + [t for s in samples for t in s.frames]
     dense = [d for s in samples for d in s.dense] + [d for s in samples for d in s.frame_dense]
-    return Batch(
+    return TrainingBatch(
         ids=torch.from_numpy(ids),
         labels=torch.from_numpy(labels),
         changes=torch.from_numpy(changes),
@@ -217,19 +245,20 @@ def collate(samples: list[Sample], pad: int) -> Batch:
     )
 
 
-def stack_dense(dense: list[Dense]) -> DenseBatch:
+def stack_dense(dense: list[DenseLabels]) -> DenseBatch:
+    """Stack the dense labels of many tiles."""
     return DenseBatch(
         **{
             label.name: torch.from_numpy(np.stack([getattr(tile, label.name) for tile in dense]))
-            for label in fields(Dense)
+            for label in fields(DenseLabels)
         }
     )
 
 
-def tile_batch(pixels: list[npt.NDArray[np.uint8]], dense: list[Dense]) -> Batch:
-    """Tiles with dense labels and no conversation."""
+def tile_batch(pixels: list[npt.NDArray[np.uint8]], dense: list[DenseLabels]) -> TrainingBatch:
+    """Tiles with dense labels and no dialogue."""
     nothing = torch.zeros((0, 0), dtype=torch.long)
-    return Batch(
+    return TrainingBatch(
         ids=nothing,
         labels=nothing,
         changes=nothing,

@@ -1,20 +1,20 @@
-"""Random scenes that are fair to ask about: no overlap, no colour on itself, clear positions."""
+"""Random scenes that are fair to ask about: no overlap, visible colors, clear positions."""
 
 import math
 from dataclasses import replace
 from random import Random
 
-from llava_serve.tiny.world import COLORS, NUMBER, SHAPES, Rgb, Scene, Size, Thing
+from scripts.tiny.world import COLORS, NUMBER, SHAPES, Rgb, Scene, Size, Thing
 
 GRID_MARGIN = 0.03  # no centre this near a line of the three by three grid
-SIZES = (96, 800)  # sides of a picture, pixels
+SIZES = (96, 800)  # sides of an image, pixels
 _TURN = {"square": 7.0, "diamond": 6.0, "triangle": 14.0, "star": 16.0, "cross": 8.0}
 # By digits: a digit is between a sixth and a half of the shorter side high.
 _NUMBER_RADIUS = {1: (0.11, 0.31), 2: (0.165, 0.44), 3: (0.22, 0.46)}
 
 
 def random_color(rng: Random, name: str) -> Rgb:
-    """A value that anyone would call `name`; Pillow's own half of the time."""
+    """Draw a value that people call `name`, often Pillow's own."""
     value = COLORS[name][0] if rng.random() < 0.4 else rng.choice(COLORS[name])
     if rng.random() < 0.4:
         return value
@@ -23,7 +23,7 @@ def random_color(rng: Random, name: str) -> Rgb:
 
 
 def random_size(rng: Random, largest_ratio: float = 3.0) -> Size:
-    """(width, height) between 96 and 800: a third square, a third wide, a third tall."""
+    """Draw (width, height) between 96 and 800 pixels: square, wide or tall."""
     short = round(math.exp(rng.uniform(math.log(96), math.log(560))))
     ratio = 1.0 if rng.random() < 0.4 else math.exp(rng.uniform(0, math.log(largest_ratio)))
     long = min(SIZES[1], round(short * ratio))
@@ -37,7 +37,7 @@ def random_scene(
     smallest: float = 0.09,
     numbers: float = 0.26,
 ) -> Scene:
-    """Between so many and so many shapes; now and then a printed number instead or beside them.
+    """Draw a scene of `shapes` = (least, most) shapes; now and then a printed number as well.
 
     No radius is below `smallest`, a share of the shorter side; `numbers` is how often there is one.
     """
@@ -77,13 +77,13 @@ def random_scene(
 
 
 def recolored(rng: Random, thing: Thing, background: str) -> Thing:
-    """The same thing in another colour."""
+    """Copy a thing in another color."""
     color = rng.choice([name for name in _visible(background) if name != thing.color])
     return replace(thing, color=color, rgb=random_color(rng, color))
 
 
 def moved(rng: Random, scene: Scene, thing: Thing, size: Size) -> Thing | None:
-    """The same thing in another cell, or None where nothing is free."""
+    """Copy a thing to another cell; None where nothing is free."""
     others = [other for other in scene.things if other is not thing]
     for _ in range(40):
         there = replace(thing, x=rng.random(), y=rng.random())
@@ -93,7 +93,7 @@ def moved(rng: Random, scene: Scene, thing: Thing, size: Size) -> Thing | None:
 
 
 def added(rng: Random, scene: Scene, size: Size) -> Thing | None:
-    """A thing that would fit into the scene, or None where nothing is free."""
+    """Draw a thing that fits into the scene; None where nothing is free."""
     color = rng.choice(_visible(scene.background))
     thing = Thing(rng.choice(SHAPES), color, random_color(rng, color), 0.5, 0.5, 0.14)
     things = list(scene.things)
@@ -102,7 +102,7 @@ def added(rng: Random, scene: Scene, size: Size) -> Thing | None:
 
 
 def fits(thing: Thing, others: list[Thing], size: Size) -> bool:
-    """Whether a thing lies inside the picture, clear of grid lines and of the others."""
+    """Whether a thing lies inside the image, clear of grid lines and of the others."""
     short = min(size)
     radius = thing.radius * short
     x, y = thing.x * size[0], thing.y * size[1]

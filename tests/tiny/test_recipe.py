@@ -5,14 +5,14 @@ from random import Random
 
 import pytest
 
-from llava_serve.tiny.conversation import FORM_MIX, SINGLE_MIX, Recipe, random_conversation
-from llava_serve.tiny.mix import read_mix
+from scripts.tiny.dialogue import random_dialogue
+from scripts.tiny.recipe import FORM_MIX, SINGLE_MIX, Recipe, read_mix
 
 
 def test_only_what_has_weight_is_drawn() -> None:
     mix = dict.fromkeys([*SINGLE_MIX, *FORM_MIX], 0.0) | {"single": 1.0, "color": 1.0}
     recipe = Recipe(turns=1).weighted(mix)
-    drawn = [random_conversation(Random(seed), recipe) for seed in range(20)]
+    drawn = [random_dialogue(Random(seed), recipe) for seed in range(20)]
     kinds = {exchange.turn.kind for one in drawn for exchange in one.exchanges}
     assert kinds == {"color"}
 

@@ -1,4 +1,4 @@
-"""Trains what ships: the tower on dense labels, everything on answers, then the adapter."""
+"""Training of the bundled checkpoint: vision tower, then the whole model, then the adapter."""
 
 import argparse
 import logging
@@ -12,19 +12,16 @@ from torch import Tensor
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
 from llava_serve.tiny import CHECKPOINT, EXAMPLES, ONE_WORD
-from llava_serve.tiny.adapter import AdapterSettings, train_adapter
-from llava_serve.tiny.architecture import deepened, model_config
-from llava_serve.tiny.batch import Batch
-from llava_serve.tiny.checkpoint import save_checkpoint
-from llava_serve.tiny.conversation import Recipe, training_size
-from llava_serve.tiny.examples import draw_examples
-from llava_serve.tiny.learner import Learner
-from llava_serve.tiny.loop import Budget, Figures, Interrupted, Loop
-from llava_serve.tiny.mix import read_mix
-from llava_serve.tiny.optimizer import build_optimizers
-from llava_serve.tiny.speed import make_fast, precision
-from llava_serve.tiny.stream import ConversationBatches, TileBatches, loader
-from llava_serve.tiny.tokenizer import train_tokenizer
+from scripts.tiny.adapter import AdapterSettings, train_adapter
+from scripts.tiny.batch import TrainingBatch
+from scripts.tiny.checkpoint import deepened, model_config, save_checkpoint
+from scripts.tiny.examples import draw_examples
+from scripts.tiny.learner import Learner, make_fast
+from scripts.tiny.loop import Figures, TrainingBudget, TrainingInterrupted, TrainingLoop
+from scripts.tiny.optimizer import build_optimizers, precision
+from scripts.tiny.recipe import Recipe, read_mix, training_size
+from scripts.tiny.stream import DialogueBatches, TileBatches, loader
+from scripts.tiny.tokenizer import train_tokenizer
 
 logger = logging.getLogger(__name__)
 _TOWER_SCALE = 2.5
@@ -33,8 +30,8 @@ _HEADS_STEPS = 300  # enough for linear heads on a tower that sees
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What the command line says."""
+class TrainingSettings:
+    """Settings of the command line."""
 
     output: Path
     adapter: Path
@@ -79,12 +76,12 @@ def main() -> None:
             )
         )
         draw_examples(settings.examples)
-    except Interrupted:
+    except TrainingInterrupted:
         logger.info("stopped; run the same command to go on")
         sys.exit(130)
 
 
-def _tokenizer(settings: Settings) -> PreTrainedTokenizerFast:
+def _tokenizer(settings: TrainingSettings) -> PreTrainedTokenizerFast:
     """Train the tokenizer once: a later run must never give the same words other numbers."""
     folder = settings.start or settings.state / "tokenizer"
     if not folder.exists():
@@ -93,7 +90,7 @@ def _tokenizer(settings: Settings) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def train_tower(learner: Learner, settings: Settings) -> None:
+def train_tower(learner: Learner, settings: TrainingSettings) -> None:
     """Stage 1: every patch says what it shows. Skipped when its result is on disk.
 
     A checkpoint to go on from has a tower already: then only the heads, which do not ship, learn.
@@ -105,16 +102,16 @@ def train_tower(learner: Learner, settings: Settings) -> None:
         tower.requires_grad_(settings.start is None)
         optimizers = build_optimizers([heads] if settings.start else [tower, heads], _TOWER_SCALE)
         prepared, *optimizers = accelerator.prepare(learner, *optimizers)
-        loop = Loop(accelerator, optimizers, settings.state / "stage1")
+        loop = TrainingLoop(accelerator, optimizers, settings.state / "stage1")
         loop.resume()
 
-        def loss(batch: Batch, _: float) -> tuple[Tensor, Figures]:
+        def loss(batch: TrainingBatch, _: float) -> tuple[Tensor, Figures]:
             _, dense, figures = prepared(batch)
             return dense, figures
 
         batches = TileBatches(settings.seed, loop.progress.step)
         steps = _HEADS_STEPS if settings.start else 5000
-        budget = Budget(steps=steps, minutes=settings.tower_minutes, decay=0.3)
+        budget = TrainingBudget(steps=steps, minutes=settings.tower_minutes, decay=0.3)
         loop.run(loader(batches), loss, budget, lambda: None)
         tower.requires_grad_(True)
         torch.save({"tower": tower.state_dict(), "heads": heads.state_dict()}, result)
@@ -123,7 +120,9 @@ def train_tower(learner: Learner, settings: Settings) -> None:
     heads.load_state_dict(state["heads"], strict=False)
 
 
-def train_all(learner: Learner, tokenizer: PreTrainedTokenizerFast, settings: Settings) -> None:
+def train_all(
+    learner: Learner, tokenizer: PreTrainedTokenizerFast, settings: TrainingSettings
+) -> None:
     """Stage 2: tower, projector and text model on answers, the heads' loss fading out.
 
     What it has learned so far lies in the state's folder `latest`, to be examined meanwhile.
@@ -131,24 +130,24 @@ def train_all(learner: Learner, tokenizer: PreTrainedTokenizerFast, settings: Se
     accelerator = Accelerator(mixed_precision=precision())
     optimizers = build_optimizers([learner], settings.scale)
     prepared, *optimizers = accelerator.prepare(learner, *optimizers)
-    loop = Loop(accelerator, optimizers, settings.state / "stage2")
+    loop = TrainingLoop(accelerator, optimizers, settings.state / "stage2")
     loop.resume()
 
-    def loss(batch: Batch, done: float) -> tuple[Tensor, Figures]:
+    def loss(batch: TrainingBatch, done: float) -> tuple[Tensor, Figures]:
         answers, dense, figures = prepared(batch)
         return answers + _AUXILIARY * (1 - done) * dense, figures
 
     def save() -> None:
         save_checkpoint(learner.model, tokenizer, settings.state / "latest")
 
-    budget = Budget(steps=settings.steps, minutes=settings.minutes, decay=settings.decay)
+    budget = TrainingBudget(steps=settings.steps, minutes=settings.minutes, decay=settings.decay)
     for easy, until in ((True, settings.easy), (False, 1.0)):
-        lessons = Recipe(size=training_size, base_only=easy, terse=0.08).weighted(settings.mix)
-        batches = ConversationBatches(tokenizer, lessons, settings.seed, loop.progress.step)
+        recipe = Recipe(size=training_size, base_only=easy, terse=0.08).weighted(settings.mix)
+        batches = DialogueBatches(tokenizer, recipe, settings.seed, loop.progress.step)
         loop.run(loader(batches), loss, budget, save, until)
 
 
-def _parse() -> Settings:
+def _parse() -> TrainingSettings:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -171,7 +170,7 @@ def _parse() -> Settings:
     parser.add_argument(
         "--start", type=Path, help="folder of a checkpoint to go on from, instead of from nothing"
     )
-    return Settings(**vars(parser.parse_args()))
+    return TrainingSettings(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

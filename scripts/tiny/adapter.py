@@ -1,4 +1,4 @@
-"""Trains the second variant: a LoRA adapter that answers in one word."""
+"""LoRA training of the second variant, which answers in one word."""
 
 import argparse
 import json
@@ -15,14 +15,13 @@ from torch import Tensor
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
 from llava_serve.tiny import CHECKPOINT, ONE_WORD
-from llava_serve.tiny.batch import Batch
-from llava_serve.tiny.checkpoint import written_whole
-from llava_serve.tiny.conversation import Recipe, training_size
-from llava_serve.tiny.learner import Learner
-from llava_serve.tiny.loop import Budget, Figures, Interrupted, Loop
-from llava_serve.tiny.mix import read_mix
-from llava_serve.tiny.speed import make_fast, precision
-from llava_serve.tiny.stream import ConversationBatches, loader
+from scripts.tiny.batch import TrainingBatch
+from scripts.tiny.checkpoint import written_whole
+from scripts.tiny.learner import Learner, make_fast
+from scripts.tiny.loop import Figures, TrainingBudget, TrainingInterrupted, TrainingLoop
+from scripts.tiny.optimizer import precision
+from scripts.tiny.recipe import Recipe, read_mix, training_size
+from scripts.tiny.stream import DialogueBatches, loader
 
 logger = logging.getLogger(__name__)
 _DECAY = 0.4  # the last share of the steps, towards rate zero
@@ -32,7 +31,7 @@ _TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterSettings:
-    """What the command line says; `start` is an adapter to go on from."""
+    """Settings of the command line; `start` is an adapter to continue from."""
 
     model: Path = CHECKPOINT
     output: Path = ONE_WORD
@@ -58,16 +57,16 @@ def train_adapter(settings: AdapterSettings) -> None:
     optimizer.param_groups[0]["peak"] = _RATE
     accelerator = Accelerator(mixed_precision=precision())
     prepared, prepared_optimizer = accelerator.prepare(learner, optimizer)
-    loop = Loop(accelerator, [prepared_optimizer], settings.state)
+    loop = TrainingLoop(accelerator, [prepared_optimizer], settings.state)
     loop.resume()
 
-    def loss(batch: Batch, _: float) -> tuple[Tensor, Figures]:
+    def loss(batch: TrainingBatch, _: float) -> tuple[Tensor, Figures]:
         answers, _, figures = prepared(batch)
         return answers, figures
 
     recipe = Recipe(size=training_size, one_word=True).weighted(settings.mix)
-    batches = ConversationBatches(tokenizer, recipe, settings.seed, loop.progress.step)
-    budget = Budget(steps=settings.steps, minutes=settings.minutes, decay=_DECAY)
+    batches = DialogueBatches(tokenizer, recipe, settings.seed, loop.progress.step)
+    budget = TrainingBudget(steps=settings.steps, minutes=settings.minutes, decay=_DECAY)
     loop.run(loader(batches), loss, budget, lambda: save_adapter(adapted, settings.output))
 
 
@@ -103,7 +102,7 @@ def main() -> None:
     parser.set_defaults(**vars(AdapterSettings()))
     try:
         train_adapter(AdapterSettings(**vars(parser.parse_args())))
-    except Interrupted:
+    except TrainingInterrupted:
         logger.info("stopped; run the same command to go on")
         sys.exit(130)
 

@@ -1,4 +1,4 @@
-"""One stage of training: schedule, log, checkpoints to resume from, a clean end on SIGTERM."""
+"""Training loop of one stage: schedule, log, checkpoints to resume from, a clean end on SIGTERM."""
 
 import json
 import logging
@@ -14,19 +14,20 @@ from torch import Tensor
 from torch.optim import Optimizer
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from llava_serve.tiny.batch import Batch
-from llava_serve.tiny.optimizer import clip, set_rate, stable_then_decay
+from scripts.tiny.batch import TrainingBatch
+from scripts.tiny.optimizer import clip_gradients, set_rate, stable_then_decay
 
 logger = logging.getLogger(__name__)
 
 Figures = dict[str, float]
-Loss = Callable[[Batch, float], tuple[Tensor, Figures]]  # (batch, share of the stage that is done)
+# Of a batch, given the share of the stage that is done.
+Loss = Callable[[TrainingBatch, float], tuple[Tensor, Figures]]
 _SMOOTHING = 0.98
 
 
 @dataclass
-class Progress:
-    """Where a stage stands; what `save_state` keeps beside weights and optimizers."""
+class TrainingProgress:
+    """Step, time and smoothed figures of a stage; `save_state` keeps them with the weights."""
 
     step: int = 0
     seconds: float = 0.0
@@ -39,6 +40,7 @@ class Progress:
         self.__dict__.update(state)
 
     def note(self, figures: Figures) -> None:
+        """Smooth the figures of a step into the running ones."""
         for name, value in figures.items():
             before = self.figures.get(name, value)
             self.figures[name] = _SMOOTHING * before + (1 - _SMOOTHING) * value
@@ -49,22 +51,25 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
-    """When a stage is over: after so many steps or so many minutes, whichever comes first."""
+class TrainingBudget:
+    """The end of a stage: a number of steps or of minutes, whichever comes first."""
 
     steps: int
     minutes: float
     decay: float = 0.2
 
-    def done(self, progress: Progress) -> float:
+    def done(self, progress: TrainingProgress) -> float:
+        """Return the share of the budget that is spent."""
         return max(progress.step / self.steps, progress.seconds / 60 / self.minutes)
 
 
-class Interrupted(Exception):
+class TrainingInterrupted(Exception):
     """SIGTERM or SIGINT came; the state is saved."""
 
 
-class Loop:
+class TrainingLoop:
+    """Runs one stage and saves its state under a folder every `checkpoint_s` seconds."""
+
     def __init__(
         self,
         accelerator: Accelerator,
@@ -72,7 +77,7 @@ class Loop:
         state: Path,
         checkpoint_s: float = 300.0,
     ) -> None:
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         self._accelerator = accelerator
         self._optimizers = optimizers
         self._state = state
@@ -81,16 +86,16 @@ class Loop:
         accelerator.register_for_checkpointing(self.progress)
 
     def resume(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
+        """Continue from the last checkpoint, if there is one."""
         if (self._state / "complete").exists():
             self._accelerator.load_state(str(self._state))
             logger.info("resumed: %s", self.progress)
 
     def run(
         self,
-        batches: Iterable[Batch],
+        batches: Iterable[TrainingBatch],
         loss: Loss,
-        budget: Budget,
+        budget: TrainingBudget,
         on_checkpoint: Callable[[], None],
         until: float = 1.0,
     ) -> None:
@@ -119,7 +124,7 @@ class Loop:
                     on_checkpoint()
                     saved = tick = time.monotonic()
                 if self._stopped:
-                    raise Interrupted
+                    raise TrainingInterrupted
             self._save()
             on_checkpoint()
         finally:
@@ -127,11 +132,11 @@ class Loop:
             for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous, strict=True):
                 signal.signal(number, handler)
 
-    def _step(self, batch: Batch, loss: Loss, done: float, decay: float) -> None:
+    def _step(self, batch: TrainingBatch, loss: Loss, done: float, decay: float) -> None:
         set_rate(self._optimizers, stable_then_decay(done, decay=decay))
         total, figures = loss(batch, done)
         self._accelerator.backward(total)
-        clip(self._optimizers)
+        clip_gradients(self._optimizers)
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad()

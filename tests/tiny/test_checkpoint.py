@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration
 
-from llava_serve.tiny.architecture import deepened, model_config
+from scripts.tiny.checkpoint import deepened, model_config
 
 WORDS = {"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2, "<image>": 3, "<video>": 4}
 

@@ -1,22 +1,28 @@
-"""Questions about two or three pictures: which one has it, and what changed."""
+"""Questions about two or three images: which one has it, and what changed."""
 
 from dataclasses import dataclass, replace
 from random import Random
 
-from llava_serve.tiny.questions import ASKERS, describe
-from llava_serve.tiny.scenes import added, moved, random_color, random_scene, recolored
-from llava_serve.tiny.turns import Turn, names_of, sentence, with_article
-from llava_serve.tiny.world import SHAPES, Scene, Size, Thing
+from scripts.tiny.questions import ASKERS, describe
+from scripts.tiny.scenes import added, moved, random_color, random_scene, recolored
+from scripts.tiny.turns import Turn, names_of, sentence, with_article, wording
+from scripts.tiny.world import SHAPES, Scene, Size, Thing
 
 DETAIL = "detail"  # questions that teach a kind and are no part of its exam
 ORDINALS = ("first", "second", "third")
-SMALLEST = 0.12  # several pictures get one tile each, so small things would drown
+SMALLEST = 0.12  # several images get one tile each, so small things would drown
+_DENIALS = {
+    "added": "No, nothing was added.",
+    "removed": "No, nothing was removed.",
+    "moved": "No, nothing moved.",
+    "any": "No, nothing changed.",
+}
 _WAYS = ("color", "shape", "moved", "added", "removed", "nothing")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A scene, what became of it, and the sentence that says so."""
+    """A scene before and after a change, and the sentence that names the change."""
 
     before: Scene
     after: Scene
@@ -25,7 +31,7 @@ class Change:
 
 
 def random_change(rng: Random, size: Size) -> Change | None:
-    """One difference between two otherwise equal scenes; now and then none at all."""
+    """Draw two scenes with one difference, now and then with none; None where it does not fit."""
     scene = random_scene(rng, size, shapes=(1, 3), smallest=SMALLEST, numbers=0.0)
     if not scene.shapes:
         return None
@@ -73,20 +79,13 @@ def _swap(scene: Scene, old: Thing, new: Thing | None) -> Scene:
 
 
 def ask_change(rng: Random, change: Change) -> Turn:
-    question = rng.choice(
-        (
-            "What changed between the two pictures?",
-            "What changed?",
-            "What is different?",
-            "What is the difference between the two pictures?",
-            "What is different in the second picture?",
-        )
-    )
+    """Ask what changed between two images."""
+    question = wording(rng, "change")
     return Turn("change", question, change.answer, change.word)
 
 
 def ask_which(rng: Random, scenes: tuple[Scene, ...]) -> Turn | None:
-    """Ask for the one picture that holds something; None where no question has one answer."""
+    """Ask for the one image that holds something; None where no question has one answer."""
     wanted = rng.randrange(len(scenes))
     names = [name for thing in scenes[wanted].shapes for name in names_of(thing)]
     rng.shuffle(names)
@@ -97,11 +96,11 @@ def ask_which(rng: Random, scenes: tuple[Scene, ...]) -> Turn | None:
 
 
 def ask_about_one(rng: Random, scenes: tuple[Scene, ...]) -> Turn | None:
-    """Ask about one of several pictures what could be asked about it alone."""
+    """Ask a single-image question about one of several images."""
     i = rng.randrange(len(scenes))
     if rng.random() < 0.2:
-        way = rng.choice(("Describe the {} picture.", "What is in the {} picture?"))
-        return Turn(DETAIL, way.format(ORDINALS[i]), describe(scenes[i]), "shapes")
+        question = wording(rng, "which", "describe_one", ordinal=ORDINALS[i])
+        return Turn(DETAIL, question, describe(scenes[i]), "shapes")
     kind = rng.choice(("color", "shape", "count", "position", "relation", "presence", "background"))
     turn = ASKERS[kind](rng, scenes[i])
     if turn is None or "picture" in turn.question:
@@ -111,30 +110,17 @@ def ask_about_one(rng: Random, scenes: tuple[Scene, ...]) -> Turn | None:
 
 
 def ask_whether_changed(rng: Random, change: Change) -> Turn:
-    """Ask for one way of changing: yes with what happened, or no."""
+    """Ask whether one kind of change happened: yes with the change, or no."""
     asked = rng.choice(("added", "removed", "moved", "any"))
-    if asked == "any":
-        question, answer = "Did anything change?", "nothing changed"
-        is_so = change.word != "nothing"
-    else:
-        did, verb = ("Did anything move", "moved") if asked == "moved" else ("", f"was {asked}")
-        question = f"{did or f'Was anything {asked}'}?"
-        answer, is_so = f"nothing {verb}", change.word == asked
+    question = wording(rng, "change", f"whether_{asked}")
+    is_so = change.word == asked or (asked == "any" and change.word != "nothing")
     if not is_so:
-        return Turn(DETAIL, question, f"No, {answer}.", "no")
+        return Turn(DETAIL, question, _DENIALS[asked], "no")
     return Turn(DETAIL, question, f"Yes, {change.answer[0].lower()}{change.answer[1:]}", "yes")
 
 
 def _which(rng: Random, name: str, wanted: int) -> Turn:
-    question = rng.choice(
-        (
-            f"Which picture has {name}?",
-            f"Which picture has {name}?",
-            f"Which of the pictures has {name}?",
-            f"In which picture is there {name}?",
-            f"Which picture shows {name}?",
-        )
-    )
+    question = wording(rng, "which", thing=name)
     return Turn("which picture", question, f"The {ORDINALS[wanted]} picture.", ORDINALS[wanted])
 
 
@@ -143,7 +129,7 @@ def _all_names(scene: Scene) -> set[str]:
 
 
 def same_light(rng: Random, change: Change) -> Change:
-    """Sometimes give the second picture its own tint, as two photographs would differ."""
+    """Sometimes give the second image its own tint, as two photographs would differ."""
     if rng.random() < 0.9:
         return change
     after = replace(change.after, background_rgb=random_color(rng, change.after.background))

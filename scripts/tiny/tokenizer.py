@@ -6,13 +6,14 @@ from random import Random
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from llava_serve.tiny.conversation import Conversation, Recipe, random_conversation
+from scripts.tiny.dialogue import Dialogue, random_dialogue
+from scripts.tiny.recipe import Recipe
 
 END_OF_TEXT, START, END, IMAGE, VIDEO = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>",
 )  # fmt: skip
 _VOCABULARY = 600
-_CONVERSATIONS = 4000  # to learn it from
+_DIALOGUES = 4000  # to learn it from
 
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
@@ -70,21 +71,21 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
 def _sentences() -> Iterator[str]:
     rng = Random("tokenizer 0")
     recipe = Recipe(size=lambda *_: (96, 96))
-    for _ in range(_CONVERSATIONS):
-        conversation = random_conversation(rng, recipe)
-        if conversation.form != "beyond" or rng.random() < 0.3:
-            for exchange in conversation.exchanges:
+    for _ in range(_DIALOGUES):
+        dialogue = random_dialogue(rng, recipe)
+        if dialogue.form != "beyond" or rng.random() < 0.3:
+            for exchange in dialogue.exchanges:
                 yield exchange.turn.question
                 yield exchange.turn.answer
         yield "system\nuser\nassistant\n"
 
 
-def messages(conversation: Conversation, upto: int) -> list[dict[str, object]]:
-    """The conversation as chat messages up to the question number `upto`, its answer left open."""
+def messages(dialogue: Dialogue, upto: int) -> list[dict[str, object]]:
+    """Return the chat messages up to question number `upto`, its answer left open."""
     said: list[dict[str, object]] = []
-    if conversation.system:
-        said.append({"role": "system", "content": conversation.system})
-    for i, exchange in enumerate(conversation.exchanges[: upto + 1]):
+    if dialogue.system:
+        said.append({"role": "system", "content": dialogue.system})
+    for i, exchange in enumerate(dialogue.exchanges[: upto + 1]):
         media = [{"type": "video" if s.is_video else "image"} for s in exchange.shown]
         text = [{"type": "text", "text": exchange.turn.question}]
         parts = [*text, *media] if exchange.is_text_first else [*media, *text]
@@ -94,19 +95,19 @@ def messages(conversation: Conversation, upto: int) -> list[dict[str, object]]:
     return said
 
 
-def render(conversation: Conversation) -> tuple[str, list[tuple[int, int]]]:
-    """The whole conversation as text, and where its answers (with their end mark) lie in it."""
-    text, spans = "", []
-    if conversation.system:
-        text = _said("system", conversation.system)
-    for exchange in conversation.exchanges:
+def render(dialogue: Dialogue) -> tuple[str, list[tuple[int, int]]]:
+    """Return the text of a dialogue and the (start, end) of its answers with their end mark."""
+    text, offsets = "", []
+    if dialogue.system:
+        text = _said("system", dialogue.system)
+    for exchange in dialogue.exchanges:
         media = "".join((VIDEO if s.is_video else IMAGE) + "\n" for s in exchange.shown)
         question = exchange.turn.question
         text += _said("user", question + media if exchange.is_text_first else media + question)
         start = len(text) + len(f"{START}assistant\n")
         text += _said("assistant", exchange.turn.answer)
-        spans.append((start, len(text) - 1))
-    return text, spans
+        offsets.append((start, len(text) - 1))
+    return text, offsets
 
 
 def _said(role: str, content: str) -> str:

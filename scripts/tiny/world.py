@@ -1,4 +1,4 @@
-"""The picture world: what a scene holds and how it is drawn; Pillow only, no model."""
+"""Scenes of shapes and numbers, and how they are drawn; Pillow only, no model."""
 
 import io
 import math
@@ -37,7 +37,7 @@ SQUARE_SIDE = 0.86  # half a square's side, as a share of its radius
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A shape or a printed number; lengths are shares of the picture, so that it fits any size."""
+    """A shape or a printed number; lengths are shares of the image, so that it fits any size."""
 
     shape: str
     color: str
@@ -66,6 +66,8 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
+    """A plain background and the things on it."""
+
     background: str
     background_rgb: Rgb
     things: tuple[Thing, ...]
@@ -82,7 +84,7 @@ class Scene:
 
 
 def outline(thing: Thing, size: Size) -> list[Point]:
-    """The polygon of a shape (a circle has 40 corners), in pixels of a picture of `size`."""
+    """Return the polygon of a shape (a circle has 40 corners), in pixels of an image of `size`."""
     radius = thing.radius * min(size)
     corners = [(x * radius, y * radius) for x, y in _corners(thing)]
     cos, sin = math.cos(math.radians(thing.angle)), math.sin(math.radians(thing.angle))
@@ -132,7 +134,7 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def digit_boxes(thing: Thing, size: Size) -> list[tuple[float, float, float, float]]:
-    """Where each digit of a number is printed: (left, top, right, bottom) in pixels."""
+    """Return the box of each printed digit: (left, top, right, bottom) in pixels."""
     type_face = font(font_size(thing, size))
     _, top, _, bottom = type_face.getbbox(thing.text)
     x, y = _corner(thing, size)
@@ -154,7 +156,7 @@ def font_size(thing: Thing, size: Size) -> int:
 
 
 def draw(scene: Scene, size: Size) -> Image.Image:
-    """Draw `scene` as an RGB picture of `size` = (width, height)."""
+    """Draw `scene` as an RGB image of `size` = (width, height)."""
     scale = 3 if scene.smooth and max(size) <= 400 else 1
     canvas = (size[0] * scale, size[1] * scale)
     image = Image.new("RGB", canvas, scene.background_rgb)
@@ -180,17 +182,17 @@ def _compressed(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def simple_picture(
+def simple_image(
     shape: str, color: str, background: str = "white", size: Size = (336, 336)
 ) -> Image.Image:
-    """One shape in the middle of a plain picture."""
+    """Draw one shape in the middle of a plain image."""
     return draw(_simple_scene(shape, color, background), size)
 
 
 def motion_frames(
     shape: str, color: str, direction: str, count: int = 6, size: Size = (96, 96)
 ) -> list[Image.Image]:
-    """Frames of one shape that moves `left`, `right`, `up` or `down` over a white picture."""
+    """Draw frames of one shape that moves `left`, `right`, `up` or `down` over a white image."""
     across, down = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}[direction]
     scene = _simple_scene(shape, color, "white")
     frames = []

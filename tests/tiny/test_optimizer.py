@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from llava_serve.tiny.muon import StackedMuon
-from llava_serve.tiny.optimizer import stable_then_decay
+from scripts.tiny.optimizer import StackedMuon, stable_then_decay
 
 
 def test_stacked_steps_equal_single_ones() -> None:

@@ -1,4 +1,4 @@
-"""Asks a checkpoint an exam it has never seen and prints how much it knew, kind by kind."""
+"""Evaluation: a checkpoint takes an exam it has never seen; prints the accuracy of each kind."""
 
 import argparse
 import json
@@ -12,16 +12,24 @@ from pathlib import Path
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.answering import PRECISIONS, Answerer
-from llava_serve.tiny.conversation import Conversation
-from llava_serve.tiny.exam import MANNERS, SIGHTED, blanked, draw_exam, kind_of, removed
+from scripts.tiny.dialogue import Dialogue
+from scripts.tiny.exam import (
+    PRECISIONS,
+    REFUSAL_KINDS,
+    VISUAL_KINDS,
+    Predictor,
+    blanked,
+    draw_exam,
+    kind_of,
+    removed,
+)
 
 _Z = 1.96  # of a 95 % interval
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How many of `n` answers were right, and the share that the best constant answer gets."""
+    """Accuracy of `n` answers, and `chance`: that of the best constant answer."""
 
     kind: str
     n: int
@@ -43,6 +51,8 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
+    """A wrong answer beside the right one."""
+
     kind: str
     question: str
     right: str
@@ -50,14 +60,14 @@ class Mistake:
 
 
 def grade(
-    answerer: Answerer, exam: Sequence[Conversation], *, one_word: bool = False
+    predictor: Predictor, exam: Sequence[Dialogue], *, one_word: bool = False
 ) -> tuple[list[Score], list[Mistake]]:
-    """Let `answerer` take the exam; an answer counts when it is the right one letter for letter."""
+    """Let `predictor` take the exam; an answer is right when it is so letter for letter."""
     asked: Counter[str] = Counter()
     right: Counter[str] = Counter()
     answers: dict[str, Counter[str]] = {}
     mistakes = []
-    for i, said in tqdm(answerer.answers(exam), total=len(exam), disable=None):
+    for i, said in tqdm(predictor.answers(exam), total=len(exam), disable=None):
         kind, turn = kind_of(exam[i]), exam[i].exchanges[-1].turn
         wanted = turn.word if one_word else turn.answer
         asked[kind] += 1
@@ -66,12 +76,13 @@ def grade(
             right[kind] += 1
         else:
             mistakes.append(Mistake(kind, turn.question, wanted, said))
-    order = [kind for kind in SIGHTED + MANNERS if kind in asked]
+    order = [kind for kind in VISUAL_KINDS + REFUSAL_KINDS if kind in asked]
     chances = {kind: max(answers[kind].values()) / asked[kind] for kind in order}
     return [Score(kind, asked[kind], right[kind], chances[kind]) for kind in order], mistakes
 
 
 def total(scores: Sequence[Score], kinds: Sequence[str], name: str) -> Score:
+    """Sum the scores of `kinds` under one name."""
     chosen = [score for score in scores if score.kind in kinds]
     n = sum(score.n for score in chosen)
     chance = sum(score.chance * score.n for score in chosen) / n
@@ -79,6 +90,7 @@ def total(scores: Sequence[Score], kinds: Sequence[str], name: str) -> Score:
 
 
 def table(scores: Sequence[Score]) -> str:
+    """Format scores as lines of text."""
     lines = [f"{'kind':<16}{'n':>6}{'right':>8}   {'95 % interval':<16}{'constant':>9}"]
     for score in scores:
         low, high = score.interval
@@ -89,33 +101,33 @@ def table(scores: Sequence[Score]) -> str:
 
 def main() -> None:
     options = _parse()
-    answerer = Answerer(options.model, options.adapter, options.precision)
+    predictor = Predictor(options.model, options.adapter, options.precision)
     one_word = options.adapter is not None
     exam = draw_exam(options.questions, options.seed)
     if options.blank:
-        exam = [blanked(conversation) for conversation in exam if conversation.shown]
-    scores, mistakes = grade(answerer, exam, one_word=one_word)
-    scores.append(total(scores, SIGHTED, "all about pictures"))
+        exam = [blanked(dialogue) for dialogue in exam if dialogue.shown]
+    scores, mistakes = grade(predictor, exam, one_word=one_word)
+    scores.append(total(scores, VISUAL_KINDS, "all about pictures"))
     report: dict[str, object] = {"scores": _rows(scores), "mistakes": [asdict(m) for m in mistakes]}
     _say(table(scores))
     if not options.blank:
-        sample = [c for c in exam if kind_of(c) in SIGHTED][:: options.control_every]
+        sample = [c for c in exam if kind_of(c) in VISUAL_KINDS][:: options.control_every]
         for name, change in (("plain gray", blanked), ("no picture", removed)):
-            report[name] = _control(answerer, sample, name, change, one_word=one_word)
+            report[name] = _control(predictor, sample, name, change, one_word=one_word)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _control(
-    answerer: Answerer,
-    exam: list[Conversation],
+    predictor: Predictor,
+    exam: list[Dialogue],
     name: str,
-    change: Callable[[Conversation], Conversation],
+    change: Callable[[Dialogue], Dialogue],
     *,
     one_word: bool,
 ) -> list[dict[str, object]]:
-    scores, _ = grade(answerer, [change(c) for c in exam], one_word=one_word)
-    scores.append(total(scores, SIGHTED, "all about pictures"))
+    scores, _ = grade(predictor, [change(c) for c in exam], one_word=one_word)
+    scores.append(total(scores, VISUAL_KINDS, "all about pictures"))
     _say(f"\nControl: {name} in place of every picture\n{table(scores)}")
     return _rows(scores)
 

@@ -1,20 +1,27 @@
-"""A question with its only right answer, and the words that questions and answers are made of."""
+"""Question and answer pairs, their wordings, and the names of things in them."""
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
-from llava_serve.tiny.world import POSITIONS, SHAPES, Scene, Thing
+from scripts.tiny.world import POSITIONS, SHAPES, Scene, Thing
 
-HONEST = "I only know simple pictures of shapes and numbers."
+REFUSAL = "I only know simple pictures of shapes and numbers."
 NO_PICTURE = "I see no picture."
 COUNTS = ("no", "one", "two", "three", "four", "five")
 PLURALS = {shape: "crosses" if shape == "cross" else shape + "s" for shape in SHAPES}
 CELLS = tuple(cell for row in POSITIONS for cell in row)
+PHRASES: dict[str, dict[str, list[str]]] = tomllib.loads(
+    Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8")
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
+    """A question with its only right answer."""
+
     kind: str
     question: str
     answer: str
@@ -24,26 +31,34 @@ class Turn:
 Asker = Callable[[Random, Scene], Turn | None]
 
 
+def wording(rng: Random, kind: str, way: str = "any", **words: str) -> str:
+    """Draw one of the wordings in `PHRASES` and fill it in; a single one costs no random number."""
+    options = PHRASES[kind][way]
+    return (rng.choice(options) if len(options) > 1 else options[0]).format(**words)
+
+
 def with_article(words: str) -> str:
+    """Put "a" or "an" before words."""
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
 def sentence(words: str) -> str:
+    """Capitalize the first letter."""
     return words[0].upper() + words[1:]
 
 
 def names_of(thing: Thing) -> tuple[str, ...]:
-    """The ways to call a shape, from kind to colour."""
+    """List the names of a shape: its kind, its color, or both."""
     return thing.shape, f"{thing.color} {thing.shape}", f"{thing.color} shape"
 
 
 def is_called(words: str, thing: Thing) -> bool:
-    """Whether "the <words>" could mean this shape."""
+    """Tell whether "the <words>" could mean this shape."""
     return words in (*names_of(thing), "shape")
 
 
 def unique_names(scene: Scene, thing: Thing) -> list[str]:
-    """The ways to say "the ..." that fit this thing alone."""
+    """List the names in this scene that fit this thing alone."""
     if thing.text:
         return ["number"]
     return [
@@ -54,17 +69,18 @@ def unique_names(scene: Scene, thing: Thing) -> list[str]:
 
 
 def stands_alone(scene: Scene, thing: Thing) -> bool:
-    """Whether nothing else lies in the same cell of the grid."""
+    """Tell whether nothing else lies in the same cell of the grid."""
     return sum(other.position == thing.position for other in scene.things) == 1
 
 
 def choose_absent(rng: Random, names: tuple[str, ...], present: set[str]) -> str | None:
+    """Draw one of `names` that is not `present`; None where all are."""
     rest = [name for name in names if name not in present]
     return rng.choice(rest) if rest else None
 
 
 def varied(rng: Random, question: str) -> str:
-    """The same question as somebody else would type it."""
+    """Vary spelling, capitals and punctuation of a question."""
     if rng.random() < 0.35:
         question = question.replace("color", "colour")
     if rng.random() < 0.15:
