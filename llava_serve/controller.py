@@ -3,16 +3,17 @@
 import logging
 from collections.abc import Sequence
 
-from llava_serve import args, logs, serving
-from llava_serve.access import Access, Hosts
-from llava_serve.body import BodyLimits
+from llava_serve import args, logs
+from llava_serve.cluster.admission import Trust
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
-from llava_serve.cluster.token import read_token, token_file
 from llava_serve.cluster.upstream import Limits
+from llava_serve.cluster_token import read_token, token_file
 from llava_serve.config import ControllerConfig
+from llava_serve.http import serving
+from llava_serve.http.access import Access, Hosts
+from llava_serve.http.body import BodyLimits
 
 logger = logging.getLogger(__name__)
 

@@ -9,15 +9,16 @@ from typing import Any
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from llava_serve import __version__, serving
-from llava_serve.access import Access, ApiGuard
-from llava_serve.body import BodyLimits
+from llava_serve import __version__
 from llava_serve.cluster import joining, llava_wire, native
-from llava_serve.cluster.door import Door, Trust
+from llava_serve.cluster.admission import Door, Trust
 from llava_serve.cluster.forward import Exchange
 from llava_serve.cluster.metrics import Metrics
 from llava_serve.cluster.registry import Registry, Worker
 from llava_serve.cluster.upstream import Limits, Upstream
+from llava_serve.http import serving
+from llava_serve.http.access import Access, ApiGuard
+from llava_serve.http.body import BodyLimits
 
 
 def build_app(  # noqa: PLR0913 - what a server is made of

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from llava_serve import logs, stopping
+from llava_serve import logs
 from llava_serve.cluster.attempts import Attempts, Refusal
 from llava_serve.cluster.held_body import HeldBody
 from llava_serve.cluster.metrics import Metrics
@@ -31,6 +31,7 @@ from llava_serve.errors import (
     WorkerUnreachable,
 )
 from llava_serve.errors.base import class_of
+from llava_serve.http import stopping
 from llava_serve.protocol import sse
 
 logger = logging.getLogger(__name__)

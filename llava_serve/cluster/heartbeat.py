@@ -11,7 +11,7 @@ import anyio
 from pydantic import ValidationError
 
 from llava_serve import logs
-from llava_serve.cluster.token import bearer
+from llava_serve.cluster_token import bearer
 from llava_serve.errors import (
     ControllerUnreachable,
     RegistrationRefused,
@@ -19,6 +19,7 @@ from llava_serve.errors import (
     ServeError,
     Unavailable,
 )
+from llava_serve.http.client_error import reason_of
 from llava_serve.protocol.cluster import (
     Deregistration,
     Heartbeat,
@@ -26,7 +27,6 @@ from llava_serve.protocol.cluster import (
     Registration,
     WorkerStatus,
 )
-from llava_serve.reason import reason_of
 
 logger = logging.getLogger(__name__)
 

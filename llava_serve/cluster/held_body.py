@@ -2,7 +2,7 @@
 
 from fastapi import Request
 
-from llava_serve.body import release_body
+from llava_serve.http.body import release_body
 
 
 class HeldBody:

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Request
 
-from llava_serve.cluster.door import Caller, Door
-from llava_serve.json_body import JsonRoute
+from llava_serve.cluster.admission import Caller, Door
+from llava_serve.http.json_body import JsonRoute
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 
 

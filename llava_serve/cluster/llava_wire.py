@@ -4,12 +4,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from llava_serve.body import read_json
 from llava_serve.cluster.forward import Exchange, Forward, Job
 from llava_serve.cluster.held_body import HeldBody
 from llava_serve.cluster.wire import OLD
 from llava_serve.errors import InvalidField, NoWorker
-from llava_serve.json_body import JsonRoute
+from llava_serve.http.body import read_json
+from llava_serve.http.json_body import JsonRoute
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
 
 

@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter, Request
 
-from llava_serve.body import read_json
 from llava_serve.cluster.forward import Exchange, Forward, Job
 from llava_serve.cluster.held_body import HeldBody
 from llava_serve.cluster.wire import NATIVE
 from llava_serve.errors import ModelNotFound
+from llava_serve.http.body import read_json
 from llava_serve.protocol.openai import ModelCard, ModelList, parse_chat_request
 
 

@@ -11,8 +11,8 @@ import anyio
 from pydantic import ValidationError
 
 from llava_serve.errors import ASK_ANOTHER, WorkerLost, WorkerUnreachable
+from llava_serve.http.client_error import reason_of
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.reason import reason_of
 
 # Shorter than the 5 s after which uvicorn closes an idle connection: none is used while it dies.
 _KEEP_ALIVE_S = 2.0

@@ -10,10 +10,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from llava_serve import serving
-from llava_serve.access import Access, ApiGuard
-from llava_serve.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
+from llava_serve.http import serving
+from llava_serve.http.access import Access, ApiGuard
+from llava_serve.http.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
 from llava_serve.media.share import PixelShare
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,

@@ -10,7 +10,6 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from llava_serve.body import read_json, read_once
 from llava_serve.errors import (
     InvalidField,
     MediaNotAccepted,
@@ -18,6 +17,7 @@ from llava_serve.errors import (
     NotJson,
     ServeError,
 )
+from llava_serve.http.body import read_json, read_once
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import OldChunk, OldRequest
 from llava_serve.protocol.openai import ModelCard

@@ -13,17 +13,17 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from llava_serve.body import BodyLimits
+from llava_serve.cluster.admission import Trust
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import Limits
+from llava_serve.http.body import BodyLimits
+from llava_serve.http.serving import served
 from llava_serve.protocol import sse
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import OldChunk
 from llava_serve.protocol.openai import ModelCard
-from llava_serve.serving import served
 
 Entered = TypeVar("Entered")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llava_serve.body import BodyLimits
+from llava_serve.http.body import BodyLimits
 from llava_serve.protocol.llava import OldChunk
 from tests.cluster.conftest import StartController, StartWorker, chat
 

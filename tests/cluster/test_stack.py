@@ -21,9 +21,9 @@ from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
 from llava_serve.errors import ShuttingDown
+from llava_serve.http.serving import bind, served
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest
-from llava_serve.serving import bind, served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker

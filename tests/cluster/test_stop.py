@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from llava_serve.cluster.admission import Trust
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
-from llava_serve.serving import served
+from llava_serve.http.serving import served
 from tests.cluster.conftest import TOKEN, StartRawWorker, StartWorker, chat, status_of
 
 CHAT, OLD = "/v1/chat/completions", "/worker_generate_stream"

@@ -16,15 +16,15 @@ import openai
 import pytest
 from PIL import Image
 
-from llava_serve import serving
+from llava_serve.cluster.admission import Trust
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.heartbeat import HttpLink, membership
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig, WorkerConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.tiny.world import SHAPES, motion_frames, simple_picture
 from llava_serve.worker.app import build_app as build_worker

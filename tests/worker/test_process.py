@@ -9,13 +9,13 @@ import anyio
 import httpx
 import pytest
 
+from llava_serve.cluster.admission import Trust
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import WorkerConfig
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.serving import bind, served
+from llava_serve.http.serving import bind, served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.presence import InThisProcess
 from llava_serve.worker.process import Place, health_watched

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.async_api import Browser, expect
 
-from llava_serve import serving
+from llava_serve.cluster.admission import Trust
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest
 from llava_serve.storage.media import MediaStore

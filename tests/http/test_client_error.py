@@ -5,7 +5,7 @@ import asyncio
 import aiohttp
 import pytest
 
-from llava_serve.reason import reason_of
+from llava_serve.http.client_error import reason_of
 
 
 async def test_a_refused_connection_says_so(unused_tcp_port: int) -> None:

@@ -9,15 +9,15 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
+from llava_serve.cluster.admission import Trust
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http.serving import served
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.serving import served
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
@@ -125,3 +125,24 @@ async def test_any_stream_comes_as_it_is(pieces: tuple[bytes, ...]) -> None:
         _, headers, body = await exchange(address, b"GET / HTTP/1.0\r\n\r\n")
     assert body == b"".join(pieces)
     assert "transfer-encoding" not in headers
+
+
+@pytest.mark.parametrize(
+    ("hosts", "version", "status"),
+    [
+        (0, "1.1", "400"),
+        (1, "1.1", "200"),
+        (2, "1.1", "400"),
+        (0, "1.0", "200"),
+    ],
+)
+async def test_a_request_of_http_1_1_has_one_host(
+    address: str, hosts: int, version: str, status: str
+) -> None:
+    head = f"GET /health HTTP/{version}\r\n" + "Host: localhost\r\n" * hosts
+    head += "Connection: close\r\n\r\n"
+    line, _, body = await exchange(address, head.encode())
+    assert line.split()[1] == status
+    if status == "400":
+        error = json.loads(body)["error"]
+        assert (error["code"], f"has {hosts}" in error["message"]) == ("malformed_http", True)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llava_serve.cluster.registry import Registry, Worker
-from llava_serve.cluster.token import is_shown
 from llava_serve.cluster.upstream import Upstream
+from llava_serve.cluster_token import is_shown
 from llava_serve.errors import RegistrationRefused, WorkerUnreachable
 from llava_serve.protocol.cluster import Registration, WorkerStatus
 

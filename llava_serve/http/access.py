@@ -18,8 +18,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from llava_serve import logs, serving
-from llava_serve.cluster.token import is_shown
+from llava_serve import logs
+from llava_serve.cluster_token import is_shown
 from llava_serve.errors import (
     ContentTypeRefused,
     ForInsiders,
@@ -27,6 +27,7 @@ from llava_serve.errors import (
     OriginRefused,
     ServeError,
 )
+from llava_serve.http import serving
 
 # Nobody can own a name below these on the internet, nor one without a dot.
 _PRIVATE = (".local", ".internal", ".home.arpa")

@@ -12,9 +12,10 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
-from llava_serve import connections, serving
-from llava_serve.body import BodyLimits
-from llava_serve.connections import BoundedProtocol, ConnectionLimits, ConnectionTable
+from llava_serve.http import bounded_protocol, connections, serving
+from llava_serve.http.body import BodyLimits
+from llava_serve.http.bounded_protocol import BoundedProtocol
+from llava_serve.http.connections import ConnectionLimits, ConnectionTable
 
 ROOMY = ConnectionLimits(total=100, per_address=100)
 REQUEST = b"GET /health HTTP/1.1\r\nHost: app\r\n\r\n"
@@ -207,7 +208,7 @@ async def test_a_body_that_never_begins_gives_way_and_an_answer_does_not() -> No
 async def test_the_rest_of_a_refused_body_does_not_hold_the_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "_DRAIN_S", 0.05)
+    monkeypatch.setattr(bounded_protocol, "_DRAIN_S", 0.05)
     async with server(ROOMY) as connect:
         socket = await connect()
         await socket.send(b"POST /size HTTP/1.1\r\nHost: app\r\nContent-Length: 9000000\r\n")
@@ -358,7 +359,7 @@ def test_who_is_refused_leaves_nothing_in_the_table() -> None:
 async def test_the_body_of_a_request_that_comes_during_an_answer_has_its_own_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "_DRAIN_S", 0.05)
+    monkeypatch.setattr(bounded_protocol, "_DRAIN_S", 0.05)
     async with server(ROOMY) as connect:
         socket = await connect()
         await socket.send(REQUEST + HALF + b"{")

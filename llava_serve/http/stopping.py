@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llava_serve import logs
+from llava_serve.background import background
 from llava_serve.errors import Interrupted
 
 logger = logging.getLogger(__name__)
@@ -24,12 +25,8 @@ _END_OF_GRACE = "the grace is over"
 @asynccontextmanager
 async def grace(running: Collection[asyncio.Task[None]], grace_s: float) -> AsyncIterator[None]:
     """Cancel what is `running` in `grace_s` seconds, unless the body ends before."""
-    ending = asyncio.create_task(_end(running, grace_s), name="grace")
-    try:
+    async with background(_end(running, grace_s), "grace"):
         yield
-    finally:
-        ending.cancel()
-        await asyncio.wait([ending])
 
 
 async def _end(running: Collection[asyncio.Task[None]], grace_s: float) -> None:

@@ -7,13 +7,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from llava_serve.cluster.admission import Trust
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.json_body import decode
+from llava_serve.http.json_body import decode
 from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate

@@ -17,8 +17,8 @@ import anyio
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llava_serve import json_body
 from llava_serve.errors import BodyTimeout, BodyTooLarge, NoRoomForBody, TextTooLarge
+from llava_serve.http import json_body
 from llava_serve.quota import Quota
 
 Read = TypeVar("Read")

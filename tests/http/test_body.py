@@ -8,9 +8,9 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from llava_serve import serving
-from llava_serve.body import BodyLimits, TextMeter, read_json, read_once, release_body
 from llava_serve.errors import TextTooLarge
+from llava_serve.http import serving
+from llava_serve.http.body import BodyLimits, TextMeter, read_json, read_once, release_body
 
 CHAT = "/v1/chat/completions"
 

@@ -1,9 +1,9 @@
-"""HTTP below the apps: clients of HTTP/1.0, and bytes that are no HTTP."""
+"""HTTP protocol below the apps: HTTP/1.0, the Host header, and bytes that are no HTTP."""
 
 import json
 import re
 
-from starlette.types import Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -48,6 +48,11 @@ class HttpProtocol(HttpToolsProtocol):
         return _UPGRADE.sub(b"\r\nx-upgrade:", head) + blank + body
 
     def on_headers_complete(self) -> None:
+        """Begin the request; one of HTTP/1.1 has one `Host` (RFC 9112, section 3.2)."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts != 1 and self.parser.get_http_version() == "1.1":
+            reason = f"a request of HTTP/1.1 has one Host header, and this one has {hosts}"
+            self.app = refusing_app(MalformedHttp(reason))
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = _UntilClose
@@ -76,3 +81,15 @@ def error_answer(error: ServeError) -> tuple[list[tuple[bytes, bytes]], bytes]:
         **error.headers,
     }
     return [(name.encode(), value.encode()) for name, value in headers.items()], body
+
+
+def refusing_app(error: ServeError) -> ASGIApp:
+    """Return an app that answers everything with `error`."""
+    headers, body = error_answer(error)
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": error.status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return refuse

@@ -7,9 +7,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from llava_serve import access, serving
-from llava_serve.access import Access, ApiGuard, HostGuard, Hosts
-from llava_serve.body import BodyLimits
+from llava_serve.http import access, serving
+from llava_serve.http.access import Access, ApiGuard, HostGuard, Hosts
+from llava_serve.http.body import BodyLimits
 
 LOCAL = Hosts.of("127.0.0.1")
 NETWORK = Hosts.of("0.0.0.0", own=["gpu.example.com"])

@@ -8,7 +8,7 @@ import pytest
 # Pieces of which every second one is freed, so that the heap's top never comes down by itself.
 PROGRAM = """
 import asyncio, psutil, sys
-from llava_serve import heap
+from llava_serve.http import heap
 
 def used():
     return psutil.Process().memory_info().rss

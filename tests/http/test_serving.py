@@ -8,9 +8,10 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from llava_serve import logs, serving
-from llava_serve.body import BodyLimits, read_json
+from llava_serve import logs
 from llava_serve.errors import Busy
+from llava_serve.http import serving
+from llava_serve.http.body import BodyLimits, read_json
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llava_serve.cluster.token import bearer, is_shown, make_token, read_token, token_file
+from llava_serve.cluster_token import bearer, is_shown, make_token, read_token, token_file
 
 
 def test_the_token_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_token_that_is_there_is_not_replaced(tmp_path: Path) -> None:
 def test_processes_that_start_at_once_agree_on_the_token(tmp_path: Path) -> None:
     path = tmp_path / "token"
     program = (
-        "import sys, pathlib; from llava_serve.cluster.token import read_token; "
+        "import sys, pathlib; from llava_serve.cluster_token import read_token; "
         "sys.stdin.readline(); sys.stdout.write(read_token(pathlib.Path(sys.argv[1])))"
     )
     racers = [

@@ -9,7 +9,7 @@ import ctypes
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from llava_serve import logs
+from llava_serve.background import background
 
 TRIM_EVERY_S = 5.0
 
@@ -24,13 +24,8 @@ async def trimmed(every_s: float = TRIM_EVERY_S) -> AsyncIterator[None]:
     if trim is None:
         yield
         return
-    trimming = asyncio.create_task(_keep_trimming(trim, every_s), name="heap")
-    trimming.add_done_callback(logs.log_a_bug)
-    try:
+    async with background(_keep_trimming(trim, every_s), "heap"):
         yield
-    finally:
-        trimming.cancel()
-        await asyncio.wait([trimming])
 
 
 async def _keep_trimming(trim: Callable[[int], int], every_s: float) -> None:

@@ -1,129 +1,23 @@
-"""Connections of our servers: how many there may be, and how long a request's head may take.
+"""Limits of one connection: its place in the table, and how long a request's head may take.
 
 uvicorn bounds neither, so its HTTP protocol is extended here, at the places where a connection
-begins, brings bytes, has brought a whole head and a whole request, and has been answered. What one
-address or a slow client holds never keeps others out: of the connections whose request is not
-whole, the one that has been silent longest gives way to a new one. Where all are being answered,
-the new one is answered with 503.
+begins, brings bytes, has brought a whole head and a whole request, and has been answered.
 """
 
 import asyncio
 import logging
-import resource
-from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from llava_serve.errors import (
-    HeadersTimeout,
-    HeadersTooLarge,
-    ServeError,
-    TooManyConnections,
-)
-from llava_serve.http_protocol import HttpProtocol, error_answer
+from llava_serve.errors import HeadersTimeout, HeadersTooLarge, TooManyConnections
+from llava_serve.http.connections import ConnectionTable
+from llava_serve.http.protocol import HttpProtocol, refusing_app
 
 logger = logging.getLogger(__name__)
 
-_MOST_DESCRIPTORS = 65_536
-_OWN_DESCRIPTORS = 128  # files, pipes and libraries of the process itself
-_LEAST = 16
 _REFUSED_AT_ONCE = 64  # connections beyond the limit that are open to be told so
 _DRAIN_S = 10.0  # for the rest of a body that nobody wants: a closed socket would lose the answer
-
-
-def raise_descriptor_limit() -> int:
-    """Raise the limit of open files as far as the system lets this process; return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
-    if wanted > soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
-    return soft
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionLimits:
-    """`idle_per_address` counts connections that have brought no whole request."""
-
-    total: int
-    per_address: int
-    idle_per_address: int = 256
-    header_s: float = 15.0
-    unread_s: float = 60.0  # for a client to take some of an answer that waits for it
-    header_bytes: int = 65_536
-
-    @classmethod
-    def of_descriptors(cls, descriptors: int) -> "ConnectionLimits":
-        """Leave room for what answers need: a forwarded request holds two descriptors.
-
-        One address, which may be a proxy's, gets three quarters and never all.
-        """
-        total = max(_LEAST, (descriptors - _OWN_DESCRIPTORS) // 2)
-        return cls(total=total, per_address=max(_LEAST * 3 // 4, total * 3 // 4))
-
-
-@dataclass
-class _Address:
-    """The connections of one address; of the idle ones the longest silent stands first."""
-
-    count: int = 0
-    idle: "OrderedDict[BoundedProtocol, None]" = field(default_factory=OrderedDict)
-
-
-class ConnectionTable:
-    """All connections of one server."""
-
-    def __init__(self, limits: ConnectionLimits) -> None:
-        self.limits = limits
-        self.count = 0
-        self.refused = 0
-        self._idle: OrderedDict[BoundedProtocol, None] = OrderedDict()
-        self._addresses: dict[str, _Address] = {}
-
-    def add(self, connection: "BoundedProtocol") -> bool:
-        """Count a new connection, in place of an idle one where there is no room; False: none."""
-        own = self._addresses.get(connection.address) or _Address()
-        if own.count >= self.limits.per_address and not self._close_oldest(own.idle):
-            return False
-        if self.count >= self.limits.total and not self._close_oldest(self._idle):
-            return False
-        if len(own.idle) >= self.limits.idle_per_address:
-            self._close_oldest(own.idle)
-        self._addresses[connection.address] = own  # the last one of it may have given way
-        own.count += 1
-        self.count += 1
-        self.mark_idle(connection)
-        return True
-
-    def mark_idle(self, connection: "BoundedProtocol") -> None:
-        """Note that a connection waits for its client, and has heard of it just now."""
-        for idle in (self._idle, self._addresses[connection.address].idle):
-            idle[connection] = None
-            idle.move_to_end(connection)
-
-    def mark_busy(self, connection: "BoundedProtocol") -> None:
-        """Note that a connection waits for this server: for an answer, or to be read on."""
-        self._idle.pop(connection, None)
-        if (own := self._addresses.get(connection.address)) is not None:
-            own.idle.pop(connection, None)
-
-    def remove(self, connection: "BoundedProtocol") -> None:
-        self.mark_busy(connection)
-        own = self._addresses[connection.address]
-        own.count -= 1
-        self.count -= 1
-        if not own.count:
-            del self._addresses[connection.address]
-
-    @staticmethod
-    def _close_oldest(idle: "OrderedDict[BoundedProtocol, None]") -> bool:
-        if not idle:
-            return False
-        next(iter(idle)).give_way()
-        return True
 
 
 class BoundedProtocol(HttpProtocol):
@@ -224,9 +118,9 @@ class BoundedProtocol(HttpProtocol):
         self._has_head, self._is_message_complete = True, False
         limit = self._table.limits.header_bytes
         if self._is_refused:
-            self.app = _refusal(TooManyConnections())
+            self.app = refusing_app(TooManyConnections())
         elif sum(len(name) + len(value) for name, value in self.headers) > limit:
-            self.app = _refusal(HeadersTooLarge(limit))
+            self.app = refusing_app(HeadersTooLarge(limit))
         super().on_headers_complete()
         self._cycles.append(self.cycle)
 
@@ -289,15 +183,3 @@ class BoundedProtocol(HttpProtocol):
         if self._is_counted:
             self._is_counted = False
             self._table.remove(self)
-
-
-def _refusal(error: ServeError) -> ASGIApp:
-    """Return an app that answers everything with `error`."""
-    headers, body = error_answer(error)
-
-    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-        start = {"type": "http.response.start", "status": error.status, "headers": headers}
-        await send(start)
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-
-    return refuse

@@ -23,20 +23,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llava_serve import heap, json_body, logs, stopping
-from llava_serve.body import BodyLimits, BoundedBody
-from llava_serve.connections import (
-    BoundedProtocol,
-    ConnectionLimits,
-    ConnectionTable,
-    raise_descriptor_limit,
-)
+from llava_serve import logs
 from llava_serve.errors import (
     EngineFailure,
     InvalidField,
     NoSuchRoute,
     OutOfMemory,
     ServeError,
+)
+from llava_serve.http import heap, json_body, stopping
+from llava_serve.http.body import BodyLimits, BoundedBody
+from llava_serve.http.bounded_protocol import BoundedProtocol
+from llava_serve.http.connections import (
+    ConnectionLimits,
+    ConnectionTable,
+    raise_descriptor_limit,
 )
 
 logger = logging.getLogger(__name__)
