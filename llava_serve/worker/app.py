@@ -107,7 +107,7 @@ def check(asked: ChatRequest, card: ModelCard) -> None:
     if "video_url" in kinds and not card.accepts_video:
         raise MediaNotAccepted(card.id, "video")
     for field, neutral in FURTHER_FIELDS.items():
-        if (value := getattr(asked, field)) not in neutral and field not in card.honours:
+        if (value := getattr(asked, field)) not in neutral and field not in card.supported_params:
             raise UnsupportedField(
                 field, f"{_shown(value)} is not supported by this model's engine"
             )

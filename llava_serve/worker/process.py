@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from llava_serve import logs
-from llava_serve.cluster.heartbeat import HttpLink, Membership, membership
+from llava_serve.cluster.heartbeat import HttpRegistrationClient, Membership, membership
 from llava_serve.cluster_token import read_token, token_file
 from llava_serve.config import MediaConfig, MembershipConfig
 from llava_serve.engines.base import Engine
@@ -105,8 +105,8 @@ class Place:
                     return
                 card = await self._presence.change(card)
 
-    def _link(self, session: aiohttp.ClientSession, card: ModelCard) -> HttpLink:
-        return HttpLink(
+    def _link(self, session: aiohttp.ClientSession, card: ModelCard) -> HttpRegistrationClient:
+        return HttpRegistrationClient(
             session,
             self._config.controller,
             self._config.worker_address,

@@ -13,16 +13,16 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from llava_serve.cluster.admission import Trust
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
-from llava_serve.cluster.upstream import Limits
+from llava_serve.cluster.upstream import UpstreamLimits
 from llava_serve.http.body import BodyLimits
 from llava_serve.http.serving import served
 from llava_serve.protocol import sse
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.protocol.llava import OldChunk
+from llava_serve.protocol.llava import LlavaChunk
 from llava_serve.protocol.openai import ModelCard
 
 Entered = TypeVar("Entered")
@@ -99,15 +99,15 @@ class EchoWorker:
             prompt = (await request.json())["prompt"]
             words = prompt.split()
             texts = [prompt + " ".join(words[: i + 1]) for i in range(len(words))]
-            return StreamingResponse(self._held([OldChunk(text=text).encode() for text in texts]))
+            return StreamingResponse(self._held([LlavaChunk(text=text).encode() for text in texts]))
 
         return app
 
-    async def _held(self, pieces: list[bytes]) -> AsyncIterator[bytes]:
+    async def _held(self, chunks: list[bytes]) -> AsyncIterator[bytes]:
         self.running += 1
         try:
-            for piece in pieces:
-                yield piece
+            for chunk in chunks:
+                yield chunk
                 self.at_it.set()
                 await self.may_go_on.wait()
         finally:
@@ -130,10 +130,10 @@ StartRawWorker = Callable[..., Awaitable["RawWorker"]]
 
 @asynccontextmanager
 async def _controller(
-    limits: Limits, trusted: frozenset[str], bodies: BodyLimits | None
+    limits: UpstreamLimits, trusted: frozenset[str], bodies: BodyLimits | None
 ) -> AsyncIterator[Cluster]:
     workers = Registry(shortest_queue)
-    app = build_app(workers, Trust(TOKEN, trusted), limits=limits, bodies=bodies)
+    app = build_app(workers, AdmissionPolicy(TOKEN, trusted), limits=limits, bodies=bodies)
     async with (
         served(app) as address,
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as http,
@@ -180,7 +180,7 @@ def start_controller(stack: Stack) -> StartController:
     async def start(
         trusted: frozenset[str] = frozenset(), bodies: BodyLimits | None = None, **limits: float
     ) -> Cluster:
-        return await stack.enter(_controller(Limits(**limits), trusted, bodies))
+        return await stack.enter(_controller(UpstreamLimits(**limits), trusted, bodies))
 
     return start
 
@@ -250,8 +250,8 @@ def start_raw_worker(stack: Stack) -> StartRawWorker:
     return start
 
 
-def chunked(kind: str, *pieces: bytes, is_complete: bool = False) -> bytes:
+def chunked(kind: str, *chunks: bytes, is_complete: bool = False) -> bytes:
     """Return a chunked HTTP answer; an incomplete one lacks its last chunk."""
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
-    body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
     return head.encode() + body + (b"0\r\n\r\n" if is_complete else b"")

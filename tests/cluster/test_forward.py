@@ -219,9 +219,9 @@ async def test_clients_that_leave_at_random_moments_leave_nothing_behind(
 
     async def leave_somewhere() -> None:
         async with cluster.http.stream("POST", CHAT, json=body) as answer:
-            pieces = answer.aiter_raw()
+            chunks = answer.aiter_raw()
             for _ in range(chance.randrange(6)):
-                await anext(pieces, b"")
+                await anext(chunks, b"")
 
     await asyncio.gather(*(leave_somewhere() for _ in range(200)))
     while worker.running:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from llava_serve.cluster.admission import Trust
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
@@ -26,7 +26,7 @@ WORKER = "http://10.1.2.3:40000"
 def controller() -> FastAPI:
     workers = Registry(shortest_queue)
     workers.register(WORKER, status_of(), now=0.0, expires=False)
-    return build_controller(workers, Trust(TOKEN))
+    return build_controller(workers, AdmissionPolicy(TOKEN))
 
 
 def worker() -> FastAPI:

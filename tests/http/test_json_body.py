@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from llava_serve.cluster.admission import Trust
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
@@ -36,7 +36,7 @@ TAKES_NO_BODY = {"/list_models", "/worker_get_status", "/refresh_all_workers"}
 
 def apps() -> dict[str, FastAPI]:
     worker = Worker(EchoEngine("echo"), Gate(2, 2), MediaReader(MediaConfig()), worker_id="w")
-    controller = build_controller(Registry(shortest_queue), Trust("token"))
+    controller = build_controller(Registry(shortest_queue), AdmissionPolicy("token"))
     return {"controller": controller, "worker": build_worker(worker, max_body_bytes=100_000)}
 
 

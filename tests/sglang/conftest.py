@@ -14,7 +14,7 @@ import openai
 import pytest
 from PIL import Image
 
-from llava_serve.cluster.admission import Trust
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.registry import Registry
@@ -90,7 +90,7 @@ async def stack_before(endpoint: str, folder: Path) -> AsyncIterator[Stack]:
     registry = Registry(DISPATCH["shortest_queue"]())
     async with AsyncExitStack() as running:
         controller = await running.enter_async_context(
-            serving.served(build_controller(registry, Trust(TOKEN)))
+            serving.served(build_controller(registry, AdmissionPolicy(TOKEN)))
         )
         config = SglangWorkerConfig(
             controller=controller,
