@@ -46,13 +46,15 @@ def chat(text: str = "one two", model: str = "echo", **fields: Any) -> dict[str,
 class EchoWorker:
     """A small worker: repeats the last message word by word, on both wires.
 
-    Clear `may_go_on` to hold every stream behind its first word.
+    Clear `may_go_on` to hold every stream behind its first word. So many streams are broken off
+    before their first word as `breaks` says.
     """
 
     model: str = "echo"
     is_legacy: bool = False
     address: str = ""
     running: int = 0
+    breaks: int = 0
     status_calls: int = 0
     seen: list[Request] = field(default_factory=list)
     may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
@@ -104,6 +106,9 @@ class EchoWorker:
         return app
 
     async def _held(self, chunks: list[bytes]) -> AsyncIterator[bytes]:
+        if self.breaks:
+            self.breaks -= 1
+            raise ConnectionResetError
         self.running += 1
         try:
             for chunk in chunks:
