@@ -1,4 +1,4 @@
-"""How our own programs ask a controller or a worker for models and answers."""
+"""Client of a controller or a worker: models and streamed answers, for our own programs."""
 
 import asyncio
 import json

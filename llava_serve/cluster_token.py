@@ -1,4 +1,4 @@
-"""The cluster token: the secret that workers show to join, in a file only its owner can read."""
+"""Cluster token: the secret that workers register with, in a file only its owner can read."""
 
 import logging
 import os

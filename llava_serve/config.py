@@ -208,7 +208,7 @@ class MediaConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MembershipConfig(ApiConfig):
-    """The flags that concern a worker's place in the cluster."""
+    """The flags that concern a worker's membership in the cluster."""
 
     port: Annotated[int, "port to listen on"] = 40000
     controller: Annotated[str, "address of the controller", Also("--controller-address")] = (

@@ -23,16 +23,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     logs.configure(config.log_level)
     path = token_file(config.cluster_token_file, config.state_dir)
     policy = AdmissionPolicy(read_token(path), config.trusted_addresses)
-    logger.info("workers join with the cluster token in %s", path)
+    logger.info("workers register with the cluster token in %s", path)
     if policy.addresses:
         logger.warning(
-            "workers at %s may join without the token, on LLaVA's own wire",
+            "workers at %s may register without the token, on LLaVA's own wire",
             ", ".join(sorted(policy.addresses)),
         )
     if not serving.is_loopback(config.host):
         logger.warning(
             "--host %s: whoever reaches port %d can use every model%s; there are no accounts. "
-            "Joining as a worker takes the token.",
+            "Registering a worker takes the token.",
             config.host,
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",

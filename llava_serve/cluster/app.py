@@ -1,4 +1,4 @@
-"""The controller's app: everything it is made of, put together."""
+"""App of the controller: registry, admission, forwarding and metrics, put together."""
 
 import secrets
 import time

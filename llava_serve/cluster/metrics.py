@@ -1,4 +1,4 @@
-"""What `/metrics` of a controller shows."""
+"""Metrics of a controller, which `/metrics` shows."""
 
 import time
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Which workers are alive and what they serve. No I/O, no threads: time comes in as an argument."""
+"""Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -165,9 +165,9 @@ class Registry:
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
 
-        Look-ups are spread by load and by what was looked up since each worker's last heartbeat.
-        They are no load themselves, nor a turn of the dispatch: anybody may look up, and need not
-        ask the worker then.
+        Look-ups are spread by load and by the look-ups since each worker's last heartbeat. They
+        are no load themselves, nor a turn of the dispatch: anybody may look up, and need not ask
+        the worker then.
 
         Raises:
             NoWorker: nobody alive serves `model`.

@@ -1,4 +1,4 @@
-"""How the controller calls a worker: one HTTP client, three time limits, errors with names."""
+"""Upstream calls from the controller to a worker: one HTTP client, time limits, named errors."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""What differs between the two wires when a stream is passed on: records, and how one ends."""
+"""Wire formats of a stream that is passed on: its records, what each one says, how it ends."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class RecordKind(Enum):
 
     SIGN_OF_LIFE = auto()  # the answer has yet to begin
     OPENING = auto()  # it begins, and has no text yet
-    TEXT = auto()  # or anything else that only one worker may say
+    TEXT = auto()  # or anything else that only one worker may send
     ERROR = auto()
 
 

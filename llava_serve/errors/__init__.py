@@ -70,7 +70,7 @@ they name no address, flag, path or command. A class whose message names such ha
 
 With an error that has the header `NOT_ANSWERED`, on either wire, nothing of the request was
 answered, and another process may well answer it: whoever passes requests on may try that. Its
-value says what became of the request: it was declined, found no place (`busy`), or was accepted by
+value says what became of the request: it was declined, found no slot (`busy`), or was accepted by
 a process that was then `lost`. An error that a client may meet names no address of the cluster:
 that stands in the log, under the request id.
 

@@ -145,12 +145,12 @@ class Busy(Unavailable):
     user_remedy = "Wait a few seconds, then try again."
 
     def __init__(
-        self, running: int, waiting: int, asked: int, places: int, retry_after_s: int = 1
+        self, running: int, waiting: int, asked: int, capacity: int, retry_after_s: int = 1
     ) -> None:
-        """Tell that `running` and `waiting` answers leave less than `asked` of so many `places`."""
+        """Tell that `running` and `waiting` answers leave less than `asked` of `capacity`."""
         super().__init__(
             f"answers that are made: {running}, that wait: {waiting}, that this request asks for: "
-            f"{asked}; the worker has places for {places}"
+            f"{asked}; the worker has places for {capacity}"
         )
         self.headers = {**Busy.headers, "Retry-After": str(retry_after_s)}
 

@@ -1,4 +1,4 @@
-"""Hosts, origins and callers that a server answers, so that no foreign web page can use it.
+"""Access by host, origin and caller, so that no foreign web page can use a server.
 
 A browser will send requests to any address for any page that it shows. What keeps foreign pages
 out: names that are not this server's are refused (a page that makes its own name point here is

@@ -1,7 +1,7 @@
 """Bodies of requests: bounded before they are read, late ones refused, JSON read from the rest.
 
 Three bounds, each checked before the work that it bounds: the bytes of a body, the bytes of all
-bodies that the process holds, and the bytes of a body that are no picture or video. The last is
+bodies that the process holds, and the bytes of a body that are no image or video. The last is
 counted on the raw bytes as they arrive, so of a text that is far too long no more is read.
 """
 
@@ -25,17 +25,17 @@ Read = TypeVar("Read")
 Given = ParamSpec("Given")
 
 MAX_TEXT_BYTES = 1_000_000
-_SMALL_BYTES = 1_000_000  # of smaller bodies there are enough places
+_SMALL_BYTES = 1_000_000  # smaller bodies wait for no quota
 _BODIES_AT_ONCE = 8  # of the largest size
 
-# What carries pictures and videos in JSON: `"url": "data:…"`, and LLaVA's `"images": ["…", …]`.
+# What carries images and videos in JSON: `"url": "data:…"`, and LLaVA's `"images": ["…", …]`.
 # Within a string of JSON the quotes would have backslashes before them. In front of `data:` may
 # stand what `media.uri` takes away: white space and byte-order marks, raw or escaped.
 _MEDIA = re.compile(
     rb'"url"\s*:\s*"(?:\s|\xef\xbb\xbf|\\u[fF][eE][fF][fF]|\\[nrt])*(?i:data):|"images"\s*:\s*\['
 )
 _MOST_IMAGES = 1000
-_TAIL_BYTES = 64  # a beginning of a picture that is longer, of spaces, counts as text
+_TAIL_BYTES = 64  # a beginning of an image that is longer, of spaces, counts as text
 _MEDIA_ROUTES = ("/v1/chat/completions", "/worker_generate_stream", "/gradio_api/upload")
 
 
@@ -43,7 +43,7 @@ _MEDIA_ROUTES = ("/v1/chat/completions", "/worker_generate_stream", "/gradio_api
 class BodyLimits:
     """What a body may be, and how it has to arrive.
 
-    `max_text_bytes` bounds JSON without its pictures and videos, and so the whole body of every
+    `max_text_bytes` bounds JSON without its images and videos, and so the whole body of every
     route that takes none. A body is late after `gap_s` without a byte, or once it has taken
     `patience_s` and what came of it more time than at `least_bytes_per_s`. A large one waits
     `wait_s` at most for its part of the memory, of which one address gets no more than half.
@@ -139,7 +139,7 @@ class _Arrival:
         return message
 
     def release(self) -> None:
-        """Give back the place of a body that nobody holds any more."""
+        """Give back the quota of a body that nobody holds any more."""
         self._hold_no_more_than(0)
 
     def _hold_no_more_than(self, size_bytes: int) -> None:
@@ -238,15 +238,15 @@ async def read_json(request: Request) -> tuple[Any, bytes]:
 
 
 class TextMeter:
-    """Counts what of a JSON body is neither picture nor video, chunk by chunk as it arrives."""
+    """Counts what of a JSON body is neither image nor video, chunk by chunk as it arrives."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._received = 0
         self._media = 0
-        self._items = 0  # of the list of pictures that it is in
-        self._ends_with: bytes | None = None  # what ends the picture, or the list, that it is in
-        self._tail = b""  # of the chunk before, where a picture may have begun
+        self._items = 0  # of the list of images that it is in
+        self._ends_with: bytes | None = None  # what ends the image, or the list, that it is in
+        self._tail = b""  # of the chunk before, where an image may have begun
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the body.

@@ -1,6 +1,6 @@
-"""Limits of one connection: its place in the table, and how long a request's head may take.
+"""Limits of one connection: its entry in the table, and how long a request's head may take.
 
-uvicorn bounds neither, so its HTTP protocol is extended here, at the places where a connection
+uvicorn bounds neither, so its HTTP protocol is extended here, where a connection
 begins, brings bytes, has brought a whole head and a whole request, and has been answered.
 """
 
@@ -75,7 +75,7 @@ class BoundedProtocol(HttpProtocol):
             self._unread = None
 
     def give_way(self) -> None:
-        """Close a connection that waits for its client, because a new one needs its place."""
+        """Close a connection that waits for its client, because a new one needs the room."""
         self._uncount()
         self.transport.close()
 

@@ -1,4 +1,4 @@
-"""What went wrong with a connection, in a few words: aiohttp's own texts say much or nothing."""
+"""Client errors of aiohttp in a few words: its own texts say much or nothing."""
 
 import asyncio
 import os

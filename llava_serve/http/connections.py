@@ -52,7 +52,7 @@ class Connection(Protocol):
     address: str
 
     def give_way(self) -> None:
-        """Close: a new connection needs this one's place."""
+        """Close: a new connection needs the room."""
         ...
 
 

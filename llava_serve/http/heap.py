@@ -1,7 +1,7 @@
 """The heap of a process: memory that large requests have freed goes back to the system.
 
 glibc keeps what is freed for later, in every thread's arena: after a burst of large bodies and
-pictures a process would hold its highest demand for ever. Elsewhere nothing is done.
+images a process would hold its highest demand for ever. Elsewhere nothing is done.
 """
 
 import asyncio

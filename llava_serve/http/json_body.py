@@ -1,4 +1,4 @@
-"""JSON as requests bring it: the one way in which every route decodes a body."""
+"""JSON bodies of requests: the one way in which every route decodes them."""
 
 from codecs import BOM_UTF8
 from collections.abc import Callable, Coroutine

@@ -1,4 +1,4 @@
-"""An app under uvicorn: request ids, errors, limits of connections and bodies, graceful stop.
+"""Serving of an app under uvicorn: request ids, errors, limits, graceful stop.
 
 The exception handlers here are one of the two places where an error becomes an answer; the other
 is the stream writer of `worker.stream`, where status 200 is already out.
@@ -89,7 +89,7 @@ def prepare(app: FastAPI, limits: BodyLimits) -> None:
     """Give `app` what every app of ours has: request ids, bounded bodies, errors as JSON."""
     app.router.route_class = json_body.JsonRoute
     app.add_middleware(BoundedBody, limits=limits)
-    app.add_middleware(stopping.LastWords)
+    app.add_middleware(stopping.InterruptedAnswers)
     app.add_middleware(RequestScope)
 
     @app.exception_handler(ServeError)
@@ -138,7 +138,7 @@ BeforeStop = Callable[[], Awaitable[None]]
 class _Server(uvicorn.Server):
     """Calls `before_stop` when a stop was asked for, while open streams still run.
 
-    What runs for longer than `grace_s` after that is cut, with the last words of `stopping`.
+    What runs for longer than `grace_s` after that is cut, and ends with the error of `stopping`.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ def _config(app: FastAPI, limits: ConnectionLimits, grace_s: float = GRACE_S) ->
         log_config=None,
         access_log=False,
         proxy_headers=False,  # who calls is who connects: anyone can write `X-Forwarded-For`
-        timeout_graceful_shutdown=math.ceil(grace_s) + stopping.LAST_WORDS_S,
+        timeout_graceful_shutdown=math.ceil(grace_s) + stopping.FINAL_WRITE_S,
         lifespan="on",
     )
 

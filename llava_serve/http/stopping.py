@@ -1,4 +1,4 @@
-"""The end of a process's grace: what still runs is told, and says its last words.
+"""Graceful stop of a process: requests that run beyond the grace end with an error.
 
 uvicorn itself cancels what runs when the grace is over, and waits for nothing after that.
 """
@@ -17,7 +17,7 @@ from llava_serve.errors import Interrupted
 
 logger = logging.getLogger(__name__)
 
-LAST_WORDS_S = 2  # after the grace, for the end of each answer to be written
+FINAL_WRITE_S = 2  # after the grace, for the end of each answer to be written
 
 _END_OF_GRACE = "the grace is over"
 
@@ -42,7 +42,7 @@ def is_end_of_grace(cancelled: asyncio.CancelledError) -> bool:
     return cancelled.args == (_END_OF_GRACE,)
 
 
-class LastWords:
+class InterruptedAnswers:
     """Middleware: what the end of the grace cuts before its first byte gets an error answer.
 
     What is cut behind that must end itself, in the form of its stream.

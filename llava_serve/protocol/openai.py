@@ -24,7 +24,7 @@ from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, refusal_of
 
 class ImageUrl(Strict):
     url: str
-    # Pictures are always seen as finely as the checkpoint can: `low` is refused, not ignored.
+    # Images are always seen as finely as the checkpoint can: `low` is refused, not ignored.
     detail: Literal["auto", "high"] | None = None
 
 

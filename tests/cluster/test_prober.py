@@ -33,7 +33,7 @@ class Naps:
         self.now += seconds
 
 
-def probing(naps: Naps, upstream: Upstream, address: str, worker_id: str = "id") -> Registry:
+def probing(naps: Naps, address: str, worker_id: str = "id") -> Registry:
     workers = Registry(shortest_queue, expiry_s=45)
     workers.register(address, status_of(worker_id=worker_id), naps.now)
     return workers
@@ -68,7 +68,7 @@ async def test_a_dead_worker_is_asked_less_and_less_until_its_lease_ends(
     unused_tcp_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     naps, upstream = Naps(), Upstream(UpstreamLimits())
-    workers = probing(naps, upstream, f"http://127.0.0.1:{unused_tcp_port}")
+    workers = probing(naps, f"http://127.0.0.1:{unused_tcp_port}")
     prober = Prober(workers, upstream, lambda: naps.now, naps.sleep)
     async with upstream.opened(), prober.opened():
         prober.mark_unreachable(only(workers))
@@ -83,7 +83,7 @@ async def test_a_worker_that_answers_probes_only_is_asked_later_each_time(
 ) -> None:
     naps, upstream = Naps(), Upstream(UpstreamLimits())
     worker = await start_worker()
-    workers = probing(naps, upstream, worker.address, worker.worker_id)
+    workers = probing(naps, worker.address, worker.worker_id)
     prober = Prober(workers, upstream, lambda: naps.now, naps.sleep)
     async with upstream.opened(), prober.opened():
         for _ in range(4):
@@ -96,26 +96,26 @@ async def test_a_worker_that_answers_probes_only_is_asked_later_each_time(
     assert naps.naps == [0.5, 1, 2]
 
 
-async def test_a_heartbeat_or_a_goodbye_ends_the_probes(unused_tcp_port: int) -> None:
-    upstream = Upstream(UpstreamLimits())
-    for event in ("heartbeat", "deregister"):
-        naps = Naps()
-        workers = probing(naps, upstream, f"http://127.0.0.1:{unused_tcp_port}")
-        worker = only(workers)
+@pytest.mark.parametrize("event", ["heartbeat", "deregister"])
+async def test_a_heartbeat_or_a_goodbye_ends_the_probes(event: str, unused_tcp_port: int) -> None:
+    naps, upstream = Naps(), Upstream(UpstreamLimits())
+    workers = probing(naps, f"http://127.0.0.1:{unused_tcp_port}")
+    worker = only(workers)
 
-        async def sleep(seconds: float, naps: Naps = naps, workers: Registry = workers) -> None:
-            await naps.sleep(seconds)
-            if len(naps.naps) == 2:
-                if event == "heartbeat":  # noqa: B023 - each loop waits for its own probes
-                    workers.heartbeat(worker.address, 0, naps.now)  # noqa: B023
-                else:
-                    workers.deregister(worker.address)  # noqa: B023
+    async def sleep(seconds: float) -> None:
+        await naps.sleep(seconds)
+        if len(naps.naps) < 2:
+            return
+        if event == "heartbeat":
+            workers.heartbeat(worker.address, 0, naps.now)
+        else:
+            workers.deregister(worker.address)
 
-        prober = Prober(workers, upstream, lambda naps=naps: naps.now, sleep)
-        async with upstream.opened(), prober.opened():
-            prober.mark_unreachable(worker)
-            await until_probed()
-        assert naps.naps == [0.5, 1]
+    prober = Prober(workers, upstream, lambda: naps.now, sleep)
+    async with upstream.opened(), prober.opened():
+        prober.mark_unreachable(worker)
+        await until_probed()
+    assert naps.naps == [0.5, 1]
 
 
 async def test_a_status_without_end_is_no_status(
