@@ -57,7 +57,7 @@ class Connection(Protocol):
 
 
 @dataclass
-class _Address:
+class _AddressConnections:
     """The connections of one address; of the idle ones the longest silent stands first."""
 
     count: int = 0
@@ -72,11 +72,11 @@ class ConnectionTable:
         self.count = 0
         self.refused = 0
         self._idle: OrderedDict[Connection, None] = OrderedDict()
-        self._addresses: dict[str, _Address] = {}
+        self._addresses: dict[str, _AddressConnections] = {}
 
     def add(self, connection: Connection) -> bool:
         """Count a new connection, in place of an idle one where there is no room; False: none."""
-        own = self._addresses.get(connection.address) or _Address()
+        own = self._addresses.get(connection.address) or _AddressConnections()
         if own.count >= self.limits.per_address and not self._close_oldest(own.idle):
             return False
         if self.count >= self.limits.total and not self._close_oldest(self._idle):

@@ -135,7 +135,7 @@ def prepare(app: FastAPI, limits: BodyLimits) -> None:
 BeforeStop = Callable[[], Awaitable[None]]
 
 
-class _Server(uvicorn.Server):
+class _GracefulServer(uvicorn.Server):
     """Calls `before_stop` when a stop was asked for, while open streams still run.
 
     What runs for longer than `grace_s` after that is cut, and ends with the error of `stopping`.
@@ -161,7 +161,7 @@ class _Server(uvicorn.Server):
             await super().shutdown(sockets=sockets)
 
 
-class _GuestServer(_Server):
+class _GuestServer(_GracefulServer):
     """Leaves the signals of the process to whoever runs the loop."""
 
     @contextmanager
@@ -211,7 +211,7 @@ def run(app: FastAPI, host: str, port: int, before_stop: BeforeStop | None = Non
         logger.info("listening on http://%s:%d", host, port)
         limits = ConnectionLimits.of_descriptors(raise_descriptor_limit())
         try:
-            _Server(_config(app, limits), before_stop).run(sockets=[listening])
+            _GracefulServer(_config(app, limits), before_stop).run(sockets=[listening])
         except KeyboardInterrupt:  # uvicorn passes it on once everything is shut down
             raise SystemExit(_INTERRUPTED) from None
 
