@@ -46,7 +46,7 @@ class OldClient:
         data = {"worker_name": worker, "check_heart_beat": True, "worker_status": status}
         return self._post("/register_worker", data).status_code
 
-    def beat(self, worker: str, queue_length: int) -> bool:
+    def heartbeat(self, worker: str, queue_length: int) -> bool:
         data = {"worker_name": worker, "queue_length": queue_length}
         exist: bool = self._post("/receive_heart_beat", data).json()["exist"]
         return exist
@@ -72,9 +72,9 @@ async def test_a_llava_worker_registers_beats_and_answers(
     client = OldClient(trusting.address)
     worker = await start_worker(is_legacy=True, model="llava-v1.5-7b")
     status = {"model_names": ["llava-v1.5-7b"], "speed": 1, "queue_length": 0}
-    assert not await run_sync(client.beat, worker.address, 0)
+    assert not await run_sync(client.heartbeat, worker.address, 0)
     assert await run_sync(client.register, worker.address, status) == 200
-    assert await run_sync(client.beat, worker.address, 2)
+    assert await run_sync(client.heartbeat, worker.address, 2)
     assert await run_sync(client.models) == ["llava-v1.5-7b"]
     assert await run_sync(client.address_of, "llava-v1.5-7b") == worker.address
     chunks = await run_sync(client.generate, "llava-v1.5-7b", "a b ")

@@ -30,10 +30,10 @@ async def test_each_piece_comes_when_the_worker_writes_it(
     worker = await start_worker(cluster)
     worker.may_go_on.clear()
     async with cluster.http.stream("POST", CHAT, json=chat(stream=True)) as answer:
-        pieces = answer.aiter_raw()
-        assert await anext(pieces) == b'data: {"said": "one"}\n\n'
+        chunks = answer.aiter_raw()
+        assert await anext(chunks) == b'data: {"said": "one"}\n\n'
         worker.may_go_on.set()
-        rest = b"".join([piece async for piece in pieces])
+        rest = b"".join([chunk async for chunk in chunks])
     assert rest.endswith(b"data: [DONE]\n\n")
 
 

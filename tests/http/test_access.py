@@ -151,10 +151,10 @@ async def test_a_body_that_is_not_declared_as_json_is_refused(
 
 
 async def test_a_body_in_chunks_is_a_body_too(http: httpx.AsyncClient) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
+    async def chunks() -> AsyncIterator[bytes]:
         yield b"{}"
 
-    assert (await http.post("/ask", content=pieces())).status_code == 415
+    assert (await http.post("/ask", content=chunks())).status_code == 415
 
 
 async def test_a_post_without_a_body_needs_no_content_type(http: httpx.AsyncClient) -> None:

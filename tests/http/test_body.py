@@ -67,15 +67,15 @@ async def test_a_body_without_a_length_is_bounded_too() -> None:
     assert answer.json()["error"]["code"] == "body_too_large"
 
 
-async def post_slowly(limits: BodyLimits, *pieces: bytes, declared: int) -> bytes:
-    """Send pieces of a body one after the other, and then nothing; return the answer's head."""
+async def post_slowly(limits: BodyLimits, *chunks: bytes, declared: int) -> bytes:
+    """Send chunks of a body one after the other, and then nothing; return the answer's head."""
     async with serving.served(build(limits)) as address:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(address.split(":")[2]))
         writer.write(f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Length: {declared}\r\n".encode())
         writer.write(b"\r\n")
         answered = asyncio.create_task(reader.readuntil(b"}}"))
-        for piece in pieces:
-            writer.write(piece)
+        for chunk in chunks:
+            writer.write(chunk)
             await asyncio.wait([answered], timeout=0.02)
         try:
             return await asyncio.wait_for(answered, 10)

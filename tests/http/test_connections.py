@@ -55,11 +55,11 @@ def build(may_end: asyncio.Event) -> FastAPI:
 
     @app.get("/slow")
     async def slow() -> StreamingResponse:
-        async def pieces() -> AsyncIterator[bytes]:
+        async def chunks() -> AsyncIterator[bytes]:
             yield b"begun"
             await may_end.wait()
 
-        return StreamingResponse(pieces())
+        return StreamingResponse(chunks())
 
     @app.post("/size")
     async def size(body: dict[str, Any]) -> int:
@@ -388,7 +388,7 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_left() -> None:
 
     @app.get("/slow")
     async def slow() -> StreamingResponse:
-        async def pieces() -> AsyncIterator[bytes]:
+        async def chunks() -> AsyncIterator[bytes]:
             try:
                 while True:
                     yield b"a" * 1_000_000
@@ -396,7 +396,7 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_left() -> None:
             finally:
                 ended.set()
 
-        return StreamingResponse(pieces())
+        return StreamingResponse(chunks())
 
     async with serving.served(app, limits=replace(ROOMY, unread_s=0.2)) as address:
         port = int(address.rpartition(":")[2])

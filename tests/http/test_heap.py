@@ -14,8 +14,8 @@ def used():
     return psutil.Process().memory_info().rss
 
 def fill():
-    pieces = [bytes(100_000) for _ in range(3000)]
-    return used(), pieces[::50]
+    chunks = [bytes(100_000) for _ in range(3000)]
+    return used(), chunks[::50]
 
 async def main():
     before = used()

@@ -23,7 +23,7 @@ from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
 
 CHAT = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": "one two"}]}
-OLD = {"model": "echo", "prompt": "one two"}
+LLAVA = {"model": "echo", "prompt": "one two"}
 
 
 @pytest.fixture(params=["worker", "controller"])
@@ -74,7 +74,7 @@ async def test_a_stream_ends_with_the_connection(address: str) -> None:
 
 
 async def test_the_old_wire_ends_with_the_connection_too(address: str) -> None:
-    _, headers, body = await exchange(address, post("/worker_generate_stream", OLD))
+    _, headers, body = await exchange(address, post("/worker_generate_stream", LLAVA))
     assert "transfer-encoding" not in headers
     *chunks, rest = body.split(b"\0")
     assert rest == b""
@@ -104,14 +104,14 @@ async def test_bytes_that_are_no_http_get_an_error_in_our_shape(address: str) ->
 
 
 @asynccontextmanager
-async def served_in_pieces(*pieces: bytes) -> AsyncIterator[str]:
+async def served_in_chunks(*chunks: bytes) -> AsyncIterator[str]:
     app = FastAPI()
 
     @app.get("/")
     async def stream() -> StreamingResponse:
         async def made() -> AsyncIterator[bytes]:
-            for piece in pieces:
-                yield piece
+            for chunk in chunks:
+                yield chunk
 
         return StreamingResponse(made())
 
@@ -119,11 +119,11 @@ async def served_in_pieces(*pieces: bytes) -> AsyncIterator[str]:
         yield address
 
 
-@pytest.mark.parametrize("pieces", [(), (b"",), (b"a", b"", b"bc")])
-async def test_any_stream_comes_as_it_is(pieces: tuple[bytes, ...]) -> None:
-    async with served_in_pieces(*pieces) as address:
+@pytest.mark.parametrize("chunks", [(), (b"",), (b"a", b"", b"bc")])
+async def test_any_stream_comes_as_it_is(chunks: tuple[bytes, ...]) -> None:
+    async with served_in_chunks(*chunks) as address:
         _, headers, body = await exchange(address, b"GET / HTTP/1.0\r\n\r\n")
-    assert body == b"".join(pieces)
+    assert body == b"".join(chunks)
     assert "transfer-encoding" not in headers
 
 
