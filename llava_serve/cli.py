@@ -16,8 +16,8 @@ from llava_serve import args, logs
 from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
 from llava_serve.errors import ServeError
+from llava_serve.logs import replace_unprintable
 from llava_serve.media.reader import MediaReader
-from llava_serve.printable import replace_unprintable
 from llava_serve.terminal.attachment import Attachments
 from llava_serve.terminal.chat import Chat
 from llava_serve.terminal.config import CliConfig

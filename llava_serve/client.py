@@ -1,4 +1,4 @@
-"""How our own programs ask a controller or a worker for models and answers."""
+"""Client of a controller or a worker: models and streamed answers, for our own programs."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -9,9 +9,9 @@ from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
 from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError, ServeError
+from llava_serve.http.client_error import reason_of
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import ModelCard, ModelList
-from llava_serve.reason import reason_of
 
 _ASK = aiohttp.ClientTimeout(total=10)
 _STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)

@@ -7,13 +7,19 @@ Where LLaVA's own command spells a flag differently, the spelling stands beside 
 """
 
 import ipaddress
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from llava_serve.args import Also
+from llava_serve.args import (
+    Also,
+    bytes_of,
+    names_of,
+    require_http,
+    require_names,
+    require_port,
+    require_positive,
+)
 from llava_serve.tiny import CHECKPOINT
 
 STATE = Path.home() / ".local" / "state" / "llava_serve"
@@ -21,49 +27,6 @@ STATE = Path.home() / ".local" / "state" / "llava_serve"
 _PILLOW_MEGAPIXELS = 178  # Pillow itself refuses larger pictures
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-
-
-def require_positive(**values: float) -> None:
-    for name, value in values.items():
-        if value <= 0:
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
-
-
-def require_port(port: int) -> None:
-    if not 0 < port < 65536:
-        raise ValueError(f"--port must be from 1 to 65535, not {port}")
-
-
-def names_of(listed: str) -> tuple[str, ...]:
-    return tuple(filter(None, map(str.strip, listed.split(","))))
-
-
-def require_names(names: Iterable[str]) -> None:
-    for name in names:
-        if name != "*" and not re.fullmatch(r"\.?[\w-]+(\.[\w-]+)*\.?", name):
-            raise ValueError(
-                f"--allowed-hosts takes host names without scheme and port, and {name!r} is none"
-            )
-
-
-def require_http(**addresses: str | None) -> None:
-    for name, address in addresses.items():
-        if address is not None and not address.startswith(("http://", "https://")):
-            name = name.replace("_", "-")
-            raise ValueError(f"--{name} must be an address like http://host:port, not {address!r}")
-
-
-def bytes_of(size: str) -> int:
-    """Read a size of memory such as 20GiB or 8000MB.
-
-    Raises:
-        ValueError: it is none.
-    """
-    units = {"MB": 10**6, "MIB": 2**20, "GB": 10**9, "GIB": 2**30}
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([GM]I?B)", size.strip().upper())
-    if found is None or not float(found[1]):
-        raise ValueError(f"--max-gpu-memory takes a size like 20GiB or 8000MB, not {size!r}")
-    return int(float(found[1]) * units[found[2]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +208,7 @@ class MediaConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MembershipConfig(ApiConfig):
-    """The flags that concern a worker's place in the cluster."""
+    """The flags that concern a worker's membership in the cluster."""
 
     port: Annotated[int, "port to listen on"] = 40000
     controller: Annotated[str, "address of the controller", Also("--controller-address")] = (

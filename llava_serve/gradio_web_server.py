@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Sequence
 
-from llava_serve import args, logs, serving, tiny
-from llava_serve.access import Hosts
+from llava_serve import args, logs, tiny
 from llava_serve.config import WebConfig
 from llava_serve.errors import StorageFailed
+from llava_serve.http import serving
+from llava_serve.http.access import Hosts
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url, make_state_dir
 from llava_serve.web import examples, share, uploads

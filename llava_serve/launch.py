@@ -21,7 +21,7 @@ from llava_serve.launching.plan import Plan, make_plan
 from llava_serve.launching.ports import check_ports
 from llava_serve.launching.readiness import Readiness
 from llava_serve.launching.supervisor import Supervisor
-from llava_serve.printable import replace_unprintable
+from llava_serve.logs import replace_unprintable
 from llava_serve.tiny import EXAMPLES
 
 

@@ -1,6 +1,7 @@
-"""Logging: one format for every process, with the request's id on every line it causes."""
+"""Logging to standard error, with the id of a request on each line; encoding of standard output."""
 
 import asyncio
+import io
 import logging
 import re
 import secrets
@@ -45,3 +46,12 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "aiohttp.access", "PIL", "matplotlib", "asyncio"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def replace_unprintable() -> None:
+    """Show `?` for a character that standard output cannot hold, where Python would raise.
+
+    Standard error writes such a character as an escape sequence by itself.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")

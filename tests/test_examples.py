@@ -9,9 +9,9 @@ import pytest
 
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http.serving import served
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Conversation
-from llava_serve.serving import served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker

@@ -9,7 +9,7 @@ from llava_serve import logs
 from llava_serve.args import parse
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
-from llava_serve.printable import replace_unprintable
+from llava_serve.logs import replace_unprintable
 
 _INSPECT = "python -m llava_serve.checkpoints inspect PATH"
 _CONVERT = "python -m llava_serve.checkpoints convert PATH OUT"

@@ -4,7 +4,7 @@
     ├── BadRequest               the caller can fix it
     │   ├── InvalidField             a field has a value that cannot be served
     │   │   └── NotJson              a body that cannot be read at all
-    │   ├── UnsupportedField         a field this engine does not honour, refused by name
+    │   ├── UnsupportedField         a field this engine does not support, refused by name
     │   ├── MalformedHttp            the bytes are no HTTP request
     │   ├── NoSuchRoute              this process serves nothing at that path, or not that way
     │   ├── HostRefused              the request is for a host name that is not this server's
@@ -31,11 +31,12 @@
     │   ├── StillAnswering           the page's last answer is open; the next question must wait
     │   ├── CannotContinue           the worker does not go on with an answer that was begun
     │   ├── ConversationUnknown      the page keeps no conversation under that address
-    │   └── RegistrationRefused      a worker that may not join, with the reason
+    │   └── RegistrationRefused      a worker that may not register, with the reason
     ├── Unavailable              try again later, or elsewhere
     │   ├── NoWorker                 no live worker serves the model
     │   ├── WorkerUnreachable        the chosen worker does not answer
     │   ├── WorkerLost               the worker died in mid-answer
+    │   ├── EventTooLarge            a stream holds an event that no server of ours sends
     │   ├── AnswerTimeout            an answer that is not streamed takes too long
     │   ├── WorkersLost              one worker after the other died with the request
     │   ├── ControllerUnreachable    nobody answers at the controller's address
@@ -43,7 +44,7 @@
     │   ├── TooManyConnections       the process has no connection left
     │   ├── ControllerLost           the controller died in mid-answer
     │   ├── AnswerInterrupted        the page's server stopped in mid-answer
-    │   ├── Busy                     every slot and every waiting place is taken
+    │   ├── Busy                     every slot is taken, and the line is full
     │   ├── SglangUnreachable        no SGLang server is ready behind the worker
     │   ├── SglangLost               the SGLang server died in mid-answer
     │   ├── SglangBusy               the SGLang server takes no more requests for the moment
@@ -69,7 +70,7 @@ they name no address, flag, path or command. A class whose message names such ha
 
 With an error that has the header `NOT_ANSWERED`, on either wire, nothing of the request was
 answered, and another process may well answer it: whoever passes requests on may try that. Its
-value says what became of the request: it was declined, found no place (`busy`), or was accepted by
+value says what became of the request: it was declined, found no slot (`busy`), or was accepted by
 a process that was then `lost`. An error that a client may meet names no address of the cluster:
 that stands in the log, under the request id.
 
@@ -120,6 +121,9 @@ from llava_serve.errors.cluster import (
 )
 from llava_serve.errors.cluster import (
     ControllerUnreachable as ControllerUnreachable,
+)
+from llava_serve.errors.cluster import (
+    EventTooLarge as EventTooLarge,
 )
 from llava_serve.errors.cluster import (
     Interrupted as Interrupted,

@@ -65,6 +65,17 @@ class WorkerLost(Unavailable):
         self.address = address
 
 
+class EventTooLarge(Unavailable):
+    code = "event_too_large"
+    status = 502
+    remedy = "Ask again; if it happens again, the server that was asked does not speak this API."
+    user_told = "the model stopped in the middle of its answer"
+    user_remedy = "Ask again; what was answered so far stays."
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the answer holds an event larger than {limit_bytes / 1e6:g} MB")
+
+
 class AnswerTimeout(Unavailable):
     """Ends the way of a request that is not streamed: any other worker would take as long."""
 
@@ -134,12 +145,12 @@ class Busy(Unavailable):
     user_remedy = "Wait a few seconds, then try again."
 
     def __init__(
-        self, running: int, waiting: int, asked: int, places: int, retry_after_s: int = 1
+        self, running: int, waiting: int, asked: int, capacity: int, retry_after_s: int = 1
     ) -> None:
-        """Tell that `running` and `waiting` answers leave less than `asked` of so many `places`."""
+        """Tell that `running` and `waiting` answers leave less than `asked` of `capacity`."""
         super().__init__(
             f"answers that are made: {running}, that wait: {waiting}, that this request asks for: "
-            f"{asked}; the worker has places for {places}"
+            f"{asked}; the worker has places for {capacity}"
         )
         self.headers = {**Busy.headers, "Retry-After": str(retry_after_s)}
 

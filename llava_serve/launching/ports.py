@@ -3,8 +3,8 @@
 import errno
 from collections.abc import Sequence
 
-from llava_serve import serving
 from llava_serve.errors import CommandError
+from llava_serve.http import serving
 from llava_serve.launching.plan import Port
 
 

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from llava_serve import logs, serving
+from llava_serve import logs
 from llava_serve.errors import AnswerInterrupted, EngineFailure, ServeError, StillAnswering
+from llava_serve.http import serving
 from llava_serve.web.conversation import Conversation, Exchange, data_uri, messages
 from llava_serve.web.keeping import Keeping
 from llava_serve.web.streaming import CONTINUES, Job, Streaming, fill, streaming

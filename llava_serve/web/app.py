@@ -14,9 +14,9 @@ from gradio.routes import App
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
-from llava_serve import serving
-from llava_serve.access import Access, HostGuard, Hosts
-from llava_serve.body import BodyLimits
+from llava_serve.http import serving
+from llava_serve.http.access import Access, HostGuard, Hosts
+from llava_serve.http.body import BodyLimits
 from llava_serve.storage import filetypes
 from llava_serve.web import calls, icons, page, theme, uploads
 from llava_serve.web.asking import Services

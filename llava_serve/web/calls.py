@@ -11,9 +11,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llava_serve import logs, serving
+from llava_serve import logs
 from llava_serve.errors import InvalidField, MediaUnreadable, NoSuchRoute, ServeError
-from llava_serve.json_body import decode
+from llava_serve.http import serving
+from llava_serve.http.json_body import decode
 from llava_serve.web.upload_names import path_of, with_paths, without_paths
 from llava_serve.web.wiring import told
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from llava_serve import serving
 from llava_serve.errors import StorageFailed
+from llava_serve.http import serving
 from llava_serve.storage.store import NewTurn, Store
 from llava_serve.web.answer import Answer
 from llava_serve.web.conversation import Conversation, Exchange, Kind

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from llava_serve import serving
 from llava_serve.errors import ConversationUnknown, StorageFailed
+from llava_serve.http import serving
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store
 from llava_serve.web.conversation import Conversation, Kind

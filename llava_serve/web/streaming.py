@@ -8,9 +8,10 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from llava_serve import logs, serving
+from llava_serve import logs
 from llava_serve.client import ChatClient
 from llava_serve.errors import CannotContinue, EngineFailure, RemoteError, ServeError
+from llava_serve.http import serving
 from llava_serve.web.answer import Answer, State
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from llava_serve.body import read_json
 from llava_serve.errors import ConversationUnknown, InvalidField
+from llava_serve.http.body import read_json
 from llava_serve.web.conversation import Conversation
 
 _INTERVAL_S = 0.05  # at most 20 updates a second

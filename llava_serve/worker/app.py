@@ -10,10 +10,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from llava_serve import serving
-from llava_serve.access import Access, ApiGuard
-from llava_serve.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
+from llava_serve.http import serving
+from llava_serve.http.access import Access, ApiGuard
+from llava_serve.http.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
 from llava_serve.media.share import PixelShare
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
@@ -107,7 +107,7 @@ def check(asked: ChatRequest, card: ModelCard) -> None:
     if "video_url" in kinds and not card.accepts_video:
         raise MediaNotAccepted(card.id, "video")
     for field, neutral in FURTHER_FIELDS.items():
-        if (value := getattr(asked, field)) not in neutral and field not in card.honours:
+        if (value := getattr(asked, field)) not in neutral and field not in card.supported_params:
             raise UnsupportedField(
                 field, f"{_shown(value)} is not supported by this model's engine"
             )

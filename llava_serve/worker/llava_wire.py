@@ -10,7 +10,6 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from llava_serve.body import read_json, read_once
 from llava_serve.errors import (
     InvalidField,
     MediaNotAccepted,
@@ -18,8 +17,9 @@ from llava_serve.errors import (
     NotJson,
     ServeError,
 )
+from llava_serve.http.body import read_json, read_once
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.protocol.llava import OldChunk, OldRequest
+from llava_serve.protocol.llava import LlavaChunk, LlavaRequest
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.request import Delta, SamplingParams
 from llava_serve.worker.answer import Answer
@@ -44,13 +44,13 @@ class OldChunks(StreamedAnswer):
         return self.keep_alive()
 
     def keep_alive(self) -> bytes:
-        return OldChunk(text=self._text).encode()
+        return LlavaChunk(text=self._text).encode()
 
     def end(self) -> bytes:
         return b""
 
     def failure(self, error: ServeError) -> bytes:
-        return OldChunk.from_error(error).encode()
+        return LlavaChunk.from_error(error).encode()
 
 
 def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
@@ -67,7 +67,7 @@ def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
         except NotJson:  # what no client of LLaVA's sends; the controller answers it the same way
             raise
         except ServeError as exc:
-            content = OldChunk.from_error(exc).encode()
+            content = LlavaChunk.from_error(exc).encode()
             return Response(content, headers=exc.headers, media_type=_MEDIA_TYPE)
         read = partial(worker.media.ready_prompt, asked.prompt, asked.images or [])
         read_prompt = read_once(request, read)
@@ -76,7 +76,7 @@ def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
         return OldChunks(answer, asked.prompt, keep_alive_s / 2)
 
 
-def parse(body: object, card: ModelCard) -> OldRequest:
+def parse(body: object, card: ModelCard) -> LlavaRequest:
     """Check a decoded body against the model behind `card`.
 
     Raises:
@@ -85,7 +85,7 @@ def parse(body: object, card: ModelCard) -> OldRequest:
         MediaNotAccepted: it brings pictures, and this model takes none.
     """
     try:
-        asked = OldRequest.model_validate(body)
+        asked = LlavaRequest.model_validate(body)
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         raise InvalidField(".".join(map(str, first["loc"])) or "body", first["msg"]) from exc
@@ -96,7 +96,7 @@ def parse(body: object, card: ModelCard) -> OldRequest:
     return asked
 
 
-def sampling_of(asked: OldRequest) -> SamplingParams:
+def sampling_of(asked: LlavaRequest) -> SamplingParams:
     stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
     is_greedy = asked.temperature <= _GREEDY_BELOW or asked.top_p == 0
     return SamplingParams(

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from llava_serve import logs, serving
-from llava_serve.access import Access, Hosts
-from llava_serve.cluster.heartbeat import HttpLink, Membership, membership
-from llava_serve.cluster.token import read_token, token_file
+from llava_serve import logs
+from llava_serve.cluster.heartbeat import HttpRegistrationClient, Membership, membership
+from llava_serve.cluster_token import read_token, token_file
 from llava_serve.config import MediaConfig, MembershipConfig
 from llava_serve.engines.base import Engine
+from llava_serve.http import serving
+from llava_serve.http.access import Access, Hosts
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.worker.app import build_app
@@ -104,8 +105,8 @@ class Place:
                     return
                 card = await self._presence.change(card)
 
-    def _link(self, session: aiohttp.ClientSession, card: ModelCard) -> HttpLink:
-        return HttpLink(
+    def _link(self, session: aiohttp.ClientSession, card: ModelCard) -> HttpRegistrationClient:
+        return HttpRegistrationClient(
             session,
             self._config.controller,
             self._config.worker_address,

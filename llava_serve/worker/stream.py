@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from llava_serve import stopping
 from llava_serve.errors import EngineFailure, Interrupted, OutOfMemory, ServeError
+from llava_serve.http import stopping
 from llava_serve.request import Delta
 from llava_serve.worker.answer import Answer
 

@@ -13,7 +13,7 @@ import httpx
 import openai
 import pytest
 
-from llava_serve.cluster.heartbeat import HttpLink, membership
+from llava_serve.cluster.heartbeat import HttpRegistrationClient, membership
 from llava_serve.config import MediaConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
@@ -21,9 +21,9 @@ from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
 from llava_serve.errors import ShuttingDown
+from llava_serve.http.serving import bind, served
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest
-from llava_serve.serving import bind, served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker
@@ -46,7 +46,7 @@ async def joined(cluster: Cluster, worker: Worker) -> AsyncIterator[None]:
     @asynccontextmanager
     async def background() -> AsyncIterator[None]:
         async with aiohttp.ClientSession(trust_env=False) as session:
-            link = HttpLink(
+            link = HttpRegistrationClient(
                 session, cluster.address, address, TOKEN, partial(worker.status, worker.engine.card)
             )
             async with membership(link, sleep=sleep):

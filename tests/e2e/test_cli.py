@@ -16,9 +16,9 @@ from types import MappingProxyType
 import anyio
 import pytest
 
-from llava_serve import serving
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest, Usage
 from llava_serve.worker.app import build_app

@@ -15,7 +15,7 @@ import pytest
 
 from llava_serve.client import ChatClient
 from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError
-from llava_serve.serving import bind
+from llava_serve.http.serving import bind
 from tests.e2e.test_cli import PROMPT_BEGINS, PROMPT_ENDS, at_terminal
 
 pytestmark = pytest.mark.slow

@@ -16,15 +16,15 @@ import openai
 import pytest
 from PIL import Image
 
-from llava_serve import serving
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.door import Trust
-from llava_serve.cluster.heartbeat import HttpLink, membership
+from llava_serve.cluster.heartbeat import HttpRegistrationClient, membership
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig, WorkerConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
@@ -87,13 +87,15 @@ async def stack(engine: Engine) -> AsyncIterator[Stack]:
     )
     async with AsyncExitStack() as stack:
         controller = await stack.enter_async_context(
-            serving.served(build_controller(registry, Trust(TOKEN)))
+            serving.served(build_controller(registry, AdmissionPolicy(TOKEN)))
         )
         address = await stack.enter_async_context(
             serving.served(build_worker(worker, max_body_bytes=50_000_000))
         )
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
-        link = HttpLink(session, controller, address, TOKEN, partial(worker.status, engine.card))
+        link = HttpRegistrationClient(
+            session, controller, address, TOKEN, partial(worker.status, engine.card)
+        )
         await stack.enter_async_context(membership(link))
         running = Stack(controller, address)
         await stack.enter_async_context(running.openai)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from llava_serve import serving
 from llava_serve.errors import CommandError
+from llava_serve.http import serving
 from llava_serve.launching.plan import Port
 from llava_serve.launching.ports import check_ports
 

@@ -3,9 +3,9 @@
 import aiohttp
 from fastapi import FastAPI, Response
 
-from llava_serve import serving
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http import serving
 from llava_serve.launching.plan import Process
 from llava_serve.launching.readiness import Readiness
 from llava_serve.media.reader import MediaReader

@@ -8,8 +8,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
 from llava_serve.errors import MediaTooLarge, RemoteMediaRefused
+from llava_serve.http.serving import served
 from llava_serve.media.fetch import Fetcher
-from llava_serve.serving import served
 
 
 def is_here(address: str) -> bool:

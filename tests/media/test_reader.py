@@ -13,10 +13,10 @@ from fastapi.responses import Response
 
 from llava_serve.config import MediaConfig
 from llava_serve.errors import InvalidField, MediaTooLarge, MediaUnreadable, RemoteMediaRefused
+from llava_serve.http.serving import served
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage
 from llava_serve.request import Conversation, Image, Video
-from llava_serve.serving import served
 
 
 def png(size: tuple[int, int] = (8, 8), colour: str = "red") -> bytes:

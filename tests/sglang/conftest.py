@@ -14,15 +14,15 @@ import openai
 import pytest
 from PIL import Image
 
-from llava_serve import serving
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.tiny import CHECKPOINT
 from llava_serve.worker.app import build_app as build_worker
@@ -90,7 +90,7 @@ async def stack_before(endpoint: str, folder: Path) -> AsyncIterator[Stack]:
     registry = Registry(DISPATCH["shortest_queue"]())
     async with AsyncExitStack() as running:
         controller = await running.enter_async_context(
-            serving.served(build_controller(registry, Trust(TOKEN)))
+            serving.served(build_controller(registry, AdmissionPolicy(TOKEN)))
         )
         config = SglangWorkerConfig(
             controller=controller,

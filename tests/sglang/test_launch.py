@@ -18,7 +18,7 @@ import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
 from playwright.async_api import expect
 
-from llava_serve.serving import bind
+from llava_serve.http.serving import bind
 from llava_serve.tiny import CHECKPOINT
 from scripts.tiny.world import simple_image
 from tests.chromium import chromium, opened

@@ -7,8 +7,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 
-from llava_serve import serving
 from llava_serve.errors import CommandError, MediaTooLarge, MediaUnreadable
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.terminal.attachment import Attachments
 from llava_serve.terminal.config import CliConfig

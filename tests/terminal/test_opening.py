@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from llava_serve import serving
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
@@ -22,6 +21,7 @@ from llava_serve.errors import (
     RemoteMediaRefused,
     ServeError,
 )
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage, ImagePart, ImageUrl
 from llava_serve.request import Usage
@@ -91,7 +91,7 @@ async def test_a_model_that_is_not_served_is_refused_with_those_that_are(address
 
 
 async def test_a_controller_without_workers_is_told_with_what_to_do() -> None:
-    app = build_controller(Registry(DISPATCH["shortest_queue"]()), Trust("token"))
+    app = build_controller(Registry(DISPATCH["shortest_queue"]()), AdmissionPolicy("token"))
     async with serving.served(app) as empty:
         with pytest.raises(CommandError, match=f"{empty} has no live worker") as refused:
             await _answer(CliConfig(controller=empty), [])

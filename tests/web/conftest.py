@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llava_serve import serving
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from llava_serve import serving
+from llava_serve.http import serving
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.app import build_app
 from llava_serve.web.asking import Services

@@ -13,9 +13,10 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from PIL import Image
 
-from llava_serve import logs, serving
+from llava_serve import logs
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import BadRequest, UnsupportedField
+from llava_serve.http import serving
 from llava_serve.request import Delta, GenerateRequest
 from llava_serve.storage import export
 from llava_serve.storage.media import MediaStore, StoredFile
@@ -227,7 +228,7 @@ async def test_a_failure_is_logged_under_the_id_that_the_card_shows(
     (answer,) = conversation.exchanges[0].answers
     lines = [record for record in caplog.records if "model_not_found" in record.getMessage()]
     assert answer.request_id in {vars(line)["request_id"] for line in lines}
-    assert "llava_serve.serving" in {line.name for line in lines}
+    assert "llava_serve.http.serving" in {line.name for line in lines}
 
 
 async def test_only_the_answers_that_failed_are_asked_for_again(services: Services) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from llava_serve import serving
+from llava_serve.http import serving
 from llava_serve.web.app import build_app
 from tests.web.conftest import MakeServices
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from llava_serve import serving
+from llava_serve.http import serving
 from llava_serve.web.app import build_app
 from llava_serve.web.asking import Services
 from llava_serve.web.examples import Example

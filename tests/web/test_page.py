@@ -11,8 +11,8 @@ import pytest
 from gradio.routes import App
 from starlette.routing import Mount
 
-from llava_serve import serving
 from llava_serve.errors import EngineFailure, StorageFailed
+from llava_serve.http import serving
 from llava_serve.web import page
 from llava_serve.web.app import Page, build_app
 from llava_serve.web.asking import Services

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http.serving import served
 from llava_serve.request import Delta, GenerateRequest
-from llava_serve.serving import served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import Worker

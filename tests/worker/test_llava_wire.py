@@ -15,8 +15,8 @@ import requests
 from fastapi import FastAPI
 from PIL import Image
 
+from llava_serve.http.serving import served
 from llava_serve.request import ReadyPrompt
-from llava_serve.serving import served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.worker import Worker
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.serving import served
+from llava_serve.http.serving import served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.worker import Worker
 

@@ -9,13 +9,13 @@ import anyio
 import httpx
 import pytest
 
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import WorkerConfig
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.serving import bind, served
+from llava_serve.http.serving import bind, served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.presence import InThisProcess
 from llava_serve.worker.process import Place, health_watched
@@ -52,7 +52,9 @@ async def test_a_worker_joins_serves_through_the_controller_and_leaves(
 ) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("secret\n")
-    controller_app = build_controller(Registry(DISPATCH["shortest_queue"](), 45.0), Trust("secret"))
+    controller_app = build_controller(
+        Registry(DISPATCH["shortest_queue"](), 45.0), AdmissionPolicy("secret")
+    )
     engine = ClosableEngine("echo")
     worker = make_worker(engine)
     async with served(controller_app) as controller, httpx.AsyncClient() as http:

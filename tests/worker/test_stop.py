@@ -8,8 +8,8 @@ from typing import Any, Literal
 import httpx
 import pytest
 
+from llava_serve.http.serving import served
 from llava_serve.request import Delta, Usage
-from llava_serve.serving import served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.worker import Worker
 

@@ -70,7 +70,7 @@ class Served:
             accepts_video=False,  # its frames would be reserved wrong places in the prompt
             engine="sglang",
             sampling=self.sampling,
-            honours=_HONOURED,
+            supported_params=_HONOURED,
         )
 
 

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.async_api import Browser, expect
 
-from llava_serve import serving
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest
 from llava_serve.storage.media import MediaStore
@@ -135,7 +135,7 @@ async def stack(tmp_path: Path, shapes: Path) -> AsyncIterator[Stack]:
         '[{"files": ["shapes.png"], "question": "How many shapes are there?", "answer": "Two."}]'
     )
     registry = Registry(shortest_queue)
-    controller_app = build_controller(registry, Trust(TOKEN, frozenset()))
+    controller_app = build_controller(registry, AdmissionPolicy(TOKEN, frozenset()))
     async with (
         serving.served(controller_app) as controller,
         page_served(controller, tmp_path) as (page, store),

@@ -16,7 +16,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 from playwright.async_api import Error as PlaywrightError
 
-from llava_serve import serving
+from llava_serve.http import serving
 from tests.chromium import Tab, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, page_served
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from llava_serve import serving, tiny
+from llava_serve import tiny
+from llava_serve.http import serving
 from tests.chromium import opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack
 

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from llava_serve.serving import served
+from llava_serve.http.serving import served
 
 IMAGE = 3  # the id of `<image>`
 MODEL_INFO = {

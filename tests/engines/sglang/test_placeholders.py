@@ -10,9 +10,9 @@ from PIL import Image
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
 from llava_serve.errors import InvalidField, MediaCountMismatch
+from llava_serve.http.serving import served
 from llava_serve.media.decode import as_image
 from llava_serve.request import Conversation, Message, ReadyPrompt
-from llava_serve.serving import served
 from tests.engines.sglang.conftest import Listening, Recorded
 from tests.engines.sglang.test_payload import SERVED
 
