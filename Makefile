@@ -47,8 +47,8 @@ clean: ## remove the environments and what the tools made; .runs, with hours of 
 	rm -rf .venv .venv-sglang build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-		{ echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
 		echo "This Python cannot make environments. On Debian: apt-get install python3-venv"; exit 1; }
 

@@ -1,6 +1,5 @@
 """How our own programs ask a controller or a worker for models and answers."""
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -40,7 +39,7 @@ class ChatClient:
                 if answer.status != 200:
                     raise await _error_of(answer)
                 return ModelList.model_validate_json(await answer.read()).data
-        except (aiohttp.ClientError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, aiohttp.ClientError) as exc:
             raise ControllerUnreachable(self.address, reason_of(exc)) from exc
         except ValueError as exc:
             raise self._foreign(exc) from exc
@@ -74,7 +73,7 @@ class ChatClient:
                     if data == sse.DONE:
                         return
                     yield _chunk(data)
-        except (aiohttp.ClientError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, aiohttp.ClientError) as exc:
             if answering:
                 raise ControllerLost(self.address, reason_of(exc)) from exc
             raise ControllerUnreachable(self.address, reason_of(exc)) from exc

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-PYTHONS = ["3.10", "3.11", "3.13"]
+PYTHONS = ["3.11", "3.13"]
 
 
 def _lines(path: Path) -> list[Requirement]:

@@ -168,7 +168,7 @@ class HttpLink:
                 url, json=body, headers=self._headers, timeout=limit
             ) as answer:
                 content = await answer.json(content_type=None)
-        except asyncio.TimeoutError as exc:
+        except TimeoutError as exc:
             raise ControllerUnreachable(self._controller, f"silent for {_CALL_S:g} s") from exc
         except aiohttp.ClientError as exc:
             raise ControllerUnreachable(self._controller, reason_of(exc)) from exc

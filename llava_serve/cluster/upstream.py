@@ -1,6 +1,5 @@
 """How the controller calls a worker: one HTTP client, three time limits, errors with names."""
 
-import asyncio
 import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -66,7 +65,7 @@ class Answer:
                 return await self._content.readany()
         except aiohttp.ClientError as exc:
             raise WorkerLost(self._address, reason_of(exc)) from exc
-        except asyncio.TimeoutError as exc:
+        except TimeoutError as exc:
             raise WorkerLost(self._address, f"silent for {self._idle_s:g} s") from exc
 
     async def rest(self) -> bytes:
@@ -112,7 +111,7 @@ class Upstream:
             raise WorkerUnreachable(address, reason) from exc
         except aiohttp.ClientError as exc:
             raise WorkerUnreachable(address, reason_of(exc)) from exc
-        except asyncio.TimeoutError as exc:
+        except TimeoutError as exc:
             reason = f"no status within {self.limits.status_s:g} s"
             raise WorkerUnreachable(address, reason) from exc
 
@@ -143,7 +142,7 @@ class Upstream:
                     first = await response.content.readany()
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
                 raise WorkerRefused(address, reason_of(exc)) from exc
-            except asyncio.TimeoutError as exc:
+            except TimeoutError as exc:
                 raise WorkerSilent(
                     address, f"no first byte within {round(within_s, 1):g} s"
                 ) from exc

@@ -87,7 +87,7 @@ async def _terminate(process: Process, grace_s: float) -> None:
         return
     with suppress(ProcessLookupError):
         process.terminate()
-    with suppress(asyncio.TimeoutError):
+    with suppress(TimeoutError):
         await asyncio.wait_for(process.wait(), grace_s)
 
 

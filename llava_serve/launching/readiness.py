@@ -1,7 +1,5 @@
 """What a process still lacks before it counts as ready, asked over HTTP."""
 
-import asyncio
-
 import aiohttp
 
 from llava_serve.client import ChatClient
@@ -36,5 +34,5 @@ class Readiness:
         try:
             async with self._session.get(health, timeout=_ASK) as answer:
                 return None if answer.status == 200 else f"{health} answers {answer.status}"
-        except (aiohttp.ClientError, asyncio.TimeoutError):
+        except (TimeoutError, aiohttp.ClientError):
             return f"nothing answers at {health} yet"

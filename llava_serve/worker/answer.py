@@ -90,7 +90,7 @@ class Answer:
         while True:
             try:
                 delta = await asyncio.wait_for(self._deltas.get(), patience_s)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 yield None
                 continue
             if delta is None:
