@@ -7,7 +7,7 @@ from llava_serve import args, logs
 from llava_serve.config import WorkerConfig
 from llava_serve.engines.build import build_engine
 from llava_serve.errors import CheckpointError, ServeError
-from llava_serve.worker import process
+from llava_serve.worker.lifecycle import serve
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(_failed(f"cannot load {config.model_path}: {exc.message}")) from exc
     except ServeError as exc:  # the warm-up failed, as when memory is short
         raise SystemExit(_failed(exc.with_remedy)) from exc
-    process.serve(engine, config, config)
+    serve(engine, config, config)
 
 
 def _failed(reason: str) -> int:

@@ -10,7 +10,7 @@ from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
-from llava_serve.worker import process
+from llava_serve.worker.lifecycle import serve
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from exc
     client = SglangClient(config.sgl_endpoint)
     server = Server(client, config.model_name)
-    process.serve(SglangEngine(client, server, form), config, config, presence=server)
+    serve(SglangEngine(client, server, form), config, config, watch=server)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from llava_serve.request import Delta, GenerateRequest, Usage
 from llava_serve.tiny.world import simple_picture
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def named(picture: Path) -> Path:
 @asynccontextmanager
 async def _served(engine: EchoEngine) -> AsyncIterator[str]:
     """A worker, which speaks the native wire just as a controller does."""
-    worker = Worker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="this-one")
+    worker = ModelWorker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="this-one")
     async with serving.served(build_app(worker, max_body_bytes=10_000_000)) as address:
         yield address
 

@@ -29,7 +29,7 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.tiny.world import SHAPES, motion_frames, simple_picture
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 pytestmark = pytest.mark.slow
 
@@ -82,7 +82,7 @@ class Stack:
 @pytest.fixture
 async def stack(engine: Engine) -> AsyncIterator[Stack]:
     registry = Registry(DISPATCH["shortest_queue"]())
-    worker = Worker(
+    worker = ModelWorker(
         engine, Gate(SLOTS, max_waiting=250), MediaReader(MediaConfig()), secrets.token_hex(4)
     )
     async with AsyncExitStack() as stack:

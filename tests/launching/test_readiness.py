@@ -11,7 +11,7 @@ from llava_serve.launching.readiness import Readiness
 from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 
 async def _missing(address: str, model: str | None) -> str | None:
@@ -22,7 +22,7 @@ async def _missing(address: str, model: str | None) -> str | None:
 
 async def test_a_process_is_ready_when_it_answers_and_its_model_is_listed() -> None:
     engine, media = EchoEngine("echo"), MediaReader(MediaConfig())
-    worker = Worker(engine, Gate(1, 1), media, worker_id="this-one")
+    worker = ModelWorker(engine, Gate(1, 1), media, worker_id="this-one")
     async with serving.served(build_app(worker, max_body_bytes=1000)) as address:
         assert await _missing(address, None) is None
         assert await _missing(address, "echo") is None

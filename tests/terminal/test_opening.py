@@ -31,13 +31,13 @@ from llava_serve.terminal.notes import Notes
 from llava_serve.terminal.opening import answering, first_history
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 
 @pytest.fixture
 async def address() -> AsyncIterator[str]:
     media = MediaReader(CliConfig())
-    worker = Worker(EchoEngine("echo"), Gate(2, 2), media, worker_id="this-one")
+    worker = ModelWorker(EchoEngine("echo"), Gate(2, 2), media, worker_id="this-one")
     async with serving.served(build_app(worker, max_body_bytes=10_000_000)) as address:
         yield address
 
