@@ -35,6 +35,7 @@ def video_file(
     muxing = {"movflags": movflags} if movflags else {}
     with av.open(file, "w", format=container_format, options=muxing) as container:
         stream = container.add_stream(codec, rate=rate, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         for index in range(frames):
@@ -49,7 +50,10 @@ def copied(
 ) -> bytes:
     """Copy a film without its first `dropped` packets, its stamps changed by `later`."""
     file = io.BytesIO()
-    with av.open(io.BytesIO(data)) as source, av.open(file, "w", format=container_format) as copy:
+    with (
+        av.open(io.BytesIO(data), "r") as source,
+        av.open(file, "w", format=container_format) as copy,
+    ):
         stream = source.streams.video[0]
         to = copy.add_stream_from_template(stream)
         packets = [packet for packet in source.demux(stream) if packet.size][dropped:]
@@ -66,7 +70,7 @@ def copied(
 def damaged(data: bytes, packets: Sequence[int]) -> bytes:
     """Overwrite the coded pictures of some packets, in the order they lie in the file."""
     found = bytearray(data)
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         stream = container.streams.video[0]
         for number, packet in enumerate(list(container.demux(stream))):
             if number in packets:
@@ -81,6 +85,7 @@ def with_cover(codec: str, container_format: str, with_film: bool) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=container_format) as container:
         cover = container.add_stream(codec, rate=1)
+        assert isinstance(cover, av.VideoStream)
         cover.width, cover.height = 100, 100
         cover.pix_fmt = "yuvj420p" if codec == "mjpeg" else "rgb24"
         cover.disposition = Disposition.attached_pic

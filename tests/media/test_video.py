@@ -36,6 +36,7 @@ def video_file(
     file = io.BytesIO()
     with av.open(file, "w", format=container_format) as container:
         stream = container.add_stream(codec, rate=rate)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         for index in range(frames):
