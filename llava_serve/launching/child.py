@@ -1,4 +1,4 @@
-"""One running process: its own group, its output line by line, its orderly end."""
+"""Child process: started in a group of its own, read line by line, ended in order."""
 
 import asyncio
 import os
@@ -53,8 +53,8 @@ async def running(
     what the process itself started ends with it. A cancel during the grace period kills at once.
     """
     # Our own pipes, because before Python 3.13 asyncio's keep `wait` from returning while a
-    # child's child holds them. The child's standard input is its lifeline: see `lifeline`.
-    with _pipe() as (stdin, _lifeline), _pipe() as (output, stdout):
+    # child's child holds them. The child watches its standard input: see `die_with_parent`.
+    with _pipe() as (stdin, _held_open), _pipe() as (output, stdout):
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=stdin,
