@@ -1,4 +1,4 @@
-"""The commands of the terminal: their names, what they take, how a line is read."""
+"""Commands of the terminal: names, arguments, parsing of a line."""
 
 import shlex
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def parse(line: str) -> Command:
         )
     takes, _ = COMMANDS[name]
     if takes == "F":
-        argument = _unquoted(argument)
+        argument = _unquote(argument)
         if not argument:
             raise CommandError(f"{name} needs a file", f"Write {name} F.")
     if argument and not takes:
@@ -54,7 +54,7 @@ def parse(line: str) -> Command:
     return Command(name, argument)
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     """`'my file.png'` and `my\\ file.png` are one name; any other text is taken as it is."""
     try:
         words = shlex.split(text)
