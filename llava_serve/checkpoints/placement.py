@@ -2,7 +2,8 @@
 
 import torch
 
-from llava_serve.config import ModelConfig, bytes_of
+from llava_serve.args import bytes_of
+from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 
 _OFFLOADED = ("cpu", "disk", "meta")

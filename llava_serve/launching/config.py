@@ -4,7 +4,8 @@ import shlex
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from llava_serve.config import StateConfig, names_of, require_names, require_positive
+from llava_serve.args import names_of, require_names, require_positive
+from llava_serve.config import StateConfig
 
 
 @dataclass(frozen=True, kw_only=True)

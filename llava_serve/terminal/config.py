@@ -3,14 +3,12 @@
 from dataclasses import dataclass, fields
 from typing import Annotated
 
-from llava_serve.args import Also
+from llava_serve.args import Also, require_http, require_positive
 from llava_serve.config import (
     LogConfig,
     LogLevel,
     MediaConfig,
     ModelConfig,
-    require_http,
-    require_positive,
 )
 
 

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from llava_serve.args import bytes_of
 from llava_serve.checkpoints import precision
 from llava_serve.checkpoints.placement import gpu_limits, loading_options, require_on_gpus
-from llava_serve.config import ModelConfig, bytes_of
+from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
