@@ -1,4 +1,4 @@
-"""The command that chats about pictures in the terminal, or answers the lines of a pipe.
+"""Command of the terminal: a chat about pictures, or answers to the lines of a pipe.
 
 Exit codes: 0 every line of a pipe was done, or the user left the prompt, whatever became of single
 questions there; 1 a question or a command in a pipe failed, or who reads the answers has left; 2 a

@@ -1,4 +1,4 @@
-"""The command that starts controller, workers, servers and page, watches them, and stops all.
+"""Command that launches a stack: starts controller, workers, servers and page, restarts, stops.
 
 Exit codes: 0 stopped by SIGTERM or Ctrl-C; 1 a process ended before it was ever ready; 2 a flag, a
 model or a port is wrong, and nothing was started.

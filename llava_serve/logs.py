@@ -1,4 +1,4 @@
-"""Logging: one format for every process, with the request's id on every line it causes."""
+"""Logging: one format for every process, with the request's id on each line of a request."""
 
 import asyncio
 import logging

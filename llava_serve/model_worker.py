@@ -1,4 +1,4 @@
-"""The model worker's command: settings, a checkpoint in an engine, served."""
+"""Command of the model worker: loads a checkpoint into an engine and serves it."""
 
 import sys
 from collections.abc import Sequence

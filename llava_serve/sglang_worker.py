@@ -1,4 +1,4 @@
-"""The SGLang worker's command: an SGLang server, wherever it runs, behind the controller."""
+"""Command of the SGLang worker: serves what an SGLang server answers."""
 
 import sys
 from collections.abc import Sequence

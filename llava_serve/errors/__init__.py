@@ -78,196 +78,78 @@ Source of the numbers: haotian-liu/LLaVA@c121f04, llava/constants.py and llava/s
 
 from llava_serve.errors.base import (
     ASK_ANOTHER as ASK_ANOTHER,
-)
-from llava_serve.errors.base import (
     BUSY as BUSY,
-)
-from llava_serve.errors.base import (
     DECLINED as DECLINED,
-)
-from llava_serve.errors.base import (
     FOR_OPERATORS as FOR_OPERATORS,
-)
-from llava_serve.errors.base import (
     LOST as LOST,
-)
-from llava_serve.errors.base import (
     NOT_ANSWERED as NOT_ANSWERED,
-)
-from llava_serve.errors.base import (
     BadRequest as BadRequest,
-)
-from llava_serve.errors.base import (
+    CheckpointError as CheckpointError,
+    CommandError as CommandError,
     EngineFailure as EngineFailure,
-)
-from llava_serve.errors.base import (
     ServeError as ServeError,
-)
-from llava_serve.errors.base import (
     Unavailable as Unavailable,
-)
-from llava_serve.errors.base import (
     not_answered as not_answered,
 )
 from llava_serve.errors.cluster import (
     AnswerTimeout as AnswerTimeout,
-)
-from llava_serve.errors.cluster import (
     Busy as Busy,
-)
-from llava_serve.errors.cluster import (
     ControllerLost as ControllerLost,
-)
-from llava_serve.errors.cluster import (
     ControllerUnreachable as ControllerUnreachable,
-)
-from llava_serve.errors.cluster import (
     Interrupted as Interrupted,
-)
-from llava_serve.errors.cluster import (
     NoWorker as NoWorker,
-)
-from llava_serve.errors.cluster import (
     RegistrationRefused as RegistrationRefused,
-)
-from llava_serve.errors.cluster import (
     RemoteError as RemoteError,
-)
-from llava_serve.errors.cluster import (
     ShuttingDown as ShuttingDown,
-)
-from llava_serve.errors.cluster import (
     WorkerLost as WorkerLost,
-)
-from llava_serve.errors.cluster import (
     WorkersLost as WorkersLost,
-)
-from llava_serve.errors.cluster import (
     WorkerUnreachable as WorkerUnreachable,
-)
-from llava_serve.errors.command import (
-    CheckpointError as CheckpointError,
-)
-from llava_serve.errors.command import (
-    CommandError as CommandError,
 )
 from llava_serve.errors.engine import (
     EngineLost as EngineLost,
-)
-from llava_serve.errors.engine import (
     OutOfMemory as OutOfMemory,
-)
-from llava_serve.errors.engine import (
     SglangBusy as SglangBusy,
-)
-from llava_serve.errors.engine import (
     SglangFailed as SglangFailed,
-)
-from llava_serve.errors.engine import (
     SglangLost as SglangLost,
-)
-from llava_serve.errors.engine import (
     SglangRefused as SglangRefused,
-)
-from llava_serve.errors.engine import (
     SglangUnreachable as SglangUnreachable,
 )
 from llava_serve.errors.http import (
     BodyTimeout as BodyTimeout,
-)
-from llava_serve.errors.http import (
     BodyTooLarge as BodyTooLarge,
-)
-from llava_serve.errors.http import (
     ContentTypeRefused as ContentTypeRefused,
-)
-from llava_serve.errors.http import (
     ForInsiders as ForInsiders,
-)
-from llava_serve.errors.http import (
     HeadersTimeout as HeadersTimeout,
-)
-from llava_serve.errors.http import (
     HeadersTooLarge as HeadersTooLarge,
-)
-from llava_serve.errors.http import (
     HostRefused as HostRefused,
-)
-from llava_serve.errors.http import (
     InvalidField as InvalidField,
-)
-from llava_serve.errors.http import (
     MalformedHttp as MalformedHttp,
-)
-from llava_serve.errors.http import (
     NoRoomForBody as NoRoomForBody,
-)
-from llava_serve.errors.http import (
     NoSuchRoute as NoSuchRoute,
-)
-from llava_serve.errors.http import (
     NotJson as NotJson,
-)
-from llava_serve.errors.http import (
     OriginRefused as OriginRefused,
-)
-from llava_serve.errors.http import (
     ReaderTooSlow as ReaderTooSlow,
-)
-from llava_serve.errors.http import (
     TextTooLarge as TextTooLarge,
-)
-from llava_serve.errors.http import (
     TooManyConnections as TooManyConnections,
-)
-from llava_serve.errors.http import (
     UnsupportedField as UnsupportedField,
 )
 from llava_serve.errors.page import (
     AnswerInterrupted as AnswerInterrupted,
-)
-from llava_serve.errors.page import (
     CannotContinue as CannotContinue,
-)
-from llava_serve.errors.page import (
     ConversationUnknown as ConversationUnknown,
-)
-from llava_serve.errors.page import (
     ModerationRefused as ModerationRefused,
-)
-from llava_serve.errors.page import (
     ModerationUnavailable as ModerationUnavailable,
-)
-from llava_serve.errors.page import (
     StillAnswering as StillAnswering,
-)
-from llava_serve.errors.page import (
     StorageFailed as StorageFailed,
-)
-from llava_serve.errors.page import (
     TooManyFiles as TooManyFiles,
 )
 from llava_serve.errors.prompt import (
     ContextOverflow as ContextOverflow,
-)
-from llava_serve.errors.prompt import (
     MediaCountMismatch as MediaCountMismatch,
-)
-from llava_serve.errors.prompt import (
     MediaNotAccepted as MediaNotAccepted,
-)
-from llava_serve.errors.prompt import (
     MediaTooLarge as MediaTooLarge,
-)
-from llava_serve.errors.prompt import (
     MediaUnreadable as MediaUnreadable,
-)
-from llava_serve.errors.prompt import (
     ModelNotFound as ModelNotFound,
-)
-from llava_serve.errors.prompt import (
     RemoteMediaRefused as RemoteMediaRefused,
-)
-from llava_serve.errors.prompt import (
     TextTooLong as TextTooLong,
 )

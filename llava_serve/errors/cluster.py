@@ -1,13 +1,13 @@
-"""Errors between processes: workers and controllers that are not there, full, lost or stopping."""
+"""Errors between processes: a worker or controller is unreachable, busy, lost or stopping."""
 
-from typing import Any
+from typing import Any, Self
 
 from llava_serve.errors.base import (
     ASK_ANOTHER,
     BUSY,
     LOST,
-    PASSES,
     RETRY_AFTER,
+    RETRYABLE,
     BadRequest,
     ServeError,
     Unavailable,
@@ -66,7 +66,7 @@ class WorkerLost(Unavailable):
 
 
 class AnswerTimeout(Unavailable):
-    """Ends the way of a request that is not streamed: any other worker would take as long."""
+    """A request that is not streamed took too long; no other worker is asked, it would too."""
 
     code = "answer_timeout"
     number = 1
@@ -83,7 +83,7 @@ class AnswerTimeout(Unavailable):
 
 
 class WorkersLost(Unavailable):
-    """Ends the way of a request through the cluster: it may be what the workers die of."""
+    """Several workers were lost with one request; no other is asked, it may be the cause."""
 
     code = "workers_lost"
     number = 1
@@ -134,12 +134,12 @@ class Busy(Unavailable):
     user_remedy = "Wait a few seconds, then try again."
 
     def __init__(
-        self, running: int, waiting: int, asked: int, places: int, retry_after_s: int = 1
+        self, running: int, waiting: int, requested: int, capacity: int, retry_after_s: int = 1
     ) -> None:
-        """Tell that `running` and `waiting` answers leave less than `asked` of so many `places`."""
+        """All counts are of answers; `capacity` is slots and line together."""
         super().__init__(
             f"answers that are made: {running}, that wait: {waiting}, that this request asks for: "
-            f"{asked}; the worker has places for {places}"
+            f"{requested}; the worker has places for {capacity}"
         )
         self.headers = {**Busy.headers, "Retry-After": str(retry_after_s)}
 
@@ -171,7 +171,7 @@ class RemoteError(ServeError):
     def __init__(self, message: str, code: str, status: int, remedy: str) -> None:
         super().__init__(message)
         self.code, self.status, self.remedy = code, status, remedy
-        if status == PASSES:
+        if status == RETRYABLE:
             self.headers = {RETRY_AFTER: "1"}
         known = class_of(code)
         if known is None:  # the remedy is of another program: who it is for is not known
@@ -179,7 +179,7 @@ class RemoteError(ServeError):
         self.user_told, self.user_remedy = known.user_told, known.user_remedy
 
     @classmethod
-    def from_body(cls, body: Any, status: int) -> "RemoteError":
+    def from_body(cls, body: Any, status: int) -> Self:
         """Read `as_body`'s shape; any other body becomes the message, cut to 500 characters."""
         error = body.get("error") if isinstance(body, dict) else None
         if not isinstance(error, dict):

@@ -1,4 +1,6 @@
-"""Errors of engines, and of the SGLang server behind one of them."""
+"""Engine errors, and errors of an SGLang server behind an engine."""
+
+from typing import Self
 
 from llava_serve.errors.base import (
     ASK_ANOTHER,
@@ -30,8 +32,8 @@ class OutOfMemory(EngineFailure):
     user_remedy = "Send fewer or smaller pictures, or a shorter conversation."
 
     @classmethod
-    def of_process(cls) -> "OutOfMemory":
-        """Return what a request is told that the process itself has no memory for."""
+    def of_process(cls) -> Self:
+        """Return the error of a request for which the process itself has no memory."""
         return cls("the process has no memory left for this request")
 
 

@@ -1,4 +1,4 @@
-"""Errors of a request before anybody looks at what it asks for: its route, head, body and form."""
+"""HTTP errors of a request: its route, headers, body and fields."""
 
 from llava_serve.errors.base import BadRequest, Unavailable
 

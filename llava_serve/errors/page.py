@@ -1,4 +1,4 @@
-"""Errors that only the browser page raises, or what it keeps."""
+"""Page errors: those that only the browser page or its storage raises."""
 
 from llava_serve.errors.base import BadRequest, ServeError, Unavailable
 

@@ -1,4 +1,4 @@
-"""Errors of what a request asks for: its model, its text, its pictures and videos."""
+"""Prompt errors: the model, text, images or videos of a request cannot be served."""
 
 from llava_serve.errors.base import BadRequest
 
@@ -29,7 +29,7 @@ class ContextOverflow(BadRequest):
 
 class TextTooLong(ContextOverflow):
     def __init__(self, length: str, context_length: int) -> None:
-        """Tell `length`, what is known of it: bytes, or the least number of tokens."""
+        """`length` is what is known of it: bytes, or the least number of tokens."""
         BadRequest.__init__(
             self,
             f"the text has {length}, which cannot fit: the context holds {context_length} tokens",

@@ -8,8 +8,7 @@ from dataclasses import replace
 from fastapi.responses import JSONResponse
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage
-from openai.types.chat.chat_completion import Choice as FullChoice
-from openai.types.chat.chat_completion import ChoiceLogprobs as FullLogprobs
+from openai.types.chat.chat_completion import Choice as FullChoice, ChoiceLogprobs as FullLogprobs
 from openai.types.chat.chat_completion_chunk import Choice, ChoiceDelta, ChoiceLogprobs
 from openai.types.chat.chat_completion_token_logprob import (
     ChatCompletionTokenLogprob,
