@@ -26,7 +26,7 @@ from llava_serve.worker.stream import GenerationResponse, StreamedResponse
 
 
 class CompletionEvents(StreamedResponse):
-    """Server-sent chunks as they are made; what fails before the headers has its own status."""
+    """Server-sent chunks; an error before the headers has its own HTTP status."""
 
     def __init__(
         self, generation: Generation, model: str, options: StreamOptions, keep_alive_s: float

@@ -49,7 +49,7 @@ class ModelWorker:
         self.metrics.watch(engine)
 
     def status(self, card: ModelCard) -> WorkerStatus:
-        """Return what the controller is told of this worker while it serves `card`."""
+        """Return the status that the controller gets while this worker serves `card`."""
         load = self.gate.load
         return WorkerStatus(
             model_names=[card.id],

@@ -78,10 +78,10 @@ def test_without_a_page_there_is_none_to_open() -> None:
 
 
 def test_the_curl_line_gives_a_shell_the_right_body(tmp_path: Path) -> None:
-    picture = tmp_path / "it's a picture.png"
-    picture.write_bytes(b"PNG" * 100)
+    image_file = tmp_path / "it's a picture.png"
+    image_file.write_bytes(b"PNG" * 100)
     plan = make_plan(LaunchConfig(model=('a/x=it\'s "x"',)))
-    text = greeting(plan, SampleQuestion("What's that?", picture))
+    text = greeting(plan, SampleQuestion("What's that?", image_file))
     curl = next(line for line in text.splitlines() if line.startswith("  curl"))
     shown = subprocess.run(
         ["sh", "-c", f"set -- {curl}; eval 'printf %s \"${{7}}\"'"], capture_output=True, check=True
@@ -93,15 +93,15 @@ def test_the_curl_line_gives_a_shell_the_right_body(tmp_path: Path) -> None:
     assert image["image_url"]["url"] == "data:image/png;base64," + "UE5H" * 100
 
 
-def test_the_terminal_line_is_a_command_with_the_picture(tmp_path: Path) -> None:
-    picture = tmp_path / "a picture.png"
-    text = greeting(make_plan(LaunchConfig()), SampleQuestion("What?", picture))
+def test_the_terminal_line_is_a_command_with_the_image(tmp_path: Path) -> None:
+    image_file = tmp_path / "a picture.png"
+    text = greeting(make_plan(LaunchConfig()), SampleQuestion("What?", image_file))
     words = shlex.split(text.splitlines()[-1])
     assert words[1:3] == ["-m", "llava_serve.cli"]
-    assert words[-2:] == ["--image-file", str(picture)]
+    assert words[-2:] == ["--image-file", str(image_file)]
 
 
-def test_the_example_is_the_first_of_one_still_picture(tmp_path: Path) -> None:
+def test_the_example_is_the_first_of_one_still_image(tmp_path: Path) -> None:
     rows = [
         {"question": "Two?", "files": ["a.png", "b.png"]},
         {"question": "Moving?", "files": ["c.mp4"]},
@@ -111,5 +111,5 @@ def test_the_example_is_the_first_of_one_still_picture(tmp_path: Path) -> None:
     assert first_sample(tmp_path) == SampleQuestion("One?", tmp_path / "d.png")
 
 
-def test_without_examples_the_question_needs_no_picture(tmp_path: Path) -> None:
+def test_without_examples_the_question_needs_no_image(tmp_path: Path) -> None:
     assert first_sample(tmp_path).image is None

@@ -55,14 +55,14 @@ def talk(make_talk: MakeTalk) -> Talk:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image_file(tmp_path: Path) -> Path:
     path = tmp_path / "red picture.png"
     Image.new("RGB", (40, 30), "red").save(path)
     return path
 
 
 @pytest.fixture
-def clip(tmp_path: Path) -> Path:
+def video_file(tmp_path: Path) -> Path:
     """Three frames; what a GIF is depends on whether it is given as a picture or as a video."""
     path = tmp_path / "clip.gif"
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "green", "blue")]

@@ -54,8 +54,8 @@ async def _answer(
     return answerer.name, "".join(delta.text for delta in deltas), usage
 
 
-async def test_a_controllers_answer_has_text_and_usage(address: str, picture: Path) -> None:
-    config = CliConfig(controller=address, image_file=(str(picture),))
+async def test_a_controllers_answer_has_text_and_usage(address: str, image_file: Path) -> None:
+    config = CliConfig(controller=address, image_file=(str(image_file),))
     history = await initial_history(config)
     model, text, usage = await _answer(config, history.request_with("What is it?"))
     assert (model, text) == ("echo", "[1 picture: 40x30] What is it?")
@@ -64,10 +64,12 @@ async def test_a_controllers_answer_has_text_and_usage(address: str, picture: Pa
 
 
 async def test_the_files_and_the_system_prompt_come_from_the_flags(
-    picture: Path, clip: Path
+    image_file: Path, video_file: Path
 ) -> None:
     config = CliConfig(
-        image_file=(str(picture), str(picture)), video_file=(str(clip),), system="Be brief."
+        image_file=(str(image_file), str(image_file)),
+        video_file=(str(video_file),),
+        system="Be brief.",
     )
     history = await initial_history(config)
     assert [part.type for part in history.attached] == ["image_url", "image_url", "video_url"]
@@ -80,8 +82,8 @@ async def test_the_files_and_the_system_prompt_come_from_the_flags(
 async def test_a_web_address_in_a_conversation_is_fetched_when_allowed_and_public(
     allowed: bool, reason: str
 ) -> None:
-    picture = ImagePart(type="image_url", image_url=ImageUrl(url="http://127.0.0.1:1/a.png"))
-    asked = History().with_media(picture).request_with("What is it?")
+    image_file = ImagePart(type="image_url", image_url=ImageUrl(url="http://127.0.0.1:1/a.png"))
+    asked = History().with_media(image_file).request_with("What is it?")
     with pytest.raises(RemoteMediaRefused, match=reason):
         await _answer(CliConfig(allow_remote_media=allowed), asked, EchoEngine("echo"))
 

@@ -22,12 +22,12 @@ def _kinds(history: History, question: str) -> list[list[str]]:
     return [[part.type for part in said.parts()] for said in history.request_with(question)]
 
 
-def test_pictures_stay_in_the_turn_they_were_given_in() -> None:
+def test_images_stay_in_the_turn_they_were_given_in() -> None:
     history = History().with_media(PICTURE).with_answer("What?", "A circle.")
     assert _kinds(history, "Which color?") == [["image_url", "text"], ["text"], ["text"]]
 
 
-def test_a_new_picture_is_added_and_nothing_is_thrown_away() -> None:
+def test_a_new_image_is_added_and_nothing_is_thrown_away() -> None:
     history = History().with_media(PICTURE).with_answer("What?", "A circle.").with_media(PICTURE)
     assert _kinds(history, "And here?") == [
         ["image_url", "text"],
@@ -36,7 +36,7 @@ def test_a_new_picture_is_added_and_nothing_is_thrown_away() -> None:
     ]
 
 
-def test_several_pictures_go_with_one_question() -> None:
+def test_several_images_go_with_one_question() -> None:
     history = History().with_media(PICTURE).with_media(PICTURE)
     assert _kinds(history, "What changed?") == [["image_url", "image_url", "text"]]
 
@@ -85,11 +85,11 @@ def test_a_saved_conversation_is_overwritten_and_nothing_else_is(tmp_path: Path)
     save_history(file, "llava-tiny", HISTORY)
     save_history(file, "llava-tiny", History())
     assert load_history(file)[1] == History()
-    picture = tmp_path / "picture.png"
-    picture.write_bytes(b"PNG")
+    image_file = tmp_path / "picture.png"
+    image_file.write_bytes(b"PNG")
     with pytest.raises(CommandError, match="exists already"):
-        save_history(str(picture), "llava-tiny", HISTORY)
-    assert picture.read_bytes() == b"PNG"
+        save_history(str(image_file), "llava-tiny", HISTORY)
+    assert image_file.read_bytes() == b"PNG"
 
 
 @pytest.mark.parametrize(

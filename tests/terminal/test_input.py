@@ -105,16 +105,16 @@ async def test_bytes_that_are_no_text_are_kept_for_names_and_show_as_such_in_que
 
 
 @pytest.fixture
-def questions(tmp_path: Path, picture: Path) -> Path:
+def questions(tmp_path: Path, image_file: Path) -> Path:
     """Return a file with a question about a picture whose name is no text."""
     name = os.fsencode(tmp_path) + b"/gr\xfcn.png"
-    picture.rename(os.fsdecode(name))
+    image_file.rename(os.fsdecode(name))
     lines = tmp_path / "questions.txt"
     lines.write_bytes(b"/image " + name + b"\nWhat is it?\n")
     return lines
 
 
-async def test_a_picture_whose_name_is_no_text_is_found(questions: Path, talk: Talk) -> None:
+async def test_an_image_whose_name_is_no_text_is_found(questions: Path, talk: Talk) -> None:
     assert await answer_lines(talk.chat, talk.notes, _given(*await _lines_of_file(questions)))
     assert "[1 picture" in talk.out.getvalue()
 

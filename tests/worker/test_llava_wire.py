@@ -117,7 +117,7 @@ async def test_an_error_is_one_chunk_with_cause_and_number(
     assert words in chunk["text"]
 
 
-async def test_pictures_for_a_model_that_takes_none_are_refused_not_ignored(
+async def test_images_for_a_model_that_takes_none_are_refused_not_ignored(
     client_of: ClientOf, make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any]
 ) -> None:
     engine = scripted("an answer")

@@ -19,7 +19,7 @@ from llava_serve.worker.worker import ModelWorker
 ASKED: list[Any] = [{"role": "user", "content": "hello <image> there"}]
 
 
-def picture_message(text: str, kind: str = "PNG") -> list[Any]:
+def image_message(text: str, kind: str = "PNG") -> list[Any]:
     file = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(file, kind)
     url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
@@ -39,8 +39,8 @@ async def client(base_url: str) -> AsyncIterator[openai.AsyncOpenAI]:
         yield client
 
 
-async def test_a_picture_is_answered_with_usage(client: openai.AsyncOpenAI) -> None:
-    answer = await client.chat.completions.create(model="echo", messages=picture_message("look"))
+async def test_an_image_is_answered_with_usage(client: openai.AsyncOpenAI) -> None:
+    answer = await client.chat.completions.create(model="echo", messages=image_message("look"))
     assert answer.choices[0].message.content == "[1 picture: 40x30] look"
     assert answer.choices[0].finish_reason == "stop"
     assert answer.usage is not None
