@@ -11,15 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from llava_serve.args import (
-    Also,
-    bytes_of,
-    names_of,
-    require_http,
-    require_names,
-    require_port,
-    require_positive,
-)
+from llava_serve import args
+from llava_serve.args import Also
 from llava_serve.tiny import CHECKPOINT
 
 STATE = Path.home() / ".local" / "state" / "llava_serve"
@@ -59,19 +52,22 @@ class ListenConfig(StateConfig):
     ] = 1.0
 
     def __post_init__(self) -> None:
-        require_positive(max_body_mb=self.max_body_mb, max_text_mb=self.max_text_mb)
-        require_names(self.allowed_names)
+        args.require_positive(max_body_mb=self.max_body_mb, max_text_mb=self.max_text_mb)
+        args.require_names(self.allowed_names)
 
     @property
     def allowed_names(self) -> tuple[str, ...]:
-        return names_of(self.allowed_hosts)
+        """The names of `--allowed-hosts`."""
+        return args.names_of(self.allowed_hosts)
 
     @property
     def max_body_bytes(self) -> int:
+        """`--max-body-mb` in bytes."""
         return int(self.max_body_mb * 1e6)
 
     @property
     def max_text_bytes(self) -> int:
+        """`--max-text-mb` in bytes."""
         return int(self.max_text_mb * 1e6)
 
 
@@ -108,8 +104,8 @@ class ControllerConfig(ApiConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_port(self.port)
-        require_positive(
+        args.require_port(self.port)
+        args.require_positive(
             heartbeat_expiry=self.heartbeat_expiry,
             connect_timeout=self.connect_timeout,
             first_byte_timeout=self.first_byte_timeout,
@@ -126,7 +122,8 @@ class ControllerConfig(ApiConfig):
 
     @property
     def trusted_addresses(self) -> frozenset[str]:
-        return frozenset(names_of(self.trust_workers_from))
+        """The addresses of `--trust-workers-from`."""
+        return frozenset(args.names_of(self.trust_workers_from))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,13 +167,13 @@ class ModelConfig:
     ] = None
 
     def __post_init__(self) -> None:
-        require_positive(
+        args.require_positive(
             num_gpus=self.num_gpus,
             prefill_chunk=self.prefill_chunk,
             kv_cache_tokens=self.kv_cache_tokens,
         )
         if self.max_gpu_memory is not None:
-            bytes_of(self.max_gpu_memory)
+            args.bytes_of(self.max_gpu_memory)
         if self.load_8bit and self.load_4bit:
             raise ValueError("--load-8bit and --load-4bit exclude each other")
 
@@ -198,7 +195,7 @@ class MediaConfig:
     allow_remote_media: Annotated[bool, "fetch http(s) addresses of public hosts"] = False
 
     def __post_init__(self) -> None:
-        require_positive(
+        args.require_positive(
             max_image_mb=self.max_image_mb,
             max_image_megapixels=self.max_image_megapixels,
             max_megapixels_in_flight=self.max_megapixels_in_flight,
@@ -238,14 +235,15 @@ class MembershipConfig(ApiConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_port(self.port)
-        require_http(controller=self.controller, worker=self.worker)
-        require_positive(limit_model_concurrency=self.limit_model_concurrency)
+        args.require_port(self.port)
+        args.require_http(controller=self.controller, worker=self.worker)
+        args.require_positive(limit_model_concurrency=self.limit_model_concurrency)
         if self.max_waiting < 0:
             raise ValueError("--max-waiting must not be negative")
 
     @property
     def worker_address(self) -> str:
+        """The address at which the controller reaches this worker."""
         host = f"[{self.host}]" if ":" in self.host else self.host  # IPv6
         return (self.worker or f"http://{host}:{self.port}").rstrip("/")
 
@@ -288,9 +286,9 @@ class WebConfig(ListenConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_port(self.port)
-        require_http(controller=self.controller)
-        require_positive(concurrency_count=self.concurrency_count)
+        args.require_port(self.port)
+        args.require_http(controller=self.controller)
+        args.require_positive(concurrency_count=self.concurrency_count)
         if self.moderate and self.moderation_key_file is None:
             raise ValueError("--moderate needs --moderation-key-file")
         if self.moderation_key_file is not None and not self.moderate:

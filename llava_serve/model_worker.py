@@ -11,6 +11,7 @@ from llava_serve.worker.lifecycle import serve
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Load the checkpoint and serve it; exits with code 2 when it cannot be loaded."""
     config = args.parse(WorkerConfig, argv)
     logs.configure(config.log_level)
     try:

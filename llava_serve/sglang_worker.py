@@ -14,6 +14,7 @@ from llava_serve.worker.lifecycle import serve
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Serve the SGLang server at `--sgl-endpoint`."""
     config = args.parse(SglangWorkerConfig, argv)
     logs.configure(config.log_level)
     try:

@@ -1,64 +1,28 @@
 """Every error this package raises on purpose.
 
     ServeError
-    ├── BadRequest               the caller can fix it
-    │   ├── InvalidField             a field has a value that cannot be served
-    │   │   └── NotJson              a body that cannot be read at all
-    │   ├── UnsupportedField         a field this engine does not honour, refused by name
-    │   ├── MalformedHttp            the bytes are no HTTP request
-    │   ├── NoSuchRoute              this process serves nothing at that path, or not that way
-    │   ├── HostRefused              the request is for a host name that is not this server's
-    │   ├── OriginRefused            a web page of another host sent it
-    │   ├── ContentTypeRefused       the body is not declared as JSON
-    │   ├── ForInsiders              it is for this machine, or for who has the cluster's token
-    │   ├── ModelNotFound            nobody here serves that model
-    │   ├── ContextOverflow          prompt and answer do not fit into the context
-    │   │   └── TextTooLong              a text that cannot fit, told before it is tokenised
-    │   ├── MediaNotAccepted         this model takes no pictures or no video
-    │   ├── MediaCountMismatch       pictures and placeholders differ in number
-    │   ├── MediaUnreadable          not a picture or video that can be decoded
-    │   ├── MediaTooLarge            bytes, pixels, side, ratio or frames beyond a limit
-    │   ├── RemoteMediaRefused       a web address that may not be fetched
-    │   ├── HeadersTooLarge          the head of a request is beyond the limit
-    │   ├── HeadersTimeout           the head of a request does not arrive in time
-    │   ├── BodyTooLarge             the request itself is beyond the limit
-    │   ├── BodyTimeout              the body of a request does not arrive in time
-    │   ├── TextTooLarge             the request without its pictures is beyond the limit
-    │   ├── ReaderTooSlow            the answer is made much faster than its client reads
-    │   ├── SglangRefused            what the SGLang server says is wrong with the request
-    │   ├── TooManyFiles             more pictures and videos than one question on the page takes
-    │   ├── ModerationRefused        the page's moderation check does not let the question pass
-    │   ├── StillAnswering           the page's last answer is open; the next question must wait
-    │   ├── CannotContinue           the worker does not go on with an answer that was begun
-    │   ├── ConversationUnknown      the page keeps no conversation under that address
-    │   └── RegistrationRefused      a worker that may not join, with the reason
-    ├── Unavailable              try again later, or elsewhere
-    │   ├── NoWorker                 no live worker serves the model
-    │   ├── WorkerUnreachable        the chosen worker does not answer
-    │   ├── WorkerLost               the worker died in mid-answer
-    │   ├── AnswerTimeout            an answer that is not streamed takes too long
-    │   ├── WorkersLost              one worker after the other died with the request
-    │   ├── ControllerUnreachable    nobody answers at the controller's address
-    │   ├── NoRoomForBody            other large requests take the memory for bodies
-    │   ├── TooManyConnections       the process has no connection left
-    │   ├── ControllerLost           the controller died in mid-answer
-    │   ├── AnswerInterrupted        the page's server stopped in mid-answer
-    │   ├── Busy                     every slot and every waiting place is taken
-    │   ├── SglangUnreachable        no SGLang server is ready behind the worker
-    │   ├── SglangLost               the SGLang server died in mid-answer
-    │   ├── SglangBusy               the SGLang server takes no more requests for the moment
-    │   ├── ModerationUnavailable    the page's moderation check cannot be made
-    │   ├── ShuttingDown             the process is about to stop
-    │   └── Interrupted              the process stopped before the answer was complete
-    ├── EngineFailure            ours to fix; the cause is in the log, never on the wire
-    │   ├── EngineLost               the engine failed for good, and its worker with it
-    │   ├── OutOfMemory              the request needs more memory than the device has
-    │   └── SglangFailed             the SGLang server failed at a request that should be fine
-    ├── StorageFailed            conversations or pictures cannot be kept or read
-    ├── CheckpointError          a checkpoint that cannot be loaded; raised before serving starts
-    ├── CommandError             a command cannot do as it is told: a file, flag, port or process
-    └── RemoteError              an error another process of ours reported, passed on as it came
+    ├── BadRequest     the caller can fix it
+    │     http     InvalidField, NotJson, UnsupportedField, MalformedHttp, NoSuchRoute,
+    │              HostRefused, OriginRefused, ContentTypeRefused, ForInsiders,
+    │              HeadersTooLarge, HeadersTimeout, BodyTooLarge, BodyTimeout,
+    │              TextTooLarge, ReaderTooSlow
+    │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
+    │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
+    │     engine   SglangRefused
+    │     cluster  RegistrationRefused
+    │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
+    │              ModerationRefused
+    ├── Unavailable    try again later, or elsewhere
+    │     http     NoRoomForBody, TooManyConnections
+    │     engine   SglangUnreachable, SglangLost, SglangBusy
+    │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
+    │              ControllerUnreachable, ControllerLost, Busy, ShuttingDown, Interrupted
+    │     page     AnswerInterrupted, ModerationUnavailable
+    ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
+    │     engine   EngineLost, OutOfMemory, SglangFailed
+    └── StorageFailed, CheckpointError, CommandError, RemoteError
 
+The word before the names is the module; the docstring of each class says when it is raised.
 `code` names the error on the native wire, `number` on LLaVA's (its own numbers where it has one),
 `status` is the HTTP status, `remedy` says what to do. Anything that is not a ServeError is a bug:
 it is logged with its traceback and leaves as `EngineFailure`.

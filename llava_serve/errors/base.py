@@ -94,6 +94,8 @@ class ServeError(Exception):
 
 
 class BadRequest(ServeError):
+    """The caller can fix it."""
+
     code = "bad_request"
     number = 3
     status = 400
@@ -102,6 +104,8 @@ class BadRequest(ServeError):
 
 
 class Unavailable(ServeError):
+    """Try again later, or elsewhere."""
+
     code = "unavailable"
     number = 2
     status = 503
@@ -110,6 +114,8 @@ class Unavailable(ServeError):
 
 
 class EngineFailure(ServeError):
+    """Ours to fix; the cause is in the log, never on the wire."""
+
     code = "engine_failure"
     user_told = "the server failed at this question"
 

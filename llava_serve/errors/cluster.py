@@ -17,6 +17,8 @@ from llava_serve.errors.base import (
 
 
 class RegistrationRefused(BadRequest):
+    """The worker may not join; the message says why."""
+
     code = "registration_refused"
     status = 403
     remedy = "Give the worker the controller's --cluster-token-file and a --worker it can reach."
@@ -24,6 +26,8 @@ class RegistrationRefused(BadRequest):
 
 
 class NoWorker(Unavailable):
+    """No live worker serves the model."""
+
     code = "no_worker"
     headers = ASK_ANOTHER
     remedy = (
@@ -40,6 +44,8 @@ class NoWorker(Unavailable):
 
 
 class WorkerUnreachable(Unavailable):
+    """The chosen worker does not answer."""
+
     code = "worker_unreachable"
     number = 4
     remedy = "Try again: the worker is out of dispatch until it answers."
@@ -52,6 +58,8 @@ class WorkerUnreachable(Unavailable):
 
 
 class WorkerLost(Unavailable):
+    """The worker died in mid-answer."""
+
     code = "worker_lost"
     number = 4
     status = 502
@@ -100,6 +108,8 @@ class WorkersLost(Unavailable):
 
 
 class ControllerUnreachable(Unavailable):
+    """Nobody answers at the controller's address."""
+
     code = "controller_unreachable"
     remedy = "Start it with `python -m llava_serve.controller`, or correct --controller."
     user_told = "the page cannot reach the models at the moment"
@@ -112,6 +122,8 @@ class ControllerUnreachable(Unavailable):
 
 
 class ControllerLost(Unavailable):
+    """The controller died in mid-answer."""
+
     code = "controller_lost"
     status = 502
     remedy = (
@@ -126,6 +138,8 @@ class ControllerLost(Unavailable):
 
 
 class Busy(Unavailable):
+    """Every slot and every waiting place is taken."""
+
     code = "busy"
     status = 429
     headers = not_answered_headers(BUSY)
@@ -145,6 +159,8 @@ class Busy(Unavailable):
 
 
 class ShuttingDown(Unavailable):
+    """The process is about to stop."""
+
     code = "shutting_down"
     headers = ASK_ANOTHER
     remedy = "Try again: another worker, or this one after its restart, takes the request."
@@ -155,6 +171,8 @@ class ShuttingDown(Unavailable):
 
 
 class Interrupted(Unavailable):
+    """The process stopped before the answer was complete."""
+
     code = "interrupted"
     headers = ASK_ANOTHER
     remedy = "What was answered so far is valid; ask again to continue or retry."

@@ -25,7 +25,7 @@ class Child:
     """A process that runs."""
 
     process: Process
-    copying: "asyncio.Task[None]"
+    copying: asyncio.Task[None]
 
     async def ended(self) -> int:
         """Wait for the end; return the exit code, negative for a signal.
@@ -91,7 +91,7 @@ async def _terminate(process: Process, grace_s: float) -> None:
         await asyncio.wait_for(process.wait(), grace_s)
 
 
-async def _kill_group(process: Process, copying: "asyncio.Task[None]") -> None:
+async def _kill_group(process: Process, copying: asyncio.Task[None]) -> None:
     with suppress(ProcessLookupError, PermissionError):  # macOS: no permission for a zombie
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()

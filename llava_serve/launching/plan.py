@@ -54,6 +54,8 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """All processes of a launch, and the ports they listen on."""
+
     controller: Process
     servers: tuple[Process, ...]  # of SGLang, which some of the workers ask
     workers: tuple[Process, ...]

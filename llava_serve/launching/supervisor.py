@@ -102,7 +102,7 @@ class Supervisor:
             await asyncio.gather(*stage, return_exceptions=True)
         self._console.note("all processes have ended")
 
-    def _tasks(self) -> list["asyncio.Task[None]"]:
+    def _tasks(self) -> list[asyncio.Task[None]]:
         return [task for stage in self._stages for task in stage]
 
     async def _keep_alive(self, process: Process, ready: asyncio.Event) -> None:

@@ -22,6 +22,8 @@ TAKES_FILE = frozenset(name for name, (takes, _) in COMMANDS.items() if takes ==
 
 @dataclass(frozen=True, slots=True)
 class Command:
+    """One parsed command line."""
+
     name: str
     argument: str = ""
 

@@ -134,7 +134,7 @@ def _is_question(line: str) -> bool:
 
 
 @contextmanager
-def _cancelled_by_ctrl_c(task: "asyncio.Task[bool]") -> Iterator[None]:
+def _cancelled_by_ctrl_c(task: asyncio.Task[bool]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, task.cancel)
     try:

@@ -18,9 +18,13 @@ from llava_serve.terminal.text import visible
 class AnswerWriter(Protocol):
     """Writes one answer: each new text, then what belongs to its end."""
 
-    def delta(self, text: str) -> None: ...
+    def delta(self, text: str) -> None:
+        """Write new text."""
+        ...
 
-    def finish(self, result: TurnResult) -> None: ...
+    def finish(self, result: TurnResult) -> None:
+        """Write what belongs to the end of the answer."""
+        ...
 
 
 class PlainWriter:
@@ -70,6 +74,7 @@ class Notes:
         self._debug = debug
 
     def say(self, text: str) -> None:
+        """Show a note."""
         self._write(visible(text), "dim")
 
     def failed(self, error: ServeError) -> None:
@@ -80,6 +85,7 @@ class Notes:
         self._write(f"       {visible(error.remedy)}", "")
 
     def help(self) -> None:
+        """Show the list of commands."""
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for name, (takes, does) in COMMANDS.items():
             table.add_row(Text(f"{name} {takes}", style="bold"), Text(does))

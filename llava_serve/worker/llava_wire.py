@@ -97,6 +97,7 @@ def parse(content: object, card: ModelCard) -> OldRequest:
 
 
 def sampling_of(body: OldRequest) -> SamplingParams:
+    """Translate the fields of LLaVA's wire into the engine's; a top_p of 0 is greedy."""
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
     is_greedy = body.temperature <= _GREEDY_BELOW or body.top_p == 0
     return SamplingParams(

@@ -94,14 +94,16 @@ class StreamedResponse(GenerationResponse):
         await send({"type": "http.response.body", "body": body, "more_body": more_body})
 
     @abstractmethod
-    def encode(self, delta: Delta) -> bytes: ...
+    def encode(self, delta: Delta) -> bytes:
+        """Return the records of one delta."""
 
     @abstractmethod
     def keep_alive(self) -> bytes:
         """Return bytes that show a client in silence that its answer is still being generated."""
 
     @abstractmethod
-    def end(self) -> bytes: ...
+    def end(self) -> bytes:
+        """Return what ends a complete answer."""
 
     @abstractmethod
     def failure(self, error: ServeError) -> bytes:

@@ -118,9 +118,11 @@ class WorkerMetrics:
         self._gauge("slots", "Answers that can be made at once").set(gate.limit)
 
     def count_request(self, outcome: str) -> None:
+        """Count one finished request."""
         self._requests.labels(outcome).inc()
 
     def count_tokens(self, usage: Usage) -> None:
+        """Count the tokens of a completed request."""
         self._tokens.labels("prompt").inc(usage.prompt_tokens)
         self._tokens.labels("image").inc(usage.image_tokens)
         self._tokens.labels("cached").inc(usage.cached_tokens)
@@ -129,6 +131,7 @@ class WorkerMetrics:
             self._prefix_hits.inc()
 
     def observe_timings(self, timings: Mapping[str, float | None]) -> None:
+        """Observe the seconds of each stage and the decode speed, where they are known."""
         for stage in ("queue", "media", "vision", "prefill"):
             seconds = timings.get(f"{stage}_s")
             if seconds is not None:
@@ -137,9 +140,11 @@ class WorkerMetrics:
             self._speed.observe(speed)
 
     def observe_first_text(self, seconds: float) -> None:
+        """Observe the time from arrival to first text."""
         self._first_token.observe(seconds)
 
     def observe_cancel(self, seconds_to_free: float) -> None:
+        """Observe the time from a cancel until the slot was free."""
         self._cancelled.inc()
         self._cancel_to_free.observe(seconds_to_free)
 
