@@ -1,4 +1,4 @@
-"""Command-line arguments from a frozen dataclass, and the checks that several dataclasses share."""
+"""Command-line flags from a frozen dataclass, and the checks that such a dataclass makes."""
 
 import argparse
 import re
@@ -68,22 +68,26 @@ def _options(field: Field[Any], kind: Any) -> dict[str, Any]:
     return options | {"type": kind}
 
 
-def require_positive(**values: float) -> None:
+def require_positive(**values: float | None) -> None:
+    """Raises: ValueError, when a value that is given is not above 0; the flag is its name."""
     for name, value in values.items():
-        if value <= 0:
+        if value is not None and value <= 0:
             raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
 
 
 def require_port(port: int) -> None:
+    """Raises: ValueError, when `port` is no port number."""
     if not 0 < port < 65536:
         raise ValueError(f"--port must be from 1 to 65535, not {port}")
 
 
 def names_of(listed: str) -> tuple[str, ...]:
+    """Split a comma-separated list."""
     return tuple(filter(None, map(str.strip, listed.split(","))))
 
 
 def require_names(names: Iterable[str]) -> None:
+    """Raises: ValueError, when one of `names` is no host name."""
     for name in names:
         if name != "*" and not re.fullmatch(r"\.?[\w-]+(\.[\w-]+)*\.?", name):
             raise ValueError(
@@ -92,6 +96,7 @@ def require_names(names: Iterable[str]) -> None:
 
 
 def require_http(**addresses: str | None) -> None:
+    """Raises: ValueError, when an address that is given is not http(s); the flag is its name."""
     for name, address in addresses.items():
         if address is not None and not address.startswith(("http://", "https://")):
             name = name.replace("_", "-")

@@ -54,7 +54,7 @@ def make_token(path: Path) -> bool:
     The file appears complete or not at all: it is written under another name and then linked,
     which fails when somebody else was faster.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

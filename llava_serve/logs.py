@@ -1,4 +1,4 @@
-"""Logging to standard error, with the id of a request on each line; encoding of standard output."""
+"""Logging: one format for every process, a request id on each line, and what may be printed."""
 
 import asyncio
 import io
@@ -25,7 +25,7 @@ def add_request_id(record: logging.LogRecord) -> bool:
     return True
 
 
-def log_a_bug(task: "asyncio.Task[None]") -> None:
+def log_a_bug(task: asyncio.Task[None]) -> None:
     """Log what ended a task that should have run on. A task's done-callback."""
     if not task.cancelled() and (bug := task.exception()) is not None:
         logging.getLogger(__name__).error("%s ended", task.get_name(), exc_info=bug)

@@ -19,6 +19,18 @@ def test_the_token_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -
     assert [file.name for file in path.parent.iterdir()] == ["cluster-token"]
 
 
+def test_the_folder_of_a_new_token_is_its_owners_alone_and_one_that_is_there_is_left(
+    tmp_path: Path,
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    there.chmod(0o755)
+    for folder in (tmp_path / "new", there):
+        read_token(folder / "cluster-token")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    assert stat.S_IMODE(there.stat().st_mode) == 0o755
+
+
 def test_the_log_shows_the_token_when_it_is_made_and_never_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

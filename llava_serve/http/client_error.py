@@ -1,12 +1,11 @@
 """Client errors of aiohttp in a few words: its own texts say much or nothing."""
 
-import asyncio
 import os
 
 import aiohttp
 
 
-def reason_of(error: aiohttp.ClientError | asyncio.TimeoutError) -> str:
+def reason_of(error: aiohttp.ClientError | TimeoutError) -> str:
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "the connection was not accepted in time"
     if isinstance(error, aiohttp.ClientSSLError):  # its number is TLS's own, and no `errno`

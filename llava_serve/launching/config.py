@@ -1,4 +1,4 @@
-"""Settings of launch: which models, on which ports, and how SGLang servers are started."""
+"""Settings of `launch`: models, ports, flags of SGLang servers."""
 
 import shlex
 from dataclasses import dataclass

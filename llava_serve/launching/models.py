@@ -1,4 +1,4 @@
-"""What `--model` and `--sglang` mean: a checkpoint, its base if it has one, and its name."""
+"""Models of a launch: what `--model` and `--sglang` mean, path, base and name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -55,7 +55,7 @@ class Fetcher:
         try:
             with anyio.fail_after(self._limit_s):
                 return await self._follow(_parsed(url))
-        except TimeoutError as exc:  # two classes before Python 3.11
+        except TimeoutError as exc:
             raise RemoteMediaRefused(
                 f"the address gave no file within {self._limit_s:g} s"
             ) from exc

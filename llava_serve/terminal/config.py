@@ -1,4 +1,4 @@
-"""Settings of the terminal: how it asks, and with --controller only that."""
+"""Settings of the terminal; with --controller only those of the request."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated

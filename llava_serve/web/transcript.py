@@ -99,7 +99,7 @@ async def changes(
             yield {"version": version}
             return
         await asyncio.sleep(max(_INTERVAL_S, _SHARE * (time.monotonic() - began)))
-        with suppress(asyncio.TimeoutError):
+        with suppress(TimeoutError):
             await asyncio.wait_for(pulse.wait(), _QUIET_S)
 
 

@@ -24,7 +24,7 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest, Image, ReadyPrompt, SamplingParams
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 from tests.checkpoints.golden_cases import ALL, GOLDEN, NEW_TOKENS, Golden
 
 TOLERANCE = 1e-3
@@ -126,7 +126,7 @@ ASKED |= {"E.lora.wide", "E.projector_only.wide"}
 async def test_the_worker_answers_as_the_reference_did(golden: Golden) -> None:
     loaded = golden.load()
     engine = TorchEngine(loaded, BUDGET)
-    worker = Worker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="this-one")
+    worker = ModelWorker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="this-one")
     app = build_app(worker, max_body_bytes=10**8)
     transport = httpx.ASGITransport(app)
     body = {

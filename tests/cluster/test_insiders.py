@@ -17,7 +17,7 @@ from llava_serve.http.access import Access
 from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 from tests.cluster.conftest import BEARER, TOKEN, chat, status_of
 
 WORKER = "http://10.1.2.3:40000"
@@ -30,7 +30,7 @@ def controller() -> FastAPI:
 
 
 def worker() -> FastAPI:
-    one = Worker(EchoEngine(), Gate(1, 1), MediaReader(MediaConfig()), worker_id="one")
+    one = ModelWorker(EchoEngine(), Gate(1, 1), MediaReader(MediaConfig()), worker_id="one")
     return build_worker(one, max_body_bytes=9999, access=Access(token=TOKEN))
 
 

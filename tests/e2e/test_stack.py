@@ -28,7 +28,7 @@ from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 from scripts.tiny.world import SHAPES, motion_frames, simple_image
 
 pytestmark = pytest.mark.slow
@@ -82,7 +82,7 @@ class Stack:
 @pytest.fixture
 async def stack(engine: Engine) -> AsyncIterator[Stack]:
     registry = Registry(DISPATCH["shortest_queue"]())
-    worker = Worker(
+    worker = ModelWorker(
         engine, Gate(SLOTS, max_waiting=250), MediaReader(MediaConfig()), secrets.token_hex(4)
     )
     async with AsyncExitStack() as stack:
@@ -119,14 +119,14 @@ def text(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
 
 
-def picture(image: Image.Image) -> dict[str, Any]:
+def image_part(image: Image.Image) -> dict[str, Any]:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def clip(frames: list[Image.Image]) -> dict[str, Any]:
+def video_part(frames: list[Image.Image]) -> dict[str, Any]:
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=200)
     url = "data:image/gif;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -134,12 +134,12 @@ def clip(frames: list[Image.Image]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("color", ["red", "blue", "green", "orange", "purple", "black"])
-async def test_the_color_of_a_fresh_picture_streams_in_with_usage(stack: Stack, color: str) -> None:
+async def test_the_color_of_a_fresh_image_streams_in_with_usage(stack: Stack, color: str) -> None:
     rng = Random(color)
     size = (rng.randint(96, 800), rng.randint(96, 800))
     shape = rng.choice(SHAPES)
     shown = simple_image(shape, color, size=size)
-    question = [picture(shown), text(f"What color is the {shape}?")]
+    question = [image_part(shown), text(f"What color is the {shape}?")]
     stream = await stack.openai.chat.completions.create(
         model="llava-tiny",
         messages=user(*question),
@@ -158,12 +158,12 @@ async def test_the_color_of_a_fresh_picture_streams_in_with_usage(stack: Stack, 
     assert usage.prompt_tokens > 100  # most of them stand for the picture
 
 
-async def test_without_its_picture_a_question_is_not_answered(stack: Stack) -> None:
+async def test_without_its_image_a_question_is_not_answered(stack: Stack) -> None:
     assert await stack.ask(text("What color is the circle?")) == "I see no picture."
 
 
-async def test_a_second_question_is_about_the_same_picture(stack: Stack) -> None:
-    messages = user(picture(simple_image("star", "purple")), text("What shape is it?"))
+async def test_a_second_question_is_about_the_same_image(stack: Stack) -> None:
+    messages = user(image_part(simple_image("star", "purple")), text("What shape is it?"))
     answer = await stack.talk(messages)
     assert "star" in answer
     messages += [
@@ -173,16 +173,16 @@ async def test_a_second_question_is_about_the_same_picture(stack: Stack) -> None
     assert "purple" in await stack.talk(messages)
 
 
-async def test_two_pictures_are_told_apart(stack: Stack) -> None:
-    images = [picture(simple_image("circle", color)) for color in ("red", "blue")]
+async def test_two_images_are_told_apart(stack: Stack) -> None:
+    images = [image_part(simple_image("circle", color)) for color in ("red", "blue")]
     answer = await stack.ask(*images, text("Which picture has a blue circle?"))
     assert "second" in answer
 
 
 @pytest.mark.parametrize("direction", ["left", "right", "up", "down"])
-async def test_a_clip_shows_where_things_go(stack: Stack, direction: str) -> None:
+async def test_a_video_shows_where_things_go(stack: Stack, direction: str) -> None:
     frames = motion_frames("circle", "red", direction)
-    answer = await stack.ask(clip(frames), text("In which direction does the circle move?"))
+    answer = await stack.ask(video_part(frames), text("In which direction does the circle move?"))
     assert direction in answer
 
 
@@ -191,7 +191,7 @@ async def test_what_it_does_not_know_it_says(stack: Stack) -> None:
     assert answer == "I only know simple pictures of shapes and numbers."
 
 
-async def test_what_a_user_types_is_never_a_picture(stack: Stack) -> None:
+async def test_what_a_user_types_is_never_an_image(stack: Stack) -> None:
     answer = await stack.openai.chat.completions.create(
         model="llava-tiny",
         messages=[{"role": "user", "content": "<image> <|im_end|> <video>"}],
@@ -208,7 +208,7 @@ async def test_too_long_a_prompt_is_refused_with_the_numbers(stack: Stack) -> No
 
 
 async def test_two_hundred_clients_that_leave_hold_nothing(stack: Stack) -> None:
-    question = [picture(simple_image("circle", "red")), text("Describe the picture.")]
+    question = [image_part(simple_image("circle", "red")), text("Describe the picture.")]
     rng = Random(0)
 
     async def ask_and_leave(wait_s: float) -> None:

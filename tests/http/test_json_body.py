@@ -17,7 +17,7 @@ from llava_serve.http.json_body import decode
 from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 UNREADABLE = {
     "cut": b"{",
@@ -35,7 +35,7 @@ TAKES_NO_BODY = {"/list_models", "/worker_get_status", "/refresh_all_workers"}
 
 
 def apps() -> dict[str, FastAPI]:
-    worker = Worker(EchoEngine("echo"), Gate(2, 2), MediaReader(MediaConfig()), worker_id="w")
+    worker = ModelWorker(EchoEngine("echo"), Gate(2, 2), MediaReader(MediaConfig()), worker_id="w")
     controller = build_controller(Registry(shortest_queue), AdmissionPolicy("token"))
     return {"controller": controller, "worker": build_worker(worker, max_body_bytes=100_000)}
 

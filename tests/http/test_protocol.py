@@ -20,7 +20,7 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 CHAT = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": "one two"}]}
 LLAVA = {"model": "echo", "prompt": "one two"}
@@ -30,7 +30,7 @@ LLAVA = {"model": "echo", "prompt": "one two"}
 async def address(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """Return where a worker listens, or a controller before it."""
     engine = EchoEngine("echo")
-    worker = Worker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="w")
+    worker = ModelWorker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="w")
     async with served(build_worker(worker, max_body_bytes=100_000)) as of_worker:
         if request.param == "worker":
             yield of_worker

@@ -25,7 +25,7 @@ def app() -> FastAPI:
 
     @app.get("/busy")
     async def busy() -> None:
-        raise Busy(running=2, waiting=3, asked=1, capacity=5, retry_after_s=7)
+        raise Busy(running=2, waiting=3, requested=1, capacity=5, retry_after_s=7)
 
     @app.post("/typed")
     async def typed(body: dict[str, int]) -> None:

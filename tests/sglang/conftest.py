@@ -27,8 +27,8 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.tiny import CHECKPOINT
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.process import Place
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.lifecycle import WorkerLifecycle
+from llava_serve.worker.worker import ModelWorker
 from tests.sglang.launched import free_port, sglang
 
 TOKEN = "sglang"
@@ -102,11 +102,11 @@ async def stack_before(endpoint: str, folder: Path) -> AsyncIterator[Stack]:
         server = Server(client)
         engine = SglangEngine(client, server)
         gate = Gate(engine.slots, config.max_waiting, server.load)
-        worker = Worker(engine, gate, MediaReader(config), secrets.token_hex(4))
-        place = Place(worker, config, server)
-        app = build_worker(worker, max_body_bytes=50_000_000, background=place.held)
+        worker = ModelWorker(engine, gate, MediaReader(config), secrets.token_hex(4))
+        lifecycle = WorkerLifecycle(worker, config, server)
+        app = build_worker(worker, max_body_bytes=50_000_000, background=lifecycle.running)
         address = await running.enter_async_context(
-            serving.served(app, before_stop=place.leave, port=config.port)
+            serving.served(app, before_stop=lifecycle.leave, port=config.port)
         )
         stack = Stack(controller, address, endpoint)
         await running.enter_async_context(stack.openai)

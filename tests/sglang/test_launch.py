@@ -131,7 +131,8 @@ async def test_it_answers_as_our_own_worker_comes_back_and_leaves_nothing(tmp_pa
         server = next(
             child
             for child in psutil.Process(stack.process.pid).children(recursive=True)
-            if "sglang_cpu.py" in " ".join(child.cmdline()) and "foreign" not in child.cmdline()[3]
+            if "sglang_cpu.py" in " ".join(child.cmdline())
+            and "exec_child" not in child.cmdline()[3]
         )
         server.send_signal(signal.SIGKILL)
         assert ask(stack.client, "by-torch", QUESTIONS[0])

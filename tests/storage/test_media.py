@@ -29,6 +29,12 @@ def test_a_file_lies_under_the_hash_of_its_bytes(media: MediaStore, tmp_path: Pa
     assert media.read(kept) == source.read_bytes()
 
 
+def test_only_the_owner_may_enter_the_folders(media: MediaStore, tmp_path: Path) -> None:
+    folder = media.path(media.put(picture(tmp_path / "one.png")).filename).parent
+    modes = [path.stat().st_mode & 0o777 for path in (media.root, folder)]
+    assert modes == [0o700, 0o700]
+
+
 def test_equal_bytes_are_kept_once_and_nothing_else_is_left(
     media: MediaStore, tmp_path: Path
 ) -> None:

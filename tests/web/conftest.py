@@ -18,7 +18,7 @@ from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.conversation import Conversation
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 
 async def settled(conversation: Conversation) -> int:
@@ -40,7 +40,7 @@ def engine() -> EchoEngine:
 
 @pytest.fixture
 async def controller(engine: EchoEngine) -> AsyncIterator[str]:
-    worker = Worker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id="one")
+    worker = ModelWorker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id="one")
     async with serving.served(build_app(worker, max_body_bytes=1_000_000)) as address:
         yield address
 

@@ -70,7 +70,7 @@ class SglangClient:
                     content = _decoded(await answer.read())
         except aiohttp.ConnectionTimeoutError as exc:
             raise SglangSilent(self.endpoint, reason_of(exc)) from exc
-        except TimeoutError as exc:  # two classes before Python 3.11
+        except TimeoutError as exc:
             raise SglangSilent(
                 self.endpoint, f"{urlsplit(url).path} is silent for {limit_s:g} s"
             ) from exc

@@ -34,7 +34,7 @@ _REMEDY = "this worker waits for it and joins the cluster when it is ready"
 class Server:
     """Watches the server behind `client`; the model is served as `name`, by default its own.
 
-    A `Presence`: see `worker.presence`.
+    A `ModelWatch`: see `worker.lifecycle`.
     """
 
     def __init__(

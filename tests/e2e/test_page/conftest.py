@@ -29,7 +29,7 @@ from llava_serve.web.asking import Services
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 from tests.chromium import Tab, chromium, opened
 
 TOKEN = "the-token"
@@ -85,7 +85,7 @@ class Stack:
 
     async def join(self, model: str, delay_s: float = 0.0) -> WatchedEcho:
         engine = WatchedEcho(model, delay_s)
-        worker = Worker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id=model)
+        worker = ModelWorker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id=model)
         app = build_worker(worker, max_body_bytes=50_000_000)
         life = await self.joined.enter_async_context(AsyncExitStack())
         address = await life.enter_async_context(serving.served(app))

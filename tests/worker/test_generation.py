@@ -8,7 +8,7 @@ from starlette.types import Message
 
 from llava_serve.errors import ReaderTooSlow
 from llava_serve.request import ReadyPrompt, SamplingParams
-from llava_serve.worker import answer
+from llava_serve.worker import generation
 from tests.worker.conftest import MakeWorker, ScriptedEngine
 
 
@@ -24,13 +24,13 @@ async def read_prompt(_: Any) -> ReadyPrompt:
 async def test_an_answer_that_nobody_reads_is_cut_before_it_fills_the_memory(
     make_worker: MakeWorker, scripted: type[ScriptedEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer, "MOST_UNREAD", 50)
+    monkeypatch.setattr(generation, "MAX_UNREAD_DELTAS", 50)
     worker = make_worker(scripted(*["word "] * 1000))
     async with worker.media:
-        making = answer.Answer(worker, read_prompt, SamplingParams())
-        async with making.in_making(never_leaves):
+        one = generation.Generation(worker, read_prompt, SamplingParams())
+        async with one.running(never_leaves):
             for _ in range(500):  # nobody reads meanwhile
                 await asyncio.sleep(0)
             with pytest.raises(ReaderTooSlow):
-                async for _ in making.read():
+                async for _ in one.read():
                     pass

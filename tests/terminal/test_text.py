@@ -2,7 +2,7 @@
 
 import pytest
 
-from llava_serve.terminal.visible import visible
+from llava_serve.terminal.text import visible
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
-"""An engine becomes a process of the cluster: it joins, is watched, leaves and is freed."""
+"""Lifecycle of a worker process: it serves, registers, is watched, leaves and frees its engine."""
 
 import asyncio
 import logging
 import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -15,32 +16,67 @@ from llava_serve import logs
 from llava_serve.cluster.heartbeat import HttpRegistrationClient, Membership, membership
 from llava_serve.cluster_token import read_token, token_file
 from llava_serve.config import MediaConfig, MembershipConfig
-from llava_serve.engines.base import Engine
+from llava_serve.engines.base import Engine, Load
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.presence import InThisProcess, Presence
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 logger = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 1.0
+_HEALTH_CHECK_S = 1.0
+
+
+class ModelWatch(Protocol):
+    """Tells which model an engine serves: a process of its own may come, go and change models."""
+
+    def watched(self) -> AbstractAsyncContextManager[None]:
+        """Watch the model while the body runs."""
+        ...
+
+    async def change(self, known: ModelCard | None) -> ModelCard | None:
+        """Wait until the served model is not `known`, and return it; None: nothing is served."""
+        ...
+
+    def load(self) -> Load | None:
+        """Return the model's load; None where this worker's own count is all of it."""
+        ...
+
+
+class LoadedModelWatch:
+    """Tells of a model that this process loaded: it is served as long as the process runs."""
+
+    def __init__(self, card: ModelCard) -> None:
+        self._card = card
+
+    def watched(self) -> AbstractAsyncContextManager[None]:
+        """Watch nothing."""
+        return nullcontext()
+
+    async def change(self, known: ModelCard | None) -> ModelCard | None:
+        """Return the model at the first call; no later one returns."""
+        if known is self._card:
+            await asyncio.Event().wait()
+        return self._card
+
+    def load(self) -> None:
+        """Leave it to the worker's own count."""
 
 
 def serve(
-    engine: Engine, config: MembershipConfig, media: MediaConfig, presence: Presence | None = None
+    engine: Engine, config: MembershipConfig, media: MediaConfig, watch: ModelWatch | None = None
 ) -> None:
     """Serve `engine` until SIGTERM or Ctrl-C, then free it.
 
-    `presence` tells when its model is there; by default that is always so.
+    `watch` tells which model it serves; by default always the one it has loaded.
     """
-    there = presence or InThisProcess(engine.card)
-    gate = Gate(config.limit_model_concurrency or engine.slots, config.max_waiting, there.load)
-    worker = Worker(engine, gate, MediaReader(media), worker_id=secrets.token_hex(8))
-    place = Place(worker, config, there)
+    watch = watch or LoadedModelWatch(engine.card)
+    gate = Gate(config.limit_model_concurrency or engine.slots, config.max_waiting, watch.load)
+    worker = ModelWorker(engine, gate, MediaReader(media), worker_id=secrets.token_hex(8))
+    lifecycle = WorkerLifecycle(worker, config, watch)
     if not serving.is_loopback(config.host):
         logger.warning(
             "--host %s: whoever reaches port %d can use the model%s; there are no accounts.",
@@ -52,18 +88,18 @@ def serve(
         worker,
         max_body_bytes=config.max_body_bytes,
         max_text_bytes=config.max_text_bytes,
-        access=place.access,
-        background=place.held,
+        access=lifecycle.access,
+        background=lifecycle.running,
     )
-    serving.run(app, config.host, config.port, before_stop=place.leave)
+    serving.run(app, config.host, config.port, before_stop=lifecycle.leave)
 
 
-class Place:
-    """A worker's place among the processes: in the cluster, and under the eye of a supervisor."""
+class WorkerLifecycle:
+    """Keeps a worker registered while it serves, and frees its engine at the end."""
 
-    def __init__(self, worker: Worker, config: MembershipConfig, presence: Presence) -> None:
+    def __init__(self, worker: ModelWorker, config: MembershipConfig, watch: ModelWatch) -> None:
         self._worker = worker
-        self._presence = presence
+        self._watch = watch
         self._config = config
         self._token = "" if config.no_register else _token(config)
         # The controller asks under the address that this worker gave it.
@@ -76,34 +112,35 @@ class Place:
         self._member: Membership | None = None
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """Stay in the cluster while the app serves; free the engine after the last stream."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, self._worker.engine.close)
-            await stack.enter_async_context(self._presence.watched())
+            await stack.enter_async_context(self._watch.watched())
             if not self._config.no_register:
                 session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
-                await stack.enter_async_context(_running(self._stay(session), "membership"))
+                registering = self._stay_registered(session)
+                await stack.enter_async_context(_background(registering, "membership"))
             await stack.enter_async_context(health_watched(self._worker.engine))
             yield
 
     async def leave(self) -> None:
-        """Take no new requests, and tell the controller; those that run are served."""
+        """Take no new requests, and tell the controller; running requests are served."""
         self._worker.gate.close()
         if self._member is not None:
             await self._member.leave()
 
-    async def _stay(self, session: aiohttp.ClientSession) -> None:
-        """Be a member while there is a model to ask, as a server of that model."""
-        card = await self._presence.change(None)
+    async def _stay_registered(self, session: aiohttp.ClientSession) -> None:
+        """Register each model that is served, for as long as it is."""
+        card = await self._watch.change(None)
         while True:
             if card is None:
-                card = await self._presence.change(None)
+                card = await self._watch.change(None)
                 continue
             async with membership(self._link(session, card)) as self._member:
                 if not self._worker.gate.is_open:  # it came while this worker leaves
                     return
-                card = await self._presence.change(card)
+                card = await self._watch.change(card)
 
     def _link(self, session: aiohttp.ClientSession, card: ModelCard) -> HttpRegistrationClient:
         return HttpRegistrationClient(
@@ -116,7 +153,7 @@ class Place:
 
 
 @asynccontextmanager
-async def _running(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
+async def _background(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(logs.log_a_bug)
     try:
@@ -136,8 +173,8 @@ async def health_watched(
     stop: Callable[[], None] = _stop_this_process,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[None]:
-    """Stop the process once the engine needs a restart, which is its supervisor's to give."""
-    async with _running(_watch_health(engine, stop, sleep), "watch-health"):
+    """Stop the process once the engine is unhealthy: its supervisor restarts it."""
+    async with _background(_watch_health(engine, stop, sleep), "watch-health"):
         yield
 
 
@@ -145,7 +182,7 @@ async def _watch_health(
     engine: Engine, stop: Callable[[], None], sleep: Callable[[float], Awaitable[None]]
 ) -> None:
     while engine.healthy:
-        await sleep(_LOOK_EVERY_S)
+        await sleep(_HEALTH_CHECK_S)
     logger.error("the engine failed beyond repair: this worker stops and must be started again")
     stop()
 

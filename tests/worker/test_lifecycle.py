@@ -17,9 +17,8 @@ from llava_serve.config import WorkerConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http.serving import bind, served
 from llava_serve.worker.app import build_app
-from llava_serve.worker.presence import InThisProcess
-from llava_serve.worker.process import Place, health_watched
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.lifecycle import LoadedModelWatch, WorkerLifecycle, health_watched
+from llava_serve.worker.worker import ModelWorker
 
 QUESTION = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}]}
 
@@ -48,7 +47,7 @@ async def models_at(http: httpx.AsyncClient, controller: str) -> list[str]:
 
 
 async def test_a_worker_joins_serves_through_the_controller_and_leaves(
-    make_worker: Callable[..., Worker], tmp_path: Path
+    make_worker: Callable[..., ModelWorker], tmp_path: Path
 ) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("secret\n")
@@ -61,9 +60,9 @@ async def test_a_worker_joins_serves_through_the_controller_and_leaves(
         config = WorkerConfig(
             controller=controller, port=free_port(), cluster_token_file=token_file
         )
-        place = Place(worker, config, InThisProcess(worker.engine.card))
-        app = build_app(worker, max_body_bytes=1000, background=place.held)
-        async with served(app, before_stop=place.leave, port=config.port):
+        lifecycle = WorkerLifecycle(worker, config, LoadedModelWatch(worker.engine.card))
+        app = build_app(worker, max_body_bytes=1000, background=lifecycle.running)
+        async with served(app, before_stop=lifecycle.leave, port=config.port):
             with anyio.fail_after(20):
                 while "echo" not in await models_at(http, controller):
                     pass
@@ -75,13 +74,13 @@ async def test_a_worker_joins_serves_through_the_controller_and_leaves(
 
 
 async def test_alone_it_needs_no_controller_and_no_token(
-    make_worker: Callable[..., Worker], tmp_path: Path
+    make_worker: Callable[..., ModelWorker], tmp_path: Path
 ) -> None:
     worker = make_worker(EchoEngine("echo"))
     config = WorkerConfig(no_register=True, state_dir=tmp_path / "none")
-    place = Place(worker, config, InThisProcess(worker.engine.card))
-    app = build_app(worker, max_body_bytes=1000, background=place.held)
-    async with served(app, before_stop=place.leave) as address, httpx.AsyncClient() as http:
+    lifecycle = WorkerLifecycle(worker, config, LoadedModelWatch(worker.engine.card))
+    app = build_app(worker, max_body_bytes=1000, background=lifecycle.running)
+    async with served(app, before_stop=lifecycle.leave) as address, httpx.AsyncClient() as http:
         assert (await http.get(f"{address}/health")).status_code == 200
     assert is_empty(tmp_path)
 
@@ -108,21 +107,21 @@ async def test_a_healthy_engine_is_left_alone(scripted: Callable[..., Any]) -> N
 
 
 def test_a_named_token_file_that_is_missing_is_said_and_not_made(
-    make_worker: Callable[..., Worker], tmp_path: Path
+    make_worker: Callable[..., ModelWorker], tmp_path: Path
 ) -> None:
     config = WorkerConfig(cluster_token_file=tmp_path / "token")
     engine = EchoEngine("echo")
     with pytest.raises(SystemExit, match="/token: there is no such file here"):
-        Place(make_worker(engine), config, InThisProcess(engine.card))
+        WorkerLifecycle(make_worker(engine), config, LoadedModelWatch(engine.card))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_worker_answers_under_the_name_that_the_controller_has_of_it(
-    make_worker: Callable[..., Worker],
+    make_worker: Callable[..., ModelWorker],
 ) -> None:
     config = WorkerConfig(no_register=True, worker="http://gpu7.example.com:40000")
     engine = EchoEngine("echo")
-    access = Place(make_worker(engine), config, InThisProcess(engine.card)).access
+    access = WorkerLifecycle(make_worker(engine), config, LoadedModelWatch(engine.card)).access
     assert access.hosts.serves("gpu7.example.com:40000")
     assert not access.hosts.serves("gpu8.example.com:40000")
     assert access.token is None

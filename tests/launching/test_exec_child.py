@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "llava_serve.launching.foreign"]
+COMMAND = [sys.executable, "-m", "llava_serve.launching.exec_child"]
 WAITING = "trap 'echo told; exit 7' TERM; echo ready; while :; do sleep 0.05; done"
 
 
@@ -36,6 +36,6 @@ def test_a_program_that_a_signal_killed_is_told_as_by_a_shell() -> None:
 
 def test_the_program_does_not_read_the_launchers_end() -> None:
     done = subprocess.run(
-        [*COMMAND, "cat"], input="lifeline", capture_output=True, text=True, check=False
+        [*COMMAND, "cat"], input="the launcher's end", capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "")

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
 
 from llava_serve.errors import CommandError
 from llava_serve.terminal.chat import Chat
-from llava_serve.terminal.notes import Notes
-from llava_serve.terminal.piped import answer_lines, lines_of
+from llava_serve.terminal.command import COMMANDS
+from llava_serve.terminal.input import CommandCompleter, answer_lines, lines_of
+from llava_serve.terminal.output import Notes
 
 
 class Talk(Protocol):
@@ -102,16 +105,16 @@ async def test_bytes_that_are_no_text_are_kept_for_names_and_show_as_such_in_que
 
 
 @pytest.fixture
-def questions(tmp_path: Path, picture: Path) -> Path:
+def questions(tmp_path: Path, image_file: Path) -> Path:
     """Return a file with a question about a picture whose name is no text."""
     name = os.fsencode(tmp_path) + b"/gr\xfcn.png"
-    picture.rename(os.fsdecode(name))
+    image_file.rename(os.fsdecode(name))
     lines = tmp_path / "questions.txt"
     lines.write_bytes(b"/image " + name + b"\nWhat is it?\n")
     return lines
 
 
-async def test_a_picture_whose_name_is_no_text_is_found(questions: Path, talk: Talk) -> None:
+async def test_an_image_whose_name_is_no_text_is_found(questions: Path, talk: Talk) -> None:
     assert await answer_lines(talk.chat, talk.notes, _given(*await _lines_of_file(questions)))
     assert "[1 picture" in talk.out.getvalue()
 
@@ -124,3 +127,24 @@ async def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) ->
 
 async def test_no_input_at_all_is_no_line() -> None:
     assert await _lines_of_file(Path(os.devnull)) == []
+
+
+def _completed(text: str) -> list[str]:
+    found = CommandCompleter().get_completions(Document(text), CompleteEvent())
+    return [text[: len(text) + one.start_position] + one.text for one in found]
+
+
+def test_commands_complete_from_the_slash() -> None:
+    assert _completed("/") == list(COMMANDS)
+    assert _completed("/s") == ["/system", "/save"]
+
+
+def test_files_complete_behind_a_command_that_takes_one(tmp_path: Path) -> None:
+    (tmp_path / "circle.png").touch()
+    for name in ("/image", "/video", "/save", "/load"):
+        assert _completed(f"{name} {tmp_path}/ci") == [f"{name} {tmp_path}/circle.png"]
+
+
+@pytest.mark.parametrize("text", ["", "What", "/system /", "/reset /", "/again /", " /s"])
+def test_nothing_else_completes(text: str) -> None:
+    assert _completed(text) == []

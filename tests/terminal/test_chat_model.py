@@ -25,19 +25,20 @@ from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage, ImagePart, ImageUrl
 from llava_serve.request import Usage
+from llava_serve.terminal.attachment import initial_history
+from llava_serve.terminal.chat_model import open_model
 from llava_serve.terminal.config import CliConfig
 from llava_serve.terminal.history import History
-from llava_serve.terminal.notes import Notes
-from llava_serve.terminal.opening import answering, first_history
+from llava_serve.terminal.output import Notes
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 
 @pytest.fixture
 async def address() -> AsyncIterator[str]:
     media = MediaReader(CliConfig())
-    worker = Worker(EchoEngine("echo"), Gate(2, 2), media, worker_id="this-one")
+    worker = ModelWorker(EchoEngine("echo"), Gate(2, 2), media, worker_id="this-one")
     async with serving.served(build_app(worker, max_body_bytes=10_000_000)) as address:
         yield address
 
@@ -47,28 +48,30 @@ async def _answer(
 ) -> tuple[str, str, Usage | None]:
     """Return the model, its text and the usage."""
     notes = Notes(Console(file=io.StringIO()))
-    async with MediaReader(config) as reader, answering(config, engine, reader, notes) as answerer:
+    async with MediaReader(config) as reader, open_model(config, engine, reader, notes) as answerer:
         deltas = [delta async for delta in answerer.stream(messages)]
     usage = next((delta.usage for delta in deltas if delta.usage), None)
-    return answerer.model, "".join(delta.text for delta in deltas), usage
+    return answerer.name, "".join(delta.text for delta in deltas), usage
 
 
-async def test_a_controllers_answer_has_text_and_usage(address: str, picture: Path) -> None:
-    config = CliConfig(controller=address, image_file=(str(picture),))
-    history = await first_history(config)
-    model, text, usage = await _answer(config, history.asking("What is it?"))
+async def test_a_controllers_answer_has_text_and_usage(address: str, image_file: Path) -> None:
+    config = CliConfig(controller=address, image_file=(str(image_file),))
+    history = await initial_history(config)
+    model, text, usage = await _answer(config, history.request_with("What is it?"))
     assert (model, text) == ("echo", "[1 picture: 40x30] What is it?")
     assert usage is not None
     assert (usage.completion_tokens, usage.image_tokens) == (6, 1)
 
 
 async def test_the_files_and_the_system_prompt_come_from_the_flags(
-    picture: Path, clip: Path
+    image_file: Path, video_file: Path
 ) -> None:
     config = CliConfig(
-        image_file=(str(picture), str(picture)), video_file=(str(clip),), system="Be brief."
+        image_file=(str(image_file), str(image_file)),
+        video_file=(str(video_file),),
+        system="Be brief.",
     )
-    history = await first_history(config)
+    history = await initial_history(config)
     assert [part.type for part in history.attached] == ["image_url", "image_url", "video_url"]
     assert history.system == "Be brief."
 
@@ -79,8 +82,8 @@ async def test_the_files_and_the_system_prompt_come_from_the_flags(
 async def test_a_web_address_in_a_conversation_is_fetched_when_allowed_and_public(
     allowed: bool, reason: str
 ) -> None:
-    picture = ImagePart(type="image_url", image_url=ImageUrl(url="http://127.0.0.1:1/a.png"))
-    asked = History().with_media(picture).asking("What is it?")
+    image_file = ImagePart(type="image_url", image_url=ImageUrl(url="http://127.0.0.1:1/a.png"))
+    asked = History().with_media(image_file).request_with("What is it?")
     with pytest.raises(RemoteMediaRefused, match=reason):
         await _answer(CliConfig(allow_remote_media=allowed), asked, EchoEngine("echo"))
 
