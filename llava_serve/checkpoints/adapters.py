@@ -1,21 +1,43 @@
-"""A LoRA adapter in peft's layout, put onto the model it was trained on."""
+"""LoRA adapters in peft's layout, put onto the model they were trained on."""
 
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
-from peft import PeftConfig, get_peft_model
-from peft.utils import load_peft_weights, set_peft_model_state_dict
 from transformers import PreTrainedModel
 
-from llava_serve.checkpoints.detect import Found, weight_files
+from llava_serve.checkpoints.detect import weight_files
+from llava_serve.checkpoints.settings import Number, Settings, read
 from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
 
-def apply(model: PreTrainedModel, adapter: Found, is_quantised: bool) -> None:
-    """Change `model` in place so that it answers as the adapter was trained to.
+class AdapterConfig(Settings):
+    """adapter_config.json of a LoRA in peft's layout."""
+
+    peft_type: Any = None
+    lora_alpha: Number = 8  # Source: peft 0.19, LoraConfig
+    use_rslora: Any = None
+
+
+def read_lora(folder: Path) -> AdapterConfig:
+    """Read adapter_config.json in `folder`.
+
+    Raises:
+        CheckpointError: it is of another type than LoRA, or a value in it cannot be used.
+    """
+    config = read(AdapterConfig, folder / "adapter_config.json")
+    if config.peft_type != "LORA":
+        raise CheckpointError(
+            f"the adapter {folder} is of type {config.peft_type!r}; only LORA adapters load."
+        )
+    return config
+
+
+def apply(model: PreTrainedModel, folder: Path, *, is_quantised: bool) -> None:
+    """Change `model` in place so that it answers as the adapter in `folder` was trained to.
 
     The adapter is merged into the weights, so it costs nothing per token; beside quantised weights
     it stays apart, because merging would round it away.
@@ -24,12 +46,14 @@ def apply(model: PreTrainedModel, adapter: Found, is_quantised: bool) -> None:
         CheckpointError: it is no LoRA, its weights are missing, or it does not fit the model; the
             message names the weights.
     """
-    folder = str(adapter.folder)
-    if (kind := adapter.config.get("peft_type")) != "LORA":
-        raise CheckpointError(f"the adapter {folder} is of type {kind!r}; only LORA adapters load.")
-    weight_files(adapter.folder)
+    # It takes seconds to import.
+    from peft import PeftConfig, get_peft_model
+    from peft.utils import load_peft_weights, set_peft_model_state_dict
+
+    read_lora(folder)
+    weight_files(folder)
     try:
-        config = PeftConfig.from_pretrained(folder)
+        config = PeftConfig.from_pretrained(str(folder))
         config.inference_mode = True
         with warnings.catch_warnings():
             # peft 0.21 still asks transformers by a name that goes away with version 6.
@@ -37,7 +61,7 @@ def apply(model: PreTrainedModel, adapter: Found, is_quantised: bool) -> None:
             # The base is where --model-base says, whatever it was called in training.
             warnings.filterwarnings("ignore", "The PEFT config's `base_model_name_or_path`")
             tuned = get_peft_model(model, config)
-        weights = load_peft_weights(folder, device=str(model.device))
+        weights = load_peft_weights(str(folder), device=str(model.device))
         result: Any = set_peft_model_state_dict(tuned, weights)
     except (ValueError, RuntimeError, KeyError, OSError) as exc:
         reason = "; ".join(str(exc).split("\n\t")[:3])  # torch gives a line to each weight
@@ -54,7 +78,7 @@ def apply(model: PreTrainedModel, adapter: Found, is_quantised: bool) -> None:
     logger.info("adapter %s merged into the weights", folder)
 
 
-def _require_none(problem: str, keys: list[str], folder: str) -> None:
+def _require_none(problem: str, keys: list[str], folder: Path) -> None:
     if keys:
         shown = ", ".join(sorted(keys)[:5])
         raise CheckpointError(

@@ -1,22 +1,21 @@
-"""Unmerged LoRA weights in LLaVA's layout, added to the base they were trained on."""
+"""LoRA weights in LLaVA's layout, added to the base they were trained on."""
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from llava_serve.checkpoints.detect import read_json, weight_files
-from llava_serve.checkpoints.original.source import TRAINABLES
+from llava_serve.checkpoints.adapters import AdapterConfig, read_lora
+from llava_serve.checkpoints.detect import weight_files
+from llava_serve.checkpoints.resolve import TRAINABLES
 from llava_serve.checkpoints.weights import Weight, Weights, open_file
 from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
 _PEFT = "base_model.model."
-_PEFT_ALPHA = 8  # where adapter_config.json says none. Source: peft 0.19, LoraConfig.
 _UNSUPPORTED = ("use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save")
 
 
@@ -27,8 +26,12 @@ def apply(base: Weights, folder: Path) -> Weights:
         CheckpointError: the adapter needs weights the base lacks, they have another shape, or it
             holds others than a LoRA's.
     """
-    config = read_json(folder / "adapter_config.json")
-    _require_plain_lora(config, folder)
+    config = read_lora(folder)
+    if given := [name for name in _UNSUPPORTED if config.raw.get(name)]:
+        raise CheckpointError(
+            f"the adapter {folder} sets {', '.join(given)}, which this layout does not load. "
+            "Merge it into its base with the code that trained it."
+        )
     weights = dict(base)
     if (folder / TRAINABLES).exists():
         weights |= _trainables(open_file(folder / TRAINABLES))
@@ -67,38 +70,24 @@ def apply(base: Weights, folder: Path) -> Weights:
     return weights
 
 
-def _require_plain_lora(config: dict[str, Any], folder: Path) -> None:
-    if (kind := config.get("peft_type")) != "LORA":
-        raise CheckpointError(f"the adapter {folder} is of type {kind!r}; only LORA adapters load.")
-    if set_ := [name for name in _UNSUPPORTED if config.get(name)]:
-        raise CheckpointError(
-            f"the adapter {folder} sets {', '.join(set_)}, which this layout does not load. "
-            "Merge it into its base with the code that trained it."
-        )
-
-
 def _trainables(weights: Weights) -> Weights:
     """Undo the prefixes that peft put before the names.
 
     Source: haotian-liu/LLaVA@c121f04 llava/model/builder.py::load_pretrained_model.
     """
     named = {name.removeprefix("base_model."): weight for name, weight in weights.items()}
-    if _any_starts(named, "model.model."):
+    if any(name.startswith("model.model.") for name in named):
         named = {name.removeprefix("model."): weight for name, weight in named.items()}
     return named
 
 
-def _any_starts(names: Iterable[str], prefix: str) -> bool:
-    return any(name.startswith(prefix) for name in names)
-
-
-def _scale(config: dict[str, Any]) -> Callable[[int], float]:
+def _scale(config: AdapterConfig) -> Callable[[int], float]:
     """Return what the product of a rank is multiplied with.
 
     Source: Hu et al. 2021, LoRA, section 4.1; with `use_rslora`, Kalajdzievski 2023.
     """
-    alpha = float(config.get("lora_alpha", _PEFT_ALPHA))
-    if config.get("use_rslora"):
+    alpha = float(config.lora_alpha)
+    if config.use_rslora:
         return lambda rank: alpha / math.sqrt(rank)
     return lambda rank: alpha / rank
 
