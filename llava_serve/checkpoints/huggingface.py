@@ -9,20 +9,12 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import (
-    AutoImageProcessor,
-    LlavaForConditionalGeneration,
-    LlavaNextForConditionalGeneration,
-    LlavaNextVideoForConditionalGeneration,
-    LlavaOnevisionForConditionalGeneration,
-    PreTrainedTokenizerBase,
-    VipLlavaForConditionalGeneration,
-)
+from transformers import CONFIG_MAPPING, AutoImageProcessor, PreTrainedTokenizerBase
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from llava_serve.chat.rendering import PromptFormat
 from llava_serve.checkpoints import adapters, memory, prompts
-from llava_serve.checkpoints.instantiate import instantiate
+from llava_serve.checkpoints.instantiate import instantiate, require_memory
 from llava_serve.checkpoints.loaded import FrameProcessor, LoadedModel
 from llava_serve.checkpoints.precision import LoadOptions
 from llava_serve.checkpoints.resolve import HuggingFaceCheckpoint
@@ -32,13 +24,6 @@ from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-_CLASSES: dict[str, Any] = {
-    "llava": LlavaForConditionalGeneration,
-    "llava_next": LlavaNextForConditionalGeneration,
-    "llava_onevision": LlavaOnevisionForConditionalGeneration,
-    "vipllava": VipLlavaForConditionalGeneration,
-    "llava_next_video": LlavaNextVideoForConditionalGeneration,
-}
 _VIDEO_TYPES = ("llava_onevision", "llava_next_video")
 # One square tile from one frame; everything else of a video processor concerns sampling.
 _FRAME_SETTINGS = (
@@ -66,20 +51,13 @@ def load(checkpoint: HuggingFaceCheckpoint, options: LoadOptions) -> LoadedModel
     config = config_of(checkpoint)
     text_config = config.get_text_config(decoder=True)
     context = int(text_config.max_position_embeddings)
-    memory.require(memory.count(weights, text_config), options, context, folder)
+    require_memory(memory.count(weights, text_config), options, context, folder)
     tokenizer = prompts.tokenizer_of(folder)
     image_processor = image_processor_of(checkpoint)
     frames = _frame_processor(checkpoint, image_processor)
-    model = instantiate(
-        _CLASSES[checkpoint.model_type],
-        options.precision,
-        folder,
-        # Not the folder: transformers chooses among its files in another way than `weight_files`.
-        pretrained_model_name_or_path=None,
-        config=config,
-        state_dict=weights,
-        generation_config=prompts.generation_config(folder, config),
-    )
+    generation_config = prompts.generation_config(folder, config)
+    model = instantiate(config, weights, options.precision, folder)
+    model.generation_config = generation_config
     config = model.config
     prompt_format = format_of(checkpoint, config, tokenizer, options.conv_mode)
     logger.info("prompts are made with %s: %s", prompt_format.name, prompt_format.reason)
@@ -109,7 +87,7 @@ def config_of(checkpoint: HuggingFaceCheckpoint) -> Any:
         CheckpointError: a value in it is none that transformers knows.
     """
     with usable(checkpoint.folder / "config.json"):
-        return _CLASSES[checkpoint.model_type].config_class.from_pretrained(checkpoint.folder)
+        return CONFIG_MAPPING[checkpoint.model_type].from_pretrained(checkpoint.folder)
 
 
 def format_of(

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch.nn import functional
-from transformers import PreTrainedModel
+from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, PreTrainedModel
 
-from llava_serve.checkpoints.precision import Precision
+from llava_serve.checkpoints.memory import FLAGS, ParameterCounts, free_bytes, shown
+from llava_serve.checkpoints.precision import LoadOptions, Precision
+from llava_serve.checkpoints.weights import Weights
 from llava_serve.errors import CheckpointError
 
 # Written by older versions of transformers, or for parts that LLaVA never reads; none can change
@@ -35,27 +37,63 @@ logging.getLogger("transformers.modeling_utils").addFilter(
 )
 
 
+def require_memory(
+    counts: ParameterCounts, options: LoadOptions, context: int, folder: Path
+) -> None:
+    """See that weights and the KV cache of one full context fit into the memory that is free.
+
+    Raises:
+        CheckpointError: they do not; the message has the estimate, and what would fit.
+    """
+    precision, limits = options.precision, options.precision.gpu_limits
+    free = free_bytes(precision.device) if limits is None else sum(limits.values())
+    stored, rest = precision.stored, precision.dtype.itemsize
+    need = counts.weights_bytes(stored, rest) + counts.kv_bytes(stored, context, rest)
+    if need <= free:
+        return
+    vision = counts.vision * rest
+    language = counts.weights_bytes(stored, rest) - vision
+    one, all_ = (counts.kv_bytes(stored, context * slots, rest) for slots in (1, options.slots))
+    needs = {
+        flag: counts.weights_bytes(each) + counts.kv_bytes(each, context)
+        for each, flag in FLAGS.items()
+    }
+    fitting = [f"{flag} ({shown(need)})" for flag, need in needs.items() if need <= free]
+    remedy = "Not even 4 bits fit: take a smaller model, or a machine with more memory."
+    if fitting:
+        remedy = f"This would fit: {', '.join(fitting)}."
+    raise CheckpointError(
+        f"{folder} needs {shown(need)} in {stored} and {precision.place} has {shown(free)} free: "
+        f"{shown(language)} for the language model, {shown(vision)} for the vision tower and "
+        f"projector, {shown(one)} for a KV cache of one context of {context} tokens "
+        f"({shown(all_)} for all {options.slots} slots). {remedy}"
+    )
+
+
 def instantiate(
-    model_class: Any, precision: Precision, folder: Path, base: Path | None = None, **source: Any
+    config: Any, weights: Weights, precision: Precision, folder: Path, base: Path | None = None
 ) -> PreTrainedModel:
-    """Build a model; `source` says where transformers' `from_pretrained` finds it.
+    """Build a model of the class for `config`; messages name `folder` and its `base`.
 
     Raises:
         CheckpointError: a file is broken, or weights are missing, left over or of another shape;
-            the message names them, and calls the checkpoint `folder` and its base `base`.
+            the message names them.
     """
-    options: dict[str, Any] = dict(source)
-    if precision.quantization is not None:
-        options["quantization_config"] = precision.quantization
+    model_class: Any = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
+    bits = precision.quantization
     try:
         model, info = model_class.from_pretrained(
+            # Not the folder: transformers chooses among its files in another way than we do.
+            pretrained_model_name_or_path=None,
+            config=config,
+            state_dict=weights,
             dtype=precision.dtype,
             **loading_options(precision.device, precision.gpu_limits),
             attn_implementation=precision.attention,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, by name
             local_files_only=True,
-            **options,
+            **({} if bits is None else {"quantization_config": bits}),
         )
     except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as exc:
         if isinstance(exc, torch.OutOfMemoryError):
@@ -67,7 +105,7 @@ def instantiate(
     _account(folder, base, info)
     model.name_or_path = str(folder)
     require_on_gpus(model)
-    if precision.quantization is not None:
+    if bits is not None:
         fit_to_cpu(model)
     result: PreTrainedModel = model.eval()
     return result

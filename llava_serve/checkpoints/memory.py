@@ -1,26 +1,24 @@
 """Memory: what a checkpoint takes, by the shapes of its weights, and what a device has free."""
 
-import logging
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 import torch
 
-from llava_serve.checkpoints.precision import LoadOptions
 from llava_serve.checkpoints.weights import Weights
-from llava_serve.errors import CheckpointError
-
-logger = logging.getLogger(__name__)
 
 Stored = Literal["float32", "16 bits", "8 bits", "4 bits"]
 
 # Bytes of a number; quantised matrices bring scales: one float32 a row in 8 bits, and 0.127 bits a
 # number in 4. Source of the latter: Dettmers et al. 2023, QLoRA, section 3 (double quantisation).
 _BYTES: dict[Stored, float] = {"float32": 4, "16 bits": 2, "8 bits": 1.01, "4 bits": 0.516}
+FLAGS: dict[Stored, str] = {
+    "16 bits": "--dtype bfloat16",
+    "8 bits": "--load-8bit --dtype bfloat16",
+    "4 bits": "--load-4bit --dtype bfloat16",
+}
 _PARTS = ("vision_tower", "mm_projector", "multi_modal_projector", "image_newline")
 _EMBEDDINGS = ("embed_tokens", "lm_head")
 
@@ -74,61 +72,11 @@ def kv_values_per_token(text: Any) -> int:
     return 2 * int(text.num_hidden_layers) * heads * size
 
 
-def require(counts: ParameterCounts, options: LoadOptions, context: int, folder: Path) -> None:
-    """See that weights and the KV cache of one full context fit into the memory that is free.
-
-    Raises:
-        CheckpointError: they do not; the message has the estimate, and what would fit.
-    """
-    limits = options.precision.gpu_limits
-    free = free_bytes(options.precision.device) if limits is None else sum(limits.values())
-    stored, rest = _stored(options), options.precision.dtype.itemsize
-    need = counts.weights_bytes(stored, rest) + counts.kv_bytes(stored, context, rest)
-    if need <= free:
-        return
-    vision = counts.vision * rest
-    language = counts.weights_bytes(stored, rest) - vision
-    one, all_ = (counts.kv_bytes(stored, context * slots, rest) for slots in (1, options.slots))
-    remedy = _remedy(list(_fitting(counts, context, free)))
-    raise CheckpointError(
-        f"{folder} needs {shown(need)} in {stored} and {options.precision.place} has {shown(free)} "
-        "free: "
-        f"{shown(language)} for the language model, {shown(vision)} for the vision tower and "
-        f"projector, {shown(one)} for a KV cache of one context of {context} tokens "
-        f"({shown(all_)} for all {options.slots} slots). {remedy}"
-    )
-
-
 def free_bytes(device: torch.device) -> int:
+    """Return the memory of a device that nobody holds."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return int(psutil.virtual_memory().available)
-
-
-def _stored(options: LoadOptions) -> Stored:
-    if (quantization := options.precision.quantization) is not None:
-        return "4 bits" if quantization.load_in_4bit else "8 bits"
-    return "float32" if options.precision.dtype == torch.float32 else "16 bits"
-
-
-FLAGS: dict[Stored, str] = {
-    "16 bits": "--dtype bfloat16",
-    "8 bits": "--load-8bit --dtype bfloat16",
-    "4 bits": "--load-4bit --dtype bfloat16",
-}
-
-
-def _fitting(counts: ParameterCounts, context: int, free: int) -> Iterator[str]:
-    for stored, flag in FLAGS.items():
-        need = counts.weights_bytes(stored) + counts.kv_bytes(stored, context)
-        if need <= free:
-            yield f"{flag} ({shown(need)})"
-
-
-def _remedy(fitting: list[str]) -> str:
-    if fitting:
-        return f"This would fit: {', '.join(fitting)}."
-    return "Not even 4 bits fit: take a smaller model, or a machine with more memory."
 
 
 def shown(count: int) -> str:

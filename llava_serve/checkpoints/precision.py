@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from transformers import BitsAndBytesConfig
 
+from llava_serve.checkpoints.memory import Stored, free_bytes
 from llava_serve.config import ModelConfig, bytes_of
 from llava_serve.errors import CheckpointError
 
@@ -30,12 +31,15 @@ class Precision:
     gpu_limits: dict[int, int] | None = None
 
     def __str__(self) -> str:
-        bits = ""
-        if self.quantization is not None:
-            bits = ", language model in " + (
-                "4 bits" if self.quantization.load_in_4bit else "8 bits"
-            )
+        bits = "" if self.quantization is None else f", language model in {self.stored}"
         return f"{self.dtype} on {self.place}{bits}, attention {self.attention}"
+
+    @property
+    def stored(self) -> Stored:
+        """How the matrices of the language model are stored."""
+        if self.quantization is not None:
+            return "4 bits" if self.quantization.load_in_4bit else "8 bits"
+        return "float32" if self.dtype == torch.float32 else "16 bits"
 
     @property
     def place(self) -> str:
@@ -169,7 +173,7 @@ def gpu_limits(config: ModelConfig, device: torch.device) -> dict[int, int] | No
             f"{flag}: PyTorch finds {count} CUDA device{'s' if count != 1 else ''} here. "
             f"Give --num-gpus {count}, or make more visible (CUDA_VISIBLE_DEVICES)."
         )
-    free = {index: torch.cuda.mem_get_info(index)[0] for index in range(config.num_gpus)}
+    free = {index: free_bytes(torch.device("cuda", index)) for index in range(config.num_gpus)}
     if config.max_gpu_memory is None:
         return free
     most = bytes_of(config.max_gpu_memory)

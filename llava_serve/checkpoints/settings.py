@@ -91,6 +91,9 @@ Tokens = Annotated[
 AddedTokens = Annotated[
     dict[str, _AddedToken], _MustBe("an object of objects, each with a text as content")
 ]
+Merge = Literal["flat", "spatial", "spatial_unpad"]
+NewlinePosition = Literal["one_token", "no_token", "frame", "grid"]
+Pool = Literal["bilinear", "average", "max"]
 _UNSET: Any = None  # of a key that may be left out, and must say something where it is there
 
 
@@ -153,9 +156,9 @@ class OriginalConfig(_WholeModel, ModelShape):
     mm_vision_select_layer: Whole | None = None
     mm_vision_select_feature: Text | None = None
     mm_projector_type: Text | None = None
-    mm_patch_merge_type: Text | None = None
-    mm_newline_position: Text | None = None
-    mm_spatial_pool_mode: Text | None = None
+    mm_patch_merge_type: Merge | None = None
+    mm_newline_position: NewlinePosition | None = None
+    mm_spatial_pool_mode: Pool | None = None
     mm_resampler_type: Any = None
     image_aspect_ratio: Text | None = None
     image_grid_pinpoints: Any = None
@@ -265,8 +268,12 @@ def _explained(path: Path, error: ValidationError) -> str:
             "that file again."
         )
     key, first = errors[0]
-    words = first["msg"] if first["type"] == "must_be" else "an object"
-    return f"{path} says {key} {quoted(first['input'])}, which must be {words}. {REMEDY}"
+    value = first["input"]
+    if first["type"] == "literal_error" and value and isinstance(value, str):
+        known = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+        return f"{path} says {key} {value!r}; known: {known}."
+    words = {"must_be": first["msg"], "literal_error": "text"}.get(first["type"], "an object")
+    return f"{path} says {key} {quoted(value)}, which must be {words}. {REMEDY}"
 
 
 @contextmanager

@@ -2,14 +2,7 @@
 
 from typing import Any
 
-from transformers import (
-    LlamaConfig,
-    LlavaConfig,
-    LlavaNextConfig,
-    LlavaOnevisionConfig,
-    MistralConfig,
-    Qwen2Config,
-)
+from transformers import CONFIG_MAPPING, LlavaConfig, LlavaNextConfig, LlavaOnevisionConfig
 
 from llava_serve.checkpoints.original.packing import Packing
 from llava_serve.checkpoints.original.tower import VisionTower
@@ -18,11 +11,6 @@ from llava_serve.checkpoints.resolve import OriginalCheckpoint
 from llava_serve.checkpoints.settings import OriginalConfig, usable
 from llava_serve.errors import CheckpointError
 
-_LANGUAGE_MODELS: dict[str, Any] = {
-    "llama": LlamaConfig,
-    "mistral": MistralConfig,
-    "qwen2": Qwen2Config,
-}
 # model_type and architectures of published checkpoints, in lower case.
 _FAMILIES = {
     "llava": "llama",
@@ -59,7 +47,7 @@ def text_config(checkpoint: OriginalCheckpoint, vocabulary: int) -> Any:
         CheckpointError: transformers refuses a value.
     """
     config = checkpoint.config
-    config_class = _LANGUAGE_MODELS[language_model(config)]
+    config_class: Any = CONFIG_MAPPING[language_model(config)]
     known = set(config_class().to_dict()) - _NOT_TEXT
     settings = {name: value for name, value in config.raw.items() if name in known}
     scaling = config.rope_scaling.raw if config.rope_scaling else {}

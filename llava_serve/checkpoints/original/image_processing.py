@@ -8,7 +8,7 @@ import ast
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
     LlavaOnevisionImageProcessorPil,
 )
 
-from llava_serve.checkpoints.original.packing import Merge, NewlinePosition, Packing, Pool
+from llava_serve.checkpoints.original.packing import Packing
 from llava_serve.checkpoints.original.tower import VisionTower
 from llava_serve.checkpoints.resolve import OriginalCheckpoint
 from llava_serve.checkpoints.settings import REMEDY, quoted
@@ -68,13 +68,13 @@ def image_processing_of(
             f"image_aspect_ratio is {aspect!r}; square, pad, anyres and anyres_max_N load."
         )
     packing = Packing(
-        merge=_one_of(Merge, checkpoint, "mm_patch_merge_type", "flat"),
+        merge=config.mm_patch_merge_type or "flat",
         aspect=aspect,
         canvases=_canvases(checkpoint, tower) if aspect.startswith("anyres") else [],
         tile=tower.tile,
         side=tower.side,
-        position=_one_of(NewlinePosition, checkpoint, "mm_newline_position", "one_token"),
-        pool=_one_of(Pool, checkpoint, "mm_spatial_pool_mode", None),
+        position=config.mm_newline_position or "one_token",
+        pool=config.mm_spatial_pool_mode,
     )
     if packing.is_tiled and packing.merge != "flat" and tower.has_class_token:
         raise CheckpointError(
@@ -147,12 +147,3 @@ def _is_canvas(pair: Any, tower: VisionTower) -> bool:
         and len(pair) == 2
         and all(type(length) is int and length > 0 and not length % tower.tile for length in pair)
     )
-
-
-def _one_of(choices: Any, checkpoint: OriginalCheckpoint, key: str, default: str | None) -> Any:
-    value = getattr(checkpoint.config, key) or default
-    if value not in (default, *get_args(choices)):
-        raise CheckpointError(
-            f"{checkpoint.path} says {key} {value!r}; known: {', '.join(get_args(choices))}."
-        )
-    return value

@@ -5,18 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import (
-    LlamaConfig,
-    LlavaForConditionalGeneration,
-    LlavaNextForConditionalGeneration,
-    LlavaOnevisionForConditionalGeneration,
-    PreTrainedTokenizerBase,
-    Qwen2Config,
-)
+from transformers import LlamaConfig, PreTrainedTokenizerBase, Qwen2Config
 
 from llava_serve.chat.rendering import PromptFormat
 from llava_serve.checkpoints import memory, prompts
-from llava_serve.checkpoints.instantiate import instantiate
+from llava_serve.checkpoints.instantiate import instantiate, require_memory
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.checkpoints.original.config import (
     context_length,
@@ -42,11 +35,6 @@ logger = logging.getLogger(__name__)
 
 # Source: haotian-liu/LLaVA@c121f04 llava/constants.py::IMAGE_TOKEN_INDEX.
 _IMAGE = -200
-_CLASSES: dict[str, Any] = {
-    "llava": LlavaForConditionalGeneration,
-    "llava_next": LlavaNextForConditionalGeneration,
-    "llava_onevision": LlavaOnevisionForConditionalGeneration,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +73,15 @@ def load(checkpoint: OriginalCheckpoint, options: LoadOptions) -> LoadedModel:
     parts = open_parts(checkpoint, options.aspect)
     tower, tokenizer, packing = parts.tower, parts.tokenizer, parts.images.packing
     context = context_length(checkpoint.config)
-    memory.require(memory.count(parts.weights, parts.text), options, context, checkpoint.folder)
-    model = instantiate(
-        _CLASSES[parts.config.model_type],
-        options.precision,
-        checkpoint.folder,
-        checkpoint.base,
-        pretrained_model_name_or_path=None,
-        config=parts.config,
-        state_dict=translate(
-            parts.weights,
-            projector_of(checkpoint),
-            tower.config.num_hidden_layers,
-            has_newline=packing.has_newline,
-        ),
+    require_memory(memory.count(parts.weights, parts.text), options, context, checkpoint.folder)
+    weights = translate(
+        parts.weights,
+        projector_of(checkpoint),
+        tower.config.num_hidden_layers,
+        has_newline=packing.has_newline,
     )
+    folder, base = checkpoint.folder, checkpoint.base
+    model = instantiate(parts.config, weights, options.precision, folder, base)
     model.generation_config = prompts.generation_config(checkpoint.model_folder, parts.text)
     prompt_format = format_of(checkpoint, tokenizer, options.conv_mode, options.name)
     logger.info("prompts are made with %s: %s", prompt_format.name, prompt_format.reason)

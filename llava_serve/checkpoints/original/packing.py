@@ -8,15 +8,12 @@ add_token_per_frame.
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch.nn import functional
 from transformers.image_processing_utils import select_best_resolution
 
-Merge = Literal["flat", "spatial", "spatial_unpad"]
-NewlinePosition = Literal["one_token", "no_token", "frame", "grid"]
-Pool = Literal["bilinear", "average", "max"]
+from llava_serve.checkpoints.settings import Merge, NewlinePosition, Pool
 
 _STRIDE = 2  # of frames: every second patch in both directions
 _SHRINKS_FROM = 1.1  # times the most rows that anyres_max_N allows

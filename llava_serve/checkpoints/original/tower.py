@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,36 +126,46 @@ def tower_of(checkpoint: OriginalCheckpoint) -> VisionTower:
     name = _published_name(named)
     if folder is None and name not in _PUBLISHED:
         folder = _from_hub(name, checkpoint)
-    vision = _read(folder / "config.json") if folder else _PUBLISHED[name]
-    checked = usable(folder / "config.json") if folder else nullcontext()
-    mean, std = _normalisation(folder)
+    path = folder / "config.json" if folder else checkpoint.path
+    vision = _read(path) if folder else _PUBLISHED[name]
     kind = str(vision.get("model_type", ""))
-    if kind.startswith("siglip"):
-        # Source: LLaVA-VL/LLaVA-NeXT@df17966 llava/model/multimodal_encoder/siglip_encoder.py
-        # ::SigLipVisionTower.load_model: the last layer and the head are deleted, and what the
-        # layer before returns are the features, whatever mm_vision_select_layer says.
-        kept = _known(SiglipVisionConfig, vision)
-        layers = vision.get("num_hidden_layers", SiglipVisionConfig().num_hidden_layers)
-        kept |= {"num_hidden_layers": layers - 1, "vision_use_head": False}
-        with checked:
-            siglip = SiglipVisionConfig(**kept)
-        return VisionTower(name, siglip, -1, "full", folder, mean or _HALF, std or _HALF)
-    if not kind.startswith("clip"):
+    if not kind.startswith(("clip", "siglip")):
         raise CheckpointError(
             f"{checkpoint.path} names the vision tower {named}, which is of type {kind!r}; "
             "CLIP and SigLIP load."
         )
-    with checked:
-        clip = CLIPVisionConfig(**_known(CLIPVisionConfig, vision))
+    with usable(path):
+        config = _siglip(vision) if kind.startswith("siglip") else _clip(vision)
+    is_siglip = isinstance(config, SiglipVisionConfig)
+    mean, std = (_HALF, _HALF) if is_siglip else (_CLIP_MEAN, _CLIP_STD)
+    pixels = read(PreprocessorConfig, path.with_name("preprocessor_config.json"))
     return VisionTower(
-        name,
-        clip,
-        _layer(checkpoint, clip.num_hidden_layers),
-        _selected(checkpoint),
-        folder,
-        mean or _CLIP_MEAN,
-        std or _CLIP_STD,
+        name=name,
+        config=config,
+        layer=-1 if is_siglip else _layer(checkpoint, config.num_hidden_layers),
+        select="full" if is_siglip else _selected(checkpoint),
+        folder=folder,
+        mean=tuple((folder and pixels.image_mean) or mean),
+        std=tuple((folder and pixels.image_std) or std),
     )
+
+
+def _clip(vision: dict[str, Any]) -> CLIPVisionConfig:
+    return CLIPVisionConfig(**_known(CLIPVisionConfig, vision))
+
+
+def _siglip(vision: dict[str, Any]) -> SiglipVisionConfig:
+    """Configure SigLIP without its last layer and its head.
+
+    LLaVA deletes them, and takes what the last layer then left returns for the features, whatever
+    mm_vision_select_layer says.
+
+    Source: LLaVA-VL/LLaVA-NeXT@df17966 llava/model/multimodal_encoder/siglip_encoder.py
+    ::SigLipVisionTower.load_model.
+    """
+    layers = vision.get("num_hidden_layers", SiglipVisionConfig().num_hidden_layers)
+    changed = {"num_hidden_layers": layers - 1, "vision_use_head": False}
+    return SiglipVisionConfig(**_known(SiglipVisionConfig, vision) | changed)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -220,16 +229,6 @@ def _unknown(name: str, checkpoint: OriginalCheckpoint) -> str:
         f"beside the checkpoint, as {checkpoint.folder.resolve().parent / Path(name).name}, or "
         f"correct mm_vision_tower in {checkpoint.path}."
     )
-
-
-def _normalisation(
-    folder: Path | None,
-) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    if folder is None:
-        return None, None
-    settings = read(PreprocessorConfig, folder / "preprocessor_config.json")
-    mean, std = settings.image_mean, settings.image_std
-    return (tuple(mean) if mean else None, tuple(std) if std else None)
 
 
 def _known(config_class: Any, settings: dict[str, Any]) -> dict[str, Any]:
