@@ -76,7 +76,7 @@ def load(checkpoint: HuggingFaceCheckpoint, options: LoadOptions) -> LoadedModel
     )
     if checkpoint.adapter is not None:
         is_quantised = options.precision.quantization is not None
-        adapters.apply(model, checkpoint.adapter, is_quantised=is_quantised)
+        adapters.apply_to_model(model, checkpoint.adapter, is_quantised=is_quantised)
     return loaded
 
 

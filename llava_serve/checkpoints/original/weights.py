@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from llava_serve.checkpoints.original import lora
+from llava_serve.checkpoints.adapters import apply_to_weights
 from llava_serve.checkpoints.original.tower import VisionTower
 from llava_serve.checkpoints.resolve import PROJECTOR, OriginalCheckpoint
 from llava_serve.checkpoints.weights import Weight, Weights, open_file, open_folder
@@ -60,7 +60,7 @@ def language_weights(checkpoint: OriginalCheckpoint) -> Weights:
     """Open the weights of all parts but a vision tower that lies elsewhere."""
     weights = open_folder(checkpoint.model_folder)
     if checkpoint.part == "lora":
-        return lora.apply(weights, checkpoint.folder)
+        return apply_to_weights(weights, checkpoint.folder)
     if checkpoint.part == "projector":
         return weights | _named_as_whole(open_file(checkpoint.folder / PROJECTOR))
     return weights
