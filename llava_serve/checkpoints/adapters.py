@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from llava_serve.checkpoints.detect import weight_files
 from llava_serve.checkpoints.resolve import TRAINABLES
-from llava_serve.checkpoints.settings import Number, Settings, read
+from llava_serve.checkpoints.settings import Number, SettingsFile, read
 from llava_serve.checkpoints.weights import Weight, Weights, open_file, open_folder
 from llava_serve.errors import CheckpointError
 
@@ -22,7 +22,7 @@ _PEFT = "base_model.model."
 _UNSUPPORTED = ("use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save")
 
 
-class AdapterConfig(Settings):
+class AdapterConfig(SettingsFile):
     """adapter_config.json of a LoRA in peft's layout."""
 
     peft_type: Any = None

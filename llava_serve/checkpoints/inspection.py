@@ -178,7 +178,7 @@ def _original_tokens(packing: Packing, size: ImageSize) -> int:
 
 
 def _is_rounding_edge(packing: Packing, size: ImageSize) -> bool:
-    """Say whether transformers, which rounds before it cuts, keeps another part of the picture.
+    """Say whether transformers, which rounds before it cuts, keeps another part of the image.
 
     Source: transformers 5.23, models/llava_next/modeling_llava_next.py::unpad_image.
     """

@@ -13,7 +13,7 @@ from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-# What quantisation leaves alone: the picture's way into the language model, and its last layer.
+# What quantisation leaves alone: the image's way into the language model, and its last layer.
 _UNQUANTISED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
 
 

@@ -1,4 +1,4 @@
-"""What turns messages into the tokens one checkpoint expects: tokenizer, prompt format, ends."""
+"""Prompt format, tokenizer and stop tokens of a checkpoint."""
 
 import logging
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ def own_format(
 ) -> PromptFormat | None:
     """Return the format of the checkpoint's own chat template, or None where it brings none.
 
-    `placeholders` are what the template writes for a picture and for a clip.
+    `placeholders` are what the template writes for an image and for a video.
     """
     if (source := chat_template(folder, tokenizer)) is None:
         return None

@@ -32,7 +32,7 @@ class _MustBe:
         )
 
 
-class Settings(BaseModel):
+class SettingsFile(BaseModel):
     """A JSON object; keys that no field names are kept."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -43,7 +43,7 @@ class Settings(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
-class _RopeScaling(Settings):
+class _RopeScaling(SettingsFile):
     factor: int | float = 1
     rope_theta: int | float = 1
 
@@ -53,7 +53,7 @@ class _RopeScaling(Settings):
         return not self.raw or name in ["default", *ROPE_INIT_FUNCTIONS]
 
 
-class _AddedToken(Settings):
+class _AddedToken(SettingsFile):
     content: str
 
 
@@ -97,7 +97,7 @@ Pool = Literal["bilinear", "average", "max"]
 _UNSET: Any = None  # of a key that may be left out, and must say something where it is there
 
 
-class ModelShape(Settings):
+class ModelShape(SettingsFile):
     """What describes a vision tower or a language model, wherever it stands."""
 
     hidden_size: Count | None = None
@@ -109,12 +109,12 @@ class ModelShape(Settings):
     hidden_act: Activation | None = None
     max_position_embeddings: Count | None = None
     rope_theta: Positive | None = None
-    rope_scaling: Settings | None = None
+    rope_scaling: SettingsFile | None = None
     image_size: Count | None = None
     patch_size: Count | None = None
 
 
-class _WholeModel(Settings):
+class _WholeModel(SettingsFile):
     """A config.json; the precision of the weights stands in it, or in its text_config."""
 
     dtype: Any = None
@@ -148,7 +148,7 @@ class OriginalConfig(_WholeModel, ModelShape):
     rope_scaling: RopeScaling | None = None
     architectures: Names | None = None
     model_type: Text | None = None
-    text_config: Settings | None = None
+    text_config: SettingsFile | None = None
     vocab_size: Count | None = None
     tokenizer_model_max_length: Count | None = None
     max_sequence_length: Count | None = None
@@ -169,13 +169,15 @@ class OriginalConfig(_WholeModel, ModelShape):
     s2: Any = None
 
 
-class TowerConfig(Settings):
+class TowerConfig(SettingsFile):
     """config.json of a vision tower; that of a whole CLIP has the tower's keys in a part."""
 
-    vision_config: Settings | None = None
+    vision_config: SettingsFile | None = None
 
 
-class GenerationSettings(Settings):
+class GenerationSettings(SettingsFile):
+    """generation_config.json: how answers are sampled and ended."""
+
     eos_token_id: TokenIds | None = None
     do_sample: Flag | None = None
     temperature: Number | None = None
@@ -185,7 +187,7 @@ class GenerationSettings(Settings):
     max_new_tokens: Count | None = None
 
 
-class PreprocessorConfig(Settings):
+class PreprocessorConfig(SettingsFile):
     """How images and frames are made into pixel values."""
 
     image_mean: Channels | None = None
@@ -196,12 +198,16 @@ class PreprocessorConfig(Settings):
     resample: Filter | None = None
 
 
-class ProcessorConfig(Settings):
+class ProcessorConfig(SettingsFile):
+    """processor_config.json, or chat_template.json."""
+
     chat_template: Any = None
     video_processor: Any = None
 
 
-class TokenizerConfig(Settings):
+class TokenizerConfig(SettingsFile):
+    """tokenizer_config.json."""
+
     tokenizer_class: Text | None = None
     legacy: Any = None
     added_tokens_decoder: AddedTokens = _UNSET
@@ -212,19 +218,19 @@ class TokenizerConfig(Settings):
     pad_token: Token | None = None
 
 
-_BESIDE: Mapping[str, type[Settings]] = {
+_BESIDE: Mapping[str, type[SettingsFile]] = {
     "generation_config.json": GenerationSettings,
     "preprocessor_config.json": PreprocessorConfig,
     "video_preprocessor_config.json": PreprocessorConfig,
     "processor_config.json": ProcessorConfig,
     "chat_template.json": ProcessorConfig,
     "tokenizer_config.json": TokenizerConfig,
-    "tokenizer.json": Settings,
-    "added_tokens.json": Settings,
-    "special_tokens_map.json": Settings,
+    "tokenizer.json": SettingsFile,
+    "added_tokens.json": SettingsFile,
+    "special_tokens_map.json": SettingsFile,
 }
 
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=SettingsFile)
 
 
 def parse(model: type[S], path: Path, content: Mapping[str, Any]) -> S:

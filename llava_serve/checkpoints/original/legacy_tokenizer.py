@@ -16,7 +16,7 @@ from typing import Any
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from transformers import PreTrainedTokenizerBase
 
-from llava_serve.checkpoints.settings import Settings, TokenizerConfig, read
+from llava_serve.checkpoints.settings import SettingsFile, TokenizerConfig, read
 from llava_serve.errors import CheckpointError
 
 _SPACE = "\u2581"
@@ -112,7 +112,7 @@ def legacy_tokenizer_of(
     """
     config = _config(path.parent)
     extra, added = (
-        read(Settings, path.with_name(name)).raw
+        read(SettingsFile, path.with_name(name)).raw
         for name in ("special_tokens_map.json", "added_tokens.json")
     )
     listed = {token.content for token in (config.added_tokens_decoder or {}).values()}
