@@ -22,7 +22,7 @@ REMEDY = "Correct it there, or download that file again."
 
 @dataclass(frozen=True, slots=True)
 class _MustBe:
-    """What a message says that a value must be, in place of pydantic's words."""
+    """What a message says that a value must be."""
 
     words: str
 
@@ -43,18 +43,18 @@ class SettingsFile(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
+class _AddedToken(SettingsFile):
+    content: str
+
+
 class _RopeScaling(SettingsFile):
     factor: int | float = 1
     rope_theta: int | float = 1
 
-    @property
-    def is_known(self) -> bool:
-        name = self.raw.get("type", self.raw.get("rope_type"))
-        return not self.raw or name in ["default", *ROPE_INIT_FUNCTIONS]
 
-
-class _AddedToken(SettingsFile):
-    content: str
+def _is_known(rope: _RopeScaling) -> bool:
+    name = rope.raw.get("type", rope.raw.get("rope_type"))
+    return not rope.raw or name in ["default", *ROPE_INIT_FUNCTIONS]
 
 
 Whole = Annotated[int, _MustBe("a whole number")]
@@ -72,7 +72,7 @@ Activation = Annotated[
 ]
 RopeScaling = Annotated[
     _RopeScaling,
-    Predicate(lambda rope: rope.is_known),
+    Predicate(_is_known),
     _MustBe("an object with a type that transformers knows and its numbers"),
 ]
 Channels = Annotated[list[int | float], Len(3, 3), _MustBe("three numbers")]
@@ -237,8 +237,7 @@ def parse(model: type[S], path: Path, content: Mapping[str, Any]) -> S:
     """Validate `content`, which comes from the file `path`.
 
     Raises:
-        CheckpointError: a key is missing, or a value is of another kind; the message has the file,
-            the key and the value.
+        CheckpointError: a key is missing or of another kind; the message names file, key, value.
     """
     try:
         return model.model_validate(content)
@@ -256,11 +255,7 @@ def read(model: type[S], path: Path) -> S:
 
 
 def check_beside(folder: Path) -> None:
-    """Validate the files beside config.json.
-
-    Raises:
-        CheckpointError: one is no JSON object, or has a value of another kind.
-    """
+    """Validate the files beside config.json; raises what `read` does."""
     for name, model in _BESIDE.items():
         read(model, folder / name)
 
