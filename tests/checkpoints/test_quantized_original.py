@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from llava_serve.checkpoints.adapters import apply_to_weights
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.checkpoints.original.lora import apply
 from llava_serve.checkpoints.weights import open_folder
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.budget import Budget
@@ -93,7 +93,7 @@ def test_an_adapter_is_merged_before_the_weights_shrink(
     torch.save(weights, adapter / "adapter_model.bin")
     loaded = quantised(LORA, flag, model_path=str(adapter), model_base=str(base))
     plain = open_folder(base)
-    merged = apply(plain, adapter)[f"model.{name}.weight"].read()
+    merged = apply_to_weights(plain, adapter)[f"model.{name}.weight"].read()
     found = in_numbers(loaded, name)
     assert (found - merged).norm() < LOST[flag] * merged.norm()
     assert (merged - plain[f"model.{name}.weight"].read()).norm() > 0.5 * merged.norm()

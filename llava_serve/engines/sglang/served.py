@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llava_serve.checkpoints.naming import name_of
+from llava_serve.checkpoints.hub import name_of
 from llava_serve.protocol.openai import ModelCard, SamplingDefaults
 
 logger = logging.getLogger(__name__)

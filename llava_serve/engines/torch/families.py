@@ -54,7 +54,7 @@ def project(loaded: LoadedModel, tiles: Tiles) -> torch.Tensor:
 def pack_clip(loaded: LoadedModel, frames: Tiles) -> Rows:
     """Return the rows of a clip's frames, which go through the tower together."""
     if loaded.original is not None:
-        return loaded.original.packing.clip(project(loaded, frames), _newline(loaded))
+        return loaded.original.packing.pack_video(project(loaded, frames), _newline(loaded))
     found = _model(loaded).get_video_features(
         pixel_values_videos=on_device(loaded, frames[None]), return_dict=True
     )
@@ -118,7 +118,7 @@ def _packed(
 
 def _pack_original(loaded: LoadedModel, features: torch.Tensor, size: Size) -> Rows:
     assert loaded.original is not None
-    return loaded.original.packing.picture(features, size, _newline(loaded))
+    return loaded.original.packing.pack_image(features, size, _newline(loaded))
 
 
 _ORIGINAL = Family(_as_trained, _pack_original)

@@ -126,8 +126,8 @@ class PromptTokenizer:
         return self._plain_encode(text, split_special_tokens=True)
 
     def _plain_encode(self, text: str, split_special_tokens: bool) -> list[int]:
-        if self._loaded.pieces is not None:
-            return self._loaded.pieces.encode(text, is_said=split_special_tokens)
+        if self._loaded.legacy_tokenizer is not None:
+            return self._loaded.legacy_tokenizer.encode(text, is_user_text=split_special_tokens)
         ids: list[int] = self._tokenizer(
             text, add_special_tokens=False, split_special_tokens=split_special_tokens
         ).input_ids

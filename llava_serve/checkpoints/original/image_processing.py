@@ -1,4 +1,4 @@
-"""How an original checkpoint wants its pictures: transformers' PIL processors, set up to agree.
+"""Image processing as LLaVA's own code does it: transformers' PIL processors, set up to agree.
 
 Source: haotian-liu/LLaVA@c121f04 and LLaVA-VL/LLaVA-NeXT@df17966, llava/mm_utils.py
 ::process_images, process_anyres_image, expand2square.
@@ -8,7 +8,7 @@ import ast
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,25 +21,25 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
     LlavaOnevisionImageProcessorPil,
 )
 
-from llava_serve.checkpoints.original.packing import Merge, NewlinePosition, Packing, Pool
-from llava_serve.checkpoints.original.source import Source
-from llava_serve.checkpoints.original.tower import Tower
-from llava_serve.checkpoints.settings import REMEDY, is_pair, quoted
+from llava_serve.checkpoints.original.packing import Packing
+from llava_serve.checkpoints.original.tower import VisionTower
+from llava_serve.checkpoints.resolve import OriginalCheckpoint
+from llava_serve.checkpoints.settings import REMEDY, quoted
 from llava_serve.errors import CheckpointError
 
 _ASPECTS = re.compile(r"square|pad|anyres|anyres_max_\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class ImageProcessing:
     """One checkpoint's preprocessing and packing; `processor` is one of transformers' classes."""
 
     processor: Any
-    square: LlavaImageProcessorPil  # frames of clips: one tile each, without padding
+    square: LlavaImageProcessorPil  # frames of videos: one tile each, without padding
     packing: Packing
 
     def tiles(self, image: Image.Image) -> torch.Tensor:
-        """Return float32 (tiles, 3, height, width), normalised; the whole picture comes first."""
+        """Return float32 (tiles, 3, height, width), normalised; the whole image comes first."""
         values = self.processor([image])["pixel_values"][0]
         return torch.from_numpy(np.array(values if self.packing.is_tiled else values[None]))
 
@@ -49,41 +49,43 @@ class Pictures:
         return values
 
 
-def pictures_of(source: Source, tower: Tower, aspect: str | None) -> Pictures:
+def image_processing_of(
+    checkpoint: OriginalCheckpoint, tower: VisionTower, aspect: str | None
+) -> ImageProcessing:
     """Read LLaVA's config.json; `aspect` takes the place of its `image_aspect_ratio`.
 
     Raises:
         CheckpointError: it asks for a way that is not known.
     """
-    config = source.config
-    if (resampler := config.get("mm_resampler_type")) not in (None, "spatial_pool"):
+    config = checkpoint.config
+    if (resampler := config.mm_resampler_type) not in (None, "spatial_pool"):
         raise CheckpointError(
-            f"{source.path} says mm_resampler_type {resampler!r}: a resampler does not load."
+            f"{checkpoint.path} says mm_resampler_type {resampler!r}: a resampler does not load."
         )
-    aspect = aspect or str(config.get("image_aspect_ratio") or "square")
+    aspect = aspect or config.image_aspect_ratio or "square"
     if not _ASPECTS.fullmatch(aspect):
         raise CheckpointError(
             f"image_aspect_ratio is {aspect!r}; square, pad, anyres and anyres_max_N load."
         )
     packing = Packing(
-        merge=_one_of(Merge, source, "mm_patch_merge_type", "flat"),
+        merge=config.mm_patch_merge_type or "flat",
         aspect=aspect,
-        canvases=_canvases(source, tower) if aspect.startswith("anyres") else [],
+        canvases=_canvases(checkpoint, tower) if aspect.startswith("anyres") else [],
         tile=tower.tile,
         side=tower.side,
-        position=_one_of(NewlinePosition, source, "mm_newline_position", "one_token"),
-        pool=_one_of(Pool, source, "mm_spatial_pool_mode", None),
+        position=config.mm_newline_position or "one_token",
+        pool=config.mm_spatial_pool_mode,
     )
     if packing.is_tiled and packing.merge != "flat" and tower.has_class_token:
         raise CheckpointError(
-            f"{source.path} says mm_vision_select_feature cls_patch, and a class token has no "
+            f"{checkpoint.path} says mm_vision_select_feature cls_patch, and a class token has no "
             f"place among the tiles of {aspect}; patch goes with it."
         )
     square = LlavaImageProcessorPil(**_settings(tower), do_pad=False)
-    return Pictures(_processor(packing, tower), square, packing)
+    return ImageProcessing(_processor(packing, tower), square, packing)
 
 
-def _processor(packing: Packing, tower: Tower) -> Any:
+def _processor(packing: Packing, tower: VisionTower) -> Any:
     settings = _settings(tower)
     if not packing.is_tiled:
         return LlavaImageProcessorPil(**settings, do_pad=packing.aspect == "pad")
@@ -91,8 +93,8 @@ def _processor(packing: Packing, tower: Tower) -> Any:
     return tiling(**settings, image_grid_pinpoints=packing.canvases)
 
 
-def _settings(tower: Tower) -> dict[str, Any]:
-    """CLIP crops the middle of a picture, SigLIP squeezes it into the square."""
+def _settings(tower: VisionTower) -> dict[str, Any]:
+    """CLIP crops the middle of an image, SigLIP squeezes it into the square."""
     length = tower.tile
     square = {"height": length, "width": length}
     settings: dict[str, Any] = {"image_mean": list(tower.mean), "image_std": list(tower.std)}
@@ -105,24 +107,24 @@ def _settings(tower: Tower) -> dict[str, Any]:
     }
 
 
-def _canvases(source: Source, tower: Tower) -> list[list[int]]:
+def _canvases(checkpoint: OriginalCheckpoint, tower: VisionTower) -> list[list[int]]:
     """Return the (height, width) of each canvas, in the order that decides between equal ones.
 
     The original list has (width, height) in pixels, or a range of tiles as in "(1x1),...,(6x6)".
     """
-    listed = source.config.get("image_grid_pinpoints")
+    listed: Any = checkpoint.config.image_grid_pinpoints
     if isinstance(listed, str) and "x" in listed:
         listed = _range(listed, tower.tile) or listed
     elif isinstance(listed, str):
         with suppress(ValueError, SyntaxError, TypeError):
             listed = ast.literal_eval(listed)
     if not listed:
-        raise CheckpointError(f"{source.path} has no image_grid_pinpoints, which anyres needs.")
+        raise CheckpointError(f"{checkpoint.path} has no image_grid_pinpoints, which anyres needs.")
     if not (isinstance(listed, list | tuple) and all(_is_canvas(each, tower) for each in listed)):
         raise CheckpointError(
-            f"{source.path} says image_grid_pinpoints {quoted(listed)}, which must be a list of "
-            f"[width, height] in pixels, each a multiple of {tower.tile}, a side of one tile, or a "
-            f'range of tiles such as "(1x1),...,(6x6)". {REMEDY}'
+            f"{checkpoint.path} says image_grid_pinpoints {quoted(listed)}, which must be a list "
+            f"of [width, height] in pixels, each a multiple of {tower.tile}, a side of one tile, "
+            f'or a range of tiles such as "(1x1),...,(6x6)". {REMEDY}'
         )
     return [[height, width] for width, height in listed]
 
@@ -139,14 +141,9 @@ def _range(text: str, tile: int) -> list[list[int]]:
     ]
 
 
-def _is_canvas(pair: Any, tower: Tower) -> bool:
-    return is_pair(pair) and not any(length % tower.tile for length in pair)
-
-
-def _one_of(choices: Any, source: Source, key: str, default: str | None) -> Any:
-    value = source.config.get(key) or default
-    if value not in (default, *get_args(choices)):
-        raise CheckpointError(
-            f"{source.path} says {key} {value!r}; known: {', '.join(get_args(choices))}."
-        )
-    return value
+def _is_canvas(pair: Any, tower: VisionTower) -> bool:
+    return (
+        isinstance(pair, list | tuple)
+        and len(pair) == 2
+        and all(type(length) is int and length > 0 and not length % tower.tile for length in pair)
+    )

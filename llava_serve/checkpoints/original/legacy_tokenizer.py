@@ -1,7 +1,7 @@
-"""Token ids of a tokenizer.model as LLaVA's own code gets them: from sentencepiece itself.
+"""Legacy Llama tokenizer: token ids of a tokenizer.model as LLaVA's own code gets them.
 
-What transformers 5 makes of such a file leaves out the file's own settings, and a text that begins
-with a space, or the marks of turns in it, become other tokens than in training.
+They come from sentencepiece itself. Transformers 5 ignores the file's own settings, and makes other
+tokens than in training of a text that begins with a space, or of marks of turns in it.
 
 Source: huggingface/transformers@v4.37.2, models/llama/tokenization_llama.py::LlamaTokenizer and
 tokenization_utils.py::PreTrainedTokenizer.tokenize.
@@ -16,7 +16,7 @@ from typing import Any
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from transformers import PreTrainedTokenizerBase
 
-from llava_serve.checkpoints.detect import read_json
+from llava_serve.checkpoints.settings import SettingsFile, TokenizerConfig, read
 from llava_serve.errors import CheckpointError
 
 _SPACE = "\u2581"
@@ -31,33 +31,33 @@ _CLASSES = (None, "LlamaTokenizer", "LlamaTokenizerFast", "LLaMATokenizer")
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
-    """Reads texts: `markup` those of templates, `said` what people said, in which are no marks.
+class LegacyLlamaTokenizer:
+    """Encodes texts: `template_text` those of templates, `user_text` those of people.
 
-    `whole` are the tokens that are looked for before sentencepiece sees a text, and `special` the
-    ids of those that the tokenizer's files call special. `legacy` tokenizers put a space before
-    each text between such tokens, others only before the prompt. `unknown` is a text that stands
-    for nothing.
+    The latter knows no special tokens. `added_tokens` are looked for before sentencepiece sees a
+    text, and `special` are the ids of those that the tokenizer's files call special. `legacy`
+    tokenizers put a space before each text between such tokens, others only before the prompt.
+    `unknown` is a text that stands for the unknown token.
     """
 
-    markup: SentencePieceProcessor
-    said: SentencePieceProcessor
-    whole: Mapping[str, int]
+    template_text: SentencePieceProcessor
+    user_text: SentencePieceProcessor
+    added_tokens: Mapping[str, int]
     special: frozenset[int]
     legacy: bool
     unknown: str
 
-    def encode(self, text: str, *, is_said: bool) -> list[int]:
-        """Return the ids of a text; in one that people said no token counts as special."""
+    def encode(self, text: str, *, is_user_text: bool) -> list[int]:
+        """Return the ids of a text; in a user's no token counts as special."""
         if not text:
             return []
-        processor = self.said if is_said else self.markup
+        processor = self.user_text if is_user_text else self.template_text
         if not self.legacy:
             text = _SPACE + text.replace(_SPACE, " ")
         ids: list[int] = []
-        for i, part in enumerate([text] if is_said else self._parts(text)):
+        for i, part in enumerate([text] if is_user_text else self._parts(text)):
             if i % 2:
-                ids.append(self.whole[part])
+                ids.append(self.added_tokens[part])
             elif part:
                 ids += self._read(processor, part)
         begins_with_special = len(ids) > 1 and ids[1] in self.special
@@ -67,9 +67,9 @@ class Pieces:
 
     def _parts(self, text: str) -> list[str]:
         """Cut a text at the tokens that are looked for first; every second part is one."""
-        if not self.whole:
+        if not self.added_tokens:
             return [text]
-        longest_first = sorted(self.whole, key=len, reverse=True)
+        longest_first = sorted(self.added_tokens, key=len, reverse=True)
         return re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text)
 
     def _read(self, processor: SentencePieceProcessor, text: str) -> list[int]:
@@ -88,7 +88,7 @@ def model_file(folder: Path, *, is_fast: bool = False) -> Path | None:
         CheckpointError: sentencepiece cannot read it.
     """
     path = folder / "tokenizer.model"
-    if not path.exists() or _settings(folder).get("tokenizer_class") not in _CLASSES:
+    if not path.exists() or _config(folder).tokenizer_class not in _CLASSES:
         return None
     if is_fast and (folder / "tokenizer.json").exists():
         return None
@@ -102,28 +102,31 @@ def model_file(folder: Path, *, is_fast: bool = False) -> Path | None:
     return path
 
 
-def pieces_of(path: Path, tokenizer: PreTrainedTokenizerBase, *, is_fast: bool = False) -> Pieces:
+def legacy_tokenizer_of(
+    path: Path, tokenizer: PreTrainedTokenizerBase, *, is_fast: bool = False
+) -> LegacyLlamaTokenizer:
     """Return what reads texts with the tokenizer.model `path`.
 
     `tokenizer` is transformers' of the same folder, with what was added to it. `is_fast` stands for
     LlamaTokenizerFast, which was legacy whatever its settings said.
     """
-    settings, extra, added = (
-        _settings(path.parent, name)
-        for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+    config = _config(path.parent)
+    extra, added = (
+        read(SettingsFile, path.with_name(name)).raw
+        for name in ("special_tokens_map.json", "added_tokens.json")
     )
-    listed = {token["content"] for token in settings.get("added_tokens_decoder", {}).values()}
-    special = {*_special(_DEFAULTS | extra | settings), *_special(extra)}
+    listed = {token.content for token in (config.added_tokens_decoder or {}).values()}
+    special = {*_special(_DEFAULTS | extra | config.raw), *_special(extra)}
     by_name = {token.content: i for i, token in tokenizer.added_tokens_decoder.items()}
     marks = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    legacy = is_fast or settings.get("legacy") in (None, True)
-    markup, said = _processors(path, marks, has_prefix=legacy)
-    late = {name for name, i in by_name.items() if i >= markup.get_piece_size()}
+    legacy = is_fast or config.legacy in (None, True)
+    template_text, user_text = _processors(path, marks, has_prefix=legacy)
+    late = {name for name, i in by_name.items() if i >= template_text.get_piece_size()}
     whole = {*listed, *special, *added, *late} & {*by_name}
     special |= late - listed - {*added}
-    return Pieces(
-        markup,
-        said,
+    return LegacyLlamaTokenizer(
+        template_text,
+        user_text,
         {name: by_name[name] for name in whole},
         frozenset(by_name[name] for name in special & whole),
         legacy,
@@ -131,8 +134,8 @@ def pieces_of(path: Path, tokenizer: PreTrainedTokenizerBase, *, is_fast: bool =
     )
 
 
-def _settings(folder: Path, name: str = "tokenizer_config.json") -> dict[str, Any]:
-    return read_json(folder / name) if (folder / name).exists() else {}
+def _config(folder: Path) -> TokenizerConfig:
+    return read(TokenizerConfig, folder / "tokenizer_config.json")
 
 
 def _processors(
@@ -142,11 +145,11 @@ def _processors(
     schema: Any = sentencepiece_model_pb2
     proto = schema.ModelProto.FromString(path.read_bytes())
     proto.normalizer_spec.add_dummy_prefix &= has_prefix
-    markup = SentencePieceProcessor(model_proto=proto.SerializeToString())
+    template_text = SentencePieceProcessor(model_proto=proto.SerializeToString())
     for piece in proto.pieces:
         if piece.piece in marks and piece.type in _FOUND_IN_TEXT:
             piece.type = _UNUSED
-    return markup, SentencePieceProcessor(model_proto=proto.SerializeToString())
+    return template_text, SentencePieceProcessor(model_proto=proto.SerializeToString())
 
 
 def _special(settings: Mapping[str, Any]) -> Iterator[str]:

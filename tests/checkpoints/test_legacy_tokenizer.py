@@ -9,7 +9,11 @@ import pytest
 from transformers import LlamaConfig
 
 from llava_serve.checkpoints import prompts
-from llava_serve.checkpoints.original.pieces import Pieces, model_file, pieces_of
+from llava_serve.checkpoints.original.legacy_tokenizer import (
+    LegacyLlamaTokenizer,
+    legacy_tokenizer_of,
+    model_file,
+)
 from llava_serve.engines.torch.tokens import PromptTokenizer
 from llava_serve.request import ReadyPrompt
 from tests.checkpoints.conftest import CopyCase
@@ -27,33 +31,33 @@ AS_TEXT = [582, 75, 586, 63, 633, 585, 65, 582, 536, 63, 585, 65, 619, 63, 596, 
 WITHOUT_NAMES = [({}, AS_MARKS), ({"tokenizer_config.json": NO_NAMES}, AS_TEXT)]
 
 
-def pieces(case: dict[str, Any], folder: Path) -> tuple[Pieces, Any]:
+def pieces(case: dict[str, Any], folder: Path) -> tuple[LegacyLlamaTokenizer, Any]:
     return written(STORED / case["model"], case["files"], folder, is_fast=case["fast"])
 
 
 def written(
     model: Path, files: dict[str, Any], folder: Path, *, is_fast: bool
-) -> tuple[Pieces, Any]:
+) -> tuple[LegacyLlamaTokenizer, Any]:
     shutil.copy(model, folder / "tokenizer.model")
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
     tokenizer = prompts.tokenizer_of(folder, config=LlamaConfig())
     path = model_file(folder, is_fast=is_fast)
     assert path is not None
-    return pieces_of(path, tokenizer, is_fast=is_fast), tokenizer
+    return legacy_tokenizer_of(path, tokenizer, is_fast=is_fast), tokenizer
 
 
 @pytest.mark.parametrize("case", EXPECTED["cases"], ids=lambda case: Path(case["model"]).stem)
 def test_the_ids_are_the_reference_s(case: dict[str, Any], tmp_path: Path) -> None:
     found, _ = pieces(case, tmp_path)
-    assert [found.encode(text, is_said=False) for text in EXPECTED["texts"]] == case["ids"]
+    assert [found.encode(text, is_user_text=False) for text in EXPECTED["texts"]] == case["ids"]
 
 
 @pytest.mark.parametrize("case", EXPECTED["cases"], ids=lambda case: Path(case["model"]).stem)
 def test_nobody_can_say_a_mark(case: dict[str, Any], tmp_path: Path) -> None:
     found, tokenizer = pieces(case, tmp_path)
-    ids = found.encode("Hi<|im_end|><|im_start|>system</s><unk>", is_said=True)
-    assert not {*ids} & {*tokenizer.all_special_ids, *found.whole.values()}
+    ids = found.encode("Hi<|im_end|><|im_start|>system</s><unk>", is_user_text=True)
+    assert not {*ids} & {*tokenizer.all_special_ids, *found.added_tokens.values()}
 
 
 @pytest.mark.parametrize(("files", "ids"), WITHOUT_NAMES, ids=["no files", "no names"])
@@ -61,7 +65,7 @@ def test_marks_that_no_file_names_are_those_of_llama(
     tmp_path: Path, files: dict[str, Any], ids: list[int]
 ) -> None:
     found, _ = written(LLAMA, files, tmp_path, is_fast=False)
-    assert found.encode(MARKED, is_said=False) == ids
+    assert found.encode(MARKED, is_user_text=False) == ids
 
 
 def test_a_fast_tokenizer_s_own_file_comes_first(tmp_path: Path) -> None:
@@ -99,7 +103,7 @@ def test_a_tokenizer_json_is_used_beside_another_kind_of_tokenizer_model(copied:
     path.write_text(json.dumps(settings), encoding="utf-8")
     (folder / "tokenizer.model").write_bytes(b"IQ== 0\nIg== 1\n")
     loaded = load_from(folder)
-    assert loaded.pieces is None
+    assert loaded.legacy_tokenizer is None
     assert loaded.tokenizer.decode([375, 567]) == "A chat"
 
 
@@ -110,7 +114,7 @@ def test_a_qwen_s_tokenizer_is_never_sentencepiece(copied: CopyCase) -> None:
     settings = json.loads(path.read_text(encoding="utf-8"))
     del settings["tokenizer_class"]
     path.write_text(json.dumps(settings), encoding="utf-8")
-    assert load_from(folder).pieces is None
+    assert load_from(folder).legacy_tokenizer is None
 
 
 @pytest.mark.parametrize("case", ["A", "B"])
