@@ -11,7 +11,7 @@ from llava_serve.media import heif, jpeg, orientation, tiff
 from llava_serve.media.av1 import coded_sizes
 from llava_serve.media.damage import BOMB, DAMAGE, damaged
 from llava_serve.media.limits import Limits, check_bytes, check_size
-from llava_serve.media.share import Cost
+from llava_serve.media.share import LARGE_PIXELS, Cost
 from llava_serve.media.sniff import PICTURES, sniff
 from llava_serve.request import Image
 
@@ -19,7 +19,10 @@ from llava_serve.request import Image
 _LONGER_SIDE, _SHORTER_SIDE = 3000, 500
 # Times a decoder holds the whole picture: as it was encoded, as bytes, as an image.
 _COPIES = {"WEBP": 3, "AVIF": 2, "HEIC": 2}
-_BAND_PIXELS = 1 << 20  # as many are converted or digested at a time
+_BAND_PIXELS = 1 << 18  # as many are converted or digested at a time
+# Pillow's memory in blocks that glibc maps afresh, above the 32 MiB that it may keep: it need not
+# write zeros over them, which would stop all threads for 0.1 s.
+PIL.Image.core.set_block_size(64 << 20)
 
 
 def decode_image(data: bytes, limits: Limits) -> Image:
@@ -48,11 +51,11 @@ def image_cost(data: bytes, limits: Limits) -> Cost:
     kind = _kind(data, limits)
     with open_image(data, kind, limits) as image:
         whole = image.width * image.height
-        kept = whole // reduction(image.size) ** 2
+        kept, is_slow = whole // reduction(image.size) ** 2, whole > LARGE_PIXELS
         if kind == "JPEG":  # reduced while it is decoded, but for what progressive ones keep aside
-            return Cost(kept, whole if "progressive" in image.info else kept)
+            return Cost(kept, whole if "progressive" in image.info else kept, is_slow)
         copies = max(_COPIES.get(kind, 1), 2 if image.has_transparency_data else 1)
-    return Cost(kept, whole * copies)
+    return Cost(kept, whole * copies, is_slow)
 
 
 def reduction(size: tuple[int, int]) -> int:

@@ -19,11 +19,10 @@ from llava_serve.media.decode import decode_image, image_cost
 from llava_serve.media.fetch import Fetcher
 from llava_serve.media.limits import Limits
 from llava_serve.media.pool import Clock, DecoderPool
-from llava_serve.media.share import Cost, PixelShare
+from llava_serve.media.share import Cost, PixelQuota, PixelShare
 from llava_serve.media.uri import is_data_uri, read_data_uri, trimmed
 from llava_serve.media.video import decode_video, video_cost
 from llava_serve.protocol.openai import ChatMessage, ImagePart, TextPart, VideoPart
-from llava_serve.quota import Quota
 from llava_serve.request import Conversation, Image, Message, ReadyPrompt, Role, Video
 
 Decoded = TypeVar("Decoded", bound=Image | Video, covariant=True)
@@ -48,7 +47,7 @@ class MediaReader:
 
     def __init__(self, config: MediaConfig, is_allowed: IsAllowed = is_public) -> None:
         self._config = config
-        self.pixels = Quota(int(config.max_megapixels_in_flight * 1e6))
+        self.pixels = PixelQuota(int(config.max_megapixels_in_flight * 1e6))
         self._limits = Limits(
             int(config.max_image_mb * 1e6), int(config.max_image_megapixels * 1e6)
         )
@@ -144,8 +143,8 @@ class MediaReader:
     async def _alone(self, asked: _Asked[Decoded]) -> Decoded:
         data = await self._bytes(asked.url)
         async with self.share() as share:
-            await share.take([await self._cost(asked, data)])
-            return await self._pool.run(partial(asked.decode, data))
+            await share.take([cost := await self._cost(asked, data)])
+            return await self._pool.run(partial(asked.decode, data), cost.is_slow)
 
     async def _media(
         self, asked: Sequence[_Asked[Decoded]], share: PixelShare
@@ -158,9 +157,10 @@ class MediaReader:
                 costs.append(await self._cost(one, files[-1]))
         await share.take(costs)
         media: list[Decoded] = []
-        for number, one in enumerate(asked, 1):
+        for number, (one, cost) in enumerate(zip(asked, costs, strict=True), 1):
             with _naming(one.kind, number):
-                media.append(await self._pool.run(partial(one.decode, files.pop(0))))
+                decode = partial(one.decode, files.pop(0))
+                media.append(await self._pool.run(decode, cost.is_slow))
                 self._check_pixels(media)
         share.keep(_pixels(media))
         return tuple(media)

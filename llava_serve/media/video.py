@@ -58,7 +58,8 @@ def video_cost(data: bytes, num_frames: int, limits: Limits) -> Cost:
             width, height = VideoFile(data, kind, limits, lambda: None).size()
     except DAMAGE as exc:
         raise damaged(f"the {kind} file", exc) from exc
-    return Cost(width * height * num_frames, width * height * (num_frames + _FRAMES_BESIDE))
+    frame = width * height
+    return Cost(frame * num_frames, frame * (num_frames + _FRAMES_BESIDE), is_slow=True)
 
 
 def spread(total: int, wanted: int) -> list[int]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import os
+import sys
 import threading
 
 import pytest
@@ -47,4 +49,26 @@ async def test_work_that_has_not_begun_is_not_done_for_who_has_left() -> None:
     go.set()
     await asyncio.gather(*busy)
     assert not done
+    await pool.close()
+
+
+async def test_ordinary_media_do_not_wait_for_slow_ones() -> None:
+    pool, go = DecoderPool(), threading.Event()
+    busy = [asyncio.create_task(pool.run(lambda _: go.wait(), is_slow=True)) for _ in range(8)]
+    await asyncio.sleep(0)
+    assert await pool.run(lambda _: "decoded") == "decoded"
+    go.set()
+    assert all(await asyncio.gather(*busy))
+    await pool.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+async def test_slow_media_are_decoded_at_a_lower_priority() -> None:
+    def niceness(_: Clock) -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    pool = DecoderPool()
+    ordinary, slow = await pool.run(niceness), await pool.run(niceness, is_slow=True)
+    assert ordinary == os.getpriority(os.PRIO_PROCESS, 0)
+    assert slow == min(19, ordinary + 10)
     await pool.close()

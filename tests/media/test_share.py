@@ -13,6 +13,7 @@ from llava_serve.config import MediaConfig
 from llava_serve.errors import MediaTooLarge
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage
+from llava_serve.quota import Quota
 from llava_serve.request import Conversation
 from tests.media.drawn import encoded
 from tests.media.filmed import video_file
@@ -26,6 +27,10 @@ def asking(*media: tuple[str, bytes]) -> list[ChatMessage]:
         url = "data:;base64," + base64.b64encode(data).decode()
         parts.append({"type": f"{kind}_url", f"{kind}_url": {"url": url}})
     return [ChatMessage.model_validate({"role": "user", "content": parts})]
+
+
+def large(kind: str) -> tuple[str, bytes]:
+    return "image", encoded(Image.new("RGB", (5000, 4000)), kind)
 
 
 def megapixel(kind: str = "PNG") -> tuple[str, bytes]:
@@ -46,9 +51,9 @@ async def reading(
             await asyncio.wait([task])
 
 
-async def waits(reader: MediaReader, number: int = 1) -> None:
+async def waits(quota: Quota, number: int = 1) -> None:
     while True:
-        if reader.pixels.waiting == number:
+        if quota.waiting == number:
             return
         await asyncio.sleep(0)
 
@@ -64,7 +69,7 @@ async def test_a_request_without_room_waits_until_another_has_ended(reader: Medi
     await (await first.enter_async_context(reading(reader, megapixel(), megapixel())))
     assert reader.pixels.held == 2_000_000
     async with reading(reader, megapixel()) as second:
-        await waits(reader)
+        await waits(reader.pixels)
         assert not second.done()
         await first.aclose()
         assert len((await second).messages[0].images) == 1
@@ -79,9 +84,9 @@ async def test_who_came_first_is_read_first_though_a_smaller_one_would_fit(
     async with reading(reader, megapixel()) as running:
         await running
         async with reading(reader, megapixel(), megapixel()) as large:
-            await waits(reader)
+            await waits(reader.pixels)
             async with reading(reader, small) as later:
-                await waits(reader, 2)
+                await waits(reader.pixels, 2)
                 assert not large.done()
                 assert not later.done()
 
@@ -90,9 +95,9 @@ async def test_who_leaves_while_waiting_makes_room_for_the_next(reader: MediaRea
     async with reading(reader, megapixel()) as running:
         await running
         async with reading(reader, megapixel(), megapixel()) as large:
-            await waits(reader)
+            await waits(reader.pixels)
             async with reading(reader, megapixel()) as next_one:
-                await waits(reader, 2)
+                await waits(reader.pixels, 2)
                 large.cancel()
                 await next_one
                 assert reader.pixels.held == 2_000_000
@@ -110,7 +115,7 @@ async def test_a_request_larger_than_all_there_is_runs_alone(reader: MediaReader
     running = AsyncExitStack()
     await (await running.enter_async_context(reading(reader, megapixel())))
     async with reading(reader, megapixel("WEBP")) as large:  # its decoder holds three copies
-        await waits(reader)
+        await waits(reader.pixels)
         await running.aclose()
         await large
         assert reader.pixels.held == 1_000_000
@@ -132,3 +137,17 @@ async def test_the_frames_of_a_video_are_counted() -> None:
             assert len(message.videos[0].frames) == 10
             assert reader.pixels.held == 10 * 320 * 160
         assert reader.pixels.held == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+async def test_large_media_leave_room_for_ordinary_ones(kind: str) -> None:
+    config = replace(CONFIG, max_image_megapixels=20, max_megapixels_in_flight=60)
+    async with MediaReader(config) as reader, AsyncExitStack() as held:
+        for _ in range(2):
+            await (await held.enter_async_context(reading(reader, large(kind))))
+        third = await held.enter_async_context(reading(reader, large(kind)))
+        await waits(reader.pixels.large)
+        async with reading(reader, megapixel()) as ordinary:
+            assert len((await ordinary).messages[0].images) == 1
+        assert not third.done()
+    assert (reader.pixels.held, reader.pixels.large.held, reader.pixels.large.waiting) == (0, 0, 0)
