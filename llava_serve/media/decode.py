@@ -7,11 +7,9 @@ import numpy as np
 import PIL.Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
-from llava_serve.media import heif, jpeg, orientation, tiff
-from llava_serve.media.av1 import coded_sizes
+from llava_serve.media import formats, heif, orientation
 from llava_serve.media.damage import BOMB, DAMAGE, damaged
-from llava_serve.media.limits import Limits, check_bytes, check_size
-from llava_serve.media.share import LARGE_PIXELS, Cost
+from llava_serve.media.limits import LARGE_PIXELS, Cost, Limits, check_bytes, check_size
 from llava_serve.media.sniff import PICTURES, sniff
 from llava_serve.request import Image
 
@@ -91,10 +89,10 @@ def open_image(data: bytes, kind: str, limits: Limits) -> PIL.Image.Image:
     except DAMAGE as exc:
         raise damaged(f"the {kind} file's header", exc) from exc
     check_size(image.size, limits)
-    if isinstance(image, tiff.FirstPage):
+    if isinstance(image, formats.TiffFirstPage):
         image.check(limits)
     if kind == "AVIF":  # its decoder believes the coded size, not the one that was announced
-        for size in coded_sizes(data):
+        for size in heif.coded_sizes(data):
             check_size(size, limits)
     return image
 
@@ -121,7 +119,7 @@ def _kind(data: bytes, limits: Limits) -> str:
 
 def _opened(data: bytes, kind: str) -> PIL.Image.Image:
     if kind == "TIFF":
-        return tiff.FirstPage(io.BytesIO(data))
+        return formats.TiffFirstPage(io.BytesIO(data))
     if kind == "HEIC":
         return heif.open_heic(data)
     if kind == "AVIF":
@@ -135,9 +133,9 @@ def _loaded(image: PIL.Image.Image, data: bytes, kind: str, factor: int) -> PIL.
         width, height = image.size
         if factor > 1:
             image.draft(None, (width // factor, height // factor))
-        return jpeg.load(image, data)
+        return formats.load_jpeg(image, data)
     image.load()
-    shown = tiff.visible(image)
+    shown = formats.visible_tiff(image)
     return shown if factor == 1 else _to_rgb(shown).reduce(factor)
 
 

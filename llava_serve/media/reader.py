@@ -14,13 +14,16 @@ from llava_serve.errors import (
     MediaUnreadable,
     RemoteMediaRefused,
 )
-from llava_serve.media.address import IsAllowed, is_public
 from llava_serve.media.decode import decode_image, image_cost
-from llava_serve.media.fetch import Fetcher
-from llava_serve.media.limits import Limits
-from llava_serve.media.pool import Clock, DecoderPool
-from llava_serve.media.share import Cost, PixelQuota, PixelShare
-from llava_serve.media.uri import is_data_uri, read_data_uri, trimmed
+from llava_serve.media.fetch import (
+    Fetcher,
+    IsAllowed,
+    is_data_uri,
+    is_public,
+    read_data_uri,
+    trimmed,
+)
+from llava_serve.media.limits import Clock, Cost, DecoderPool, Limits, PixelQuota, PixelShare
 from llava_serve.media.video import decode_video, video_cost
 from llava_serve.protocol.openai import ChatMessage, ImagePart, TextPart, VideoPart
 from llava_serve.request import Conversation, Image, Message, ReadyPrompt, Role, Video

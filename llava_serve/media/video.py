@@ -7,8 +7,7 @@ from functools import partial
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media.damage import DAMAGE, damaged
 from llava_serve.media.decode import as_image, open_image
-from llava_serve.media.limits import Limits, check_bytes
-from llava_serve.media.share import Cost
+from llava_serve.media.limits import Cost, Limits, check_bytes
 from llava_serve.media.sniff import VIDEOS, sniff
 from llava_serve.media.video_file import MAX_SOURCE_FRAMES, VideoFile
 from llava_serve.request import Image, Video

@@ -18,7 +18,7 @@ from starlette.types import Receive
 
 from llava_serve import logs
 from llava_serve.errors import ReaderTooSlow, ServeError
-from llava_serve.media.share import PixelShare
+from llava_serve.media.limits import PixelShare
 from llava_serve.request import (
     Conversation,
     Delta,

@@ -14,7 +14,7 @@ from llava_serve import serving
 from llava_serve.access import Access, ApiGuard
 from llava_serve.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
-from llava_serve.media.share import PixelShare
+from llava_serve.media.limits import PixelShare
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
     AnyJson,

@@ -1,4 +1,6 @@
-"""TIFF files: their first page, of the layouts that have one way to be seen."""
+"""JPEG and TIFF files: what Pillow leaves open about cut, many-layered and unusual ones."""
+
+import io
 
 import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin
@@ -7,12 +9,55 @@ from llava_serve.errors import MediaUnreadable
 from llava_serve.media.limits import Limits, check_size
 from llava_serve.media.orientation import of_exif
 
+_END = b"\xff\xd9"
+MAX_SCANS = 100  # encoders write about ten; each goes over the whole picture
+_SCAN = b"\xff\xda"
+_TAILS = (_END, b"\x55" * 4096 + _END)
+
+
+def load_jpeg(image: Image.Image, data: bytes) -> Image.Image:
+    """Decode an opened JPEG file, whose bytes are `data`, at the size it is set to.
+
+    A file whose data ends early is accepted if nothing of the picture is missing, as where only the
+    end marker is lost: then it is the same whatever is put behind the data.
+
+    Raises:
+        MediaUnreadable: a part of the picture is missing, or it comes in too many parts.
+        OSError: the file is damaged in another way.
+    """
+    if (scans := data.count(_SCAN)) > MAX_SCANS:
+        raise MediaUnreadable(
+            f"the JPEG file goes over its picture {scans} times; at most {MAX_SCANS} are accepted"
+        )
+    try:
+        image.load()
+    except OSError as exc:
+        if "truncated" not in str(exc):
+            raise
+        rest = data.rstrip(b"\xff")  # the first half of a marker
+        size = image.size
+        first = _decoded_jpeg(rest + _TAILS[0], size)
+        if _decoded_jpeg(rest + _TAILS[1], size).tobytes() != first.tobytes():
+            raise MediaUnreadable(
+                "the JPEG file is damaged or cut short: a part of the picture is missing"
+            ) from exc
+        return first
+    return image
+
+
+def _decoded_jpeg(data: bytes, size: tuple[int, int]) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=("JPEG",))
+    image.draft(None, size)
+    image.load()
+    return image
+
+
 _PHOTOMETRIC, _ORIENTATION, _TILE_WIDTH, _TILE_LENGTH = 262, 274, 322, 323
 _WHITE_IS_ZERO = 0
 _NO_RANGE = {"F": "floating-point numbers", "I": "32-bit or signed whole numbers"}
 
 
-class FirstPage(TiffImagePlugin.TiffImageFile):
+class TiffFirstPage(TiffImagePlugin.TiffImageFile):
     """Pillow's reader without its interest in EXIF: only the orientation is read."""
 
     def check(self, limits: Limits) -> None:
@@ -38,9 +83,9 @@ class FirstPage(TiffImagePlugin.TiffImageFile):
         self._size = self.im.size
 
 
-def visible(page: Image.Image) -> Image.Image:
+def visible_tiff(page: Image.Image) -> Image.Image:
     """Return the page in a mode that Pillow converts to RGB as it should look."""
-    if not isinstance(page, FirstPage):
+    if not isinstance(page, TiffFirstPage):
         return page
     if page.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
