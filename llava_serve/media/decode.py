@@ -1,4 +1,4 @@
-"""Bytes become an upright RGB picture, within limits that hold before anything is decoded."""
+"""Bytes become an upright RGB image, within limits that hold before anything is decoded."""
 
 import hashlib
 import io
@@ -9,13 +9,13 @@ import PIL.Image
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import formats, heif, orientation
 from llava_serve.media.damage import BOMB, DAMAGE, damaged
-from llava_serve.media.limits import LARGE_PIXELS, Cost, Limits, check_bytes, check_size
-from llava_serve.media.sniff import PICTURES, sniff
+from llava_serve.media.limits import LARGE_PIXELS, Cost, FileLimits, check_bytes, check_size
+from llava_serve.media.sniff import IMAGES, sniff
 from llava_serve.request import Image
 
-# What is left of a huge picture has sides at least this long: see `reduction`.
+# What is left of a huge image has sides at least this long: see `reduction`.
 _LONGER_SIDE, _SHORTER_SIDE = 3000, 500
-# Times a decoder holds the whole picture: as it was encoded, as bytes, as an image.
+# Times a decoder holds the whole image: as it was encoded, as bytes, as an image.
 _COPIES = {"WEBP": 3, "AVIF": 2, "HEIC": 2}
 _BAND_PIXELS = 1 << 18  # as many are converted or digested at a time
 # Pillow's memory in blocks that glibc maps afresh, above the 32 MiB that it may keep: it need not
@@ -23,10 +23,10 @@ _BAND_PIXELS = 1 << 18  # as many are converted or digested at a time
 PIL.Image.core.set_block_size(64 << 20)
 
 
-def decode_image(data: bytes, limits: Limits) -> Image:
-    """Decode a picture file of one of the formats in `PICTURES`.
+def decode_image(data: bytes, limits: FileLimits) -> Image:
+    """Decode an image file of one of the formats in `IMAGES`.
 
-    Of an animation the first frame is shown, of a TIFF file the first page. A huge picture is
+    Of an animation the first frame is shown, of a TIFF file the first page. A huge image is
     reduced (see `reduction`).
 
     Raises:
@@ -36,7 +36,7 @@ def decode_image(data: bytes, limits: Limits) -> Image:
     kind = _kind(data, limits)
     with open_image(data, kind, limits) as image:
         factor = reduction(image.size)
-        turn = orientation.of_picture(image)
+        turn = orientation.of_image(image)
         try:
             shown = _loaded(image, data, kind, factor)
             return as_image(shown if turn is None else shown.transpose(turn))
@@ -44,7 +44,7 @@ def decode_image(data: bytes, limits: Limits) -> Image:
             raise damaged(f"the {kind} file", exc) from exc
 
 
-def image_cost(data: bytes, limits: Limits) -> Cost:
+def image_cost(data: bytes, limits: FileLimits) -> Cost:
     """Say from the header alone what decoding takes memory for; raises the same."""
     kind = _kind(data, limits)
     with open_image(data, kind, limits) as image:
@@ -57,14 +57,14 @@ def image_cost(data: bytes, limits: Limits) -> Cost:
 
 
 def reduction(size: tuple[int, int]) -> int:
-    """Return by how much the sides of a picture of (width, height) are divided: 1, 2, 4 or 8.
+    """Return by how much the sides of an image of (width, height) are divided: 1, 2, 4 or 8.
 
     The most that any LLaVA checkpoint looks at is a canvas of 2304 x 2304 pixels (OneVision's 36
-    tiles of 384), into which the picture is fitted; one that crops looks at a shorter side of at
+    tiles of 384), into which the image is fitted; one that crops looks at a shorter side of at
     most 384. What is left here is at least 1.3 times that, so a model's processor still scales it
     down. Of a photograph of 7000 x 7000 pixels fitted into 2304 x 2304, 99 in 100 values come out
     within one grey level of what they are without this step (in the mean 0.2), and at 336 x 336 all
-    do. Pictures whose longer side is below 6,000 pixels are left alone.
+    do. Images whose longer side is below 6,000 pixels are left alone.
     """
     for factor in (8, 4, 2):
         if max(size) >= factor * _LONGER_SIDE and min(size) >= factor * _SHORTER_SIDE:
@@ -72,7 +72,7 @@ def reduction(size: tuple[int, int]) -> int:
     return 1
 
 
-def open_image(data: bytes, kind: str, limits: Limits) -> PIL.Image.Image:
+def open_image(data: bytes, kind: str, limits: FileLimits) -> PIL.Image.Image:
     """Read the header only.
 
     Raises:
@@ -106,12 +106,12 @@ def as_image(image: PIL.Image.Image) -> Image:
     return Image(rgb, digest.hexdigest())
 
 
-def _kind(data: bytes, limits: Limits) -> str:
+def _kind(data: bytes, limits: FileLimits) -> str:
     kind = sniff(data)
     check_bytes(len(data), limits.file_bytes)
-    if kind not in PICTURES:
+    if kind not in IMAGES:
         raise MediaUnreadable(
-            f"it is not a picture of a known format ({', '.join(PICTURES)}); "
+            f"it is not a picture of a known format ({', '.join(IMAGES)}); "
             f"by its content it seems to be {kind}"
         )
     return kind
@@ -128,7 +128,7 @@ def _opened(data: bytes, kind: str) -> PIL.Image.Image:
 
 
 def _loaded(image: PIL.Image.Image, data: bytes, kind: str, factor: int) -> PIL.Image.Image:
-    """Decode the picture with its sides divided by `factor`, in the decoder where it can."""
+    """Decode the image with its sides divided by `factor`, in the decoder where it can."""
     if kind == "JPEG":
         width, height = image.size
         if factor > 1:
@@ -142,10 +142,10 @@ def _loaded(image: PIL.Image.Image, data: bytes, kind: str, factor: int) -> PIL.
 def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     """Show transparency over white and 16-bit greys by their upper byte.
 
-    An RGB picture is not copied, and others are converted in bands.
+    An RGB image is not copied, and others are converted in bands.
     """
     if image.mode.startswith("I;16"):
-        image.info.pop("transparency", None)  # one 16-bit level, which the 8-bit picture lost
+        image.info.pop("transparency", None)  # one 16-bit level, which the 8-bit image lost
         image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         rgb = PIL.Image.new("RGB", image.size)
@@ -153,7 +153,7 @@ def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
             rgb.paste(_over_white(image.crop(box)), box)
     else:
         rgb = image if image.mode == "RGB" else image.convert("RGB")
-    rgb.info = {}  # profiles and comments are no part of the picture
+    rgb.info = {}  # profiles and comments are no part of the image
     return rgb
 
 
@@ -164,7 +164,7 @@ def _over_white(band: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def _bands(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """Cut a picture of (width, height) into boxes of whole rows, from top to bottom."""
+    """Cut an image of (width, height) into boxes of whole rows, from top to bottom."""
     width, height = size
     rows = max(1, _BAND_PIXELS // width)
     return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]

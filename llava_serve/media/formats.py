@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin
 
 from llava_serve.errors import MediaUnreadable
-from llava_serve.media.limits import Limits, check_size
+from llava_serve.media.limits import FileLimits, check_size
 from llava_serve.media.orientation import of_exif
 
 _END = b"\xff\xd9"
-MAX_SCANS = 100  # encoders write about ten; each goes over the whole picture
+MAX_SCANS = 100  # encoders write about ten; each goes over the whole image
 _SCAN = b"\xff\xda"
 _TAILS = (_END, b"\x55" * 4096 + _END)
 
@@ -18,11 +18,11 @@ _TAILS = (_END, b"\x55" * 4096 + _END)
 def load_jpeg(image: Image.Image, data: bytes) -> Image.Image:
     """Decode an opened JPEG file, whose bytes are `data`, at the size it is set to.
 
-    A file whose data ends early is accepted if nothing of the picture is missing, as where only the
+    A file whose data ends early is accepted if nothing of the image is missing, as where only the
     end marker is lost: then it is the same whatever is put behind the data.
 
     Raises:
-        MediaUnreadable: a part of the picture is missing, or it comes in too many parts.
+        MediaUnreadable: a part of the image is missing, or it comes in too many parts.
         OSError: the file is damaged in another way.
     """
     if (scans := data.count(_SCAN)) > MAX_SCANS:
@@ -60,12 +60,12 @@ _NO_RANGE = {"F": "floating-point numbers", "I": "32-bit or signed whole numbers
 class TiffFirstPage(TiffImagePlugin.TiffImageFile):
     """Pillow's reader without its interest in EXIF: only the orientation is read."""
 
-    def check(self, limits: Limits) -> None:
+    def check(self, limits: FileLimits) -> None:
         """Check what Pillow's header check does not.
 
         Raises:
             MediaUnreadable: samples without a range that says what is black and white.
-            MediaTooLarge: tiles, which are decoded whole, are larger than a picture may be.
+            MediaTooLarge: tiles, which are decoded whole, are larger than an image may be.
         """
         if self.mode in _NO_RANGE:
             raise MediaUnreadable(

@@ -1,8 +1,8 @@
 """HEIC and AVIF files, which phones make: opened without their EXIF, measured by their AV1 headers.
 
-In these formats boxes of the container say how the picture is turned, and their decoders apply
+In these formats boxes of the container say how the image is turned, and their decoders apply
 that; the orientation of the EXIF block is a copy that some programs leave behind wrong, and no
-viewer asks it. libheif refuses by itself a picture that turns out larger than its header says;
+viewer asks it. libheif refuses by itself an image that turns out larger than its header says;
 the AVIF decoder believes AV1's sequence header, whatever the container says, so it is read here.
 """
 
@@ -17,17 +17,19 @@ from pillow_heif import HeifImageFile
 
 from llava_serve.media.damage import DAMAGE
 
-# An entry of the item list whose type is Exif, in either of its two versions.
+# An entry of the item list whose type is Exif, in either of its two versions: name, version, flags,
+# ID of 2 or 4 bytes, protection index, type.
+# Source: ISO/IEC 14496-12:2022, 8.11.6 (ItemInfoEntry); ISO/IEC 23008-12, annex A (type Exif).
 _EXIF_ITEM = re.compile(rb"(infe(?:\x02...(?:..){2}|\x03...(?:....)(?:..)))Exif", re.DOTALL)
 
 
 def open_heic(data: bytes) -> ImageFile:
-    """Read the header only; of several pictures the main one is shown."""
+    """Read the header only; of several images the main one is shown."""
     return HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
 
 
 def open_avif(data: bytes) -> ImageFile:
-    """Read the header only; of a sequence the first picture is shown."""
+    """Read the header only; of a sequence the first image is shown."""
     return AvifImageFile(io.BytesIO(_without_exif(data)))
 
 
@@ -45,6 +47,7 @@ def _without_exif(data: bytes) -> bytes:
     return data
 
 
+# Source: AV1 Bitstream & Decoding Process Specification, 5.3 (open bitstream units), 5.5 (header).
 _SEQUENCE_HEADER = 1
 
 
@@ -62,7 +65,7 @@ class _Bits:
 
 
 def coded_sizes(avif: bytes) -> list[tuple[int, int]]:
-    """Return the (width, height) of each coded picture in an AVIF file: tiles and transparency too.
+    """Return the (width, height) of each coded image in an AVIF file: tiles and transparency too.
 
     Those that FFmpeg does not find in the container, or whose header cannot be read, are left out.
     """
@@ -76,7 +79,7 @@ def coded_sizes(avif: bytes) -> list[tuple[int, int]]:
                     found.append(_size_in(bytes(packet)))
                 if not pending:
                     break
-    except DAMAGE:  # the picture's own decoder has the last word
+    except DAMAGE:  # the image's own decoder has the last word
         pass
     return [size for size in found if size is not None]
 

@@ -20,8 +20,8 @@ MAX_RATIO = 100  # longer to shorter side; beyond it the shorter side vanishes w
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Largest file in bytes, largest picture in pixels."""
+class FileLimits:
+    """Largest file in bytes, largest image in pixels."""
 
     file_bytes: int
     pixels: int
@@ -36,11 +36,11 @@ def check_bytes(size: int, limit_bytes: int) -> None:
         )
 
 
-def check_size(size: tuple[int, int], limits: Limits) -> None:
+def check_size(size: tuple[int, int], limits: FileLimits) -> None:
     """Check (width, height).
 
     Raises:
-        MediaTooLarge: too many pixels, too long a side, or too thin a picture.
+        MediaTooLarge: too many pixels, too long a side, or too thin an image.
     """
     width, height = size
     named = f"the picture has {width} x {height} pixels"
@@ -62,9 +62,9 @@ LARGE_PIXELS = 16_000_000  # more than most phones make of one photograph
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Pixels of one picture or video: that stay, and that there are while it is decoded.
+    """Pixels of one image or video: that stay, and that there are while it is decoded.
 
-    `is_slow` says that ordinary pictures must not wait while it is decoded.
+    `is_slow` says that ordinary images must not wait while it is decoded.
     """
 
     kept: int
@@ -80,14 +80,14 @@ class PixelQuota(Quota):
         self.large = Quota(total * 3 // 4)
 
 
-class PixelShare:
-    """Made by `MediaReader.share`; holds nothing before `take`."""
+class PixelReservation:
+    """Made by `MediaReader.reservation`; holds nothing before `acquire`."""
 
     def __init__(self, quota: PixelQuota) -> None:
         self._quota = quota
         self._held: dict[Quota, int] = {}
 
-    async def take(self, costs: list[Cost]) -> None:
+    async def acquire(self, costs: list[Cost]) -> None:
         """Wait for room for media that are decoded one after the other.
 
         All of a request's media are taken together and once: requests that held some pixels and
@@ -102,7 +102,7 @@ class PixelShare:
             await quota.acquire(most)
             self._held[quota] = most
 
-    def keep(self, pixels: int) -> None:
+    def shrink(self, pixels: int) -> None:
         """Give back what is held beyond `pixels`."""
         for quota, held in self._held.items():
             if pixels < held:
@@ -114,7 +114,7 @@ Clock = Callable[[], float]
 Result = TypeVar("Result")
 
 
-_SLOW_NICENESS = 10  # the engine and ordinary pictures come first
+_SLOW_NICENESS = 10  # the engine and ordinary images come first
 
 
 class DecoderPool:

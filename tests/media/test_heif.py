@@ -10,7 +10,7 @@ from pillow_heif import from_pillow
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media.decode import decode_image
 from llava_serve.media.heif import coded_sizes
-from llava_serve.media.limits import Limits
+from llava_serve.media.limits import FileLimits
 from llava_serve.media.video import decode_video
 from tests.media.drawn import (
     BLUE,
@@ -107,7 +107,7 @@ def test_of_several_pictures_the_main_one_is_shown() -> None:
 def test_a_size_is_refused_before_a_pixel_is_decoded(kind: str) -> None:
     data = encoded(Image.new("RGB", (200, 100)), kind)
     with pytest.raises(MediaTooLarge, match="200 x 100"):
-        decode_image(data, Limits(file_bytes=1_000_000, pixels=19_999))
+        decode_image(data, FileLimits(file_bytes=1_000_000, pixels=19_999))
     with pytest.raises(MediaTooLarge, match="9000 x 9000"):
         decode_image(with_size(data, 9000, 9000), LIMITS)
 
@@ -159,7 +159,7 @@ def test_a_film_larger_than_its_header_says_is_not_decoded() -> None:
     lying = data[:at] + struct.pack(">HH", 64, 64) + data[at + 4 :]
     with pytest.raises((MediaUnreadable, MediaTooLarge)):
         decode_video(lying, 1, LIMITS)
-    assert len(decode_video(data, 3, Limits(5_000_000, 3_000_000)).frames) == 3
+    assert len(decode_video(data, 3, FileLimits(5_000_000, 3_000_000)).frames) == 3
 
 
 def test_a_sequence_whose_clock_stands_still_is_damaged() -> None:

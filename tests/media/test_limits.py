@@ -47,8 +47,8 @@ async def reading(
     reader: MediaReader, *media: tuple[str, bytes]
 ) -> AsyncIterator["asyncio.Task[Conversation]"]:
     """A request that goes on, with its media, until the body ends."""
-    async with reader.share() as share:
-        task = asyncio.create_task(reader.conversation(asking(*media), share))
+    async with reader.reservation() as reservation:
+        task = asyncio.create_task(reader.conversation(asking(*media), reservation))
         try:
             yield task
         finally:
