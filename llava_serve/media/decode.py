@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import PIL.Image
+from PIL import _imaging
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import formats, heif, orientation
@@ -20,7 +21,7 @@ _COPIES = {"WEBP": 3, "AVIF": 2, "HEIC": 2}
 _BAND_PIXELS = 1 << 18  # as many are converted or digested at a time
 # Pillow's memory in blocks that glibc maps afresh, above the 32 MiB that it may keep: it need not
 # write zeros over them, which would stop all threads for 0.1 s.
-PIL.Image.core.set_block_size(64 << 20)
+_imaging.set_block_size(64 << 20)
 
 
 def decode_image(data: bytes, limits: FileLimits) -> Image:
