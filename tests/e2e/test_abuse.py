@@ -154,7 +154,7 @@ async def test_a_healthy_client_hardly_notices(tmp_path: Path) -> None:
         # The abuser stands for other machines: its own work gives way to the stack's.
         async with abuser(stack, niceness=19) as process:
             disturbed = await answers(stack, lambda _: process.returncode is not None)
-        # The slowest of all are those that meet the first burst: they wait for a slot.
+        # The slowest is mostly twice the slowest undisturbed, but one answer may be unlucky.
         assert median(disturbed) <= 2 * median(undisturbed)
         assert nine_in_ten(disturbed) <= 3 * nine_in_ten(undisturbed)
 
