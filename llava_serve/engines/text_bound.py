@@ -11,9 +11,13 @@ from collections.abc import Callable, Collection, Sequence
 from llava_serve.errors import ShuttingDown, TextTooLong
 from llava_serve.request import Conversation, ReadyPrompt
 
-LONGEST_TOKEN = 128  # bytes: Qwen2's for spaces, the longest of LLaVA's language models
+# Bytes: 128 spaces, the longest of LLaVA's language models. Source: Qwen/Qwen2-7B, vocab.json.
+LONGEST_TOKEN = 128
 _SLICE_CHARACTERS = 16_384
-_NORMALISED = 3  # bytes of a text that become one byte of a token, where a tokenizer composes
+# Bytes of a text that become one byte of a token where a tokenizer composes (NFC), at most: U+03B0,
+# 2 bytes, of three characters of 2 bytes each. Source: Unicode Standard Annex #15, over all of
+# Python's unicodedata.
+_NORMALISED = 3
 _CERTAINLY = 2  # words are cut where slices meet, so this many times the context is beyond doubt
 
 

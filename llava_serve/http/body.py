@@ -30,7 +30,7 @@ _BODIES_AT_ONCE = 8  # of the largest size
 
 # What carries images and videos in JSON: `"url": "data:…"`, and LLaVA's `"images": ["…", …]`.
 # Within a string of JSON the quotes would have backslashes before them. In front of `data:` may
-# stand what `media.uri` takes away: white space and byte-order marks, raw or escaped.
+# stand what `media.fetch` takes away: white space and byte-order marks, raw or escaped.
 _MEDIA = re.compile(
     rb'"url"\s*:\s*"(?:\s|\xef\xbb\xbf|\\u[fF][eE][fF][fF]|\\[nrt])*(?i:data):|"images"\s*:\s*\['
 )

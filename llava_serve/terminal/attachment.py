@@ -32,14 +32,14 @@ class Attachments:
         """
         with _named_in_errors(source):
             uri = await self._data_uri(source)
-            await self._reader.picture(uri)
+            await self._reader.image(uri)
         return ImagePart(type="image_url", image_url=ImageUrl(url=uri))
 
     async def video(self, source: str) -> VideoPart:
         """Read a video; see `image`."""
         with _named_in_errors(source):
             uri = await self._data_uri(source)
-            await self._reader.clip(uri, self._num_frames)
+            await self._reader.video(uri, self._num_frames)
         video_url = VideoUrl(url=uri, num_frames=self._num_frames)
         return VideoPart(type="video_url", video_url=video_url)
 

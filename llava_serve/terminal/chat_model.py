@@ -49,10 +49,10 @@ class LocalModel:
 
     async def stream(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[Delta]:
         """See `ChatModel.stream`."""
-        async with self._reader.share() as share:
+        async with self._reader.reservation() as reservation:
             request = GenerateRequest(
                 request_id=logs.new_request_id(),
-                prompt=await self._reader.conversation(messages, share),
+                prompt=await self._reader.conversation(messages, reservation),
                 sampling=self._sampling,
             )
             async with aclosing(self._engine.stream(request)) as deltas:

@@ -14,7 +14,7 @@ from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, Un
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
-from llava_serve.media.share import PixelShare
+from llava_serve.media.limits import PixelReservation
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
     AnyJson,
@@ -85,8 +85,10 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     return app
 
 
-async def _conversation(worker: ModelWorker, body: ChatRequest, share: PixelShare) -> Conversation:
-    conversation = await worker.media.conversation(body.messages, share)
+async def _conversation(
+    worker: ModelWorker, body: ChatRequest, reservation: PixelReservation
+) -> Conversation:
+    conversation = await worker.media.conversation(body.messages, reservation)
     return conversation.continued() if body.continue_final_message else conversation
 
 

@@ -18,7 +18,7 @@ from starlette.types import Receive
 
 from llava_serve import logs
 from llava_serve.errors import ReaderTooSlow, ServeError
-from llava_serve.media.share import PixelShare
+from llava_serve.media.limits import PixelReservation
 from llava_serve.request import (
     Conversation,
     Delta,
@@ -30,7 +30,7 @@ from llava_serve.request import (
 )
 from llava_serve.worker.worker import ModelWorker
 
-ReadPrompt = Callable[[PixelShare], Awaitable[Conversation | ReadyPrompt]]
+ReadPrompt = Callable[[PixelReservation], Awaitable[Conversation | ReadyPrompt]]
 
 
 MAX_UNREAD_DELTAS = 8192  # kept for a client that does not read
@@ -121,10 +121,10 @@ class Generation:
         try:
             async with (
                 self._worker.gate.slots(len(self._samplings)) as slots,
-                self._worker.media.share() as share,
+                self._worker.media.reservation() as reservation,
             ):
                 self._queue_s = self.elapsed_s
-                prompt = await self._read_prompt(share)
+                prompt = await self._read_prompt(reservation)
                 media_s = self.elapsed_s - self._queue_s
                 self.timings = {"queue_s": self._queue_s, "media_s": media_s}
                 free = asyncio.Semaphore(slots)

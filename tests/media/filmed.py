@@ -10,7 +10,7 @@ from av.stream import Disposition
 from PIL import Image
 
 STEP = 6  # frame `n` is this much redder than the one before
-# Groups of pictures that lean on the one before, as cameras and encoders make them.
+# Groups of images that lean on the one before, as cameras and encoders make them.
 OPEN_GROUPS = {"x264-params": "keyint=12:open-gop=1:bframes=3:b-adapt=0:scenecut=0"}
 CLOSED_GROUPS = {"x264-params": "keyint=12:bframes=0:scenecut=0"}
 
@@ -48,7 +48,7 @@ def video_file(
 def copied(
     data: bytes, container_format: str, dropped: int, later: Callable[[int], int] = lambda pts: pts
 ) -> bytes:
-    """Copy a film without its first `dropped` packets, its stamps changed by `later`."""
+    """Copy a video without its first `dropped` packets, its stamps changed by `later`."""
     file = io.BytesIO()
     with (
         av.open(io.BytesIO(data), "r") as source,
@@ -68,7 +68,7 @@ def copied(
 
 
 def damaged(data: bytes, packets: Sequence[int]) -> bytes:
-    """Overwrite the coded pictures of some packets, in the order they lie in the file."""
+    """Overwrite the coded images of some packets, in the order they lie in the file."""
     found = bytearray(data)
     with av.open(io.BytesIO(data), "r") as container:
         stream = container.streams.video[0]
@@ -81,7 +81,7 @@ def damaged(data: bytes, packets: Sequence[int]) -> bytes:
 
 
 def with_cover(codec: str, container_format: str, with_film: bool) -> bytes:
-    """A file of sound with a red cover picture as its first stream, and maybe a film after it."""
+    """A file of sound with a red cover image as its first stream, and maybe a video after it."""
     file = io.BytesIO()
     with av.open(file, "w", format=container_format) as container:
         cover = container.add_stream(codec, rate=1)
@@ -112,7 +112,7 @@ def with_cover(codec: str, container_format: str, with_film: bool) -> bytes:
 
 
 def with_attachment() -> bytes:
-    """An MKV film that carries a red JPEG as a cover."""
+    """An MKV video that carries a red JPEG as a cover."""
     file, cover = io.BytesIO(), io.BytesIO()
     Image.new("RGB", (100, 100), "red").save(cover, "JPEG")
     with av.open(file, "w", format="matroska") as container:
@@ -127,7 +127,7 @@ def with_attachment() -> bytes:
 
 
 def of_jpegs(exif: bytes) -> bytes:
-    """A film whose frames are JPEG files with EXIF blocks of their own."""
+    """A video whose frames are JPEG files with EXIF blocks of their own."""
     picture, file = io.BytesIO(), io.BytesIO()
     drawn(10).save(picture, "JPEG", exif=exif, quality=95)
     with av.open(file, "w", format="mov") as container:

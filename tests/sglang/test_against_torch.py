@@ -33,8 +33,8 @@ def torch_engine() -> Iterator[Engine]:
 
 async def deltas_of(engine: Engine, content: list[dict[str, Any]], **sampling: Any) -> list[Delta]:
     chat = parse_chat_request({"model": "llava-tiny", "messages": user(*content)})
-    async with MediaReader(MediaConfig()) as media, media.share() as share:
-        prompt = await media.conversation(chat.messages, share)
+    async with MediaReader(MediaConfig()) as media, media.reservation() as reservation:
+        prompt = await media.conversation(chat.messages, reservation)
     settings = SamplingParams(temperature=0, max_new_tokens=60, **sampling)
     request = GenerateRequest(request_id="req-1", prompt=prompt, sampling=settings)
     return [delta async for delta in engine.stream(request)]

@@ -42,17 +42,17 @@ class SglangEngine:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
         """Yield deltas; see `Engine.stream`."""
-        asked = await self._asked(request)
+        upstream = await self._upstream_request(request)
         async with (
-            self._client.streamed(asked.path, asked.body) as events,
+            self._client.streamed(upstream.path, upstream.body) as events,
             aclosing(events.read()) as told,
-            aclosing(asked.read(told)) as read,
+            aclosing(upstream.read(told)) as read,
         ):
             async for delta in read:
                 yield delta
 
-    async def _asked(self, request: GenerateRequest) -> "_Asked":
-        """Check what the server would not survive or not honour, and encode the pictures."""
+    async def _upstream_request(self, request: GenerateRequest) -> "_UpstreamRequest":
+        """Check what the server would not survive or not honour, and encode the images."""
         prompt, sampling, served = request.prompt, request.sampling, self._server.served
         payload.check_seed(sampling, served)
         check_length(texts_of(prompt), self.card.context_length)
@@ -68,7 +68,9 @@ class SglangEngine:
                 if prompt.continues:
                     await self._template.check_continuation(prompt, served)
                 body = payload.chat_body(prompt, uris, sampling, to)
-                return _Asked(payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop))
+                return _UpstreamRequest(
+                    payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop)
+                )
             prompt = payload.ready_prompt(prompt, self._form)
             sampling = replace(sampling, stop=(*sampling.stop, *self._form.stops))
         check_prompt(prompt)
@@ -77,7 +79,7 @@ class SglangEngine:
         read = partial(
             deltas.of_generate, streams_deltas=served.streams_deltas, stops=sampling.stop
         )
-        return _Asked(payload.GENERATE, body, read)
+        return _UpstreamRequest(payload.GENERATE, body, read)
 
     def status(self) -> None:
         """Keep nothing here."""
@@ -88,7 +90,7 @@ class SglangEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _UpstreamRequest:
     """Where a request goes, and how its answer is read."""
 
     path: str

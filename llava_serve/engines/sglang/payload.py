@@ -17,8 +17,8 @@ CHAT = "/v1/chat/completions"
 GENERATE = "/generate"
 
 Body = dict[str, Any]
-Uris = Mapping[str, str]  # of a prompt's pictures, by their digests
-_FASTEST = 1  # PNG's compression level: the server is near, and the picture is decoded at once
+Uris = Mapping[str, str]  # of a prompt's images, by their digests
+_FASTEST = 1  # PNG's compression level: the server is near, and the image is decoded at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Identity:
 
 
 def encode(prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> Uris:
-    """Encode the pictures of a prompt as `data:` URIs, until `stopped` is set."""
+    """Encode the images of a prompt as `data:` URIs, until `stopped` is set."""
     if isinstance(prompt, ReadyPrompt):
         images = [*prompt.images]
     else:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _CALL_S = 5.0
 _HEALTH_S = 25.0  # the server itself gives up after 20 s
-# A server that is busy with a long prompt or a large picture may be silent for a while; one that
+# A server that is busy with a long prompt or a large image may be silent for a while; one that
 # died refuses the connection, which counts at once.
 _PATIENCE_S = 20.0
 _COMPLAINT_EVERY_S = 60.0

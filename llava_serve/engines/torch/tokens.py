@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from llava_serve.chat.rendering import Markup, Said, Segment
+from llava_serve.chat.rendering import Segment, TemplateText, UserText
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.errors import InvalidField, MediaCountMismatch, MediaNotAccepted
 from llava_serve.request import Conversation, Image, ReadyPrompt, Video
@@ -55,7 +55,9 @@ class PromptTokenizer:
             if token_id is not None
         }
         texts = [
-            segment if isinstance(segment, Markup | Said) else Markup(placeholders[type(segment)])
+            segment
+            if isinstance(segment, TemplateText | UserText)
+            else TemplateText(placeholders[type(segment)])
             for segment in segments
         ]
         media = iter([segment for segment in segments if isinstance(segment, Image | Video)])
@@ -72,9 +74,9 @@ class PromptTokenizer:
         Source: haotian-liu/LLaVA@c121f04, llava/mm_utils.py::tokenizer_image_token.
         """
         items: list[Item] = []
-        chunk: list[Markup | Said] = []
+        chunk: list[TemplateText | UserText] = []
         for segment in segments:
-            if isinstance(segment, Markup | Said):
+            if isinstance(segment, TemplateText | UserText):
                 chunk.append(segment)
                 continue
             items += [*self._encode(chunk), segment]
@@ -84,7 +86,7 @@ class PromptTokenizer:
         prefix = [] if items[: len(self._prefix)] == self._prefix else self._prefix
         return [*prefix, *items]
 
-    def _encode(self, texts: Sequence[Markup | Said]) -> list[int]:
+    def _encode(self, texts: Sequence[TemplateText | UserText]) -> list[int]:
         """Tokenise adjoining texts as one, so that tokens may span them.
 
         Special tokens beyond those of the markup can only come from what was said; the text is then
@@ -92,13 +94,17 @@ class PromptTokenizer:
         """
         ids = self._plain_encode("".join(text.text for text in texts), split_special_tokens=False)
         in_markup = sum(
-            len(self._pattern.findall(text.text)) for text in texts if isinstance(text, Markup)
+            len(self._pattern.findall(text.text))
+            for text in texts
+            if isinstance(text, TemplateText)
         )
         if sum(token_id in self._special for token_id in ids) == in_markup:
             return ids
         ids, run = [], ""
         for text in texts:
-            pieces = self._pattern.split(text.text) if isinstance(text, Markup) else [text.text]
+            pieces = (
+                self._pattern.split(text.text) if isinstance(text, TemplateText) else [text.text]
+            )
             for i, piece in enumerate(pieces):
                 if i % 2 == 0:
                     run += piece
@@ -139,7 +145,7 @@ def _segments(prompt: ReadyPrompt) -> list[Segment]:
     chunks = prompt.text.split(_PLACEHOLDER)
     if len(chunks) - 1 != len(prompt.images):
         raise MediaCountMismatch(len(prompt.images), len(chunks) - 1)
-    segments: list[Segment] = [Markup(chunks[0])]
+    segments: list[Segment] = [TemplateText(chunks[0])]
     for picture, chunk in zip(prompt.images, chunks[1:], strict=True):
-        segments += [picture, Markup(chunk)]
+        segments += [picture, TemplateText(chunk)]
     return segments

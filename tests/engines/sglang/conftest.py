@@ -116,7 +116,7 @@ class Recorded:
 
 
 def _tokens(asked: dict[str, Any]) -> list[int]:
-    """One token for each part; the template loses pictures of anybody but the user."""
+    """One token for each part; the template loses images of anybody but the user."""
     if "prompt" in asked:
         return [IMAGE]
     return [

@@ -83,7 +83,7 @@ async def test_what_a_former_server_answers_late_says_nothing_about_the_next_one
     async def tokenize() -> dict[str, list[int]]:
         was_asked.set()
         await may_answer.wait()
-        return {"tokens": []}  # its template loses pictures
+        return {"tokens": []}  # its template loses images
 
     shown = Conversation((Message("user", (PICTURE, "hi")),))
     async with served(former_app) as former_address, listening(recorded) as address:
