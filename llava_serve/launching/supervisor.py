@@ -9,11 +9,13 @@ from functools import partial
 
 import aiohttp
 
+from llava_serve.background import background
 from llava_serve.client import ChatClient
 from llava_serve.errors import CommandError, ServeError
 from llava_serve.launching.child import running
 from llava_serve.launching.console import LaunchConsole
 from llava_serve.launching.plan import Process
+from llava_serve.retry import backoff_s
 
 _GRACE_S = 25.0  # a little more than `serving` gives to open streams
 _POLL_S = 0.25
@@ -84,14 +86,11 @@ class Supervisor:
 
     async def _until_ready(self, events: Sequence[asyncio.Event]) -> None:
         """Wait for all events, or for the first process that fails."""
-        ready = asyncio.create_task(_all_set(events))
-        try:
+        async with background(_all_set(events), "all-ready") as ready:
             await asyncio.wait({ready, *self._tasks()}, return_when=asyncio.FIRST_COMPLETED)
             for task in self._tasks():
                 if task.done():
                     task.result()
-        finally:
-            ready.cancel()
 
     async def _end_all(self) -> None:
         self._console.note("ending all processes; a second Ctrl-C kills them at once")
@@ -111,11 +110,9 @@ class Supervisor:
         while True:
             started = time.monotonic()
             async with running(process.command, write_line, _GRACE_S) as child:
-                announcing = asyncio.create_task(self._announce_ready(process, ready, started))
-                try:
+                announcing = self._announce_ready(process, ready, started)
+                async with background(announcing, "announce-ready"):
                     code = await child.ended()
-                finally:
-                    announcing.cancel()
             if not ready.is_set():
                 raise CommandError(
                     f"{process.name} ended before it was ready: {describe_end(code)}",
@@ -199,5 +196,4 @@ class RestartBackoff:
     @property
     def delay_s(self) -> float:
         """Seconds to wait before the next start: 1, 2, 4 and so on, up to 30."""
-        doublings = min(self.early_exits - 1, 10)  # beyond the longest delay, below overflow
-        return min(_FIRST_DELAY_S * 2.0**doublings, _LONGEST_DELAY_S)
+        return backoff_s(self.early_exits - 1, _FIRST_DELAY_S, _LONGEST_DELAY_S)

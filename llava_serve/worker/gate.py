@@ -1,7 +1,7 @@
 """The gate of a worker: slots for running answers, a bounded line, closed at shutdown."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from llava_serve.engines.base import Load
@@ -13,7 +13,7 @@ def _own_load_only() -> None:
 
 
 class Gate:
-    """`limit` slots and a line of at most `max_waiting` before them, first come, first served.
+    """`limit` slots and a line of at most `max_waiting` before them; who is ready first runs first.
 
     A request takes a slot for each answer that it asks for, all at once; one that asks for more
     than there are takes them all, and has to make do with these.
@@ -50,10 +50,13 @@ class Gate:
         self.is_open = False
 
     @asynccontextmanager
-    async def slots(self, count: int = 1) -> AsyncIterator[int]:
+    async def slots(
+        self, count: int = 1, prepare: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[int]:
         """Wait for slots of `count` answers; they come back however the body ends.
 
-        Yields how many they are.
+        Yields how many they are. A request is prepared in the line, before it takes slots: one that
+        waits for its images to be decoded keeps nobody else from running.
 
         Raises:
             Busy: slots and line together have no room for `count` more.
@@ -67,6 +70,8 @@ class Gate:
             raise Busy(self.running, self.waiting, count, most)
         self.waiting += count
         try:
+            if prepare is not None:
+                await prepare()
             await self._take(count)
         finally:
             self.waiting -= count

@@ -11,13 +11,16 @@ from collections.abc import (
 )
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from llava_serve import logs
+from llava_serve.background import background
 from llava_serve.errors import ReaderTooSlow, ServeError
+from llava_serve.http.disconnect import client_left
 from llava_serve.media.limits import PixelReservation
 from llava_serve.request import (
     Conversation,
@@ -60,7 +63,7 @@ class Generation:
         self._samplings = [_seeded(sampling, i) for i in range(count)]
         self._usage: Usage | None = None  # of the answers that are finished
         self._unfinished = count
-        self._queue_s = 0.0
+        self._queue_s = self._media_s = 0.0
         self._started = worker.clock()
         self._cancelled_at: float | None = None
         self._deltas: asyncio.Queue[Delta | None] = asyncio.Queue()  # None: the end
@@ -75,13 +78,12 @@ class Generation:
         """Generate while the body runs; leaving the body early cancels the work."""
         self._task = asyncio.create_task(self._run(), name="generation")
         self._task.add_done_callback(lambda _: self._deltas.put_nowait(None))
-        watching = asyncio.create_task(self._watch_client(receive), name="watch-client")
         try:
-            yield
+            async with background(self._watch_client(receive), "watch-client"):
+                yield
         finally:
             self._cancel()
-            watching.cancel()
-            await asyncio.wait([self._task, watching])
+            await asyncio.wait([self._task])
             if not self._task.cancelled():
                 self._task.exception()  # retrieved: the body raised it, or has its own reason
 
@@ -107,8 +109,7 @@ class Generation:
         self._task.result()
 
     async def _watch_client(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await client_left(receive)
         self._cancel()
 
     def _cancel(self) -> None:
@@ -120,16 +121,16 @@ class Generation:
         metrics, outcome = self._worker.metrics, "failed"
         try:
             async with (
-                self._worker.gate.slots(len(self._samplings)) as slots,
                 self._worker.media.reservation() as reservation,
+                self._worker.gate.slots(
+                    len(self._samplings), partial(self._read_media, reservation)
+                ) as slots,
             ):
-                self._queue_s = self.elapsed_s
-                prompt = await self._read_prompt(reservation)
-                media_s = self.elapsed_s - self._queue_s
-                self.timings = {"queue_s": self._queue_s, "media_s": media_s}
+                self._queue_s = self.elapsed_s - self._media_s
+                self.timings = {"queue_s": self._queue_s, "media_s": self._media_s}
                 free = asyncio.Semaphore(slots)
                 await gather_or_cancel(
-                    self._stream(i, prompt, sampling, free)
+                    self._stream(i, self._prompt, sampling, free)
                     for i, sampling in enumerate(self._samplings)
                 )
             outcome = "completed"
@@ -143,6 +144,11 @@ class Generation:
             metrics.count_request(outcome)
             if self._cancelled_at is not None:
                 metrics.observe_cancel(self._worker.clock() - self._cancelled_at)
+
+    async def _read_media(self, reservation: PixelReservation) -> None:
+        began_s = self.elapsed_s
+        self._prompt = await self._read_prompt(reservation)
+        self._media_s = self.elapsed_s - began_s
 
     async def _stream(
         self,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Protocol
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from llava_serve import logs
+from llava_serve.background import background
 from llava_serve.cluster.heartbeat import HttpRegistrationClient, Membership, membership
 from llava_serve.cluster_token import read_token, token_file
 from llava_serve.config import MediaConfig, MembershipConfig
@@ -120,7 +120,7 @@ class WorkerLifecycle:
             if not self._config.no_register:
                 session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
                 registering = self._stay_registered(session)
-                await stack.enter_async_context(_background(registering, "membership"))
+                await stack.enter_async_context(background(registering, "membership"))
             await stack.enter_async_context(health_watched(self._worker.engine))
             yield
 
@@ -152,17 +152,6 @@ class WorkerLifecycle:
         )
 
 
-@asynccontextmanager
-async def _background(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
-    task = asyncio.create_task(work, name=name)
-    task.add_done_callback(logs.log_a_bug)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
 def _stop_this_process() -> None:
     signal.raise_signal(signal.SIGTERM)
 
@@ -174,7 +163,7 @@ async def health_watched(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[None]:
     """Stop the process once the engine is unhealthy: its supervisor restarts it."""
-    async with _background(_watch_health(engine, stop, sleep), "watch-health"):
+    async with background(_watch_health(engine, stop, sleep), "watch-health"):
         yield
 
 
