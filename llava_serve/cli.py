@@ -28,6 +28,8 @@ from llava_serve.terminal.piped import answer_lines, lines_of
 from llava_serve.terminal.prompt import talk
 from llava_serve.terminal.view import JsonAnswers, PlainAnswers
 
+_SLOTS = 1  # one person types one question at a time
+
 
 def main() -> int:
     """Chat until the input ends."""
@@ -52,7 +54,7 @@ def _run(config: CliConfig, notes: Notes) -> bool:
     if config.controller:
         return asyncio.run(_chat(config, None, history, notes))
     with notes.console.status("loading the model", spinner="line"):
-        engine = build_engine(config)
+        engine = build_engine(config, slots=_SLOTS)
     try:
         return asyncio.run(_chat(config, engine, history, notes))
     finally:

@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncGenerator
 
 from llava_serve.chat.stops import StopMatcher
-from llava_serve.engines.logprobs import HeldLogprobs
+from llava_serve.engines.logprobs import LogprobBuffer
 from llava_serve.errors import ContextOverflow, MediaCountMismatch
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.request import (
@@ -58,7 +58,7 @@ class EchoEngine:
         reason: FinishReason = "length" if len(words) > limit else "stop"
         matcher = StopMatcher(sampling.stop)
         said = 0
-        sure = HeldLogprobs()
+        sure = LogprobBuffer()
         self.running += 1
         try:
             for word in words[:limit]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from llava_serve.request import TokenLogprob
 
 
-class HeldLogprobs:
+class LogprobBuffer:
     """Keeps logprobs until something of their token's text is shown."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from llava_serve.checkpoints.detect import detect
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.original.source import source_of
 from llava_serve.config import ModelConfig
-from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.engines.torch.prompt import PromptTokenizer
 from llava_serve.errors import CheckpointError
 from llava_serve.request import Image, Video
 from tests.checkpoints.golden_cases import ALL, Golden

@@ -10,7 +10,7 @@ from transformers import LlamaConfig
 
 from llava_serve.checkpoints import prompts
 from llava_serve.checkpoints.original.pieces import Pieces, model_file, pieces_of
-from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.engines.torch.prompt import PromptTokenizer
 from llava_serve.request import ReadyPrompt
 from tests.checkpoints.conftest import CopyCase
 from tests.checkpoints.encoded import load_from, picture

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 LAYERS = {"load_8bit": "Linear8bitLt", "load_4bit": "Linear4bit"}
 ORIGINAL = GOLDEN / "B_llava16_mistral" / "checkpoint"
-BUDGET = Budget(slots=8, kv_tokens=20_000, feature_bytes=10**7, chunk=256)
+BUDGET = Budget(slots=8, kv_tokens=20_000, feature_bytes=10**7, prefill_budget=256)
 KINDS = ("color", "background", "position")
 QUESTIONS = 24
 LEAST = 0.9  # of the right answers of plain weights

@@ -85,4 +85,6 @@ def tokenizers(pieces: PreTrainedTokenizerBase) -> dict[str, PreTrainedTokenizer
 @pytest.fixture(scope="session")
 def budget() -> Budget:
     """Two slots, and a cache that two short requests fill."""
-    return Budget(slots=2, kv_tokens=1024, feature_bytes=10**6, chunk=16, chunk_alone=64)
+    return Budget(
+        slots=2, kv_tokens=1024, feature_bytes=10**6, prefill_budget=16, idle_prefill_budget=64
+    )

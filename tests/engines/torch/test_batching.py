@@ -115,7 +115,7 @@ async def test_a_full_cache_makes_some_start_over_and_nobody_fail(
     texts = await asyncio.gather(*(answer(engine.stream(each)) for each in requests))
     engine.close()
     assert [text for text, _ in texts] == expected
-    assert "a request starts over" in caplog.text
+    assert "preempted" in caplog.text
 
 
 @pytest.mark.parametrize("company", [0, 1])
@@ -135,7 +135,7 @@ async def test_who_loses_the_place_while_a_prompt_is_read_answers_as_if_alone(
     long = request(user(picture(40, 40), " ".join(WORDS * 5)))
     expected = await asked_alone(endless, budget, [older, long])
     caplog.clear()
-    small = replace(budget, slots=2 + company, chunk=1, kv_tokens=700)
+    small = replace(budget, slots=2 + company, prefill_budget=1, kv_tokens=700)
     engine = TorchEngine(endless, small)
     stream = engine.stream(older)
     begun = await anext(stream)
@@ -145,9 +145,9 @@ async def test_who_loses_the_place_while_a_prompt_is_read_answers_as_if_alone(
     engine.close()
     assert begun.text + text == expected[0]
     assert [text for text, _ in answers] == [expected[1]] * (1 + company)
-    read = f"read a prompt of {answers[0][1].prompt_tokens} tokens"
-    order = re.findall(f"a request starts over|{read}", caplog.text)
-    assert order == ["a request starts over", *[read] * (1 + company)]
+    read = f"prefill {answers[0][1].prompt_tokens} tokens"
+    order = re.findall(f"preempted|{read}", caplog.text)
+    assert order == ["preempted", *[read] * (1 + company)]
 
 
 async def test_the_next_turn_reads_only_what_is_new(

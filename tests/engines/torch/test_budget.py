@@ -6,7 +6,7 @@ import pytest
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.torch import budget
 from llava_serve.engines.torch.budget import choose_budget
-from llava_serve.engines.torch.cache import bytes_per_token
+from llava_serve.engines.torch.kv_cache import bytes_per_token
 
 Load = Callable[[str], LoadedModel]
 
@@ -47,8 +47,8 @@ def test_the_memory_decides_how_many_run_at_once(
 
 
 def test_what_the_flags_say_is_taken(with_room_for: Callable[[int], LoadedModel]) -> None:
-    chosen = choose_budget(with_room_for(10**6), slots=3, kv_tokens=5000, chunk=7)
-    assert (chosen.slots, chosen.kv_tokens, chosen.chunk) == (3, 5000, 7)
+    chosen = choose_budget(with_room_for(10**6), slots=3, kv_tokens=5000, prefill_budget=7)
+    assert (chosen.slots, chosen.kv_tokens, chosen.prefill_budget) == (3, 5000, 7)
 
 
 def test_a_cache_of_given_size_limits_the_slots(

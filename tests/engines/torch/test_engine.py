@@ -12,11 +12,11 @@ from torch import nn
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.engines.torch.attention import AttentionSegment
 from llava_serve.engines.torch.budget import Budget
-from llava_serve.engines.torch.cache import Segment
-from llava_serve.engines.torch.decode import Decoder
 from llava_serve.engines.torch.engine import TorchEngine
-from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.engines.torch.model_runner import ModelRunner
+from llava_serve.engines.torch.prompt import PromptTokenizer
 from llava_serve.errors import (
     CommandError,
     ContextOverflow,
@@ -131,7 +131,7 @@ async def test_closing_a_stream_frees_its_slot_before_it_returns(engine: TorchEn
     stream = engine.stream(request("a", max_new_tokens=None))
     await anext(stream)
     await stream.aclose()
-    assert len(engine._batch) == 0
+    assert len(engine._core) == 0
 
 
 async def test_a_waiting_request_can_leave(engine: TorchEngine) -> None:
@@ -146,7 +146,7 @@ async def test_a_waiting_request_can_leave(engine: TorchEngine) -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert len(engine._batch) == 2
+        assert len(engine._core) == 2
         await anext(first)
         await anext(second)
 
@@ -158,7 +158,7 @@ async def test_sixty_readers_that_leave_leave_nothing_behind(engine: TorchEngine
                 await anext(deltas)
 
     await asyncio.gather(*(read(i % 4) for i in range(60)))
-    assert len(engine._batch) == 0
+    assert len(engine._core) == 0
     _, last = await collect(engine.stream(request("still there?")))
     assert last.finish_reason == "length"
 
@@ -307,7 +307,7 @@ async def test_a_large_picture_goes_through_the_tower_beside_running_answers(
     alone, _ = await collect(engine.stream(request(picture(90, 31), "What?")))
     engine.close()
     engine = TorchEngine(endless, budget)
-    engine._batch._tiles = 1
+    engine._core._tile_budget = 1
     model: Any = endless.model
     counting = model.model.vision_tower = Counting(model.model.vision_tower)
     async with aclosing(engine.stream(request("Hello", max_new_tokens=None))) as running:
@@ -399,10 +399,10 @@ async def test_log_probabilities_are_the_models_own(endless: LoadedModel, budget
     items = PromptTokenizer(endless).tokenize(asked.prompt)
     letters = endless.tokenizer.get_vocab()
     said = [letters[_LETTERS[byte]] for token in told for byte in token.data]
-    decoder = Decoder(endless.model, total=200)
+    runner = ModelRunner(endless.model, kv_tokens=200)
     for i, (token, chosen) in enumerate(zip(told, said, strict=True)):
-        read = decoder.embed([*(item for item in items if isinstance(item, int)), *said[:i]])
-        row = decoder.forward(read, [Segment(0, len(read), 0, 0)])[0].log_softmax(-1)
+        read = runner.embed([*(item for item in items if isinstance(item, int)), *said[:i]])
+        row = runner.forward(read, [AttentionSegment(0, len(read), 0, 0)])[0].log_softmax(-1)
         assert token.logprob == pytest.approx(float(row[chosen]), abs=1e-4)
         best = [other.logprob for other in token.top]
         assert best == pytest.approx(row.topk(3).values.tolist(), abs=1e-4)
@@ -429,7 +429,9 @@ async def test_what_the_thread_cannot_survive_ends_every_stream(
     engine = TorchEngine(endless, budget)
     running = engine.stream(request("a", max_new_tokens=None))
     await anext(running)
-    monkeypatch.setattr(engine._batch, "_spans", None)  # as a bug in its bookkeeping would
+    monkeypatch.setattr(
+        engine._core._scheduler, "_allocator", None
+    )  # as a bug in its bookkeeping would
     for stream in (engine.stream(request("b")), running):
         with pytest.raises(EngineFailure, match="must be restarted"):
             await collect(stream)
