@@ -1,4 +1,4 @@
-"""Logprobs are told together with the text of their tokens, and of cut-off text not at all."""
+"""Logprob buffer: log probabilities wait until the text of their tokens is shown."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from llava_serve.request import TokenLogprob
 
 
 class LogprobBuffer:
-    """Keeps logprobs until something of their token's text is shown."""
+    """Holds logprobs until something of their token's text is shown, which a stop may prevent."""
 
     def __init__(self) -> None:
         self._held: list[TokenLogprob] = []

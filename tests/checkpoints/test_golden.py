@@ -13,7 +13,7 @@ import torch
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import MediaConfig
 from llava_serve.engines.torch.attention import AttentionSegment
-from llava_serve.engines.torch.budget import Budget
+from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.output import Detokenizer
@@ -34,7 +34,7 @@ PROMPTS = [
 ]
 SHORT = [golden for golden in ALL if golden.length <= LONG]
 GROUPS = sorted({(golden.case, golden.checkpoint, golden.aspect or "") for golden in ALL})
-BUDGET = Budget(slots=8, kv_tokens=60_000, feature_bytes=10**8, prefill_budget=64)
+BUDGET = EngineBudget(slots=8, kv_tokens=60_000, feature_bytes=10**8, prefill_budget=64)
 
 
 @pytest.mark.parametrize("golden", PROMPTS)

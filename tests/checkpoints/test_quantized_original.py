@@ -15,7 +15,7 @@ from llava_serve.checkpoints.original.lora import apply
 from llava_serve.checkpoints.weights import open_folder
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.attention import AttentionSegment
-from llava_serve.engines.torch.budget import Budget
+from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.vision import ImageFeatureCache, merge_image_features
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 # How far the logits may turn from the reference's, as the cosine between them.
 FLAGS = {"load_8bit": 0.99, "load_4bit": 0.8}
-BUDGET = Budget(slots=2, kv_tokens=4000, feature_bytes=10**6, prefill_budget=64)
+BUDGET = EngineBudget(slots=2, kv_tokens=4000, feature_bytes=10**6, prefill_budget=64)
 # The share of a matrix that the rounding of normally distributed numbers loses, and some more.
 LOST = {"load_8bit": 0.02, "load_4bit": 0.12}
 ONE_OF_EACH = {(golden.case, golden.checkpoint): golden for golden in reversed(ALL)}

@@ -32,7 +32,7 @@ _STEP_S = 0.1  # how long prefill and vision tower may hold up the answers besid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class EngineBudget:
     """What the engine may hold.
 
     Attributes:
@@ -69,7 +69,7 @@ def choose_budget(
     slots: int | None = None,
     prefill_budget: int | None = None,
     kv_tokens: int | None = None,
-) -> Budget:
+) -> EngineBudget:
     """Fill in what the flags leave open, from the memory that is free now.
 
     As many slots as half of the free memory has room for, up to a limit; a KV cache in which every
@@ -89,7 +89,7 @@ def choose_budget(
         why = "for all slots" if kv_tokens == wanted else f"{_KV_SHARE:.0%} of free memory"
     else:
         why = "as --kv-cache-tokens says"
-    budget = Budget(
+    budget = EngineBudget(
         slots=slots,
         kv_tokens=kv_tokens,
         feature_bytes=min(_MOST_FEATURE_BYTES, int(free * _FEATURE_SHARE)),

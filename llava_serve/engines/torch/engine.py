@@ -10,9 +10,9 @@ from contextlib import suppress
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.base import EngineStatus
-from llava_serve.engines.media_work import MediaWork
+from llava_serve.engines.preprocessing import PreprocessingPool
 from llava_serve.engines.torch import failures
-from llava_serve.engines.torch.budget import Budget, warm_up
+from llava_serve.engines.torch.budget import EngineBudget, warm_up
 from llava_serve.engines.torch.engine_core import EngineCore
 from llava_serve.engines.torch.kv_cache import KVAllocator
 from llava_serve.engines.torch.model_runner import ModelRunner
@@ -67,7 +67,7 @@ class TorchEngine:
     or the thread fails: every request fails from then on, and the process should be restarted.
     """
 
-    def __init__(self, loaded: LoadedModel, budget: Budget) -> None:
+    def __init__(self, loaded: LoadedModel, budget: EngineBudget) -> None:
         """Start the thread after one warm-up request, so that the first user does not pay for it.
 
         Raises:
@@ -79,7 +79,7 @@ class TorchEngine:
         self.card = loaded.card.model_copy(update={"context_length": context})
         self._features = ImageFeatureCache(loaded, budget.feature_bytes)
         processor = PromptProcessor(loaded, self._features, context)
-        self._preprocessing = MediaWork(processor.preprocess)
+        self._preprocessing = PreprocessingPool(processor.preprocess)
         runner = ModelRunner(loaded.model, budget.kv_tokens)
         self._allocator = KVAllocator(budget.kv_tokens)
         self._queue = SequenceQueue()
@@ -120,7 +120,7 @@ class TorchEngine:
         """Preprocess away from the engine thread, where answers would wait for it."""
         arrived_at = time.monotonic()
         try:
-            preprocessed = await self._preprocessing.on(request.prompt)
+            preprocessed = await self._preprocessing.run(request.prompt)
         except Exception as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
         deltas = DeltaQueue(asyncio.get_running_loop())

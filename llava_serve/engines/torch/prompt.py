@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from llava_serve.chat.rendering import Markup, Said, Segment
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.text_bound import TextBound, texts_of
+from llava_serve.engines.text_length import TextLengthCheck, texts_of
 from llava_serve.engines.torch.output import OutputProcessor
 from llava_serve.engines.torch.sampling import SamplerState
 from llava_serve.engines.torch.sequence import PreprocessedPrompt, Sequence
@@ -41,7 +41,9 @@ class PromptProcessor:
         self._loaded = loaded
         self._context = context
         self._tokenizer = PromptTokenizer(loaded)
-        self._bound = TextBound(self._tokenizer.encode, loaded.tokenizer.get_vocab(), context)
+        self._text_length = TextLengthCheck(
+            self._tokenizer.encode, loaded.tokenizer.get_vocab(), context
+        )
         self._tokenizing = threading.Lock()  # a long text takes memory: one at a time
 
     def preprocess(
@@ -55,7 +57,7 @@ class PromptProcessor:
             BadRequest: the prompt cannot be rendered, or its text cannot fit into the context.
         """
         with self._tokenizing:
-            self._bound.check(texts_of(prompt), stopped)
+            self._text_length.check(texts_of(prompt), stopped)
             items = self._tokenizer.tokenize(prompt)
         started = time.monotonic()
         tiles = self.features.preprocess(media_of(items))

@@ -13,7 +13,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.torch.attention import AttentionSegment
-from llava_serve.engines.torch.budget import Budget
+from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.prompt import PromptTokenizer
@@ -50,7 +50,7 @@ def endless(loaded: Load) -> LoadedModel:
 
 
 @pytest.fixture
-def engine(endless: LoadedModel, budget: Budget) -> Iterator[TorchEngine]:
+def engine(endless: LoadedModel, budget: EngineBudget) -> Iterator[TorchEngine]:
     engine = TorchEngine(endless, budget)
     yield engine
     engine.close()
@@ -89,7 +89,7 @@ async def test_each_delta_tells_the_usage_so_far(engine: TorchEngine) -> None:
     assert len(counts) == len(deltas) - 1
 
 
-async def test_the_end_token_is_a_stop(loaded: Load, budget: Budget) -> None:
+async def test_the_end_token_is_a_stop(loaded: Load, budget: EngineBudget) -> None:
     everything = replace(loaded("llava_onevision"), stop_ids=frozenset(range(300)))
     engine = TorchEngine(everything, budget)
     text, last = await collect(engine.stream(request("Hello")))
@@ -184,7 +184,7 @@ async def test_without_a_limit_the_context_is_the_limit(engine: TorchEngine) -> 
 
 
 async def test_a_model_without_video_refuses_a_clip(
-    loaded: Load, picture: MakeImage, budget: Budget
+    loaded: Load, picture: MakeImage, budget: EngineBudget
 ) -> None:
     engine = TorchEngine(loaded("llava"), budget)
     with pytest.raises(MediaNotAccepted, match="does not take video"):
@@ -249,7 +249,7 @@ async def test_a_failure_ends_its_own_request_and_says_what_it_was(
     error: BaseException,
     expected: type[EngineFailure],
     healthy: bool,
-    budget: Budget,
+    budget: EngineBudget,
 ) -> None:
     engine = TorchEngine(endless, budget)
     white = Image(PIL.Image.new("RGB", (13, 13), "white"), "white")
@@ -272,7 +272,7 @@ async def test_a_failure_ends_its_own_request_and_says_what_it_was(
 
 
 async def test_a_picture_that_cannot_be_preprocessed_ends_its_own_request(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     def process(images: list[PIL.Image.Image], **options: Any) -> Any:
         if images[0].size == (13, 13):
@@ -300,7 +300,7 @@ class Counting(nn.Module):
 
 
 async def test_a_large_picture_goes_through_the_tower_beside_running_answers(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     """A few tiles in each step, so that the answers keep moving."""
     engine = TorchEngine(endless, budget)
@@ -321,7 +321,7 @@ async def test_a_large_picture_goes_through_the_tower_beside_running_answers(
 
 
 async def test_preprocessing_stops_no_answer_and_keeps_its_place_until_it_ends(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     begun, may_end = threading.Event(), threading.Event()
 
@@ -346,7 +346,7 @@ async def test_preprocessing_stops_no_answer_and_keeps_its_place_until_it_ends(
 
 
 async def test_several_answers_to_one_prompt_preprocess_its_pictures_once(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     preprocessed: list[int] = []
 
@@ -363,7 +363,9 @@ async def test_several_answers_to_one_prompt_preprocess_its_pictures_once(
     assert preprocessed == [1]
 
 
-async def test_closing_the_engine_ends_what_is_open(endless: LoadedModel, budget: Budget) -> None:
+async def test_closing_the_engine_ends_what_is_open(
+    endless: LoadedModel, budget: EngineBudget
+) -> None:
     engine = TorchEngine(endless, budget)
     stream = engine.stream(request("a", max_new_tokens=None))
     await anext(stream)
@@ -374,7 +376,7 @@ async def test_closing_the_engine_ends_what_is_open(endless: LoadedModel, budget
         await collect(engine.stream(request("b")))
 
 
-async def test_an_answer_can_be_made_to_last(loaded: Load, budget: Budget) -> None:
+async def test_an_answer_can_be_made_to_last(loaded: Load, budget: EngineBudget) -> None:
     """Every token would end the answer: it may not before its time, or never."""
     everything = replace(loaded("llava_onevision"), stop_ids=frozenset(range(0, 300, 2)))
     engine = TorchEngine(everything, budget)
@@ -387,7 +389,9 @@ async def test_an_answer_can_be_made_to_last(loaded: Load, budget: Budget) -> No
     assert (counts[2], never.finish_reason) == (50, "length")
 
 
-async def test_log_probabilities_are_the_models_own(endless: LoadedModel, budget: Budget) -> None:
+async def test_log_probabilities_are_the_models_own(
+    endless: LoadedModel, budget: EngineBudget
+) -> None:
     """They are told of every token, in order, whatever temperature and penalties make of them."""
     engine = TorchEngine(endless, budget)
     asked = request("Hello", top_logprobs=3, temperature=0.7, seed=1, repetition_penalty=1.3)
@@ -409,7 +413,7 @@ async def test_log_probabilities_are_the_models_own(endless: LoadedModel, budget
 
 
 async def test_what_a_stop_cuts_off_has_no_log_probabilities(
-    endless: LoadedModel, budget: Budget
+    endless: LoadedModel, budget: EngineBudget
 ) -> None:
     engine = TorchEngine(endless, budget)
     whole, _ = await collect(engine.stream(request("Hello")))
@@ -424,7 +428,7 @@ async def test_what_a_stop_cuts_off_has_no_log_probabilities(
 
 
 async def test_what_the_thread_cannot_survive_ends_every_stream(
-    endless: LoadedModel, budget: Budget, monkeypatch: pytest.MonkeyPatch
+    endless: LoadedModel, budget: EngineBudget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = TorchEngine(endless, budget)
     running = engine.stream(request("a", max_new_tokens=None))
@@ -442,14 +446,14 @@ async def test_what_the_thread_cannot_survive_ends_every_stream(
 
 @pytest.mark.parametrize("tokens", [1, 20, 10**15])
 def test_a_cache_too_small_for_a_picture_is_refused_at_the_start(
-    endless: LoadedModel, budget: Budget, tokens: int
+    endless: LoadedModel, budget: EngineBudget, tokens: int
 ) -> None:
     with pytest.raises(CommandError, match=f"a KV cache of {tokens} tokens cannot be used"):
         TorchEngine(endless, replace(budget, kv_tokens=tokens))
 
 
 async def test_the_card_says_the_context_that_is_served(
-    endless: LoadedModel, budget: Budget
+    endless: LoadedModel, budget: EngineBudget
 ) -> None:
     engine = TorchEngine(endless, replace(budget, kv_tokens=300))
     assert engine.card.context_length == 300
