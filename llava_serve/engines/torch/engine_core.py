@@ -52,17 +52,17 @@ class EngineCore:
             sequence.deltas.close()
 
     def step(self) -> None:
-        """Drop who left, encode images, and let every running sequence advance."""
+        """Finish what was cancelled, encode images, and let every running sequence advance."""
         for sequence in self._scheduler.sequences:
             if sequence.deltas.is_cancelled:
                 self._finish(sequence)
         self._prepare(self._scheduler.candidates())
         step = self._scheduler.schedule()
-        self._runner.copy(step.allocations)
+        self._runner.copy_prefixes(step.allocations)
         self._run(step.tokens)
 
     def _prepare(self, sequences: list[Sequence]) -> None:
-        """Look up images, and take those of all sequences together some tiles further."""
+        """Look up image features, encode some more tiles, and complete prompts that have all."""
         for sequence in sequences:
             if sequence.status is Status.WAITING:
                 self._guarded(sequence, self._processor.look_up_features)

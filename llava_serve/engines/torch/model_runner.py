@@ -52,8 +52,8 @@ class ModelRunner:
         embeddings: torch.Tensor = self._embed(ids)
         return embeddings
 
-    def copy(self, allocations: Iterable[Allocation]) -> None:
-        """Copy the cached tokens of each allocation into its region, in this order."""
+    def copy_prefixes(self, allocations: Iterable[Allocation]) -> None:
+        """Copy the cached tokens of allocations into their regions, in this order."""
         for each in allocations:
             if each.copy_from is not None:
                 self._memory.copy(each.copy_from, each.region.start, each.num_cached_tokens)

@@ -35,7 +35,7 @@ class ScheduledStep:
 
 
 class Scheduler:
-    """`running` never holds more than `slots` sequences; the rest wait in the order they came."""
+    """Keeps at most `slots` sequences running; the rest wait in the order they came."""
 
     def __init__(
         self, slots: int, prefill_budget: int, idle_prefill_budget: int, allocator: KVAllocator
@@ -64,7 +64,7 @@ class Scheduler:
         self.waiting.append(sequence)
 
     def candidates(self) -> list[Sequence]:
-        """Return those who wait longest, as many as there are free slots."""
+        """Return the oldest waiting sequences, one for each free slot."""
         free = self._slots - len(self.running)
         return [self.waiting[i] for i in range(min(free, len(self.waiting)))]
 
@@ -81,14 +81,14 @@ class Scheduler:
         return ScheduledStep(tokens, allocations)
 
     def preempt(self, sequence: Sequence) -> None:
-        """Take its slot and KV region; it is the next to get them and computes its tokens again."""
+        """Free its slot and KV region; it is the next to get them and computes its tokens again."""
         logs.request_id.set(sequence.request.request_id)
         logger.info("KV cache full: preempted at %d tokens", len(sequence.tokens))
         self._free(sequence)
         self.waiting.appendleft(sequence)
 
     def finish(self, sequence: Sequence) -> None:
-        """Take it out, wherever it is."""
+        """Remove a sequence, waiting or running, and free its KV region."""
         if sequence.is_running:
             self._free(sequence)
         else:
@@ -112,7 +112,7 @@ class Scheduler:
         return moved
 
     def _admit(self) -> list[Allocation]:
-        """Give free slots to those who wait longest, as far as the KV cache has room for them."""
+        """Admit the oldest waiting sequences, as far as slots and the KV cache have room."""
         admitted = []
         for sequence in self.candidates():
             if sequence.status is not Status.READY:

@@ -40,7 +40,7 @@ class PreprocessedPrompt:
 
 
 class DeltaQueue:
-    """Deltas on their way from the engine thread to the event loop, and the wish to stop back."""
+    """Deltas from the engine thread to the event loop; cancellation goes the other way."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -81,7 +81,7 @@ class DeltaQueue:
 
 
 class Sequence:
-    """Belongs to the engine thread; the event loop keeps the `deltas` only.
+    """One request on the engine thread; the event loop keeps its `deltas` only.
 
     Its tokens are the prompt's and the generated ones. A preempted sequence keeps them, and what
     the prefix cache has lost is computed once more.
@@ -177,7 +177,7 @@ class Sequence:
         self._set_running()
 
     def append(self, token: int) -> Delta | None:
-        """Take a sampled token; returns what can be shown, with a finish reason at the end."""
+        """Take a sampled token; returns the delta to send, if it has text or is the last."""
         if not self.output.num_tokens:
             self._first_token_at = time.monotonic()
         self.tokens.append(token)
@@ -190,15 +190,15 @@ class Sequence:
         return Delta(text, reason, self.usage, self._stages(), logprobs=logprobs)
 
     def leave_region(self) -> Keys:
-        """Give up slot and region; returns the keys of what the region holds."""
+        """Give up slot and region; returns the keys of what is computed in it."""
         computed = self.keys[: self.num_computed_tokens]
         self.num_computed_tokens = 0
         self.status = Status.READY
         return computed
 
     def _set_running(self) -> None:
-        is_prompt_computed = self.num_computed_tokens >= len(self.prompt.tokens)
-        is_decoding = is_prompt_computed and self.num_uncomputed_tokens <= 1
+        has_prompt = self.num_computed_tokens >= len(self.prompt.tokens)
+        is_decoding = has_prompt and self.num_uncomputed_tokens <= 1
         self.status = Status.DECODE if is_decoding else Status.PREFILL
 
     def _stages(self) -> Stages:

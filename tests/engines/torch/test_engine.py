@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -17,6 +18,7 @@ from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.sequence import Sequence
 from llava_serve.errors import (
     CommandError,
     ContextOverflow,
@@ -132,6 +134,16 @@ async def test_closing_a_stream_frees_its_slot_before_it_returns(engine: TorchEn
     await anext(stream)
     await stream.aclose()
     assert len(engine._core) == 0
+
+
+async def test_an_answer_that_is_not_read_keeps_no_sequence(engine: TorchEngine) -> None:
+    """Its prompt takes memory: what waits for a slow reader is text."""
+    slow = replace(request("a", ignore_eos=True), request_id="slow")
+    async with aclosing(engine.stream(slow)) as unread:
+        await anext(unread)
+        await collect(engine.stream(request("b", ignore_eos=True)))  # ends later
+        alive = [each for each in gc.get_objects() if type(each) is Sequence]
+        assert "slow" not in {each.request.request_id for each in alive}
 
 
 async def test_a_waiting_request_can_leave(engine: TorchEngine) -> None:
