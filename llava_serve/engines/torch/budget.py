@@ -28,7 +28,7 @@ _MOST_FEATURE_BYTES = 2 * 2**30
 _IDLE_PREFILL = 2048  # tokens: more at once is no faster, and a client who leaves would wait
 _WARM_UP_SIZE = (64, 48)  # (width, height): not square, so that anyres tiles it
 _LEAST_TOKENS = 64  # of fewer, a step costs hardly less
-_STEP_S = 0.1  # how long prefill and vision tower may hold up the answers beside them
+_STEP_S = 0.05  # how long prefill and vision tower may hold up the answers beside them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class EngineBudget:
         kv_tokens: tokens in the KV cache, of running sequences and of cached prefixes together.
         feature_bytes: memory for cached image features.
         prefill_budget: tokens of prompts that a step computes beside decoding sequences; None for
-            what the machine computes in a tenth of a second.
+            what the machine computes in a twentieth of a second.
         idle_prefill_budget: the same while nothing decodes.
     """
 
@@ -55,7 +55,7 @@ class EngineBudget:
 class StepBudget:
     """What a step takes on beside decoding sequences: tokens of prompts, and tiles of images.
 
-    Each is what the machine does in a tenth of a second, where that is not too little to be
+    Each is what the machine does in a twentieth of a second, where that is not too little to be
     worthwhile.
     """
 
