@@ -26,6 +26,8 @@ from llava_serve.terminal.history import History
 from llava_serve.terminal.input import answer_lines, lines_of, talk
 from llava_serve.terminal.output import JsonWriter, Notes, PlainWriter
 
+_SLOTS = 1  # one person types one question at a time
+
 
 def main() -> int:
     """Chat until the input ends."""
@@ -50,7 +52,7 @@ def _run(config: CliConfig, notes: Notes) -> bool:
     if config.controller:
         return asyncio.run(_chat(config, None, history, notes))
     with notes.console.status("loading the model", spinner="line"):
-        engine = build_engine(config)
+        engine = build_engine(config, slots=_SLOTS)
     try:
         return asyncio.run(_chat(config, engine, history, notes))
     finally:

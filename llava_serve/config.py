@@ -165,7 +165,7 @@ class ModelConfig:
     prefill_chunk: Annotated[
         int | None,
         "tokens of new prompts read per step while answers run: less keeps those quicker; default: "
-        "what the machine reads in a tenth of a second",
+        "what the machine reads in a twentieth of a second",
     ] = None
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(WorkerConfig, argv)
     logs.configure(config.log_level)
     try:
-        engine = build_engine(config)
+        engine = build_engine(config, kind=config.engine, slots=config.limit_model_concurrency)
     except CheckpointError as exc:  # its message says what to do
         raise SystemExit(_failed(f"cannot load {config.model_path}: {exc.message}")) from exc
     except ServeError as exc:  # the warm-up failed, as when memory is short

@@ -48,7 +48,6 @@ LAYERS = (
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
-UPWARD = [("engines", "terminal")]  # imports that have yet to go
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -94,13 +93,7 @@ def test_every_folder_and_module_has_a_layer() -> None:
 
 
 def test_imports_point_to_lower_layers() -> None:
-    assert imports_against_the_layers() - set(UPWARD) == set()
-
-
-@pytest.mark.parametrize("upward", UPWARD)
-@pytest.mark.xfail(strict=True, reason="to be removed, and this mark with it")
-def test_no_import_points_up(upward: tuple[str, str]) -> None:
-    assert upward not in imports_against_the_layers()
+    assert imports_against_the_layers() == set()
 
 
 def test_what_travels_imports_no_process() -> None:

@@ -21,7 +21,7 @@ from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.heartbeat import HttpRegistrationClient, membership
 from llava_serve.cluster.registry import Registry
-from llava_serve.config import MediaConfig, WorkerConfig
+from llava_serve.config import MediaConfig, ModelConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
 from llava_serve.http import serving
@@ -39,7 +39,7 @@ SLOTS = 4
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    engine = build_engine(WorkerConfig(limit_model_concurrency=SLOTS))
+    engine = build_engine(ModelConfig(), slots=SLOTS)
     yield engine
     engine.close()
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from llava_serve.chat.stops import StopMatcher
-from llava_serve.engines.logprobs import HeldLogprobs
+from llava_serve.engines.logprobs import LogprobBuffer
 from llava_serve.engines.sglang.client import Event
 from llava_serve.engines.sglang.failure import error_for
 from llava_serve.errors import SglangFailed
@@ -136,7 +136,7 @@ class _DeltaBuilder:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._matcher = StopMatcher(stops)
-        self._logprobs = HeldLogprobs()
+        self._logprobs = LogprobBuffer()
 
     def feed(
         self, text: str, logprobs: Sequence[TokenLogprob] = (), so_far: Usage | None = None

@@ -1,4 +1,4 @@
-"""Work on a prompt, away from the event loop, and once for all answers to the prompt."""
+"""Preprocessing of prompts on threads beside the event loop, once for all answers to a prompt."""
 
 import asyncio
 import os
@@ -24,11 +24,11 @@ class _Running(Generic[Result]):
     waiting: int = 0
 
 
-class MediaWork(Generic[Result]):
-    """Runs `work`, which may block and must be safe to call from any thread.
+class PreprocessingPool(Generic[Result]):
+    """Threads that run `work`, which may block and must be safe to call from any thread.
 
-    The event it gets is set once nobody waits for the result any more. No more prompts are worked
-    on at once than there are processors: each takes memory.
+    The event it gets is set once nobody waits for the result any more. There are no more threads
+    than processors, because each prompt takes memory.
     """
 
     def __init__(self, work: Work[Result]) -> None:
@@ -38,10 +38,10 @@ class MediaWork(Generic[Result]):
         # By identity: several answers share one prompt, which lives as long as its task.
         self._under_way: dict[int, _Running[Result]] = {}
 
-    async def on(self, prompt: Conversation | ReadyPrompt) -> Result:
+    async def run(self, prompt: Conversation | ReadyPrompt) -> Result:
         """Return the result for `prompt`, or raise what the work raises.
 
-        Whoever leaves meanwhile keeps the place until the thread is free.
+        A caller that is cancelled returns when its thread is free.
 
         Raises:
             ShuttingDown: the threads have ended.

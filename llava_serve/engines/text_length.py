@@ -1,7 +1,7 @@
-"""Texts that cannot fit into the context, told apart before they are tokenised whole.
+"""Text length check: what cannot fit into the context is refused before it is tokenised whole.
 
 A tokenizer's time and memory grow with the text, by some hundred bytes for each character of a
-long word, and nothing interrupts it. So the length in bytes is looked at first, and then tokens are
+long word, and nothing interrupts it. So the length in bytes is checked first, and then tokens are
 counted slice by slice.
 """
 
@@ -22,7 +22,7 @@ _CERTAINLY = 2  # words are cut where slices meet, so this many times the contex
 
 
 def texts_of(prompt: Conversation | ReadyPrompt) -> list[str]:
-    """Return what was said in a prompt, without its pictures and videos."""
+    """Return the texts of a prompt, without its images and videos."""
     if isinstance(prompt, ReadyPrompt):
         return [prompt.text]
     return [part for each in prompt.messages for part in each.parts if isinstance(part, str)]
@@ -39,8 +39,8 @@ def check_length(texts: Sequence[str], context: int, longest_token: int = LONGES
         raise TextTooLong(f"{size} characters", context)
 
 
-class TextBound:
-    """The texts that a context of so many tokens can hold, of one vocabulary."""
+class TextLengthCheck:
+    """Checks texts against a context of so many tokens, for one vocabulary."""
 
     def __init__(
         self, encode: Callable[[str], list[int]], vocabulary: Collection[str], context: int

@@ -1,11 +1,11 @@
-"""Work on media is done once for each prompt, and whoever leaves waits for its thread."""
+"""A prompt is preprocessed once for all its answers, and whoever leaves waits for its thread."""
 
 import asyncio
 import threading
 
 import pytest
 
-from llava_serve.engines.media_work import MediaWork
+from llava_serve.engines.preprocessing import PreprocessingPool
 from llava_serve.request import Conversation, ReadyPrompt
 
 PROMPT = ReadyPrompt("hi")
@@ -36,33 +36,33 @@ async def turns() -> None:
 
 async def test_several_answers_to_one_prompt_share_the_work_and_a_later_one_does_not() -> None:
     worked = Worked()
-    work = MediaWork(worked)
+    pool = PreprocessingPool(worked)
     worked.may_end.set()
-    assert await asyncio.gather(*(work.on(PROMPT) for _ in range(3))) == [1, 1, 1]
-    assert await work.on(PROMPT) == 2
+    assert await asyncio.gather(*(pool.run(PROMPT) for _ in range(3))) == [1, 1, 1]
+    assert await pool.run(PROMPT) == 2
 
 
 async def test_prompts_that_are_alike_are_two() -> None:
     worked = Worked()
     worked.may_end.set()
-    work = MediaWork(worked)
-    await asyncio.gather(work.on(ReadyPrompt("hi")), work.on(ReadyPrompt("hi")))
+    pool = PreprocessingPool(worked)
+    await asyncio.gather(pool.run(ReadyPrompt("hi")), pool.run(ReadyPrompt("hi")))
     assert len(worked.prompts) == 2
 
 
 async def test_what_the_work_raises_reaches_everybody() -> None:
     worked = Worked()
     worked.may_end.set()
-    work, bad = MediaWork(worked), ReadyPrompt("bad")
-    failures = await asyncio.gather(work.on(bad), work.on(bad), return_exceptions=True)
+    pool, bad = PreprocessingPool(worked), ReadyPrompt("bad")
+    failures = await asyncio.gather(pool.run(bad), pool.run(bad), return_exceptions=True)
     assert [type(failure) for failure in failures] == [IndexError, IndexError]
 
 
 @pytest.mark.parametrize("times", [1, 3])
 async def test_whoever_leaves_stays_until_the_thread_is_free(times: int) -> None:
     worked = Worked()
-    work = MediaWork(worked)
-    leaving, staying = (asyncio.create_task(work.on(PROMPT)) for _ in range(2))
+    pool = PreprocessingPool(worked)
+    leaving, staying = (asyncio.create_task(pool.run(PROMPT)) for _ in range(2))
     await asyncio.to_thread(worked.begun.wait, 30)
     for _ in range(times):
         leaving.cancel()
@@ -77,8 +77,8 @@ async def test_whoever_leaves_stays_until_the_thread_is_free(times: int) -> None
 
 async def test_the_work_is_told_when_the_last_one_has_left() -> None:
     worked = Worked()
-    work = MediaWork(worked)
-    asking = [asyncio.create_task(work.on(PROMPT)) for _ in range(2)]
+    pool = PreprocessingPool(worked)
+    asking = [asyncio.create_task(pool.run(PROMPT)) for _ in range(2)]
     await asyncio.to_thread(worked.begun.wait, 30)
     for task in asking:
         assert not worked.stopped.is_set()

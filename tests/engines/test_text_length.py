@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from llava_serve.engines.text_bound import TextBound, check_length, texts_of
+from llava_serve.engines.text_length import TextLengthCheck, check_length, texts_of
 from llava_serve.errors import ShuttingDown, TextTooLong
 from llava_serve.request import Conversation, Message, ReadyPrompt
 
@@ -24,8 +24,8 @@ class Encoder:
         return [0] * len(text)
 
 
-def bound(encoder: Encoder) -> TextBound:
-    return TextBound(encoder, VOCABULARY, CONTEXT)
+def bound(encoder: Encoder) -> TextLengthCheck:
+    return TextLengthCheck(encoder, VOCABULARY, CONTEXT)
 
 
 def test_a_text_of_too_many_bytes_is_refused_before_anything_is_tokenised() -> None:
