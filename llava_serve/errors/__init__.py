@@ -43,6 +43,7 @@
     │   ├── TooManyConnections       the process has no connection left
     │   ├── ControllerLost           the controller died in mid-answer
     │   ├── AnswerInterrupted        the page's server stopped in mid-answer
+    │   ├── AskedModelGone           the page's last question cannot go to the same model again
     │   ├── Busy                     every slot and every waiting place is taken
     │   ├── SglangUnreachable        no SGLang server is ready behind the worker
     │   ├── SglangLost               the SGLang server died in mid-answer
@@ -225,6 +226,9 @@ from llava_serve.errors.http import (
 )
 from llava_serve.errors.page import (
     AnswerInterrupted as AnswerInterrupted,
+)
+from llava_serve.errors.page import (
+    AskedModelGone as AskedModelGone,
 )
 from llava_serve.errors.page import (
     CannotContinue as CannotContinue,

@@ -6,13 +6,22 @@ from typing import Any, Literal
 from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
-from llava_serve.errors import MediaNotAccepted, MediaTooLarge, MediaUnreadable, ServeError
+from llava_serve.errors import (
+    ContextOverflow,
+    MediaNotAccepted,
+    MediaTooLarge,
+    MediaUnreadable,
+    ServeError,
+    TextTooLarge,
+)
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
 Vote = Literal["up", "down", "flag"]
 
-# What is wrong with a question's own files is as wrong in every request that brings them again.
+# What is wrong with a question's own files is as wrong in every request that brings them again,
+# and what does not fit into the context fits no better with the next question after it.
 _BY_ITS_FILES = {MediaUnreadable.code, MediaTooLarge.code, MediaNotAccepted.code}
+_BY_ITS_LENGTH = {ContextOverflow.code, TextTooLarge.code}
 _BURST_S = 0.02  # pieces this close to the first one waited somewhere on their way
 _TIMED_S = 0.1  # below this the clock of an event loop measures itself
 
@@ -80,12 +89,16 @@ class Answer:
         return bool(self.text) and cut and not self.is_open
 
     @property
-    def is_left_out(self) -> bool:
-        """Whether its question is not sent again with those that follow.
+    def refused(self) -> Literal["files", "length"] | None:
+        """What of its question was refused, and would be with those that follow.
 
         The code decides: an error of a worker, or of the database, has no class of its own.
         """
-        return not self.text and self.error is not None and self.error.code in _BY_ITS_FILES
+        if self.text or self.error is None:
+            return None
+        if self.error.code in _BY_ITS_FILES:
+            return "files"
+        return "length" if self.error.code in _BY_ITS_LENGTH else None
 
     @property
     def time_to_first_token_s(self) -> float | None:

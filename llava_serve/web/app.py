@@ -71,7 +71,7 @@ def build_app(
     calls.in_our_words(blocks)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(uploads.UploadBound)
-    app.add_middleware(calls.Calls, number_of_inputs=lambda number: _inputs(blocks, number))
+    app.add_middleware(calls.Calls, blocks=blocks)
     app.add_middleware(HostGuard, access=Access(hosts=hosts or Hosts()))
     serving.prepare(app, BodyLimits(services.max_body_bytes))
     app.add_middleware(Assets)
@@ -130,8 +130,3 @@ def build_app(
 
 def _read(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
-
-
-def _inputs(blocks: gr.Blocks, number: int) -> int | None:
-    event = blocks.fns.get(number)
-    return None if event is None else len(event.inputs)

@@ -3,14 +3,17 @@
 from typing import Any, NamedTuple
 
 import gradio as gr
+from pydantic import BaseModel, NonNegativeInt
 
+from llava_serve.errors import AskedModelGone, InvalidField
 from llava_serve.web import composer, menu, render, uploads
 from llava_serve.web.asking import Services
 from llava_serve.web.conversation import Conversation
 from llava_serve.web.examples import Example, empty_state
 from llava_serve.web.handlers import Handlers
 from llava_serve.web.parameters import Parameters
-from llava_serve.web.wiring import not_yet
+
+_DRAFT_WOULD_GO = "Send or delete what you have typed: the last question would replace it."
 
 
 class ChatView(NamedTuple):
@@ -24,6 +27,12 @@ class ChatView(NamedTuple):
     edit: Any
     clear: Any
     undo: Any
+
+
+class ExampleClick(BaseModel):
+    """Which of the examples was clicked, counted from 0."""
+
+    index: NonNegativeInt
 
 
 class ChatHandlers(Handlers):
@@ -81,7 +90,18 @@ class ChatHandlers(Handlers):
         return menu.chosen_of(conversation, self._link)[:1]
 
     async def again(self, conversation: Conversation, *values: Any) -> list[Any]:
-        models = self._models(conversation)
+        """Ask the chosen model, or after a failure the one that was asked.
+
+        What stands in for a model that is gone answers new questions only.
+        """
+        models, last = self._models(conversation), conversation.last
+        if models and last and last.failed and models[0] not in conversation.wanted:
+            asked = last.answers[0].model or models[0]
+            if self._link.card(asked) is None and not conversation.is_busy:
+                conversation.notice = AskedModelGone(asked, models[0])
+                conversation.touch()
+                return await self.view(conversation)
+            models = [asked]
         await self._asking.again(conversation, models, Parameters(*values))
         return await self.view(conversation)
 
@@ -92,15 +112,19 @@ class ChatHandlers(Handlers):
     async def edit(self, conversation: Conversation, message: dict[str, Any]) -> list[Any]:
         """Put the last question back into the composer, unless another one is being typed."""
         if not composer.is_empty(message):
-            raise not_yet("Send or delete what you have typed: the last question would replace it.")
+            conversation.touch()  # so that the browser is told again at a second click
+            view = ChatView(*await self.view(conversation))
+            return list(view._replace(signal=self.signal(conversation, _DRAFT_WOULD_GO)))
         taken = await self._asking.take_back(conversation)
         if taken is None:
             return await self.view(conversation)
         paths = await uploads.lend(taken.files, self._asking.services.media)
         return await self.view(conversation, composer.holding(taken.text, paths))
 
-    async def example(self, event: gr.EventData) -> Any:
+    async def example(self, click: ExampleClick) -> Any:
         """Put the example that was clicked into the composer, ready to be sent."""
-        example = self._examples[int(event.index)]
+        if click.index >= len(self._examples):
+            raise InvalidField("index", f"is that of no example: there are {len(self._examples)}")
+        example = self._examples[click.index]
         paths = await uploads.lend(example.files, self._asking.services.media)
         return composer.holding(example.question, paths)

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from llava_serve.web import layout, parameters
-from llava_serve.web.chat_handlers import ChatHandlers, ChatView
+from llava_serve.web.chat_handlers import ChatHandlers, ChatView, ExampleClick
 from llava_serve.web.menu import MenuView
 from llava_serve.web.wiring import Wire
 
@@ -24,7 +24,7 @@ def build(handlers: ChatHandlers, wire: Wire) -> tuple[MenuView, ChatView, Seque
     wire.on(view.again.click, handlers.again, controls, view)
     wire.on(view.more.click, handlers.more, controls, view)
     wire.on(view.edit.click, handlers.edit, [view.composer], view)
-    wire.plain(talk.history.example, handlers.example, [view.composer])
+    wire.plain(talk.history.example, ExampleClick, handlers.example, [view.composer])
     layout.wire_talk(wire, handlers, talk.history, view, view)
     return menu, view, controls
 

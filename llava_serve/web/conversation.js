@@ -56,7 +56,7 @@
 
     signalled() {
       if (!this.props.value) return;
-      const {id, version, address} = JSON.parse(this.props.value);
+      const {id, version, address, told} = JSON.parse(this.props.value);
       const isFirst = this.id === null;
       if (id !== this.id) {
         this.id = id;
@@ -64,6 +64,7 @@
       }
       this.moveDraft(address || '');
       if (address !== null) this.name(address, isFirst);
+      if (told) window.tell(told);
       if (isFirst) this.restoreDraft();
       if (version !== this.version) this.read();
     }

@@ -39,13 +39,13 @@ class Exchange:
         return [slot for slot, answer in enumerate(self.answers) if answer.error is not None]
 
     def is_left_out(self, slot: int) -> bool:
-        """Whether the model in `slot` refused the question for its files, and hears it no more."""
-        return slot < len(self.answers) and self.answers[slot].is_left_out
+        """Whether the model in `slot` refused the question itself, and hears it no more."""
+        return slot < len(self.answers) and self.answers[slot].refused is not None
 
     @property
     def is_unsent(self) -> bool:
         """Whether no model hears it any more."""
-        return bool(self.answers) and all(answer.is_left_out for answer in self.answers)
+        return bool(self.answers) and all(answer.refused for answer in self.answers)
 
     def snapshot(self) -> "Exchange":
         """Return a copy that stands still, to be drawn on a thread while the answers grow."""
@@ -158,7 +158,8 @@ def messages(
     """Return the conversation as the model in `slot` knows it.
 
     A question that got no answer joins the one after it: templates want turns to alternate. One
-    that was refused for its files is left out: with them all that follows would be refused too.
+    that was refused for its files or its length is left out: with it all that follows would be
+    refused too.
     An answer still to come has no text, so that a question ends the messages; where an answer
     does, the model is to continue it.
     """

@@ -7,9 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 import gradio as gr
+from pydantic import BaseModel, Field
 
 from llava_serve.errors import MediaUnreadable, ServeError
 from llava_serve.web import menu, render
+from llava_serve.web.answer import Vote
 from llava_serve.web.asking import Asking, Services
 from llava_serve.web.attaching import MOST_FILES
 from llava_serve.web.conversation import Conversation, Exchange, Kind
@@ -19,6 +21,20 @@ from llava_serve.web.upload_names import path_of
 
 # A handler that waits for nothing is a coroutine all the same: Gradio runs plain functions on
 # threads of its own, and a conversation belongs to the event loop.
+
+
+class Draft(BaseModel):
+    """What was in the box for questions when the page was left, with the names of its files."""
+
+    text: str
+    files: list[str]
+
+
+class VoteClick(BaseModel):
+    """A vote on an answer, which is named as `votes.buttons` names it."""
+
+    index: str = Field(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}$")
+    kind: Vote
 
 
 class Handlers(ABC):
@@ -45,10 +61,11 @@ class Handlers(ABC):
         """
 
     @staticmethod
-    def signal(conversation: Conversation) -> str:
+    def signal(conversation: Conversation, told: str = "") -> str:
         """Return what tells a browser that there is more to show, and how to address it.
 
-        An `address` of null leaves the one of the page as it is.
+        An `address` of null leaves the one of the page as it is. `told` is said above the box for
+        questions, to this browser only.
         """
         address = conversation.id if conversation.exchanges else ""
         return json.dumps(
@@ -56,6 +73,7 @@ class Handlers(ABC):
                 "id": conversation.id,
                 "version": conversation.version,
                 "address": None if conversation.keeps_address and not address else address,
+                "told": told,
             }
         )
 
@@ -109,18 +127,16 @@ class Handlers(ABC):
             return await self.view(conversation, gr.update(value={"text": "", "files": []}))
         return await self.view(conversation)
 
-    async def draft(self, event: gr.EventData) -> Any:
+    async def draft(self, draft: Draft) -> Any:
         """Put a draft back with those of its files that are still here."""
         paths = []
-        for name in list(event.files)[:MOST_FILES]:
+        for name in draft.files[:MOST_FILES]:
             with suppress(MediaUnreadable):
-                paths.append(path_of(str(name)))
-        return gr.update(value={"text": str(event.text), "files": paths})
+                paths.append(path_of(name))
+        return gr.update(value={"text": draft.text, "files": paths})
 
-    async def vote(self, conversation: Conversation, event: gr.EventData) -> list[Any]:
-        """Take a vote on any answer, named as `votes.buttons` names it."""
-        exchange, _, slot = str(event.index).partition(".")
-        if exchange.isdecimal() and slot.isdecimal():
-            place = int(exchange), int(slot)
-            await self._asking.judge(conversation, place, str(event.kind))
+    async def vote(self, conversation: Conversation, click: VoteClick) -> list[Any]:
+        """Take a vote on any answer."""
+        exchange, _, slot = click.index.partition(".")
+        await self._asking.judge(conversation, (int(exchange), int(slot)), click.kind)
         return await self.view(conversation)

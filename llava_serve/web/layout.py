@@ -6,11 +6,10 @@ from typing import Any
 
 import gradio as gr
 
-from llava_serve.errors import InvalidField
 from llava_serve.web import composer
 from llava_serve.web.chat_handlers import ChatView
 from llava_serve.web.compare_handlers import CompareView
-from llava_serve.web.handlers import Handlers
+from llava_serve.web.handlers import Draft, Handlers, VoteClick
 from llava_serve.web.menu import MenuView
 from llava_serve.web.wiring import Wire
 
@@ -52,20 +51,7 @@ def menu(name: str, label: str, most: int = 1) -> MenuView:
         filterable=most > 1,
         elem_id=f"{name}-model",
     )
-    models.preprocess = _model_names  # type: ignore[method-assign, assignment]
     return MenuView(models, gr.HTML(apply_default_css=False, elem_id=f"{name}-status"))
-
-
-def _model_names(payload: object) -> object:
-    """Take any name: what is served is known elsewhere, and Gradio forgets what it has offered.
-
-    Raises:
-        InvalidField: it is no name, nor a list of names.
-    """
-    names = payload if isinstance(payload, list) else [payload]
-    if not all(isinstance(name, str | None) for name in names):
-        raise InvalidField("model", "is no name")
-    return payload
 
 
 def talk(name: str, placeholder: str) -> Talk:
@@ -118,7 +104,7 @@ def wire_talk(
 ) -> None:
     """Wire what both tabs do beside asking: stop, clear, undo and vote; and what follows it."""
     wire.on(view.signal.quiet, handlers.settle, [], outputs)
-    wire.plain(view.signal.draft, handlers.draft, [view.composer])
+    wire.plain(view.signal.draft, Draft, handlers.draft, [view.composer])
     view.composer.change(
         None,
         [view.composer],
@@ -129,4 +115,4 @@ def wire_talk(
     wire.on(view.composer.stop, handlers.stop, [], outputs)
     wire.on_place(view.clear.click, handlers.clear, [], outputs)
     wire.on_place(view.undo.click, handlers.undo, [view.composer], outputs)
-    wire.on_data(history.vote, handlers.vote, outputs)
+    wire.on_data(history.vote, VoteClick, handlers.vote, outputs)

@@ -18,7 +18,11 @@ _STATES = {
     "failed": "Interrupted: the text above is what arrived.",
 }
 
-_LEFT_OUT = "This question and its files are left out of what follows."
+_LEFT_OUT = {
+    "files": "This question and its files are left out of what follows.",
+    "length": "This question is left out of what follows.",
+    None: "",
+}
 
 
 # A finished answer is drawn again with each view of its conversation, and Markdown is slow.
@@ -49,8 +53,7 @@ def answer(one: Answer, letter: str = "", place: str = "0.0") -> str:
     if (note := _note(one)) is not None:
         parts.append(f'<p class="note">{note}</p>')
     if one.error is not None:
-        follows = _LEFT_OUT if one.is_left_out else ""
-        parts.append(error_card(one.error, one.request_id, follows))
+        parts.append(error_card(one.error, one.request_id, _LEFT_OUT[one.refused]))
     parts.append(f'<footer class="facts">{_facts(one)}</footer>')
     return f'<article class="turn assistant {one.state}">{"".join(parts)}</article>'
 

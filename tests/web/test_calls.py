@@ -90,7 +90,12 @@ async def test_what_is_no_call_is_refused_in_one_line(
     assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
 
 
-@pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting'", "ignore:The copy keyword")
+GRADIO_AND_PANDAS = pytest.mark.filterwarnings(
+    "ignore:'future.no_silent_downcasting'", "ignore:The copy keyword"
+)
+
+
+@GRADIO_AND_PANDAS
 @pytest.mark.parametrize(
     "values",
     [
@@ -112,6 +117,84 @@ async def test_values_that_no_control_takes_are_told_without_a_traceback(
             if "process_completed" in line:
                 assert "its control does not take" in line
                 break
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+NUL = {"path": "a\0b", "meta": {"_type": "gradio.FileData"}}
+NONSENSE: list[Any] = [
+    None,
+    [],
+    7,
+    "x",
+    True,
+    {"index": []},
+    {"index": "9" * 5000},
+    [NUL],
+    {"a": NUL},
+]
+
+
+@GRADIO_AND_PANDAS
+async def test_nonsense_for_any_event_ends_without_a_traceback(
+    http: httpx.AsyncClient, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Called at once and through Gradio's queue, as values and as what the event says."""
+    caplog.set_level(logging.INFO, "llava_serve")
+    statuses = set()
+    for event in (await http.get("/config")).json()["dependencies"]:
+        for nonsense in NONSENSE:
+            call = {
+                "data": [nonsense] * len(event["inputs"]),
+                "event_data": nonsense,
+                "fn_index": event["id"],
+                "session_hash": "s",
+            }
+            answer = await http.post("/gradio_api/run/predict", json=call)
+            statuses.add(answer.status_code)
+            assert answer.status_code == 200 or "." in answer.json()["error"]
+            if event["backend_fn"] and nonsense in (None, [], 7):
+                joined = await http.post("/gradio_api/queue/join", json=call)
+                assert joined.status_code == 200 or joined.status_code < 500
+    statuses.discard(200)  # a button takes no values, and a menu's name may be any
+    assert statuses and all(400 <= status < 500 for status in statuses)
+    shown = caplog.text + "".join(capfd.readouterr())
+    assert "Traceback" not in shown and "invalid_field" in shown
+
+
+async def test_what_is_not_the_page_calling_is_refused_in_one_line(
+    http: httpx.AsyncClient, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "llava_serve")
+    events = (await http.get("/config")).json()["dependencies"]
+    in_browser = next(one["id"] for one in events if not one["backend_fn"])
+    calls = [
+        http.get("/gradio_api/queue/data?session_hash=nobody"),
+        http.get("/gradio_api/queue/data"),
+        http.post(
+            "/gradio_api/queue/join",
+            json={"data": [None], "fn_index": in_browser, "session_hash": "s"},
+        ),
+        http.post("/gradio_api/component_server", json={"component_id": 9999}),
+        http.get("/gradio_api/file=uploads/a%00b/c"),
+        http.get("/assets/a%00b"),
+        http.get("/static/a%00b"),
+        http.get("/media/a%00b"),
+    ]
+    for call in calls:
+        caplog.clear()
+        answer = await call
+        assert 400 <= answer.status_code < 500
+        assert answer.json()["error"]
+        assert (
+            len(
+                [
+                    one
+                    for one in caplog.records
+                    if "route" in one.message or "unreadable" in one.message
+                ]
+            )
+            == 1
+        )
     assert "Traceback" not in "".join(capfd.readouterr())
 
 

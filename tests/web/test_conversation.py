@@ -57,8 +57,17 @@ def test_a_question_without_an_answer_joins_the_next(media: MediaStore) -> None:
     assert len(said) == 1
 
 
-@pytest.mark.parametrize("code", ["media_unreadable", "media_too_large", "media_not_accepted"])
-def test_a_question_refused_for_its_files_is_left_out_of_what_follows(
+@pytest.mark.parametrize(
+    "code",
+    [
+        "media_unreadable",
+        "media_too_large",
+        "media_not_accepted",
+        "context_length_exceeded",
+        "text_too_large",
+    ],
+)
+def test_a_question_refused_for_its_files_or_length_is_left_out_of_what_follows(
     media: MediaStore, picture: StoredFile, code: str
 ) -> None:
     refused = asked("one", "", "from b", files=(picture,))

@@ -1,9 +1,9 @@
 """What a tab offers follows from its conversation."""
 
 import asyncio
+import json
 from typing import Any
 
-import gradio as gr
 import pytest
 
 from llava_serve.errors import WorkerLost
@@ -15,7 +15,7 @@ from llava_serve.web.conversation import Conversation, Exchange
 from llava_serve.web.sessions import Known, Place
 from tests.web.conftest import settled
 
-CONTROLS = (0.2, 1.0, 512, None, "")
+CONTROLS = (0.2, 1.0, 512, "", "")
 
 
 def ended(model: str, text: str) -> Answer:
@@ -62,8 +62,10 @@ async def test_a_vote_that_is_not_offered_is_not_taken(services: Services) -> No
 
 async def test_a_draft_is_not_overwritten_by_the_last_question(services: Services) -> None:
     handlers, conversation = ChatHandlers(services, ()), compared("one")
-    with pytest.raises(gr.Error, match="what you have typed"):
-        await handlers.edit(conversation, message("a draft"))
+    first = ChatView(*await handlers.edit(conversation, message("a draft")))
+    again = ChatView(*await handlers.edit(conversation, message("a draft")))
+    assert "what you have typed" in json.loads(first.signal)["told"]
+    assert again.signal != first.signal  # so that the browser says it again
     view = ChatView(*await handlers.edit(conversation, message(" ")))
     assert view.composer["value"] == {"text": "which?", "files": []}
     assert conversation.exchanges == []
@@ -74,6 +76,38 @@ async def test_taking_a_question_back_takes_its_error_away(services: Services) -
     conversation.notice = WorkerLost("http://w", "gone")
     await handlers.edit(conversation, message(""))
     assert (await handlers.draw(conversation, None)).notice == ""
+
+
+def lost(model: str, wanted: str) -> Conversation:
+    """A conversation whose answer was lost with its worker; `wanted` is the menu's choice."""
+    return Conversation(exchanges=[Exchange("which?", (), [ended(model, "")])], wanted=(wanted,))
+
+
+async def test_retry_asks_no_model_that_only_stands_in(services: Services) -> None:
+    """The menu has moved to `echo`, which nobody has chosen."""
+    handlers, conversation = ChatHandlers(services, ()), lost("gone", wanted="gone")
+    await handlers.again(conversation, *CONTROLS)
+    assert [answer.model for answer in conversation.exchanges[0].answers] == ["gone"]
+    assert conversation.notice is not None
+    assert "'gone' was asked" in conversation.notice.message
+    assert "'echo' is chosen" in conversation.notice.message
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        pytest.param("echo", "gone", id="who was asked, while the menu waits for another"),
+        pytest.param("gone", "echo", id="who was chosen since"),
+    ],
+)
+async def test_retry_asks_who_was_asked_or_chosen(
+    services: Services, asked: str, wanted: str
+) -> None:
+    handlers, conversation = ChatHandlers(services, ()), lost(asked, wanted)
+    await handlers.again(conversation, *CONTROLS)
+    await settled(conversation)
+    assert conversation.notice is None
+    assert conversation.exchanges[0].answers[0].text == "which?"
 
 
 async def test_a_stop_before_anything_streams_frees_the_tab(services: Services) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from llava_serve import errors
-from llava_serve.errors import MediaUnreadable, ServeError, WorkerLost
+from llava_serve.errors import ContextOverflow, MediaUnreadable, ServeError, WorkerLost
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.web import render
 from llava_serve.web.answer import Answer
@@ -37,13 +37,21 @@ def test_an_error_card_has_cause_remedy_code_and_request_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "is_said"), [(MediaUnreadable("damaged"), True), (WorkerLost("w", "gone"), False)]
+    ("error", "said"),
+    [
+        (MediaUnreadable("damaged"), "This question and its files are left out of what follows."),
+        (ContextOverflow(900, 100, 512), "This question is left out of what follows."),
+        (WorkerLost("w", "gone"), None),
+    ],
 )
-def test_the_card_says_whether_its_question_is_left_out(error: ServeError, is_said: bool) -> None:
+def test_the_card_says_whether_its_question_is_left_out(
+    error: ServeError, said: str | None
+) -> None:
     answer = Answer("tiny")
     answer.end("failed", 1.0, error)
-    said = "This question and its files are left out of what follows."
-    assert (said in render.answer(answer)) == is_said
+    shown = render.answer(answer)
+    assert ("left out" in shown) == (said is not None)
+    assert said is None or said in shown
 
 
 def test_a_failure_in_mid_answer_keeps_the_text() -> None:

@@ -223,3 +223,22 @@ async def test_without_its_server_the_page_says_that_nothing_was_attached(
     card = sized.page.locator(".refusals .card.error")
     await expect(card).to_contain_text("cannot reach its server")
     await expect(card).to_be_in_viewport(ratio=1)
+
+
+async def test_a_finger_can_take_a_file_away(
+    browser: Browser, stack: Stack, shapes: Path, tmp_path: Path
+) -> None:
+    """Nothing hovers over a screen that is touched."""
+    await stack.join("echo")
+    phone = await browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    tab = Tab(await phone.new_page(), [])
+    await tab.page.goto(stack.page)
+    await tab.page.locator("#chat-composer input[type=file]").set_input_files([shapes])
+    remove = tab.composer.locator(".thumbnail-item .delete-button")
+    await expect(remove).to_have_css("opacity", "1")
+    await tab.page.screenshot(path=tmp_path / "attached-touch.png")
+    await remove.tap()
+    await expect(tab.composer.locator(".thumbnail-item")).to_have_count(0)
+    await phone.close()

@@ -122,12 +122,15 @@ async def test_what_is_told_in_passing(browser: Browser, stack: Stack, size: Siz
         await expect(tab.model).to_have_value("echo")
         await tab.ask("hello")
         await tab.answered()
+        refused: list[int] = []
+        tab.page.on("response", lambda answer: refused.append(answer.status))
         await tab.textbox.fill("a draft")
         await tab.page.click("#edit")
         card = tab.page.locator(".told .card.error")
         await check(tab, card, "Send or delete what you have typed")
         await tab.textbox.press("End")
         await expect(card).to_have_count(0)
+        assert [status for status in refused if status >= 400] == []
         await tab.page.route("**/gradio_api/run/**", lambda route: route.abort())
         await tab.page.click("#clear")
         await check(tab, card, "The page cannot reach its server")
