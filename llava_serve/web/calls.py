@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from llava_serve import logs, serving
 from llava_serve.errors import InvalidField, MediaUnreadable, NoSuchRoute, ServeError
 from llava_serve.json_body import decode
-from llava_serve.web.upload_names import path_of, with_paths, without_paths
-from llava_serve.web.wiring import NOT_TAKEN, told, told_errors
+from llava_serve.web.event_binder import NOT_TAKEN, told, told_errors
+from llava_serve.web.uploads import path_of, with_paths, without_paths
 
 _API = "/gradio_api/"
 _FILE = f"{_API}file="
@@ -62,7 +62,7 @@ class Calls:
                 raise NoSuchRoute(scope["method"], scope["path"], 404)
             if scope["path"].startswith(_API):
                 scope, receive = await self._checked(scope, receive)
-                send = _Answer(send)
+                send = _PathlessSend(send)
         except ServeError as exc:
             serving.log_error(exc)
             await _refusal(exc)(scope, receive, send)
@@ -107,7 +107,7 @@ class Calls:
         }
 
 
-class _Answer:
+class _PathlessSend:
     """Sends an answer on without paths: JSON as a whole, a stream event by event.
 
     Gradio answers 500 whatever an event has told; the error that was told has a status of its own.

@@ -25,17 +25,17 @@ class Moderation:
             ModerationUnavailable: nobody could tell.
         """
         try:
-            answer = await self._client.moderations.create(input=text)
+            reply = await self._client.moderations.create(input=text)
         except openai.OpenAIError as exc:
             raise ModerationUnavailable(str(exc)) from exc
         categories = [
             name
-            for result in answer.results
+            for result in reply.results
             if result.flagged
             for name, flagged in result.categories.model_dump(by_alias=True).items()
             if flagged
         ]
-        if any(result.flagged for result in answer.results):
+        if any(result.flagged for result in reply.results):
             raise ModerationRefused(categories)
 
     async def close(self) -> None:

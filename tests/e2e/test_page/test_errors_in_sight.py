@@ -28,11 +28,11 @@ async def check(tab: Tab, card: Locator, *said: str) -> None:
     await expect(card).not_to_contain_text("http://")
 
 
-def many_examples(folder: Path, picture: Path) -> Path:
+def many_examples(folder: Path, image: Path) -> Path:
     """More examples than a window shows; return the page's folder."""
     (folder / "examples").mkdir(parents=True)
-    shutil.copy(picture, folder / "examples")
-    row = {"files": [picture.name], "question": "How many shapes are there?", "answer": "Two."}
+    shutil.copy(image, folder / "examples")
+    row = {"files": [image.name], "question": "How many shapes are there?", "answer": "Two."}
     (folder / "examples" / "examples.json").write_text(json.dumps([row] * 24))
     return folder
 
@@ -70,7 +70,7 @@ async def test_without_a_controller(
 
 
 @SIZES
-async def test_a_worker_that_is_gone_and_a_picture_that_is_damaged(
+async def test_a_worker_that_is_gone_and_an_image_that_is_damaged(
     browser: Browser, stack: Stack, shapes: Path, tmp_path: Path, size: Size
 ) -> None:
     await stack.join("echo", delay_s=0.0)

@@ -1,5 +1,7 @@
-"""One answer: what has arrived of it, how it ended, how long it took."""
+"""Streamed reply: what has arrived of it, how it ended, how long it took, and how to stop it."""
 
+import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,12 +24,12 @@ Vote = Literal["up", "down", "flag"]
 # and what does not fit into the context fits no better with the next question after it.
 _BY_ITS_FILES = {MediaUnreadable.code, MediaTooLarge.code, MediaNotAccepted.code}
 _BY_ITS_LENGTH = {ContextOverflow.code, TextTooLarge.code}
-_BURST_S = 0.02  # pieces this close to the first one waited somewhere on their way
+_BURST_S = 0.02  # chunks this close to the first one waited somewhere on their way
 _TIMED_S = 0.1  # below this the clock of an event loop measures itself
 
 
 @dataclass
-class Answer:
+class StreamedReply:
     """Times are seconds on a monotonic clock; token counts are None until the worker says them."""
 
     model: str
@@ -107,8 +109,8 @@ class Answer:
     def _speed(self) -> float | None:
         """Return the decode speed, or None where it was not timed.
 
-        Only what came after the first piece was waited for while a clock ran; what came together
-        with the first had been made before. A piece holds about as many tokens as any other.
+        Only what came after the first chunk was waited for while a clock ran; what came together
+        with the first had been made before. A chunk holds about as many tokens as any other.
         """
         if self.completion_tokens is None or self.first_delta is None or self.last_delta is None:
             return None
@@ -138,3 +140,31 @@ class Answer:
                 "remedy": error.remedy,
             }
         return facts
+
+
+class ReplyHandle:
+    """The handle of a question's replies, from its place in the line to their end."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+        self._is_stopped = False
+        self.reason: ServeError | None = None
+
+    def stop(self, reason: ServeError | None = None) -> None:
+        """Close every stream; the workers behind them become free.
+
+        With a reason the replies have failed by it; without one the user has stopped them. Only
+        the first stop counts: a second one would break off what the first has begun to close.
+        """
+        if not self._is_stopped:
+            self._is_stopped, self.reason = True, reason
+            self._task.cancel()
+
+    async def ended(self, interval_s: float) -> AsyncGenerator[None]:
+        """Yield at intervals until every reply has ended; raises what the work has raised."""
+        while not self._task.done():
+            await asyncio.wait({self._task}, timeout=interval_s)
+            if not self._task.done():
+                yield
+        if not self._task.cancelled():
+            self._task.result()

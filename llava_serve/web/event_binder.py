@@ -1,7 +1,7 @@
-"""From an event of the page to its handler, with the conversation of the tab it came from."""
+"""Event binder: from an event of the page to its handler, with its values checked."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypedDict, TypeVar
@@ -11,12 +11,13 @@ from pydantic import BaseModel, ValidationError
 
 from llava_serve import logs, serving
 from llava_serve.errors import EngineFailure, InvalidField, ServeError
-from llava_serve.web.conversation import Conversation
 from llava_serve.web.sessions import Address, Place
 
 logger = logging.getLogger(__name__)
 
 NOT_TAKEN = "has a value that its control does not take"
+View = dict[str, Any]
+"""What a handler returns: updates of controls, by the names that their panel gives them."""
 Data = TypeVar("Data", bound=BaseModel)
 told_errors: ContextVar[list[ServeError]] = ContextVar("told_errors")  # of the call that is served
 
@@ -75,19 +76,60 @@ def address(request: gr.Request) -> Address:
     return Address(named.get("chat"), named.get("compare"), named.getlist("model"))
 
 
-def _values(controls: Sequence[gr.components.Component], values: Sequence[Any]) -> list[Any]:
-    """Return the values of controls as handlers take them.
+class EventBinder:
+    """Connects the controls of one tab; `place_of` finds where its conversation is shown."""
+
+    def __init__(self, place_of: Callable[[gr.Request], Awaitable[Place]]) -> None:
+        self._place_of = place_of
+
+    def bind(
+        self,
+        event: Callable[..., Any],
+        handler: Callable[..., Awaitable[View]],
+        inputs: Sequence[gr.components.Component],
+        controls: Mapping[str, gr.components.Component],
+    ) -> None:
+        """Call `handler(place, *inputs)` at once, and update `controls` by what it returns."""
+
+        async def run(request: gr.Request, *values: Any) -> Any:
+            with told():
+                read = map(_value, inputs, values)
+                return _shown(controls, await handler(await self._place_of(request), *read))
+
+        event(run, list(inputs), list(controls.values()), **QUIET)
+
+    def bind_data(
+        self,
+        event: Callable[..., Any],
+        kind: type[Data],
+        handler: Callable[[Place, Data], Awaitable[View]],
+        controls: Mapping[str, gr.components.Component],
+    ) -> None:
+        """Call `handler(place, data)`, for an event that says more than its name."""
+
+        async def run(request: gr.Request, event_data: gr.EventData) -> Any:
+            with told():
+                data = _data(kind, event_data)
+                return _shown(controls, await handler(await self._place_of(request), data))
+
+        event(run, None, list(controls.values()), **QUIET)
+
+
+def _shown(controls: Mapping[str, Any], view: View) -> Any:
+    """Return updates in the order of the controls; a single one stands alone, as Gradio wants."""
+    updates = [view[name] for name in controls]
+    return updates[0] if len(updates) == 1 else updates
+
+
+def _value(control: gr.components.Component, value: Any) -> Any:
+    """Return a control's value as handlers take it.
 
     Any model may be named, and any number: what is served is known elsewhere, and the worker
     judges the parameters. Without a number it chooses.
 
     Raises:
-        InvalidField: a control never has such a value.
+        InvalidField: the control never has such a value.
     """
-    return [_value(control, value) for control, value in zip(controls, values, strict=True)]
-
-
-def _value(control: gr.components.Component, value: Any) -> Any:
     match control, value:
         case gr.MultimodalTextbox(), {"text": str(text), "files": list(files)}:
             return {"text": text, "files": [file["path"] for file in files]}
@@ -97,7 +139,7 @@ def _value(control: gr.components.Component, value: Any) -> Any:
             return value
         case gr.Number(), int() | float():
             return round(value)
-        case (gr.Number() | gr.Slider(), int() | float() | None):
+        case gr.Number() | gr.Slider(), int() | float() | None:
             return value
         case gr.Textbox(), str() | int() | float() | None:
             return "" if value is None else str(value)
@@ -105,7 +147,7 @@ def _value(control: gr.components.Component, value: Any) -> Any:
             raise InvalidField("data", NOT_TAKEN)
 
 
-def _read(kind: type[Data], event: gr.EventData) -> Data:
+def _data(kind: type[Data], event: gr.EventData) -> Data:
     """Return what an event says beside its name.
 
     Raises:
@@ -115,73 +157,3 @@ def _read(kind: type[Data], event: gr.EventData) -> Data:
         return kind.model_validate(event._data)
     except ValidationError as exc:
         raise InvalidField("event_data", f"is no {kind.__name__}") from exc
-
-
-class Wire:
-    """Connects the controls of one tab; `place_of` finds where its conversation is shown."""
-
-    def __init__(self, place_of: Callable[[gr.Request], Awaitable[Place]]) -> None:
-        self._place_of = place_of
-
-    def on(
-        self,
-        event: Callable[..., Any],
-        handler: Callable[..., Awaitable[Any]],
-        inputs: Sequence[Any],
-        outputs: Sequence[Any],
-    ) -> Any:
-        """Call `handler(conversation, *inputs)` at once; return Gradio's handle of the event."""
-
-        async def run(request: gr.Request, *values: Any) -> Any:
-            with told():
-                said = _values(inputs, values)
-                return await handler((await self._place_of(request)).conversation, *said)
-
-        return event(run, list(inputs), list(outputs), **QUIET)
-
-    def on_place(
-        self,
-        event: Callable[..., Any],
-        handler: Callable[..., Awaitable[Any]],
-        inputs: Sequence[Any],
-        outputs: Sequence[Any],
-    ) -> Any:
-        """Call `handler(place, *inputs)`, which may show another conversation there."""
-
-        async def run(request: gr.Request, *values: Any) -> Any:
-            with told():
-                said = _values(inputs, values)
-                return await handler(await self._place_of(request), *said)
-
-        return event(run, list(inputs), list(outputs), **QUIET)
-
-    def on_data(
-        self,
-        event: Callable[..., Any],
-        kind: type[Data],
-        handler: Callable[[Conversation, Data], Awaitable[Any]],
-        outputs: Sequence[Any],
-    ) -> Any:
-        """Call `handler(conversation, data)`, for an event that says more than its name."""
-
-        async def run(request: gr.Request, data: gr.EventData) -> Any:
-            with told():
-                said = _read(kind, data)
-                return await handler((await self._place_of(request)).conversation, said)
-
-        return event(run, None, list(outputs), **QUIET)
-
-    @staticmethod
-    def plain(
-        event: Callable[..., Any],
-        kind: type[Data],
-        handler: Callable[[Data], Awaitable[Any]],
-        outputs: Sequence[Any],
-    ) -> None:
-        """Call `handler(data)` at once, for what concerns no conversation."""
-
-        async def run(data: gr.EventData) -> Any:
-            with told():
-                return await handler(_read(kind, data))
-
-        event(run, None, list(outputs), **QUIET)

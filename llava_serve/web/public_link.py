@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 DOMAIN = ".gradio.live"
 
 
-class Link:
+class PublicLink:
     """Opens the tunnel to `host:port`; a page that cannot be shared still serves locally."""
 
     def __init__(self, host: str, port: int) -> None:
