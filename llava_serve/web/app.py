@@ -1,4 +1,4 @@
-"""The web server's app: the page, the pictures it shows, and what lives as long as it."""
+"""App of the web server: the page, the files it shows, and what lives as long as it."""
 
 import asyncio
 import re
@@ -52,6 +52,8 @@ def build_app(
     link: PublicLink | None = None,
     hosts: Hosts | None = None,
 ) -> Page:
+    """Build the app; `link` makes it public, and `hosts` are the names it is served under."""
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:

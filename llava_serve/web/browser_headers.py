@@ -1,4 +1,4 @@
-"""Browser headers: how long each file keeps, and what a page may do; no script for nothing."""
+"""Browser headers: how long each file keeps, and what the page may reach."""
 
 import re
 from functools import lru_cache

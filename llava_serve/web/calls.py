@@ -26,9 +26,7 @@ _ASKED_FOR = (
     *_CALLS,
     _EVENTS,
     _FILE,
-    f"{_API}upload",
-    f"{_API}heartbeat/",
-    f"{_API}startup-events",
+    *(f"{_API}{name}" for name in ("upload", "heartbeat/", "startup-events", "app_id", "info")),
 )
 
 

@@ -45,6 +45,7 @@ class ChatPanel:
 
 
 def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
+    """Lay a tab out, and bind its controls to the handlers."""
     tab = handlers.tab
     with gr.Row(elem_classes="tab-row"):
         main = gr.Column(scale=1, min_width=0, elem_classes="main")

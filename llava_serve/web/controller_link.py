@@ -33,11 +33,13 @@ class ControllerLink:
 
     @property
     def client(self) -> ChatClient:
+        """The client, while the link is open."""
         if self._client is None:
             raise RuntimeError("the link is used outside of its `opened` block")
         return self._client
 
     def card(self, model: str | None) -> ModelCard | None:
+        """Return the card of a model that is served; None of any other."""
         return next((card for card in self.cards if card.id == model), None)
 
     async def poll(self) -> None:

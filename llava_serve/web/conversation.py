@@ -29,6 +29,7 @@ class Exchange:
 
     @property
     def is_open(self) -> bool:
+        """Whether a reply is still to come, or to end."""
         return any(reply.is_open for reply in self.replies)
 
     @property
@@ -105,6 +106,7 @@ class Conversation:
 
     @property
     def last(self) -> Exchange | None:
+        """The newest exchange."""
         return self.exchanges[-1] if self.exchanges else None
 
     @property
@@ -132,6 +134,7 @@ class Conversation:
 
     @property
     def can_undo(self) -> bool:
+        """Whether something that was taken away can be brought back."""
         return not self.is_busy and (self.taken is not None or self.before is not None)
 
     def cleared(self) -> "Conversation":

@@ -17,6 +17,8 @@ EMPTY_COMPARISON = (
 
 @dataclass(frozen=True)
 class ExampleQuestion:
+    """A question with its files, to be clicked."""
+
     question: str
     files: tuple[StoredFile, ...]
 

@@ -44,10 +44,12 @@ class Tab:
 
 
 def chat_tab(examples: Sequence[ExampleQuestion]) -> Tab:
+    """Return the tab for one model."""
     return Tab("chat", models=1, most_models=1, invitation=empty_chat(examples))
 
 
 def compare_tab() -> Tab:
+    """Return the tab for two to four models side by side."""
     most = len(render.LETTERS)
     return Tab("compare", models=2, most_models=most, invitation=EMPTY_COMPARISON)
 
@@ -73,6 +75,8 @@ class VoteClick(BaseModel):
 
 
 class Handlers:
+    """What the controls of one tab do; each returns updates of controls by their names."""
+
     def __init__(
         self, services: Services, tab: Tab, examples: Sequence[ExampleQuestion] = ()
     ) -> None:
@@ -166,6 +170,7 @@ class Handlers:
         return self.view(conversation)
 
     async def submit(self, place: Place, message: dict[str, Any], *values: Any) -> View:
+        """Ask what is in the composer, with the values of the parameters."""
         conversation, models = place.conversation, self._models(place.conversation)
         fits = not self.tab.is_comparison or 2 <= len(models) <= self.tab.most_models
         if not fits and not conversation.is_busy:
@@ -198,6 +203,7 @@ class Handlers:
         return self.view(conversation)
 
     async def more(self, place: Place, *values: Any) -> View:
+        """Ask for the rest of a reply that was cut."""
         await self._service.resume(place.conversation, Parameters(*values))
         return self.view(place.conversation)
 
@@ -214,9 +220,11 @@ class Handlers:
         return self.view(conversation, composer.holding(taken.text, paths))
 
     async def settle(self, place: Place) -> View:
+        """Show the controls as they are once the transcript is quiet."""
         return self.view(place.conversation)
 
     async def stop(self, place: Place) -> View:
+        """End the replies that run."""
         place.conversation.stop()
         return self.view(place.conversation)
 

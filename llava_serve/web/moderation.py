@@ -1,4 +1,4 @@
-"""The question is checked by OpenAI's moderation before any model sees it."""
+"""Moderation of questions by OpenAI, before any model sees them."""
 
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class Moderation:
             raise ModerationRefused(categories)
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._client.close()
 
 

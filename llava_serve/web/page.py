@@ -39,6 +39,7 @@ class Built:
 
 
 def build(services: Services, examples: Sequence[ExampleQuestion], *, embed: bool) -> Built:
+    """Lay the page out; with `embed` it has neither header nor footer."""
     sessions = Sessions(services.store, services.media)
     tabs = [handlers.chat_tab(examples), handlers.compare_tab()]
 

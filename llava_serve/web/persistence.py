@@ -24,7 +24,7 @@ from llava_serve.web.reply import State, StreamedReply, Vote
 
 
 class TurnWriter:
-    """A database that fails is told by a notice, and the conversation goes on without it."""
+    """Writes turns and votes; where the database fails, a notice says so and the chat goes on."""
 
     def __init__(self, store: Store, kind: Kind) -> None:
         self._store = store

@@ -25,6 +25,7 @@ class PublicLink:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
+        """Keep the tunnel open for as long as the block runs."""
         # The tunnel's program is fetched and started on a thread; the page serves meanwhile.
         opening = asyncio.create_task(self.announce(), name="sharing")
         try:

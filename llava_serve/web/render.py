@@ -94,6 +94,7 @@ _ended_text = lru_cache(maxsize=1000)(model_text)
 
 
 def question(exchange: Exchange) -> str:
+    """Render a question with its files."""
     media = "".join(_thumbnail(file) for file in exchange.files)
     media = f'<div class="media">{media}</div>' if media else ""
     text = f'<div class="said">{plain_text(exchange.text)}</div>' if exchange.text else ""

@@ -60,6 +60,7 @@ class StreamedReply:
         self.request_id = logs.new_request_id()
 
     def take(self, chunk: ChatCompletionChunk, now: float) -> None:
+        """Append what a chunk brings."""
         for choice in chunk.choices:
             if choice.delta.content:
                 self._time(now)
@@ -77,11 +78,13 @@ class StreamedReply:
         self.deltas, self.last_delta = self.deltas + 1, now
 
     def end(self, state: State, now: float, error: ServeError | None = None) -> None:
+        """End the reply; with `error` it has failed."""
         self.state, self.ended, self.error = state, now, error
         self.tokens_per_s = self._speed()
 
     @property
     def is_open(self) -> bool:
+        """Whether more is to come."""
         return self.state in ("waiting", "running")
 
     @property
@@ -104,6 +107,7 @@ class StreamedReply:
 
     @property
     def time_to_first_token_s(self) -> float | None:
+        """How long the first delta was waited for; None before it."""
         return None if self.first_delta is None else self.first_delta - self.began
 
     def _speed(self) -> float | None:

@@ -48,6 +48,7 @@ class Session:
     used: float  # seconds on the clock of `Sessions`
 
     def place(self, kind: Kind) -> Place:
+        """Return where a kind of conversation is shown."""
         return self.chat if kind == "chat" else self.compare
 
 

@@ -112,11 +112,13 @@ class ActiveReplies:
         self._streaming: set[ReplyHandle] = set()
 
     def start(self, task: asyncio.Task[None]) -> None:
+        """Keep a task until it is done; `stop_all` waits for it."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     @asynccontextmanager
     async def listed(self, one: ReplyHandle) -> AsyncIterator[None]:
+        """List replies among those that `stop_all` ends."""
         self._streaming.add(one)
         try:
             yield

@@ -9,6 +9,7 @@ _MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace")
 
 
 def build() -> gr.themes.Base:
+    """Return the theme, light and dark."""
     return gr.themes.Base(
         primary_hue="teal",
         secondary_hue="teal",
