@@ -18,7 +18,7 @@
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
     │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, ShuttingDown,
     │              Interrupted
-    │     page     AnswerInterrupted, ModerationUnavailable
+    │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
     │     engine   EngineLost, OutOfMemory, SglangFailed
     └── StorageFailed, CheckpointError, CommandError, RemoteError
@@ -101,6 +101,7 @@ from llava_serve.errors.http import (
 )
 from llava_serve.errors.page import (
     AnswerInterrupted as AnswerInterrupted,
+    AskedModelGone as AskedModelGone,
     CannotContinue as CannotContinue,
     ConversationUnknown as ConversationUnknown,
     ModerationRefused as ModerationRefused,

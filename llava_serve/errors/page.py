@@ -38,6 +38,20 @@ class CannotContinue(BadRequest):
         super().__init__(f"the worker of {model!r} cannot go on with an answer that was cut")
 
 
+class AskedModelGone(Unavailable):
+    code = "asked_model_gone"
+    remedy = (
+        "Try again when it is back, or take the question back with Edit last and send it to the "
+        "model that is chosen."
+    )
+    user_remedy = remedy
+
+    def __init__(self, asked: str, chosen: str) -> None:
+        super().__init__(
+            f"{asked!r} was asked and is not served at the moment; {chosen!r} is chosen now"
+        )
+
+
 class ConversationUnknown(BadRequest):
     """The page keeps no conversation under that address."""
 

@@ -1,21 +1,19 @@
-"""A conversation of the page, and the messages a model gets of it."""
+"""A conversation of the page: its exchanges, and what is being done to it."""
 
 import asyncio
-import base64
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
-from llava_serve.errors import BodyTooLarge, ServeError
-from llava_serve.storage.media import MediaStore, StoredFile
-from llava_serve.web.answer import Answer
+from llava_serve.errors import ServeError
+from llava_serve.storage.media import StoredFile
 from llava_serve.web.parameters import Parameters
-from llava_serve.web.request_json import DataUri
-from llava_serve.web.streaming import Streaming
+from llava_serve.web.reply import ReplyHandle, StreamedReply
 
 Kind = Literal["chat", "compare"]
+_JUDGED = {"tie": "You called it a tie.", "both_bad": "You found none of them good."}
 
 
 @dataclass(eq=False)
@@ -24,32 +22,37 @@ class Exchange:
 
     text: str
     files: tuple[StoredFile, ...]
-    answers: list[Answer] = field(default_factory=list)
+    replies: list[StreamedReply] = field(default_factory=list)
     number: int = 0  # which of its conversation it is, in the database
     turn_id: int | None = None  # the question's row in the database, once it is there
     vote: str | None = None  # what the page says of the vote of a comparison
 
     @property
     def is_open(self) -> bool:
-        return any(answer.is_open for answer in self.answers)
+        """Whether a reply is still to come, or to end."""
+        return any(reply.is_open for reply in self.replies)
 
     @property
     def failed(self) -> list[int]:
         """The places of the answers that ended with an error."""
-        return [slot for slot, answer in enumerate(self.answers) if answer.error is not None]
+        return [slot for slot, reply in enumerate(self.replies) if reply.error is not None]
+
+    def judge(self, kind: str, model: str | None) -> None:
+        """Remember a vote of a comparison, in the words in which the page says it."""
+        self.vote = _JUDGED.get(kind) or f"You found {model} better."
 
     def is_left_out(self, slot: int) -> bool:
-        """Whether the model in `slot` refused the question for its files, and hears it no more."""
-        return slot < len(self.answers) and self.answers[slot].is_left_out
+        """Whether the model in `slot` refused the question itself, and hears it no more."""
+        return slot < len(self.replies) and self.replies[slot].refused is not None
 
     @property
     def is_unsent(self) -> bool:
         """Whether no model hears it any more."""
-        return bool(self.answers) and all(answer.is_left_out for answer in self.answers)
+        return bool(self.replies) and all(reply.refused for reply in self.replies)
 
     def snapshot(self) -> "Exchange":
         """Return a copy that stands still, to be drawn on a thread while the answers grow."""
-        return replace(self, answers=[replace(answer) for answer in self.answers])
+        return replace(self, replies=[replace(reply) for reply in self.replies])
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Taken:
     """
 
     exchange: Exchange
-    answers: dict[int, Answer] | None = None
+    replies: dict[int, StreamedReply] | None = None
     vote: str | None = None
 
 
@@ -75,19 +78,18 @@ class Conversation:
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     exchanges: list[Exchange] = field(default_factory=list)
     parameters: Parameters = field(default_factory=Parameters)  # of the answers that are open
-    running: Streaming | None = None
+    running: ReplyHandle | None = None
     notice: ServeError | None = None  # what went wrong outside any answer
     wanted: tuple[str, ...] = ()  # the models that were chosen, served or not
     has_chosen: bool = False  # whether the user has, and not the page for him
-    shown: object = None  # the model menu as the browser has it
     keeps_address: bool = False  # the browser's address names one that was not found
-    is_claimed: bool = False
+    is_reserved: bool = False
     taken: Taken | None = None
     before: "Conversation | None" = None  # the one that was cleared for this one
     version: int = 0  # counts what the browser must be told of
     pulse: asyncio.Event = field(default_factory=asyncio.Event)  # set, and replaced, at a change
 
-    def beat(self) -> None:
+    def notify(self) -> None:
         """Wake whoever shows the conversation: there is more of an answer."""
         self.pulse, woken = asyncio.Event(), self.pulse
         woken.set()
@@ -95,10 +97,16 @@ class Conversation:
     def touch(self) -> None:
         """Say that something else has changed than the text of an open answer."""
         self.version += 1
-        self.beat()
+        self.notify()
+
+    def refuse(self, reason: ServeError) -> None:
+        """Show why something was not done."""
+        self.notice = reason
+        self.touch()
 
     @property
     def last(self) -> Exchange | None:
+        """The newest exchange."""
         return self.exchanges[-1] if self.exchanges else None
 
     @property
@@ -109,23 +117,24 @@ class Conversation:
     @property
     def is_busy(self) -> bool:
         """Whether an answer is open, or something that takes time is being done."""
-        return self.is_claimed or (self.last is not None and self.last.is_open)
+        return self.is_reserved or (self.last is not None and self.last.is_open)
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
+    def reserved(self) -> Iterator[None]:
         """Keep everything else away from the conversation while the block waits for something.
 
-        To be entered by whoever has just seen `is_claimed` false, without a wait between the two.
+        To be entered by whoever has just seen `is_reserved` false, without a wait between the two.
         """
-        self.is_claimed = True
+        self.is_reserved = True
         try:
             yield
         finally:
-            self.is_claimed = False
+            self.is_reserved = False
             self.touch()
 
     @property
     def can_undo(self) -> bool:
+        """Whether something that was taken away can be brought back."""
         return not self.is_busy and (self.taken is not None or self.before is not None)
 
     def cleared(self) -> "Conversation":
@@ -143,57 +152,7 @@ class Conversation:
         if self.running is not None:
             self.running.stop()
         elif self.last is not None:
-            for answer in self.last.answers:
-                if answer.state == "waiting":
-                    answer.state = "stopped"
+            for reply in self.last.replies:
+                if reply.state == "waiting":
+                    reply.state = "stopped"
             self.touch()
-
-
-def messages(
-    exchanges: Sequence[Exchange],
-    uri_of: Callable[[StoredFile], DataUri],
-    system: str,
-    slot: int = 0,
-) -> list[dict[str, Any]]:
-    """Return the conversation as the model in `slot` knows it.
-
-    A question that got no answer joins the one after it: templates want turns to alternate. One
-    that was refused for its files is left out: with them all that follows would be refused too.
-    An answer still to come has no text, so that a question ends the messages; where an answer
-    does, the model is to continue it.
-    """
-    said: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-    for exchange in exchanges:
-        if exchange.is_left_out(slot):
-            continue
-        parts = [_file_part(file, uri_of(file)) for file in exchange.files]
-        if exchange.text:
-            parts.append({"type": "text", "text": exchange.text})
-        if said and said[-1]["role"] == "user":
-            said[-1]["content"] += parts
-        else:
-            said.append({"role": "user", "content": parts})
-        if slot < len(exchange.answers) and (text := exchange.answers[slot].text):
-            said.append({"role": "assistant", "content": text})
-    return said
-
-
-def check_size(file_bytes: int, limit_bytes: int) -> None:
-    """Refuse what would not fit into one request, before any file is read.
-
-    Raises:
-        BodyTooLarge: files of so many bytes, in base64, are beyond the limit.
-    """
-    if file_bytes * 4 / 3 > limit_bytes:
-        raise BodyTooLarge(limit_bytes)
-
-
-def data_uri(media: MediaStore, file: StoredFile) -> DataUri:
-    """Read a file as the wire carries it. It blocks."""
-    data = base64.b64encode(media.read(file)).decode("ascii")
-    return DataUri(f"data:{file.filetype.mime};base64,{data}")
-
-
-def _file_part(file: StoredFile, uri: DataUri) -> dict[str, Any]:
-    kind = f"{file.filetype.kind}_url"
-    return {"type": kind, kind: {"url": uri}}

@@ -12,7 +12,7 @@ from llava_serve.http import serving
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store
 from llava_serve.web.conversation import Conversation, Kind
-from llava_serve.web.restoring import restored
+from llava_serve.web.persistence import restored
 
 MOST = 2000  # tabs; beyond it the one that was silent longest is forgotten
 IDLE_S = 24 * 3600  # an open tab asks for the models every two seconds, unless its machine sleeps
@@ -25,12 +25,12 @@ Known = WeakValueDictionary[str, Conversation]
 class Place:
     """Where a browser tab shows a conversation, which other browser tabs may show as well.
 
-    `shown` is the model menu as this one has it.
+    `menu_shown` is the model menu as this one has it.
     """
 
     def __init__(self, conversation: Conversation, known: Known) -> None:
         self._known = known
-        self.shown: object = None
+        self.menu_shown: object = None
         self.show(conversation)
 
     def show(self, conversation: Conversation) -> None:
@@ -46,6 +46,10 @@ class Session:
     chat: Place
     compare: Place
     used: float  # seconds on the clock of `Sessions`
+
+    def place(self, kind: Kind) -> Place:
+        """Return where a kind of conversation is shown."""
+        return self.chat if kind == "chat" else self.compare
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
 from llava_serve.web import uploads
-from llava_serve.web.asking import Services
+from llava_serve.web.chat_service import Services
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.conversation import Conversation
 from llava_serve.worker.app import build_app

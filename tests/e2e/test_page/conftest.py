@@ -25,7 +25,7 @@ from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
 from llava_serve.web import examples, uploads
 from llava_serve.web.app import build_app as build_page
-from llava_serve.web.asking import Services
+from llava_serve.web.chat_service import Services
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate

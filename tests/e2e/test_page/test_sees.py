@@ -16,7 +16,7 @@ from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
 
-async def test_the_right_answer_about_an_uploaded_picture_appears(
+async def test_the_right_answer_about_an_uploaded_image_appears(
     browser: Browser, stack: Stack, tmp_path: Path
 ) -> None:
     listing = json.loads((tiny.EXAMPLES / "examples.json").read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
-from llava_serve.web.answer import Answer
+from llava_serve.web.reply import StreamedReply
 
 
 def piece(text: str, completion_tokens: int | None = None) -> ChatCompletionChunk:
@@ -29,14 +29,14 @@ def piece(text: str, completion_tokens: int | None = None) -> ChatCompletionChun
     )
 
 
-def answered(times: Sequence[float], tokens: int | None) -> Answer:
-    answer = Answer("tiny")
-    answer.begin(0.0)
+def answered(times: Sequence[float], tokens: int | None) -> StreamedReply:
+    reply = StreamedReply("tiny")
+    reply.begin(0.0)
     for time in times:
-        answer.take(piece("word "), time)
-    answer.take(piece("", tokens), times[-1])
-    answer.end("done", times[-1] + 0.001)
-    return answer
+        reply.take(piece("word "), time)
+    reply.take(piece("", tokens), times[-1])
+    reply.end("done", times[-1] + 0.001)
+    return reply
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_the_speed_is_of_what_came_while_a_clock_ran(
 
 
 def test_a_stopped_answer_keeps_its_figures() -> None:
-    answer = Answer("tiny")
-    answer.begin(0.0)
+    reply = StreamedReply("tiny")
+    reply.begin(0.0)
     for number, time in enumerate((1.0, 1.5, 2.0), start=1):
-        answer.take(piece("word ", number), time)
-    answer.end("stopped", 2.1)
-    assert (answer.prompt_tokens, answer.completion_tokens) == (7, 3)
-    assert answer.tokens_per_s == pytest.approx(2.0)
-    assert answer.time_to_first_token_s == pytest.approx(1.0)
+        reply.take(piece("word ", number), time)
+    reply.end("stopped", 2.1)
+    assert (reply.prompt_tokens, reply.completion_tokens) == (7, 3)
+    assert reply.tokens_per_s == pytest.approx(2.0)
+    assert reply.time_to_first_token_s == pytest.approx(1.0)

@@ -31,18 +31,18 @@ async def scripts(http: httpx.AsyncClient) -> list[str]:
 
 @pytest.mark.parametrize("path", ["/", "/config", "/theme.css"])
 async def test_what_is_text_is_compressed(http: httpx.AsyncClient, path: str) -> None:
-    async with http.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as answer:
-        sent = b"".join([part async for part in answer.aiter_raw()])
-    assert answer.headers["content-encoding"] == "gzip"
+    async with http.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as reply:
+        sent = b"".join([part async for part in reply.aiter_raw()])
+    assert reply.headers["content-encoding"] == "gzip"
     plain = await http.get(path, headers={"Accept-Encoding": "identity"})
     assert len(sent) < len(plain.content) / 3
 
 
 async def test_an_event_stream_is_never_compressed(http: httpx.AsyncClient) -> None:
     path = "/gradio_api/heartbeat/one"
-    async with http.stream("GET", path, headers={"Accept-Encoding": "gzip, br"}) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        assert "content-encoding" not in answer.headers
+    async with http.stream("GET", path, headers={"Accept-Encoding": "gzip, br"}) as reply:
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        assert "content-encoding" not in reply.headers
 
 
 async def test_a_file_whose_name_is_its_hash_is_kept_for_ever(http: httpx.AsyncClient) -> None:

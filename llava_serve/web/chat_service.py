@@ -1,20 +1,23 @@
-"""A question on its way: accepted, asked, taken back, judged; the same for both tabs."""
+"""Chat service: every change of a conversation with one model or several."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from llava_serve.errors import InvalidField, NoWorker, ServeError, StillAnswering, StorageFailed
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store
-from llava_serve.web import uploads, votes
-from llava_serve.web.answer import Answer
-from llava_serve.web.answering import Answering, Running
+from llava_serve.web import uploads
 from llava_serve.web.controller_link import ControllerLink
-from llava_serve.web.conversation import Conversation, Exchange, Kind, Taken, check_size
-from llava_serve.web.keeping import Keeping
+from llava_serve.web.conversation import Conversation, Exchange, Kind, Taken
+from llava_serve.web.messages import check_size
 from llava_serve.web.moderation import Moderation
 from llava_serve.web.parameters import Parameters
+from llava_serve.web.persistence import TurnWriter
+from llava_serve.web.reply import StreamedReply, Vote
+from llava_serve.web.streaming import ActiveReplies, ReplyTasks
+
+_VOTES: tuple[Vote, ...] = get_args(Vote)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +29,18 @@ class Services:
     media: MediaStore
     moderation: Moderation | None
     max_body_bytes: int
-    running: Running = field(default_factory=Running)
+    running: ActiveReplies = field(default_factory=ActiveReplies)
 
 
-class Asking:
+class ChatService:
     """Every change of a conversation; what takes time keeps the other changes away meanwhile."""
 
     def __init__(self, services: Services, kind: Kind) -> None:
         self.services = services
-        self._keeping = Keeping(services.store, kind)
-        self._answering = Answering(services, self._keeping)
+        self._writer = TurnWriter(services.store, kind)
+        self._reply_tasks = ReplyTasks(
+            services.link, services.media, services.running, self._writer
+        )
 
     async def accept(
         self,
@@ -46,11 +51,10 @@ class Asking:
     ) -> bool:
         """Append a question, whose answers begin; False when it is refused, with a notice."""
         if conversation.is_busy:
-            conversation.notice = StillAnswering()
-            conversation.touch()
+            conversation.refuse(StillAnswering())
             return False
         conversation.notice = None
-        with conversation.claimed():
+        with conversation.reserved():
             try:
                 exchange = await self._exchange(conversation, message, models, parameters)
             except ServeError as exc:
@@ -61,7 +65,7 @@ class Asking:
             conversation.exchanges.append(exchange)
             conversation.parameters = parameters
             conversation.taken = conversation.before = None
-        self._answering.start(conversation)
+        self._reply_tasks.start(conversation)
         return True
 
     async def _exchange(
@@ -84,7 +88,7 @@ class Asking:
         check_size(file_bytes, self.services.max_body_bytes)
         await self._check(parameters, text)
         files = await uploads.keep(paths, self.services.media)
-        return Exchange(text, files, [Answer(model) for model in models])
+        return Exchange(text, files, [StreamedReply(model) for model in models])
 
     async def _check(self, parameters: Parameters, *texts: str) -> None:
         """Refuse texts that moderation refuses; a model reads the system prompt too."""
@@ -107,34 +111,34 @@ class Asking:
         conversation.touch()
         if conversation.notice is not None:
             return
-        slots = last.failed or range(len(last.answers))
-        with conversation.claimed():
+        slots = last.failed or range(len(last.replies))
+        with conversation.reserved():
             if await self._may_ask(conversation, parameters):
-                await self._take_answers(conversation, last, slots)
+                await self._take_replies(conversation, last, slots)
                 for slot in slots:
-                    last.answers[slot] = Answer(models[slot])
-        self._answering.start(conversation)
+                    last.replies[slot] = StreamedReply(models[slot])
+        self._reply_tasks.start(conversation)
 
     async def resume(self, conversation: Conversation, parameters: Parameters) -> None:
         """Ask for the rest of the last answer; what comes is appended to what is there."""
         last = conversation.last
-        if last is None or conversation.is_busy or not last.answers[0].can_continue:
+        if last is None or conversation.is_busy or not last.replies[0].can_continue:
             return
-        conversation.notice, answer = None, last.answers[0]
-        with conversation.claimed():
+        conversation.notice, reply = None, last.replies[0]
+        with conversation.reserved():
             if await self._may_ask(conversation, parameters):
-                await self._take_answers(conversation, last, [0])
-                last.answers[0] = Answer(answer.model, text=answer.text)
-        self._answering.start(conversation)
+                await self._take_replies(conversation, last, [0])
+                last.replies[0] = StreamedReply(reply.model, text=reply.text)
+        self._reply_tasks.start(conversation)
 
-    async def _take_answers(
+    async def _take_replies(
         self, conversation: Conversation, exchange: Exchange, slots: Iterable[int]
     ) -> None:
         """Remember the answers that others are about to replace, with the vote on them all."""
-        old = {slot: exchange.answers[slot] for slot in slots}
+        old = {slot: exchange.replies[slot] for slot in slots}
         conversation.taken = Taken(exchange, old, exchange.vote)
         exchange.vote = None
-        await self._keeping.replaced(conversation, [answer.turn_id for answer in old.values()])
+        await self._writer.replaced(conversation, [reply.turn_id for reply in old.values()])
 
     async def _may_ask(self, conversation: Conversation, parameters: Parameters) -> bool:
         """Take the parameters of what is asked again; False when they are refused."""
@@ -153,8 +157,8 @@ class Asking:
         conversation.notice = None
         taken = conversation.exchanges.pop()
         conversation.taken = Taken(taken)
-        with conversation.claimed():
-            await self._keeping.replaced(conversation, _turn_ids(taken))
+        with conversation.reserved():
+            await self._writer.replaced(conversation, _turn_ids(taken))
         return taken
 
     async def bring_back(self, conversation: Conversation) -> Exchange | None:
@@ -163,41 +167,39 @@ class Asking:
         if taken is None or conversation.is_busy:
             return None
         conversation.notice = conversation.taken = None
-        with conversation.claimed():
-            if taken.answers is None:
+        with conversation.reserved():
+            if taken.replies is None:
                 conversation.exchanges.append(taken.exchange)
-                await self._keeping.replaced(
-                    conversation, _turn_ids(taken.exchange), replaced=False
-                )
+                await self._writer.replaced(conversation, _turn_ids(taken.exchange), replaced=False)
                 return taken.exchange
             last = conversation.exchanges[-1]
-            new = [last.answers[slot].turn_id for slot in taken.answers]
+            new = [last.replies[slot].turn_id for slot in taken.replies]
             last.vote = taken.vote
-            for slot, answer in taken.answers.items():
-                last.answers[slot] = answer
-            await self._keeping.replaced(conversation, new)
-            old = [answer.turn_id for answer in taken.answers.values()]
-            await self._keeping.replaced(conversation, old, replaced=False)
+            for slot, reply in taken.replies.items():
+                last.replies[slot] = reply
+            await self._writer.replaced(conversation, new)
+            old = [reply.turn_id for reply in taken.replies.values()]
+            await self._writer.replaced(conversation, old, replaced=False)
             return None
 
     async def judge(self, conversation: Conversation, place: tuple[int, int], kind: str) -> None:
         """Record a vote on the answer in a slot of an exchange, or take the same vote back."""
         number, slot = place
-        if conversation.is_claimed or kind not in votes.LABELS:
+        if conversation.is_reserved or kind not in _VOTES:
             return
         if not (0 <= number < len(conversation.exchanges)):
             return
-        answers = conversation.exchanges[number].answers
-        if not (0 <= slot < len(answers)) or not answers[slot].text:
+        replies = conversation.exchanges[number].replies
+        if not (0 <= slot < len(replies)) or not replies[slot].text:
             return
-        answer = answers[slot]
-        if answer.turn_id is None:
-            self._cannot_vote(conversation)
+        reply = replies[slot]
+        if reply.turn_id is None:
+            conversation.refuse(StorageFailed("the answer was not kept, so no vote can be"))
             return
-        given = "withdrawn" if answer.vote == kind else kind
-        with conversation.claimed():
-            if await self._keeping.vote(conversation, answer.turn_id, given) is not None:
-                answer.vote = next((known for known in votes.LABELS if known == given), None)
+        given = "withdrawn" if reply.vote == kind else kind
+        with conversation.reserved():
+            if await self._writer.vote(conversation, reply.turn_id, given) is not None:
+                reply.vote = next((vote for vote in _VOTES if vote == given), None)
 
     async def vote(self, conversation: Conversation, kind: str, slot: int | None = None) -> None:
         """Record a vote of a comparison: on the answer in `slot` of the last exchange, or on all.
@@ -207,23 +209,18 @@ class Asking:
         last = conversation.last
         if last is None or conversation.is_busy:
             return
-        answer_ids = [answer.turn_id for answer in last.answers]
-        voted = last.turn_id if slot is None else answer_ids[slot]
-        if voted is None or None in answer_ids:
-            self._cannot_vote(conversation)
+        reply_ids = [reply.turn_id for reply in last.replies]
+        voted = last.turn_id if slot is None else reply_ids[slot]
+        if voted is None or None in reply_ids:
+            conversation.refuse(StorageFailed("the answer was not kept, so no vote can be"))
             return
-        model = None if slot is None else last.answers[slot].model
-        compared = [known for known in answer_ids if known is not None]
-        with conversation.claimed():
-            kept = self._keeping.vote(conversation, voted, kind, model=model, compared=compared)
+        model = None if slot is None else last.replies[slot].model
+        compared = [known for known in reply_ids if known is not None]
+        with conversation.reserved():
+            kept = self._writer.vote(conversation, voted, kind, model=model, compared=compared)
             if await kept is not None:
-                last.vote = votes.said(kind, model)
-
-    @staticmethod
-    def _cannot_vote(conversation: Conversation) -> None:
-        conversation.notice = StorageFailed("the answer was not kept, so no vote can be")
-        conversation.touch()
+                last.judge(kind, model)
 
 
 def _turn_ids(exchange: Exchange) -> list[int | None]:
-    return [exchange.turn_id, *(answer.turn_id for answer in exchange.answers)]
+    return [exchange.turn_id, *(reply.turn_id for reply in exchange.replies)]

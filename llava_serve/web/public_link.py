@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 DOMAIN = ".gradio.live"
 
 
-class Link:
+class PublicLink:
     """Opens the tunnel to `host:port`; a page that cannot be shared still serves locally."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -25,6 +25,7 @@ class Link:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
+        """Keep the tunnel open for as long as the block runs."""
         # The tunnel's program is fetched and started on a thread; the page serves meanwhile.
         opening = asyncio.create_task(self.announce(), name="sharing")
         try:
