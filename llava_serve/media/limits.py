@@ -138,15 +138,15 @@ class DecoderPool:
         is monotonic, and far beyond every deadline once nobody wants the result any more.
         """
         left = threading.Event()
-        job = (self._slow if is_slow else self._pool).submit(
+        decoding = (self._slow if is_slow else self._pool).submit(
             work, lambda: math.inf if left.is_set() else time.monotonic()
         )
-        waiting = asyncio.wrap_future(job)
+        waiting = asyncio.wrap_future(decoding)
         try:
             return await asyncio.shield(waiting)
         except asyncio.CancelledError:
             left.set()
-            if not job.cancel():
+            if not decoding.cancel():
                 while not waiting.done():
                     with suppress(asyncio.CancelledError):  # told twice to leave
                         await asyncio.wait([waiting])

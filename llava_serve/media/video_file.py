@@ -120,7 +120,7 @@ class VideoFile:
                         f"the video has more than {MAX_SOURCE_FRAMES} frames; send a shorter part "
                         "of it"
                     )
-            _check_duration(stamps.span * (stream.time_base or Fraction(0)))
+            _check_duration(stamps.ticks * (stream.time_base or Fraction(0)))
         return total
 
     def _decode(self, found: "_Found", intact_only: bool) -> None:
@@ -177,7 +177,7 @@ class _Stamps:
     last: int = 0
 
     @property
-    def span(self) -> int:
+    def ticks(self) -> int:
         return 0 if self.first is None else self.last - self.first
 
     def add(self, packet: "av.Packet[VideoStream]") -> None:

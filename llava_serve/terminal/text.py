@@ -27,9 +27,9 @@ def valid_text(typed: str) -> str:
 
 
 # Unicode's own pictures of the control characters: an escape sequence becomes readable text.
-_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"}
+_SYMBOLS = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"}
 _C1 = dict.fromkeys(range(0x80, 0xA0), 0xFFFD)  # some terminals read these as escape sequences
-_VISIBLE = {**_PICTURES, 0x7F: 0x2421, **_C1}
+_VISIBLE = {**_SYMBOLS, 0x7F: 0x2421, **_C1}
 
 
 def visible(text: str) -> str:

@@ -8,8 +8,8 @@ from llava_serve.errors import InvalidField, NoWorker, ServeError, StillAnswerin
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store
 from llava_serve.web import uploads
+from llava_serve.web.chat_state import ChatState, Exchange, Kind, Taken
 from llava_serve.web.controller_link import ControllerLink
-from llava_serve.web.conversation import Conversation, Exchange, Kind, Taken
 from llava_serve.web.messages import check_size
 from llava_serve.web.moderation import Moderation
 from llava_serve.web.parameters import Parameters
@@ -44,7 +44,7 @@ class ChatService:
 
     async def accept(
         self,
-        conversation: Conversation,
+        conversation: ChatState,
         message: dict[str, Any],
         models: Sequence[str],
         parameters: Parameters,
@@ -70,7 +70,7 @@ class ChatService:
 
     async def _exchange(
         self,
-        conversation: Conversation,
+        conversation: ChatState,
         message: dict[str, Any],
         models: Sequence[str],
         parameters: Parameters,
@@ -96,12 +96,12 @@ class ChatService:
             for text in filter(None, (parameters.system.strip(), *texts)):
                 await self.services.moderation.check(text)
 
-    def _why_none(self, conversation: Conversation) -> ServeError:
+    def _why_none(self, conversation: ChatState) -> ServeError:
         wanted = ", ".join(conversation.wanted) or "any model"
         return self.services.link.error or NoWorker(wanted)
 
     async def again(
-        self, conversation: Conversation, models: Sequence[str], parameters: Parameters
+        self, conversation: ChatState, models: Sequence[str], parameters: Parameters
     ) -> None:
         """Ask for new answers to the last question, in place of those that failed, or of all."""
         last = conversation.last
@@ -119,7 +119,7 @@ class ChatService:
                     last.replies[slot] = StreamedReply(models[slot])
         self._reply_tasks.start(conversation)
 
-    async def resume(self, conversation: Conversation, parameters: Parameters) -> None:
+    async def resume(self, conversation: ChatState, parameters: Parameters) -> None:
         """Ask for the rest of the last answer; what comes is appended to what is there."""
         last = conversation.last
         if last is None or conversation.is_busy or not last.replies[0].can_continue:
@@ -132,7 +132,7 @@ class ChatService:
         self._reply_tasks.start(conversation)
 
     async def _take_replies(
-        self, conversation: Conversation, exchange: Exchange, slots: Iterable[int]
+        self, conversation: ChatState, exchange: Exchange, slots: Iterable[int]
     ) -> None:
         """Remember the answers that others are about to replace, with the vote on them all."""
         old = {slot: exchange.replies[slot] for slot in slots}
@@ -140,7 +140,7 @@ class ChatService:
         exchange.vote = None
         await self._writer.replaced(conversation, [reply.turn_id for reply in old.values()])
 
-    async def _may_ask(self, conversation: Conversation, parameters: Parameters) -> bool:
+    async def _may_ask(self, conversation: ChatState, parameters: Parameters) -> bool:
         """Take the parameters of what is asked again; False when they are refused."""
         try:
             await self._check(parameters)
@@ -150,7 +150,7 @@ class ChatService:
         conversation.parameters = parameters
         return True
 
-    async def take_back(self, conversation: Conversation) -> Exchange | None:
+    async def take_back(self, conversation: ChatState) -> Exchange | None:
         """Remove the last exchange, to be edited and asked again; return it."""
         if conversation.last is None or conversation.is_busy:
             return None
@@ -161,7 +161,7 @@ class ChatService:
             await self._writer.replaced(conversation, _turn_ids(taken))
         return taken
 
-    async def bring_back(self, conversation: Conversation) -> Exchange | None:
+    async def bring_back(self, conversation: ChatState) -> Exchange | None:
         """Undo what took something last; return the exchange that an Edit had taken."""
         taken = conversation.taken
         if taken is None or conversation.is_busy:
@@ -182,7 +182,7 @@ class ChatService:
             await self._writer.replaced(conversation, old, replaced=False)
             return None
 
-    async def judge(self, conversation: Conversation, place: tuple[int, int], kind: str) -> None:
+    async def judge(self, conversation: ChatState, place: tuple[int, int], kind: str) -> None:
         """Record a vote on the answer in a slot of an exchange, or take the same vote back."""
         number, slot = place
         if conversation.is_reserved or kind not in _VOTES:
@@ -201,7 +201,7 @@ class ChatService:
             if await self._writer.vote(conversation, reply.turn_id, given) is not None:
                 reply.vote = next((vote for vote in _VOTES if vote == given), None)
 
-    async def vote(self, conversation: Conversation, kind: str, slot: int | None = None) -> None:
+    async def vote(self, conversation: ChatState, kind: str, slot: int | None = None) -> None:
         """Record a vote of a comparison: on the answer in `slot` of the last exchange, or on all.
 
         A later one replaces it.

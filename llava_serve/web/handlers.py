@@ -14,7 +14,7 @@ from llava_serve.errors import AskedModelGone, InvalidField, MediaUnreadable, Se
 from llava_serve.web import composer, menu, render, uploads
 from llava_serve.web.attaching import MOST_FILES
 from llava_serve.web.chat_service import ChatService, Services
-from llava_serve.web.conversation import Conversation, Exchange, Kind
+from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.event_binder import View
 from llava_serve.web.examples import EMPTY_COMPARISON, ExampleQuestion, empty_chat
 from llava_serve.web.parameters import Parameters
@@ -86,7 +86,7 @@ class Handlers:
         self._examples = examples
 
     def view(
-        self, conversation: Conversation, typed: dict[str, Any] | None = None, told: str = ""
+        self, conversation: ChatState, typed: dict[str, Any] | None = None, told: str = ""
     ) -> View:
         """Render the controls from the conversation, which alone knows how things stand.
 
@@ -117,7 +117,7 @@ class Handlers:
         return view
 
     @staticmethod
-    def signal(conversation: Conversation, told: str = "") -> str:
+    def signal(conversation: ChatState, told: str = "") -> str:
         """Return what tells a browser that there is more to show, and how to address it.
 
         An `address` of null leaves the one of the page as it is. `told` is said above the box for
@@ -133,13 +133,13 @@ class Handlers:
             }
         )
 
-    def _budget(self, conversation: Conversation) -> str:
+    def _budget(self, conversation: ChatState) -> str:
         chosen = menu.chosen(conversation, self._link)
         replies = (one.replies[0] for one in reversed(conversation.exchanges) if one.replies)
         counted = (reply for reply in replies if reply.prompt_tokens is not None)
         return render.budget(self._link.card(next(iter(chosen), None)), next(counted, None))
 
-    async def draw(self, conversation: Conversation, before: Transcript | None) -> Transcript:
+    async def draw(self, conversation: ChatState, before: Transcript | None) -> Transcript:
         """Draw the transcript; given what was drawn before, only what is open of it."""
         snapshots = [exchange.snapshot() for exchange in conversation.exchanges]
         notice = conversation.notice
@@ -180,7 +180,7 @@ class Handlers:
         asked = self._service.accept(conversation, message, models, Parameters(*values))
         return self.view(conversation, composer.emptied() if await asked else None)
 
-    def _models(self, conversation: Conversation) -> list[str]:
+    def _models(self, conversation: ChatState) -> list[str]:
         """Return who replies: within a comparison always those who began it."""
         if self.tab.is_comparison and conversation.last is not None:
             return [reply.model for reply in conversation.last.replies]

@@ -3,15 +3,15 @@
 import gradio as gr
 
 from llava_serve.web import render
+from llava_serve.web.chat_state import ChatState
 from llava_serve.web.controller_link import ControllerLink
-from llava_serve.web.conversation import Conversation
 from llava_serve.web.event_binder import View
 from llava_serve.web.sessions import Place
 
 _ENOUGH = 2  # a comparison needs no more
 
 
-def chosen(conversation: Conversation, link: ControllerLink) -> list[str]:
+def chosen(conversation: ChatState, link: ControllerLink) -> list[str]:
     """Return the models that answer: those chosen that are served, and others in their place.
 
     An empty menu can ask nothing. So one model answers where one was chosen, two where several

@@ -11,7 +11,7 @@ from typing import Any
 
 from llava_serve.errors import BodyTooLarge
 from llava_serve.storage.media import MediaStore, StoredFile
-from llava_serve.web.conversation import Exchange
+from llava_serve.web.chat_state import Exchange
 
 
 class DataUri(str):

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from llava_serve.web import chat_panel, handlers, parameters
 from llava_serve.web.chat_panel import ChatPanel
 from llava_serve.web.chat_service import Services
+from llava_serve.web.chat_state import Kind
 from llava_serve.web.controller_link import POLL_S
-from llava_serve.web.conversation import Kind
 from llava_serve.web.event_binder import QUIET, EventBinder, address, session_name, told
 from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.handlers import Handlers

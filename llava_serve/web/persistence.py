@@ -18,7 +18,7 @@ from llava_serve.http import serving
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import NewTurn, Store
 from llava_serve.storage.tables import ConversationRow, TurnMediaRow, TurnRow, VoteRow, counting
-from llava_serve.web.conversation import Conversation, Exchange, Kind
+from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import State, StreamedReply, Vote
 
@@ -30,7 +30,7 @@ class TurnWriter:
         self._store = store
         self._kind = kind
 
-    async def question(self, conversation: Conversation, exchange: Exchange) -> None:
+    async def question(self, conversation: ChatState, exchange: Exchange) -> None:
         """Write a question down, unless it is there."""
         if exchange.turn_id is None:
             turn = NewTurn(
@@ -39,7 +39,7 @@ class TurnWriter:
             if ids := await self._added(conversation, [turn]):
                 (exchange.turn_id,) = ids
 
-    async def replies(self, conversation: Conversation, exchange: Exchange) -> None:
+    async def replies(self, conversation: ChatState, exchange: Exchange) -> None:
         """Write down how far the answers of an exchange have come, each in a row of its own."""
         fresh, turns, known = [], [], []
         for slot, reply in enumerate(exchange.replies):
@@ -67,33 +67,31 @@ class TurnWriter:
                 reply.turn_id = turn_id
 
     @staticmethod
-    def _details(conversation: Conversation, reply: StreamedReply) -> dict[str, Any]:
+    def _details(conversation: ChatState, reply: StreamedReply) -> dict[str, Any]:
         parameters = conversation.parameters
         return reply.details() | {
             "parameters": {**parameters.fields(), "system": parameters.system}
         }
 
-    async def _added(self, conversation: Conversation, turns: Sequence[NewTurn]) -> list[int]:
+    async def _added(self, conversation: ChatState, turns: Sequence[NewTurn]) -> list[int]:
         add = partial(self._store.add_turns, conversation.id, self._kind, turns)
         return await self.done(conversation, add) or []
 
     async def replaced(
-        self, conversation: Conversation, ids: Sequence[int | None], *, replaced: bool = True
+        self, conversation: ChatState, ids: Sequence[int | None], *, replaced: bool = True
     ) -> None:
         """Write down that turns are shown no longer, or again."""
         if known := [turn_id for turn_id in ids if turn_id is not None]:
             mark = partial(self._store.mark_replaced, known, replaced=replaced)
             await self.done(conversation, mark)
 
-    async def vote(
-        self, conversation: Conversation, turn_id: int, kind: str, **of: Any
-    ) -> int | None:
+    async def vote(self, conversation: ChatState, turn_id: int, kind: str, **of: Any) -> int | None:
         """Write a vote down; `of` is what `Store.add_vote` takes of a comparison."""
         add = partial(self._store.add_vote, conversation.id, turn_id, kind, **of)
         vote_id: int | None = await self.done(conversation, add)
         return vote_id
 
-    async def done(self, conversation: Conversation, work: Callable[[], Any]) -> Any:
+    async def done(self, conversation: ChatState, work: Callable[[], Any]) -> Any:
         """Run database work off the loop; a failure becomes a notice, and the chat goes on."""
         try:
             return await asyncio.to_thread(work)
@@ -106,12 +104,12 @@ class TurnWriter:
 logger = logging.getLogger(__name__)
 
 
-def restored(row: ConversationRow, media: MediaStore) -> Conversation:
+def restored(row: ConversationRow, media: MediaStore) -> ChatState:
     """Return what the tab showed that asked last. It blocks.
 
     A picture that is no longer in the store is left out, with a notice.
     """
-    conversation = Conversation("compare" if row.kind == "compare" else "chat", row.id)
+    conversation = ChatState("compare" if row.kind == "compare" else "chat", row.id)
     by_number: dict[int, list[TurnRow]] = defaultdict(list)
     for turn in row.turns:
         by_number[turn.exchange].append(turn)
@@ -128,7 +126,7 @@ def restored(row: ConversationRow, media: MediaStore) -> Conversation:
 
 
 def _add_exchange(
-    conversation: Conversation, number: int, turns: Sequence[TurnRow], media: MediaStore
+    conversation: ChatState, number: int, turns: Sequence[TurnRow], media: MediaStore
 ) -> None:
     shown = [turn for turn in turns if not turn.replaced]
     question = next((turn for turn in reversed(shown) if turn.role == "user"), None)
@@ -157,7 +155,7 @@ def _in_slots(turns: Iterable[TurnRow]) -> list[TurnRow]:
 
 
 def _files(
-    conversation: Conversation, rows: Sequence[TurnMediaRow], media: MediaStore
+    conversation: ChatState, rows: Sequence[TurnMediaRow], media: MediaStore
 ) -> Iterable[StoredFile]:
     for row in rows:
         try:

@@ -14,7 +14,7 @@ from markdown_it.utils import OptionsDict
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.storage.media import StoredFile
-from llava_serve.web.conversation import Exchange
+from llava_serve.web.chat_state import Exchange
 from llava_serve.web.reply import StreamedReply, Vote
 from llava_serve.web.theme import icon
 

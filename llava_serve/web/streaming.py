@@ -21,8 +21,8 @@ from llava_serve.errors import (
 )
 from llava_serve.http import serving
 from llava_serve.storage.media import MediaStore
+from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.controller_link import ControllerLink
-from llava_serve.web.conversation import Conversation, Exchange
 from llava_serve.web.messages import data_uri, messages
 from llava_serve.web.persistence import TurnWriter
 from llava_serve.web.reply import ReplyHandle, State, StreamedReply
@@ -149,7 +149,7 @@ class ReplyTasks:
         self._active = active
         self._writer = writer
 
-    def start(self, conversation: Conversation) -> None:
+    def start(self, conversation: ChatState) -> None:
         """Begin with the open replies of the last exchange, if there are any."""
         exchange = conversation.last
         if exchange is None or conversation.is_reserved or not exchange.is_open:
@@ -158,7 +158,7 @@ class ReplyTasks:
         self._active.start(asyncio.create_task(work, name="answers"))
         conversation.is_reserved = True  # from here on, and not from the task's first step
 
-    async def _run(self, conversation: Conversation, exchange: Exchange) -> None:
+    async def _run(self, conversation: ChatState, exchange: Exchange) -> None:
         with conversation.reserved():
             conversation.touch()
             try:
@@ -177,7 +177,7 @@ class ReplyTasks:
                     conversation.notice = None
                 await self._writer.replies(conversation, exchange)
 
-    async def _fill(self, conversation: Conversation, exchange: Exchange) -> None:
+    async def _fill(self, conversation: ChatState, exchange: Exchange) -> None:
         await self._writer.question(conversation, exchange)
         await self._writer.replies(conversation, exchange)
         if not any(reply.state == "waiting" for reply in exchange.replies):
@@ -191,7 +191,7 @@ class ReplyTasks:
             async for _ in replies.ended(SAVE_S):
                 await self._writer.replies(conversation, exchange)
 
-    async def _ask(self, conversation: Conversation, exchange: Exchange) -> None:
+    async def _ask(self, conversation: ChatState, exchange: Exchange) -> None:
         """Fill what is open; the files of a question are in memory while it has a place, only."""
         async with self._active.places:
             reading = asyncio.create_task(asyncio.to_thread(self._requests, conversation, exchange))
@@ -201,7 +201,7 @@ class ReplyTasks:
                 await asyncio.wait({reading})  # a thread cannot be cancelled, and holds the files
             await fill(self._link.client, requests, conversation.notify)
 
-    def _requests(self, conversation: Conversation, exchange: Exchange) -> list[ReplyRequest]:
+    def _requests(self, conversation: ChatState, exchange: Exchange) -> list[ReplyRequest]:
         uri_of = cache(partial(data_uri, self._media))  # read once, whoever is asked
         parameters, requests = conversation.parameters, []
         for slot, reply in enumerate(exchange.replies):

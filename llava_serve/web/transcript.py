@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from llava_serve.errors import ConversationUnknown, InvalidField
 from llava_serve.http.body import read_json
-from llava_serve.web.conversation import Conversation, Kind
+from llava_serve.web.chat_state import ChatState, Kind
 
 _INTERVAL_S = 0.05  # at most 20 updates a second
 _QUIET_S = 1.0  # an update at least this often: the waiting time shown moves
@@ -40,7 +40,7 @@ class Transcript:
     notice: str = ""
 
 
-Draw = Callable[[Conversation, Transcript | None], Awaitable[Transcript]]
+Draw = Callable[[ChatState, Transcript | None], Awaitable[Transcript]]
 """Draws a conversation; given what was drawn before, its open exchange only."""
 
 
@@ -81,7 +81,7 @@ def _units(text: str) -> int:
 
 
 async def changes(
-    conversation: Conversation, draw: Draw, have: Sequence[str]
+    conversation: ChatState, draw: Draw, have: Sequence[str]
 ) -> AsyncGenerator[dict[str, Any]]:
     """Yield what changes for a browser that has the exchanges of these marks, until all is quiet.
 
@@ -122,7 +122,7 @@ def _change(before: Transcript | None, now: Transcript, known: set[str]) -> dict
 
 async def respond(
     request: Request,
-    find: Callable[[str], Awaitable[Conversation | None]],
+    find: Callable[[str], Awaitable[ChatState | None]],
     draw: Mapping[Kind, Draw],
 ) -> Response:
     """Answer a browser's question for a transcript; `draw` is by the kind of conversation.

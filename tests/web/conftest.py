@@ -14,14 +14,14 @@ from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
 from llava_serve.web import uploads
 from llava_serve.web.chat_service import Services
+from llava_serve.web.chat_state import ChatState
 from llava_serve.web.controller_link import ControllerLink
-from llava_serve.web.conversation import Conversation
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
 
 
-async def settled(conversation: Conversation) -> int:
+async def settled(conversation: ChatState) -> int:
     """Wait until nothing runs; return how many times there was something new meanwhile."""
     beats = 0
     while True:

@@ -8,7 +8,7 @@ import pytest
 
 from llava_serve.errors import WorkerLost
 from llava_serve.web.chat_service import Services
-from llava_serve.web.conversation import Conversation, Exchange
+from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.handlers import Handlers, chat_tab, compare_tab
 from llava_serve.web.reply import StreamedReply
 from llava_serve.web.sessions import Known, Place
@@ -25,12 +25,12 @@ def ended(model: str, text: str) -> StreamedReply:
     return reply
 
 
-def compared(*texts: str) -> Conversation:
+def compared(*texts: str) -> ChatState:
     replies = [ended(f"model-{number}", text) for number, text in enumerate(texts)]
-    return Conversation(exchanges=[Exchange("which?", (), replies)])
+    return ChatState(exchanges=[Exchange("which?", (), replies)])
 
 
-def at(conversation: Conversation) -> Place:
+def at(conversation: ChatState) -> Place:
     return Place(conversation, Known())
 
 
@@ -80,9 +80,9 @@ async def test_taking_a_question_back_takes_its_error_away(services: Services) -
     assert (await handlers.draw(conversation, None)).notice == ""
 
 
-def lost(model: str, wanted: str) -> Conversation:
+def lost(model: str, wanted: str) -> ChatState:
     """A conversation whose answer was lost with its worker; `wanted` is the menu's choice."""
-    return Conversation(exchanges=[Exchange("which?", (), [ended(model, "")])], wanted=(wanted,))
+    return ChatState(exchanges=[Exchange("which?", (), [ended(model, "")])], wanted=(wanted,))
 
 
 async def test_retry_asks_no_model_that_only_stands_in(services: Services) -> None:
@@ -113,7 +113,7 @@ async def test_retry_asks_who_was_asked_or_chosen(
 
 
 async def test_a_stop_before_anything_streams_frees_the_tab(services: Services) -> None:
-    handlers, conversation = Handlers(services, chat_tab(())), Conversation(wanted=("echo",))
+    handlers, conversation = Handlers(services, chat_tab(())), ChatState(wanted=("echo",))
     await handlers.submit(at(conversation), message("hello"), *CONTROLS)
     await handlers.stop(at(conversation))
     await settled(conversation)
@@ -134,7 +134,7 @@ async def test_a_text_that_is_slow_to_draw_holds_up_nobody(services: Services) -
 
 
 async def test_a_question_during_an_answer_is_kept_and_said(services: Services) -> None:
-    handlers, conversation = Handlers(services, chat_tab(())), Conversation(wanted=("echo",))
+    handlers, conversation = Handlers(services, chat_tab(())), ChatState(wanted=("echo",))
     await handlers.submit(at(conversation), message("word " * 1000), *CONTROLS)
     view = await handlers.submit(at(conversation), message("next"), *CONTROLS)
     assert "value" not in view["composer"] and view["composer"]["stop_btn"]

@@ -2,13 +2,13 @@
 
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.web import menu
+from llava_serve.web.chat_state import ChatState
 from llava_serve.web.controller_link import ControllerLink
-from llava_serve.web.conversation import Conversation
 from llava_serve.web.sessions import Known, Place
 
 
 def at(*wanted: str, has_chosen: bool = False) -> Place:
-    return Place(Conversation(wanted=wanted, has_chosen=has_chosen), Known())
+    return Place(ChatState(wanted=wanted, has_chosen=has_chosen), Known())
 
 
 def serving(*names: str) -> ControllerLink:

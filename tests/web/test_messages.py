@@ -13,7 +13,7 @@ from llava_serve.errors import BodyTooLarge, RemoteError, ServeError, WorkerLost
 from llava_serve.protocol.openai import parse_chat_request
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web import messages as module
-from llava_serve.web.conversation import Exchange
+from llava_serve.web.chat_state import Exchange
 from llava_serve.web.messages import DataUri, check_size, data_uri, dumps
 from llava_serve.web.reply import StreamedReply
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from llava_serve.storage.store import NewTurn
 from llava_serve.web.chat_service import ChatService, Services
-from llava_serve.web.conversation import Conversation, Kind
+from llava_serve.web.chat_state import ChatState, Kind
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.persistence import restored
 from tests.web.conftest import settled
@@ -16,7 +16,7 @@ from tests.web.conftest import settled
 ASKED = Parameters(temperature=0.0, top_p=1.0, max_tokens=None, seed="7", system="be brief")
 
 
-def again(services: Services, conversation: Conversation) -> Conversation:
+def again(services: Services, conversation: ChatState) -> ChatState:
     row = services.store.conversation(conversation.id)
     assert row is not None
     return restored(row, services.media)
@@ -31,8 +31,8 @@ def image(upload_folder: Path) -> Path:
 
 async def asked(
     services: Services, kind: Kind, models: list[str], *files: Path, words: int = 2
-) -> tuple[ChatService, Conversation]:
-    service, conversation = ChatService(services, kind), Conversation(kind)
+) -> tuple[ChatService, ChatState]:
+    service, conversation = ChatService(services, kind), ChatState(kind)
     about = {"text": "word " * words, "files": [str(file) for file in files]}
     assert await service.accept(conversation, about, models, ASKED)
     return service, conversation
@@ -116,7 +116,7 @@ async def test_a_question_whose_process_died_before_its_answer_can_be_asked_agai
     services: Services,
 ) -> None:
     services.store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="why?")])
-    found = again(services, Conversation(id="c1"))
+    found = again(services, ChatState(id="c1"))
     (reply,) = found.exchanges[0].replies
     assert reply.error is not None and reply.error.code == "answer_interrupted"
     await ChatService(services, "chat").again(found, ["echo"], ASKED)

@@ -6,7 +6,7 @@ from llava_serve import errors
 from llava_serve.errors import ContextOverflow, MediaUnreadable, ServeError, WorkerLost
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.web import render
-from llava_serve.web.conversation import Exchange
+from llava_serve.web.chat_state import Exchange
 from llava_serve.web.render import model_text, plain_text
 from llava_serve.web.reply import StreamedReply
 

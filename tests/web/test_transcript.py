@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llava_serve.web.chat_service import ChatService, Services
-from llava_serve.web.conversation import Conversation, Exchange
+from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.handlers import Handlers, chat_tab
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import StreamedReply
@@ -40,7 +40,7 @@ class Browser:
             self.live = self._applied(self.live, change["live"])
         self.notice = change.get("notice", self.notice)
 
-    async def read(self, conversation: Conversation, handlers: Handlers) -> None:
+    async def read(self, conversation: ChatState, handlers: Handlers) -> None:
         self.live = ""
         async for change in changes(conversation, handlers.draw, list(self.exchanges)):
             self.apply(change)
@@ -77,7 +77,7 @@ def test_a_delta_holds_only_what_is_new() -> None:
 
 async def test_an_answer_of_forty_tokens_costs_little(services: Services) -> None:
     """45 kB they were, when each change carried the answer whole."""
-    service, conversation, browser = ChatService(services, "chat"), Conversation(), Browser()
+    service, conversation, browser = ChatService(services, "chat"), ChatState(), Browser()
     handlers = Handlers(services, chat_tab(()))
     question = " ".join(f"word{n}" for n in range(40))
     about = {"text": question, "files": []}
@@ -92,7 +92,7 @@ async def test_an_answer_of_forty_tokens_costs_little(services: Services) -> Non
 
 async def test_a_late_turn_costs_no_more_than_an_early_one(services: Services) -> None:
     handlers, browser = Handlers(services, chat_tab(())), Browser()
-    conversation = Conversation(exchanges=[said(f"q{n}", "long " * 300) for n in range(29)])
+    conversation = ChatState(exchanges=[said(f"q{n}", "long " * 300) for n in range(29)])
     await browser.read(conversation, handlers)
     browser.received_bytes = 0
     assert await ChatService(services, "chat").accept(
@@ -104,7 +104,7 @@ async def test_a_late_turn_costs_no_more_than_an_early_one(services: Services) -
 
 
 async def test_whoever_comes_later_sees_the_answer_grow_too(services: Services) -> None:
-    service, conversation = ChatService(services, "chat"), Conversation()
+    service, conversation = ChatService(services, "chat"), ChatState()
     handlers, first, second = Handlers(services, chat_tab(())), Browser(), Browser()
     question = " ".join(f"word{n}" for n in range(60))
     about = {"text": question, "files": []}
@@ -118,7 +118,7 @@ async def test_whoever_comes_later_sees_the_answer_grow_too(services: Services) 
 
 
 async def test_one_who_leaves_changes_nothing(services: Services) -> None:
-    service, conversation = ChatService(services, "chat"), Conversation()
+    service, conversation = ChatService(services, "chat"), ChatState()
     handlers, browser = Handlers(services, chat_tab(())), Browser()
     question = " ".join(f"word{n}" for n in range(60))
     about = {"text": question, "files": []}

@@ -135,7 +135,7 @@ def tower_of(checkpoint: OriginalCheckpoint) -> VisionTower:
             "CLIP and SigLIP load."
         )
     with usable(path):
-        config = _siglip(vision) if kind.startswith("siglip") else _clip(vision)
+        config = _siglip_config(vision) if kind.startswith("siglip") else _clip_config(vision)
     is_siglip = isinstance(config, SiglipVisionConfig)
     mean, std = (_HALF, _HALF) if is_siglip else (_CLIP_MEAN, _CLIP_STD)
     pixels = read(PreprocessorConfig, path.with_name("preprocessor_config.json"))
@@ -150,11 +150,11 @@ def tower_of(checkpoint: OriginalCheckpoint) -> VisionTower:
     )
 
 
-def _clip(vision: dict[str, Any]) -> CLIPVisionConfig:
+def _clip_config(vision: dict[str, Any]) -> CLIPVisionConfig:
     return CLIPVisionConfig(**_known(CLIPVisionConfig, vision))
 
 
-def _siglip(vision: dict[str, Any]) -> SiglipVisionConfig:
+def _siglip_config(vision: dict[str, Any]) -> SiglipVisionConfig:
     """Configure SigLIP without its last layer and its head.
 
     LLaVA deletes them, and takes what the last layer then left returns for the features, whatever

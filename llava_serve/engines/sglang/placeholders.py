@@ -125,8 +125,8 @@ def _shape(messages: Sequence[Message]) -> _Shape:
 
 
 def _message(role: str, parts: Sequence[bool]) -> dict[str, Any]:
-    picture = {"type": "image_url", "image_url": {"url": _PIXEL}}
+    image = {"type": "image_url", "image_url": {"url": _PIXEL}}
     return {
         "role": role,
-        "content": [picture if shown else {"type": "text", "text": "x"} for shown in parts],
+        "content": [image if shown else {"type": "text", "text": "x"} for shown in parts],
     }

@@ -18,10 +18,10 @@ from llava_serve.request import Conversation, Image, Message
 
 logger = logging.getLogger(__name__)
 
-_KV_SHARE = 0.5  # of the memory that is free once the weights are loaded
+_KV_FRACTION = 0.5  # of the memory that is free once the weights are loaded
 _MOST_SLOTS = 16
 _SLOT_TOKENS = 2048  # that the cache has at least for each slot
-_FEATURE_SHARE = 0.05
+_FEATURE_FRACTION = 0.05
 _MOST_FEATURE_BYTES = 2 * 2**30
 _IDLE_PREFILL = 2048  # tokens: more at once is no faster, and a client who leaves would wait
 _WARM_UP_SIZE = (64, 48)  # (width, height): not square, so that anyres tiles it
@@ -77,20 +77,20 @@ def choose_budget(
     config = model.config.get_text_config(decoder=True)
     each = memory.kv_values_per_token(config) * model.dtype.itemsize
     free = memory.free_bytes(model.device)
-    affordable = int(free * _KV_SHARE) // each
+    affordable = int(free * _KV_FRACTION) // each
     if slots is None:
         least = min(_SLOT_TOKENS, loaded.context_length)
         slots = max(1, min(_MOST_SLOTS, (kv_tokens or affordable) // least))
     if kv_tokens is None:
         wanted = 2 * slots * loaded.context_length
         kv_tokens = min(wanted, affordable)
-        why = "for all slots" if kv_tokens == wanted else f"{_KV_SHARE:.0%} of free memory"
+        why = "for all slots" if kv_tokens == wanted else f"{_KV_FRACTION:.0%} of free memory"
     else:
         why = "as --kv-cache-tokens says"
     budget = EngineBudget(
         slots=slots,
         kv_tokens=kv_tokens,
-        feature_bytes=min(_MOST_FEATURE_BYTES, int(free * _FEATURE_SHARE)),
+        feature_bytes=min(_MOST_FEATURE_BYTES, int(free * _FEATURE_FRACTION)),
         prefill_budget=prefill_budget,
     )
     logger.info(

@@ -21,16 +21,16 @@ _BYTES = {letter: byte for byte, letter in bytes_to_unicode().items()}  # type: 
 
 def bytes_of(tokenizer: PreTrainedTokenizerBase, token: int) -> bytes:
     """Return the bytes of one token, which may be part of a character only."""
-    piece: str | None = tokenizer.convert_ids_to_tokens([token])[0]
-    if piece is None:  # the model's vocabulary may have more rows than the tokenizer
+    entry: str | None = tokenizer.convert_ids_to_tokens([token])[0]
+    if entry is None:  # the model's vocabulary may have more rows than the tokenizer
         return b""
-    if byte := _BYTE.fullmatch(piece):
+    if byte := _BYTE.fullmatch(entry):
         return bytes.fromhex(byte[1])
-    if "\u2581" in piece:  # sentencepiece's mark of a space, which decoding one token alone loses
-        return piece.replace("\u2581", " ").encode()
+    if "\u2581" in entry:  # sentencepiece's mark of a space, which decoding one token alone loses
+        return entry.replace("\u2581", " ").encode()
     text = str(tokenizer.decode([token], clean_up_tokenization_spaces=False))
     if _UNFINISHED in text:
-        return bytes(_BYTES[letter] for letter in piece)
+        return bytes(_BYTES[letter] for letter in entry)
     return text.encode()
 
 

@@ -1,4 +1,4 @@
-"""A conversation of the page: its exchanges, and what is being done to it."""
+"""Chat state: the exchanges of one conversation on the page, and what is being done to them."""
 
 import asyncio
 import secrets
@@ -68,7 +68,7 @@ class Taken:
 
 
 @dataclass(eq=False)
-class Conversation:
+class ChatState:
     """What was said and heard. Every tab of a browser that knows the id shows the same one.
 
     The id is all that is needed to read it: nothing but chance makes it.
@@ -85,7 +85,7 @@ class Conversation:
     keeps_address: bool = False  # the browser's address names one that was not found
     is_reserved: bool = False
     taken: Taken | None = None
-    before: "Conversation | None" = None  # the one that was cleared for this one
+    before: "ChatState | None" = None  # the one that was cleared for this one
     version: int = 0  # counts what the browser must be told of
     pulse: asyncio.Event = field(default_factory=asyncio.Event)  # set, and replaced, at a change
 
@@ -137,9 +137,9 @@ class Conversation:
         """Whether something that was taken away can be brought back."""
         return not self.is_busy and (self.taken is not None or self.before is not None)
 
-    def cleared(self) -> "Conversation":
+    def cleared(self) -> "ChatState":
         """Return an empty one with the same choices, which can bring this one back."""
-        return Conversation(
+        return ChatState(
             kind=self.kind,
             parameters=self.parameters,
             wanted=self.wanted,
