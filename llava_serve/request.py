@@ -35,6 +35,14 @@ class Message:
     parts: tuple[str | Image | Video, ...]
 
     @property
+    def texts(self) -> list[str]:
+        return [part for part in self.parts if isinstance(part, str)]
+
+    @property
+    def media(self) -> list[Image | Video]:
+        return [part for part in self.parts if not isinstance(part, str)]
+
+    @property
     def images(self) -> list[Image]:
         return [part for part in self.parts if isinstance(part, Image)]
 
@@ -88,9 +96,7 @@ class SamplingParams:
     min_new_tokens: int = 0  # no end token before
     ignore_eos: bool = False  # only `stop` and `max_new_tokens` end the answer
     stop: tuple[str, ...] = ()
-    top_logprobs: int | None = (
-        None  # most probable tokens to tell at each place; None: tell nothing
-    )
+    top_logprobs: int | None = None  # how many of the best to tell at each place; None: nothing
     tells_usage: bool = False  # each delta has the usage so far
     # What follows only engines do whose card says so in `supported_params`.
     frequency_penalty: float = 0.0
