@@ -5,6 +5,8 @@ from typing import Literal
 
 import PIL.Image
 
+from llava_serve.errors import MediaCountMismatch
+
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
 
@@ -81,6 +83,17 @@ class ReadyPrompt:
 
     text: str
     images: tuple[Image, ...] = ()
+
+    def chunks(self) -> list[str]:
+        """Return the texts before, between and behind the images.
+
+        Raises:
+            MediaCountMismatch: images and placeholders differ in number.
+        """
+        chunks = self.text.split("<image>")
+        if len(chunks) - 1 != len(self.images):
+            raise MediaCountMismatch(len(self.images), len(chunks) - 1)
+        return chunks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

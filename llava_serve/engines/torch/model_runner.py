@@ -85,11 +85,7 @@ class ModelRunner:
             Logits of what comes after each segment, float32 (segments, vocabulary).
         """
         positions = [
-            torch.arange(
-                each.num_computed_tokens,
-                each.num_computed_tokens + each.count,
-                device=embeddings.device,
-            )
+            torch.arange(each.num_computed_tokens, each.end, device=embeddings.device)
             for each in segments
         ]
         self._memory.set_segments(segments)

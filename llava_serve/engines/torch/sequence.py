@@ -1,7 +1,6 @@
 """Sequence: one request inside the engine, with its status, tokens, KV region and output."""
 
 import asyncio
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,11 +45,7 @@ class DeltaQueue:
         self._loop = loop
         self._deltas: asyncio.Queue[Delta | ServeError] = asyncio.Queue()
         self._closed = asyncio.Event()
-        self._cancelled = threading.Event()
-
-    @property
-    def is_cancelled(self) -> bool:
-        return self._cancelled.is_set()
+        self.is_cancelled = False  # set on the loop, read by the engine thread
 
     def put(self, item: Delta | ServeError) -> None:
         """Called by the engine thread only, as `close` is."""
@@ -75,7 +70,7 @@ class DeltaQueue:
 
     async def cancel(self) -> None:
         """Ask the engine to stop, and wait until it has."""
-        self._cancelled.set()
+        self.is_cancelled = True
         with anyio.CancelScope(shield=True):  # a cancelled request still waits for the engine
             await self._closed.wait()
 
