@@ -37,9 +37,11 @@ class Template:
         return self.separators[1]
 
     def name_of(self, role: str) -> str:
+        """Return what stands before a turn of `role`."""
         return self.roles[role == "assistant"]
 
     def after(self, role: str) -> str:
+        """Return what stands behind a turn of `role`."""
         return self.separators[role == "assistant"]
 
 

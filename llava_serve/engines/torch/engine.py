@@ -97,6 +97,7 @@ class TorchEngine:
 
     @property
     def healthy(self) -> bool:
+        """Whether the device and the engine thread are alive."""
         return not (self._has_failed or self._core.device_is_lost)
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:

@@ -102,6 +102,7 @@ class ModelRunner:
 
 
 def unusable(kv_tokens: int, why: str) -> CommandError:
+    """Return the error for a KV cache that this model or machine cannot have."""
     return CommandError(
         f"a KV cache of {kv_tokens} tokens cannot be used: {why}",
         "Choose another --kv-cache-tokens, or free memory where it is left out.",

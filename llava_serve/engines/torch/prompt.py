@@ -87,6 +87,7 @@ class PromptProcessor:
 
 
 def media_of(items: Iterable[Item]) -> list[Media]:
+    """Return the images and videos of a tokenised prompt, in order."""
     return [item for item in items if not isinstance(item, int)]
 
 

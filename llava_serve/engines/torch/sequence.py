@@ -18,6 +18,8 @@ from llava_serve.request import Delta, GenerateRequest, Stages, Usage
 
 
 class Status(Enum):
+    """What a sequence is doing; a preempted one is READY again."""
+
     WAITING = auto()  # its images have not been looked up
     ENCODING = auto()  # its images go through the vision tower
     READY = auto()  # its prompt is complete: it waits for a slot and a KV region, maybe once more
@@ -117,6 +119,7 @@ class Sequence:
 
     @property
     def features_left(self) -> list[ImageFeatures]:
+        """Features of those images that the vision tower has not finished."""
         return [each for each in self.features if not each.is_complete]
 
     @property
@@ -143,6 +146,7 @@ class Sequence:
         return self.tokens[max(start, len(self.prompt.tokens)) : end]
 
     def start_encoding(self, features: list[ImageFeatures]) -> None:
+        """Wait for the features of its images."""
         self.features = features
         self.tiles = {}  # `features` hold those that are needed
         self.status = Status.ENCODING
@@ -150,6 +154,7 @@ class Sequence:
     def complete_prompt(
         self, prompt: Prompt, sampler: SamplerState, output: OutputProcessor
     ) -> None:
+        """Take the prompt with all features in it; a slot and a KV region come next."""
         self.prompt, self.sampler, self.output = prompt, sampler, output
         self.tokens = list(prompt.tokens)
         self.features = []  # the prompt has a copy of their rows

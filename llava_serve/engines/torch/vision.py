@@ -86,6 +86,7 @@ class ImageFeatureCache:
 
     @property
     def cached_bytes(self) -> int:
+        """Memory that the cached feature rows take."""
         return int(self._cached.currsize)
 
     def preprocess(self, media: Sequence[Media]) -> NamedTiles:
