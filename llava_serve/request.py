@@ -5,6 +5,8 @@ from typing import Literal
 
 import PIL.Image
 
+from llava_serve.errors import MediaCountMismatch
+
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
 
@@ -33,6 +35,14 @@ class Message:
 
     role: Role
     parts: tuple[str | Image | Video, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        return [part for part in self.parts if isinstance(part, str)]
+
+    @property
+    def media(self) -> list[Image | Video]:
+        return [part for part in self.parts if not isinstance(part, str)]
 
     @property
     def images(self) -> list[Image]:
@@ -74,6 +84,17 @@ class ReadyPrompt:
     text: str
     images: tuple[Image, ...] = ()
 
+    def chunks(self) -> list[str]:
+        """Return the texts before, between and behind the images.
+
+        Raises:
+            MediaCountMismatch: images and placeholders differ in number.
+        """
+        chunks = self.text.split("<image>")
+        if len(chunks) - 1 != len(self.images):
+            raise MediaCountMismatch(len(self.images), len(chunks) - 1)
+        return chunks
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
@@ -88,9 +109,7 @@ class SamplingParams:
     min_new_tokens: int = 0  # no end token before
     ignore_eos: bool = False  # only `stop` and `max_new_tokens` end the answer
     stop: tuple[str, ...] = ()
-    top_logprobs: int | None = (
-        None  # most probable tokens to tell at each place; None: tell nothing
-    )
+    top_logprobs: int | None = None  # how many of the best to tell at each place; None: nothing
     tells_usage: bool = False  # each delta has the usage so far
     # What follows only engines do whose card says so in `supported_params`.
     frequency_penalty: float = 0.0

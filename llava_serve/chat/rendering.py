@@ -6,9 +6,10 @@ after rendering, as a segment of its own. So a placeholder in the rendered promp
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import takewhile, zip_longest
+from typing import Any
 
 from jinja2 import TemplateError
 
@@ -32,14 +33,8 @@ class UserText:
 
 
 Segment = TemplateText | UserText | Image | Video
-
-
-class ApplyTemplate(Protocol):
-    """A chat template at work on messages in the form of transformers."""
-
-    def __call__(
-        self, messages: list[dict[str, Any]], add_generation_prompt: bool = True
-    ) -> str: ...
+# A chat template at work on messages in the form of transformers; True adds a generation prompt.
+ApplyTemplate = Callable[[list[dict[str, Any]], bool], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +95,8 @@ class _Markers:
         for match in re.finditer(pattern, rendered):
             segments.append(TemplateText(rendered[end : match.start()]))
             end = match.end()
-            if match[1]:
-                shown.append(int(match[1]))
-            else:
-                shown.append(next(images if match[2] else videos, -1))
+            media = images if match[2] else videos
+            shown.append(int(match[1]) if match[1] else next(media, -1))
             if shown[-1] < 0:
                 raise InvalidField("messages", "the chat template shows more media than there are")
             part = self._parts[shown[-1]]
@@ -115,39 +108,35 @@ class _Markers:
         ]
 
     def _check(self, shown: list[int]) -> None:
-        if sorted(shown) != list(range(len(self._parts))):
-            missing = [self._parts[i] for i in range(len(self._parts)) if i not in shown]
-            what = ", ".join(
-                "a picture"
-                if isinstance(part, Image)
-                else "a clip"
-                if isinstance(part, Video)
-                else repr(part[:40])
-                for part in missing
-            )
-            raise InvalidField(
-                "messages",
-                f"the checkpoint's chat template cannot show this conversation; it loses {what}"
-                if missing
-                else "the checkpoint's chat template shows a part of this conversation twice",
-            )
+        """Refuse a prompt that does not show every part once."""
+        what = "the checkpoint's chat template"
+        names = {Image: "a picture", Video: "a clip"}
+        lost = [
+            repr(part[:40]) if isinstance(part, str) else names[type(part)]
+            for i, part in enumerate(self._parts)
+            if i not in shown
+        ]
+        if lost:
+            loss = f"it loses {', '.join(lost)}"
+            raise InvalidField("messages", f"{what} cannot show this conversation; {loss}")
+        if len(shown) > len(self._parts):
+            raise InvalidField("messages", f"{what} shows a part of this conversation twice")
 
 
 def from_chat_template(
     apply: ApplyTemplate, image_token: str = "<image>", video_token: str = "<video>"
 ) -> PromptFormat:
     """Make prompts with the checkpoint's own (jinja) template."""
-    takes_parts = _takes_parts(apply)
+    placeholders = None if _takes_parts(apply) else {Image: image_token, Video: video_token}
 
     def render(conversation: Conversation) -> list[Segment]:
         markers = _Markers()
-        content = _content_parts if takes_parts else _content_string(image_token, video_token)
         messages = [
-            {"role": message.role, "content": content(message, markers)}
+            {"role": message.role, "content": _content(message, markers, placeholders)}
             for message in conversation.messages
         ]
         try:
-            rendered = apply(messages, add_generation_prompt=not conversation.continues)
+            rendered = apply(messages, not conversation.continues)
         except TemplateError as exc:
             raise InvalidField(
                 "messages", f"the checkpoint's chat template refuses them: {exc}"
@@ -164,34 +153,26 @@ def from_chat_template(
 def _takes_parts(apply: ApplyTemplate) -> bool:
     """Say whether the template understands a list of content parts, or only a string."""
     try:
-        rendered = apply([{"role": "user", "content": [{"type": "text", "text": "probe"}]}])
+        rendered = apply([{"role": "user", "content": [{"type": "text", "text": "probe"}]}], True)
     except (TemplateError, TypeError):
         return False
     return "probe" in rendered and "'type'" not in rendered
 
 
-def _content_parts(message: Message, markers: _Markers) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = []
-    for part in message.parts:
-        marker = markers.mark(part)
-        if isinstance(part, str):
-            parts.append({"type": "text", "text": marker})
-        else:
-            parts.append({"type": "image" if isinstance(part, Image) else "video"})
-    return parts
+_CONTENT_TYPES: dict[type, str] = {Image: "image", Video: "video"}
 
 
-def _content_string(image_token: str, video_token: str) -> Callable[[Message, _Markers], str]:
-    placeholders: Mapping[type, str] = {Image: image_token, Video: video_token}
-
-    def content(message: Message, markers: _Markers) -> str:
-        texts = []
-        for part in message.parts:
-            marker = markers.mark(part)
-            texts.append(marker if isinstance(part, str) else placeholders[type(part)] + "\n")
-        return "".join(texts)
-
-    return content
+def _content(
+    message: Message, markers: _Markers, placeholders: dict[type, str] | None
+) -> str | list[dict[str, str]]:
+    """Return one string with `placeholders` for media, or content parts where there are none."""
+    marked = [(type(part), markers.mark(part)) for part in message.parts]
+    if placeholders is None:
+        return [
+            {"type": "text", "text": marker} if kind is str else {"type": _CONTENT_TYPES[kind]}
+            for kind, marker in marked
+        ]
+    return "".join(marker if kind is str else placeholders[kind] + "\n" for kind, marker in marked)
 
 
 def from_template(
@@ -204,20 +185,18 @@ def from_template(
 
     def render(conversation: Conversation) -> list[Segment]:
         markers = _Markers()
-        messages = list(conversation.messages)
-        system = []
-        while messages and messages[0].role == "system":
-            system.append(_Body(template, marks, messages.pop(0)).text(markers))
-        turns: list[Turn] = []
-        for message in messages:
-            if message.role == "system":
-                raise InvalidField("messages", "a system message must come before all others")
-            turns += _Body(template, marks, message).turns(markers)
-        if not turns:
+        body = _Body(template, marks, markers)
+        system = list(takewhile(lambda each: each.role == "system", conversation.messages))
+        said = conversation.messages[len(system) :]
+        if any(message.role == "system" for message in said):
+            raise InvalidField("messages", "a system message must come before all others")
+        if not said:
             raise InvalidField("messages", "there is no user message")
+        opening = "\n".join(map(body.text, system)) or template.system
+        turns = [turn for message in said for turn in body.turns(message)]
         if not conversation.continues:
             turns.append(("assistant", None))
-        rendered = template.render(template, "\n".join(system) or template.system, turns)
+        rendered = template.render(template, opening, turns)
         if conversation.continues:
             rendered = markers.ending(rendered)
         # No placeholder tokens here: images have markers of their own.
@@ -228,34 +207,35 @@ def from_template(
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """One message as a conversation template shows it."""
+    """Messages of one conversation as its template shows them."""
 
     template: Template
     marks: tuple[str, str] | None
-    message: Message
+    markers: _Markers
 
-    def turns(self, markers: _Markers) -> list[Turn]:
-        role: Any = self.message.role
-        if self.template.receipt is None or not self._media:
-            return [(role, self.text(markers))]
+    def turns(self, message: Message) -> list[Turn]:
+        role: Any = message.role
+        if self.template.receipt is None or not message.media:
+            return [(role, self.text(message))]
         shown: list[Turn] = [
-            (role, "".join(self._shown(part, markers) for part in self._media)),
+            (role, "".join(map(self._shown, message.media))),
             ("assistant", self.template.receipt),
         ]
-        texts = [part for part in self.message.parts if isinstance(part, str)]
-        return [*shown, (role, "".join(map(markers.mark, texts)))] if texts else shown
+        if message.texts:
+            shown.append((role, "".join(map(self.markers.mark, message.texts))))
+        return shown
 
-    def text(self, markers: _Markers) -> str:
-        parts = list(self.message.parts)
-        if self.template.images_first and self._media:
-            said = "".join(part for part in parts if isinstance(part, str)).lstrip()
-            parts = [*self._media, said] if said else self._media
+    def text(self, message: Message) -> str:
+        parts: Sequence[str | Image | Video] = message.parts
+        if self.template.images_first and message.media:
+            said = "".join(message.texts).lstrip()
+            parts = [*message.media, said] if said else message.media
         shown = []
-        for part, following in zip(parts, [*parts[1:], None], strict=True):
+        for part, following in zip_longest(parts, parts[1:]):
             if isinstance(part, str):
-                shown.append(markers.mark(part))
+                shown.append(self.markers.mark(part))
                 continue
-            placeholder = self._shown(part, markers)
+            placeholder = self._shown(part)
             # Where images stand among the text, a line break sets off only the words behind one.
             is_set_off = isinstance(following, str) and not following[:1].isspace()
             if not (self.template.images_first or is_set_off):
@@ -263,11 +243,7 @@ class _Body:
             shown.append(placeholder)
         return "".join(shown)
 
-    @property
-    def _media(self) -> list[str | Image | Video]:
-        return [part for part in self.message.parts if not isinstance(part, str)]
-
-    def _shown(self, part: str | Image | Video, markers: _Markers) -> str:
+    def _shown(self, part: str | Image | Video) -> str:
         before, after = self.template.image_affixes
         opening, closing = self.marks or ("", "")
-        return f"{before}{opening}{markers.mark(part)}{closing}{after}"
+        return f"{before}{opening}{self.markers.mark(part)}{closing}{after}"

@@ -6,6 +6,7 @@ Source of the rows: haotian-liu/LLaVA@c121f04, llava/conversation.py; `qwen_1_5`
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 Turn = tuple[Literal["user", "assistant"], str | None]  # None is the answer being asked for
@@ -15,11 +16,10 @@ Turn = tuple[Literal["user", "assistant"], str | None]  # None is the answer bei
 class Template:
     """How a model was trained to see a conversation.
 
-    `render` is the separator style, called as in LLaVA. `stop` ends an answer; it lives here and
-    nowhere else. `images_first` puts the images of a turn before its text, as in training;
-    otherwise they stand where the client put them. `image_affixes` is what stands before and after
-    each. Where there is a `receipt`, images are a turn of their own, which the model has answered
-    with it.
+    `render` is the separator style, called as in LLaVA. `images_first` puts the images of a turn
+    before its text, as in training; otherwise they stand where the client put them. `image_affixes`
+    is what stands before and after each. Where there is a `receipt`, images are a turn of their
+    own, which the model has answered with it.
     """
 
     name: str
@@ -27,15 +27,21 @@ class Template:
     roles: tuple[str, str]
     separators: tuple[str, str]  # after a user turn, after an answer
     render: Callable[["Template", str, Sequence[Turn]], str]
-    stop: str
     images_first: bool = True
     image_affixes: tuple[str, str] = ("", "\n")
     receipt: str | None = None
 
+    @property
+    def stop(self) -> str:
+        """What ends an answer."""
+        return self.separators[1]
+
     def name_of(self, role: str) -> str:
+        """Return what stands before a turn of `role`."""
         return self.roles[role == "assistant"]
 
     def after(self, role: str) -> str:
+        """Return what stands behind a turn of `role`."""
         return self.separators[role == "assistant"]
 
 
@@ -57,10 +63,11 @@ def mpt(template: Template, system: str, turns: Sequence[Turn]) -> str:
 
 
 def chatml(template: Template, system: str, turns: Sequence[Turn]) -> str:
-    """CHATML: like MPT, but an empty system message leaves no trace."""
-    if system:
-        return mpt(template, system, turns)
-    return mpt(template, "", turns).removeprefix(f"<|im_start|>system\n{template.separators[0]}")
+    """CHATML: like MPT with line breaks, but an empty system message leaves no trace."""
+    text = f"<|im_start|>system\n{system}{template.separators[0]}\n" if system else ""
+    for role, said in turns:
+        text += template.name_of(role) + ("" if said is None else f"{said}{template.after(role)}\n")
+    return text
 
 
 def llama_2(template: Template, system: str, turns: Sequence[Turn]) -> str:
@@ -120,109 +127,44 @@ _HARMLESS = (
     "coherent, explain why instead of answering something not correct. If you don't know the "
     "answer to a question, please don't share false information."
 )
-_CHATML_ROLES = ("<|im_start|>user\n", "<|im_start|>assistant\n")
-_CHATML_END = "<|im_end|>"
+_V0 = partial(Template, roles=("Human", "Assistant"), separators=("###", "###"), render=two)
+_V1 = partial(Template, roles=("USER", "ASSISTANT"), separators=(" ", "</s>"), render=two)
+_LLAMA_2 = partial(
+    Template, roles=("USER", "ASSISTANT"), separators=("<s>", "</s>"), render=llama_2
+)
+_CHATML = partial(
+    Template,
+    roles=("<|im_start|>user\n", "<|im_start|>assistant\n"),
+    separators=("<|im_end|>", "<|im_end|>"),
+    render=mpt,
+)
 
 _ROWS = (
-    Template(
-        name="vicuna_v1",
-        system=_CURIOUS.format("user"),
-        roles=("USER", "ASSISTANT"),
-        separators=(" ", "</s>"),
-        render=two,
-        stop="</s>",
-    ),
-    Template(
-        name="llava_v1",
-        system=_CURIOUS.format("human"),
-        roles=("USER", "ASSISTANT"),
-        separators=(" ", "</s>"),
-        render=two,
-        stop="</s>",
-    ),
-    Template(
-        name="llava_v0",
-        system=_CURIOUS.format("human"),
-        roles=("Human", "Assistant"),
-        separators=("###", "###"),
-        render=two,
-        stop="###",
-    ),
-    Template(
-        name="v0_mmtag",
-        system=_TAGGED,
-        roles=("Human", "Assistant"),
-        separators=("###", "###"),
-        render=two,
-        stop="###",
-        image_affixes=_TAGS,
-        receipt="Received.",
-    ),
-    Template(
-        name="v1_mmtag",
-        system=_TAGGED,
-        roles=("USER", "ASSISTANT"),
-        separators=(" ", "</s>"),
-        render=two,
-        stop="</s>",
-        image_affixes=_TAGS,
-        receipt="Received.",
-    ),
+    _V1(name="vicuna_v1", system=_CURIOUS.format("user")),
+    _V1(name="llava_v1", system=_CURIOUS.format("human")),
+    _V0(name="llava_v0", system=_CURIOUS.format("human")),
+    _V0(name="v0_mmtag", system=_TAGGED, image_affixes=_TAGS, receipt="Received."),
+    _V1(name="v1_mmtag", system=_TAGGED, image_affixes=_TAGS, receipt="Received."),
     Template(
         name="plain",
         roles=("", ""),
         separators=("\n", "\n"),
         render=plain,
-        stop="\n",
         image_affixes=("", ""),
     ),
-    Template(
-        name="mistral_instruct",
-        roles=("USER", "ASSISTANT"),
-        separators=("", "</s>"),
-        render=llama_2,
-        stop="</s>",
-    ),
-    Template(
-        name="llava_llama_2",
-        system=_VISION,
-        roles=("USER", "ASSISTANT"),
-        separators=("<s>", "</s>"),
-        render=llama_2,
-        stop="</s>",
-    ),
-    Template(
-        name="llama_2",
-        system=_HARMLESS,
-        roles=("USER", "ASSISTANT"),
-        separators=("<s>", "</s>"),
-        render=llama_2,
-        stop="</s>",
-    ),
-    Template(
-        name="chatml_direct",
-        system="Answer the questions.",
-        roles=_CHATML_ROLES,
-        separators=(_CHATML_END, _CHATML_END),
-        render=mpt,
-        stop=_CHATML_END,
-    ),
-    Template(
+    _LLAMA_2(name="mistral_instruct", separators=("", "</s>")),
+    _LLAMA_2(name="llava_llama_2", system=_VISION),
+    _LLAMA_2(name="llama_2", system=_HARMLESS),
+    _CHATML(name="chatml_direct", system="Answer the questions."),
+    _CHATML(
         name="mpt",
         system="A conversation between a user and an LLM-based AI assistant. "
         "The assistant gives helpful and honest answers.",
-        roles=_CHATML_ROLES,
-        separators=(_CHATML_END, _CHATML_END),
-        render=mpt,
-        stop=_CHATML_END,
     ),
-    Template(
+    _CHATML(
         name="qwen_1_5",
         system="You are a helpful assistant.",
-        roles=_CHATML_ROLES,
-        separators=(_CHATML_END + "\n", _CHATML_END + "\n"),
         render=chatml,
-        stop=_CHATML_END,
         images_first=False,
     ),
     Template(
@@ -231,7 +173,6 @@ _ROWS = (
         roles=("user", "assistant"),
         separators=("<|eot_id|>", "<|eot_id|>"),
         render=llama_3,
-        stop="<|eot_id|>",
     ),
 )
 TEMPLATES: dict[str, Template] = {row.name: row for row in _ROWS}

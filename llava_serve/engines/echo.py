@@ -2,11 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from llava_serve.chat.stops import StopMatcher
 from llava_serve.engines.logprobs import LogprobBuffer
-from llava_serve.errors import ContextOverflow, MediaCountMismatch
+from llava_serve.engines.text_length import texts_of
+from llava_serve.errors import ContextOverflow
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.request import (
     Conversation,
@@ -17,7 +18,6 @@ from llava_serve.request import (
     ReadyPrompt,
     TokenLogprob,
     Usage,
-    Video,
 )
 
 CONTEXT_LENGTH = 4096  # words
@@ -88,33 +88,32 @@ class EchoEngine:
 
 def _count(prompt: Conversation | ReadyPrompt) -> tuple[int, int]:
     """Return the words of all messages, media included, and the images and frames alone."""
-    if isinstance(prompt, ReadyPrompt):
-        placeholders = prompt.text.count("<image>")
-        if placeholders != len(prompt.images):
-            raise MediaCountMismatch(len(prompt.images), placeholders)
-        media = len(prompt.images)
-        return len(prompt.text.replace("<image>", " ").split()) + media, media
-    parts = [part for message in prompt.messages for part in message.parts]
-    media = sum(len(p.frames) if isinstance(p, Video) else isinstance(p, Image) for p in parts)
-    return sum(len(part.split()) for part in parts if isinstance(part, str)) + media, media
+    texts = prompt.chunks() if isinstance(prompt, ReadyPrompt) else texts_of(prompt)
+    media = sum(len(images) for _, images in _media(prompt))
+    return sum(len(text.split()) for text in texts) + media, media
 
 
 def _answer(prompt: Conversation | ReadyPrompt) -> str:
     if isinstance(prompt, ReadyPrompt):
-        return _described(list(prompt.images), []) + prompt.text.replace("<image>", "").strip()
+        return _described(prompt) + "".join(prompt.chunks()).strip()
     asked = [message for message in prompt.messages if message.role == "user"][-1:]
-    texts = [part for message in asked for part in message.parts if isinstance(part, str)]
+    texts = [text for message in asked for text in message.texts]
+    return (_described(prompt) + " ".join(texts)).removeprefix(prompt.begun)
+
+
+def _media(prompt: Conversation | ReadyPrompt) -> list[tuple[str, Sequence[Image]]]:
+    """Return what there is to describe: all images, and the frames of each video."""
+    if isinstance(prompt, ReadyPrompt):
+        return [("picture", prompt.images)]
     images = [image for message in prompt.messages for image in message.images]
     videos = [video for message in prompt.messages for video in message.videos]
-    answer = _described(images, videos) + " ".join(texts)
-    return answer.removeprefix(prompt.begun)
+    return [("picture", images), *(("frame", video.frames) for video in videos)]
 
 
-def _described(images: list[Image], videos: list[Video]) -> str:
+def _described(prompt: Conversation | ReadyPrompt) -> str:
     """Return `[2 pictures: 96x96, 200x100] [3 frames: 64x64] `, or nothing without media."""
-    groups = [("picture", images), *(("frame", list(video.frames)) for video in videos)]
     text = ""
-    for name, images in groups:
+    for name, images in _media(prompt):
         sizes = ", ".join(f"{shown.image.width}x{shown.image.height}" for shown in images)
         if images:
             text += f"[{len(images)} {name}{'s' if len(images) > 1 else ''}: {sizes}] "

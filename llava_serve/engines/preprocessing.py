@@ -19,7 +19,7 @@ Work = Callable[[Conversation | ReadyPrompt, threading.Event], Result]
 
 @dataclass(eq=False)
 class _Running(Generic[Result]):
-    task: asyncio.Task[Result]
+    result: asyncio.Future[Result]
     stopped: threading.Event
     waiting: int = 0
 
@@ -35,7 +35,7 @@ class PreprocessingPool(Generic[Result]):
         self._work = work
         self._is_closed = False
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="prompt")
-        # By identity: several answers share one prompt, which lives as long as its task.
+        # By identity: several answers share one prompt, which lives as long as its work.
         self._under_way: dict[int, _Running[Result]] = {}
 
     async def run(self, prompt: Conversation | ReadyPrompt) -> Result:
@@ -50,7 +50,7 @@ class PreprocessingPool(Generic[Result]):
             raise ShuttingDown
         running = self._under_way.get(id(prompt)) or self._started(prompt)
         running.waiting += 1
-        working = running.task
+        working = running.result
         try:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
@@ -60,21 +60,17 @@ class PreprocessingPool(Generic[Result]):
             while not working.done():
                 with suppress(asyncio.CancelledError):  # told twice to leave
                     await asyncio.wait([working])
-            if not working.cancelled():
-                working.exception()  # seen: nobody waits for it any more
+            working.exception()  # seen: nobody waits for it any more
             raise
 
     def _started(self, prompt: Conversation | ReadyPrompt) -> _Running[Result]:
         key, stopped = id(prompt), threading.Event()
-        task = asyncio.create_task(self._done(prompt, stopped))
-        task.add_done_callback(lambda _: self._under_way.pop(key))
-        self._under_way[key] = _Running(task, stopped)
-        return self._under_way[key]
-
-    async def _done(self, prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(
+        result = asyncio.get_running_loop().run_in_executor(
             self._pool, copy_context().run, self._work, prompt, stopped
         )
+        result.add_done_callback(lambda _: self._under_way.pop(key))
+        self._under_way[key] = _Running(result, stopped)
+        return self._under_way[key]
 
     def close(self) -> None:
         """End the threads; nobody may be waiting for one."""

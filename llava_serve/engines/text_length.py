@@ -25,7 +25,7 @@ def texts_of(prompt: Conversation | ReadyPrompt) -> list[str]:
     """Return the texts of a prompt, without its images and videos."""
     if isinstance(prompt, ReadyPrompt):
         return [prompt.text]
-    return [part for each in prompt.messages for part in each.parts if isinstance(part, str)]
+    return [text for message in prompt.messages for text in message.texts]
 
 
 def check_length(texts: Sequence[str], context: int, longest_token: int = LONGEST_TOKEN) -> None:

@@ -28,6 +28,11 @@ class AttentionSegment:
     num_computed_tokens: int
 
     @property
+    def end(self) -> int:
+        """How many tokens of the sequence are computed after the step."""
+        return self.num_computed_tokens + self.count
+
+    @property
     def tokens(self) -> slice:
         """Where they stand in the flat batch."""
         return slice(self.offset, self.offset + self.count)
@@ -35,13 +40,12 @@ class AttentionSegment:
     @property
     def written(self) -> slice:
         """The places of the KV cache that their keys and values are written to."""
-        start = self.kv_start + self.num_computed_tokens
-        return slice(start, start + self.count)
+        return slice(self.kv_start + self.num_computed_tokens, self.kv_start + self.end)
 
     @property
     def visible(self) -> slice:
         """The places of the KV cache that the last of them attends to."""
-        return slice(self.kv_start, self.kv_start + self.num_computed_tokens + self.count)
+        return slice(self.kv_start, self.kv_start + self.end)
 
 
 def attend_segments(  # noqa: PLR0913 - transformers calls it with these
@@ -120,8 +124,7 @@ def _mask(
     segment: AttentionSegment, sliding_window: int | None, device: torch.device
 ) -> torch.Tensor | None:
     """Return True where a token (row) attends (column); None for plain causal attention."""
-    computed = segment.num_computed_tokens
-    length = computed + segment.count
+    computed, length = segment.num_computed_tokens, segment.end
     fits_window = sliding_window is None or length <= sliding_window
     if fits_window and computed == 0:
         return None

@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-import queue
 import threading
 import time
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.base import EngineStatus
@@ -32,32 +30,31 @@ class SequenceQueue:
     """Sequences on their way to the engine thread, in order; once closed, none comes any more."""
 
     def __init__(self) -> None:
-        self._sequences: queue.SimpleQueue[Sequence | None] = queue.SimpleQueue()
-        self._entering = threading.Lock()  # nothing slips in between a closing and a last look
+        self._arrived: list[Sequence] = []
+        self._changed = threading.Condition()
         self._is_closed = False
 
     def put(self, sequence: Sequence) -> None:
         """Raises: ShuttingDown, once it is closed."""
-        with self._entering:
+        with self._changed:
             if self._is_closed:
                 raise ShuttingDown
-            self._sequences.put(sequence)
+            self._arrived.append(sequence)
+            self._changed.notify()
 
     def take(self, *, wait: bool) -> list[Sequence] | None:
         """Return what arrived, with `wait` at least one; None when the thread is to end."""
-        sequences: list[Sequence] = []
-        with suppress(queue.Empty):
-            while (sequence := self._sequences.get(block=wait and not sequences)) is not None:
-                sequences.append(sequence)
-            self._sequences.put(None)  # for the next look, which finds nothing but this
-            return sequences or None
-        return sequences
+        with self._changed:
+            while wait and not (self._arrived or self._is_closed):
+                self._changed.wait()
+            arrived, self._arrived = self._arrived, []
+            return None if self._is_closed and not arrived else arrived
 
     def close(self) -> None:
         """Let nothing in and wake the thread, which is to end."""
-        with self._entering:
+        with self._changed:
             self._is_closed = True
-        self._sequences.put(None)
+            self._changed.notify()
 
 
 class TorchEngine:
@@ -100,6 +97,7 @@ class TorchEngine:
 
     @property
     def healthy(self) -> bool:
+        """Whether the device and the engine thread are alive."""
         return not (self._has_failed or self._core.device_is_lost)
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:

@@ -29,6 +29,7 @@ class Family:
 
 
 def family_of(loaded: LoadedModel) -> Family:
+    """Return how a checkpoint's images are preprocessed and packed."""
     return _FAMILIES[loaded.model_type] if loaded.original is None else _ORIGINAL
 
 
@@ -62,6 +63,7 @@ def pack_video(loaded: LoadedModel, frames: Tiles) -> Rows:
 
 
 def on_device(loaded: LoadedModel, pixels: torch.Tensor) -> torch.Tensor:
+    """Move pixels to the vision tower's device, in its dtype."""
     tower = next(_model(loaded).model.vision_tower.parameters())
     return pixels.to(tower.device, tower.dtype)
 

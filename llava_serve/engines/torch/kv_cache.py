@@ -124,7 +124,7 @@ class KVAllocator:
         region.is_held = False
         self._touch(region)
         others = [other for other in self._regions if other is not region]
-        if not len(keys) or any(_begins_with(other.keys, keys) for other in others):
+        if not len(keys) or any(common_prefix(each.keys, keys) == len(keys) for each in others):
             self._regions = others  # another holds the same
 
     def _longest_prefix(self, keys: Keys) -> tuple[KVRegion | None, int]:
@@ -184,10 +184,6 @@ def common_prefix(one: Keys, two: Keys) -> int:
     length = min(len(one), len(two))
     differs = one[:length] != two[:length]
     return int(differs.argmax()) if differs.any() else length
-
-
-def _begins_with(keys: Keys, beginning: Keys) -> bool:
-    return common_prefix(keys, beginning) == len(beginning)
 
 
 def _first_gap(regions: Sequence[KVRegion], capacity: int, total: int) -> int | None:

@@ -85,11 +85,7 @@ class ModelRunner:
             Logits of what comes after each segment, float32 (segments, vocabulary).
         """
         positions = [
-            torch.arange(
-                each.num_computed_tokens,
-                each.num_computed_tokens + each.count,
-                device=embeddings.device,
-            )
+            torch.arange(each.num_computed_tokens, each.end, device=embeddings.device)
             for each in segments
         ]
         self._memory.set_segments(segments)
@@ -106,6 +102,7 @@ class ModelRunner:
 
 
 def unusable(kv_tokens: int, why: str) -> CommandError:
+    """Return the error for a KV cache that this model or machine cannot have."""
     return CommandError(
         f"a KV cache of {kv_tokens} tokens cannot be used: {why}",
         "Choose another --kv-cache-tokens, or free memory where it is left out.",

@@ -117,6 +117,7 @@ class OutputProcessor:
 
     @property
     def num_tokens_left(self) -> int:
+        """How many tokens the answer may still have."""
         return self._max_new_tokens - self.num_tokens
 
     @property

@@ -22,15 +22,8 @@ from llava_serve.engines.torch.vision import (
     Media,
     merge_image_features,
 )
-from llava_serve.errors import (
-    ContextOverflow,
-    InvalidField,
-    MediaCountMismatch,
-    MediaNotAccepted,
-)
+from llava_serve.errors import ContextOverflow, InvalidField, MediaNotAccepted
 from llava_serve.request import Conversation, Image, ReadyPrompt, SamplingParams, Video
-
-_PLACEHOLDER = "<image>"
 
 
 class PromptProcessor:
@@ -94,6 +87,7 @@ class PromptProcessor:
 
 
 def media_of(items: Iterable[Item]) -> list[Media]:
+    """Return the images and videos of a tokenised prompt, in order."""
     return [item for item in items if not isinstance(item, int)]
 
 
@@ -107,9 +101,9 @@ class PromptTokenizer:
         added = loaded.tokenizer.added_tokens_decoder
         special = set(loaded.tokenizer.all_special_ids)
         special |= {token_id for token_id, token in added.items() if token.special}
-        self._media_ids = {loaded.image_token_id: Image, loaded.video_token_id: Video}
-        media_ids = {token_id for token_id in self._media_ids if token_id is not None}
-        special |= {token_id for token_id in media_ids if token_id >= 0}  # others are no tokens
+        media_ids = ((loaded.image_token_id, Image), (loaded.video_token_id, Video))
+        self._media_ids = {token_id: kind for token_id, kind in media_ids if token_id is not None}
+        special |= {each for each in self._media_ids if each >= 0}  # others are no tokens
         special.discard(loaded.tokenizer.unk_token_id)  # what unknown characters become
         self._special = special
         self._ids = {str(loaded.tokenizer.convert_ids_to_tokens(i)): i for i in special}
@@ -124,18 +118,23 @@ class PromptTokenizer:
             BadRequest: the conversation or the prompt cannot be rendered.
         """
         if isinstance(prompt, ReadyPrompt):
-            return self._by_chunk(_segments(prompt))
+            return self._prefixed(self._by_chunk(_segments(prompt)))
         if self._loaded.frames is None and any(message.videos for message in prompt.messages):
             raise MediaNotAccepted(self._loaded.name, "video")
         segments = self._format.render(prompt)
-        return self._by_chunk(segments) if self._format.per_chunk else self._whole(segments)
+        return self._prefixed(
+            self._by_chunk(segments) if self._format.per_chunk else self._whole(segments)
+        )
+
+    def _prefixed(self, items: list[Item]) -> list[Item]:
+        prefix = self._prefix
+        return items if items[: len(prefix)] == prefix else [*prefix, *items]
 
     def _whole(self, segments: list[Segment]) -> list[Item]:
         """Tokenise as transformers' processors do: one text, placeholders in it."""
         placeholders = {
             kind: str(self._tokenizer.convert_ids_to_tokens(token_id))
             for token_id, kind in self._media_ids.items()
-            if token_id is not None
         }
         texts = [
             segment
@@ -144,11 +143,9 @@ class PromptTokenizer:
             for segment in segments
         ]
         media = iter([segment for segment in segments if isinstance(segment, Image | Video)])
-        ids = self._encode(texts)
-        prefix = [] if ids[: len(self._prefix)] == self._prefix else self._prefix
         return [
-            *prefix,
-            *(next(media) if token_id in self._media_ids else token_id for token_id in ids),
+            next(media) if token_id in self._media_ids else token_id
+            for token_id in self._encode(texts)
         ]
 
     def _by_chunk(self, segments: list[Segment]) -> list[Item]:
@@ -166,8 +163,7 @@ class PromptTokenizer:
             chunk = []
         items += self._encode(chunk)
         self._refuse_placeholders(items)
-        prefix = [] if items[: len(self._prefix)] == self._prefix else self._prefix
-        return [*prefix, *items]
+        return items
 
     def _encode(self, texts: Iterable[TemplateText | UserText]) -> list[int]:
         """Tokenise adjoining texts as one, so that tokens may span them.
@@ -224,10 +220,6 @@ class PromptTokenizer:
 
 def _segments(prompt: ReadyPrompt) -> list[Segment]:
     """Cut a ready prompt at its placeholders; the client's template is trusted as markup."""
-    chunks = prompt.text.split(_PLACEHOLDER)
-    if len(chunks) - 1 != len(prompt.images):
-        raise MediaCountMismatch(len(prompt.images), len(chunks) - 1)
-    segments: list[Segment] = [TemplateText(chunks[0])]
-    for image, chunk in zip(prompt.images, chunks[1:], strict=True):
-        segments += [image, TemplateText(chunk)]
-    return segments
+    first, *others = map(TemplateText, prompt.chunks())
+    pairs = zip(prompt.images, others, strict=True)
+    return [first, *(segment for pair in pairs for segment in pair)]

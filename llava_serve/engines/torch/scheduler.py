@@ -53,6 +53,7 @@ class Scheduler:
 
     @property
     def sequences(self) -> list[Sequence]:
+        """All sequences: the running ones, then the waiting ones."""
         return [*self.running, *self.waiting]
 
     @property

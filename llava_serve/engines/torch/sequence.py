@@ -1,7 +1,6 @@
 """Sequence: one request inside the engine, with its status, tokens, KV region and output."""
 
 import asyncio
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from llava_serve.request import Delta, GenerateRequest, Stages, Usage
 
 
 class Status(Enum):
+    """What a sequence is doing; a preempted one is READY again."""
+
     WAITING = auto()  # its images have not been looked up
     ENCODING = auto()  # its images go through the vision tower
     READY = auto()  # its prompt is complete: it waits for a slot and a KV region, maybe once more
@@ -46,11 +47,7 @@ class DeltaQueue:
         self._loop = loop
         self._deltas: asyncio.Queue[Delta | ServeError] = asyncio.Queue()
         self._closed = asyncio.Event()
-        self._cancelled = threading.Event()
-
-    @property
-    def is_cancelled(self) -> bool:
-        return self._cancelled.is_set()
+        self.is_cancelled = False  # set on the loop, read by the engine thread
 
     def put(self, item: Delta | ServeError) -> None:
         """Called by the engine thread only, as `close` is."""
@@ -75,7 +72,7 @@ class DeltaQueue:
 
     async def cancel(self) -> None:
         """Ask the engine to stop, and wait until it has."""
-        self._cancelled.set()
+        self.is_cancelled = True
         with anyio.CancelScope(shield=True):  # a cancelled request still waits for the engine
             await self._closed.wait()
 
@@ -122,6 +119,7 @@ class Sequence:
 
     @property
     def features_left(self) -> list[ImageFeatures]:
+        """Features of those images that the vision tower has not finished."""
         return [each for each in self.features if not each.is_complete]
 
     @property
@@ -148,6 +146,7 @@ class Sequence:
         return self.tokens[max(start, len(self.prompt.tokens)) : end]
 
     def start_encoding(self, features: list[ImageFeatures]) -> None:
+        """Wait for the features of its images."""
         self.features = features
         self.tiles = {}  # `features` hold those that are needed
         self.status = Status.ENCODING
@@ -155,6 +154,7 @@ class Sequence:
     def complete_prompt(
         self, prompt: Prompt, sampler: SamplerState, output: OutputProcessor
     ) -> None:
+        """Take the prompt with all features in it; a slot and a KV region come next."""
         self.prompt, self.sampler, self.output = prompt, sampler, output
         self.tokens = list(prompt.tokens)
         self.features = []  # the prompt has a copy of their rows

@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -75,7 +76,7 @@ class ImageFeatureCache:
     def __init__(self, loaded: LoadedModel, cache_bytes: int) -> None:
         self._loaded = loaded
         self._family = family_of(loaded)
-        self._cached: LRUCache[str, Rows] = LRUCache(cache_bytes, _bytes)
+        self._cached: LRUCache[str, Rows] = LRUCache(cache_bytes, attrgetter("nbytes"))
         self._under_way: WeakValueDictionary[str, ImageFeatures] = WeakValueDictionary()
         vision = loaded.model.config.vision_config
         self._tile_side = int(vision.image_size)
@@ -85,6 +86,7 @@ class ImageFeatureCache:
 
     @property
     def cached_bytes(self) -> int:
+        """Memory that the cached feature rows take."""
         return int(self._cached.currsize)
 
     def preprocess(self, media: Sequence[Media]) -> NamedTiles:
@@ -175,7 +177,7 @@ class ImageFeatureCache:
         rows = rows.clone()  # not a view of a whole batch
         features.complete(rows)
         del self._under_way[features.name]
-        if _bytes(rows) <= self._cached.maxsize:
+        if rows.nbytes <= self._cached.maxsize:
             self._cached[features.name] = rows
 
     def _frames(self, video: Video) -> Tiles:
@@ -249,7 +251,3 @@ def _name(item: Media, *, is_alone: bool) -> str:
 
 def _is_alone(media: Sequence[Media]) -> bool:
     return sum(isinstance(item, Image) for item in media) == 1
-
-
-def _bytes(rows: Rows) -> int:
-    return rows.numel() * rows.element_size()

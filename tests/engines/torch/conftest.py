@@ -1,7 +1,9 @@
 """Tiny models with random weights, one of each family, loaded once."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -13,8 +15,22 @@ from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.budget import EngineBudget
-from llava_serve.request import Image
+from llava_serve.engines.torch.engine import TorchEngine
+from llava_serve.request import (
+    Conversation,
+    Delta,
+    GenerateRequest,
+    Image,
+    Message,
+    ReadyPrompt,
+    SamplingParams,
+    Video,
+)
 from scripts import random_checkpoint
+
+Load = Callable[[str], LoadedModel]
+
+CONTEXT = 512  # of the random models
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +104,32 @@ def budget() -> EngineBudget:
     return EngineBudget(
         slots=2, kv_tokens=1024, feature_bytes=10**6, prefill_budget=16, idle_prefill_budget=64
     )
+
+
+@pytest.fixture
+def endless(loaded: Load) -> LoadedModel:
+    """A model whose answers no token ends, so that only limits and readers do."""
+    return replace(loaded("llava_onevision"), stop_ids=frozenset())
+
+
+@pytest.fixture
+def engine(endless: LoadedModel, budget: EngineBudget) -> Iterator[TorchEngine]:
+    engine = TorchEngine(endless, budget)
+    yield engine
+    engine.close()
+
+
+def request(
+    *parts: str | Image | Video, prompt: ReadyPrompt | None = None, **sampling: Any
+) -> GenerateRequest:
+    return GenerateRequest(
+        request_id="req-1",
+        prompt=prompt or Conversation((Message("user", parts),)),
+        sampling=SamplingParams(**{"temperature": 0, "max_new_tokens": 8} | sampling),
+    )
+
+
+async def collect(stream: AsyncGenerator[Delta]) -> tuple[str, Delta]:
+    deltas = [delta async for delta in stream]
+    assert all(delta.finish_reason is None and delta.usage is None for delta in deltas[:-1])
+    return "".join(delta.text for delta in deltas), deltas[-1]
