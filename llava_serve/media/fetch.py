@@ -6,7 +6,6 @@ import binascii
 import ipaddress
 import socket
 from collections.abc import Callable
-from types import TracebackType
 from urllib.parse import unquote_to_bytes
 
 import aiohttp
@@ -126,12 +125,7 @@ class Fetcher:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._session.close()
 
     async def fetch(self, url: str) -> bytes:
@@ -147,7 +141,8 @@ class Fetcher:
                 f"the address gave no file within {self._limit_s:g} s"
             ) from exc
         except (aiohttp.ClientError, OSError) as exc:
-            raise RemoteMediaRefused(f"the address cannot be fetched ({_reason(exc)})") from exc
+            reason = str(exc) or type(exc).__name__
+            raise RemoteMediaRefused(f"the address cannot be fetched ({reason})") from exc
 
     async def _follow(self, url: URL) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
@@ -218,7 +213,3 @@ def _host_and_port(url: URL) -> tuple[str, int]:
     if not url.host or not url.port:
         raise RemoteMediaRefused("the address names no host")
     return url.host, url.port
-
-
-def _reason(exc: Exception) -> str:
-    return str(exc) or type(exc).__name__

@@ -9,12 +9,11 @@ the AVIF decoder believes AV1's sequence header, whatever the container says, so
 import io
 import re
 
-import av
-from av.container import InputContainer
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.ImageFile import ImageFile
 from pillow_heif import HeifImageFile
 
+from llava_serve.media.container import open_container
 from llava_serve.media.damage import DAMAGE
 
 # An entry of the item list whose type is Exif, in either of its two versions: name, version, flags,
@@ -71,7 +70,8 @@ def coded_sizes(avif: bytes) -> list[tuple[int, int]]:
     """
     found = []
     try:
-        with _opened(avif) as container:
+        # With one pixel the decoder that FFmpeg tries while it opens gets nowhere.
+        with open_container(avif, "AVIF", {"max_pixels": "1"}) as container:
             pending = {stream.index for stream in container.streams.video}
             for packet in container.demux():
                 if packet.stream.index in pending:
@@ -82,18 +82,6 @@ def coded_sizes(avif: bytes) -> list[tuple[int, int]]:
     except DAMAGE:  # the image's own decoder has the last word
         pass
     return [size for size in found if size is not None]
-
-
-def _opened(avif: bytes) -> InputContainer:
-    return av.open(
-        io.BytesIO(avif),
-        "r",
-        format="mov",
-        # FFmpeg tries to decode while it opens: with one pixel it gets nowhere.
-        options={"max_pixels": "1"},
-        container_options={"protocol_whitelist": "none", "enable_drefs": "0"},
-        metadata_errors="replace",
-    )
 
 
 def _size_in(obus: bytes) -> tuple[int, int] | None:
