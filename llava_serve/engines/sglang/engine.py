@@ -9,7 +9,7 @@ from functools import partial
 from llava_serve.chat.rendering import PromptFormat
 from llava_serve.engines.preprocessing import PreprocessingPool
 from llava_serve.engines.sglang import deltas, payload
-from llava_serve.engines.sglang.client import Event, SglangClient
+from llava_serve.engines.sglang.client import Body, Event, SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
 from llava_serve.engines.sglang.server import Server
 from llava_serve.engines.text_length import check_length, texts_of
@@ -56,7 +56,7 @@ class SglangEngine:
         prompt, sampling, served = request.prompt, request.sampling, self._server.served
         payload.check_seed(sampling, served)
         check_length(texts_of(prompt), self.card.context_length)
-        to = payload.Identity(f"{request.request_id}-{secrets.token_hex(4)}", served)
+        rid = f"{request.request_id}-{secrets.token_hex(4)}"
         if not isinstance(prompt, ReadyPrompt):
             check_texts(prompt)
             if self._form is None:
@@ -67,7 +67,7 @@ class SglangEngine:
                 await self._template.check(prompt, served)
                 if prompt.continues:
                     await self._template.check_continuation(prompt, served)
-                body = payload.chat_body(prompt, uris, sampling, to)
+                body = payload.chat_body(prompt, uris, sampling, served, rid)
                 return _UpstreamRequest(
                     payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop)
                 )
@@ -75,7 +75,7 @@ class SglangEngine:
             sampling = replace(sampling, stop=(*sampling.stop, *self._form.stops))
         check_prompt(prompt)
         uris = await self._encoding.run(request.prompt)
-        body = payload.generate_body(prompt, uris, sampling, to)
+        body = payload.generate_body(prompt, uris, sampling, served, rid)
         read = partial(
             deltas.of_generate, streams_deltas=served.streams_deltas, stops=sampling.stop
         )
@@ -94,7 +94,7 @@ class _UpstreamRequest:
     """Where a request goes, and how its answer is read."""
 
     path: str
-    body: payload.Body
+    body: Body
     read: Callable[[AsyncIterable[Event]], AsyncGenerator[Delta]]
 
 

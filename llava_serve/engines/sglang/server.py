@@ -113,7 +113,7 @@ class Server:
     async def _look(self) -> Served:
         if self._served is None:
             try:
-                await self._client.get("/health", _HEALTH_S)
+                await self._client.call("/health", _HEALTH_S)
             except SglangBusy as exc:
                 raise SglangUnreachable(self._client.endpoint, "it is starting (503)") from exc
             self._is_router = await self._asked_for_servers() is not None
@@ -125,7 +125,7 @@ class Server:
     async def _asked_for_servers(self) -> list[str] | None:
         """Return the addresses of the servers that a router uses; None: this is no router."""
         try:
-            told = await self._client.get("/workers", _CALL_S)
+            told = await self._client.call("/workers", _CALL_S)
         except SglangFailed:
             return None
         return [str(one["url"]) for one in told["workers"] if one["is_healthy"]]
@@ -154,7 +154,7 @@ class Server:
             address=address,
             model=info,
             server=await self._first(address, "/server_info", "/get_server_info"),
-            models=await self._client.get("/v1/models", _CALL_S, address),
+            models=await self._client.call("/v1/models", _CALL_S, address),
             image_tokens=await self._tokens(
                 {"prompt": IMAGE_TOKEN, "add_special_tokens": False}, address
             ),
@@ -166,7 +166,7 @@ class Server:
 
     async def _tokens(self, asked: dict[str, Any], address: str) -> list[int]:
         try:
-            answer = await self._client.post("/v1/tokenize", asked, _CALL_S, address)
+            answer = await self._client.call("/v1/tokenize", _CALL_S, address, asked)
         except (SglangUnreachable, SglangBusy):
             raise
         except ServeError:  # it has no template, or no tokenizer
@@ -177,7 +177,7 @@ class Server:
         ranks = []
         for address in addresses:
             try:
-                told = await self._client.get("/v1/loads?include=core", _CALL_S, address)
+                told = await self._client.call("/v1/loads?include=core", _CALL_S, address)
             except SglangFailed:
                 return None
             except SglangUnreachable:  # a router notices; a single server is missed soon
@@ -188,9 +188,9 @@ class Server:
 
     async def _first(self, address: str, path: str, older: str) -> dict[str, Any]:
         try:
-            info = await self._client.get(path, _CALL_S, address)
+            info = await self._client.call(path, _CALL_S, address)
         except SglangFailed:
-            info = await self._client.get(older, _CALL_S, address)
+            info = await self._client.call(older, _CALL_S, address)
         return dict(info)
 
     async def _take(self, served: Served | None) -> None:
