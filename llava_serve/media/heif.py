@@ -90,12 +90,12 @@ def _size_in(obus: bytes) -> tuple[int, int] | None:
     while at < len(obus):
         head = obus[at]
         at += 2 if head & 4 else 1
-        length, shift = len(obus) - at, 0
+        length = len(obus) - at
         if head & 2:
             length = 0
-            while at < len(obus) and shift < 56:
-                byte, at = obus[at], at + 1
-                length, shift = length | (byte & 0x7F) << shift, shift + 7
+            for place, byte in enumerate(obus[at : at + 8]):
+                length |= (byte & 0x7F) << 7 * place
+                at += 1
                 if not byte & 0x80:
                     break
         if head >> 3 & 15 == _SEQUENCE_HEADER:

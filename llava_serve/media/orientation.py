@@ -65,15 +65,13 @@ def of_frame(frame: VideoFrame) -> Transpose | None:
         return _BY_ROTATION.get(frame.rotation % 360)
     if not isinstance(matrix, Buffer):
         return None
-    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
-    largest = max(map(abs, (a, b, c, d)))
-    signs = tuple(
-        0 if abs(value) <= _UNEVEN * largest else (value > 0) - (value < 0)
-        for value in (a, b, c, d)
-    )
-    scales = [abs(value) for value, sign in zip((a, b, c, d), signs, strict=True) if sign]
-    if signs not in _BY_MATRIX or largest - min(scales) > _UNEVEN * largest:
-        shown = ", ".join(f"{value / 65536:.3g}" for value in (a, b, c, d))
+    values = struct.unpack("=2i4x2i", bytes(matrix)[:20])  # a, b, c, d
+    largest = max(map(abs, values))
+    negligible = _UNEVEN * largest
+    signs = tuple((value > negligible) - (value < -negligible) for value in values)
+    scales = [abs(value) for value, sign in zip(values, signs, strict=True) if sign]
+    if signs not in _BY_MATRIX or largest - min(scales) > negligible:
+        shown = ", ".join(f"{value / 65536:.3g}" for value in values)
         raise MediaUnreadable(
             f"the video asks to be shown through the matrix ({shown}), which does more than turn "
             "it by quarters and mirror it"

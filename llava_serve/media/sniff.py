@@ -29,6 +29,7 @@ _EBML = b"\x1a\x45\xdf\xa3"
 _AVIF = frozenset({b"avif", b"avis"})
 _HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _HEIF = frozenset({b"mif1", b"msf1"})
+_BRANDS = {**dict.fromkeys(_AVIF, "AVIF"), **dict.fromkeys(_HEIC, "HEIC"), b"qt  ": "MOV"}
 # Boxes that QuickTime files older than brands begin with.
 _OLD_MOV = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
@@ -58,13 +59,7 @@ def _sniff_brands(head: bytes) -> str:
     if main in _HEIF:
         compatible = {box[at : at + 4] for at in range(0, len(box), 4)}
         return "AVIF" if compatible & _AVIF and not compatible & _HEIC else "HEIC"
-    if main in _AVIF:
-        return "AVIF"
-    if main in _HEIC:
-        return "HEIC"
-    if main == b"qt  ":
-        return "MOV"
-    return "3GP" if main[:2] == b"3g" else "MP4"
+    return _BRANDS.get(main, "3GP" if main.startswith(b"3g") else "MP4")
 
 
 def _sniff_text(start: bytes) -> str:

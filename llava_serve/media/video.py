@@ -67,9 +67,7 @@ def sample_frame_indices(total: int, wanted: int) -> list[int]:
     Source: LLaVA-VL/LLaVA-NeXT, `process_video_with_decord`: linspace(0, total - 1, wanted).
     """
     count = min(wanted, total)
-    if count == 1:
-        return [0]
-    return [at * (total - 1) // (count - 1) for at in range(count)]
+    return [at * (total - 1) // max(1, count - 1) for at in range(count)]
 
 
 def _kind(data: bytes, limits: FileLimits) -> str:

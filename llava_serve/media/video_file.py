@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import PIL.Image
 from av.container import InputContainer
@@ -182,16 +181,5 @@ def _packets(
 
 def _upright(frame: VideoFrame) -> Image:
     turn = orientation.of_frame(frame)
-    image = _image(frame)
+    image = PIL.Image.fromarray(frame.to_ndarray(format="rgb24"))
     return as_image(image if turn is None else image.transpose(turn))
-
-
-def _image(frame: VideoFrame) -> PIL.Image.Image:
-    rgb = frame.reformat(format="rgb24")
-    plane = rgb.planes[0]
-    if plane.line_size < 0:  # rows from bottom to top
-        image: PIL.Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
-        return image
-    size = (rgb.width, rgb.height)
-    pixels: Any = plane  # a buffer, though its type does not say so
-    return PIL.Image.frombuffer("RGB", size, pixels, "raw", "RGB", plane.line_size, 1)

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from llava_serve.chat.rendering import PromptFormat
@@ -16,6 +16,8 @@ from llava_serve.engines.text_length import check_length, texts_of
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.request import Delta, GenerateRequest, ReadyPrompt
+
+ReadAnswer = Callable[[AsyncIterable[Event]], AsyncGenerator[Delta]]
 
 
 class SglangEngine:
@@ -42,17 +44,20 @@ class SglangEngine:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
         """Yield deltas; see `Engine.stream`."""
-        upstream = await self._upstream_request(request)
+        path, body, read_answer = await self._upstream_request(request)
         async with (
-            self._client.streamed(upstream.path, upstream.body) as events,
+            self._client.streamed(path, body) as events,
             aclosing(events.read()) as told,
-            aclosing(upstream.read(told)) as read,
+            aclosing(read_answer(told)) as read,
         ):
             async for delta in read:
                 yield delta
 
-    async def _upstream_request(self, request: GenerateRequest) -> "_UpstreamRequest":
-        """Check what the server would not survive or not honour, and encode the images."""
+    async def _upstream_request(self, request: GenerateRequest) -> tuple[str, Body, ReadAnswer]:
+        """Check what the server would not survive or not honour, and encode the images.
+
+        Returns the route, the body, and how the answer is read.
+        """
         prompt, sampling, served = request.prompt, request.sampling, self._server.served
         payload.check_seed(sampling, served)
         check_length(texts_of(prompt), self.card.context_length)
@@ -68,9 +73,7 @@ class SglangEngine:
                 if prompt.continues:
                     await self._template.check_continuation(prompt, served)
                 body = payload.chat_body(prompt, uris, sampling, served, rid)
-                return _UpstreamRequest(
-                    payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop)
-                )
+                return payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop)
             prompt = payload.ready_prompt(prompt, self._form)
             sampling = replace(sampling, stop=(*sampling.stop, *self._form.stops))
         check_prompt(prompt)
@@ -79,7 +82,7 @@ class SglangEngine:
         read = partial(
             deltas.of_generate, streams_deltas=served.streams_deltas, stops=sampling.stop
         )
-        return _UpstreamRequest(payload.GENERATE, body, read)
+        return payload.GENERATE, body, read
 
     def status(self) -> None:
         """Keep nothing here."""
@@ -87,15 +90,6 @@ class SglangEngine:
     def close(self) -> None:
         """Leave the server as it is: it has other clients, or its own supervisor."""
         self._encoding.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _UpstreamRequest:
-    """Where a request goes, and how its answer is read."""
-
-    path: str
-    body: Body
-    read: Callable[[AsyncIterable[Event]], AsyncGenerator[Delta]]
 
 
 _NO_TEMPLATE = (

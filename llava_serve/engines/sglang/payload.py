@@ -36,8 +36,6 @@ def chat_body(
     images = sum(len(message.images) for message in conversation.messages)
     extra = {"modalities": "multi-images"} if served.is_original and images > 1 else {}
     messages = [_message(message, uris, extra) for message in conversation.messages]
-    if conversation.continues:
-        messages[-1]["content"] = conversation.begun  # the server goes on with a plain text only
     body: Body = {
         "rid": rid,
         "model": served.model_id,
@@ -50,6 +48,7 @@ def chat_body(
         **_seed(sampling, served, "seed"),
     }
     if conversation.continues:
+        messages[-1]["content"] = conversation.begun  # the server goes on with a plain text only
         body["continue_final_message"] = True
     if sampling.tells_usage:
         body["stream_options"]["continuous_usage_stats"] = True

@@ -90,7 +90,7 @@ class Server:
 
     async def _watch(self) -> None:
         while True:
-            served: Served | None
+            served: Served | None = None
             try:
                 served = await self._look()
                 self._answered = self._clock()
@@ -101,11 +101,10 @@ class Server:
                 if served is None:
                     self._client.give_up()
             except SglangUnreachable as exc:
-                served, self._missing = None, exc.reason
+                self._missing = exc.reason
             except ServeError as exc:
-                served, self._missing = None, exc.message
+                self._missing = exc.message
             except (AttributeError, LookupError, TypeError, ValueError) as exc:
-                served = None
                 self._missing = f"what answers there is no SGLang server ({exc!r})"
             await self._take(served)
             await asyncio.sleep(self._look_every_s)
