@@ -8,6 +8,7 @@ the AVIF decoder believes AV1's sequence header, whatever the container says, so
 
 import io
 import re
+from contextlib import suppress
 
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.ImageFile import ImageFile
@@ -76,16 +77,21 @@ def coded_sizes(avif: bytes) -> list[tuple[int, int]]:
             for packet in container.demux():
                 if packet.stream.index in pending:
                     pending.remove(packet.stream.index)
-                    found.append(_size_in(bytes(packet)))
+                    with suppress(EOFError):
+                        found.append(_size_in(bytes(packet)))
                 if not pending:
                     break
     except DAMAGE:  # the image's own decoder has the last word
         pass
-    return [size for size in found if size is not None]
+    return found
 
 
-def _size_in(obus: bytes) -> tuple[int, int] | None:
-    """Read the first sequence header among the open bitstream units of a packet."""
+def _size_in(obus: bytes) -> tuple[int, int]:
+    """Read the first sequence header among the open bitstream units of a packet.
+
+    Raises:
+        EOFError: there is none, or it ends too early.
+    """
     at = 0
     while at < len(obus):
         head = obus[at]
@@ -99,12 +105,9 @@ def _size_in(obus: bytes) -> tuple[int, int] | None:
                 if not byte & 0x80:
                     break
         if head >> 3 & 15 == _SEQUENCE_HEADER:
-            try:
-                return _size(_Bits(obus[at : at + min(length, 1024)]))
-            except EOFError:
-                return None
+            return _size(_Bits(obus[at : at + min(length, 1024)]))
         at += length
-    return None
+    raise EOFError
 
 
 def _size(bits: _Bits) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Orientation: how an image or a frame is turned and mirrored to be upright, of eight ways."""
 
 import struct
+from contextlib import suppress
 
 from av.buffer import Buffer
 from av.video.frame import VideoFrame
@@ -85,7 +86,7 @@ def _orientation(exif: bytes) -> int | None:
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
         return None
-    try:
+    with suppress(struct.error):
         (at,) = struct.unpack_from(f"{order}I", tiff, 4)
         (entries,) = struct.unpack_from(f"{order}H", tiff, at)
         for entry in range(at + 2, at + 2 + 12 * min(entries, _MAX_ENTRIES), 12):
@@ -93,8 +94,6 @@ def _orientation(exif: bytes) -> int | None:
             if tag == _TAG and kind in _NUMBERS and count == 1:
                 number: int = struct.unpack_from(f"{order}{_NUMBERS[kind]}", tiff, entry + 8)[0]
                 return number
-    except struct.error:
-        return None
     return None
 
 

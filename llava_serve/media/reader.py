@@ -7,12 +7,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from llava_serve.config import MediaConfig
-from llava_serve.errors import (
-    InvalidField,
-    MediaTooLarge,
-    MediaUnreadable,
-    RemoteMediaRefused,
-)
+from llava_serve.errors import InvalidField, MediaTooLarge, MediaUnreadable, RemoteMediaRefused
 from llava_serve.media.decode import decode_image, image_cost
 from llava_serve.media.fetch import (
     Fetcher,

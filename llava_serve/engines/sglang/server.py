@@ -10,13 +10,7 @@ from typing import Any
 from llava_serve.background import background
 from llava_serve.engines.base import Load
 from llava_serve.engines.sglang.client import SglangClient, SglangSilent
-from llava_serve.engines.sglang.served import (
-    IMAGE_TOKEN,
-    Answers,
-    Served,
-    doubts_of,
-    served_of,
-)
+from llava_serve.engines.sglang.served import IMAGE_TOKEN, Answers, Served, doubts_of, served_of
 from llava_serve.errors import ServeError, SglangBusy, SglangFailed, SglangUnreachable
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.retry import RateLimitedWarning
@@ -28,6 +22,8 @@ _HEALTH_S = 25.0  # the server itself gives up after 20 s
 # A server that is busy with a long prompt or a large image may be silent for a while; one that
 # died refuses the connection, which counts at once.
 _PATIENCE_S = 20.0
+_IMAGE_TOKEN_ALONE = {"prompt": IMAGE_TOKEN, "add_special_tokens": False}
+_ONE_MESSAGE = {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}
 _REMEDY = "this worker waits for it and joins the cluster when it is ready"
 
 
@@ -154,12 +150,8 @@ class Server:
             model=info,
             server=await self._first(address, "/server_info", "/get_server_info"),
             models=await self._client.call("/v1/models", _CALL_S, address),
-            image_tokens=await self._tokens(
-                {"prompt": IMAGE_TOKEN, "add_special_tokens": False}, address
-            ),
-            has_template=bool(
-                await self._tokens({"messages": [{"role": "user", "content": _PROBE}]}, address)
-            ),
+            image_tokens=await self._tokens(_IMAGE_TOKEN_ALONE, address),
+            has_template=bool(await self._tokens(_ONE_MESSAGE, address)),
         )
         return served_of(answers, self._name)
 
@@ -220,6 +212,3 @@ class Server:
         )
         for doubt in doubts_of(served):
             logger.warning("%s", doubt)
-
-
-_PROBE = [{"type": "text", "text": "x"}]
