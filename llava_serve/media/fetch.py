@@ -6,7 +6,6 @@ import binascii
 import ipaddress
 import socket
 from collections.abc import Callable
-from types import TracebackType
 from urllib.parse import unquote_to_bytes
 
 import aiohttp
@@ -126,12 +125,7 @@ class Fetcher:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._session.close()
 
     async def fetch(self, url: str) -> bytes:
@@ -147,32 +141,27 @@ class Fetcher:
                 f"the address gave no file within {self._limit_s:g} s"
             ) from exc
         except (aiohttp.ClientError, OSError) as exc:
-            raise RemoteMediaRefused(f"the address cannot be fetched ({_reason(exc)})") from exc
+            reason = str(exc) or type(exc).__name__
+            raise RemoteMediaRefused(f"the address cannot be fetched ({reason})") from exc
 
     async def _follow(self, url: URL) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._get(url)
-            if isinstance(answer, bytes):
-                return answer
-            url = answer
+            host, port = _host_and_port(url)
+            checked = await self._resolve(host, port)
+            # The connection goes to the address that was checked: no second look-up can be fooled.
+            async with self._session.get(
+                url.with_host(checked),
+                headers={"Host": url.host_port_subcomponent or host, "Accept-Encoding": "identity"},
+                server_hostname=host if url.scheme == "https" else None,
+                allow_redirects=False,
+            ) as answer:
+                if answer.status in _REDIRECTS and "Location" in answer.headers:
+                    url = url.join(_parsed(answer.headers["Location"], relative=True))
+                    continue
+                if answer.status != 200:
+                    raise RemoteMediaRefused(f"the address answers with status {answer.status}")
+                return await self._read(answer)
         raise RemoteMediaRefused(f"the address redirects more than {MAX_REDIRECTS} times")
-
-    async def _get(self, url: URL) -> bytes | URL:
-        """Return the content, or where the answer redirects to."""
-        host, port = _host_and_port(url)
-        checked = await self._resolve(host, port)
-        # The connection goes to the address that was checked: there is no second look-up to fool.
-        async with self._session.get(
-            url.with_host(checked),
-            headers={"Host": url.host_port_subcomponent or host, "Accept-Encoding": "identity"},
-            server_hostname=host if url.scheme == "https" else None,
-            allow_redirects=False,
-        ) as answer:
-            if answer.status in _REDIRECTS and "Location" in answer.headers:
-                return url.join(_parsed(answer.headers["Location"], relative=True))
-            if answer.status != 200:
-                raise RemoteMediaRefused(f"the address answers with status {answer.status}")
-            return await self._read(answer)
 
     async def _resolve(self, host: str, port: int) -> str:
         """Return one address of the host, after all of them were checked."""
@@ -218,7 +207,3 @@ def _host_and_port(url: URL) -> tuple[str, int]:
     if not url.host or not url.port:
         raise RemoteMediaRefused("the address names no host")
     return url.host, url.port
-
-
-def _reason(exc: Exception) -> str:
-    return str(exc) or type(exc).__name__

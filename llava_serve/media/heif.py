@@ -8,13 +8,13 @@ the AVIF decoder believes AV1's sequence header, whatever the container says, so
 
 import io
 import re
+from contextlib import suppress
 
-import av
-from av.container import InputContainer
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.ImageFile import ImageFile
 from pillow_heif import HeifImageFile
 
+from llava_serve.media.container import open_container
 from llava_serve.media.damage import DAMAGE
 
 # An entry of the item list whose type is Exif, in either of its two versions: name, version, flags,
@@ -71,52 +71,43 @@ def coded_sizes(avif: bytes) -> list[tuple[int, int]]:
     """
     found = []
     try:
-        with _opened(avif) as container:
+        # With one pixel the decoder that FFmpeg tries while it opens gets nowhere.
+        with open_container(avif, "AVIF", {"max_pixels": "1"}) as container:
             pending = {stream.index for stream in container.streams.video}
             for packet in container.demux():
                 if packet.stream.index in pending:
                     pending.remove(packet.stream.index)
-                    found.append(_size_in(bytes(packet)))
+                    with suppress(EOFError):
+                        found.append(_size_in(bytes(packet)))
                 if not pending:
                     break
     except DAMAGE:  # the image's own decoder has the last word
         pass
-    return [size for size in found if size is not None]
+    return found
 
 
-def _opened(avif: bytes) -> InputContainer:
-    return av.open(
-        io.BytesIO(avif),
-        "r",
-        format="mov",
-        # FFmpeg tries to decode while it opens: with one pixel it gets nowhere.
-        options={"max_pixels": "1"},
-        container_options={"protocol_whitelist": "none", "enable_drefs": "0"},
-        metadata_errors="replace",
-    )
+def _size_in(obus: bytes) -> tuple[int, int]:
+    """Read the first sequence header among the open bitstream units of a packet.
 
-
-def _size_in(obus: bytes) -> tuple[int, int] | None:
-    """Read the first sequence header among the open bitstream units of a packet."""
+    Raises:
+        EOFError: there is none, or it ends too early.
+    """
     at = 0
     while at < len(obus):
         head = obus[at]
         at += 2 if head & 4 else 1
-        length, shift = len(obus) - at, 0
+        length = len(obus) - at
         if head & 2:
             length = 0
-            while at < len(obus) and shift < 56:
-                byte, at = obus[at], at + 1
-                length, shift = length | (byte & 0x7F) << shift, shift + 7
+            for place, byte in enumerate(obus[at : at + 8]):
+                length |= (byte & 0x7F) << 7 * place
+                at += 1
                 if not byte & 0x80:
                     break
         if head >> 3 & 15 == _SEQUENCE_HEADER:
-            try:
-                return _size(_Bits(obus[at : at + min(length, 1024)]))
-            except EOFError:
-                return None
+            return _size(_Bits(obus[at : at + min(length, 1024)]))
         at += length
-    return None
+    raise EOFError
 
 
 def _size(bits: _Bits) -> tuple[int, int]:

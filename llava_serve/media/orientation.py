@@ -1,6 +1,7 @@
 """Orientation: how an image or a frame is turned and mirrored to be upright, of eight ways."""
 
 import struct
+from contextlib import suppress
 
 from av.buffer import Buffer
 from av.video.frame import VideoFrame
@@ -65,15 +66,13 @@ def of_frame(frame: VideoFrame) -> Transpose | None:
         return _BY_ROTATION.get(frame.rotation % 360)
     if not isinstance(matrix, Buffer):
         return None
-    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
-    largest = max(map(abs, (a, b, c, d)))
-    signs = tuple(
-        0 if abs(value) <= _UNEVEN * largest else (value > 0) - (value < 0)
-        for value in (a, b, c, d)
-    )
-    scales = [abs(value) for value, sign in zip((a, b, c, d), signs, strict=True) if sign]
-    if signs not in _BY_MATRIX or largest - min(scales) > _UNEVEN * largest:
-        shown = ", ".join(f"{value / 65536:.3g}" for value in (a, b, c, d))
+    values = struct.unpack("=2i4x2i", bytes(matrix)[:20])  # a, b, c, d
+    largest = max(map(abs, values))
+    negligible = _UNEVEN * largest
+    signs = tuple((value > negligible) - (value < -negligible) for value in values)
+    scales = [abs(value) for value, sign in zip(values, signs, strict=True) if sign]
+    if signs not in _BY_MATRIX or largest - min(scales) > negligible:
+        shown = ", ".join(f"{value / 65536:.3g}" for value in values)
         raise MediaUnreadable(
             f"the video asks to be shown through the matrix ({shown}), which does more than turn "
             "it by quarters and mirror it"
@@ -87,7 +86,7 @@ def _orientation(exif: bytes) -> int | None:
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
         return None
-    try:
+    with suppress(struct.error):
         (at,) = struct.unpack_from(f"{order}I", tiff, 4)
         (entries,) = struct.unpack_from(f"{order}H", tiff, at)
         for entry in range(at + 2, at + 2 + 12 * min(entries, _MAX_ENTRIES), 12):
@@ -95,8 +94,6 @@ def _orientation(exif: bytes) -> int | None:
             if tag == _TAG and kind in _NUMBERS and count == 1:
                 number: int = struct.unpack_from(f"{order}{_NUMBERS[kind]}", tiff, entry + 8)[0]
                 return number
-    except struct.error:
-        return None
     return None
 
 

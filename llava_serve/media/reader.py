@@ -4,16 +4,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from llava_serve.config import MediaConfig
-from llava_serve.errors import (
-    InvalidField,
-    MediaTooLarge,
-    MediaUnreadable,
-    RemoteMediaRefused,
-)
+from llava_serve.errors import InvalidField, MediaTooLarge, MediaUnreadable, RemoteMediaRefused
 from llava_serve.media.decode import decode_image, image_cost
 from llava_serve.media.fetch import (
     Fetcher,
@@ -68,13 +62,8 @@ class MediaReader:
         await self._fetcher.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._fetcher.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *error: object) -> None:
+        await self._fetcher.__aexit__(*error)
         await self._pool.close()
 
     @asynccontextmanager
@@ -128,7 +117,7 @@ class MediaReader:
         """Read the video behind a data: URI or an http(s) address."""
         return await self._alone(self._video(url, num_frames))
 
-    def _item(self, part: ImagePart | VideoPart) -> "_MediaItem[Image | Video]":
+    def _item(self, part: ImagePart | VideoPart) -> _MediaItem[Image | Video]:
         if isinstance(part, ImagePart):
             return self._image(part.image_url.url)
         return self._video(part.video_url.url, part.video_url.num_frames)

@@ -4,38 +4,32 @@ IMAGES = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "HEIC", "AVIF")
 VIDEOS = ("MP4", "MOV", "3GP", "WEBM", "MKV", "AVI")  # GIF and animated WebP are both
 HEAD_BYTES = 1024  # as many of the first bytes tell every format
 
-_PREFIXES: tuple[tuple[bytes, str], ...] = (
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"BM", "BMP"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"II+\0", "TIFF"),  # the form for large files
-    (b"MM\0+", "TIFF"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
-    (b"8BPS", "Photoshop"),
-    (b"\0\0\1\0", "ICO"),
-    (b"%PDF", "PDF"),
-    (b"PK\x03\x04", "ZIP"),
-    (b"\x1f\x8b", "gzip"),
-    (b"{\\rtf", "RTF"),
-    (b"OggS", "OGG"),
-    (b"FLV\1", "FLV"),
-    (b"\0\0\1\xba", "MPEG"),
-    (b"\0\0\1\xb3", "MPEG"),
-    (b"ID3", "MP3"),
-    (b"fLaC", "FLAC"),
-)
+_PREFIXES: dict[str, bytes | tuple[bytes, ...]] = {
+    "PNG": b"\x89PNG\r\n\x1a\n",
+    "JPEG": b"\xff\xd8\xff",
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "BMP": b"BM",
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # those with + are for large files
+    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
+    "JPEG 2000": (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"),
+    "Photoshop": b"8BPS",
+    "ICO": b"\0\0\1\0",
+    "PDF": b"%PDF",
+    "ZIP": b"PK\x03\x04",
+    "gzip": b"\x1f\x8b",
+    "RTF": b"{\\rtf",
+    "OGG": b"OggS",
+    "FLV": b"FLV\1",
+    "MPEG": (b"\0\0\1\xba", b"\0\0\1\xb3"),
+    "MP3": b"ID3",
+    "FLAC": b"fLaC",
+}
 _EBML = b"\x1a\x45\xdf\xa3"
 # Brands of ISO base media files. HEIF's two general ones say nothing of how pixels are encoded.
 _AVIF = frozenset({b"avif", b"avis"})
 _HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _HEIF = frozenset({b"mif1", b"msf1"})
+_BRANDS = {**dict.fromkeys(_AVIF, "AVIF"), **dict.fromkeys(_HEIC, "HEIC"), b"qt  ": "MOV"}
 # Boxes that QuickTime files older than brands begin with.
 _OLD_MOV = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
@@ -52,7 +46,7 @@ def sniff(data: bytes) -> str:
         return "WEBM" if b"\x42\x82\x84webm" in data[:HEAD_BYTES] else "MKV"
     if data[4:8] in _OLD_MOV:
         return "MOV"
-    for prefix, name in _PREFIXES:
+    for name, prefix in _PREFIXES.items():
         if data.startswith(prefix):
             return name
     return _sniff_text(data[:HEAD_BYTES])
@@ -65,13 +59,7 @@ def _sniff_brands(head: bytes) -> str:
     if main in _HEIF:
         compatible = {box[at : at + 4] for at in range(0, len(box), 4)}
         return "AVIF" if compatible & _AVIF and not compatible & _HEIC else "HEIC"
-    if main in _AVIF:
-        return "AVIF"
-    if main in _HEIC:
-        return "HEIC"
-    if main == b"qt  ":
-        return "MOV"
-    return "3GP" if main[:2] == b"3g" else "MP4"
+    return _BRANDS.get(main, "3GP" if main.startswith(b"3g") else "MP4")
 
 
 def _sniff_text(start: bytes) -> str:

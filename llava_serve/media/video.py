@@ -9,7 +9,7 @@ from llava_serve.media.damage import DAMAGE, damaged
 from llava_serve.media.decode import as_image, open_image
 from llava_serve.media.limits import Cost, FileLimits, check_bytes
 from llava_serve.media.sniff import VIDEOS, sniff
-from llava_serve.media.video_file import MAX_SOURCE_FRAMES, VideoFile
+from llava_serve.media.video_file import VideoFile, check_count
 from llava_serve.request import Image, Video
 
 MAX_VIDEO_PIXELS = 200_000_000  # of all chosen frames together: 0.8 GB in memory
@@ -67,9 +67,7 @@ def sample_frame_indices(total: int, wanted: int) -> list[int]:
     Source: LLaVA-VL/LLaVA-NeXT, `process_video_with_decord`: linspace(0, total - 1, wanted).
     """
     count = min(wanted, total)
-    if count == 1:
-        return [0]
-    return [at * (total - 1) // (count - 1) for at in range(count)]
+    return [at * (total - 1) // max(1, count - 1) for at in range(count)]
 
 
 def _kind(data: bytes, limits: FileLimits) -> str:
@@ -89,10 +87,7 @@ def _animation(
     with open_image(data, kind, limits) as image:
         total: int = getattr(image, "n_frames", 1)  # a GIF counts by skipping through the file
         check_time()
-        if total > MAX_SOURCE_FRAMES:
-            raise MediaTooLarge(
-                f"the video has more than {MAX_SOURCE_FRAMES} frames; send a shorter part of it"
-            )
+        check_count(total)
         wanted = _chosen(image.size, num_frames, total)
         frames = []
         for index in range(wanted[-1] + 1):  # each frame builds on the one before

@@ -4,22 +4,22 @@ What a container says about its frames (how many, how long, which of them are ke
 believed: a video that was cut out of a longer one, or is damaged, has less than it promises.
 """
 
-import io
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
-import av
 import PIL.Image
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import orientation
+from llava_serve.media.container import open_container
 from llava_serve.media.decode import as_image
 from llava_serve.media.limits import FileLimits, check_size
 from llava_serve.request import Image
@@ -27,12 +27,6 @@ from llava_serve.request import Image
 MAX_DURATION_S = 600
 MAX_SOURCE_FRAMES = 20_000  # frames of the file; all up to the last wanted one are decoded
 _DECODER_THREADS = 2
-# The demuxer is named by content: FFmpeg's own guess would also take playlists, which name files.
-_DEMUXERS = {
-    **dict.fromkeys(("MP4", "MOV", "3GP"), "mov"),
-    **dict.fromkeys(("WEBM", "MKV"), "matroska"),
-    "AVI": "avi",
-}
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 
 Choose = Callable[[int], list[int]]  # frames there are -> those that are wanted, in order
@@ -76,15 +70,16 @@ class VideoFile:
             raise MediaUnreadable("the video has no frames")
         # First as many as there are packets, which is right for a whole video; then what there
         # really was; and where every frame is marred, those.
-        found = _Found(choose(promised))
+        wanted = choose(promised)
         for intact_only in (True, False):
             for _ in range(2):
-                self._decode(found, intact_only)
-                if found.is_complete:
-                    return found.images
-                if found.decoded == 0:
+                images, decoded = self._images(wanted, intact_only)
+                if len(images) == len(wanted):
+                    return images
+                images.clear()  # they take memory while the next ones are decoded
+                if decoded == 0:
                     break
-                found = _Found(choose(found.decoded))
+                wanted = choose(decoded)
         raise MediaUnreadable(f"none of the video's {promised} frames can be decoded")
 
     def _bounds(self) -> dict[str, str]:
@@ -92,20 +87,12 @@ class VideoFile:
         return {"max_pixels": str(2 * self.limits.pixels)}
 
     def _opened(self) -> InputContainer:
-        demuxer = _DEMUXERS[self.kind]
-        return av.open(
-            io.BytesIO(self.data),
-            "r",
-            format=demuxer,
-            options=self._bounds(),
-            container_options={"protocol_whitelist": "none"}
-            | ({"enable_drefs": "0"} if demuxer == "mov" else {}),
-            metadata_errors="replace",
-        )
+        return open_container(self.data, self.kind, self._bounds())
 
     def _count_packets(self) -> int:
         """Count the packets of the video, and measure its time by their stamps."""
-        total, stamps = 0, _Stamps()
+        total = 0
+        starts, ends = [], []
         with self._opened() as container:
             stream = _video_stream(container)
             for packet in _packets(container, stream):
@@ -113,18 +100,36 @@ class VideoFile:
                 # Flushing packets are empty; discarded ones lie before the cut of an edited video.
                 if packet is None or not packet.size or packet.is_discard:
                     continue
-                stamps.add(packet)
                 total += 1
-                if total > MAX_SOURCE_FRAMES:
-                    raise MediaTooLarge(
-                        f"the video has more than {MAX_SOURCE_FRAMES} frames; send a shorter part "
-                        "of it"
-                    )
-            _check_duration(stamps.ticks * (stream.time_base or Fraction(0)))
+                check_count(total)
+                if packet.pts is not None:
+                    starts.append(packet.pts)
+                    ends.append(packet.pts + (packet.duration or 0))
+            ticks = max(ends, default=0) - min(starts, default=0)
+            duration_s = ticks * (stream.time_base or Fraction(0))
+        if duration_s > MAX_DURATION_S:
+            raise MediaTooLarge(
+                f"the video lasts {float(duration_s):.0f} s; at most {MAX_DURATION_S} s are "
+                "accepted"
+            )
         return total
 
-    def _decode(self, found: "_Found", intact_only: bool) -> None:
-        """Let `found` meet the frames in the order they are shown in, until it is complete."""
+    def _images(self, wanted: Sequence[int], intact_only: bool) -> tuple[list[Image], int]:
+        """Return the images of the `wanted` frames that decode, and how many frames decoded."""
+        images: list[Image] = []
+        decoded = 0
+        with closing(self._decoded(intact_only)) as frames:
+            for frame in frames:
+                if decoded == wanted[len(images)]:
+                    check_size((frame.width, frame.height), self.limits)  # a stream may change it
+                    images.append(_upright(frame))
+                decoded += 1
+                if len(images) == len(wanted):
+                    break
+        return images, decoded
+
+    def _decoded(self, intact_only: bool) -> Generator[VideoFrame]:
+        """Yield the frames that decode, in the order they are shown in."""
         with self._opened() as container:
             stream = _video_stream(container)
             context = stream.codec_context
@@ -141,51 +146,16 @@ class VideoFile:
                     continue
                 for frame in frames:
                     awaits_key = awaits_key and not frame.key_frame
-                    if intact_only and (awaits_key or frame.is_corrupt):
-                        continue
-                    found.meet(frame, self.limits)
-                    if found.is_complete:
-                        return
+                    if not intact_only or not (awaits_key or frame.is_corrupt):
+                        yield frame
 
 
-@dataclass(slots=True)
-class _Found:
-    """The images of the `wanted` frames, as far as they were met, and how many frames decoded."""
-
-    wanted: Sequence[int]
-    images: list[Image] = field(default_factory=list)
-    decoded: int = 0
-
-    @property
-    def is_complete(self) -> bool:
-        return len(self.images) == len(self.wanted)
-
-    def meet(self, frame: VideoFrame, limits: FileLimits) -> None:
-        if self.wanted[len(self.images)] == self.decoded:
-            check_size((frame.width, frame.height), limits)  # a stream may change its size
-            turn = orientation.of_frame(frame)
-            image = _image(frame)
-            self.images.append(as_image(image if turn is None else image.transpose(turn)))
-        self.decoded += 1
-
-
-@dataclass(slots=True)
-class _Stamps:
-    """The time that packets span, in their stream's time base."""
-
-    first: int | None = None
-    last: int = 0
-
-    @property
-    def ticks(self) -> int:
-        return 0 if self.first is None else self.last - self.first
-
-    def add(self, packet: "av.Packet[VideoStream]") -> None:
-        if packet.pts is None:
-            return
-        end = packet.pts + (packet.duration or 0)
-        self.last = end if self.first is None else max(self.last, end)
-        self.first = packet.pts if self.first is None else min(self.first, packet.pts)
+def check_count(frames: int) -> None:
+    """Check the frames of a whole video. Raises: MediaTooLarge."""
+    if frames > MAX_SOURCE_FRAMES:
+        raise MediaTooLarge(
+            f"the video has more than {MAX_SOURCE_FRAMES} frames; send a shorter part of it"
+        )
 
 
 def _video_stream(container: InputContainer) -> VideoStream:
@@ -201,7 +171,7 @@ def _video_stream(container: InputContainer) -> VideoStream:
 
 def _packets(
     container: InputContainer, stream: VideoStream
-) -> Iterator["av.Packet[VideoStream] | None"]:
+) -> Iterator["Packet[VideoStream] | None"]:
     """Yield packets up to the end, or to where the file cannot be read on; then None."""
     try:
         yield from container.demux(stream)
@@ -209,19 +179,7 @@ def _packets(
         yield None
 
 
-def _check_duration(duration_s: Fraction) -> None:
-    if duration_s > MAX_DURATION_S:
-        raise MediaTooLarge(
-            f"the video lasts {float(duration_s):.0f} s; at most {MAX_DURATION_S} s are accepted"
-        )
-
-
-def _image(frame: VideoFrame) -> PIL.Image.Image:
-    rgb = frame.reformat(format="rgb24")
-    plane = rgb.planes[0]
-    if plane.line_size < 0:  # rows from bottom to top
-        image: PIL.Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
-        return image
-    size = (rgb.width, rgb.height)
-    pixels: Any = plane  # a buffer, though its type does not say so
-    return PIL.Image.frombuffer("RGB", size, pixels, "raw", "RGB", plane.line_size, 1)
+def _upright(frame: VideoFrame) -> Image:
+    turn = orientation.of_frame(frame)
+    image = PIL.Image.fromarray(frame.to_ndarray(format="rgb24"))
+    return as_image(image if turn is None else image.transpose(turn))

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ _KEEP_ALIVE_S = 2.0
 _SHOWN = 100  # characters of what cannot be read
 
 Event = dict[str, Any]
+Body = dict[str, Any]
 Result = TypeVar("Result")
 
 
@@ -47,23 +48,19 @@ class SglangClient:
         ) as self._session:
             yield
 
-    async def get(self, path: str, limit_s: float, at: str | None = None) -> Any:
-        """Return the decoded JSON behind `path`; None for an empty body.
+    async def call(
+        self, path: str, limit_s: float, at: str | None = None, body: Body | None = None
+    ) -> Any:
+        """Post `body` as JSON, or get where there is none, and return the decoded answer.
 
-        `at` is the address of a server behind the router that `endpoint` is.
+        It is None for an empty answer. `at` is the address of a server behind the router that
+        `endpoint` is.
+
+        Raises:
+            SglangUnreachable: nobody answers.
+            ServeError: what the server tells.
         """
-        return await self._call("GET", (at or self.endpoint) + path, None, limit_s)
-
-    async def post(
-        self, path: str, body: Mapping[str, Any], limit_s: float, at: str | None = None
-    ) -> Any:
-        """Send JSON and return the decoded answer; None for an empty body. For `at` see `get`."""
-        return await self._call("POST", (at or self.endpoint) + path, body, limit_s)
-
-    async def _call(
-        self, method: str, url: str, body: Mapping[str, Any] | None, limit_s: float
-    ) -> Any:
-        """Raises: SglangUnreachable where nobody answers; ServeError, what the server tells."""
+        method, url = "GET" if body is None else "POST", (at or self.endpoint) + path
         try:
             with anyio.fail_after(limit_s):
                 async with self._session.request(method, url, json=body) as answer:
@@ -81,7 +78,7 @@ class SglangClient:
         return content
 
     @asynccontextmanager
-    async def streamed(self, path: str, body: Mapping[str, Any]) -> AsyncIterator["EventStream"]:
+    async def streamed(self, path: str, body: Body) -> AsyncIterator["EventStream"]:
         """Send a request and read its answer event by event.
 
         However the block ends before the answer does, the server is told to stop its work.
@@ -141,7 +138,7 @@ class SglangClient:
     async def _tell_abort(self, rid: str) -> None:
         # A closed connection stops the work too, but only when the server looks for it.
         with suppress(ServeError):
-            await self.post("/abort_request", {"rid": rid}, _ABORT_S)
+            await self.call("/abort_request", _ABORT_S, body={"rid": rid})
 
 
 class EventStream:

@@ -103,12 +103,13 @@ def _parse_chat(event: Event) -> _ParsedEvent:
     choices: Any = event["choices"] or [{"delta": {}, "finish_reason": None}]
     (choice,) = choices
     told = (choice.get("logprobs") or {}).get("content") or ()
+    used = event.get("usage")
     return _ParsedEvent(
         text=_text(choice["delta"].get("content") or ""),
         logprobs=[_chat_logprob(one) for one in told],
         end=choice["finish_reason"],
         is_token_end=isinstance(choice.get("matched_stop"), int),
-        usage=_chat_usage(event["usage"]) if event.get("usage") else None,
+        usage=_usage(used | (used.get("prompt_tokens_details") or {})) if used else None,
         is_total=not event["choices"],
     )
 
@@ -172,10 +173,6 @@ def _reason(name: str) -> FinishReason:
     if name not in _REASONS:
         raise SglangFailed(f"it ended the request itself ({name})")
     return _REASONS[name]
-
-
-def _chat_usage(told: dict[str, Any]) -> Usage:
-    return _usage(told | (told.get("prompt_tokens_details") or {}))
 
 
 def _usage(told: dict[str, Any]) -> Usage:

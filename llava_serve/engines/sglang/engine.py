@@ -3,19 +3,21 @@
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from llava_serve.chat.rendering import PromptFormat
 from llava_serve.engines.preprocessing import PreprocessingPool
 from llava_serve.engines.sglang import deltas, payload
-from llava_serve.engines.sglang.client import Event, SglangClient
+from llava_serve.engines.sglang.client import Body, Event, SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
 from llava_serve.engines.sglang.server import Server
 from llava_serve.engines.text_length import check_length, texts_of
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.request import Delta, GenerateRequest, ReadyPrompt
+
+ReadAnswer = Callable[[AsyncIterable[Event]], AsyncGenerator[Delta]]
 
 
 class SglangEngine:
@@ -42,21 +44,24 @@ class SglangEngine:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
         """Yield deltas; see `Engine.stream`."""
-        upstream = await self._upstream_request(request)
+        path, body, read_answer = await self._upstream_request(request)
         async with (
-            self._client.streamed(upstream.path, upstream.body) as events,
+            self._client.streamed(path, body) as events,
             aclosing(events.read()) as told,
-            aclosing(upstream.read(told)) as read,
+            aclosing(read_answer(told)) as read,
         ):
             async for delta in read:
                 yield delta
 
-    async def _upstream_request(self, request: GenerateRequest) -> "_UpstreamRequest":
-        """Check what the server would not survive or not honour, and encode the images."""
+    async def _upstream_request(self, request: GenerateRequest) -> tuple[str, Body, ReadAnswer]:
+        """Check what the server would not survive or not honour, and encode the images.
+
+        Returns the route, the body, and how the answer is read.
+        """
         prompt, sampling, served = request.prompt, request.sampling, self._server.served
         payload.check_seed(sampling, served)
         check_length(texts_of(prompt), self.card.context_length)
-        to = payload.Identity(f"{request.request_id}-{secrets.token_hex(4)}", served)
+        rid = f"{request.request_id}-{secrets.token_hex(4)}"
         if not isinstance(prompt, ReadyPrompt):
             check_texts(prompt)
             if self._form is None:
@@ -67,19 +72,17 @@ class SglangEngine:
                 await self._template.check(prompt, served)
                 if prompt.continues:
                     await self._template.check_continuation(prompt, served)
-                body = payload.chat_body(prompt, uris, sampling, to)
-                return _UpstreamRequest(
-                    payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop)
-                )
+                body = payload.chat_body(prompt, uris, sampling, served, rid)
+                return payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop)
             prompt = payload.ready_prompt(prompt, self._form)
             sampling = replace(sampling, stop=(*sampling.stop, *self._form.stops))
         check_prompt(prompt)
         uris = await self._encoding.run(request.prompt)
-        body = payload.generate_body(prompt, uris, sampling, to)
+        body = payload.generate_body(prompt, uris, sampling, served, rid)
         read = partial(
             deltas.of_generate, streams_deltas=served.streams_deltas, stops=sampling.stop
         )
-        return _UpstreamRequest(payload.GENERATE, body, read)
+        return payload.GENERATE, body, read
 
     def status(self) -> None:
         """Keep nothing here."""
@@ -87,15 +90,6 @@ class SglangEngine:
     def close(self) -> None:
         """Leave the server as it is: it has other clients, or its own supervisor."""
         self._encoding.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _UpstreamRequest:
-    """Where a request goes, and how its answer is read."""
-
-    path: str
-    body: payload.Body
-    read: Callable[[AsyncIterable[Event]], AsyncGenerator[Delta]]
 
 
 _NO_TEMPLATE = (

@@ -5,10 +5,9 @@ import io
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from llava_serve.chat.rendering import PromptFormat
+from llava_serve.engines.sglang.client import Body
 from llava_serve.engines.sglang.served import IMAGE_TOKEN, Served
 from llava_serve.errors import UnsupportedField
 from llava_serve.request import Conversation, Image, Message, ReadyPrompt, SamplingParams, Video
@@ -16,17 +15,8 @@ from llava_serve.request import Conversation, Image, Message, ReadyPrompt, Sampl
 CHAT = "/v1/chat/completions"
 GENERATE = "/generate"
 
-Body = dict[str, Any]
 Uris = Mapping[str, str]  # of a prompt's images, by their digests
 _FASTEST = 1  # PNG's compression level: the server is near, and the image is decoded at once
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a request is called at the server, and of which server it is asked."""
-
-    rid: str
-    served: Served
 
 
 def encode(prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> Uris:
@@ -40,26 +30,25 @@ def encode(prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> Uris
 
 
 def chat_body(
-    conversation: Conversation, uris: Uris, sampling: SamplingParams, to: Identity
+    conversation: Conversation, uris: Uris, sampling: SamplingParams, served: Served, rid: str
 ) -> Body:
     """Return a body for `CHAT`, which streams deltas."""
     images = sum(len(message.images) for message in conversation.messages)
-    extra = {"modalities": "multi-images"} if to.served.is_original and images > 1 else {}
+    extra = {"modalities": "multi-images"} if served.is_original and images > 1 else {}
     messages = [_message(message, uris, extra) for message in conversation.messages]
-    if conversation.continues:
-        messages[-1]["content"] = conversation.begun  # the server goes on with a plain text only
     body: Body = {
-        "rid": to.rid,
-        "model": to.served.model_id,
+        "rid": rid,
+        "model": served.model_id,
         "messages": messages,
         "stream": True,
         "stream_options": {"include_usage": True},
         "separate_reasoning": False,
         "max_tokens": sampling.max_new_tokens,
         **_sampling(sampling),
-        **_seed(sampling, to.served, "seed"),
+        **_seed(sampling, served, "seed"),
     }
     if conversation.continues:
+        messages[-1]["content"] = conversation.begun  # the server goes on with a plain text only
         body["continue_final_message"] = True
     if sampling.tells_usage:
         body["stream_options"]["continuous_usage_stats"] = True
@@ -73,20 +62,22 @@ def chat_body(
     return body
 
 
-def generate_body(prompt: ReadyPrompt, uris: Uris, sampling: SamplingParams, to: Identity) -> Body:
+def generate_body(
+    prompt: ReadyPrompt, uris: Uris, sampling: SamplingParams, served: Served, rid: str
+) -> Body:
     """Return a body for `GENERATE`."""
     params: Body = {
         "max_new_tokens": sampling.max_new_tokens,
         "min_new_tokens": sampling.min_new_tokens,
         **_sampling(sampling),
-        **_seed(sampling, to.served, "sampling_seed"),
+        **_seed(sampling, served, "sampling_seed"),
     }
     if sampling.json_schema is not None:
         params["json_schema"] = sampling.json_schema
-    body: Body = {"rid": to.rid, "text": prompt.text, "stream": True, "sampling_params": params}
+    body: Body = {"rid": rid, "text": prompt.text, "stream": True, "sampling_params": params}
     if prompt.images:
         body["image_data"] = [uris[image.sha256] for image in prompt.images]
-    if to.served.is_original and len(prompt.images) > 1:
+    if served.is_original and len(prompt.images) > 1:
         body["modalities"] = ["multi-images"]
     if sampling.top_logprobs is not None:
         body |= {
@@ -141,16 +132,13 @@ def _seed(sampling: SamplingParams, served: Served, name: str) -> Body:
 
 
 def _message(message: Message, uris: Uris, extra: Body) -> Body:
-    return {"role": message.role, "content": _content(_joined(message.parts), uris, extra)}
-
-
-def _content(parts: Sequence[str | Image], uris: Uris, extra: Body) -> list[Body]:
-    return [
+    content = [
         {"type": "text", "text": part}
         if isinstance(part, str)
         else {"type": "image_url", "image_url": {"url": uris[part.sha256]}} | extra
-        for part in parts
+        for part in _joined(message.parts)
     ]
+    return {"role": message.role, "content": content}
 
 
 def _joined(parts: Sequence[str | Image | Video]) -> list[str | Image]:

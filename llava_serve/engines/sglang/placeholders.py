@@ -75,7 +75,7 @@ class TemplateCheck:
         made = known.get(shape)
         if made is None:
             asked = {"messages": [_message(role, parts) for role, parts in shape]}
-            answer = await self._client.post("/v1/tokenize", asked, _TOKENIZE_S, served.address)
+            answer = await self._client.call("/v1/tokenize", _TOKENIZE_S, served.address, asked)
             made = answer["tokens"].count(served.image_token)
             known[shape] = made
         if made != images:
@@ -100,9 +100,9 @@ class TemplateCheck:
             messages = [_message(role, parts) for role, parts in shape[:-1]]
             messages.append({"role": "assistant", "content": probe})
             asked = {"messages": messages, "continue_final_message": True}
-            tokens = await self._client.post("/v1/tokenize", asked, _TOKENIZE_S, served.address)
+            tokens = await self._client.call("/v1/tokenize", _TOKENIZE_S, served.address, asked)
             asked = {"tokens": tokens["tokens"], "skip_special_tokens": False}
-            told = await self._client.post("/v1/detokenize", asked, _TOKENIZE_S, served.address)
+            told = await self._client.call("/v1/detokenize", _TOKENIZE_S, served.address, asked)
             known[shape, probe] = str(told["text"]).endswith(probe)
         if not known[shape, probe]:
             raise UnsupportedField(

@@ -10,13 +10,7 @@ from typing import Any
 from llava_serve.background import background
 from llava_serve.engines.base import Load
 from llava_serve.engines.sglang.client import SglangClient, SglangSilent
-from llava_serve.engines.sglang.served import (
-    IMAGE_TOKEN,
-    Answers,
-    Served,
-    doubts_of,
-    served_of,
-)
+from llava_serve.engines.sglang.served import IMAGE_TOKEN, Answers, Served, doubts_of, served_of
 from llava_serve.errors import ServeError, SglangBusy, SglangFailed, SglangUnreachable
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.retry import RateLimitedWarning
@@ -28,6 +22,8 @@ _HEALTH_S = 25.0  # the server itself gives up after 20 s
 # A server that is busy with a long prompt or a large image may be silent for a while; one that
 # died refuses the connection, which counts at once.
 _PATIENCE_S = 20.0
+_IMAGE_TOKEN_ALONE = {"prompt": IMAGE_TOKEN, "add_special_tokens": False}
+_ONE_MESSAGE = {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}
 _REMEDY = "this worker waits for it and joins the cluster when it is ready"
 
 
@@ -90,7 +86,7 @@ class Server:
 
     async def _watch(self) -> None:
         while True:
-            served: Served | None
+            served: Served | None = None
             try:
                 served = await self._look()
                 self._answered = self._clock()
@@ -101,11 +97,10 @@ class Server:
                 if served is None:
                     self._client.give_up()
             except SglangUnreachable as exc:
-                served, self._missing = None, exc.reason
+                self._missing = exc.reason
             except ServeError as exc:
-                served, self._missing = None, exc.message
+                self._missing = exc.message
             except (AttributeError, LookupError, TypeError, ValueError) as exc:
-                served = None
                 self._missing = f"what answers there is no SGLang server ({exc!r})"
             await self._take(served)
             await asyncio.sleep(self._look_every_s)
@@ -113,7 +108,7 @@ class Server:
     async def _look(self) -> Served:
         if self._served is None:
             try:
-                await self._client.get("/health", _HEALTH_S)
+                await self._client.call("/health", _HEALTH_S)
             except SglangBusy as exc:
                 raise SglangUnreachable(self._client.endpoint, "it is starting (503)") from exc
             self._is_router = await self._asked_for_servers() is not None
@@ -125,7 +120,7 @@ class Server:
     async def _asked_for_servers(self) -> list[str] | None:
         """Return the addresses of the servers that a router uses; None: this is no router."""
         try:
-            told = await self._client.get("/workers", _CALL_S)
+            told = await self._client.call("/workers", _CALL_S)
         except SglangFailed:
             return None
         return [str(one["url"]) for one in told["workers"] if one["is_healthy"]]
@@ -154,19 +149,15 @@ class Server:
             address=address,
             model=info,
             server=await self._first(address, "/server_info", "/get_server_info"),
-            models=await self._client.get("/v1/models", _CALL_S, address),
-            image_tokens=await self._tokens(
-                {"prompt": IMAGE_TOKEN, "add_special_tokens": False}, address
-            ),
-            has_template=bool(
-                await self._tokens({"messages": [{"role": "user", "content": _PROBE}]}, address)
-            ),
+            models=await self._client.call("/v1/models", _CALL_S, address),
+            image_tokens=await self._tokens(_IMAGE_TOKEN_ALONE, address),
+            has_template=bool(await self._tokens(_ONE_MESSAGE, address)),
         )
         return served_of(answers, self._name)
 
     async def _tokens(self, asked: dict[str, Any], address: str) -> list[int]:
         try:
-            answer = await self._client.post("/v1/tokenize", asked, _CALL_S, address)
+            answer = await self._client.call("/v1/tokenize", _CALL_S, address, asked)
         except (SglangUnreachable, SglangBusy):
             raise
         except ServeError:  # it has no template, or no tokenizer
@@ -177,7 +168,7 @@ class Server:
         ranks = []
         for address in addresses:
             try:
-                told = await self._client.get("/v1/loads?include=core", _CALL_S, address)
+                told = await self._client.call("/v1/loads?include=core", _CALL_S, address)
             except SglangFailed:
                 return None
             except SglangUnreachable:  # a router notices; a single server is missed soon
@@ -188,9 +179,9 @@ class Server:
 
     async def _first(self, address: str, path: str, older: str) -> dict[str, Any]:
         try:
-            info = await self._client.get(path, _CALL_S, address)
+            info = await self._client.call(path, _CALL_S, address)
         except SglangFailed:
-            info = await self._client.get(older, _CALL_S, address)
+            info = await self._client.call(older, _CALL_S, address)
         return dict(info)
 
     async def _take(self, served: Served | None) -> None:
@@ -221,6 +212,3 @@ class Server:
         )
         for doubt in doubts_of(served):
             logger.warning("%s", doubt)
-
-
-_PROBE = [{"type": "text", "text": "x"}]

@@ -11,9 +11,8 @@ from PIL import Image
 
 from llava_serve.chat.rendering import from_template
 from llava_serve.chat.templates import template_named
+from llava_serve.engines.sglang.client import Body
 from llava_serve.engines.sglang.payload import (
-    Body,
-    Identity,
     chat_body,
     check_seed,
     data_uri,
@@ -43,20 +42,18 @@ SERVED = served_of(
 ORIGINAL = replace(SERVED, architecture="LlavaQwenForCausalLM")
 
 
-def to(served: Served = SERVED) -> Identity:
-    return Identity("req-1-ab", served)
-
-
 def said(*parts: Any) -> Conversation:
     return Conversation((Message("user", parts),))
 
 
-def chat_body_of(prompt: Conversation, sampling: SamplingParams, to: Identity) -> Body:
-    return chat_body(prompt, encode(prompt, threading.Event()), sampling, to)
+def chat_body_of(prompt: Conversation, sampling: SamplingParams, served: Served = SERVED) -> Body:
+    return chat_body(prompt, encode(prompt, threading.Event()), sampling, served, "req-1-ab")
 
 
-def generate_body_of(prompt: ReadyPrompt, sampling: SamplingParams, to: Identity) -> Body:
-    return generate_body(prompt, encode(prompt, threading.Event()), sampling, to)
+def generate_body_of(
+    prompt: ReadyPrompt, sampling: SamplingParams, served: Served = SERVED
+) -> Body:
+    return generate_body(prompt, encode(prompt, threading.Event()), sampling, served, "req-1-ab")
 
 
 def test_a_picture_travels_without_loss_as_a_data_uri() -> None:
@@ -66,7 +63,7 @@ def test_a_picture_travels_without_loss_as_a_data_uri() -> None:
 
 
 def test_messages_keep_their_order_and_texts_that_stand_together_become_one() -> None:
-    body = chat_body_of(said("a", "b", RED, "c"), SamplingParams(), to())
+    body = chat_body_of(said("a", "b", RED, "c"), SamplingParams())
     (message,) = body["messages"]
     kinds = [part.get("text", part["type"]) for part in message["content"]]
     assert kinds == ["ab", "image_url", "c"]
@@ -89,7 +86,7 @@ def test_every_setting_has_its_name_on_each_route() -> None:
         top_logprobs=2,
         json_schema='{"type": "object"}',
     )
-    seeded = to(replace(SERVED, honours_seed=True))
+    seeded = replace(SERVED, honours_seed=True)
     shared = {
         "temperature": 0.5,
         "top_p": 0.25,
@@ -114,7 +111,7 @@ def test_every_setting_has_its_name_on_each_route() -> None:
 
 
 def test_an_answer_without_a_limit_may_fill_the_context() -> None:
-    body = generate_body_of(ReadyPrompt("hi"), SamplingParams(), to())
+    body = generate_body_of(ReadyPrompt("hi"), SamplingParams())
     assert body["sampling_params"]["max_new_tokens"] is None  # left out, it would be 128
 
 
@@ -122,12 +119,12 @@ def test_an_answer_without_a_limit_may_fill_the_context() -> None:
 def test_several_pictures_are_announced_to_models_of_the_original_layout(
     images: tuple[Any, ...], announced: bool
 ) -> None:
-    chat = chat_body_of(said(*images, "?"), SamplingParams(), to(ORIGINAL))
+    chat = chat_body_of(said(*images, "?"), SamplingParams(), ORIGINAL)
     parts = chat["messages"][0]["content"][:-1]
     assert all((part.get("modalities") == "multi-images") is announced for part in parts)
     prompt = ReadyPrompt("<image>" * len(images), images)
-    assert ("modalities" in generate_body_of(prompt, SamplingParams(), to(ORIGINAL))) is announced
-    assert "modalities" not in generate_body_of(prompt, SamplingParams(), to(SERVED))
+    assert ("modalities" in generate_body_of(prompt, SamplingParams(), ORIGINAL)) is announced
+    assert "modalities" not in generate_body_of(prompt, SamplingParams(), SERVED)
 
 
 def test_a_seed_that_would_be_ignored_is_refused() -> None:
@@ -136,7 +133,7 @@ def test_a_seed_that_would_be_ignored_is_refused() -> None:
     check_seed(SamplingParams(seed=1), replace(SERVED, honours_seed=True))
     check_seed(SamplingParams(seed=1, temperature=0), SERVED)
     check_seed(SamplingParams(), SERVED)
-    assert "seed" not in chat_body_of(said("hi"), SamplingParams(seed=1, temperature=0), to())
+    assert "seed" not in chat_body_of(said("hi"), SamplingParams(seed=1, temperature=0))
 
 
 def test_a_template_of_ours_makes_one_placeholder_for_each_picture() -> None:
