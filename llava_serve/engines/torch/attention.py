@@ -39,12 +39,12 @@ class AttentionSegment:
 
     @property
     def written(self) -> slice:
-        """The places of the KV cache that their keys and values are written to."""
+        """The entries of the KV cache that their keys and values are written to."""
         return slice(self.kv_start + self.num_computed_tokens, self.kv_start + self.end)
 
     @property
     def visible(self) -> slice:
-        """The places of the KV cache that the last of them attends to."""
+        """The entries of the KV cache that the last of them attends to."""
         return slice(self.kv_start, self.kv_start + self.end)
 
 
@@ -65,7 +65,7 @@ def attend_segments(  # noqa: PLR0913 - transformers calls it with these
     Args:
         module: the attention layer that calls.
         query: (1, heads, tokens, head size), the flat batch.
-        key: (places, KV heads, head size), the whole KV cache; `value` likewise.
+        key: (entries, KV heads, head size), the whole KV cache; `value` likewise.
         attention_mask: always None, because `segments` say what each token attends to.
         segments: what the flat batch consists of.
         scaling: of the scores; None for one over the root of the head size.

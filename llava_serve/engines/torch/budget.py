@@ -13,7 +13,7 @@ from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.torch.attention import AttentionSegment
 from llava_serve.engines.torch.model_runner import ModelRunner, unusable
 from llava_serve.engines.torch.prompt import PromptProcessor, media_of
-from llava_serve.engines.torch.vision import Prompt, merge_image_features
+from llava_serve.engines.torch.vision import EmbeddedPrompt, merge_image_features
 from llava_serve.request import Conversation, Image, Message
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def warm_up(
     return step
 
 
-def _prefill_tokens(runner: ModelRunner, prompt: Prompt) -> int:
+def _prefill_tokens(runner: ModelRunner, prompt: EmbeddedPrompt) -> int:
     length = len(prompt.tokens)
     runner.forward(prompt.embeddings, [AttentionSegment(0, length, 0, 0)])
     runner.forward(prompt.embeddings[:1], [AttentionSegment(0, 1, 0, length)])

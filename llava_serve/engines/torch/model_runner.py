@@ -8,7 +8,7 @@ import torch
 
 from llava_serve.engines.torch import attention
 from llava_serve.engines.torch.attention import AttentionSegment
-from llava_serve.engines.torch.kv_cache import Allocation, KVMemory
+from llava_serve.engines.torch.kv_cache import Allocation, KVPool
 from llava_serve.engines.torch.scheduler import ScheduledTokens
 from llava_serve.errors import CommandError
 
@@ -30,7 +30,7 @@ class ModelRunner:
         config = model.config.get_text_config(decoder=True)
         devices = [next(layer.parameters()).device for layer in self._language_model.layers]
         try:
-            self._memory = KVMemory(config, kv_tokens, self._embed.weight.dtype, devices)
+            self._memory = KVPool(config, kv_tokens, self._embed.weight.dtype, devices)
         except RuntimeError as exc:
             logger.error("the KV cache cannot be reserved", exc_info=exc)
             raise unusable(kv_tokens, "the memory does not hold it") from exc

@@ -1,4 +1,4 @@
-"""Prompt processor: a request becomes tokens and tiles, then embeddings ready for prefill.
+"""EmbeddedPrompt processor: a request becomes tokens and tiles, then embeddings ready for prefill.
 
 What people wrote is kept out of the special tokens.
 """

@@ -15,7 +15,7 @@ from llava_serve.engines.torch.sequence import Sequence, Status
 
 logger = logging.getLogger(__name__)
 
-_DECODE_RESERVE = 256  # places that are allocated for an answer when it starts, and as they run out
+_DECODE_RESERVE = 256  # entries that are allocated for an answer at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Scheduler:
     def __init__(
         self, slots: int, prefill_budget: int, idle_prefill_budget: int, allocator: KVAllocator
     ) -> None:
-        """Prefill `prefill_budget` tokens in a step beside decoding sequences, else the other."""
+        """The `idle_prefill_budget` is that of a step in which nothing decodes."""
         self._slots = slots
         self._prefill_budget = prefill_budget
         self._idle_prefill_budget = idle_prefill_budget
@@ -58,7 +58,7 @@ class Scheduler:
 
     @property
     def is_decoding(self) -> bool:
-        """Say whether any answer waits for the step."""
+        """Say whether any running sequence is decoding."""
         return any(sequence.status is Status.DECODE for sequence in self.running)
 
     def add(self, sequence: Sequence) -> None:
@@ -82,7 +82,10 @@ class Scheduler:
         return ScheduledStep(tokens, allocations)
 
     def preempt(self, sequence: Sequence) -> None:
-        """Free its slot and KV region; it is the next to get them and computes its tokens again."""
+        """Free its slot and KV region, and put it at the head of the waiting queue.
+
+        Its region stays as a cached prefix: it computes again what was evicted meanwhile.
+        """
         logs.request_id.set(sequence.request.request_id)
         logger.info("KV cache full: preempted at %d tokens", len(sequence.tokens))
         self._free(sequence)
@@ -97,11 +100,11 @@ class Scheduler:
         sequence.status = Status.FINISHED
 
     def _extend_running(self) -> list[Allocation]:
-        """Give each running sequence a place for its next token, the oldest first.
+        """Give each running sequence an entry for its next token, the oldest first.
 
         Where there is none the youngest is preempted.
         """
-        moved = []
+        extended = []
         for sequence in list(self.running):
             while sequence.is_running and _is_full(sequence):
                 allocation = self._allocator.extend(sequence.region, _capacity_for(sequence))
@@ -109,8 +112,8 @@ class Scheduler:
                     self.preempt(self.running[-1])
                     continue
                 sequence.region = allocation.region
-                moved.append(allocation)
-        return moved
+                extended.append(allocation)
+        return extended
 
     def _admit(self) -> list[Allocation]:
         """Admit the oldest waiting sequences, as far as slots and the KV cache have room."""
@@ -118,9 +121,9 @@ class Scheduler:
         for sequence in self.candidates():
             if sequence.status is not Status.READY:
                 break
-            if self._allocator.is_being_prefilled(sequence.keys):
+            if self._allocator.is_worth_waiting_for(sequence.cache_key):
                 continue  # in a moment it is cached
-            allocation = self._allocator.allocate(sequence.keys, _capacity_for(sequence))
+            allocation = self._allocator.allocate(sequence.cache_key, _capacity_for(sequence))
             if allocation is None:
                 break
             self.waiting.remove(sequence)
@@ -139,5 +142,5 @@ def _is_full(sequence: Sequence) -> bool:
 
 
 def _capacity_for(sequence: Sequence) -> int:
-    """Return how many places to allocate: for all tokens so far, and some of what is to come."""
+    """Return how many entries to allocate: for all tokens so far, and some of what is to come."""
     return len(sequence.tokens) + min(sequence.output.num_tokens_left, _DECODE_RESERVE)

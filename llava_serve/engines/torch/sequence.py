@@ -9,10 +9,10 @@ from enum import Enum, auto
 import anyio
 import numpy as np
 
-from llava_serve.engines.torch.kv_cache import Allocation, Keys, KVRegion
+from llava_serve.engines.torch.kv_cache import Allocation, CacheKey, KVRegion
 from llava_serve.engines.torch.output import OutputProcessor
 from llava_serve.engines.torch.sampling import SamplerState
-from llava_serve.engines.torch.vision import ImageFeatures, Item, NamedTiles, Prompt
+from llava_serve.engines.torch.vision import EmbeddedPrompt, ImageFeatures, Item, TilesByHash
 from llava_serve.errors import ServeError
 from llava_serve.request import Delta, GenerateRequest, Stages, Usage
 
@@ -36,7 +36,7 @@ class PreprocessedPrompt:
     """
 
     items: list[Item]
-    tiles: NamedTiles
+    tiles: TilesByHash
     vision_s: float
 
 
@@ -85,7 +85,7 @@ class Sequence:
     """
 
     # From READY on.
-    prompt: Prompt
+    prompt: EmbeddedPrompt
     sampler: SamplerState
     output: OutputProcessor
     tokens: list[int]
@@ -127,10 +127,10 @@ class Sequence:
         return len(self.tokens) - self.num_computed_tokens
 
     @property
-    def keys(self) -> Keys:
+    def cache_key(self) -> CacheKey:
         """What all of its tokens are called in the KV cache."""
         generated = np.array(self.tokens[len(self.prompt.tokens) :], dtype=np.int64)
-        return np.concatenate([self.prompt.keys, generated])
+        return np.concatenate([self.prompt.cache_key, generated])
 
     @property
     def usage(self) -> Usage:
@@ -152,7 +152,7 @@ class Sequence:
         self.status = Status.ENCODING
 
     def complete_prompt(
-        self, prompt: Prompt, sampler: SamplerState, output: OutputProcessor
+        self, prompt: EmbeddedPrompt, sampler: SamplerState, output: OutputProcessor
     ) -> None:
         """Take the prompt with all features in it; a slot and a KV region come next."""
         self.prompt, self.sampler, self.output = prompt, sampler, output
@@ -189,9 +189,9 @@ class Sequence:
             return Delta(text, so_far=self.usage, logprobs=logprobs)
         return Delta(text, reason, self.usage, self._stages(), logprobs=logprobs)
 
-    def leave_region(self) -> Keys:
-        """Give up slot and region; returns the keys of what is computed in it."""
-        computed = self.keys[: self.num_computed_tokens]
+    def leave_region(self) -> CacheKey:
+        """Give up slot and region; returns the key of what is computed in it."""
+        computed = self.cache_key[: self.num_computed_tokens]
         self.num_computed_tokens = 0
         self.status = Status.READY
         return computed

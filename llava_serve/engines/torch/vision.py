@@ -23,13 +23,13 @@ from llava_serve.engines.torch.families import (
     pack_video,
     project,
 )
-from llava_serve.engines.torch.kv_cache import Keys
+from llava_serve.engines.torch.kv_cache import CacheKey
 from llava_serve.errors import MediaNotAccepted
 from llava_serve.request import Image, Video
 
 Media = Image | Video
 Item = int | Image | Video  # of a prompt: a token's id, or what stands between tokens
-NamedTiles = Mapping[str, Tiles]
+TilesByHash = Mapping[str, Tiles]
 _NO_TILES: Tiles = torch.empty(0)
 _MOST_PATCHES = 12_000  # in one call of the tower, whose activations take memory
 
@@ -37,14 +37,14 @@ _MOST_PATCHES = 12_000  # in one call of the tower, whose activations take memor
 class ImageFeatures:
     """Feature rows of one image or video, which are there once it `is_complete`.
 
-    `name` says of which pixels, made with which preprocessing. `tiles_left` are those that the
+    `content_hash` is of the pixels and how they are preprocessed. `tiles_left` are those that the
     vision tower has not seen.
     """
 
     rows: Rows
 
-    def __init__(self, name: str, media: Media, tiles: Tiles) -> None:
-        self.name = name
+    def __init__(self, content_hash: str, media: Media, tiles: Tiles) -> None:
+        self.content_hash = content_hash
         self.media = media
         self.tiles_left = tiles
         self.is_complete = False
@@ -67,7 +67,7 @@ class ImageFeatures:
 
 
 class ImageFeatureCache:
-    """Encodes images and videos, and keeps the least recently used feature rows that fit.
+    """Encodes images and videos, and keeps the most recently used feature rows that fit.
 
     Everything but `preprocess` is for one thread only. `hits` and `misses` count images and videos
     since the start.
@@ -89,8 +89,8 @@ class ImageFeatureCache:
         """Memory that the cached feature rows take."""
         return int(self._cached.currsize)
 
-    def preprocess(self, media: Sequence[Media]) -> NamedTiles:
-        """Return the tiles of what is not cached, of all of one request's media, by their names.
+    def preprocess(self, media: Sequence[Media]) -> TilesByHash:
+        """Return the tiles of one request's media that are not cached, by their content hash.
 
         How many images a request has matters, because OneVision tiles a single image and gives
         each of several one tile. Safe to call from any thread.
@@ -98,43 +98,43 @@ class ImageFeatureCache:
         Raises:
             MediaNotAccepted: the model takes no video.
         """
-        new = {name: item for name, item in self._named(media) if name not in self._cached}
+        new = {name: item for name, item in self._hashed(media) if name not in self._cached}
         tiles = {name: self._frames(item) for name, item in new.items() if isinstance(item, Video)}
         images = {name: item for name, item in new.items() if isinstance(item, Image)}
         if images:
             pixels = [image.image for image in images.values()]
-            found = self._family.tiles(self._loaded, pixels, _is_alone(media))
+            found = self._family.tiles(self._loaded, pixels, _is_single(media))
             tiles |= dict(zip(images, found, strict=True))
         return tiles
 
-    def look_up(self, media: Sequence[Media], preprocessed: NamedTiles) -> list[ImageFeatures]:
+    def look_up(self, media: Sequence[Media], preprocessed: TilesByHash) -> list[ImageFeatures]:
         """Return the features of one request's media in their order, some of them complete."""
-        return [self._one(media, name, item, preprocessed) for name, item in self._named(media)]
+        return [self._one(media, name, item, preprocessed) for name, item in self._hashed(media)]
 
     @torch.inference_mode()
-    def encode_tiles(self, features: Sequence[ImageFeatures], most: int | None = None) -> None:
+    def encode_tiles(self, features: Sequence[ImageFeatures], max_tiles: int | None = None) -> None:
         """Encode the first tiles of what is not complete, in one call of the tower.
 
-        They are `most` at most, but for a video, whose frames go together; None stands for as many
-        as the tower should take at once.
+        A video is encoded whole, in a call of its own. Without `max_tiles` the call has as many as
+        the tower should take at once.
         """
-        room = min(most or self._most_tiles, self._most_tiles)
-        turn: list[tuple[ImageFeatures, Tiles]] = []
+        room = min(max_tiles or self._most_tiles, self._most_tiles)
+        batch: list[tuple[ImageFeatures, Tiles]] = []
         for each in dict.fromkeys(features):
             if each.is_complete or room <= 0:
                 continue
             if isinstance(each.media, Video):
-                if not turn:
+                if not batch:
                     self._complete(each, pack_video(self._loaded, each.tiles_left))
                     return
                 break
-            turn.append((each, each.tiles_left[:room]))
-            room -= len(turn[-1][1])
-        if not turn:
+            batch.append((each, each.tiles_left[:room]))
+            room -= len(batch[-1][1])
+        if not batch:
             return
-        encoded = project(self._loaded, torch.cat([tiles for _, tiles in turn]))
-        parts = torch.split(encoded, [len(tiles) for _, tiles in turn])
-        for (each, _), part in zip(turn, parts, strict=True):
+        encoded = project(self._loaded, torch.cat([tiles for _, tiles in batch]))
+        parts = torch.split(encoded, [len(tiles) for _, tiles in batch])
+        for (each, _), part in zip(batch, parts, strict=True):
             each.add(part)
             if not len(each.tiles_left) and isinstance(each.media, Image):
                 size = each.media.image.size
@@ -156,7 +156,7 @@ class ImageFeatureCache:
         return time.monotonic() - started
 
     def _one(
-        self, media: Sequence[Media], name: str, item: Media, preprocessed: NamedTiles
+        self, media: Sequence[Media], name: str, item: Media, preprocessed: TilesByHash
     ) -> ImageFeatures:
         if (known := self._under_way.get(name)) is not None:
             self.hits += 1
@@ -176,78 +176,78 @@ class ImageFeatureCache:
     def _complete(self, features: ImageFeatures, rows: Rows) -> None:
         rows = rows.clone()  # not a view of a whole batch
         features.complete(rows)
-        del self._under_way[features.name]
+        del self._under_way[features.content_hash]
         if rows.nbytes <= self._cached.maxsize:
-            self._cached[features.name] = rows
+            self._cached[features.content_hash] = rows
 
     def _frames(self, video: Video) -> Tiles:
         if self._loaded.frames is None:
             raise MediaNotAccepted(self._loaded.name, "video")
         return self._loaded.frames([frame.image for frame in video.frames])
 
-    def _named(self, media: Sequence[Media]) -> list[tuple[str, Media]]:
-        is_alone = self._family.depends_on_number and _is_alone(media)
-        return [(_name(item, is_alone=is_alone), item) for item in media]
+    def _hashed(self, media: Sequence[Media]) -> list[tuple[str, Media]]:
+        is_single = self._family.depends_on_number and _is_single(media)
+        return [(_hash(item, is_single=is_single), item) for item in media]
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class EmbeddedPrompt:
     """A prompt ready for prefill.
 
     `tokens` has the image token's id wherever a feature row stands; `embeddings` is
-    (len(tokens), hidden); `keys` tell equal prompts, images included, from different ones.
+    (len(tokens), hidden); `cache_key` tells equal prompts, images included, from different ones.
     """
 
     tokens: list[int]
     embeddings: torch.Tensor
-    keys: Keys
+    cache_key: CacheKey
     image_tokens: int
 
 
 @torch.inference_mode()
 def merge_image_features(
     loaded: LoadedModel, items: Sequence[Item], features: Sequence[ImageFeatures]
-) -> Prompt:
+) -> EmbeddedPrompt:
     """Embed the tokens, and put each image's feature rows where the image stands among them."""
     embed = loaded.model.get_input_embeddings()
     remaining = iter(features)
     tokens: list[int] = []
-    keys: list[int] = []
+    key: list[int] = []
     places: list[tuple[int, torch.Tensor]] = []
     for item in items:
         if isinstance(item, int):
             tokens.append(item)
-            keys.append(item)
+            key.append(item)
             continue
         image = next(remaining)
         places.append((len(tokens), image.rows))
         tokens += [loaded.image_token_id] * len(image.rows)
-        keys += [_key(image.name)] * len(image.rows)
+        key += [_number_of(image.content_hash)] * len(image.rows)
     ids = torch.tensor(tokens, device=loaded.model.device)
     # The image token's id may lie beyond the embedding table; its rows are overwritten anyway.
     embeddings = embed(ids.masked_fill(ids == loaded.image_token_id, 0))
     for start, rows in places:
         embeddings[start : start + len(rows)] = rows.to(embeddings)
-    return Prompt(
+    return EmbeddedPrompt(
         tokens,
         embeddings,
-        np.array(keys, dtype=np.int64),
+        np.array(key, dtype=np.int64),
         image_tokens=sum(len(rows) for _, rows in places),
     )
 
 
-def _key(name: str) -> int:
-    """Return a negative number for what an image is called: no token has one."""
-    digest = hashlib.sha256(name.encode()).digest()
+def _number_of(content_hash: str) -> int:
+    """Return the number of an image in a cache key: negative, as no token's id is."""
+    digest = hashlib.sha256(content_hash.encode()).digest()
     return -1 - (int.from_bytes(digest[:8], "big") >> 1)
 
 
-def _name(item: Media, *, is_alone: bool) -> str:
+def _hash(item: Media, *, is_single: bool) -> str:
     if isinstance(item, Video):
         frames = "".join(frame.sha256 for frame in item.frames)
         return "video " + hashlib.sha256(frames.encode()).hexdigest()
-    return f"{'alone' if is_alone else 'each'} {item.sha256}"
+    return f"{'alone' if is_single else 'each'} {item.sha256}"
 
 
-def _is_alone(media: Sequence[Media]) -> bool:
+def _is_single(media: Sequence[Media]) -> bool:
     return sum(isinstance(item, Image) for item in media) == 1

@@ -22,7 +22,7 @@ from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.attention import AttentionSegment
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.prompt import PromptTokenizer
-from llava_serve.engines.torch.vision import ImageFeatureCache, Prompt, merge_image_features
+from llava_serve.engines.torch.vision import EmbeddedPrompt, ImageFeatureCache, merge_image_features
 from llava_serve.request import Conversation, Image, Message, Video
 from scripts import random_checkpoint
 
@@ -71,7 +71,7 @@ PROCESSORS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def ours(loaded: LoadedModel, *parts: str | Image | Video) -> Prompt:
+def ours(loaded: LoadedModel, *parts: str | Image | Video) -> EmbeddedPrompt:
     items = PromptTokenizer(loaded).tokenize(Conversation((Message("user", parts),)))
     media = [item for item in items if not isinstance(item, int)]
     return merge_image_features(
@@ -79,7 +79,7 @@ def ours(loaded: LoadedModel, *parts: str | Image | Video) -> Prompt:
     )
 
 
-def greedy(loaded: LoadedModel, prompt: Prompt) -> list[int]:
+def greedy(loaded: LoadedModel, prompt: EmbeddedPrompt) -> list[int]:
     """Compute the prompt in two chunks, then answer."""
     length = len(prompt.tokens)
     runner = ModelRunner(loaded.model, kv_tokens=length + NEW_TOKENS + 5)

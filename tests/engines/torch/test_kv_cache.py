@@ -5,14 +5,14 @@ import pytest
 
 from llava_serve.engines.torch.kv_cache import (
     Allocation,
-    Keys,
+    CacheKey,
     KVAllocator,
     KVRegion,
     common_prefix,
 )
 
 
-def keys(text: str) -> Keys:
+def keys(text: str) -> CacheKey:
     return np.array([ord(letter) for letter in text], dtype=np.int64)
 
 
@@ -75,7 +75,7 @@ def test_the_least_recently_used_prefix_is_evicted_first() -> None:
     for text in ("aaaaaaaa", "bbbbbbbb", "cccccccc", "aaaaaaaa"):
         finish(allocator, run(allocator, text, room=0), text)
     run(allocator, "dddddddd", room=0)
-    assert {chr(region.keys[0]) for region in allocator._regions} == {"a", "c", "d"}
+    assert {chr(region.key[0]) for region in allocator._regions} == {"a", "c", "d"}
 
 
 def test_without_room_a_request_waits_until_another_ends() -> None:
@@ -91,10 +91,12 @@ def test_a_sequence_waits_for_the_one_whose_prefill_computes_the_same() -> None:
     prompt = keys("a prompt that is long enough to wait for")
     first = allocator.allocate(prompt, 60)
     assert first is not None
-    assert allocator.is_being_prefilled(prompt)
-    assert not allocator.is_being_prefilled(keys("another prompt that nobody is computing at all"))
+    assert allocator.is_worth_waiting_for(prompt)
+    assert not allocator.is_worth_waiting_for(
+        keys("another prompt that nobody is computing at all")
+    )
     first.region.end_prefill()
-    assert not allocator.is_being_prefilled(prompt)
+    assert not allocator.is_worth_waiting_for(prompt)
     second = allocator.allocate(prompt, 60)
     assert second is not None
     assert second.num_cached_tokens == len(prompt) - 1
@@ -157,7 +159,7 @@ def test_regions_never_overlap_and_reuse_is_always_true(seed: int) -> None:
             assert list(memory[region.start : region.start + len(tokens)]) == tokens
 
 
-def move(memory: Keys, allocation: Allocation) -> None:
+def move(memory: CacheKey, allocation: Allocation) -> None:
     if allocation.copy_from is not None:
         copied = memory[
             allocation.copy_from : allocation.copy_from + allocation.num_cached_tokens

@@ -9,7 +9,7 @@ from llava_serve.engines.torch.output import OutputProcessor
 from llava_serve.engines.torch.sampling import SamplerState
 from llava_serve.engines.torch.scheduler import Scheduler
 from llava_serve.engines.torch.sequence import DeltaQueue, PreprocessedPrompt, Sequence, Status
-from llava_serve.engines.torch.vision import Prompt
+from llava_serve.engines.torch.vision import EmbeddedPrompt
 from llava_serve.request import GenerateRequest, ReadyPrompt, SamplingParams
 from scripts.random_checkpoint import byte_tokenizer
 
@@ -26,7 +26,7 @@ def sequence(name: str, length: int) -> Sequence:
         arrived_at=0.0,
     )
     tokens = list(range(1000 * ord(name), 1000 * ord(name) + length))
-    prompt = Prompt(tokens, torch.empty(length, 0), np.array(tokens), image_tokens=0)
+    prompt = EmbeddedPrompt(tokens, torch.empty(length, 0), np.array(tokens), image_tokens=0)
     output = OutputProcessor(TOKENIZER, sampling, (), (), max_new_tokens=1000)
     made.complete_prompt(prompt, SamplerState.of(sampling), output)
     return made
