@@ -42,6 +42,7 @@ class CheckpointSummary:
     notes: tuple[str, ...] = ()
 
     def lines(self, slots: int) -> Iterator[str]:
+        """Write the summary line by line, with the memory of so many slots."""
         numbers = sum(math.prod(weight.shape) for weight in self.weights.values())
         yield f"layout           {self.layout}"
         yield f"family           {self.family}"

@@ -73,6 +73,7 @@ class VisionTower:
 
     @property
     def is_siglip(self) -> bool:
+        """Say whether it is a SigLIP, and otherwise a CLIP."""
         return isinstance(self.config, SiglipVisionConfig)
 
     @property
