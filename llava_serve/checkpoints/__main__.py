@@ -20,6 +20,8 @@ _SIZES = ("336x336", "1024x768")
 
 @dataclass(frozen=True, kw_only=True)
 class PartConfig:
+    """Flags of both commands."""
+
     model_base: Annotated[str | None, "folder or hub name an adapter was trained on"] = None
     image_aspect_ratio: Annotated[
         str | None, "how pictures are fitted instead of as the config says"
@@ -47,6 +49,7 @@ class ConvertConfig(PartConfig):
 
 
 def main() -> None:
+    """Run one of the two commands."""
     replace_unprintable()
     logs.configure("warning")
     try:

@@ -3,7 +3,6 @@
 import logging
 import math
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +133,7 @@ def apply_to_weights(base: Weights, folder: Path) -> Weights:
         name = downs[target]
         up = adapter.get(name.replace("lora_A", "lora_B"))
         try:
-            weights[target] = _merged(weights.get(target), adapter[name], up, _scale(config))
+            weights[target] = _merged(weights.get(target), adapter[name], up, config)
         except ValueError as exc:
             raise CheckpointError(
                 f"the adapter {folder} does not fit --model-base: {target} {exc}. "
@@ -155,31 +154,24 @@ def _trainables(weights: Weights) -> Weights:
     return named
 
 
-def _scale(config: AdapterConfig) -> Callable[[int], float]:
-    """Return what the product of a rank is multiplied with.
+def _merged(base: Weight | None, down: Weight, up: Weight | None, config: AdapterConfig) -> Weight:
+    """Add the product of the adapter's matrices to the base's, times alpha / rank.
 
     Source: Hu et al. 2021, LoRA, section 4.1; with `use_rslora`, Kalajdzievski 2023.
     """
-    alpha = float(config.lora_alpha)
-    if config.use_rslora:
-        return lambda rank: alpha / math.sqrt(rank)
-    return lambda rank: alpha / rank
-
-
-def _merged(
-    base: Weight | None, down: Weight, up: Weight | None, scale: Callable[[int], float]
-) -> Weight:
     if base is None:
         raise ValueError("is not in the base")
     if up is None:
         raise ValueError("has no lora_B in the adapter")
-    if base.shape != (up.shape[0], down.shape[1]):
-        asked = (up.shape[0], down.shape[1])
+    if base.shape != (asked := (up.shape[0], down.shape[1])):
         raise ValueError(f"is {base.shape} in the base and {asked} in the adapter")
+
+    rank = down.shape[0]
+    scale = config.lora_alpha / (math.sqrt(rank) if config.use_rslora else rank)
 
     def read() -> torch.Tensor:
         matrix = base.read()
         change = up.read().float() @ down.read().float()
-        return matrix.float().add(change, alpha=scale(down.shape[0])).to(matrix.dtype)
+        return matrix.float().add(change, alpha=scale).to(matrix.dtype)
 
     return Weight(base.shape, base.itemsize, read)

@@ -20,11 +20,6 @@ from llava_serve.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 _IMAGE, _VIDEO = "<image>", "<video>"
-_PROCESSORS = {
-    "llava": "LlavaProcessor",
-    "llava_next": "LlavaNextProcessor",
-    "llava_onevision": "LlavaOnevisionProcessor",
-}
 # What tells the conversation template, and says nothing to transformers.
 _KEPT = ("mm_use_im_start_end", "tune_mm_mlp_adapter")
 
@@ -52,12 +47,11 @@ def convert(config: ModelConfig, out: Path) -> LoadedModel:
     assert loaded.original is not None  # as that layout has it
     _require_same(loaded.model_type, loaded.original.packing)
     _add_media_tokens(loaded)
-    kept = {key: value for key, value in checkpoint.config.raw.items() if key in _KEPT and value}
-    if checkpoint.part == "projector":
-        kept["tune_mm_mlp_adapter"] = True
-    for key, value in kept.items():
-        setattr(loaded.model.config, key, value)
-    _drop_idle_sampling(loaded.model.generation_config)
+    settings = checkpoint.template_settings
+    loaded.model.config.update({key: settings[key] for key in _KEPT if settings.get(key)})
+    sampling: Any = loaded.model.generation_config
+    if not sampling.do_sample:  # beside greedy decoding, transformers refuses to save these
+        sampling.temperature = sampling.top_p = sampling.top_k = None
     loaded.model.save_pretrained(out)
     loaded.tokenizer.save_pretrained(out)
     _write_settings(loaded, loaded.original, out)
@@ -111,36 +105,28 @@ def _add_media_tokens(loaded: LoadedModel) -> None:
         config.video_token_index = tokenizer.convert_tokens_to_ids(_VIDEO)
 
 
-def _drop_idle_sampling(config: Any) -> None:
-    """Leave out settings of sampling beside greedy decoding, which transformers refuses to save."""
-    if not config.do_sample:
-        config.temperature = config.top_p = config.top_k = None
-
-
 def _write_settings(loaded: LoadedModel, images: ImageProcessing, out: Path) -> None:
     config: Any = loaded.model.config
     images.processor.save_pretrained(out)
+    family = type(loaded.model).__name__.removesuffix("ForConditionalGeneration")
     settings: dict[str, Any] = {
-        "processor_class": _PROCESSORS[loaded.model_type],
+        "processor_class": f"{family}Processor",
         "image_token": _IMAGE,
-        "patch_size": config.vision_config.patch_size,
         "vision_feature_select_strategy": config.vision_feature_select_strategy,
     }
     if loaded.model_type == "llava_onevision":
-        del settings["patch_size"]
         settings |= {
             "video_token": _VIDEO,
             "num_image_tokens": images.packing.side**2,
             "vision_aspect_ratio": config.vision_aspect_ratio,
         }
-        video = images.square.to_dict() | {
-            "video_processor_type": "LlavaOnevisionVideoProcessor",
-        }
+        video = images.square.to_dict() | {"video_processor_type": "LlavaOnevisionVideoProcessor"}
         del video["image_processor_type"]
         _write(out / "video_preprocessor_config.json", video)
     else:
         has_class_token = config.vision_config.model_type.startswith("clip")
         settings["num_additional_image_tokens"] = int(has_class_token)
+        settings["patch_size"] = config.vision_config.patch_size
     _write(out / "processor_config.json", settings)
 
 

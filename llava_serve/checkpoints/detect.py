@@ -33,10 +33,6 @@ class CheckpointInfo:
     config: dict[str, Any]
     trained_on: str
 
-    @property
-    def model_type(self) -> str:
-        return str(self.config.get("model_type", ""))
-
 
 def detect(folder: Path) -> CheckpointInfo:
     """Say what `folder` holds.

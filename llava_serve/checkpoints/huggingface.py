@@ -4,11 +4,9 @@ Images go through the PIL backend of its processors: that of torchvision gives o
 code LLaVA was trained with.
 """
 
-import logging
+from functools import partial
 from typing import Any
 
-import torch
-from PIL import Image
 from transformers import CONFIG_MAPPING, AutoImageProcessor, PreTrainedTokenizerBase
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
@@ -16,13 +14,12 @@ from llava_serve.chat.rendering import PromptFormat
 from llava_serve.checkpoints import adapters, memory, prompts
 from llava_serve.checkpoints.instantiate import instantiate, require_memory
 from llava_serve.checkpoints.loaded import FrameProcessor, LoadedModel
+from llava_serve.checkpoints.original.image_processing import frame_pixels
 from llava_serve.checkpoints.precision import LoadOptions
 from llava_serve.checkpoints.resolve import HuggingFaceCheckpoint
 from llava_serve.checkpoints.settings import PreprocessorConfig, ProcessorConfig, read, usable
 from llava_serve.checkpoints.weights import open_folder
 from llava_serve.errors import CheckpointError
-
-logger = logging.getLogger(__name__)
 
 _VIDEO_TYPES = ("llava_onevision", "llava_next_video")
 # One square tile from one frame; everything else of a video processor concerns sampling.
@@ -59,8 +56,6 @@ def load(checkpoint: HuggingFaceCheckpoint, options: LoadOptions) -> LoadedModel
     model = instantiate(config, weights, options.precision, folder)
     model.generation_config = generation_config
     config = model.config
-    prompt_format = format_of(checkpoint, config, tokenizer, options.conv_mode)
-    logger.info("prompts are made with %s: %s", prompt_format.name, prompt_format.reason)
     loaded = LoadedModel(
         name=options.name,
         model_type=checkpoint.model_type,
@@ -68,7 +63,7 @@ def load(checkpoint: HuggingFaceCheckpoint, options: LoadOptions) -> LoadedModel
         tokenizer=tokenizer,
         image_processor=image_processor,
         frames=frames,
-        format=prompt_format,
+        format=format_of(checkpoint, config, tokenizer, options.conv_mode),
         context_length=context,
         image_token_id=int(config.image_token_id),
         video_token_id=getattr(config, "video_token_id", None) if frames else None,
@@ -101,17 +96,14 @@ def format_of(
     Raises:
         CheckpointError: there is none, and no conversation template is known for the model.
     """
-    folder = checkpoint.folder
+    folder, settings = checkpoint.folder, checkpoint.config.raw
+    own = prompts.chat_template(folder, tokenizer)
+    if conv_mode is not None or own is None:
+        return prompts.conversation_format(folder.name, settings, tokenizer, conv_mode)
     video_id = getattr(config, "video_token_id", None) if has_video(checkpoint) else None
-    image, video = (
-        fallback if token_id is None else str(tokenizer.convert_ids_to_tokens(token_id))
-        for token_id, fallback in ((int(config.image_token_id), ""), (video_id, "<video>"))
-    )
-    own = None
-    if conv_mode is None:
-        own = prompts.own_format(folder, tokenizer, (image, video))
-    settings = checkpoint.config.raw
-    return own or prompts.conversation_format(folder.name, settings, tokenizer, conv_mode)
+    image = str(tokenizer.convert_ids_to_tokens(int(config.image_token_id)))
+    video = "<video>" if video_id is None else str(tokenizer.convert_ids_to_tokens(video_id))
+    return prompts.own_format(tokenizer, own, (image, video))
 
 
 def image_processor_of(checkpoint: HuggingFaceCheckpoint) -> Any:
@@ -155,10 +147,4 @@ def _frame_processor(
     )
     kept = {name: settings[name] for name in _FRAME_SETTINGS if settings.get(name) is not None}
     kept.setdefault("do_center_crop", False)
-    square = LlavaImageProcessorPil(**kept, do_pad=False)
-
-    def tiles(images: list[Image.Image]) -> torch.Tensor:
-        values: torch.Tensor = square(images, return_tensors="pt")["pixel_values"]
-        return values
-
-    return tiles
+    return partial(frame_pixels, LlavaImageProcessorPil(**kept, do_pad=False))

@@ -10,22 +10,20 @@ from transformers import AutoModelForImageTextToText
 from transformers.image_processing_utils import select_best_resolution
 
 from llava_serve.checkpoints import huggingface, memory, prompts
-from llava_serve.checkpoints.memory import Stored
 from llava_serve.checkpoints.original import load as original
 from llava_serve.checkpoints.original.config import context_length
 from llava_serve.checkpoints.original.packing import Packing
-from llava_serve.checkpoints.resolve import (
-    Checkpoint,
-    HuggingFaceCheckpoint,
-    OriginalCheckpoint,
-)
+from llava_serve.checkpoints.resolve import Checkpoint, HuggingFaceCheckpoint, OriginalCheckpoint
 from llava_serve.checkpoints.weights import Weights, open_folder
 from llava_serve.errors import CheckpointError
 
 ImageSize = tuple[int, int]  # (width, height)
 
-_STORED: tuple[Stored, ...] = ("float32", "16 bits", "8 bits", "4 bits")
-_CHOICES = {**memory.FLAGS, "float32": "--dtype float32", "16 bits": "--dtype bfloat16 or float16"}
+_CHOICES: dict[memory.Stored, str] = {
+    "float32": "--dtype float32",
+    **memory.FLAGS,
+    "16 bits": "--dtype bfloat16 or float16",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,7 @@ class CheckpointSummary:
     notes: tuple[str, ...] = ()
 
     def lines(self, slots: int) -> Iterator[str]:
+        """Write the summary line by line, with the memory of so many slots."""
         numbers = sum(math.prod(weight.shape) for weight in self.weights.values())
         yield f"layout           {self.layout}"
         yield f"family           {self.family}"
@@ -55,20 +54,17 @@ class CheckpointSummary:
             f"weights          {numbers / 1e6:,.1f} million numbers, stored as "
             f"{_precisions(self.weights)}"
         )
-        for stored in _STORED:
+        for stored, flags in _CHOICES.items():
             total = self.counts.weights_bytes(stored)
             cache = self.counts.kv_bytes(stored, self.context)
             yield (
                 f"memory           {memory.shown(total)} of weights in {stored} "
-                f"({_CHOICES[stored]}), and {memory.shown(cache)} for each of {slots} full contexts"
+                f"({flags}), and {memory.shown(cache)} for each of {slots} full contexts"
             )
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
             free = memory.free_bytes(torch.device(device))
             fitting = [
-                stored
-                for stored in _STORED
-                if self.counts.weights_bytes(stored) + self.counts.kv_bytes(stored, self.context)
-                < free
+                each for each in _CHOICES if self.counts.total_bytes(each, self.context) < free
             ]
             fits = ", ".join(fitting) or "no precision"
             yield f"{device:<16} {memory.shown(free)} free: fits in {fits}"
@@ -186,10 +182,8 @@ def _is_rounding_edge(packing: Packing, size: ImageSize) -> bool:
         return False
     width, height = size
     rows, columns = (tiles * packing.side for tiles in packing.grid(size))
-    if width / height > columns / rows:
-        kept = height * (columns / width)
-    else:
-        kept = width * (rows / height)
+    is_wide = width / height > columns / rows
+    kept = height * (columns / width) if is_wide else width * (rows / height)
     return int(kept) != int(round(kept, 7))
 
 

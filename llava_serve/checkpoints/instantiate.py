@@ -48,16 +48,13 @@ def require_memory(
     precision, limits = options.precision, options.precision.gpu_limits
     free = free_bytes(precision.device) if limits is None else sum(limits.values())
     stored, rest = precision.stored, precision.dtype.itemsize
-    need = counts.weights_bytes(stored, rest) + counts.kv_bytes(stored, context, rest)
+    need = counts.total_bytes(stored, context, rest)
     if need <= free:
         return
     vision = counts.vision * rest
     language = counts.weights_bytes(stored, rest) - vision
     one, all_ = (counts.kv_bytes(stored, context * slots, rest) for slots in (1, options.slots))
-    needs = {
-        flag: counts.weights_bytes(each) + counts.kv_bytes(each, context)
-        for each, flag in FLAGS.items()
-    }
+    needs = {flag: counts.total_bytes(each, context) for each, flag in FLAGS.items()}
     fitting = [f"{flag} ({shown(need)})" for flag, need in needs.items() if need <= free]
     remedy = "Not even 4 bits fit: take a smaller model, or a machine with more memory."
     if fitting:

@@ -44,7 +44,10 @@ def load(
     if not sys.stderr.isatty():  # a bar is noise in a log or a pipe
         disable_progress_bar()  # type: ignore[no-untyped-call]
     if conv_mode is not None:
-        _check_conv_mode(conv_mode)
+        try:
+            template_named(conv_mode)
+        except ValueError as exc:
+            raise CheckpointError(f"--conv-mode: {exc}") from exc
     checkpoint = checkpoint or resolve(config.model_path, config.model_base)
     name = config.model_name or name_of(config.model_path)
     aspect = config.image_aspect_ratio
@@ -59,6 +62,7 @@ def load(
         loaded = original.load(checkpoint, options)
     else:
         loaded = huggingface.load(checkpoint, options)
+    logger.info("prompts are made with %s: %s", loaded.format.name, loaded.format.reason)
     _choose_threads(loaded)
     logger.info(
         "loaded %s in %.1f s; the process has held %s at most",
@@ -79,10 +83,3 @@ def _choose_threads(loaded: LoadedModel) -> None:
     if loaded.model.device.type == "cpu" and parameters < _SMALL_PARAMETERS:
         torch.set_num_threads(1)
         logger.info("one thread: the model has only %.1f million parameters", parameters / 1e6)
-
-
-def _check_conv_mode(conv_mode: str) -> None:
-    try:
-        template_named(conv_mode)
-    except ValueError as exc:
-        raise CheckpointError(f"--conv-mode: {exc}") from exc

@@ -44,6 +44,7 @@ class LoadedModel:
 
     @property
     def card(self) -> ModelCard:
+        """What clients are told of the model."""
         return ModelCard(
             id=self.name,
             context_length=self.context_length,

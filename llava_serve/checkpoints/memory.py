@@ -48,6 +48,11 @@ class ParameterCounts:
         """Return the memory of a KV cache for so many tokens."""
         return int(self.kv_values * tokens * max(_BYTES[stored], unquantised))
 
+    def total_bytes(self, stored: Stored, tokens: int, unquantised: int = 2) -> int:
+        """Return the memory of all weights and of a KV cache."""
+        cache = self.kv_bytes(stored, tokens, unquantised)
+        return self.weights_bytes(stored, unquantised) + cache
+
 
 def count(weights: Weights, text: Any) -> ParameterCounts:
     """Count the numbers of `weights`, in whatever layout; `text` is the language model's config."""

@@ -75,30 +75,21 @@ def choose(config: ModelConfig, stored_dtype: str | None) -> Precision:
     if config.use_flash_attn:
         _require_flash_attention(device, dtype)
     attention = "flash_attention_2" if config.use_flash_attn else "sdpa"
-    precision = Precision(
-        device,
-        dtype,
-        _quantization(config, dtype),
-        attention,
-        gpu_limits(config, device),
-    )
+    quantization = _quantization(config, dtype)
+    precision = Precision(device, dtype, quantization, attention, gpu_limits(config, device))
     logger.info("precision: %s", precision)
     return precision
 
 
 def _device(asked: str) -> torch.device:
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    devices = [*(name for name, is_there in found.items() if is_there), "cpu"]
     if asked == "auto":
-        asked = next(name for name, there in available.items() if there)
-    if not available[asked]:
-        there = ", ".join(name for name, is_there in available.items() if is_there)
+        asked = devices[0]
+    if asked not in devices:
         raise CheckpointError(
             f"--device {asked}: PyTorch {torch.__version__} finds no such device here, only "
-            f"{there}. Use --device auto, or install a PyTorch build for {asked}."
+            f"{', '.join(devices)}. Use --device auto, or install a PyTorch build for {asked}."
         )
     return torch.device(asked)
 
@@ -158,11 +149,9 @@ def gpu_limits(config: ModelConfig, device: torch.device) -> dict[int, int] | No
     """
     if config.num_gpus == 1 and config.max_gpu_memory is None:
         return None
-    flag = (
-        f"--num-gpus {config.num_gpus}"
-        if config.num_gpus > 1
-        else f"--max-gpu-memory {config.max_gpu_memory}"
-    )
+    flag = f"--num-gpus {config.num_gpus}"
+    if config.num_gpus == 1:
+        flag = f"--max-gpu-memory {config.max_gpu_memory}"
     if device.type != "cuda":
         raise CheckpointError(
             f"{flag}: the model runs on {device.type}, and only CUDA devices have memory to "

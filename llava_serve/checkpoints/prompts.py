@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,7 @@ from transformers import (
 )
 
 from llava_serve.chat.choosing import template_for
-from llava_serve.chat.rendering import (
-    ApplyTemplate,
-    PromptFormat,
-    from_chat_template,
-    from_template,
-)
+from llava_serve.chat.rendering import PromptFormat, from_chat_template, from_template
 from llava_serve.chat.templates import template_named
 from llava_serve.checkpoints.settings import ProcessorConfig, read, usable
 from llava_serve.errors import CheckpointError
@@ -58,15 +54,15 @@ def _protect_turn_marks(tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def own_format(
-    folder: Path, tokenizer: PreTrainedTokenizerBase, placeholders: tuple[str, str]
-) -> PromptFormat | None:
-    """Return the format of the checkpoint's own chat template, or None where it brings none.
+    tokenizer: PreTrainedTokenizerBase, source: str, placeholders: tuple[str, str]
+) -> PromptFormat:
+    """Return the format of the checkpoint's own chat template, `source` in jinja.
 
     `placeholders` are what the template writes for an image and for a video.
     """
-    if (source := chat_template(folder, tokenizer)) is None:
-        return None
-    return from_chat_template(_applier(tokenizer, source), *placeholders)
+    options: Any = {"chat_template": source, "tokenize": False, "add_generation_prompt": True}
+    apply: Any = partial(tokenizer.apply_chat_template, **options)
+    return from_chat_template(apply, *placeholders)
 
 
 def conversation_format(
@@ -92,20 +88,6 @@ def conversation_format(
     return from_template(template, marks, reason)
 
 
-def _applier(tokenizer: PreTrainedTokenizerBase, source: str) -> ApplyTemplate:
-    def apply(messages: list[dict[str, Any]], add_generation_prompt: bool = True) -> str:
-        return str(
-            tokenizer.apply_chat_template(
-                messages,
-                chat_template=source,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-            )
-        )
-
-    return apply
-
-
 def chat_template(folder: Path, tokenizer: PreTrainedTokenizerBase) -> str | None:
     """Return the jinja source: the processor's own file first, then the tokenizer's."""
     for name in ("chat_template.json", "processor_config.json"):
@@ -129,11 +111,8 @@ def generation_config(folder: Path, text: Any) -> GenerationConfig:
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Collect the tokens that end an answer, the model's and the tokenizer's."""
-    configs = (model.generation_config, model.config.get_text_config(decoder=True))
     ids: set[int] = set()
-    for config in configs:
-        eos = getattr(config, "eos_token_id", None)
+    for source in (model.generation_config, model.config.get_text_config(decoder=True), tokenizer):
+        eos = getattr(source, "eos_token_id", None)
         ids.update(eos if isinstance(eos, list | tuple) else [] if eos is None else [eos])
-    if isinstance(tokenizer.eos_token_id, int):
-        ids.add(tokenizer.eos_token_id)
     return frozenset(ids)

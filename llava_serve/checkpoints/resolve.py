@@ -2,16 +2,11 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from llava_serve.checkpoints.detect import CheckpointInfo, detect, read_json, refuse_lfs_pointers
 from llava_serve.checkpoints.hub import folder_of
-from llava_serve.checkpoints.settings import (
-    HuggingFaceConfig,
-    OriginalConfig,
-    check_beside,
-    parse,
-)
+from llava_serve.checkpoints.settings import HuggingFaceConfig, OriginalConfig, check_beside, parse
 from llava_serve.errors import CheckpointError
 
 Part = Literal["model", "lora", "projector"]
@@ -48,6 +43,12 @@ class OriginalCheckpoint:
     def model_folder(self) -> Path:
         """Where the language model and its tokenizer are."""
         return self.base or self.folder
+
+    @property
+    def template_settings(self) -> dict[str, Any]:
+        """What chooses the conversation template: of a projector, that it was trained alone."""
+        trained_alone = {"tune_mm_mlp_adapter": True} if self.part == "projector" else {}
+        return self.config.raw | trained_alone
 
 
 Checkpoint = HuggingFaceCheckpoint | OriginalCheckpoint
@@ -102,7 +103,7 @@ def _part(given: CheckpointInfo) -> Part:
 def _huggingface(info: CheckpointInfo) -> HuggingFaceCheckpoint:
     config = parse(HuggingFaceConfig, info.folder / "config.json", info.config)
     check_beside(info.folder)
-    return HuggingFaceCheckpoint(info.folder, info.model_type, config)
+    return HuggingFaceCheckpoint(info.folder, info.config["model_type"], config)
 
 
 def _original(given: CheckpointInfo, part: Part, base: Path | None) -> OriginalCheckpoint:
@@ -123,7 +124,7 @@ def _original(given: CheckpointInfo, part: Part, base: Path | None) -> OriginalC
 
 def _needs_base(given: CheckpointInfo, part: Part) -> str:
     """Say of a part of a model that it cannot stand alone, and of a base beside it where it is."""
-    what = {"lora": "an adapter (LoRA)", "projector": f"only a projector ({PROJECTOR})"}[part]
+    what = "an adapter (LoRA)" if part == "lora" else f"only a projector ({PROJECTOR})"
     what = "an adapter" if given.layout == "adapter" else what
     folder = given.folder.resolve()
     beside = folder.parent / Path(given.trained_on).name

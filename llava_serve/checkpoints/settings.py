@@ -122,6 +122,7 @@ class _WholeModel(SettingsFile):
 
     @property
     def stored_dtype(self) -> str | None:
+        """The precision that the file names, or None."""
         places = (self.raw, self.raw.get("text_config") or {})
         named = [place.get(key) for place in places for key in ("dtype", "torch_dtype")]
         return next((str(name) for name in named if name), None)

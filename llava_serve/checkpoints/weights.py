@@ -48,10 +48,8 @@ def open_folder(folder: Path) -> Weights:
     Raises:
         CheckpointError: there are none, a shard is missing, or a file cannot be read.
     """
-    weights: Weights = {}
-    for path in weight_files(folder):
-        weights |= open_file(path)
-    return weights
+    files = map(open_file, weight_files(folder))
+    return {name: weight for file in files for name, weight in file.items()}
 
 
 def open_file(path: Path) -> Weights:

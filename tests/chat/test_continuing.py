@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from functools import cache, partial
-from pathlib import Path
 
 import PIL.Image
 import pytest
@@ -11,7 +10,7 @@ from transformers import AutoTokenizer
 
 from llava_serve.chat.rendering import PromptFormat, Segment, TemplateText, UserText, from_template
 from llava_serve.chat.templates import TEMPLATES
-from llava_serve.checkpoints.prompts import own_format
+from llava_serve.checkpoints.prompts import chat_template, own_format
 from llava_serve.request import Conversation, Image, Message
 from llava_serve.tiny import CHECKPOINT
 
@@ -42,12 +41,9 @@ CHAT_TEMPLATES = {
 @cache
 def chat_format(source: str | None) -> PromptFormat:
     tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
-    if source is not None:
-        tokenizer.chat_template = source
-    folder = CHECKPOINT if source is None else Path("nowhere")
-    form = own_format(folder, tokenizer, ("<image>", "<video>"))
-    assert form is not None
-    return form
+    template = source or chat_template(CHECKPOINT, tokenizer)
+    assert template is not None
+    return own_format(tokenizer, template, ("<image>", "<video>"))
 
 
 FORMS: dict[str, Callable[[], PromptFormat]] = {

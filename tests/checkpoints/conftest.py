@@ -1,6 +1,5 @@
 """Checkpoints to break: one with random weights, and the stored cases."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from scripts import random_checkpoint
+from tests.checkpoints.changed import set_json
 from tests.checkpoints.golden_cases import GOLDEN
 
 CopyCase = Callable[..., Path]
@@ -44,9 +44,7 @@ def copied(tmp_path: Path) -> CopyCase:
     def copy(case: str, folder: str = "checkpoint", **settings: Any) -> Path:
         place = tmp_path / case
         shutil.copytree(next(GOLDEN.glob(f"{case}_*")), place)
-        path = place / folder / "config.json"
-        config = json.loads(path.read_text(encoding="utf-8")) | settings
-        path.write_text(json.dumps(config), encoding="utf-8")
+        set_json(place / folder / "config.json", **settings)
         return place / folder
 
     return copy

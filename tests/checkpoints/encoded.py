@@ -1,5 +1,7 @@
-"""Pictures of the stored cases, and what a checkpoint makes of them."""
+"""Pictures and prompts of the stored cases, and what a checkpoint makes of them."""
 
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,18 @@ import torch
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
-from llava_serve.engines.torch.vision import ImageFeatureCache
-from llava_serve.request import Image, Video
+from llava_serve.engines.torch.vision import (
+    ImageFeatureCache,
+    Item,
+    Prompt,
+    merge_image_features,
+)
+from llava_serve.request import Delta, Image, Video
 from tests.checkpoints.golden_cases import ALL
 
 
-def load_from(path: Path, **flags: Any) -> LoadedModel:
-    return load(ModelConfig(model_path=str(path), device="cpu", **flags))
+def load_from(path: Path | str, conv_mode: str | None = None, **flags: Any) -> LoadedModel:
+    return load(ModelConfig(model_path=str(path), device="cpu", **flags), conv_mode)
 
 
 def picture(name: str, case: str = "C") -> Image:
@@ -26,3 +33,19 @@ def picture(name: str, case: str = "C") -> Image:
 
 def rows(loaded: LoadedModel, *media: Image | Video) -> list[torch.Tensor]:
     return [each.rows for each in ImageFeatureCache(loaded, cache_bytes=0).encode(media)]
+
+
+def merged(loaded: LoadedModel, items: Sequence[Item]) -> Prompt:
+    media = [item for item in items if not isinstance(item, int)]
+    features = ImageFeatureCache(loaded, cache_bytes=0).encode(media)
+    return merge_image_features(loaded, items, features)
+
+
+def ids_of(items: Sequence[Item]) -> list[int]:
+    """Return token ids as the reference has them, whose pictures are all -200."""
+    return [item if isinstance(item, int) else -200 for item in items]
+
+
+async def text_of(stream: AsyncGenerator[Delta]) -> str:
+    async with aclosing(stream) as deltas:
+        return "".join([delta.text async for delta in deltas])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import pytest
 import torch
 
 from llava_serve.checkpoints.load import load
@@ -129,3 +130,8 @@ def _read() -> Iterator[Golden]:
 
 
 ALL = tuple(_read())
+LONG = 3000  # positions: beyond, a prompt takes seconds
+PROMPTS = [
+    pytest.param(golden, id=str(golden), marks=[pytest.mark.slow] * (golden.length > LONG))
+    for golden in ALL
+]

@@ -1,16 +1,15 @@
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import LlavaOnevisionForConditionalGeneration
 
-from llava_serve.checkpoints.load import load
-from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
+from tests.checkpoints.changed import change_weights, set_json
+from tests.checkpoints.encoded import load_from
 
 # peft 0.21 asks transformers by an old name; only making an adapter meets it here.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -33,15 +32,15 @@ def adapter(onevision: Path, tmp_path: Path) -> Path:
 
 
 def load_adapter(adapter: Path, base: Path | None, **flags: Any) -> Any:
-    model_base = None if base is None else str(base)
-    return load(ModelConfig(model_path=str(adapter), model_base=model_base, device="cpu", **flags))
+    return load_from(adapter, model_base=None if base is None else str(base), **flags)
 
 
 def test_an_adapter_is_merged_into_its_base(onevision: Path, adapter: Path) -> None:
     loaded = load_adapter(adapter, onevision)
     merged = loaded.model.model.language_model.layers[0].self_attn.q_proj
-    plain = load(ModelConfig(model_path=str(onevision), device="cpu")).model
-    before = plain.get_parameter("model.language_model.layers.0.self_attn.q_proj.weight")
+    before = load_from(onevision).model.get_parameter(
+        "model.language_model.layers.0.self_attn.q_proj.weight"
+    )
     weights = load_file(adapter / "adapter_model.safetensors")
     down, up = (
         next(
@@ -65,19 +64,17 @@ def test_an_adapter_is_no_base(adapter: Path) -> None:
 
 
 def test_an_adapter_for_other_layers_is_refused(onevision: Path, adapter: Path) -> None:
-    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    settings["target_modules"] = "transformer.h.0.attn"
-    (adapter / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    set_json(adapter / "adapter_config.json", target_modules="transformer.h.0.attn")
     with pytest.raises(CheckpointError, match="does not fit --model-base"):
         load_adapter(adapter, onevision)
 
 
 def test_an_adapter_of_another_shape_is_refused(onevision: Path, adapter: Path) -> None:
-    weights = load_file(adapter / "adapter_model.safetensors")
-    wider = {
-        name: torch.ones(value.shape[0] + 1, value.shape[1]) for name, value in weights.items()
-    }
-    save_file(wider, adapter / "adapter_model.safetensors")
+    def widen(weights: dict[str, torch.Tensor]) -> None:
+        for name, value in weights.items():
+            weights[name] = torch.ones(value.shape[0] + 1, value.shape[1])
+
+    change_weights(adapter / "adapter_model.safetensors", widen)
     with pytest.raises(CheckpointError, match=r"does not fit --model-base .*size mismatch"):
         load_adapter(adapter, onevision)
 
@@ -96,9 +93,7 @@ def test_an_adapter_of_another_shape_is_refused(onevision: Path, adapter: Path) 
 def test_weights_that_do_not_match_are_named(
     onevision: Path, adapter: Path, change: Any, message: str
 ) -> None:
-    weights = load_file(adapter / "adapter_model.safetensors")
-    change(weights)
-    save_file(weights, adapter / "adapter_model.safetensors")
+    change_weights(adapter / "adapter_model.safetensors", change)
     with pytest.raises(CheckpointError, match=message):
         load_adapter(adapter, onevision)
 
@@ -110,9 +105,7 @@ def test_an_adapter_without_its_weights_says_so(onevision: Path, adapter: Path) 
 
 
 def test_an_adapter_of_another_kind_is_refused_by_name(onevision: Path, adapter: Path) -> None:
-    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    settings["peft_type"] = "IA3"
-    (adapter / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    set_json(adapter / "adapter_config.json", peft_type="IA3")
     with pytest.raises(CheckpointError, match="is of type 'IA3'; only LORA"):
         load_adapter(adapter, onevision)
 

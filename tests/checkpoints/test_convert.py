@@ -9,24 +9,19 @@ import torch
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
 from llava_serve.checkpoints.convert import convert
-from llava_serve.checkpoints.load import load
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.prompt import PromptTokenizer
 from llava_serve.errors import CheckpointError
 from llava_serve.request import Image, Video
-from tests.checkpoints.golden_cases import ALL, Golden
+from tests.checkpoints.encoded import ids_of, load_from
+from tests.checkpoints.golden_cases import ALL, PROMPTS, Golden
 
 TOLERANCE = 1e-3
 ROUNDED = "round_edge"  # sizes for which transformers keeps one row more or less
-LONG = 3000  # positions: beyond, a prompt takes seconds
 # Pictures padded by a model with a newline: transformers' class does that to several pictures of
 # one request, whatever the checkpoint says.
 OVERRIDDEN = ("C.single_pad", "C.multi_pad")
 ASKED = [golden for golden in ALL if golden.key != ROUNDED]
-PROMPTS = [
-    pytest.param(golden, id=str(golden), marks=[pytest.mark.slow] * (golden.length > LONG))
-    for golden in ASKED
-]
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +44,7 @@ def write(golden: Golden, out: Path, aspect: str | None) -> None:
     convert(config, out)
 
 
-@pytest.mark.parametrize("golden", PROMPTS)
+@pytest.mark.parametrize("golden", [each for each in PROMPTS if each.values[0] in ASKED])
 def test_transformers_alone_gives_the_same_logits(golden: Golden, converted: Any) -> None:
     folder = converted(golden)
     model: Any = AutoModelForImageTextToText.from_pretrained(folder)
@@ -107,10 +102,9 @@ def test_the_written_folder_loads_here_with_the_same_prompts(case: str, converte
         for each in ASKED
         if each.case.startswith(case) and each.media and str(each) not in OVERRIDDEN
     )
-    loaded = load(ModelConfig(model_path=str(converted(golden)), device="cpu"))
+    loaded = load_from(converted(golden))
     items = PromptTokenizer(loaded).tokenize(golden.conversation)
-    ids = [item if isinstance(item, int) else -200 for item in items]
-    assert ids == golden.expected("input_ids").tolist()
+    assert ids_of(items) == golden.expected("input_ids").tolist()
     assert loaded.original is None
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 
 from llava_serve.checkpoints import prompts
 from llava_serve.checkpoints.load import load
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
+from tests.checkpoints.changed import change_weights, set_json
 from tests.checkpoints.golden_cases import GOLDEN
 
 LORA, PROJECTOR, BASE = "llava-v1.5-tiny-lora", "llava-v1.5-tiny-pretrain", "vicuna-base"
@@ -26,12 +26,7 @@ Break = Callable[[Path], object]
 
 
 def settings(**values: Any) -> Break:
-    def change(folder: Path) -> None:
-        path = folder / "config.json"
-        config = json.loads(path.read_text(encoding="utf-8")) | values
-        path.write_text(json.dumps(config), encoding="utf-8")
-
-    return change
+    return lambda folder: set_json(folder / "config.json", **values)
 
 
 def without(*names: str) -> Break:
@@ -43,17 +38,7 @@ def without(*names: str) -> Break:
 
 
 def tensors(file: str, change: Callable[[dict[str, torch.Tensor]], Any]) -> Break:
-    def changed(folder: Path) -> None:
-        path = folder / file
-        is_pickled = path.suffix == ".bin"
-        held = torch.load(path, weights_only=True) if is_pickled else load_file(path)
-        change(held)
-        if is_pickled:
-            torch.save(held, path)
-        else:
-            save_file(held, path, metadata={"format": "pt"})
-
-    return changed
+    return lambda folder: change_weights(folder / file, change)
 
 
 def lfs_pointer(file: str) -> Break:

@@ -2,8 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -18,20 +17,15 @@ from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.output import Detokenizer
 from llava_serve.engines.torch.prompt import PromptTokenizer
-from llava_serve.engines.torch.vision import ImageFeatureCache, merge_image_features
 from llava_serve.media.reader import MediaReader
-from llava_serve.request import Delta, GenerateRequest, Image, ReadyPrompt, SamplingParams
+from llava_serve.request import GenerateRequest, Image, ReadyPrompt, SamplingParams
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
-from tests.checkpoints.golden_cases import ALL, GOLDEN, NEW_TOKENS, Golden
+from tests.checkpoints.encoded import ids_of, merged, text_of
+from tests.checkpoints.golden_cases import ALL, GOLDEN, LONG, NEW_TOKENS, PROMPTS, Golden
 
 TOLERANCE = 1e-3
-LONG = 3000  # positions: beyond, a prompt takes seconds
-PROMPTS = [
-    pytest.param(golden, id=str(golden), marks=[pytest.mark.slow] * (golden.length > LONG))
-    for golden in ALL
-]
 SHORT = [golden for golden in ALL if golden.length <= LONG]
 GROUPS = sorted({(golden.case, golden.checkpoint, golden.aspect or "") for golden in ALL})
 BUDGET = EngineBudget(slots=8, kv_tokens=60_000, feature_bytes=10**8, prefill_budget=64)
@@ -40,10 +34,7 @@ BUDGET = EngineBudget(slots=8, kv_tokens=60_000, feature_bytes=10**8, prefill_bu
 @pytest.mark.parametrize("golden", PROMPTS)
 def test_logits_and_greedy_tokens_are_the_reference_s(golden: Golden) -> None:
     loaded = golden.load()
-    media = [item for item in golden.items if not isinstance(item, int)]
-    prompt = merge_image_features(
-        loaded, golden.items, ImageFeatureCache(loaded, cache_bytes=0).encode(media)
-    )
+    prompt = merged(loaded, golden.items)
     length = len(prompt.tokens)
     assert length == golden.length
     runner = ModelRunner(loaded.model, kv_tokens=length + NEW_TOKENS)
@@ -72,10 +63,6 @@ def test_a_ready_prompt_becomes_the_reference_s_tokens(golden: Golden) -> None:
         images = (Image(golden.conversation.messages[0].videos[0].frames[0].image, "frame"),)
     items = PromptTokenizer(golden.load()).tokenize(ReadyPrompt(golden.text or "", images))
     assert ids_of(items) == golden.expected("input_ids").tolist()
-
-
-def ids_of(items: Sequence[Any]) -> list[int]:
-    return [item if isinstance(item, int) else -200 for item in items]
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)
@@ -107,11 +94,6 @@ def ask(golden: Golden) -> GenerateRequest:
         prompt=golden.conversation,
         sampling=SamplingParams(temperature=0, max_new_tokens=NEW_TOKENS, ignore_eos=True),
     )
-
-
-async def text_of(stream: AsyncGenerator[Delta]) -> str:
-    async with aclosing(stream) as deltas:
-        return "".join([delta.text async for delta in deltas])
 
 
 def shown(loaded: LoadedModel, tokens: Sequence[int]) -> str:

@@ -16,6 +16,7 @@ from llava_serve.checkpoints.original.legacy_tokenizer import (
 )
 from llava_serve.engines.torch.prompt import PromptTokenizer
 from llava_serve.request import ReadyPrompt
+from tests.checkpoints.changed import set_json
 from tests.checkpoints.conftest import CopyCase
 from tests.checkpoints.encoded import load_from, picture
 from tests.checkpoints.golden_cases import GOLDEN
@@ -97,10 +98,7 @@ def test_a_tokenizer_json_is_used_beside_another_kind_of_tokenizer_model(copied:
     """As in LLaVA models on Llama 3, where it is tiktoken's."""
     folder = copied("A")
     prompts.tokenizer_of(folder, config=LlamaConfig()).save_pretrained(folder)
-    path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    path.write_text(json.dumps(settings), encoding="utf-8")
+    set_json(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     (folder / "tokenizer.model").write_bytes(b"IQ== 0\nIg== 1\n")
     loaded = load_from(folder)
     assert loaded.legacy_tokenizer is None

@@ -5,23 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from llava_serve.checkpoints.load import load
-from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
+from tests.checkpoints.changed import change_weights, set_json, write_index, write_shards
+from tests.checkpoints.encoded import load_from
 
 Copy = Callable[..., Path]
-
-
-def load_from(path: Path | str, conv_mode: str | None = None, **flags: Any) -> Any:
-    return load(ModelConfig(model_path=str(path), device="cpu", **flags), conv_mode)
-
-
-def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
-    weights = load_file(folder / "model.safetensors")
-    change(weights)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def test_a_checkpoint_says_what_it_is(onevision: Path) -> None:
@@ -71,18 +61,13 @@ def test_pickled_weights_that_hold_code_are_refused(copy: Copy) -> None:
         load_from(folder)
 
 
-def split(folder: Path, names: dict[str, str] | None = None) -> dict[str, torch.Tensor]:
+def split(folder: Path, names: dict[str, str] | None = None) -> dict[str, str]:
     """Put the weights into three files without an index, with parts of names changed."""
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    renamed = dict(weights)
     for old, new in (names or {}).items():
-        renamed = {name.replace(old, new): value for name, value in renamed.items()}
-    for i in range(3):
-        part = {name: renamed[name] for name in sorted(renamed)[i::3]}
-        file = folder / f"model-0000{i + 1}-of-00003.safetensors"
-        save_file(part, file, metadata={"format": "pt"})
-    return weights
+        weights = {name.replace(old, new): value for name, value in weights.items()}
+    return write_shards(weights, folder, "safetensors", 3)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +86,7 @@ def split(folder: Path, names: dict[str, str] | None = None) -> dict[str, torch.
 )
 def test_several_files_need_no_index(copy: Copy, onevision: Path, names: dict[str, str]) -> None:
     folder = copy()
-    settings = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
-    settings |= {"do_sample": True, "temperature": 0.3}
-    (folder / "generation_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    set_json(folder / "generation_config.json", do_sample=True, temperature=0.3)
     split(folder, names)
     loaded, whole = load_from(folder), load_from(onevision)
     require_same(loaded, whole)
@@ -138,12 +121,7 @@ def test_what_is_no_index_is_refused(copy: Copy, index: dict[str, Any]) -> None:
 
 def test_an_index_needs_no_metadata(copy: Copy, onevision: Path) -> None:
     folder = copy()
-    places = {
-        name: f"model-0000{i % 3 + 1}-of-00003.safetensors"
-        for i, name in enumerate(sorted(split(folder)))
-    }
-    index = json.dumps({"weight_map": places})
-    (folder / "model.safetensors.index.json").write_text(index, encoding="utf-8")
+    write_index(folder / "model.safetensors.index.json", split(folder))
     require_same(load_from(folder), load_from(onevision))
 
 
@@ -154,21 +132,10 @@ def test_the_index_of_files_that_are_not_there_is_not_followed(
     folder = copy()
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    stem, other = (
-        ("model", "pytorch_model.bin")
-        if suffix == "safetensors"
-        else ("pytorch_model", "model.safetensors")
-    )
-    for i in range(2):
-        path = folder / f"{stem}-0000{i + 1}-of-00002.{suffix}"
-        part = {name: weights[name] for name in sorted(weights)[i::2]}
-        if suffix == "bin":
-            torch.save(part, path)
-        else:
-            save_file(part, path, metadata={"format": "pt"})
+    write_shards(weights, folder, suffix, 2)
+    other = "pytorch_model.bin" if suffix == "safetensors" else "model.safetensors"
     places = dict.fromkeys(weights, f"{other}-00001-of-00001")
-    index = json.dumps({"metadata": {}, "weight_map": places})
-    (folder / f"{other}.index.json").write_text(index, encoding="utf-8")
+    write_index(folder / f"{other}.index.json", places)
     require_same(load_from(folder), load_from(onevision))
 
 
@@ -180,40 +147,39 @@ def require_same(loaded: Any, whole: Any) -> None:
 
 def test_an_index_that_names_a_missing_file_is_refused(copy: Copy) -> None:
     folder = copy()
-    places = {name: f"model-0000{len(name) % 3 + 1}-of-00003.safetensors" for name in split(folder)}
-    index = json.dumps({"weight_map": places})
-    (folder / "model.safetensors.index.json").write_text(index, encoding="utf-8")
+    write_index(folder / "model.safetensors.index.json", split(folder))
     (folder / "model-00003-of-00003.safetensors").unlink()
     message = r"lacks 1 of the 3 .*index\.json names: model-00003-of-00003\.safetensors\. Repeat"
     with pytest.raises(CheckpointError, match=message):
         load_from(folder)
 
 
-def test_missing_weights_are_named(copy: Copy) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weights: drop(weights, "image_newline"), r"1 are missing: model\.image_newline"),
+        (
+            lambda weights: weights.update({"model.extra.weight": torch.ones(2)}),
+            r"belong to no part of the model: .*extra\.weight",
+        ),
+        (
+            lambda weights: reshape(weights, "linear_1.bias"),
+            r"linear_1\.bias is \(3,\), config\.json asks",
+        ),
+    ],
+    ids=["missing", "left over", "of another shape"],
+)
+def test_weights_that_do_not_fit_are_named(copy: Copy, change: Any, message: str) -> None:
     folder = copy()
-    change_weights(folder, lambda weights: drop(weights, "image_newline"))
-    with pytest.raises(CheckpointError, match=r"1 are missing: model\.image_newline"):
-        load_from(folder)
-
-
-def test_weights_left_over_are_named(copy: Copy) -> None:
-    folder = copy()
-    change_weights(folder, lambda weights: weights.update({"model.extra.weight": torch.ones(2)}))
-    with pytest.raises(CheckpointError, match=r"belong to no part of the model: .*extra\.weight"):
-        load_from(folder)
-
-
-def test_weights_of_another_shape_are_named(copy: Copy) -> None:
-    folder = copy()
-    change_weights(folder, lambda weights: reshape(weights, "linear_1.bias"))
-    with pytest.raises(CheckpointError, match=r"linear_1\.bias is \(3,\), config\.json asks"):
+    change_weights(folder / "model.safetensors", change)
+    with pytest.raises(CheckpointError, match=message):
         load_from(folder)
 
 
 def test_left_over_buffers_of_old_versions_are_harmless(copy: Copy) -> None:
     folder = copy()
     stale = {"model.vision_tower.embeddings.position_ids": torch.arange(16)}
-    change_weights(folder, lambda weights: weights.update(stale))
+    change_weights(folder / "model.safetensors", lambda weights: weights.update(stale))
     assert load_from(folder).card.id == "copy"
 
 

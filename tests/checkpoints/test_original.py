@@ -1,18 +1,24 @@
 """What the stored cases do not have: other towers, file layouts and settings."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from llava_serve.checkpoints.weights import open_folder
 from llava_serve.engines.torch.prompt import PromptTokenizer
 from llava_serve.errors import CheckpointError
 from llava_serve.request import Conversation, Message, Video
+from tests.checkpoints.changed import (
+    change_weights,
+    set_json,
+    write_index,
+    write_shards,
+    write_weights,
+)
 from tests.checkpoints.conftest import CopyCase
 from tests.checkpoints.encoded import load_from, picture, rows
 from tests.checkpoints.golden_cases import ALL, GOLDEN
@@ -22,7 +28,7 @@ def test_a_tower_of_its_own_folder_loses_its_last_layer_where_siglip_does(copied
     folder = copied("C")
     weights = load_file(folder / "model.safetensors")
     without = {name: value for name, value in weights.items() if "vision_tower" not in name}
-    save_file(without, folder / "model.safetensors", metadata={"format": "pt"})
+    write_weights(without, folder / "model.safetensors")
     loaded = load_from(folder)
     tower = load_file(folder.parent / "google" / "siglip-so400m-patch14-384" / "model.safetensors")
     held = loaded.model.state_dict()
@@ -76,19 +82,17 @@ def test_an_adapter_of_the_base_s_layout_needs_no_settings_of_its_own(copied: Co
 
 def test_an_adapter_s_weights_for_the_tower_are_ignored(copied: CopyCase) -> None:
     folder = copied("E", "llava-v1.5-tiny-lora")
-    adapter = torch.load(folder / "adapter_model.bin", weights_only=True)
     layer = "base_model.model.model.vision_tower.vision_tower.vision_model.encoder.layers.0"
-    for part in "AB":
-        adapter[f"{layer}.self_attn.q_proj.lora_{part}.weight"] = torch.ones(4, 4)
-    torch.save(adapter, folder / "adapter_model.bin")
+    names = [f"{layer}.self_attn.q_proj.lora_{part}.weight" for part in "AB"]
+    added = dict.fromkeys(names, torch.ones(4, 4))
+    change_weights(folder / "adapter_model.bin", lambda adapter: adapter.update(added))
     loaded = load_from(folder, model_base=str(folder.parent / "vicuna-base"))
     assert loaded.model_type == "llava"
 
 
 def test_an_adapter_of_another_kind_is_refused(copied: CopyCase) -> None:
     folder = copied("E", "llava-v1.5-tiny-lora")
-    settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    (folder / "adapter_config.json").write_text(json.dumps(settings | {"use_dora": True}))
+    set_json(folder / "adapter_config.json", use_dora=True)
     with pytest.raises(CheckpointError, match="sets use_dora"):
         load_from(folder, model_base=str(folder.parent / "vicuna-base"))
 
@@ -169,10 +173,8 @@ def test_the_template_follows_from_what_the_model_was_trained_from(
 
 def test_a_tokenizer_with_chat_marks_decides_the_template(copied: CopyCase) -> None:
     folder = copied("A")
-    path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    settings["additional_special_tokens"] = ["<|im_start|>", "<|im_end|>"]
-    path.write_text(json.dumps(settings), encoding="utf-8")
+    marks = ["<|im_start|>", "<|im_end|>"]
+    set_json(folder / "tokenizer_config.json", additional_special_tokens=marks)
     loaded = load_from(folder)
     assert loaded.format.name == "chatml_direct"
     assert "tokenizer has <|im_start|>" in loaded.format.reason
@@ -196,14 +198,12 @@ def test_nothing_is_written_into_the_folder(copied: CopyCase) -> None:
 def test_turn_marks_that_are_plain_words_cannot_be_said(copied: CopyCase) -> None:
     """Yi's tokenizer has them in its own vocabulary, where they are nothing special."""
     folder = copied("A", rope_theta=5_000_000.0)
-    path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    mark = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
-    settings["added_tokens_decoder"] = {
-        "640": mark | {"content": "<|im_start|>", "special": False},
-        "641": mark | {"content": "<|im_end|>", "special": False},
+    flags = ("lstrip", "normalized", "rstrip", "single_word", "special")
+    words = {
+        number: dict.fromkeys(flags, False) | {"content": content}
+        for number, content in (("640", "<|im_start|>"), ("641", "<|im_end|>"))
     }
-    path.write_text(json.dumps(settings), encoding="utf-8")
+    set_json(folder / "tokenizer_config.json", added_tokens_decoder=words)
     loaded = load_from(folder)
     tokenizer = PromptTokenizer(loaded)
     marks: Any = loaded.tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
@@ -238,8 +238,8 @@ def test_a_newline_that_the_model_never_uses_is_left_out(
     copied: CopyCase, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = copied("D")
-    held = load_file(folder / "model.safetensors") | {"model.image_newline": torch.ones(32)}
-    save_file(held, folder / "model.safetensors", metadata={"format": "pt"})
+    unused = {"model.image_newline": torch.ones(32)}
+    change_weights(folder / "model.safetensors", lambda held: held.update(unused))
     assert "model.image_newline" not in load_from(folder).model.state_dict()
     assert "UNEXPECTED" not in caplog.text
 
@@ -263,11 +263,7 @@ def test_an_adapter_s_base_may_be_in_several_files(copied: CopyCase) -> None:
     expected = load_from(folder, model_base=str(base)).model.state_dict()
     whole = torch.load(base / "pytorch_model.bin", weights_only=True)
     (base / "pytorch_model.bin").unlink()
-    places = {name: f"pytorch_model-0000{i % 2 + 1}-of-00002.bin" for i, name in enumerate(whole)}
-    for file in set(places.values()):
-        torch.save({name: whole[name] for name in whole if places[name] == file}, base / file)
-    index = json.dumps({"weight_map": places})
-    (base / "pytorch_model.bin.index.json").write_text(index, encoding="utf-8")
+    write_index(base / "pytorch_model.bin.index.json", write_shards(whole, base, "bin", 2))
     held = load_from(folder, model_base=str(base)).model.state_dict()
     assert all(torch.equal(value, held[name]) for name, value in expected.items())
 

@@ -1,6 +1,5 @@
 """Loading holds the weights once: measured in a process of its own, mapped pages included."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from scripts import random_checkpoint
+from tests.checkpoints.changed import change_weights, set_json, write_shards
 from tests.checkpoints.golden_cases import GOLDEN
 
 pytestmark = pytest.mark.slow
@@ -40,14 +39,12 @@ print(held("VmHWM") - before)
 def huggingface(folder: Path) -> tuple[Path, Path]:
     random_checkpoint.write("llava_onevision", folder / "small")
     random_checkpoint.write("llava_onevision", folder / "large", shape=LARGE)
-    halve(folder / "large")
+    change_weights(folder / "large" / "model.safetensors", halve)
     return folder / "small", folder / "large"
 
 
-def halve(folder: Path) -> None:
-    path = folder / "model.safetensors"
-    weights = {name: weight.half() for name, weight in load_file(path).items()}
-    save_file(weights, path, metadata={"format": "pt"})
+def halve(weights: dict[str, torch.Tensor]) -> None:
+    weights |= {name: weight.half() for name, weight in weights.items()}
 
 
 def original(folder: Path, suffix: str) -> tuple[Path, Path]:
@@ -59,9 +56,8 @@ def original(folder: Path, suffix: str) -> tuple[Path, Path]:
     for name in ("config.json", "tokenizer.model", "tokenizer_config.json"):
         (place / name).write_bytes((small / name).read_bytes())
     width, inner, layers = 1024, 4096, 12
-    config = json.loads((small / "config.json").read_text(encoding="utf-8"))
-    config |= {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers}
-    (place / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    sizes = {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers}
+    set_json(place / "config.json", **sizes)
     shapes = {
         "model.embed_tokens.weight": (640, width),
         "lm_head.weight": (640, width),
@@ -79,20 +75,9 @@ def original(folder: Path, suffix: str) -> tuple[Path, Path]:
         shapes |= {
             f"{layer}{part}_layernorm.weight": (width,) for part in ("input", "post_attention")
         }
-    write_in_two(place, shapes, suffix)
-    return small, place
-
-
-def write_in_two(folder: Path, shapes: dict[str, tuple[int, ...]], suffix: str) -> None:
     weights = {name: torch.randn(shape).half() for name, shape in shapes.items()}
-    stem = "model" if suffix == "safetensors" else "pytorch_model"
-    for i in range(2):
-        path = folder / f"{stem}-0000{i + 1}-of-00002.{suffix}"
-        part = dict(list(weights.items())[i::2])
-        if suffix == "safetensors":
-            save_file(part, path, metadata={"format": "pt"})
-        else:
-            torch.save(part, path)
+    write_shards(weights, place, suffix, 2)
+    return small, place
 
 
 @pytest.mark.parametrize(

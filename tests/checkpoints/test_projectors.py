@@ -8,11 +8,10 @@ from torch.nn import functional
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.torch.prompt import PromptTokenizer
-from llava_serve.engines.torch.vision import ImageFeatureCache, merge_image_features
 from llava_serve.errors import CheckpointError
 from llava_serve.request import Conversation, Image, Message
 from tests.checkpoints.conftest import CopyCase
-from tests.checkpoints.encoded import load_from, picture, rows
+from tests.checkpoints.encoded import load_from, merged, picture, rows
 
 WIDTH = 32
 LAYERS = {"linear": [""], "mlp1x_gelu": ["0."], "mlp2x_gelu": ["0.", "2."], "identity": []}
@@ -67,9 +66,7 @@ def test_a_linear_projector_may_come_with_an_adapter(copied: CopyCase) -> None:
     shown = picture("lora.wide", "E")
     conversation = Conversation((Message("user", (shown, "What is it?")),))
     items = PromptTokenizer(loaded).tokenize(conversation)
-    prompt = merge_image_features(
-        loaded, items, ImageFeatureCache(loaded, cache_bytes=0).encode([shown])
-    )
+    prompt = merged(loaded, items)
     at = items.index(shown)
     before, after = (
         loaded.model.get_input_embeddings()(torch.tensor(ids))

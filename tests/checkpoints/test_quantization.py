@@ -2,8 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
-from llava_serve.request import Conversation, Delta, GenerateRequest, Image, Message, SamplingParams
+from llava_serve.request import Conversation, GenerateRequest, Image, Message, SamplingParams
 from llava_serve.tiny import CHECKPOINT
 from scripts.tiny.exam import draw_exam
+from tests.checkpoints.encoded import text_of
 from tests.checkpoints.golden_cases import GOLDEN
 
 pytestmark = pytest.mark.slow
@@ -107,8 +107,3 @@ async def right(loaded: LoadedModel, questions: Sequence[tuple[Conversation, str
     finally:
         engine.close()
     return sum(answer == wanted for answer, (_, wanted) in zip(answers, questions, strict=True))
-
-
-async def text_of(stream: AsyncGenerator[Delta]) -> str:
-    async with aclosing(stream) as deltas:
-        return "".join([delta.text async for delta in deltas])

@@ -18,8 +18,8 @@ from llava_serve.engines.torch.attention import AttentionSegment
 from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.model_runner import ModelRunner
-from llava_serve.engines.torch.vision import ImageFeatureCache, merge_image_features
 from llava_serve.request import GenerateRequest, SamplingParams
+from tests.checkpoints.encoded import merged
 from tests.checkpoints.golden_cases import ALL, GOLDEN, Golden
 
 pytestmark = pytest.mark.slow
@@ -51,10 +51,7 @@ def in_numbers(loaded: LoadedModel, name: str) -> torch.Tensor:
 
 
 def logits_of(loaded: LoadedModel, golden: Golden) -> torch.Tensor:
-    media = [item for item in golden.items if not isinstance(item, int)]
-    prompt = merge_image_features(
-        loaded, golden.items, ImageFeatureCache(loaded, cache_bytes=0).encode(media)
-    )
+    prompt = merged(loaded, golden.items)
     length = len(prompt.tokens)
     runner = ModelRunner(loaded.model, kv_tokens=length)
     return runner.forward(prompt.embeddings, [AttentionSegment(0, length, 0, 0)])[0]
@@ -94,10 +91,10 @@ def test_an_adapter_is_merged_before_the_weights_shrink(
     torch.save(weights, adapter / "adapter_model.bin")
     loaded = quantised(LORA, flag, model_path=str(adapter), model_base=str(base))
     plain = open_folder(base)
-    merged = apply_to_weights(plain, adapter)[f"model.{name}.weight"].read()
+    expected = apply_to_weights(plain, adapter)[f"model.{name}.weight"].read()
     found = in_numbers(loaded, name)
-    assert (found - merged).norm() < LOST[flag] * merged.norm()
-    assert (merged - plain[f"model.{name}.weight"].read()).norm() > 0.5 * merged.norm()
+    assert (found - expected).norm() < LOST[flag] * expected.norm()
+    assert (expected - plain[f"model.{name}.weight"].read()).norm() > 0.5 * expected.norm()
     assert not [each for each, _ in loaded.model.named_parameters() if "lora" in each]
 
 

@@ -1,18 +1,16 @@
 """A value that cannot be used is refused with its file, its key, what it is and what to do."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llava_serve.checkpoints.load import load
-from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
+from tests.checkpoints.changed import set_json
 from tests.checkpoints.conftest import CopyCase
-from tests.checkpoints.golden_cases import GOLDEN
+from tests.checkpoints.encoded import load_from
 
 REMEDY = "Correct it there, or download that file again"
 
@@ -108,33 +106,22 @@ FILES = {
 }
 
 
-def load_from(folder: Path) -> None:
-    load(ModelConfig(model_path=str(folder), device="cpu"))
-
-
 @pytest.mark.parametrize(("key", "value", "message", "remedy"), ORIGINAL)
 def test_llava_s_own_config(
-    tmp_path: Path, key: str, value: Any, message: str, remedy: str
+    copied: CopyCase, key: str, value: Any, message: str, remedy: str
 ) -> None:
-    case = "B" if key == "image_grid_pinpoints" else "A"
-    shutil.copytree(next(GOLDEN.glob(f"{case}_*")), tmp_path / case)
-    path = tmp_path / case / "checkpoint" / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8")) | {key: value}
-    path.write_text(json.dumps(config), encoding="utf-8")
+    folder = copied("B" if key == "image_grid_pinpoints" else "A", **{key: value})
     with pytest.raises(CheckpointError, match=message) as raised:
-        load_from(path.parent)
-    assert str(path) in raised.value.message
+        load_from(folder)
+    assert str(folder / "config.json") in raised.value.message
     assert remedy in raised.value.message
 
 
 @pytest.mark.parametrize("key", ["mm_projector_type", "mm_patch_merge_type"])
 def test_an_adapter_s_own_config_is_named_and_not_its_base_s(copied: CopyCase, key: str) -> None:
     folder = copied("E", "llava-v1.5-tiny-lora", **{key: "a"})
-    config = ModelConfig(
-        model_path=str(folder), model_base=str(folder.parent / "vicuna-base"), device="cpu"
-    )
     with pytest.raises(CheckpointError, match=f"says {key} 'a'") as raised:
-        load(config)
+        load_from(folder, model_base=str(folder.parent / "vicuna-base"))
     assert raised.value.message.startswith(str(folder / "config.json"))
 
 
@@ -159,33 +146,28 @@ def test_hugging_face_s_config(
 )
 @pytest.mark.parametrize("layout", ["LLaVA's", "Hugging Face's"])
 def test_the_files_beside_it(
-    copy: Callable[..., Path], tmp_path: Path, layout: str, name: str, text: str, message: str
+    copy: Callable[..., Path], copied: CopyCase, layout: str, name: str, text: str, message: str
 ) -> None:
-    if layout == "LLaVA's":
-        folder = tmp_path / "case" / "checkpoint"
-        shutil.copytree(next(GOLDEN.glob("A_*")), folder.parent)
-    else:
-        folder = copy()
+    folder = copied("A") if layout == "LLaVA's" else copy()
     (folder / name).write_text(text, encoding="utf-8")
     with pytest.raises(CheckpointError, match=message) as raised:
         load_from(folder)
     assert raised.value.message.startswith(str(folder / name))
 
 
-def test_a_vision_tower_s_own_config(tmp_path: Path) -> None:
-    shutil.copytree(next(GOLDEN.glob("A_*")), tmp_path / "A")
-    path = next((tmp_path / "A" / "openai").iterdir()) / "config.json"
+def test_a_vision_tower_s_own_config(copied: CopyCase) -> None:
+    folder = copied("A")
+    path = next((folder.parent / "openai").iterdir()) / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["vision_config"]["patch_size"] = "small"
     path.write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(CheckpointError, match="says patch_size 'small'") as raised:
-        load_from(tmp_path / "A" / "checkpoint")
+        load_from(folder)
     assert raised.value.message.startswith(str(path))
 
 
 def test_a_picture_needs_its_token(copy: Callable[..., Path]) -> None:
-    path = copy() / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8")) | {"image_token_id": None}
-    path.write_text(json.dumps(config), encoding="utf-8")
+    folder = copy()
+    set_json(folder / "config.json", image_token_id=None)
     with pytest.raises(CheckpointError, match=r"config\.json has no image_token_id\. Add what"):
-        load_from(path.parent)
+        load_from(folder)

@@ -5,7 +5,7 @@ from typing import Any
 from transformers import CONFIG_MAPPING, LlavaConfig, LlavaNextConfig, LlavaOnevisionConfig
 
 from llava_serve.checkpoints.original.packing import Packing
-from llava_serve.checkpoints.original.tower import VisionTower
+from llava_serve.checkpoints.original.tower import VisionTower, known
 from llava_serve.checkpoints.original.weights import PROJECTORS, is_linear
 from llava_serve.checkpoints.resolve import OriginalCheckpoint
 from llava_serve.checkpoints.settings import OriginalConfig, usable
@@ -21,7 +21,6 @@ _FAMILIES = {
     "llavaqwenforcausallm": "qwen2",
     "llava_qwen": "qwen2",
 }
-_NOT_TEXT = {"architectures", "dtype", "model_type", "rope_parameters", "transformers_version"}
 
 
 def language_model(config: OriginalConfig) -> str:
@@ -48,8 +47,7 @@ def text_config(checkpoint: OriginalCheckpoint, vocabulary: int) -> Any:
     """
     config = checkpoint.config
     config_class: Any = CONFIG_MAPPING[language_model(config)]
-    known = set(config_class().to_dict()) - _NOT_TEXT
-    settings = {name: value for name, value in config.raw.items() if name in known}
+    settings = known(config_class, config.raw)
     scaling = config.rope_scaling.raw if config.rope_scaling else {}
     rope = {"rope_type": scaling.pop("type", scaling.pop("rope_type", "default")), **scaling}
     rope.setdefault("rope_theta", float(config.rope_theta or 10000))

@@ -8,6 +8,7 @@ import ast
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,13 @@ class ImageProcessing:
 
     def frames(self, images: list[Image.Image]) -> torch.Tensor:
         """Return float32 (frames, 3, height, width), normalised."""
-        values: torch.Tensor = self.square(images, return_tensors="pt")["pixel_values"]
-        return values
+        return frame_pixels(self.square, images)
+
+
+def frame_pixels(square: LlavaImageProcessorPil, images: list[Image.Image]) -> torch.Tensor:
+    """Return float32 (frames, 3, height, width) as `square` makes them, normalised."""
+    values: torch.Tensor = square(images, return_tensors="pt")["pixel_values"]
+    return values
 
 
 def image_processing_of(
@@ -100,11 +106,8 @@ def _settings(tower: VisionTower) -> dict[str, Any]:
     settings: dict[str, Any] = {"image_mean": list(tower.mean), "image_std": list(tower.std)}
     if tower.is_siglip:
         return settings | {"size": square, "do_center_crop": False}
-    return settings | {
-        "size": {"shortest_edge": length},
-        "crop_size": square,
-        "do_center_crop": True,
-    }
+    fitted = {"size": {"shortest_edge": length}, "crop_size": square, "do_center_crop": True}
+    return settings | fitted
 
 
 def _canvases(checkpoint: OriginalCheckpoint, tower: VisionTower) -> list[list[int]]:
@@ -134,11 +137,8 @@ def _range(text: str, tile: int) -> list[list[int]]:
     if not corners:
         return []
     (from_width, from_height), (to_width, to_height) = corners[0], corners[-1]
-    return [
-        [width * tile, height * tile]
-        for width in range(from_width, to_width + 1)
-        for height in range(from_height, to_height + 1)
-    ]
+    widths, heights = range(from_width, to_width + 1), range(from_height, to_height + 1)
+    return [[width * tile, height * tile] for width, height in product(widths, heights)]
 
 
 def _is_canvas(pair: Any, tower: VisionTower) -> bool:

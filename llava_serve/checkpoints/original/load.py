@@ -19,11 +19,7 @@ from llava_serve.checkpoints.original.config import (
     text_config,
 )
 from llava_serve.checkpoints.original.image_processing import ImageProcessing, image_processing_of
-from llava_serve.checkpoints.original.legacy_tokenizer import (
-    LegacyLlamaTokenizer,
-    legacy_tokenizer_of,
-    model_file,
-)
+from llava_serve.checkpoints.original.legacy_tokenizer import legacy_tokenizer_of, model_file
 from llava_serve.checkpoints.original.tower import VisionTower, tower_of
 from llava_serve.checkpoints.original.weights import resized, rows_of, translate, weights_of
 from llava_serve.checkpoints.precision import LoadOptions
@@ -83,8 +79,9 @@ def load(checkpoint: OriginalCheckpoint, options: LoadOptions) -> LoadedModel:
     folder, base = checkpoint.folder, checkpoint.base
     model = instantiate(parts.config, weights, options.precision, folder, base)
     model.generation_config = prompts.generation_config(checkpoint.model_folder, parts.text)
-    prompt_format = format_of(checkpoint, tokenizer, options.conv_mode, options.name)
-    logger.info("prompts are made with %s: %s", prompt_format.name, prompt_format.reason)
+    legacy_tokenizer = None
+    if (path := _sentencepiece_file(checkpoint)) is not None:
+        legacy_tokenizer = legacy_tokenizer_of(path, tokenizer, is_fast=_is_fast(checkpoint))
     logger.info(
         "vision tower %s, %d x %d patches a tile; pictures are fitted by %s, packed as %s",
         tower.name,
@@ -100,13 +97,13 @@ def load(checkpoint: OriginalCheckpoint, options: LoadOptions) -> LoadedModel:
         tokenizer=tokenizer,
         image_processor=parts.images.processor,
         frames=parts.images.frames if packing.pool else None,
-        format=prompt_format,
+        format=format_of(checkpoint, tokenizer, options.conv_mode, options.name),
         context_length=context,
         image_token_id=_IMAGE,
         video_token_id=None,
         stop_ids=prompts.stop_ids(model, tokenizer),
         original=parts.images,
-        legacy_tokenizer=_legacy_tokenizer(checkpoint, tokenizer),
+        legacy_tokenizer=legacy_tokenizer,
     )
 
 
@@ -135,14 +132,6 @@ def _tokenizer_of(checkpoint: OriginalCheckpoint, rows: int) -> PreTrainedTokeni
     return tokenizer
 
 
-def _legacy_tokenizer(
-    checkpoint: OriginalCheckpoint, tokenizer: PreTrainedTokenizerBase
-) -> LegacyLlamaTokenizer | None:
-    if (path := _sentencepiece_file(checkpoint)) is None:
-        return None
-    return legacy_tokenizer_of(path, tokenizer, is_fast=_is_fast(checkpoint))
-
-
 def _sentencepiece_file(checkpoint: OriginalCheckpoint) -> Path | None:
     if language_model(checkpoint.config) == "qwen2":  # its tokenizer is not sentencepiece's
         return None
@@ -169,14 +158,10 @@ def format_of(
     """
     own = prompts.chat_template(checkpoint.folder, tokenizer)
     if conv_mode is None and own is not None and "image" in own:
-        found = prompts.own_format(checkpoint.folder, tokenizer, ("<image>", "<video>"))
-        assert found is not None  # there is a template
-        return found
+        return prompts.own_format(tokenizer, own, ("<image>", "<video>"))
     if own is not None:
         logger.info("the tokenizer's chat template is the language model's: it knows no pictures")
     # Published files say model_type llava for every language model.
-    config = checkpoint.config.raw | {"model_type": language_model(checkpoint.config)}
-    if checkpoint.part == "projector":
-        config["tune_mm_mlp_adapter"] = True
+    config = checkpoint.template_settings | {"model_type": language_model(checkpoint.config)}
     called = f"{checkpoint.folder.name} {name}"
     return prompts.conversation_format(called, config, tokenizer, conv_mode)

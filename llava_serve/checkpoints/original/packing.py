@@ -38,10 +38,12 @@ class Packing:
 
     @property
     def is_tiled(self) -> bool:
+        """Say whether an image becomes several tiles."""
         return self.aspect.startswith("anyres")
 
     @property
     def has_newline(self) -> bool:
+        """Say whether the newline's embedding ends each line of patches."""
         return self.merge == "spatial_unpad"
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:

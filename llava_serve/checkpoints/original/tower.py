@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import CLIPVisionConfig, SiglipVisionConfig
+from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from llava_serve.checkpoints.detect import read_json, refuse_lfs_pointers
 from llava_serve.checkpoints.hub import folder_of, is_hub_name
@@ -25,10 +26,9 @@ from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-# Per channel: OpenAI's for CLIP, the middle of the range for SigLIP.
-_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-_HALF = (0.5, 0.5, 0.5)
+# In every configuration class, and no part of a model's shape.
+_NOT_SHAPE = ("model_type", "architectures", "transformers_version", "_name_or_path", "dtype")
+_HALF = (0.5, 0.5, 0.5)  # of each channel's range, for SigLIP
 _CLIP_L = {
     "model_type": "clip_vision_model",
     "hidden_size": 1024,
@@ -73,6 +73,7 @@ class VisionTower:
 
     @property
     def is_siglip(self) -> bool:
+        """Say whether it is a SigLIP, and otherwise a CLIP."""
         return isinstance(self.config, SiglipVisionConfig)
 
     @property
@@ -100,11 +101,10 @@ class VisionTower:
         """
         folder = self.folder or folder_of(self.name)
         logger.info("the vision tower's weights come from %s", folder)
-        opened = open_folder(folder)
-        marked = {name: weight for name, weight in opened.items() if "vision_model." in name}
         return {
-            "model.vision_tower.vision_tower.vision_model." + name.split("vision_model.", 1)[1]: w
-            for name, w in marked.items()
+            f"model.vision_tower.vision_tower.vision_model.{parts[1]}": weight
+            for name, weight in open_folder(folder).items()
+            if len(parts := name.split("vision_model.", 1)) == 2
         }
 
 
@@ -134,10 +134,13 @@ def tower_of(checkpoint: OriginalCheckpoint) -> VisionTower:
             f"{checkpoint.path} names the vision tower {named}, which is of type {kind!r}; "
             "CLIP and SigLIP load."
         )
+    is_siglip = kind.startswith("siglip")
     with usable(path):
-        config = _siglip_config(vision) if kind.startswith("siglip") else _clip_config(vision)
-    is_siglip = isinstance(config, SiglipVisionConfig)
-    mean, std = (_HALF, _HALF) if is_siglip else (_CLIP_MEAN, _CLIP_STD)
+        if is_siglip:
+            config: CLIPVisionConfig | SiglipVisionConfig = _siglip_config(vision)
+        else:
+            config = CLIPVisionConfig(**known(CLIPVisionConfig, vision))
+    mean, std = (_HALF, _HALF) if is_siglip else (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
     pixels = read(PreprocessorConfig, path.with_name("preprocessor_config.json"))
     return VisionTower(
         name=name,
@@ -148,10 +151,6 @@ def tower_of(checkpoint: OriginalCheckpoint) -> VisionTower:
         mean=tuple((folder and pixels.image_mean) or mean),
         std=tuple((folder and pixels.image_std) or std),
     )
-
-
-def _clip_config(vision: dict[str, Any]) -> CLIPVisionConfig:
-    return CLIPVisionConfig(**_known(CLIPVisionConfig, vision))
 
 
 def _siglip_config(vision: dict[str, Any]) -> SiglipVisionConfig:
@@ -165,7 +164,7 @@ def _siglip_config(vision: dict[str, Any]) -> SiglipVisionConfig:
     """
     layers = vision.get("num_hidden_layers", SiglipVisionConfig().num_hidden_layers)
     changed = {"num_hidden_layers": layers - 1, "vision_use_head": False}
-    return SiglipVisionConfig(**_known(SiglipVisionConfig, vision) | changed)
+    return SiglipVisionConfig(**known(SiglipVisionConfig, vision) | changed)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -215,26 +214,20 @@ def _published_name(named: str) -> str:
 
 
 def _from_hub(name: str, checkpoint: OriginalCheckpoint) -> Path:
-    if is_hub_name(name):
-        try:
-            return folder_of(name)
-        except CheckpointError as exc:
-            raise CheckpointError(_unknown(name, checkpoint) + f" ({exc})") from exc
-    raise CheckpointError(_unknown(name, checkpoint))
-
-
-def _unknown(name: str, checkpoint: OriginalCheckpoint) -> str:
-    return (
+    problem = (
         f"{checkpoint.folder} needs the vision tower {name}, which is not here: put its folder "
         f"beside the checkpoint, as {checkpoint.folder.resolve().parent / Path(name).name}, or "
         f"correct mm_vision_tower in {checkpoint.path}."
     )
+    if not is_hub_name(name):
+        raise CheckpointError(problem)
+    try:
+        return folder_of(name)
+    except CheckpointError as exc:
+        raise CheckpointError(f"{problem} ({exc})") from exc
 
 
-def _known(config_class: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """Keep what describes the tower, and leave out what files say beside that."""
-    geometry = set(config_class().to_dict()) - set(_NOT_GEOMETRY)
-    return {name: value for name, value in settings.items() if name in geometry}
-
-
-_NOT_GEOMETRY = ("model_type", "architectures", "transformers_version", "_name_or_path", "dtype")
+def known(config_class: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """Keep the settings that give a model of this class its shape."""
+    names = set(config_class().to_dict()) - set(_NOT_SHAPE)
+    return {name: value for name, value in settings.items() if name in names}
