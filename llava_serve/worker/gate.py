@@ -28,8 +28,8 @@ class Gate:
         self.waiting = 0
         self.is_open = True
         self._max_waiting = max_waiting
-        self._slots = asyncio.Semaphore(limit)
-        self._first_in_line = asyncio.Lock()  # alone takes slots: two would wait for each other's
+        self._came_back = asyncio.Event()  # a slot
+        self._first_in_line = asyncio.Lock()  # alone waits for slots, and then takes all of its own
         self._engine_load = engine_load
 
     @property
@@ -72,27 +72,15 @@ class Gate:
         try:
             if prepare is not None:
                 await prepare()
-            await self._take(count)
+            async with self._first_in_line:
+                while self.running + count > self.limit:
+                    self._came_back.clear()
+                    await self._came_back.wait()
+                self.running += count
         finally:
             self.waiting -= count
-        self.running += count
         try:
             yield count
         finally:
             self.running -= count
-            self._give_back(count)
-
-    async def _take(self, count: int) -> None:
-        taken = 0
-        try:
-            async with self._first_in_line:
-                while taken < count:
-                    await self._slots.acquire()
-                    taken += 1
-        except BaseException:
-            self._give_back(taken)
-            raise
-
-    def _give_back(self, count: int) -> None:
-        for _ in range(count):
-            self._slots.release()
+            self._came_back.set()

@@ -141,9 +141,10 @@ class Generation:
             outcome = exc.code
             raise
         finally:
-            metrics.count_request(outcome)
+            metrics.requests.labels(outcome).inc()
             if self._cancelled_at is not None:
-                metrics.observe_cancel(self._worker.clock() - self._cancelled_at)
+                metrics.cancelled.inc()
+                metrics.cancel_to_free_s.observe(self._worker.clock() - self._cancelled_at)
 
     async def _read_media(self, reservation: PixelReservation) -> None:
         began_s = self.elapsed_s
@@ -176,7 +177,7 @@ class Generation:
     def _measure(self, delta: Delta) -> None:
         if delta.text and self.first_text_s is None:
             self.first_text_s = self.elapsed_s
-            self._worker.metrics.observe_first_text(self.first_text_s)
+            self._worker.metrics.first_token_s.observe(self.first_text_s)
         if delta.usage is None:
             return
         self.timings |= {"first_token_s": self.first_text_s, "total_s": self.elapsed_s}
