@@ -29,44 +29,59 @@ _SET_BY_LAUNCH = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """One process to keep alive.
-
-    It is ready when `address`/health answers and, for a worker, the controller lists `model`. A
-    worker of SGLang has to wait for the server at `depends_on`.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    address: str
-    model: str | None = None
-    depends_on: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Port:
-    """A port one of the processes will listen on, and the flag that moves it."""
+    """A port that a process listens on, and the flag that moves it."""
 
     host: str
     number: int
     wanted_by: str
     flag: str
 
+    @property
+    def address(self) -> str:
+        """The address at which this machine reaches it; a wildcard is on loopback."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.number}" if ":" in host else f"http://{host}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process to keep alive.
+
+    It is ready when /health answers at its port and, for a worker, the controller lists `model`. A
+    worker of SGLang has to wait for the server at `depends_on`.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    port: Port
+    model: str | None = None
+    depends_on: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The address of its port."""
+        return self.port.address
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All processes of a launch, and the ports they listen on."""
+    """All processes of a launch."""
 
     controller: Process
     servers: tuple[Process, ...]  # of SGLang, which some of the workers ask
     workers: tuple[Process, ...]
     page: Process | None
-    ports: tuple[Port, ...]
 
     @property
     def stages(self) -> tuple[tuple[Process, ...], ...]:
         """The first stage is ready before the others start; they end in reverse order."""
         return ((self.controller,), self.servers, self.workers, (self.page,) if self.page else ())
+
+    @property
+    def ports(self) -> list[Port]:
+        """The ports of all processes."""
+        return [process.port for stage in self.stages for process in stage]
 
 
 def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
@@ -82,19 +97,8 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     controller = _controller(config)
     servers = _servers(config, models.sglang)
     workers = _workers(config, models, (controller.address, servers), worker_flags)
-    ports = [Port(config.host, config.controller_port, "the controller", "--controller-port")]
-    ports += [
-        Port(_WORKER_HOST, config.worker_port + i, f"the worker of {worker.name}", "--worker-port")
-        for i, worker in enumerate(workers)
-    ]
-    ports += [
-        Port(sglang_server.HOST, config.sglang_port + i, server.name, "--sglang-port")
-        for i, server in enumerate(servers)
-    ]
     page = None if config.no_web else _page(config, controller.address)
-    if page is not None:
-        ports.append(Port(config.host, config.web_port, "the page", "--web-port"))
-    return Plan(controller, servers, workers, page, tuple(ports))
+    return Plan(controller, servers, workers, page)
 
 
 def _check_worker_flags(flags: Sequence[str], models: Models) -> None:
@@ -117,7 +121,7 @@ def _controller(config: LaunchConfig) -> Process:
     return Process(
         "controller",
         _command("controller", *flags, *_state_flags(config)),
-        _address(config.host, config.controller_port),
+        Port(config.host, config.controller_port, "the controller", "--controller-port"),
     )
 
 
@@ -131,7 +135,7 @@ def _page(config: LaunchConfig, controller: str) -> Process:
     return Process(
         "page",
         _command("gradio_web_server", *flags, *_state_flags(config)),
-        _address(config.host, config.web_port),
+        Port(config.host, config.web_port, "the page", "--web-port"),
     )
 
 
@@ -143,15 +147,11 @@ def _servers(config: LaunchConfig, models: Sequence[Model]) -> tuple[Process, ..
     on_gpu = sglang_server.runs_on_gpu(config, python)
     servers = []
     for i, (name, model) in enumerate(_with_unique_names(models)):
-        port, first_gpu = config.sglang_port + i, i * config.tp * config.dp if on_gpu else None
-        command = sglang_server.server_command(config, python, model, port, first_gpu)
-        servers.append(
-            Process(
-                f"sglang:{name}",
-                _command("launching.exec_child", *command),
-                _address(sglang_server.HOST, port),
-            )
-        )
+        name = f"sglang:{name}"
+        port = Port(sglang_server.HOST, config.sglang_port + i, name, "--sglang-port")
+        first_gpu = i * config.tp * config.dp if on_gpu else None
+        command = sglang_server.server_command(config, python, model, port.number, first_gpu)
+        servers.append(Process(name, _command("launching.exec_child", *command), port))
     return tuple(servers)
 
 
@@ -166,18 +166,15 @@ def _workers(
     addresses = [*(None for _ in models.torch), *(server.address for server in servers)]
     named = _with_unique_names((*models.torch, *models.sglang))
     workers = []
-    for port, ((name, model), server) in enumerate(
-        zip(named, addresses, strict=True), start=config.worker_port
-    ):
-        flags = ("--host", _WORKER_HOST, "--port", str(port), "--controller", controller)
-        given = (*flags, *_state_flags(config), *worker_flags)
+    for i, ((name, model), server) in enumerate(zip(named, addresses, strict=True)):
+        port = Port(_WORKER_HOST, config.worker_port + i, f"the worker of {name}", "--worker-port")
         if server is None:
-            own = (*_model_flags(model), "--device", config.device)
-            command = _command("model_worker", *own, *given)
+            own = ("model_worker", *_model_flags(model), "--device", config.device)
         else:
-            own = ("--sgl-endpoint", server, "--model-name", model.name)
-            command = _command("sglang_worker", *own, *given)
-        workers.append(Process(name, command, _address(_WORKER_HOST, port), model.name, server))
+            own = ("sglang_worker", "--sgl-endpoint", server, "--model-name", model.name)
+        listen = ("--host", port.host, "--port", str(port.number), "--controller", controller)
+        command = _command(*own, *listen, *_state_flags(config), *worker_flags)
+        workers.append(Process(name, command, port, model.name, server))
     return tuple(workers)
 
 
@@ -202,12 +199,6 @@ def _state_flags(config: LaunchConfig) -> tuple[str, ...]:
 def _command(module: str, *flags: str) -> tuple[str, ...]:
     wrapper = ("-m", "llava_serve.launching.die_with_parent")
     return (sys.executable, *wrapper, f"llava_serve.{module}", *flags)
-
-
-def _address(host: str, port: int) -> str:
-    """Return the address at which this machine reaches a listener; a wildcard is on loopback."""
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
 def check_ports(ports: Sequence[Port]) -> None:

@@ -133,11 +133,10 @@ class WorkerLifecycle:
 
     async def _stay_registered(self, session: aiohttp.ClientSession) -> None:
         """Register each model that is served, for as long as it is."""
-        card = await self._watch.change(None)
+        card: ModelCard | None = None
         while True:
-            if card is None:
+            while card is None:
                 card = await self._watch.change(None)
-                continue
             link = HttpRegistrationClient(
                 session,
                 self._config.controller,
