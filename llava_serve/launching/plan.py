@@ -18,13 +18,10 @@ from llava_serve.launching.models import Model, Models, models_to_serve
 _WORKER_HOST = "127.0.0.1"
 
 # What launch itself gives to each worker; one value for all of them would break the stack.
-_SET_BY_LAUNCH = frozenset(
-    (
-        *("--host", "--port", "--worker", "--worker-address", "--state-dir", "--no-register"),
-        *("--controller", "--controller-address"),
-        *("--model-path", "--model-base", "--model-name", "--cluster-token-file"),
-        "--sgl-endpoint",
-    )
+_SET_BY_LAUNCH = (
+    *("--host", "--port", "--worker", "--worker-address", "--state-dir", "--no-register"),
+    *("--controller", "--controller-address", "--cluster-token-file", "--sgl-endpoint"),
+    *("--model-path", "--model-base", "--model-name"),
 )
 
 
@@ -94,11 +91,15 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     """
     models = models_to_serve(config.model, config.sglang)
     _check_worker_flags(worker_flags, models)
-    controller = _controller(config)
+    port = Port(config.host, config.controller_port, "the controller", "--controller-port")
+    metrics = ["--public-metrics"] if config.public_metrics else []
+    controller = _public(config, "controller", "controller", port, *metrics)
     servers = _servers(config, models.sglang)
-    workers = _workers(config, models, (controller.address, servers), worker_flags)
-    page = None if config.no_web else _page(config, controller.address)
-    return Plan(controller, servers, workers, page)
+    given = ("--controller", controller.address)
+    workers = _workers(config, models, servers, (*given, *worker_flags))
+    port = Port(config.host, config.web_port, "the page", "--web-port")
+    page = _public(config, "page", "gradio_web_server", port, *given)
+    return Plan(controller, servers, workers, None if config.no_web else page)
 
 
 def _check_worker_flags(flags: Sequence[str], models: Models) -> None:
@@ -115,28 +116,10 @@ def _check_worker_flags(flags: Sequence[str], models: Models) -> None:
         args.parse(SglangWorkerConfig, flags)
 
 
-def _controller(config: LaunchConfig) -> Process:
-    flags = [*_listen_flags(config), "--port", str(config.controller_port)]
-    flags += ["--public-metrics"] if config.public_metrics else []
-    return Process(
-        "controller",
-        _command("controller", *flags, *_state_flags(config)),
-        Port(config.host, config.controller_port, "the controller", "--controller-port"),
-    )
-
-
-def _listen_flags(config: LaunchConfig) -> tuple[str, ...]:
+def _public(config: LaunchConfig, name: str, module: str, port: Port, *flags: str) -> Process:
+    """Return the controller or the page: other machines may reach it, under `--allowed-hosts`."""
     names = ("--allowed-hosts", config.allowed_hosts) if config.allowed_hosts else ()
-    return ("--host", config.host, *names)
-
-
-def _page(config: LaunchConfig, controller: str) -> Process:
-    flags = (*_listen_flags(config), "--port", str(config.web_port), "--controller", controller)
-    return Process(
-        "page",
-        _command("gradio_web_server", *flags, *_state_flags(config)),
-        Port(config.host, config.web_port, "the page", "--web-port"),
-    )
+    return Process(name, _command(config, module, port, *names, *flags), port)
 
 
 def _servers(config: LaunchConfig, models: Sequence[Model]) -> tuple[Process, ...]:
@@ -146,34 +129,30 @@ def _servers(config: LaunchConfig, models: Sequence[Model]) -> tuple[Process, ..
     python = sglang_server.interpreter(config)
     on_gpu = sglang_server.runs_on_gpu(config, python)
     servers = []
-    for i, (name, model) in enumerate(_with_unique_names(models)):
-        name = f"sglang:{name}"
+    for i, (served, model) in enumerate(_with_unique_names(models)):
+        name = f"sglang:{served}"
         port = Port(sglang_server.HOST, config.sglang_port + i, name, "--sglang-port")
         first_gpu = i * config.tp * config.dp if on_gpu else None
         command = sglang_server.server_command(config, python, model, port.number, first_gpu)
-        servers.append(Process(name, _command("launching.exec_child", *command), port))
+        servers.append(Process(name, (*_python("launching.exec_child"), *command), port))
     return tuple(servers)
 
 
 def _workers(
-    config: LaunchConfig,
-    models: Models,
-    asks: tuple[str, Sequence[Process]],
-    worker_flags: Sequence[str],
+    config: LaunchConfig, models: Models, servers: Sequence[Process], flags: Sequence[str]
 ) -> tuple[Process, ...]:
-    """Return a worker for each model; `asks`: the controller's address, the SGLang servers."""
-    controller, servers = asks
+    """Return a worker for each model; those of SGLang ask `servers`."""
     addresses = [*(None for _ in models.torch), *(server.address for server in servers)]
     named = _with_unique_names((*models.torch, *models.sglang))
     workers = []
     for i, ((name, model), server) in enumerate(zip(named, addresses, strict=True)):
         port = Port(_WORKER_HOST, config.worker_port + i, f"the worker of {name}", "--worker-port")
         if server is None:
-            own = ("model_worker", *_model_flags(model), "--device", config.device)
+            module, own = "model_worker", ["--model-path", model.path, "--device", config.device]
+            own += ["--model-base", model.base] if model.base else []
         else:
-            own = ("sglang_worker", "--sgl-endpoint", server, "--model-name", model.name)
-        listen = ("--host", port.host, "--port", str(port.number), "--controller", controller)
-        command = _command(*own, *listen, *_state_flags(config), *worker_flags)
+            module, own = "sglang_worker", ["--sgl-endpoint", server]
+        command = _command(config, module, port, "--model-name", model.name, *own, *flags)
         workers.append(Process(name, command, port, model.name, server))
     return tuple(workers)
 
@@ -187,18 +166,15 @@ def _with_unique_names(models: Sequence[Model]) -> Iterator[tuple[str, Model]]:
         yield (model.name if copy == 1 else f"{model.name}#{copy}"), model
 
 
-def _model_flags(model: Model) -> tuple[str, ...]:
-    base = ("--model-base", model.base) if model.base else ()
-    return ("--model-path", model.path, *base, "--model-name", model.name)
+def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tuple[str, ...]:
+    listen = ("--host", port.host, "--port", str(port.number))
+    state = ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
+    return (*_python(module), *listen, *state, *flags)
 
 
-def _state_flags(config: LaunchConfig) -> tuple[str, ...]:
-    return ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
-
-
-def _command(module: str, *flags: str) -> tuple[str, ...]:
-    wrapper = ("-m", "llava_serve.launching.die_with_parent")
-    return (sys.executable, *wrapper, f"llava_serve.{module}", *flags)
+def _python(module: str) -> tuple[str, ...]:
+    wrapper = "llava_serve.launching.die_with_parent"
+    return (sys.executable, "-m", wrapper, f"llava_serve.{module}")
 
 
 def check_ports(ports: Sequence[Port]) -> None:
