@@ -51,7 +51,7 @@ def _run(config: CliConfig, notes: Notes) -> bool:
     if config.controller:
         return asyncio.run(_chat(config, None, history, notes))
     with notes.console.status("loading the model", spinner="line"):
-        engine = build_engine(config, slots=1)  # one person asks
+        engine = build_engine(config, slots=1)  # one person types one question at a time
     with closing(engine):
         return asyncio.run(_chat(config, engine, history, notes))
 

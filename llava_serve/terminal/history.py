@@ -14,7 +14,7 @@ from llava_serve.request import Usage
 
 Media = ImagePart | VideoPart
 
-_SAVED = "Give a file that /save wrote."
+_LOAD_REMEDY = "Give a file that /save wrote."
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +117,12 @@ def load_history(file: str) -> tuple[str, History]:
         content = local_path(file).read_bytes()
         saved = SavedConversation.model_validate_json(content.removeprefix(BOM_UTF8))
     except OSError as exc:
-        raise CommandError(f"cannot read {file}: {exc.strerror or exc}", _SAVED) from exc
+        raise CommandError(f"cannot read {file}: {exc.strerror or exc}", _LOAD_REMEDY) from exc
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise CommandError(
-            f"{file} is no saved conversation ({where}: {first['msg']})", _SAVED
+            f"{file} is no saved conversation ({where}: {first['msg']})", _LOAD_REMEDY
         ) from exc
     return saved.model, _history(saved, file)
 
@@ -135,5 +135,5 @@ def _history(saved: SavedConversation, file: str) -> History:
         messages = messages[1:]
     expected = ["user", "assistant"] * (len(messages) // 2)
     if [message.role for message in messages] != expected:
-        raise CommandError(f"{file} does not hold questions and answers in turn", _SAVED)
+        raise CommandError(f"{file} does not hold questions and answers in turn", _LOAD_REMEDY)
     return History(system or None, tuple(messages), saved.attached)

@@ -8,20 +8,16 @@ from llava_serve.engines.base import Load
 from llava_serve.errors import Busy, ShuttingDown
 
 
-def _own_load_only() -> None:
-    """Add nothing: the engine serves this worker alone."""
-
-
 class Gate:
     """`limit` slots and a line of at most `max_waiting` before them; who is ready first runs first.
 
     A request takes a slot for each answer that it asks for, all at once; one that asks for more
     than there are takes them all, and has to make do with these.
-    `engine_load` tells the load of an engine that serves others too.
+    `engine_load` tells the load of an engine that serves others too; None: it serves nobody else.
     """
 
     def __init__(
-        self, limit: int, max_waiting: int, engine_load: Callable[[], Load | None] = _own_load_only
+        self, limit: int, max_waiting: int, engine_load: Callable[[], Load | None] = lambda: None
     ) -> None:
         self.limit = limit
         self.running = 0
