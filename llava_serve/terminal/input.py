@@ -84,6 +84,7 @@ class CommandCompleter(Completer):
         self._files = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+        """Yield the completions of the line before the cursor."""
         text = document.text_before_cursor
         name, blank, rest = text.partition(" ")
         if blank and name in TAKES_FILE:

@@ -42,16 +42,20 @@ class CompletionEvents(StreamedResponse):
         self._started: set[int] = set()
 
     def encode(self, delta: Delta) -> bytes:
+        """Return the events of one delta's chunks."""
         chunks = self._chunks(delta)
         return b"".join(sse.encode(one.model_dump_json(exclude_unset=True)) for one in chunks)
 
     def keep_alive(self) -> bytes:
+        """Return a comment, which clients skip."""
         return sse.KEEP_ALIVE
 
     def end(self) -> bytes:
+        """Return the event that ends every stream of this wire."""
         return sse.encode(sse.DONE)
 
     def failure(self, error: ServeError) -> bytes:
+        """Return an event with the body of the error."""
         return sse.encode(json.dumps(error.as_body(self.generation.request_id)))
 
     def _chunks(self, delta: Delta) -> Iterator[ChatCompletionChunk]:

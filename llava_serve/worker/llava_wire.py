@@ -35,16 +35,20 @@ class LlavaChunks(StreamedResponse):
         self._text = prompt
 
     def encode(self, delta: Delta) -> bytes:
+        """Return the chunk of all text so far."""
         self._text += delta.text
         return self.keep_alive()
 
     def keep_alive(self) -> bytes:
+        """Return the last chunk again."""
         return LlavaChunk(text=self._text).encode()
 
     def end(self) -> bytes:
+        """Return nothing: the last chunk has the whole text."""
         return b""
 
     def failure(self, error: ServeError) -> bytes:
+        """Return a chunk of the error."""
         return LlavaChunk.from_error(error).encode()
 
 
