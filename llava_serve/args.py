@@ -1,23 +1,16 @@
-"""Command-line flags from a frozen dataclass, and the checks that such a dataclass makes."""
+"""Command-line flags from a frozen dataclass, and the checks that such a dataclass makes.
+
+A field is `Annotated[type, "help"]`; further spellings of its flag may follow the help.
+"""
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import MISSING, Field, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Config = TypeVar("Config")
-
-
-@dataclass(frozen=True, slots=True)
-class Also:
-    """Further spellings of a flag, in `Annotated[type, "help", Also("--other")]`."""
-
-    spellings: tuple[str, ...]
-
-    def __init__(self, *spellings: str) -> None:
-        object.__setattr__(self, "spellings", spellings)
 
 
 def parse(
@@ -39,10 +32,11 @@ def parse(
     )
     hints = get_type_hints(cls, include_extras=True)
     for field in fields(cls):  # type: ignore[arg-type]
-        kind, help_text, *rest = get_args(hints[field.name])
-        spellings = ["--" + field.name.replace("_", "-")]
-        spellings += [name for also in rest if isinstance(also, Also) for name in also.spellings]
-        parser.add_argument(*spellings, dest=field.name, help=help_text, **_options(field, kind))
+        kind, help_text, *others = get_args(hints[field.name])
+        options = _options(field, kind)
+        parser.add_argument(
+            flag_of(field.name), *others, dest=field.name, help=help_text, **options
+        )
     known, unknown = parser.parse_known_args(argv)
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
@@ -68,11 +62,24 @@ def _options(field: Field[Any], kind: Any) -> dict[str, Any]:
     return options | {"type": kind}
 
 
-def require_positive(**values: float | None) -> None:
-    """Raises: ValueError, when a value that is given is not above 0; the flag is its name."""
-    for name, value in values.items():
+def flag_of(name: str) -> str:
+    """Return the flag of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def require_positive(config: object, *names: str) -> None:
+    """Raises: ValueError, when a field of `config` is given and not above 0."""
+    for name in names:
+        value = getattr(config, name)
         if value is not None and value <= 0:
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+            raise ValueError(f"{flag_of(name)} must be above 0, not {value}")
+
+
+def require_defaults(config: Any, names: Collection[str], reason: str) -> None:
+    """Raises: ValueError, when a field has another value than its default, to no effect."""
+    for field in fields(config):
+        if field.name in names and getattr(config, field.name) != field.default:
+            raise ValueError(f"{flag_of(field.name)} has no effect {reason}")
 
 
 def require_port(port: int) -> None:
@@ -95,12 +102,13 @@ def require_names(names: Iterable[str]) -> None:
             )
 
 
-def require_http(**addresses: str | None) -> None:
-    """Raises: ValueError, when an address that is given is not http(s); the flag is its name."""
-    for name, address in addresses.items():
+def require_http(config: object, *names: str) -> None:
+    """Raises: ValueError, when a field of `config` is given and no http(s) address."""
+    for name in names:
+        address = getattr(config, name)
         if address is not None and not address.startswith(("http://", "https://")):
-            name = name.replace("_", "-")
-            raise ValueError(f"--{name} must be an address like http://host:port, not {address!r}")
+            flag = flag_of(name)
+            raise ValueError(f"{flag} must be an address like http://host:port, not {address!r}")
 
 
 def bytes_of(size: str) -> int:

@@ -9,6 +9,7 @@ read on; 130 interrupted.
 import asyncio
 import os
 import sys
+from contextlib import closing
 
 from rich.console import Console
 
@@ -25,8 +26,6 @@ from llava_serve.terminal.config import CliConfig
 from llava_serve.terminal.history import History
 from llava_serve.terminal.input import answer_lines, lines_of, talk
 from llava_serve.terminal.output import JsonWriter, Notes, PlainWriter
-
-_SLOTS = 1  # one person types one question at a time
 
 
 def main() -> int:
@@ -52,11 +51,9 @@ def _run(config: CliConfig, notes: Notes) -> bool:
     if config.controller:
         return asyncio.run(_chat(config, None, history, notes))
     with notes.console.status("loading the model", spinner="line"):
-        engine = build_engine(config, slots=_SLOTS)
-    try:
+        engine = build_engine(config, slots=1)  # one person types one question at a time
+    with closing(engine):
         return asyncio.run(_chat(config, engine, history, notes))
-    finally:
-        engine.close()
 
 
 async def _chat(config: CliConfig, engine: Engine | None, history: History, notes: Notes) -> bool:

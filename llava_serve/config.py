@@ -3,7 +3,7 @@
 The terminal's are in `terminal/config.py`, launch's in `launching/config.py`, those of the SGLang
 worker in `engines/sglang/config.py`.
 
-Where LLaVA's own command spells a flag differently, the spelling is given beside it as `Also`.
+Where LLaVA's own command spells a flag differently, the spelling stands behind the help.
 """
 
 import ipaddress
@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from llava_serve import args
-from llava_serve.args import (
-    Also,
-)
 from llava_serve.tiny import CHECKPOINT
 
 STATE = Path.home() / ".local" / "state" / "llava_serve"
@@ -54,7 +51,7 @@ class ListenConfig(StateConfig):
     ] = 1.0
 
     def __post_init__(self) -> None:
-        args.require_positive(max_body_mb=self.max_body_mb, max_text_mb=self.max_text_mb)
+        args.require_positive(self, "max_body_mb", "max_text_mb")
         args.require_names(self.allowed_names)
 
     @property
@@ -107,13 +104,8 @@ class ControllerConfig(ApiConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         args.require_port(self.port)
-        args.require_positive(
-            heartbeat_expiry=self.heartbeat_expiry,
-            connect_timeout=self.connect_timeout,
-            first_byte_timeout=self.first_byte_timeout,
-            answer_timeout=self.answer_timeout,
-            idle_timeout=self.idle_timeout,
-        )
+        args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
+        args.require_positive(self, "answer_timeout", "idle_timeout")
         for address in self.trusted_addresses:
             try:
                 ipaddress.ip_address(address)
@@ -169,11 +161,7 @@ class ModelConfig:
     ] = None
 
     def __post_init__(self) -> None:
-        args.require_positive(
-            num_gpus=self.num_gpus,
-            prefill_chunk=self.prefill_chunk,
-            kv_cache_tokens=self.kv_cache_tokens,
-        )
+        args.require_positive(self, "num_gpus", "prefill_chunk", "kv_cache_tokens")
         if self.max_gpu_memory is not None:
             args.bytes_of(self.max_gpu_memory)
         if self.load_8bit and self.load_4bit:
@@ -197,14 +185,8 @@ class MediaConfig:
     allow_remote_media: Annotated[bool, "fetch http(s) addresses of public hosts"] = False
 
     def __post_init__(self) -> None:
-        args.require_positive(
-            max_image_mb=self.max_image_mb,
-            max_image_megapixels=self.max_image_megapixels,
-            max_megapixels_in_flight=self.max_megapixels_in_flight,
-            max_images=self.max_images,
-            num_frames=self.num_frames,
-            max_frames=self.max_frames,
-        )
+        args.require_positive(self, "max_image_mb", "max_image_megapixels", "max_images")
+        args.require_positive(self, "max_megapixels_in_flight", "num_frames", "max_frames")
         if self.max_image_megapixels > _PILLOW_MEGAPIXELS:
             raise ValueError(f"--max-image-megapixels must not exceed {_PILLOW_MEGAPIXELS}")
         if self.max_megapixels_in_flight < self.max_image_megapixels:
@@ -218,13 +200,13 @@ class MembershipConfig(ApiConfig):
     """Flags of a worker in a cluster: port, controller, queue."""
 
     port: Annotated[int, "port to listen on"] = 40000
-    controller: Annotated[str, "address of the controller", Also("--controller-address")] = (
+    controller: Annotated[str, "address of the controller", "--controller-address"] = (
         "http://127.0.0.1:10000"
     )
     worker: Annotated[
         str | None,
         "address the controller reaches this worker at; default: http://HOST:PORT",
-        Also("--worker-address"),
+        "--worker-address",
     ] = None
     cluster_token_file: Annotated[
         Path | None, "file with the controller's token; default: the one in the state folder"
@@ -238,8 +220,8 @@ class MembershipConfig(ApiConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         args.require_port(self.port)
-        args.require_http(controller=self.controller, worker=self.worker)
-        args.require_positive(limit_model_concurrency=self.limit_model_concurrency)
+        args.require_http(self, "controller", "worker")
+        args.require_positive(self, "limit_model_concurrency")
         if self.max_waiting < 0:
             raise ValueError("--max-waiting must not be negative")
 
@@ -270,7 +252,7 @@ class WebConfig(ListenConfig):
 
     port: Annotated[int, "port to listen on"] = 7860
     controller: Annotated[
-        str, "address of the controller", Also("--controller-url", "--controller-address")
+        str, "address of the controller", "--controller-url", "--controller-address"
     ] = "http://127.0.0.1:10000"
     model_list_mode: Annotated[
         Literal["once", "reload"], "ask for the models once, or again and again"
@@ -289,8 +271,8 @@ class WebConfig(ListenConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         args.require_port(self.port)
-        args.require_http(controller=self.controller)
-        args.require_positive(concurrency_count=self.concurrency_count)
+        args.require_http(self, "controller")
+        args.require_positive(self, "concurrency_count")
         if self.moderate and self.moderation_key_file is None:
             raise ValueError("--moderate needs --moderation-key-file")
         if self.moderation_key_file is not None and not self.moderate:

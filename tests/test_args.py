@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from llava_serve.args import Also, parse
+from llava_serve.args import parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +13,7 @@ class Settings:
     """Do something."""
 
     address: Annotated[str, "where"] = "here"
-    mode: Annotated[Literal["fast", "slow"], "how", Also("--manner")] = "fast"
+    mode: Annotated[Literal["fast", "slow"], "how", "--manner"] = "fast"
     limit_s: Annotated[float | None, "how long"] = None
     verbose: Annotated[bool, "say more"] = False
     file: Annotated[tuple[str, ...], "which; may be repeated"] = ()

@@ -57,6 +57,7 @@ class ServeError(Exception):
 
     @property
     def message(self) -> str:
+        """What happened, for who calls the API or runs the processes."""
         return str(self)
 
     @property

@@ -160,15 +160,12 @@ class Busy(Unavailable):
     user_told = "everybody's questions together are more than the model can take at the moment"
     user_remedy = "Wait a few seconds, then try again."
 
-    def __init__(
-        self, running: int, waiting: int, requested: int, capacity: int, retry_after_s: int = 1
-    ) -> None:
+    def __init__(self, running: int, waiting: int, requested: int, capacity: int) -> None:
         """All counts are of answers; `capacity` is slots and line together."""
         super().__init__(
             f"answers that are made: {running}, that wait: {waiting}, that this request asks for: "
             f"{requested}; the worker has places for {capacity}"
         )
-        self.headers = {**Busy.headers, "Retry-After": str(retry_after_s)}
 
 
 class ShuttingDown(Unavailable):

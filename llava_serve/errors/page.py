@@ -39,6 +39,8 @@ class CannotContinue(BadRequest):
 
 
 class AskedModelGone(Unavailable):
+    """The model that a question went to is not served; another one is chosen now."""
+
     code = "asked_model_gone"
     remedy = (
         "Try again when it is back, or take the question back with Edit last and send it to the "

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from llava_serve.args import names_of, require_names, require_positive
+from llava_serve.args import names_of, require_defaults, require_names, require_positive
 from llava_serve.config import StateConfig
 
 
@@ -45,7 +45,7 @@ class LaunchConfig(StateConfig):
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the models run"] = "auto"
 
     def __post_init__(self) -> None:
-        require_positive(tp=self.tp, dp=self.dp)
+        require_positive(self, "tp", "dp")
         require_names(names_of(self.allowed_hosts))
         try:
             shlex.split(self.sglang_flags)
@@ -54,7 +54,5 @@ class LaunchConfig(StateConfig):
         if self.sglang and self.device == "mps":
             raise ValueError("--sglang runs on cuda or cpu, and not on --device mps")
         if not self.sglang:
-            for name in ("tp", "dp", "sglang_python", "sglang_flags", "sglang_port"):
-                if getattr(self, name) != LaunchConfig.__dataclass_fields__[name].default:
-                    flag = "--" + name.replace("_", "-")
-                    raise ValueError(f"{flag} has no effect without --sglang")
+            names = ("tp", "dp", "sglang_python", "sglang_flags", "sglang_port")
+            require_defaults(self, names, "without --sglang")

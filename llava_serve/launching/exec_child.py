@@ -7,7 +7,6 @@ process gets, and is killed with the group at the latest.
 import signal
 import subprocess
 import sys
-from types import FrameType
 
 
 def main() -> None:
@@ -16,11 +15,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: early.append(number))
     # `die_with_parent` waits on standard input; a program that reads it would take its end.
     program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
-
-    def pass_on(number: int, _: FrameType | None) -> None:
-        program.send_signal(number)
-
-    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGTERM, lambda number, _: program.send_signal(number))
     for number in early:
         program.send_signal(number)
     code = program.wait()

@@ -18,55 +18,67 @@ from llava_serve.launching.models import Model, Models, models_to_serve
 _WORKER_HOST = "127.0.0.1"
 
 # What launch itself gives to each worker; one value for all of them would break the stack.
-_SET_BY_LAUNCH = frozenset(
-    (
-        *("--host", "--port", "--worker", "--worker-address", "--state-dir", "--no-register"),
-        *("--controller", "--controller-address"),
-        *("--model-path", "--model-base", "--model-name", "--cluster-token-file"),
-        "--sgl-endpoint",
-    )
+_SET_BY_LAUNCH = (
+    *("--host", "--port", "--worker", "--worker-address", "--state-dir", "--no-register"),
+    *("--controller", "--controller-address", "--cluster-token-file", "--sgl-endpoint"),
+    *("--model-path", "--model-base", "--model-name"),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """One process to keep alive.
-
-    It is ready when `address`/health answers and, for a worker, the controller lists `model`. A
-    worker of SGLang has to wait for the server at `depends_on`.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    address: str
-    model: str | None = None
-    depends_on: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Port:
-    """A port one of the processes will listen on, and the flag that moves it."""
+    """A port that a process listens on, and the flag that moves it."""
 
     host: str
     number: int
     wanted_by: str
     flag: str
 
+    @property
+    def address(self) -> str:
+        """The address at which this machine reaches it; a wildcard is on loopback."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.number}" if ":" in host else f"http://{host}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process to keep alive.
+
+    It is ready when /health answers at its port and, for a worker, the controller lists `model`. A
+    worker of SGLang has to wait for the server at `depends_on`.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    port: Port
+    model: str | None = None
+    depends_on: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The address of its port."""
+        return self.port.address
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All processes of a launch, and the ports they listen on."""
+    """All processes of a launch."""
 
     controller: Process
     servers: tuple[Process, ...]  # of SGLang, which some of the workers ask
     workers: tuple[Process, ...]
     page: Process | None
-    ports: tuple[Port, ...]
 
     @property
     def stages(self) -> tuple[tuple[Process, ...], ...]:
         """The first stage is ready before the others start; they end in reverse order."""
         return ((self.controller,), self.servers, self.workers, (self.page,) if self.page else ())
+
+    @property
+    def ports(self) -> list[Port]:
+        """The ports of all processes."""
+        return [process.port for stage in self.stages for process in stage]
 
 
 def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
@@ -79,22 +91,15 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     """
     models = models_to_serve(config.model, config.sglang)
     _check_worker_flags(worker_flags, models)
-    controller = _controller(config)
+    port = Port(config.host, config.controller_port, "the controller", "--controller-port")
+    metrics = ["--public-metrics"] if config.public_metrics else []
+    controller = _public(config, "controller", "controller", port, *metrics)
     servers = _servers(config, models.sglang)
-    workers = _workers(config, models, (controller.address, servers), worker_flags)
-    ports = [Port(config.host, config.controller_port, "the controller", "--controller-port")]
-    ports += [
-        Port(_WORKER_HOST, config.worker_port + i, f"the worker of {worker.name}", "--worker-port")
-        for i, worker in enumerate(workers)
-    ]
-    ports += [
-        Port(sglang_server.HOST, config.sglang_port + i, server.name, "--sglang-port")
-        for i, server in enumerate(servers)
-    ]
-    page = None if config.no_web else _page(config, controller.address)
-    if page is not None:
-        ports.append(Port(config.host, config.web_port, "the page", "--web-port"))
-    return Plan(controller, servers, workers, page, tuple(ports))
+    given = ("--controller", controller.address)
+    workers = _workers(config, models, servers, (*given, *worker_flags))
+    port = Port(config.host, config.web_port, "the page", "--web-port")
+    page = _public(config, "page", "gradio_web_server", port, *given)
+    return Plan(controller, servers, workers, None if config.no_web else page)
 
 
 def _check_worker_flags(flags: Sequence[str], models: Models) -> None:
@@ -111,28 +116,10 @@ def _check_worker_flags(flags: Sequence[str], models: Models) -> None:
         args.parse(SglangWorkerConfig, flags)
 
 
-def _controller(config: LaunchConfig) -> Process:
-    flags = [*_listen_flags(config), "--port", str(config.controller_port)]
-    flags += ["--public-metrics"] if config.public_metrics else []
-    return Process(
-        "controller",
-        _command("controller", *flags, *_state_flags(config)),
-        _address(config.host, config.controller_port),
-    )
-
-
-def _listen_flags(config: LaunchConfig) -> tuple[str, ...]:
+def _public(config: LaunchConfig, name: str, module: str, port: Port, *flags: str) -> Process:
+    """Return the controller or the page: other machines may reach it, under `--allowed-hosts`."""
     names = ("--allowed-hosts", config.allowed_hosts) if config.allowed_hosts else ()
-    return ("--host", config.host, *names)
-
-
-def _page(config: LaunchConfig, controller: str) -> Process:
-    flags = (*_listen_flags(config), "--port", str(config.web_port), "--controller", controller)
-    return Process(
-        "page",
-        _command("gradio_web_server", *flags, *_state_flags(config)),
-        _address(config.host, config.web_port),
-    )
+    return Process(name, _command(config, module, port, *names, *flags), port)
 
 
 def _servers(config: LaunchConfig, models: Sequence[Model]) -> tuple[Process, ...]:
@@ -142,42 +129,31 @@ def _servers(config: LaunchConfig, models: Sequence[Model]) -> tuple[Process, ..
     python = sglang_server.interpreter(config)
     on_gpu = sglang_server.runs_on_gpu(config, python)
     servers = []
-    for i, (name, model) in enumerate(_with_unique_names(models)):
-        port, first_gpu = config.sglang_port + i, i * config.tp * config.dp if on_gpu else None
-        command = sglang_server.server_command(config, python, model, port, first_gpu)
-        servers.append(
-            Process(
-                f"sglang:{name}",
-                _command("launching.exec_child", *command),
-                _address(sglang_server.HOST, port),
-            )
-        )
+    for i, (served, model) in enumerate(_with_unique_names(models)):
+        name = f"sglang:{served}"
+        port = Port(sglang_server.HOST, config.sglang_port + i, name, "--sglang-port")
+        first_gpu = i * config.tp * config.dp if on_gpu else None
+        command = sglang_server.server_command(config, python, model, port.number, first_gpu)
+        servers.append(Process(name, (*_python("launching.exec_child"), *command), port))
     return tuple(servers)
 
 
 def _workers(
-    config: LaunchConfig,
-    models: Models,
-    asks: tuple[str, Sequence[Process]],
-    worker_flags: Sequence[str],
+    config: LaunchConfig, models: Models, servers: Sequence[Process], flags: Sequence[str]
 ) -> tuple[Process, ...]:
-    """Return a worker for each model; `asks`: the controller's address, the SGLang servers."""
-    controller, servers = asks
+    """Return a worker for each model; those of SGLang ask `servers`."""
     addresses = [*(None for _ in models.torch), *(server.address for server in servers)]
     named = _with_unique_names((*models.torch, *models.sglang))
     workers = []
-    for port, ((name, model), server) in enumerate(
-        zip(named, addresses, strict=True), start=config.worker_port
-    ):
-        flags = ("--host", _WORKER_HOST, "--port", str(port), "--controller", controller)
-        given = (*flags, *_state_flags(config), *worker_flags)
+    for i, ((name, model), server) in enumerate(zip(named, addresses, strict=True)):
+        port = Port(_WORKER_HOST, config.worker_port + i, f"the worker of {name}", "--worker-port")
         if server is None:
-            own = (*_model_flags(model), "--device", config.device)
-            command = _command("model_worker", *own, *given)
+            module, own = "model_worker", ["--model-path", model.path, "--device", config.device]
+            own += ["--model-base", model.base] if model.base else []
         else:
-            own = ("--sgl-endpoint", server, "--model-name", model.name)
-            command = _command("sglang_worker", *own, *given)
-        workers.append(Process(name, command, _address(_WORKER_HOST, port), model.name, server))
+            module, own = "sglang_worker", ["--sgl-endpoint", server]
+        command = _command(config, module, port, "--model-name", model.name, *own, *flags)
+        workers.append(Process(name, command, port, model.name, server))
     return tuple(workers)
 
 
@@ -190,24 +166,15 @@ def _with_unique_names(models: Sequence[Model]) -> Iterator[tuple[str, Model]]:
         yield (model.name if copy == 1 else f"{model.name}#{copy}"), model
 
 
-def _model_flags(model: Model) -> tuple[str, ...]:
-    base = ("--model-base", model.base) if model.base else ()
-    return ("--model-path", model.path, *base, "--model-name", model.name)
+def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tuple[str, ...]:
+    listen = ("--host", port.host, "--port", str(port.number))
+    state = ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
+    return (*_python(module), *listen, *state, *flags)
 
 
-def _state_flags(config: LaunchConfig) -> tuple[str, ...]:
-    return ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
-
-
-def _command(module: str, *flags: str) -> tuple[str, ...]:
-    wrapper = ("-m", "llava_serve.launching.die_with_parent")
-    return (sys.executable, *wrapper, f"llava_serve.{module}", *flags)
-
-
-def _address(host: str, port: int) -> str:
-    """Return the address at which this machine reaches a listener; a wildcard is on loopback."""
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+def _python(module: str) -> tuple[str, ...]:
+    wrapper = "llava_serve.launching.die_with_parent"
+    return (sys.executable, "-m", wrapper, f"llava_serve.{module}")
 
 
 def check_ports(ports: Sequence[Port]) -> None:

@@ -20,13 +20,11 @@ _CPU_FLAGS = (
     *("--max-total-tokens", "32768", "--max-running-requests", "16"),
 )
 # What launch itself says to each server.
-_SET_BY_LAUNCH = frozenset(
-    (
-        *("--host", "--port", "--model-path", "--model", "--served-model-name"),
-        *("--tp-size", "--tp", "--tensor-parallel-size"),
-        *("--dp-size", "--dp", "--data-parallel-size"),
-        *("--device", "--base-gpu-id"),
-    )
+_SET_BY_LAUNCH = (
+    *("--host", "--port", "--model-path", "--model", "--served-model-name"),
+    *("--tp-size", "--tp", "--tensor-parallel-size"),
+    *("--dp-size", "--dp", "--data-parallel-size"),
+    *("--device", "--base-gpu-id"),
 )
 _HAS_GPU = "import sys, torch; sys.exit(not torch.cuda.is_available())"
 _HAS_SGLANG = "import sys, importlib.util as u; sys.exit(u.find_spec('sglang') is None)"

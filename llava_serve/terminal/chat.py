@@ -10,7 +10,6 @@ from llava_serve.request import Delta
 from llava_serve.terminal import command
 from llava_serve.terminal.attachment import Attachments
 from llava_serve.terminal.chat_model import ChatModel
-from llava_serve.terminal.command import Command
 from llava_serve.terminal.history import (
     History,
     Media,
@@ -51,11 +50,10 @@ class Chat:
             if question := valid_text(line.strip()):
                 await self.ask(question)
             return True
-        parsed = command.parse(line)
-        if parsed.name == "/exit":
-            return False
-        await self._run_command(parsed)
-        return True
+        name, argument = command.parse(line)
+        if name != "/exit":
+            await self._run_command(name, argument)
+        return name != "/exit"
 
     async def ask(self, question: str) -> None:
         """Stream the answer; a cancel stops it. The history keeps what came of it.
@@ -101,25 +99,25 @@ class Chat:
         if outcome == "length":
             self._notes.say("the answer was cut: it reached --max-new-tokens")
 
-    async def _run_command(self, parsed: Command) -> None:
-        match parsed:
-            case Command("/image", source):
+    async def _run_command(self, name: str, argument: str) -> None:
+        match name, argument:
+            case "/image", source:
                 self._attach(await self._attachments.image(source), source)
-            case Command("/video", source):
+            case "/video", source:
                 self._attach(await self._attachments.video(source), source)
-            case Command("/system", text):
+            case "/system", text:
                 self.history = replace(self.history, system=valid_text(text) or None)
                 self._notes.say("system prompt set" if text else "no system prompt")
-            case Command("/again"):
+            case "/again", _:
                 await self._ask_again()
-            case Command("/reset"):
+            case "/reset", _:
                 self._unanswered = None
                 self.history = History(system=self.history.system)
                 self._notes.say("the conversation is empty; give pictures again with /image")
-            case Command("/save", file):
+            case "/save", file:
                 save_history(file, self._model.name, self.history)
                 self._notes.say(f"{self._size()} saved to {file}")
-            case Command("/load", file):
+            case "/load", file:
                 self._load(file)
             case _:
                 self._notes.help()

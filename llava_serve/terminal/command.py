@@ -1,7 +1,6 @@
 """Commands of the terminal: names, arguments, parsing of a line."""
 
 import shlex
-from dataclasses import dataclass
 
 from llava_serve.errors import CommandError
 
@@ -20,21 +19,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
 TAKES_FILE = frozenset(name for name, (takes, _) in COMMANDS.items() if takes == "F")
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One parsed command line."""
-
-    name: str
-    argument: str = ""
-
-
 def is_command(line: str) -> bool:
     """A question may begin with a slash too, behind a blank."""
     return line.startswith("/")
 
 
-def parse(line: str) -> Command:
-    """Read one command line; a file name may stand in quotes, as a terminal pastes it.
+def parse(line: str) -> tuple[str, str]:
+    """Return a command's name and argument; a file's may stand in quotes, as a terminal pastes it.
 
     Raises:
         CommandError: no such command, or it lacks its file, or takes nothing.
@@ -53,7 +44,7 @@ def parse(line: str) -> Command:
             raise CommandError(f"{name} needs a file", f"Write {name} F.")
     if argument and not takes:
         raise CommandError(f"{name} takes nothing, but got {argument!r}", f"Write {name} alone.")
-    return Command(name, argument)
+    return name, argument
 
 
 def _unquote(text: str) -> str:

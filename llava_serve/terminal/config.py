@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Annotated
 
-from llava_serve.args import Also, require_http, require_positive
+from llava_serve.args import require_defaults, require_http, require_positive
 from llava_serve.config import LogConfig, LogLevel, MediaConfig, ModelConfig
 
 
@@ -22,7 +22,8 @@ class CliConfig(ModelConfig, MediaConfig, LogConfig):
     controller: Annotated[
         str | None,
         "ask a running controller instead of loading a model",
-        Also("--controller-url", "--controller-address"),
+        "--controller-url",
+        "--controller-address",
     ] = None
     model_name: Annotated[
         str | None,
@@ -44,21 +45,13 @@ class CliConfig(ModelConfig, MediaConfig, LogConfig):
     def __post_init__(self) -> None:
         ModelConfig.__post_init__(self)
         MediaConfig.__post_init__(self)
-        require_http(controller=self.controller)
-        require_positive(max_new_tokens=self.max_new_tokens, top_p=self.top_p)
+        require_http(self, "controller")
+        require_positive(self, "max_new_tokens", "top_p")
         if not 0 <= self.temperature <= 2:
             raise ValueError("--temperature must be between 0 and 2")
         if self.top_p > 1:
             raise ValueError("--top-p must be at most 1")
         if self.controller is not None:
-            _refuse_what_workers_decide(self)
-
-
-def _refuse_what_workers_decide(config: CliConfig) -> None:
-    """With --controller a worker answers, and these flags would have no effect."""
-    theirs = {field.name for field in fields(ModelConfig)} - {"model_name"}
-    theirs |= {"max_images", "allow_remote_media"}
-    for field in fields(config):
-        if field.name in theirs and getattr(config, field.name) != field.default:
-            flag = "--" + field.name.replace("_", "-")
-            raise ValueError(f"{flag} has no effect with --controller: the worker decides that")
+            theirs = {field.name for field in fields(ModelConfig)} - {"model_name"}
+            theirs |= {"max_images", "allow_remote_media"}
+            require_defaults(self, theirs, "with --controller: the worker decides that")

@@ -14,6 +14,8 @@ from llava_serve.request import Usage
 
 Media = ImagePart | VideoPart
 
+_LOAD_REMEDY = "Give a file that /save wrote."
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -81,7 +83,7 @@ class SavedConversation(Strict):
 
     model: str
     messages: list[ChatMessage]
-    attached: tuple[ImagePart | VideoPart, ...] = ()
+    attached: tuple[Media, ...] = ()
 
 
 def save_history(file: str, model: str, history: History) -> None:
@@ -115,15 +117,12 @@ def load_history(file: str) -> tuple[str, History]:
         content = local_path(file).read_bytes()
         saved = SavedConversation.model_validate_json(content.removeprefix(BOM_UTF8))
     except OSError as exc:
-        raise CommandError(
-            f"cannot read {file}: {exc.strerror or exc}", "Give a file that /save wrote."
-        ) from exc
+        raise CommandError(f"cannot read {file}: {exc.strerror or exc}", _LOAD_REMEDY) from exc
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise CommandError(
-            f"{file} is no saved conversation ({where}: {first['msg']})",
-            "Give a file that /save wrote.",
+            f"{file} is no saved conversation ({where}: {first['msg']})", _LOAD_REMEDY
         ) from exc
     return saved.model, _history(saved, file)
 
@@ -136,8 +135,5 @@ def _history(saved: SavedConversation, file: str) -> History:
         messages = messages[1:]
     expected = ["user", "assistant"] * (len(messages) // 2)
     if [message.role for message in messages] != expected:
-        raise CommandError(
-            f"{file} does not hold questions and answers in turn",
-            "Give a file that /save wrote.",
-        )
+        raise CommandError(f"{file} does not hold questions and answers in turn", _LOAD_REMEDY)
     return History(system or None, tuple(messages), saved.attached)

@@ -4,8 +4,7 @@ import asyncio
 import os
 import signal
 import stat
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
 from typing import TextIO
 
 from prompt_toolkit import PromptSession
@@ -85,6 +84,7 @@ class CommandCompleter(Completer):
         self._files = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+        """Yield the completions of the line before the cursor."""
         text = document.text_before_cursor
         name, blank, rest = text.partition(" ")
         if blank and name in TAKES_FILE:
@@ -117,30 +117,20 @@ async def talk(chat: Chat, notes: Notes) -> None:
 
 async def _take(chat: Chat, notes: Notes, line: str) -> bool:
     taking = asyncio.create_task(chat.take(line))
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, taking.cancel)
     try:
-        with _cancelled_by_ctrl_c(taking):
-            return await taking
+        return await taking
     except ServeError as exc:
         notes.failed(exc)
-        if _is_question(line) and exc.status >= _RETRYABLE:
+        is_question = not is_command(line) or line.strip() == "/again"
+        if is_question and exc.status >= _RETRYABLE:
             notes.say("/again asks the question again")
     except asyncio.CancelledError:
         notes.say("stopped")
-    return True
-
-
-def _is_question(line: str) -> bool:
-    return not is_command(line) or line.strip() == "/again"
-
-
-@contextmanager
-def _cancelled_by_ctrl_c(task: asyncio.Task[bool]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, task.cancel)
-    try:
-        yield
     finally:
         loop.remove_signal_handler(signal.SIGINT)
+    return True
 
 
 def _prompt(chat: Chat) -> str:

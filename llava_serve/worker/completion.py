@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -26,83 +27,38 @@ from llava_serve.worker.stream import GenerationResponse, StreamedResponse
 
 
 class CompletionEvents(StreamedResponse):
-    """Server-sent chunks; an error before the headers has its own HTTP status."""
+    """Server-sent chunks of one id, time and model; each answer's role first, usage last.
+
+    An error before the headers has its own HTTP status.
+    """
 
     def __init__(
         self, generation: Generation, model: str, options: StreamOptions, keep_alive_s: float
     ) -> None:
         super().__init__(generation, {"Content-Type": sse.MEDIA_TYPE} | sse.HEADERS, keep_alive_s)
-        self._chunks = _Chunks(generation, model, options)
-
-    def encode(self, delta: Delta) -> bytes:
-        return b"".join(
-            sse.encode(chunk.model_dump_json(exclude_unset=True))
-            for chunk in self._chunks.of(delta)
-        )
-
-    def keep_alive(self) -> bytes:
-        return sse.KEEP_ALIVE
-
-    def end(self) -> bytes:
-        return sse.encode(sse.DONE)
-
-    def failure(self, error: ServeError) -> bytes:
-        return sse.encode(json.dumps(error.as_body(self.generation.request_id)))
-
-
-class CompletionBody(GenerationResponse):
-    """The whole answer in one JSON body."""
-
-    def __init__(self, generation: Generation, model: str) -> None:
-        super().__init__(generation, {})
-        self._model = model
-
-    async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
-        texts: dict[int, str] = {}
-        logprobs: dict[int, list[TokenLogprob]] = {}
-        reasons: dict[int, FinishReason] = {}
-        usage = None
-        async for delta in self.generation.read():
-            if delta is not None:
-                texts[delta.index] = texts.get(delta.index, "") + delta.text
-                logprobs.setdefault(delta.index, []).extend(delta.logprobs)
-                usage = delta.usage or usage
-                if delta.finish_reason is not None:
-                    reasons[delta.index] = delta.finish_reason
-        completion = ChatCompletion(
-            id=f"chatcmpl-{self.generation.request_id}",
-            object="chat.completion",
-            created=int(time.time()),
-            model=self._model,
-            choices=[
-                FullChoice(
-                    index=index,
-                    message=ChatCompletionMessage(role="assistant", content=texts[index]),
-                    finish_reason=reasons[index],
-                    logprobs=FullLogprobs(content=_logprobs(logprobs[index]))
-                    if self.generation.with_logprobs
-                    else None,
-                )
-                for index in sorted(reasons)
-            ],
-            usage=_usage(usage),
-        )
-        body = completion.model_dump(mode="json", exclude_unset=True)
-        body["timings"] = self.generation.timings
-        await JSONResponse(body)(scope, receive, send)
-
-
-class _Chunks:
-    """The chunks of a request: same id, time and model; each answer's role first, usage last."""
-
-    def __init__(self, generation: Generation, model: str, options: StreamOptions) -> None:
-        self._generation = generation
         self._model = model
         self._options = options
         self._created = int(time.time())
         self._started: set[int] = set()
 
-    def of(self, delta: Delta) -> Iterator[ChatCompletionChunk]:
+    def encode(self, delta: Delta) -> bytes:
+        """Return the events of one delta's chunks."""
+        chunks = self._chunks(delta)
+        return b"".join(sse.encode(one.model_dump_json(exclude_unset=True)) for one in chunks)
+
+    def keep_alive(self) -> bytes:
+        """Return a comment, which clients skip."""
+        return sse.KEEP_ALIVE
+
+    def end(self) -> bytes:
+        """Return the event that ends every stream of this wire."""
+        return sse.encode(sse.DONE)
+
+    def failure(self, error: ServeError) -> bytes:
+        """Return an event with the body of the error."""
+        return sse.encode(json.dumps(error.as_body(self.generation.request_id)))
+
+    def _chunks(self, delta: Delta) -> Iterator[ChatCompletionChunk]:
         index, so_far = delta.index, delta.so_far
         if index not in self._started:
             self._started.add(index)
@@ -116,30 +72,69 @@ class _Chunks:
         if delta.finish_reason is not None:
             yield self._chunk(_choice(index, ChoiceDelta(), delta.finish_reason), so_far)
         if delta.usage is not None and self._options.include_usage:
-            yield self._usage_chunk(delta.usage)
+            last = self._of([], _usage(delta.usage))
+            setattr(last, "timings", self.generation.timings)  # noqa: B010 - beyond OpenAI's type
+            yield last
 
     def _chunk(self, choice: Choice, so_far: Usage | None) -> ChatCompletionChunk:
         """Return a chunk with one choice, whose usage so far is shown where that is asked for."""
         shown = _usage(so_far) if self._options.continuous_usage_stats else None
         return self._of([choice], shown)
 
-    def _usage_chunk(self, usage: Usage) -> ChatCompletionChunk:
-        chunk = self._of([], _usage(usage))
-        setattr(chunk, "timings", self._generation.timings)  # noqa: B010 - beyond OpenAI's type
-        return chunk
-
     def _of(self, choices: list[Choice], usage: CompletionUsage | None) -> ChatCompletionChunk:
         # OpenAI: null until the last chunk
         has_usage = self._options.include_usage or self._options.continuous_usage_stats
         fields = {"usage": usage} if has_usage else {}
         return ChatCompletionChunk(
-            id=f"chatcmpl-{self._generation.request_id}",
+            id=f"chatcmpl-{self.generation.request_id}",
             object="chat.completion.chunk",
             created=self._created,
             model=self._model,
             choices=choices,
             **fields,
         )
+
+
+class CompletionBody(GenerationResponse):
+    """The whole answer in one JSON body."""
+
+    def __init__(self, generation: Generation, model: str) -> None:
+        super().__init__(generation, {})
+        self._model = model
+
+    async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        deltas: defaultdict[int, list[Delta]] = defaultdict(list)
+        usage = None
+        async for delta in self.generation.read():
+            if delta is not None:
+                deltas[delta.index].append(delta)
+                usage = delta.usage or usage
+        completion = ChatCompletion(
+            id=f"chatcmpl-{self.generation.request_id}",
+            object="chat.completion",
+            created=int(time.time()),
+            model=self._model,
+            choices=[
+                _full_choice(index, deltas[index], self.generation.with_logprobs)
+                for index in sorted(deltas)
+            ],
+            usage=_usage(usage),
+        )
+        body = completion.model_dump(mode="json", exclude_unset=True)
+        body["timings"] = self.generation.timings
+        await JSONResponse(body)(scope, receive, send)
+
+
+def _full_choice(index: int, deltas: Sequence[Delta], with_logprobs: bool) -> FullChoice:
+    logprobs = _logprobs([token for delta in deltas for token in delta.logprobs])
+    return FullChoice(
+        index=index,
+        message=ChatCompletionMessage(
+            role="assistant", content="".join(delta.text for delta in deltas)
+        ),
+        finish_reason=next(delta.finish_reason for delta in deltas if delta.finish_reason),
+        logprobs=FullLogprobs(content=logprobs) if with_logprobs else None,
+    )
 
 
 def _choice(index: int, delta: ChoiceDelta, reason: FinishReason | None = None) -> Choice:

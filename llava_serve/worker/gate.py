@@ -8,28 +8,24 @@ from llava_serve.engines.base import Load
 from llava_serve.errors import Busy, ShuttingDown
 
 
-def _own_load_only() -> None:
-    """Add nothing: the engine serves this worker alone."""
-
-
 class Gate:
     """`limit` slots and a line of at most `max_waiting` before them; who is ready first runs first.
 
     A request takes a slot for each answer that it asks for, all at once; one that asks for more
     than there are takes them all, and has to make do with these.
-    `engine_load` tells the load of an engine that serves others too.
+    `engine_load` tells the load of an engine that serves others too; None: it serves nobody else.
     """
 
     def __init__(
-        self, limit: int, max_waiting: int, engine_load: Callable[[], Load | None] = _own_load_only
+        self, limit: int, max_waiting: int, engine_load: Callable[[], Load | None] = lambda: None
     ) -> None:
         self.limit = limit
         self.running = 0
         self.waiting = 0
         self.is_open = True
         self._max_waiting = max_waiting
-        self._slots = asyncio.Semaphore(limit)
-        self._first_in_line = asyncio.Lock()  # alone takes slots: two would wait for each other's
+        self._came_back = asyncio.Event()  # a slot
+        self._first_in_line = asyncio.Lock()  # alone waits for slots, and then takes all of its own
         self._engine_load = engine_load
 
     @property
@@ -72,27 +68,15 @@ class Gate:
         try:
             if prepare is not None:
                 await prepare()
-            await self._take(count)
+            async with self._first_in_line:
+                while self.running + count > self.limit:
+                    self._came_back.clear()
+                    await self._came_back.wait()
+                self.running += count
         finally:
             self.waiting -= count
-        self.running += count
         try:
             yield count
         finally:
             self.running -= count
-            self._give_back(count)
-
-    async def _take(self, count: int) -> None:
-        taken = 0
-        try:
-            async with self._first_in_line:
-                while taken < count:
-                    await self._slots.acquire()
-                    taken += 1
-        except BaseException:
-            self._give_back(taken)
-            raise
-
-    def _give_back(self, count: int) -> None:
-        for _ in range(count):
-            self._slots.release()
+            self._came_back.set()

@@ -1,14 +1,7 @@
 """Generation of one request: its slots, its media, its engine streams, a client who may leave."""
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Iterable,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -130,8 +123,7 @@ class Generation:
                 self.timings = {"queue_s": self._queue_s, "media_s": self._media_s}
                 free = asyncio.Semaphore(slots)
                 await gather_or_cancel(
-                    self._stream(i, self._prompt, sampling, free)
-                    for i, sampling in enumerate(self._samplings)
+                    self._stream(i, sampling, free) for i, sampling in enumerate(self._samplings)
                 )
             outcome = "completed"
         except asyncio.CancelledError:
@@ -141,23 +133,20 @@ class Generation:
             outcome = exc.code
             raise
         finally:
-            metrics.count_request(outcome)
+            metrics.requests.labels(outcome).inc()
             if self._cancelled_at is not None:
-                metrics.observe_cancel(self._worker.clock() - self._cancelled_at)
+                metrics.cancelled.inc()
+                metrics.cancel_to_free_s.observe(self._worker.clock() - self._cancelled_at)
 
     async def _read_media(self, reservation: PixelReservation) -> None:
         began_s = self.elapsed_s
         self._prompt = await self._read_prompt(reservation)
         self._media_s = self.elapsed_s - began_s
 
-    async def _stream(
-        self,
-        index: int,
-        prompt: Conversation | ReadyPrompt,
-        sampling: SamplingParams,
-        free: asyncio.Semaphore,
-    ) -> None:
-        request = GenerateRequest(request_id=self.request_id, prompt=prompt, sampling=sampling)
+    async def _stream(self, index: int, sampling: SamplingParams, free: asyncio.Semaphore) -> None:
+        request = GenerateRequest(
+            request_id=self.request_id, prompt=self._prompt, sampling=sampling
+        )
         async with free, aclosing(self._worker.engine.stream(request)) as deltas:
             async for delta in deltas:
                 if delta.usage is not None:
@@ -176,7 +165,7 @@ class Generation:
     def _measure(self, delta: Delta) -> None:
         if delta.text and self.first_text_s is None:
             self.first_text_s = self.elapsed_s
-            self._worker.metrics.observe_first_text(self.first_text_s)
+            self._worker.metrics.first_token_s.observe(self.first_text_s)
         if delta.usage is None:
             return
         self.timings |= {"first_token_s": self.first_text_s, "total_s": self.elapsed_s}

@@ -121,7 +121,8 @@ class WorkerLifecycle:
                 session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
                 registering = self._stay_registered(session)
                 await stack.enter_async_context(background(registering, "membership"))
-            await stack.enter_async_context(health_watched(self._worker.engine))
+            watching = stop_when_unhealthy(self._worker.engine)
+            await stack.enter_async_context(background(watching, "watch-health"))
             yield
 
     async def leave(self) -> None:
@@ -132,44 +133,33 @@ class WorkerLifecycle:
 
     async def _stay_registered(self, session: aiohttp.ClientSession) -> None:
         """Register each model that is served, for as long as it is."""
-        card = await self._watch.change(None)
+        card: ModelCard | None = None
         while True:
-            if card is None:
+            while card is None:
                 card = await self._watch.change(None)
-                continue
-            async with membership(self._link(session, card)) as self._member:
+            link = HttpRegistrationClient(
+                session,
+                self._config.controller,
+                self._config.worker_address,
+                self._token,
+                partial(self._worker.status, card),
+            )
+            async with membership(link) as self._member:
                 if not self._worker.gate.is_open:  # it came while this worker leaves
                     return
                 card = await self._watch.change(card)
-
-    def _link(self, session: aiohttp.ClientSession, card: ModelCard) -> HttpRegistrationClient:
-        return HttpRegistrationClient(
-            session,
-            self._config.controller,
-            self._config.worker_address,
-            self._token,
-            partial(self._worker.status, card),
-        )
 
 
 def _stop_this_process() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
-@asynccontextmanager
-async def health_watched(
+async def stop_when_unhealthy(
     engine: Engine,
     stop: Callable[[], None] = _stop_this_process,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> AsyncIterator[None]:
-    """Stop the process once the engine is unhealthy: its supervisor restarts it."""
-    async with background(_watch_health(engine, stop, sleep), "watch-health"):
-        yield
-
-
-async def _watch_health(
-    engine: Engine, stop: Callable[[], None], sleep: Callable[[float], Awaitable[None]]
 ) -> None:
+    """Stop the process once the engine is unhealthy: its supervisor restarts it."""
     while engine.healthy:
         await sleep(_HEALTH_CHECK_S)
     logger.error("the engine failed beyond repair: this worker stops and must be started again")

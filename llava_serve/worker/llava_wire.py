@@ -10,17 +10,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from llava_serve.errors import (
-    InvalidField,
-    MediaNotAccepted,
-    ModelNotFound,
-    NotJson,
-    ServeError,
-)
+from llava_serve.errors import MediaNotAccepted, ModelNotFound, NotJson, ServeError
 from llava_serve.http.body import read_json, read_once
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import LlavaChunk, LlavaRequest
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.strict import refusal_of
 from llava_serve.request import Delta, SamplingParams
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.stream import StreamedResponse
@@ -40,16 +35,20 @@ class LlavaChunks(StreamedResponse):
         self._text = prompt
 
     def encode(self, delta: Delta) -> bytes:
+        """Return the chunk of all text so far."""
         self._text += delta.text
         return self.keep_alive()
 
     def keep_alive(self) -> bytes:
+        """Return the last chunk again."""
         return LlavaChunk(text=self._text).encode()
 
     def end(self) -> bytes:
+        """Return nothing: the last chunk has the whole text."""
         return b""
 
     def failure(self, error: ServeError) -> bytes:
+        """Return a chunk of the error."""
         return LlavaChunk.from_error(error).encode()
 
 
@@ -87,8 +86,7 @@ def parse(content: object, card: ModelCard) -> LlavaRequest:
     try:
         body = LlavaRequest.model_validate(content)
     except ValidationError as exc:
-        first = exc.errors(include_url=False)[0]
-        raise InvalidField(".".join(map(str, first["loc"])) or "body", first["msg"]) from exc
+        raise refusal_of(exc) from exc
     if body.model != card.id:
         raise ModelNotFound(body.model, [card.id])
     if body.images and not card.accepts_images:

@@ -34,6 +34,7 @@ class GenerationResponse(Response, ABC):
         self.init_headers(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Generate and write, until the client leaves."""
         with suppress(ClientDisconnect):  # nobody is there to be answered
             async with self.generation.running(receive):
                 await self.write(scope, receive, send)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -14,6 +15,7 @@ from llava_serve.protocol.openai import ModelCard
 from llava_serve.request import Usage
 from llava_serve.worker.gate import Gate
 
+_NAMESPACE = "llava_worker"
 _STAGE_S = (0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
 _TOKENS_PER_S = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _FIRST_TOKEN_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
@@ -45,8 +47,7 @@ class ModelWorker:
         self.media = media
         self.worker_id = worker_id
         self.clock = clock
-        self.metrics = WorkerMetrics(gate)
-        self.metrics.watch(engine)
+        self.metrics = WorkerMetrics(gate, engine)
 
     def status(self, card: ModelCard) -> WorkerStatus:
         """Return the status that the controller gets while this worker serves `card`."""
@@ -69,57 +70,53 @@ class ModelWorker:
 
 
 class WorkerMetrics:
-    """Prometheus metrics of one worker, for `GET /metrics`; `gate` is read whenever they are."""
+    """Prometheus metrics of one worker; gate and engine are read whenever `GET /metrics` is."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, engine: Engine) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "llava_worker_requests",
+        counter = partial(Counter, namespace=_NAMESPACE, registry=self._registry)
+        gauge = partial(Gauge, namespace=_NAMESPACE, registry=self._registry)
+        histogram = partial(Histogram, namespace=_NAMESPACE, registry=self._registry)
+        self.requests = counter(
+            "requests",
             "Finished requests; outcome: completed, cancelled, failed (a bug), or the error's code",
             ["outcome"],
-            registry=self._registry,
         )
-        self._tokens = Counter(
-            "llava_worker_tokens",
-            "Tokens of completed requests; prompt includes image and cached",
-            ["kind"],
-            registry=self._registry,
+        self._tokens = counter(
+            "tokens", "Tokens of completed requests; prompt includes image and cached", ["kind"]
         )
-        self._first_token = self._histogram(
+        self.first_token_s = histogram(
             "time_to_first_token_seconds",
             "From the request's arrival to its first text, waiting included",
-            _FIRST_TOKEN_S,
+            buckets=_FIRST_TOKEN_S,
         )
-        self._stage = Histogram(
-            "llava_worker_stage_seconds",
+        self._stage = histogram(
+            "stage_seconds",
             "Time of a completed request in each stage before its first token",
             ["stage"],
             buckets=_STAGE_S,
-            registry=self._registry,
         )
-        self._speed = self._histogram(
+        self._speed = histogram(
             "decode_tokens_per_second",
             "Tokens of one answer per second, after its first",
-            _TOKENS_PER_S,
+            buckets=_TOKENS_PER_S,
         )
-        self._prefix_hits = Counter(
-            "llava_worker_prefix_hits",
-            "Requests that found at least half of their prompt in the prefix cache",
-            registry=self._registry,
+        self._prefix_hits = counter(
+            "prefix_hits", "Requests that found at least half of their prompt in the prefix cache"
         )
-        self._cancel_to_free = self._histogram(
-            "cancel_to_free_seconds", "From a client's leaving to its slot being free", _CANCEL_S
+        self.cancel_to_free_s = histogram(
+            "cancel_to_free_seconds",
+            "From a client's leaving to its slot being free",
+            buckets=_CANCEL_S,
         )
-        self._cancelled = Counter(
-            "llava_worker_cancelled", "Requests whose client left", registry=self._registry
-        )
-        self._gauge("running", "Answers that hold a slot").set_function(lambda: gate.running)
-        self._gauge("waiting", "Answers in line for a slot").set_function(lambda: gate.waiting)
-        self._gauge("slots", "Answers that can be made at once").set(gate.limit)
-
-    def count_request(self, outcome: str) -> None:
-        """Count one finished request."""
-        self._requests.labels(outcome).inc()
+        self.cancelled = counter("cancelled", "Requests whose client left")
+        gauge("running", "Answers that hold a slot").set_function(lambda: gate.running)
+        gauge("waiting", "Answers in line for a slot").set_function(lambda: gate.waiting)
+        gauge("slots", "Answers that can be made at once").set(gate.limit)
+        if engine.status() is not None:
+            for field in fields(EngineStatus):
+                read = partial(_read_status, engine, field.name)
+                gauge(field.name, _ENGINE_GAUGES[field.name]).set_function(read)
 
     def count_tokens(self, usage: Usage) -> None:
         """Count the tokens of a completed request."""
@@ -139,33 +136,11 @@ class WorkerMetrics:
         if (speed := timings.get("decode_tokens_per_s")) is not None:
             self._speed.observe(speed)
 
-    def observe_first_text(self, seconds: float) -> None:
-        """Observe the time from arrival to first text."""
-        self._first_token.observe(seconds)
-
-    def observe_cancel(self, seconds_to_free: float) -> None:
-        """Observe the time from a cancel until the slot was free."""
-        self._cancelled.inc()
-        self._cancel_to_free.observe(seconds_to_free)
-
-    def watch(self, engine: Engine) -> None:
-        """Add a gauge for each field of the engine's status, if it has one."""
-        if engine.status() is None:
-            return
-        for field in fields(EngineStatus):
-
-            def read(name: str = field.name) -> float:
-                status = engine.status()
-                return 0.0 if status is None else float(getattr(status, name))
-
-            self._gauge(field.name, _ENGINE_GAUGES[field.name]).set_function(read)
-
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def _gauge(self, name: str, meaning: str) -> Gauge:
-        return Gauge(f"llava_worker_{name}", meaning, registry=self._registry)
 
-    def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"llava_worker_{name}", meaning, buckets=buckets, registry=self._registry)
+def _read_status(engine: Engine, field: str) -> float:
+    status = engine.status()
+    return 0.0 if status is None else float(getattr(status, field))

@@ -25,7 +25,7 @@ def app() -> FastAPI:
 
     @app.get("/busy")
     async def busy() -> None:
-        raise Busy(running=2, waiting=3, requested=1, capacity=5, retry_after_s=7)
+        raise Busy(running=2, waiting=3, requested=1, capacity=5)
 
     @app.post("/typed")
     async def typed(body: dict[str, int]) -> None:
@@ -79,7 +79,7 @@ async def test_an_error_carries_cause_remedy_id_and_headers(http: httpx.AsyncCli
     answer = await http.get("/busy")
     error = answer.json()["error"]
     assert answer.status_code == 429
-    assert answer.headers["retry-after"] == "7"
+    assert answer.headers["retry-after"] == "1"
     assert error["code"] == "busy"
     assert error["remedy"]
     assert error["request_id"] == answer.headers["x-request-id"]

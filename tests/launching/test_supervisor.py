@@ -18,7 +18,7 @@ from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import CommandError
 from llava_serve.http import serving
 from llava_serve.launching.console import LaunchConsole
-from llava_serve.launching.plan import Process
+from llava_serve.launching.plan import Port, Process
 from llava_serve.launching.supervisor import Readiness, RestartBackoff, Supervisor, describe_end
 from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app
@@ -28,8 +28,13 @@ from llava_serve.worker.worker import ModelWorker
 SERVE = "echo $0 started $$; exec sleep 600"
 
 
+def _port(address: str) -> Port:
+    host, _, number = address.removeprefix("http://").partition(":")
+    return Port(host, int(number), "the process", "--port")
+
+
 def _process(name: str, script: str = SERVE) -> Process:
-    return Process(name, ("sh", "-c", script, name), "http://127.0.0.1:1")
+    return Process(name, ("sh", "-c", script, name), _port("http://127.0.0.1:1"))
 
 
 class _Shown(io.StringIO):
@@ -151,7 +156,7 @@ def test_an_end_is_told_in_words() -> None:
 
 async def _missing(address: str, model: str | None) -> str | None:
     async with aiohttp.ClientSession() as session:
-        process = Process("it", ("true",), address, model)
+        process = Process("it", ("true",), _port(address), model)
         return await Readiness(session, address).missing(process)
 
 
@@ -190,7 +195,7 @@ async def test_a_worker_lacks_the_server_that_it_waits_for_and_is_not_asked() ->
         asked.append("health")
 
     async with serving.served(app) as address, aiohttp.ClientSession() as session:
-        process = Process("it", ("true",), address, depends_on="http://127.0.0.1:1")
+        process = Process("it", ("true",), _port(address), depends_on="http://127.0.0.1:1")
         missing = await Readiness(session, address).missing(process)
     assert "nothing answers at http://127.0.0.1:1/health" in str(missing)
     assert asked == []

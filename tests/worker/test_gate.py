@@ -128,7 +128,7 @@ async def test_more_answers_than_there_are_places_left_are_refused() -> None:
     await asyncio.gather(holder, waiter)
 
 
-async def test_a_waiter_with_some_of_its_slots_gives_them_back_when_it_leaves() -> None:
+async def test_a_waiter_for_several_slots_that_gives_up_lets_the_next_one_run() -> None:
     gate, until = Gate(limit=3, max_waiting=6), asyncio.Event()
     holder = asyncio.create_task(hold(gate, until, 2))
     await turn()

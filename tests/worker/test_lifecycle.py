@@ -9,6 +9,7 @@ import anyio
 import httpx
 import pytest
 
+from llava_serve.background import background
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
@@ -17,7 +18,7 @@ from llava_serve.config import WorkerConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http.serving import bind, served
 from llava_serve.worker.app import build_app
-from llava_serve.worker.lifecycle import LoadedModelWatch, WorkerLifecycle, health_watched
+from llava_serve.worker.lifecycle import LoadedModelWatch, WorkerLifecycle, stop_when_unhealthy
 from llava_serve.worker.worker import ModelWorker
 
 QUESTION = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}]}
@@ -93,15 +94,15 @@ async def test_an_engine_beyond_repair_stops_the_process(scripted: Callable[...,
         slept.append(seconds)
         engine.healthy = len(slept) < 3
 
-    async with health_watched(engine, stop=stopped.set, sleep=sleep):
-        with anyio.fail_after(10):
-            await stopped.wait()
+    with anyio.fail_after(10):
+        await stop_when_unhealthy(engine, stop=stopped.set, sleep=sleep)
     assert len(slept) == 3
+    assert stopped.is_set()
 
 
 async def test_a_healthy_engine_is_left_alone(scripted: Callable[..., Any]) -> None:
     stopped = asyncio.Event()
-    async with health_watched(scripted(), stop=stopped.set):
+    async with background(stop_when_unhealthy(scripted(), stop=stopped.set), "watch-health"):
         await asyncio.sleep(0)
     assert not stopped.is_set()
 

@@ -29,4 +29,4 @@ class SglangWorkerConfig(MediaConfig, MembershipConfig):
     def __post_init__(self) -> None:
         MediaConfig.__post_init__(self)
         MembershipConfig.__post_init__(self)
-        require_http(sgl_endpoint=self.sgl_endpoint)
+        require_http(self, "sgl_endpoint")
