@@ -1,7 +1,6 @@
 """Admission of workers to the cluster: the token, the call back, and the trusted addresses."""
 
 import asyncio
-import ipaddress
 import logging
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import Upstream
 from llava_serve.cluster_token import is_shown
 from llava_serve.errors import RegistrationRefused, WorkerUnreachable
+from llava_serve.http.serving import ip_of
 from llava_serve.protocol.cluster import Registration, WorkerStatus
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Admission:
             if not is_shown(self._policy.token, caller.authorization):
                 raise RegistrationRefused("the token you sent is not this controller's")
             return False
-        if _plain(caller.host) not in self._policy.addresses:
+        if str(ip_of(caller.host)) not in self._policy.addresses:
             raise RegistrationRefused(
                 f"you sent no cluster token, and {caller.host} is not in --trust-workers-from"
             )
@@ -153,13 +153,3 @@ def _not_you(address: str, status: WorkerStatus) -> str:
         f"you advertised {address}; from here that is not you, but another worker, which serves "
         f"{', '.join(status.model_names)}"
     )
-
-
-def _plain(host: str) -> str:
-    """Write an IPv4 address one way only: on a dual-stack socket it arrives as `::ffff:1.2.3.4`."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
