@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from starlette.requests import HTTPConnection
+
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import Upstream
@@ -18,14 +20,6 @@ logger = logging.getLogger(__name__)
 
 # Anybody may ask for a refresh; more often than this they share one.
 _REFRESH_EVERY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Where a call comes from, and the `Authorization` header it brought."""
-
-    host: str
-    authorization: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +49,13 @@ class Admission:
         self._refreshing = asyncio.Lock()
         self._refreshed_at = float("-inf")
 
-    async def register(self, registration: Registration, caller: Caller) -> None:
+    async def register(self, registration: Registration, caller: HTTPConnection) -> None:
         """Add a worker after calling it back at the address it advertises.
 
         Raises:
             RegistrationRefused: with the reason.
         """
-        address = registration.worker_name.rstrip("/")
+        address = registration.worker_name
         try:
             is_legacy = self._is_legacy(address, caller)
             status = await self._call_back(address, registration.worker_status, is_legacy)
@@ -73,28 +67,26 @@ class Admission:
                 expires=registration.check_heart_beat,
             )
         except RegistrationRefused as exc:
-            logger.warning("refused the worker %s from %s: %s", address, caller.host, exc.message)
+            logger.warning("refused the worker %s from %s: %s", address, _host(caller), exc.message)
             raise
         kind = "LLaVA's own worker" if is_legacy else "worker"
         logger.info("%s %s registered; it serves %s", kind, address, ", ".join(status.model_names))
 
-    def heartbeat(self, address: str, queue_length: int, caller: Caller) -> bool:
+    def heartbeat(self, address: str, queue_length: int, caller: HTTPConnection) -> bool:
         """Renew a worker's lease; False tells the worker to register again.
 
         Raises:
             RegistrationRefused: the caller may not speak for that worker.
         """
-        address = address.rstrip("/")
         self._is_legacy(address, caller)
         return self._workers.heartbeat(address, queue_length, self._clock())
 
-    def deregister(self, address: str, caller: Caller) -> None:
+    def deregister(self, address: str, caller: HTTPConnection) -> None:
         """Take a worker out at its own wish.
 
         Raises:
             RegistrationRefused: the caller may not speak for that worker.
         """
-        address = address.rstrip("/")
         self._is_legacy(address, caller)
         if self._workers.deregister(address):
             logger.info("worker %s left", address)
@@ -107,19 +99,21 @@ class Admission:
             await asyncio.gather(*(self._prober.ask(worker) for worker in self._workers.known()))
             self._refreshed_at = self._clock()
 
-    def _is_legacy(self, address: str, caller: Caller) -> bool:
+    def _is_legacy(self, address: str, caller: HTTPConnection) -> bool:
         """Check who calls; True for a trusted address without a token.
 
         Raises:
             RegistrationRefused: the caller may not speak for the worker at `address`.
         """
-        if caller.authorization is not None:
-            if not is_shown(self._policy.token, caller.authorization):
+        authorization = caller.headers.get("authorization")
+        if authorization is not None:
+            if not is_shown(self._policy.token, authorization):
                 raise RegistrationRefused("the token you sent is not this controller's")
             return False
-        if str(ip_of(caller.host)) not in self._policy.addresses:
+        host = _host(caller)
+        if str(ip_of(host)) not in self._policy.addresses:
             raise RegistrationRefused(
-                f"you sent no cluster token, and {caller.host} is not in --trust-workers-from"
+                f"you sent no cluster token, and {host} is not in --trust-workers-from"
             )
         self._workers.check_owner(address, is_legacy=True)
         return True
@@ -146,6 +140,10 @@ class Admission:
         if missing := set(status.model_names) - {card.id for card in status.cards}:
             raise RegistrationRefused(f"worker_status.cards lacks {', '.join(sorted(missing))}")
         return status
+
+
+def _host(caller: HTTPConnection) -> str:
+    return caller.client.host if caller.client else "an unknown address"
 
 
 def _not_you(address: str, status: WorkerStatus) -> str:

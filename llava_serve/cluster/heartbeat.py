@@ -56,7 +56,7 @@ class RegistrationClient(Protocol):
 
 
 class Membership:
-    """One worker's membership in the cluster, kept up by a task of its own.
+    """One worker's membership in the cluster, kept up by the task `keeping`.
 
     Heartbeats come from the serving loop on purpose: a worker whose loop is stuck goes silent, is
     dropped, and gets no more requests.
@@ -65,31 +65,21 @@ class Membership:
     def __init__(self, client: RegistrationClient) -> None:
         self._client = client
         self._is_registered = False
-        self._keeping: asyncio.Task[None]
-
-    @asynccontextmanager
-    async def kept(
-        self, interval_s: float, sleep: Sleep, clock: Callable[[], float]
-    ) -> AsyncIterator[None]:
-        """Stay registered while the body runs, then leave."""
-        async with background(self._keep(interval_s, sleep, clock), "heartbeat") as self._keeping:
-            try:
-                yield
-            finally:
-                await self.leave()
+        self.keeping: asyncio.Task[None]
 
     async def leave(self) -> None:
         """Deregister; call it early to get no new requests while old ones end."""
-        if self._keeping.done():
+        if self.keeping.done():
             return
-        self._keeping.cancel()
-        await asyncio.wait([self._keeping])
+        self.keeping.cancel()
+        await asyncio.wait([self.keeping])
         if not self._is_registered:  # another worker may be registered with the address
             return
         with suppress(Unavailable, RegistrationRefused), anyio.move_on_after(_DEREGISTER_S):
             await self._client.deregister()
 
-    async def _keep(self, interval_s: float, sleep: Sleep, clock: Callable[[], float]) -> None:
+    async def keep(self, interval_s: float, sleep: Sleep, clock: Callable[[], float]) -> None:
+        """Register and send heartbeats for ever, whatever the controller does meanwhile."""
         warning, failures = RateLimitedWarning(logger, clock), 0
         while True:
             try:
@@ -115,8 +105,11 @@ async def membership(
 ) -> AsyncIterator[Membership]:
     """Stay registered while the body runs; the worker and the controller may start in any order."""
     member = Membership(client)
-    async with member.kept(interval_s, sleep, clock):
-        yield member
+    async with background(member.keep(interval_s, sleep, clock), "heartbeat") as member.keeping:
+        try:
+            yield member
+        finally:
+            await member.leave()
 
 
 class HttpRegistrationClient:

@@ -1,13 +1,13 @@
 """Relay of an answer to its client: status and headers once, whole records, and one end."""
 
-import json
 from collections.abc import Callable
 
 from starlette.types import Send
 
 from llava_serve.cluster.upstream import NotAnswered, UpstreamResponse
 from llava_serve.cluster.wire import MAX_HELD_BYTES, Records, Wire
-from llava_serve.errors import RemoteError, ServeError, WorkerLost
+from llava_serve.errors import ServeError, WorkerLost
+from llava_serve.http.client_error import remote_error
 from llava_serve.protocol import sse
 
 # Between two neighbours only, or written anew by this controller's own server.
@@ -52,13 +52,13 @@ class Relay:
             RemoteError: it is no stream, where only a stream can be passed on.
         """
         kind = answer.headers.get("Content-Type", "")
-        is_stream = self._wire.only_records or kind.startswith(sse.MEDIA_TYPE)
+        is_stream = not self._wire.is_native or kind.startswith(sse.MEDIA_TYPE)
         if answer.status < 400 and is_stream:
             return await self._pass_stream(answer)
         content = await answer.rest()
         self._on_answer()
         if self._takes_only_records:
-            raise _remote_error(content, answer.status)
+            raise remote_error(content, answer.status)
         await self._send_whole(answer, content)
         if answer.status < 400:
             return "ok"
@@ -67,7 +67,7 @@ class Relay:
     async def pass_not_answered(self, last: NotAnswered) -> str:
         """Pass on what the last worker said, as the only error."""
         if last.answer.status >= 400 and self._takes_only_records:
-            raise _remote_error(last.content, last.answer.status)
+            raise remote_error(last.content, last.answer.status)
         await self._send_whole(last.answer, last.content)
         return "failed"
 
@@ -94,7 +94,7 @@ class Relay:
     @property
     def _takes_only_records(self) -> bool:
         """LLaVA's clients read nothing but records, and no client anything else in a stream."""
-        return self._wire.only_records or self.has_started
+        return not self._wire.is_native or self.has_started
 
     async def _pass_stream(self, answer: UpstreamResponse) -> str:
         """Pass on whole records as they come; whatever happens, the last one ends the stream."""
@@ -165,10 +165,3 @@ class Relay:
     async def _end(self) -> None:
         self._has_ended = True
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _remote_error(content: bytes, status: int) -> RemoteError:
-    try:
-        return RemoteError.from_body(json.loads(content), status)
-    except ValueError:
-        return RemoteError.from_body(content.decode(errors="replace"), status)
