@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
@@ -30,24 +29,17 @@ class AdmissionPolicy:
     addresses: frozenset[str] = frozenset()
 
 
+@dataclass
 class Admission:
     """Lets workers into the registry that prove who they are."""
 
-    def __init__(
-        self,
-        workers: Registry,
-        upstream: Upstream,
-        prober: Prober,
-        policy: AdmissionPolicy,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._workers = workers
-        self._upstream = upstream
-        self._prober = prober
-        self._policy = policy
-        self._clock = clock
-        self._refreshing = asyncio.Lock()
-        self._refreshed_at = float("-inf")
+    workers: Registry
+    upstream: Upstream
+    prober: Prober
+    policy: AdmissionPolicy
+    clock: Callable[[], float]
+    _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _refreshed_at: float = field(default=float("-inf"), init=False)
 
     async def register(self, registration: Registration, caller: HTTPConnection) -> None:
         """Add a worker after calling it back at the address it advertises.
@@ -59,10 +51,10 @@ class Admission:
         try:
             is_legacy = self._is_legacy(address, caller)
             status = await self._call_back(address, registration.worker_status, is_legacy)
-            self._workers.register(
+            self.workers.register(
                 address,
                 status,
-                self._clock(),
+                self.clock(),
                 is_legacy=is_legacy,
                 expires=registration.check_heart_beat,
             )
@@ -79,7 +71,7 @@ class Admission:
             RegistrationRefused: the caller may not speak for that worker.
         """
         self._is_legacy(address, caller)
-        return self._workers.heartbeat(address, queue_length, self._clock())
+        return self.workers.heartbeat(address, queue_length, self.clock())
 
     def deregister(self, address: str, caller: HTTPConnection) -> None:
         """Take a worker out at its own wish.
@@ -88,16 +80,16 @@ class Admission:
             RegistrationRefused: the caller may not speak for that worker.
         """
         self._is_legacy(address, caller)
-        if self._workers.deregister(address):
+        if self.workers.deregister(address):
             logger.info("worker %s left", address)
 
     async def refresh(self) -> None:
         """Ask every worker for its status; one that does not answer leaves dispatch."""
         async with self._refreshing:
-            if self._clock() - self._refreshed_at < _REFRESH_EVERY_S:
+            if self.clock() - self._refreshed_at < _REFRESH_EVERY_S:
                 return
-            await asyncio.gather(*(self._prober.ask(worker) for worker in self._workers.known()))
-            self._refreshed_at = self._clock()
+            await asyncio.gather(*(self.prober.ask(worker) for worker in self.workers.known()))
+            self._refreshed_at = self.clock()
 
     def _is_legacy(self, address: str, caller: HTTPConnection) -> bool:
         """Check who calls; True for a trusted address without a token.
@@ -107,15 +99,15 @@ class Admission:
         """
         authorization = caller.headers.get("authorization")
         if authorization is not None:
-            if not is_shown(self._policy.token, authorization):
+            if not is_shown(self.policy.token, authorization):
                 raise RegistrationRefused("the token you sent is not this controller's")
             return False
         host = _host(caller)
-        if str(ip_of(host)) not in self._policy.addresses:
+        if str(ip_of(host)) not in self.policy.addresses:
             raise RegistrationRefused(
                 f"you sent no cluster token, and {host} is not in --trust-workers-from"
             )
-        self._workers.check_owner(address, is_legacy=True)
+        self.workers.check_owner(address, is_legacy=True)
         return True
 
     async def _call_back(
@@ -123,7 +115,7 @@ class Admission:
     ) -> WorkerStatus:
         """Return what the worker at `address` says of itself, if it is the one that calls."""
         try:
-            status = await self._upstream.status(address)
+            status = await self.upstream.status(address)
         except WorkerUnreachable as exc:
             raise RegistrationRefused(f"you advertised {address}; from here {exc.message}") from exc
         if is_legacy:

@@ -7,7 +7,6 @@ are lost with one request: it may be what they die of.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -57,7 +56,7 @@ class ForwardContext:
     prober: Prober
     metrics: ControllerMetrics
     name: str  # unlike any other controller's
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -245,7 +245,7 @@ class TextMeter:
         self._received = 0
         self._media = 0
         self._items = 0  # of the list of images that it is in
-        self._ends_with: bytes | None = None  # what ends the image, or the list, that it is in
+        self._ends_with = b""  # what ends the image, or the list, that it is in
         self._tail = b""  # of the chunk before, where an image may have begun
 
     def feed(self, chunk: bytes) -> None:
@@ -273,12 +273,11 @@ class TextMeter:
         return found.end()
 
     def _pass_media(self, data: bytes, at: int) -> int:
-        end_mark = self._ends_with or b""
-        end = data.find(end_mark, at)
+        end = data.find(self._ends_with, at)
         stop = len(data) if end < 0 else end
         self._media += stop - at
-        if end_mark == b"]":
+        if self._ends_with == b"]":
             self._items += data.count(b",", at, stop)
         if end >= 0:
-            self._ends_with = None
+            self._ends_with = b""
         return stop
