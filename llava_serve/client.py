@@ -8,8 +8,8 @@ import aiohttp
 from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
-from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError, ServeError
-from llava_serve.http.client_error import reason_of
+from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError
+from llava_serve.http.client_error import reason_of, remote_error
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import ModelCard, ModelList
 
@@ -104,10 +104,6 @@ def _chunk(data: str) -> ChatCompletionChunk:
     return ChatCompletionChunk.model_validate(content)
 
 
-async def _error_of(answer: aiohttp.ClientResponse) -> ServeError:
-    raw = await answer.read()
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        body = raw.decode(errors="replace") or answer.reason
-    return RemoteError.from_body(body, answer.status)
+async def _error_of(answer: aiohttp.ClientResponse) -> RemoteError:
+    content = await answer.read() or (answer.reason or "").encode()
+    return remote_error(content, answer.status)

@@ -1,9 +1,8 @@
 """A quota of bytes or pixels that all requests of a process share: who does not fit waits."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 
 class Quota:
@@ -15,34 +14,26 @@ class Quota:
     def __init__(self, total: int) -> None:
         self.total = total
         self.held = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    @property
-    def waiting(self) -> int:
-        """How many requests wait."""
-        return len(self._waiting)
+        self.waiting = 0  # requests
+        self._turn = asyncio.Lock()  # whose holder is the next to get units
+        self._released = asyncio.Event()
 
     async def acquire(self, units: int) -> None:
         """Wait until `units` are free; whoever is cancelled holds nothing."""
-        if not self._waiting and self._fits(units):
-            self.held += units
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((units, turn))
+        self.waiting += 1
         try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # its turn came in the same moment
-                self.release(units)
-            else:
-                with suppress(ValueError):  # passed over already, as its turn came
-                    self._waiting.remove((units, turn))
-                self._wake()
-            raise
+            async with self._turn:
+                while self.held and self.held + units > self.total:
+                    self._released.clear()
+                    await self._released.wait()
+                self.held += units
+        finally:
+            self.waiting -= 1
 
     def release(self, units: int) -> None:
+        """Give `units` back, to whoever waits for them."""
         self.held -= units
-        self._wake()
+        self._released.set()
 
     @asynccontextmanager
     async def part(self, units: int) -> AsyncIterator[None]:
@@ -52,13 +43,3 @@ class Quota:
             yield
         finally:
             self.release(units)
-
-    def _fits(self, units: int) -> bool:
-        return self.held + units <= self.total or not self.held
-
-    def _wake(self) -> None:
-        while self._waiting and self._fits(self._waiting[0][0]):
-            units, turn = self._waiting.popleft()
-            if not turn.done():
-                self.held += units
-                turn.set_result(None)

@@ -15,7 +15,8 @@ from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.forward import ForwardContext
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
-from llava_serve.cluster.registry import RegisteredWorker, Registry
+from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
@@ -44,7 +45,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with upstream.opened(), prober.opened():
+        async with upstream.opened(), prober.tasks:
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)

@@ -2,35 +2,19 @@
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+
+from llava_serve.cluster.registered_worker import RegisteredWorker
+
+# Chooses one of at least one worker.
+Dispatch = Callable[[Sequence[RegisteredWorker]], RegisteredWorker]
 
 
-class Candidate(Protocol):
-    """What a policy sees of a worker."""
-
-    @property
-    def address(self) -> str: ...
-    @property
-    def speed(self) -> float: ...
-    @property
-    def load(self) -> float: ...
-
-
-AnyCandidate = TypeVar("AnyCandidate", bound=Candidate)
-
-
-class Dispatch(Protocol):
-    """Chooses one of at least one worker."""
-
-    def __call__(self, workers: Sequence[AnyCandidate]) -> AnyCandidate: ...
-
-
-def shortest_queue(workers: Sequence[AnyCandidate]) -> AnyCandidate:
+def shortest_queue(workers: Sequence[RegisteredWorker]) -> RegisteredWorker:
     """Choose the least load; of equals the fastest, of those any."""
     return min(workers, key=lambda worker: (worker.load, -worker.speed, random.random()))
 
 
-def lottery(workers: Sequence[AnyCandidate]) -> AnyCandidate:
+def lottery(workers: Sequence[RegisteredWorker]) -> RegisteredWorker:
     """Draw one, with chances in proportion to speed."""
     return random.choices(workers, weights=[worker.speed for worker in workers])[0]
 
@@ -46,7 +30,7 @@ class RoundRobin:
         self._turns = 0
         self._last_turn: dict[str, int] = {}
 
-    def __call__(self, workers: Sequence[AnyCandidate]) -> AnyCandidate:
+    def __call__(self, workers: Sequence[RegisteredWorker]) -> RegisteredWorker:
         self._turns += 1
         chosen = min(workers, key=lambda worker: self._last_turn.get(worker.address, 0))
         self._last_turn[chosen.address] = self._turns

@@ -7,7 +7,6 @@ are lost with one request: it may be what they die of.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -18,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 from llava_serve import logs
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
-from llava_serve.cluster.registry import RegisteredWorker, Registry
+from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.relay import Relay
 from llava_serve.cluster.upstream import NotAnswered, Upstream, WorkerSilent
 from llava_serve.cluster.wire import Wire
@@ -47,19 +47,6 @@ MOST_LOST = 3  # workers with one request: the first, and two that were asked ag
 _WAIT_S = 1.0  # until a busy worker is asked again
 
 
-class HeldBody:
-    """The body of a request as it came, held while another worker may be given it."""
-
-    def __init__(self, content: bytes, request: Request) -> None:
-        self.content = content
-        self._request = request
-
-    def drop(self) -> None:
-        """Forget the bytes, so that another large body may come in; harmless when repeated."""
-        self.content = b""
-        release_body(self._request)
-
-
 @dataclass(frozen=True, slots=True)
 class ForwardContext:
     """What all requests of one controller share."""
@@ -69,22 +56,20 @@ class ForwardContext:
     prober: Prober
     metrics: ControllerMetrics
     name: str  # unlike any other controller's
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardRequest:
     """One request to pass on, which asks for so many `answers`.
 
-    `body` is sent as it came, and dropped once nobody else can be asked; `via` is the request's
-    `Via` header, the controllers it came through; `first_byte_s` is how long the workers together
-    may take to begin the answer, or to finish it where it is not streamed; `prompt` is that of
-    LLaVA's wire.
+    `via` is the request's `Via` header, the controllers it came through; `first_byte_s` is how long
+    the workers together may take to begin the answer, or to finish it where it is not streamed;
+    `prompt` is that of LLaVA's wire.
     """
 
     wire: Wire
     model: str
-    body: HeldBody
     via: str | None
     first_byte_s: float
     is_streamed: bool = True
@@ -127,14 +112,11 @@ class Attempts:
         """Let busy workers be asked again; False where no worker was lost, or none is busy."""
         if not self._lost:
             return False
-        busy = [
-            address
-            for address, failure in self._failures.items()
-            if failure.headers[NOT_ANSWERED] == BUSY
-        ]
-        for address in busy:
-            del self._failures[address]
-        return bool(busy)
+        tried = self._failures.items()
+        others = {address: how for address, how in tried if how.headers[NOT_ANSWERED] != BUSY}
+        had_busy = len(others) < len(tried)
+        self._failures = others
+        return had_busy
 
 
 class Forward(Response):
@@ -148,16 +130,23 @@ class Forward(Response):
     answer that is not streamed says nothing of its worker.
     """
 
-    def __init__(self, context: ForwardContext, request: ForwardRequest) -> None:
+    def __init__(self, context: ForwardContext, request: ForwardRequest, body: bytes) -> None:
         super().__init__()
         self._context = context
         self._request = request
+        self._body = body  # as it came, while another worker may be given it
         self._arrived = context.clock()
         self._asked = "no worker"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context, request = self._context, self._request
-        relay = Relay(request.wire, request.prompt, send, request.body.drop, context.clock)
+
+        def drop_body() -> None:
+            """Forget the bytes, so that another large body may come in; harmless when repeated."""
+            self._body = b""
+            release_body(Request(scope))
+
+        relay = Relay(request.wire, request.prompt, send, drop_body, context.clock)
         outcome = "broken_off"  # by a bug, or by this process that stops
         try:
             try:
@@ -234,7 +223,7 @@ class Forward(Response):
         left_s = max(relay.alive_at + request.first_byte_s - context.clock(), 0)
         try:
             async with context.upstream.post(
-                worker.address, request.wire.path, request.body.content, headers, left_s
+                worker.address, request.wire.path, self._body, headers, left_s
             ) as answer:
                 if value := answer.headers.get(NOT_ANSWERED):
                     raise NotAnswered(answer, await answer.rest(), value)

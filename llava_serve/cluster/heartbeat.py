@@ -5,7 +5,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import anyio
@@ -39,24 +40,67 @@ _CALL_S = 10.0
 Sleep = Callable[[float], Awaitable[None]]
 
 
-class RegistrationClient(Protocol):
+@dataclass
+class RegistrationClient:
     """The calls of one worker to one controller.
 
     Each raises `ControllerUnreachable` where nobody fit to answer answers, and
     `RegistrationRefused` where the controller does not want this worker.
     """
 
-    async def register(self) -> None: ...
+    session: aiohttp.ClientSession
+    controller: str  # its address
+    worker: str  # the address at which the controller reaches this worker
+    token: str = field(repr=False)
+    status: Callable[[], WorkerStatus]  # what this worker says of itself, asked at each call
+
+    def __post_init__(self) -> None:
+        self.controller = self.controller.rstrip("/")
+
+    async def register(self) -> None:
+        """Join the cluster; the controller calls back before it answers."""
+        body = Registration(worker_name=self.worker, worker_status=self.status())
+        await self._post("/register_worker", body.model_dump(mode="json"))
 
     async def heartbeat(self) -> bool:
         """Report the queue; False: the controller does not know this worker."""
-        ...
+        body = Heartbeat(worker_name=self.worker, queue_length=self.status().queue_length)
+        answer = await self._post("/receive_heart_beat", body.model_dump())
+        try:
+            return HeartbeatAnswer.model_validate(answer).exist
+        except ValidationError as exc:
+            raise ControllerUnreachable(
+                self.controller, f"something else answers there: {str(answer)[:200]}"
+            ) from exc
 
-    async def deregister(self) -> None: ...
+    async def deregister(self) -> None:
+        """Leave the cluster."""
+        await self._post("/deregister_worker", Deregistration(worker_name=self.worker).model_dump())
+
+    async def _post(self, path: str, body: dict[str, Any]) -> Any:
+        limit = aiohttp.ClientTimeout(total=_CALL_S)
+        url = self.controller + path
+        try:
+            async with self.session.post(
+                url, json=body, headers=bearer(self.token), timeout=limit
+            ) as answer:
+                content = await answer.json(content_type=None)
+        except TimeoutError as exc:
+            raise ControllerUnreachable(self.controller, f"silent for {_CALL_S:g} s") from exc
+        except aiohttp.ClientError as exc:
+            raise ControllerUnreachable(self.controller, reason_of(exc)) from exc
+        except ValueError as exc:
+            raise ControllerUnreachable(self.controller, f"its answer is no JSON: {exc}") from exc
+        if answer.ok:
+            return content
+        error = RemoteError.from_body(content, answer.status)
+        if answer.status < 500:
+            raise RegistrationRefused(error.message)
+        raise ControllerUnreachable(self.controller, f"{answer.status} {error.message}")
 
 
 class Membership:
-    """One worker's membership in the cluster, kept up by a task of its own.
+    """One worker's membership in the cluster, kept up by the task `keeping`.
 
     Heartbeats come from the serving loop on purpose: a worker whose loop is stuck goes silent, is
     dropped, and gets no more requests.
@@ -65,31 +109,21 @@ class Membership:
     def __init__(self, client: RegistrationClient) -> None:
         self._client = client
         self._is_registered = False
-        self._keeping: asyncio.Task[None]
-
-    @asynccontextmanager
-    async def kept(
-        self, interval_s: float, sleep: Sleep, clock: Callable[[], float]
-    ) -> AsyncIterator[None]:
-        """Stay registered while the body runs, then leave."""
-        async with background(self._keep(interval_s, sleep, clock), "heartbeat") as self._keeping:
-            try:
-                yield
-            finally:
-                await self.leave()
+        self.keeping: asyncio.Task[None]
 
     async def leave(self) -> None:
         """Deregister; call it early to get no new requests while old ones end."""
-        if self._keeping.done():
+        if self.keeping.done():
             return
-        self._keeping.cancel()
-        await asyncio.wait([self._keeping])
+        self.keeping.cancel()
+        await asyncio.wait([self.keeping])
         if not self._is_registered:  # another worker may be registered with the address
             return
         with suppress(Unavailable, RegistrationRefused), anyio.move_on_after(_DEREGISTER_S):
             await self._client.deregister()
 
-    async def _keep(self, interval_s: float, sleep: Sleep, clock: Callable[[], float]) -> None:
+    async def keep(self, interval_s: float, sleep: Sleep, clock: Callable[[], float]) -> None:
+        """Register and send heartbeats for ever, whatever the controller does meanwhile."""
         warning, failures = RateLimitedWarning(logger, clock), 0
         while True:
             try:
@@ -115,69 +149,8 @@ async def membership(
 ) -> AsyncIterator[Membership]:
     """Stay registered while the body runs; the worker and the controller may start in any order."""
     member = Membership(client)
-    async with member.kept(interval_s, sleep, clock):
-        yield member
-
-
-class HttpRegistrationClient:
-    """A `RegistrationClient` over HTTP.
-
-    Args:
-        controller: its address.
-        worker: the address at which the controller reaches this worker.
-        status: what this worker says of itself, asked at each call.
-    """
-
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        controller: str,
-        worker: str,
-        token: str,
-        status: Callable[[], WorkerStatus],
-    ) -> None:
-        self._session = session
-        self._controller = controller.rstrip("/")
-        self._worker = worker
-        self._headers = bearer(token)
-        self._status = status
-
-    async def register(self) -> None:
-        body = Registration(worker_name=self._worker, worker_status=self._status())
-        await self._post("/register_worker", body.model_dump(mode="json"))
-
-    async def heartbeat(self) -> bool:
-        body = Heartbeat(worker_name=self._worker, queue_length=self._status().queue_length)
-        answer = await self._post("/receive_heart_beat", body.model_dump())
+    async with background(member.keep(interval_s, sleep, clock), "heartbeat") as member.keeping:
         try:
-            return HeartbeatAnswer.model_validate(answer).exist
-        except ValidationError as exc:
-            raise ControllerUnreachable(
-                self._controller, f"something else answers there: {str(answer)[:200]}"
-            ) from exc
-
-    async def deregister(self) -> None:
-        await self._post(
-            "/deregister_worker", Deregistration(worker_name=self._worker).model_dump()
-        )
-
-    async def _post(self, path: str, body: dict[str, Any]) -> Any:
-        limit = aiohttp.ClientTimeout(total=_CALL_S)
-        url = self._controller + path
-        try:
-            async with self._session.post(
-                url, json=body, headers=self._headers, timeout=limit
-            ) as answer:
-                content = await answer.json(content_type=None)
-        except TimeoutError as exc:
-            raise ControllerUnreachable(self._controller, f"silent for {_CALL_S:g} s") from exc
-        except aiohttp.ClientError as exc:
-            raise ControllerUnreachable(self._controller, reason_of(exc)) from exc
-        except ValueError as exc:
-            raise ControllerUnreachable(self._controller, f"its answer is no JSON: {exc}") from exc
-        if answer.ok:
-            return content
-        error = RemoteError.from_body(content, answer.status)
-        if answer.status < 500:
-            raise RegistrationRefused(error.message)
-        raise ControllerUnreachable(self._controller, f"{answer.status} {error.message}")
+            yield member
+        finally:
+            await member.leave()

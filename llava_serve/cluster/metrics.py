@@ -1,6 +1,5 @@
 """Metrics of a controller, which `/metrics` shows."""
 
-import time
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -14,7 +13,7 @@ from llava_serve.cluster.registry import Registry
 class ControllerMetrics:
     """Counts of one controller, in a collector registry of its own."""
 
-    def __init__(self, workers: Registry, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, workers: Registry, clock: Callable[[], float]) -> None:
         self.collectors = CollectorRegistry()
         self.collectors.register(_WorkerCollector(workers, clock))
         self.requests = Counter(

@@ -4,11 +4,11 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 from llava_serve.background import BackgroundTasks
-from llava_serve.cluster.registry import RegisteredWorker, Registry
+from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import Upstream
 from llava_serve.errors import WorkerUnreachable
 from llava_serve.retry import RateLimitedWarning, backoff_s
@@ -20,7 +20,7 @@ _STABLE_S = 60.0  # between two broken connections that have nothing to do with 
 
 
 class Prober:
-    """Takes workers out of dispatch, and brings those that still live back. Usable in `opened`."""
+    """Takes workers out of dispatch, and brings back those that live. Usable inside `tasks`."""
 
     def __init__(
         self,
@@ -33,15 +33,10 @@ class Prober:
         self._upstream = upstream
         self._clock = clock
         self._sleep = sleep
-        self._tasks = BackgroundTasks()
+        self.tasks = BackgroundTasks()
         self._probed: set[str] = set()  # addresses
         self._breaks: dict[str, tuple[int, float]] = {}  # by address: how many in a row, when last
         self._warning = RateLimitedWarning(logger, clock)
-
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
-        async with self._tasks:
-            yield
 
     def mark_unreachable(self, worker: RegisteredWorker) -> None:
         """Take a worker out of dispatch until it answers, and ask it at once.
@@ -51,7 +46,7 @@ class Prober:
         self._workers.mark_unreachable(worker)
         if worker.address not in self._probed:
             self._probed.add(worker.address)
-            self._tasks.start(self._probe(worker), "probe-worker")
+            self.tasks.start(self._probe(worker), "probe-worker")
 
     async def ask(self, worker: RegisteredWorker) -> bool:
         """Take over a worker's status; False: it does not answer, and leaves dispatch."""

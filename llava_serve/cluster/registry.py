@@ -3,49 +3,16 @@
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from llava_serve.cluster.dispatch import Dispatch, shortest_queue
+from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
 
 # A silent worker is remembered this many leases: its model is then "not alive" and not "unknown".
 _REMEMBERED_LEASES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredWorker:
-    """One entry of the registry.
-
-    `in_flight` are answers that this controller asked for and that are still made, counted here;
-    `others` are all further ones, as of the last heartbeat.
-    """
-
-    address: str
-    status: WorkerStatus
-    last_seen: float  # seconds on the caller's monotonic clock
-    is_legacy: bool = False  # LLaVA's own worker: registered without the token, LLaVA's wire only
-    expires: bool = True
-    is_reachable: bool = True
-    in_flight: int = 0
-    others: int = 0
-
-    @property
-    def speed(self) -> float:
-        return self.status.speed
-
-    @property
-    def queue_length(self) -> int:
-        return self.in_flight + self.others
-
-    @property
-    def load(self) -> float:
-        """Answers made and waiting per unit of speed: lower is better."""
-        return self.queue_length / self.status.speed
-
-    def serves(self, model: str, *, native: bool) -> bool:
-        return model in self.status.model_names and not (native and self.is_legacy)
 
 
 class Registry:
@@ -103,7 +70,7 @@ class Registry:
 
         False: another process answers at its address.
         """
-        if not self._is_current(worker):
+        if self._current(worker) is None:
             return True
         if status.worker_id != worker.status.worker_id:
             self.mark_unreachable(worker)
@@ -120,8 +87,7 @@ class Registry:
 
         A process that has replaced it since stays in dispatch.
         """
-        if self._is_current(worker):
-            current = self._workers[worker.address]
+        if (current := self._current(worker)) is not None:
             self._workers[worker.address] = replace(current, is_reachable=False)
 
     @contextmanager
@@ -199,13 +165,10 @@ class Registry:
 
     def is_awaited(self, worker: RegisteredWorker, now: float) -> bool:
         """Tell whether a worker is unreachable and its lease still runs."""
-        current = self._workers.get(worker.address)
-        return (
-            current is not None
-            and self._is_current(worker)
-            and not current.is_reachable
-            and not self.is_silent(current, now)
-        )
+        current = self._current(worker)
+        if current is None or current.is_reachable:
+            return False
+        return not self.is_silent(current, now)
 
     def check_owner(self, address: str, *, is_legacy: bool) -> None:
         """Let a caller speak for the worker at `address`, or refuse.
@@ -233,9 +196,10 @@ class Registry:
                     cards.setdefault(card.id, card)
         return sorted(cards.values(), key=lambda card: card.id)
 
-    def _is_current(self, worker: RegisteredWorker) -> bool:
+    def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
+        """Return the entry of a worker, unless it left or another process has replaced it."""
         current = self._workers.get(worker.address)
-        return current is not None and current.status.worker_id == worker.status.worker_id
+        return current if current and current.status.worker_id == worker.status.worker_id else None
 
     def _others(self, address: str, queue_length: int) -> int:
         return max(0, queue_length - self._in_flight[address])

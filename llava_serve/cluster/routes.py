@@ -4,8 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from llava_serve.cluster.admission import Admission, Caller
-from llava_serve.cluster.forward import Forward, ForwardContext, ForwardRequest, HeldBody
+from llava_serve.cluster.admission import Admission
+from llava_serve.cluster.forward import Forward, ForwardContext, ForwardRequest
 from llava_serve.cluster.wire import LLAVA, NATIVE
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.http.body import read_json
@@ -27,13 +27,12 @@ def native_router(context: ForwardContext) -> APIRouter:
         forwarded = ForwardRequest(
             wire=NATIVE,
             model=chat.model,
-            body=HeldBody(body, request),
             via=request.headers.get("via"),
             first_byte_s=limits.first_byte_s if chat.stream else limits.answer_s,
             is_streamed=bool(chat.stream),
             answers=chat.n or 1,
         )
-        return Forward(context, forwarded)
+        return Forward(context, forwarded, body)
 
     @router.get("/v1/models")
     async def models() -> ModelList:
@@ -75,12 +74,11 @@ def llava_router(context: ForwardContext) -> APIRouter:
         forwarded = ForwardRequest(
             wire=LLAVA,
             model=model,
-            body=HeldBody(body, request),
             via=request.headers.get("via"),
             first_byte_s=context.upstream.limits.first_byte_s,
             prompt=prompt if isinstance(prompt, str) else "",
         )
-        return Forward(context, forwarded)
+        return Forward(context, forwarded, body)
 
     @router.post("/worker_get_status")
     async def worker_get_status() -> dict[str, Any]:
@@ -101,24 +99,19 @@ def registration_router(admission: Admission) -> APIRouter:
 
     @router.post("/register_worker")
     async def register_worker(body: Registration, request: Request) -> None:
-        await admission.register(body, _caller(request))
+        await admission.register(body, request)
 
     @router.post("/receive_heart_beat")
     async def receive_heart_beat(body: Heartbeat, request: Request) -> HeartbeatAnswer:
-        is_known = admission.heartbeat(body.worker_name, body.queue_length, _caller(request))
+        is_known = admission.heartbeat(body.worker_name, body.queue_length, request)
         return HeartbeatAnswer(exist=is_known)
 
     @router.post("/deregister_worker")
     async def deregister_worker(body: Deregistration, request: Request) -> None:
-        admission.deregister(body.worker_name, _caller(request))
+        admission.deregister(body.worker_name, request)
 
     @router.post("/refresh_all_workers")
     async def refresh_all_workers() -> None:
         await admission.refresh()
 
     return router
-
-
-def _caller(request: Request) -> Caller:
-    host = request.client.host if request.client else "an unknown address"
-    return Caller(host, request.headers.get("authorization"))

@@ -34,8 +34,7 @@ class Wire:
 
     name: str  # in metrics
     path: str
-    is_native: bool  # only workers of ours speak it
-    only_records: bool  # an answer is a stream whatever is asked for, and so is an error
+    is_native: bool  # else LLaVA's, where every answer is a stream, and so is an error
     separator: bytes
     end: bytes | None
     kind_of: Callable[[bytes, str], RecordKind]
@@ -167,7 +166,6 @@ NATIVE = Wire(
     name="native",
     path="/v1/chat/completions",
     is_native=True,
-    only_records=False,
     separator=b"\n\n",
     end=sse.encode(sse.DONE).strip(),
     kind_of=_kind_of_event,
@@ -179,7 +177,6 @@ LLAVA = Wire(
     name="llava",
     path="/worker_generate_stream",
     is_native=False,
-    only_records=True,
     separator=llava.SEPARATOR,
     end=None,
     kind_of=_kind_of_chunk,

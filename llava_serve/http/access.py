@@ -8,17 +8,15 @@ be of this host. Programs send no `Origin`, and who shows the cluster's token is
 Gradio page takes uploads, which are forms, so that it checks the `Origin` and not the type.
 """
 
-import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from llava_serve import logs
 from llava_serve.cluster_token import is_shown
 from llava_serve.errors import (
     ContentTypeRefused,
@@ -28,12 +26,14 @@ from llava_serve.errors import (
     ServeError,
 )
 from llava_serve.http import serving
+from llava_serve.http.error_response import error_response
 
 # Nobody can own a name below these on the internet, nor one without a dot.
 _PRIVATE = (".local", ".internal", ".home.arpa")
 _FOR_INSIDERS = frozenset(
     ("/metrics", "/workers", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
 )
+_JSON = re.compile(r"application/(?:.*\+)?json")
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
 # Who adds one of these speaks for somebody else, who need not be on this machine.
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
@@ -63,7 +63,7 @@ class Hosts:
     def serves(self, host: str) -> bool:
         """Tell whether a `Host` header names this server; none at all does."""
         name = _plain(host)
-        if not name or _is_address(name) or name == "localhost" or name.endswith(".localhost"):
+        if not name or serving.ip_of(name) or name == "localhost" or name.endswith(".localhost"):
             return True
         if self.is_on_network and ("." not in name or name.endswith(_PRIVATE)):
             return True
@@ -101,8 +101,7 @@ class HostGuard:
                 self._check(scope, Headers(scope=scope))
             except ServeError as exc:
                 serving.log_error(exc)
-                body = exc.as_body(logs.request_id.get())
-                await JSONResponse(body, exc.status, headers=exc.headers)(scope, receive, send)
+                await error_response(exc)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -142,21 +141,13 @@ def _check_content_type(headers: Headers) -> None:
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         return  # no body, as LLaVA's own programs ask
     types = [one.partition(";")[0].strip().lower() for one in headers.getlist("content-type")]
-    if not types or not all(_is_json(one) for one in types):
+    if not types or not all(_JSON.fullmatch(one) for one in types):
         raise ContentTypeRefused(", ".join(types)[:100] or "none")
-
-
-def _is_json(mime: str) -> bool:
-    return mime == "application/json" or (
-        mime.startswith("application/") and mime.endswith("+json")
-    )
 
 
 def _is_on_this_machine(scope: Scope, headers: Headers) -> bool:
     caller = scope["client"][0] if scope.get("client") else ""
-    # On a socket for both versions an IPv4 address arrives as `::ffff:1.2.3.4`.
-    is_loopback = serving.is_loopback(caller.removeprefix("::ffff:"))
-    return is_loopback and not any(name in headers for name in _FORWARDED)
+    return serving.is_loopback(caller) and not any(name in headers for name in _FORWARDED)
 
 
 def _plain(host: str) -> str:
@@ -167,11 +158,3 @@ def _plain(host: str) -> str:
     if host.count(":") == 1:
         host = host.partition(":")[0]
     return host.removesuffix(".")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 from fastapi import Request
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llava_serve.errors import BodyTimeout, BodyTooLarge, NoRoomForBody, TextTooLarge
@@ -56,17 +57,16 @@ class BodyLimits:
     least_bytes_per_s: float = 100_000.0
     wait_s: float = 30.0
     held: Quota = field(init=False)
-    held_by: WeakValueDictionary[str, Quota] = field(init=False)  # one address each
+    held_by: WeakValueDictionary[str, Quota] = field(  # one address each
+        default_factory=WeakValueDictionary, init=False
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "held", Quota(_BODIES_AT_ONCE * self.max_bytes))
-        object.__setattr__(self, "held_by", WeakValueDictionary())
 
     def quota_of(self, address: str) -> Quota:
         """Return what the bodies of one address may take together."""
-        if (own := self.held_by.get(address)) is None:
-            own = self.held_by[address] = Quota(self.held.total // 2)
-        return own
+        return self.held_by.setdefault(address, Quota(self.held.total // 2))
 
 
 class BoundedBody:
@@ -211,11 +211,11 @@ def read_once(
 
 def _declared_bytes(scope: Scope) -> int | None:
     """Return what the head says of the body's length; None where it comes in chunks."""
-    headers = dict(scope["headers"])
-    if b"transfer-encoding" in headers:
+    headers = Headers(scope=scope)
+    if "transfer-encoding" in headers:
         return None
     try:
-        return int(headers.get(b"content-length", b"0"))
+        return int(headers.get("content-length", "0"))
     except ValueError:  # more digits than Python converts
         return 10**18
 
@@ -245,7 +245,7 @@ class TextMeter:
         self._received = 0
         self._media = 0
         self._items = 0  # of the list of images that it is in
-        self._ends_with: bytes | None = None  # what ends the image, or the list, that it is in
+        self._ends_with = b""  # what ends the image, or the list, that it is in
         self._tail = b""  # of the chunk before, where an image may have begun
 
     def feed(self, chunk: bytes) -> None:
@@ -273,12 +273,11 @@ class TextMeter:
         return found.end()
 
     def _pass_media(self, data: bytes, at: int) -> int:
-        end_mark = self._ends_with or b""
-        end = data.find(end_mark, at)
+        end = data.find(self._ends_with, at)
         stop = len(data) if end < 0 else end
         self._media += stop - at
-        if end_mark == b"]":
+        if self._ends_with == b"]":
             self._items += data.count(b",", at, stop)
         if end >= 0:
-            self._ends_with = None
+            self._ends_with = b""
         return stop

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from llava_serve.errors import HeadersTimeout, HeadersTooLarge, TooManyConnections
 from llava_serve.http.connections import ConnectionTable
-from llava_serve.http.protocol import HttpProtocol, refusing_app
+from llava_serve.http.protocol import HttpProtocol, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +118,9 @@ class BoundedProtocol(HttpProtocol):
         self._has_head, self._is_message_complete = True, False
         limit = self._table.limits.header_bytes
         if self._is_refused:
-            self.app = refusing_app(TooManyConnections())
+            self.app = refusal(TooManyConnections())
         elif sum(len(name) + len(value) for name, value in self.headers) > limit:
-            self.app = refusing_app(HeadersTooLarge(limit))
+            self.app = refusal(HeadersTooLarge(limit))
         super().on_headers_complete()
         self._cycles.append(self.cycle)
 

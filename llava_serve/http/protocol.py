@@ -1,9 +1,9 @@
 """HTTP protocol below the apps: HTTP/1.0, the Host header, and bytes that are no HTTP."""
 
-import json
 import re
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import JSONResponse
+from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from llava_serve import logs
 from llava_serve.errors import MalformedHttp, ServeError
+from llava_serve.http.error_response import error_response
 
 
 class _UntilClose(RequestResponseCycle):
@@ -52,7 +53,7 @@ class HttpProtocol(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts != 1 and self.parser.get_http_version() == "1.1":
             reason = f"a request of HTTP/1.1 has one Host header, and this one has {hosts}"
-            self.app = refusing_app(MalformedHttp(reason))
+            self.app = refusal(MalformedHttp(reason))
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = _UntilClose
@@ -65,31 +66,13 @@ class HttpProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
             return
-        headers, body = error_answer(error)
-        headers.append((b"connection", b"close"))
-        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
+        answer = refusal(error)
+        answer.headers["connection"] = "close"
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
+        self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + bytes(answer.body))
         self.transport.close()
 
 
-def error_answer(error: ServeError) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Return headers and body of an answer that no app makes."""
-    body = json.dumps(error.as_body(logs.new_request_id())).encode()
-    headers = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        **error.headers,
-    }
-    return [(name.encode(), value.encode()) for name, value in headers.items()], body
-
-
-def refusing_app(error: ServeError) -> ASGIApp:
-    """Return an app that answers everything with `error`."""
-    headers, body = error_answer(error)
-
-    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-        start = {"type": "http.response.start", "status": error.status, "headers": headers}
-        await send(start)
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-
-    return refuse
+def refusal(error: ServeError) -> JSONResponse:
+    """Return the answer that takes the app's place, under a request id of its own."""
+    return error_response(error, logs.new_request_id())

@@ -19,6 +19,7 @@ from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -39,6 +40,7 @@ from llava_serve.http.connections import (
     ConnectionTable,
     raise_descriptor_limit,
 )
+from llava_serve.http.error_response import error_response
 
 logger = logging.getLogger(__name__)
 
@@ -61,16 +63,12 @@ class RequestScope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else logs.new_request_id()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    (b"x-request-id", request_id.encode("latin-1")),
-                ]
+                MutableHeaders(scope=message).append("X-Request-ID", request_id)
             await send(message)
 
         token = logs.request_id.set(request_id)
@@ -95,8 +93,7 @@ def prepare(app: FastAPI, limits: BodyLimits) -> None:
     @app.exception_handler(ServeError)
     async def on_serve_error(_: Request, exc: ServeError) -> JSONResponse:
         log_error(exc)
-        body = exc.as_body(logs.request_id.get())
-        return JSONResponse(body, exc.status, headers=exc.headers)
+        return error_response(exc)
 
     @app.exception_handler(RequestValidationError)
     async def on_validation_error(request: Request, exc: RequestValidationError) -> JSONResponse:
@@ -126,10 +123,10 @@ def prepare(app: FastAPI, limits: BodyLimits) -> None:
     @app.exception_handler(Exception)
     async def on_bug(_: Request, exc: Exception) -> JSONResponse:
         # Starlette's outermost layer logs the traceback when it raises the error again.
-        failure = EngineFailure("an internal error; its cause is in the log")
-        request_id = logs.request_id.get()  # written here: this answer does not pass `RequestScope`
-        headers = {"X-Request-ID": request_id}
-        return JSONResponse(failure.as_body(request_id), failure.status, headers=headers)
+        answer = error_response(EngineFailure("an internal error; its cause is in the log"))
+        # Written here: this answer does not pass `RequestScope`.
+        answer.headers["X-Request-ID"] = logs.request_id.get()
+        return answer
 
 
 BeforeStop = Callable[[], Awaitable[None]]
@@ -182,11 +179,23 @@ def _config(app: FastAPI, limits: ConnectionLimits, grace_s: float = GRACE_S) ->
     )
 
 
-def is_loopback(host: str) -> bool:
+def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the IP address that `host` is, if it is one and no name.
+
+    On a socket for both versions an IPv4 address arrives as `::ffff:1.2.3.4`: it is returned as
+    IPv4.
+    """
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach what listens at `host`."""
+    address = ip_of(host)
+    return address.is_loopback if address else host == "localhost"
 
 
 def bind(host: str, port: int) -> socket.socket:

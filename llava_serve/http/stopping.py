@@ -8,12 +8,11 @@ import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llava_serve import logs
 from llava_serve.background import background
 from llava_serve.errors import Interrupted
+from llava_serve.http.error_response import error_response
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +63,4 @@ class InterruptedAnswers:
         except asyncio.CancelledError as exc:
             if scope["type"] != "http" or has_started or not is_end_of_grace(exc):
                 raise
-            error = Interrupted()
-            body = error.as_body(logs.request_id.get())
-            await JSONResponse(body, error.status, headers=error.headers)(scope, receive, send)
+            await error_response(Interrupted())(scope, receive, send)

@@ -6,10 +6,13 @@ controller. Source: haotian-liu/LLaVA@c121f04, llava/serve/controller.py and mod
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from llava_serve.protocol.openai import ModelCard
 
+# The address that a worker advertises, `http://host:port`; a slash behind it is no part of it.
+WITHOUT_SLASH = AfterValidator(lambda address: address.rstrip("/"))
+WorkerName = Annotated[str, WITHOUT_SLASH]
 Count = Annotated[int, Field(ge=0, le=10**9)]  # small enough to be divided by a speed
 
 
@@ -29,19 +32,23 @@ class WorkerStatus(BaseModel):
 
 
 class Registration(BaseModel):
-    """`worker_name` is the worker's advertised address, `http://host:port`."""
+    """What a worker joins with; the controller calls it back at its address."""
 
-    worker_name: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$")]
+    worker_name: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$"), WITHOUT_SLASH]
     check_heart_beat: bool = True
     worker_status: WorkerStatus | None = None
 
 
 class Deregistration(BaseModel):
-    worker_name: str
+    """A worker leaves."""
+
+    worker_name: WorkerName
 
 
 class Heartbeat(BaseModel):
-    worker_name: str
+    """A worker lives, and so many answers are made or wait there."""
+
+    worker_name: WorkerName
     queue_length: Count
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from llava_serve.background import background
-from llava_serve.cluster.heartbeat import HttpRegistrationClient, Membership, membership
+from llava_serve.cluster.heartbeat import Membership, RegistrationClient, membership
 from llava_serve.cluster_token import read_token, token_file
 from llava_serve.config import MediaConfig, MembershipConfig
 from llava_serve.engines.base import Engine, Load
@@ -137,7 +137,7 @@ class WorkerLifecycle:
         while True:
             while card is None:
                 card = await self._watch.change(None)
-            link = HttpRegistrationClient(
+            link = RegistrationClient(
                 session,
                 self._config.controller,
                 self._config.worker_address,

@@ -11,9 +11,9 @@ from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.vision import (
+    EmbeddedPrompt,
     ImageFeatureCache,
     Item,
-    Prompt,
     merge_image_features,
 )
 from llava_serve.request import Delta, Image, Video
@@ -35,7 +35,7 @@ def rows(loaded: LoadedModel, *media: Image | Video) -> list[torch.Tensor]:
     return [each.rows for each in ImageFeatureCache(loaded, cache_bytes=0).encode(media)]
 
 
-def merged(loaded: LoadedModel, items: Sequence[Item]) -> Prompt:
+def merged(loaded: LoadedModel, items: Sequence[Item]) -> EmbeddedPrompt:
     media = [item for item in items if not isinstance(item, int)]
     features = ImageFeatureCache(loaded, cache_bytes=0).encode(media)
     return merge_image_features(loaded, items, features)

@@ -2,49 +2,47 @@
 
 import random
 from collections import Counter
-from dataclasses import dataclass
 
 from llava_serve.cluster.dispatch import DISPATCH, RoundRobin, lottery, shortest_queue
+from llava_serve.cluster.registered_worker import RegisteredWorker
+from tests.cluster.conftest import status_of
 
 
-@dataclass(frozen=True)
-class Seen:
-    address: str
-    load: float = 0.0
-    speed: float = 1.0
+def seen(address: str, queue_length: int = 0, speed: float = 1) -> RegisteredWorker:
+    return RegisteredWorker(address, status_of(speed=speed), last_seen=0, others=queue_length)
 
 
 def test_the_least_loaded_worker_is_chosen() -> None:
-    workers = [Seen("a", load=2), Seen("b", load=0.5), Seen("c", load=1)]
+    workers = [seen("a", 2), seen("b", 3, speed=6), seen("c", 1)]
     assert shortest_queue(workers).address == "b"
 
 
 def test_of_equally_loaded_workers_the_fastest_is_chosen() -> None:
-    assert shortest_queue([Seen("a"), Seen("b", speed=3), Seen("c")]).address == "b"
+    assert shortest_queue([seen("a"), seen("b", speed=3), seen("c")]).address == "b"
 
 
 def test_equal_workers_all_get_their_share_of_single_requests() -> None:
     random.seed(0)
-    chosen = Counter(shortest_queue([Seen("a"), Seen("b")]).address for _ in range(100))
+    chosen = Counter(shortest_queue([seen("a"), seen("b")]).address for _ in range(100))
     assert min(chosen.values()) > 30
 
 
 def test_the_lottery_follows_speed() -> None:
     random.seed(0)
-    workers = [Seen("slow", speed=1), Seen("fast", speed=9)]
+    workers = [seen("slow", speed=1), seen("fast", speed=9)]
     chosen = Counter(lottery(workers).address for _ in range(1000))
     assert 850 < chosen["fast"] < 950
 
 
 def test_round_robin_takes_turns() -> None:
     choose = RoundRobin()
-    workers = [Seen("a"), Seen("b"), Seen("c")]
+    workers = [seen("a"), seen("b"), seen("c")]
     assert [choose(workers).address for _ in range(6)] == ["a", "b", "c", "a", "b", "c"]
 
 
 def test_round_robin_takes_turns_while_another_model_is_asked_for() -> None:
     choose = RoundRobin()
-    ours, theirs = [Seen("a"), Seen("b")], [Seen("c"), Seen("d")]
+    ours, theirs = [seen("a"), seen("b")], [seen("c"), seen("d")]
     chosen = []
     for _ in range(4):
         chosen.append(choose(ours).address)
@@ -53,4 +51,4 @@ def test_round_robin_takes_turns_while_another_model_is_asked_for() -> None:
 
 
 def test_every_policy_chooses_among_one() -> None:
-    assert {make()([Seen("a")]).address for make in DISPATCH.values()} == {"a"}
+    assert {make()([seen("a")]).address for make in DISPATCH.values()} == {"a"}

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from llava_serve.cluster.heartbeat import HttpRegistrationClient, membership
+from llava_serve.cluster.heartbeat import RegistrationClient, membership
 from llava_serve.errors import ControllerUnreachable, RegistrationRefused
 from tests.cluster.conftest import TOKEN, Cluster, EchoWorker, StartController, StartWorker, chat
 
@@ -14,7 +14,7 @@ UNREACHABLE = ControllerUnreachable("http://c:1", "connection refused")
 REFUSED = RegistrationRefused("the token you sent is not this controller's")
 
 
-class Script:
+class Script(RegistrationClient):
     """A client that answers from a list, and a `sleep` that the test lets pass."""
 
     def __init__(self, *answers: bool | Exception | None) -> None:
@@ -137,8 +137,8 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 def client_of(
     session: aiohttp.ClientSession, controller: str, worker: EchoWorker, token: str = TOKEN
-) -> HttpRegistrationClient:
-    return HttpRegistrationClient(session, controller, worker.address, token, lambda: worker.status)
+) -> RegistrationClient:
+    return RegistrationClient(session, controller, worker.address, token, lambda: worker.status)
 
 
 async def test_a_worker_joins_beats_and_leaves_over_http(
@@ -190,11 +190,11 @@ async def test_a_restarted_controller_has_its_worker_back_after_one_heartbeat_an
     naps = 0
     back = asyncio.Event()
 
-    class Moving(HttpRegistrationClient):
+    class Moving(RegistrationClient):
         """Calls the second controller from the second round on: the first one "restarted"."""
 
         async def heartbeat(self) -> bool:
-            self._controller = addresses[1]
+            self.controller = addresses[1]
             return await super().heartbeat()
 
     async def sleep(_: float) -> None:

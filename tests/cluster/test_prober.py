@@ -7,7 +7,8 @@ import pytest
 
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.prober import Prober
-from llava_serve.cluster.registry import RegisteredWorker, Registry
+from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from tests.cluster.conftest import (
     Cluster,
@@ -70,7 +71,7 @@ async def test_a_dead_worker_is_asked_less_and_less_until_its_lease_ends(
     naps, upstream = Naps(), Upstream(UpstreamLimits())
     workers = probing(naps, f"http://127.0.0.1:{unused_tcp_port}")
     prober = Prober(workers, upstream, lambda: naps.now, naps.sleep)
-    async with upstream.opened(), prober.opened():
+    async with upstream.opened(), prober.tasks:
         prober.mark_unreachable(only(workers))
         await until_probed()
     assert naps.naps == [0.5, 1, 2, 4, 8, 15, 15]
@@ -85,7 +86,7 @@ async def test_a_worker_that_answers_probes_only_is_asked_later_each_time(
     worker = await start_worker()
     workers = probing(naps, worker.address, worker.worker_id)
     prober = Prober(workers, upstream, lambda: naps.now, naps.sleep)
-    async with upstream.opened(), prober.opened():
+    async with upstream.opened(), prober.tasks:
         for _ in range(4):
             prober.mark_unreachable(only(workers))
             await until_probed()
@@ -112,7 +113,7 @@ async def test_a_heartbeat_or_a_goodbye_ends_the_probes(event: str, unused_tcp_p
             workers.deregister(worker.address)
 
     prober = Prober(workers, upstream, lambda: naps.now, sleep)
-    async with upstream.opened(), prober.opened():
+    async with upstream.opened(), prober.tasks:
         prober.mark_unreachable(worker)
         await until_probed()
     assert naps.naps == [0.5, 1]

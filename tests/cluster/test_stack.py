@@ -13,7 +13,7 @@ import httpx
 import openai
 import pytest
 
-from llava_serve.cluster.heartbeat import HttpRegistrationClient, membership
+from llava_serve.cluster.heartbeat import RegistrationClient, membership
 from llava_serve.config import MediaConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
@@ -46,7 +46,7 @@ async def joined(cluster: Cluster, worker: ModelWorker) -> AsyncIterator[None]:
     @asynccontextmanager
     async def background() -> AsyncIterator[None]:
         async with aiohttp.ClientSession(trust_env=False) as session:
-            link = HttpRegistrationClient(
+            link = RegistrationClient(
                 session, cluster.address, address, TOKEN, partial(worker.status, worker.engine.card)
             )
             async with membership(link, sleep=sleep):

@@ -19,7 +19,7 @@ from PIL import Image
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.heartbeat import HttpRegistrationClient, membership
+from llava_serve.cluster.heartbeat import RegistrationClient, membership
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig, ModelConfig
 from llava_serve.engines.base import Engine
@@ -93,7 +93,7 @@ async def stack(engine: Engine) -> AsyncIterator[Stack]:
             serving.served(build_worker(worker, max_body_bytes=50_000_000))
         )
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
-        link = HttpRegistrationClient(
+        link = RegistrationClient(
             session, controller, address, TOKEN, partial(worker.status, engine.card)
         )
         await stack.enter_async_context(membership(link))
