@@ -66,10 +66,7 @@ async def fill(
     client: ChatClient, requests: Sequence[ReplyRequest], on_change: Callable[[], None]
 ) -> None:
     """Fill every request's reply, all at once."""
-    filling = [
-        asyncio.create_task(_fill(client, request, on_change), name="answer")
-        for request in requests
-    ]
+    filling = [_fill(client, request, on_change) for request in requests]
     # It waits for all of them; without `return_exceptions` a stop would leave some unfinished.
     await asyncio.gather(*filling, return_exceptions=True)
 
@@ -80,7 +77,6 @@ async def _fill(client: ChatClient, request: ReplyRequest, on_change: Callable[[
     logs.request_id.set(reply.request_id)
     try:
         reply.begin(time.monotonic())
-        logs.request_id.set(reply.request_id)
         async with aclosing(client.stream(request.body, reply.request_id)) as chunks:
             async for chunk in chunks:
                 reply.take(chunk, time.monotonic())

@@ -272,10 +272,11 @@ async def test_a_continued_answer_has_lost_its_numbers_and_its_vote(services: Se
     (reply,) = conversation.exchanges[0].replies
     assert reply.completion_tokens == 1
     await service.resume(conversation, PLAIN)
-    assert conversation.exchanges[0].vote is None
-    reply.begin(0.0)
+    (reply,) = conversation.exchanges[0].replies
     facts = reply.details()
-    assert (facts["prompt_tokens"], facts["completion_tokens"]) == (None, None)
+    assert (facts["prompt_tokens"], facts["completion_tokens"], reply.vote) == (None, None, None)
+    await settled(conversation)
+    assert conversation.exchanges[0].vote is None
 
 
 async def test_two_wishes_at_once_are_one(services: Services) -> None:
