@@ -1,5 +1,6 @@
 """The sampling parameters: their controls, and their fields of a request."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
@@ -18,9 +19,18 @@ class Parameters:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of a chat request that these stand for, without the messages."""
+        return {name: value for name, value in self.kept().items() if name != "system"}
+
+    def kept(self) -> dict[str, Any]:
+        """Return what is written down of them; `restored` makes them of it again."""
         named = {**asdict(self), "seed": _number(self.seed)}
-        del named["system"]  # it is a message
         return {name: value for name, value in named.items() if value is not None}
+
+    @classmethod
+    def restored(cls, kept: Mapping[str, Any]) -> "Parameters":
+        """Return what `kept` was written down of, by this version or an older one."""
+        known = {name: kept[name] for name in asdict(cls()) if name in kept}
+        return cls(**{**known, "seed": str(kept.get("seed", ""))})
 
 
 AT_FIRST = Parameters(temperature=0.2, top_p=1.0, max_tokens=512)
@@ -47,8 +57,12 @@ def _slider(least: float, most: float, **named: Any) -> gr.Slider:
 
     Not a subclass: beside the source of each Gradio writes a stub file.
     """
+
+    def postprocess(value: Any) -> Any:
+        return value
+
     slider = gr.Slider(least, most, step=0.05, **named)
-    slider.postprocess = lambda value: value  # type: ignore[method-assign]
+    slider.postprocess = postprocess  # type: ignore[method-assign]
     return slider
 
 
