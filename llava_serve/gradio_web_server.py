@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         services,
         examples=shown,
         embed=config.embed,
-        link=public_link.PublicLink(config.host, config.port) if config.share else None,
+        public_link=public_link.opened(config.host, config.port) if config.share else None,
         hosts=Hosts.of(
             config.host, (*config.allowed_names, *([public_link.DOMAIN] if config.share else []))
         ),

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,6 @@ from llava_serve.media.sniff import HEAD_BYTES, sniff
 from llava_serve.storage import filetypes
 from llava_serve.storage.filetypes import FileType
 from llava_serve.storage.rendition import rendition
-
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,11 @@ class MediaStore:
             self.check(file.read(HEAD_BYTES), name, size_bytes)
             filetype = _type_of(file, name)
             file.seek(0)
-            stored = StoredFile(self._copy(file, filetype), filetype, size_bytes, name)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            stored = StoredFile(sha256, filetype, size_bytes, name)
+            file.seek(0)
+            with self._written(self.path(stored.filename)) as part:
+                shutil.copyfileobj(file, part)
         if filetype.has_rendition and not self.shown_path(stored.filename).is_file():
             self._add_rendition(stored)
         return stored
@@ -121,31 +124,20 @@ class MediaStore:
         except (MediaUnreadable, MediaTooLarge) as exc:
             self.delete(stored.filename)
             raise type(exc)(f"{stored.name!r}: {exc.message}") from exc
-        with _translated(), self._part() as part:
+        with _translated(), self._written(self.shown_path(stored.filename)) as part:
             part.write(drawn)
-            part.flush()
-            Path(part.name).replace(self.shown_path(stored.filename))
-
-    def _copy(self, file: BinaryIO, filetype: FileType) -> str:
-        digest = hashlib.sha256()
-        with self._part() as part:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                part.write(chunk)
-            part.flush()
-            target = self.path(f"{digest.hexdigest()}.{filetype.extension}")
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-            # A rename is atomic, and two writers of one name carry the same bytes.
-            Path(part.name).replace(target)
-        return digest.hexdigest()
 
     @contextmanager
-    def _part(self) -> Iterator[IO[bytes]]:
-        """Open a file to be written and renamed; it is gone if the body fails."""
+    def _written(self, target: Path) -> Iterator[IO[bytes]]:
+        """Open a file that gets its name once it is whole; it is gone if the body fails."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.root, prefix=".part-", delete=False) as part:
             try:
                 yield part
+                part.flush()
+                target.parent.mkdir(mode=0o700, exist_ok=True)
+                # A rename is atomic, and two writers of one name carry the same bytes.
+                Path(part.name).replace(target)
             except BaseException:
                 Path(part.name).unlink(missing_ok=True)
                 raise

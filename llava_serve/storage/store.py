@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session, selectinload, sessionmaker
 
 from llava_serve.errors import StorageFailed
 from llava_serve.storage import migration
-from llava_serve.storage.media import StoredFile
 from llava_serve.storage.tables import (
     ComparedRow,
     ConversationRow,
@@ -31,22 +30,6 @@ _WHOLE = (
     selectinload(ConversationRow.turns).selectinload(TurnRow.media),
     selectinload(ConversationRow.votes).selectinload(VoteRow.compared),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewTurn:
-    """One message to keep; `details` holds parameters, usage, timings or the error, as JSON.
-
-    `slot` is the place of an answer among those of its exchange.
-    """
-
-    exchange: int
-    role: str
-    text: str
-    model: str | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-    files: Sequence[StoredFile] = ()
-    slot: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,17 +78,18 @@ class Store:
         is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
         return Path(str(url.database)) if is_file else None
 
-    def add_turns(self, conversation_id: str, kind: str, turns: Sequence[NewTurn]) -> list[int]:
+    def add_turns(self, conversation_id: str, kind: str, turns: Sequence[TurnRow]) -> list[int]:
         """Append turns to a conversation, which begins with its first; return their ids."""
         now = self._clock()
         with self._transaction() as session:
             if session.get(ConversationRow, conversation_id) is None:
                 session.add(ConversationRow(id=conversation_id, kind=kind, created_at=now))
                 session.flush()
-            rows = [_turn_row(conversation_id, turn, now) for turn in turns]
-            session.add_all(rows)
+            for turn in turns:
+                turn.conversation_id, turn.created_at = conversation_id, now
+            session.add_all(turns)
             session.flush()
-            return [row.id for row in rows]
+            return [turn.id for turn in turns]
 
     def mark_replaced(self, turn_ids: Sequence[int], *, replaced: bool = True) -> None:
         """Say that these turns were edited or regenerated, or that they were brought back."""
@@ -243,25 +227,3 @@ def _engine(url: str) -> Engine:
             connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten
 
     return engine
-
-
-def _turn_row(conversation_id: str, turn: NewTurn, now: float) -> TurnRow:
-    return TurnRow(
-        conversation_id=conversation_id,
-        exchange=turn.exchange,
-        slot=turn.slot,
-        role=turn.role,
-        text=turn.text,
-        model=turn.model,
-        details=turn.details,
-        created_at=now,
-        media=[
-            TurnMediaRow(
-                position=position,
-                sha256=file.sha256,
-                extension=file.filetype.extension,
-                name=file.name[:255],
-            )
-            for position, file in enumerate(turn.files)
-        ],
-    )

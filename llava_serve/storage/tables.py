@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, String, Text
+from sqlalchemy.ext.orderinglist import ordering_list
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from llava_serve.storage.media import StoredFile
 
 
 class Table(DeclarativeBase):
@@ -27,6 +30,7 @@ class TurnRow(Table):
     """One message. `exchange` joins a question with its answer, or with the answers compared.
 
     `slot` is the place of an answer among those compared; the rows of older versions have none.
+    `details` holds parameters, usage, timings or the error, as JSON.
     `replaced` turns were edited or regenerated: no longer shown, kept all the same.
     """
 
@@ -39,13 +43,17 @@ class TurnRow(Table):
     role: Mapped[str] = mapped_column(String(16))
     text: Mapped[str] = mapped_column(Text)
     model: Mapped[str | None] = mapped_column(String(255))
-    details: Mapped[dict[str, Any]] = mapped_column(JSON)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     replaced: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[float]
-    media: Mapped[list["TurnMediaRow"]] = relationship(order_by="TurnMediaRow.position")
+    media: Mapped[list["TurnMediaRow"]] = relationship(
+        order_by="TurnMediaRow.position", collection_class=ordering_list("position")
+    )
 
 
 class TurnMediaRow(Table):
+    """A file of a turn, in the place that it has there."""
+
     __tablename__ = "turn_media"
 
     turn_id: Mapped[int] = mapped_column(ForeignKey("turns.id"), primary_key=True)
@@ -53,6 +61,12 @@ class TurnMediaRow(Table):
     sha256: Mapped[str] = mapped_column(String(64), index=True)
     extension: Mapped[str] = mapped_column(String(8))
     name: Mapped[str] = mapped_column(String(255))
+
+    @classmethod
+    def of(cls, file: StoredFile) -> "TurnMediaRow":
+        """Return the row of a file that a turn brings."""
+        extension = file.filetype.extension
+        return cls(sha256=file.sha256, extension=extension, name=file.name[:255])
 
 
 class VoteRow(Table):

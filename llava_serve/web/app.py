@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,10 @@ from llava_serve.http.access import Access, HostGuard, Hosts
 from llava_serve.http.body import BodyLimits
 from llava_serve.storage import filetypes
 from llava_serve.web import calls, page, theme, uploads
-from llava_serve.web.attaching import Attaching, Offer, Verdict
-from llava_serve.web.browser_headers import Assets, ContentPolicy
+from llava_serve.web.attaching import Offer, Verdict, judge
+from llava_serve.web.browser_headers import BrowserHeaders
 from llava_serve.web.chat_service import Services
 from llava_serve.web.examples import ExampleQuestion
-from llava_serve.web.public_link import PublicLink
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("attach.js", "told.js", "conversation.js")
@@ -49,10 +48,10 @@ def build_app(
     *,
     examples: tuple[ExampleQuestion, ...] = (),
     embed: bool = False,
-    link: PublicLink | None = None,
+    public_link: AbstractAsyncContextManager[None] | None = None,
     hosts: Hosts | None = None,
 ) -> Page:
-    """Build the app; `link` makes it public, and `hosts` are the names it is served under."""
+    """Build the app; `public_link` is open while it runs; `hosts` are its names."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -62,8 +61,8 @@ def build_app(
             if services.moderation is not None:
                 stack.push_async_callback(services.moderation.close)
             await stack.enter_async_context(services.link.opened())
-            if link is not None:
-                await stack.enter_async_context(link.opened())
+            if public_link is not None:
+                await stack.enter_async_context(public_link)
             yield
 
     uploads.refuse_downloads()
@@ -75,9 +74,8 @@ def build_app(
     app.add_middleware(calls.Calls, blocks=blocks)
     app.add_middleware(HostGuard, access=Access(hosts=hosts or Hosts()))
     serving.prepare(app, BodyLimits(services.max_body_bytes))
-    app.add_middleware(Assets)
+    app.add_middleware(BrowserHeaders)
     app.add_middleware(GZipMiddleware, compresslevel=6)  # it leaves event streams alone
-    app.add_middleware(ContentPolicy)
 
     _add_routes(app, services, built)
     mounted = _mount(app, blocks, services)
@@ -107,7 +105,7 @@ def _add_routes(app: FastAPI, services: Services, built: page.Built) -> None:
 
     @app.post("/attach")
     async def attach(offer: Offer) -> Verdict:
-        return Attaching(services.media, services.max_body_bytes).judge(offer)
+        return judge(offer, services.media, services.max_body_bytes)
 
     app.post("/transcript")(built.transcript)
 

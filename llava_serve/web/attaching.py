@@ -1,7 +1,5 @@
 """Files that a browser is about to upload: judged by their first bytes, size and number."""
 
-from dataclasses import dataclass
-
 from pydantic import Base64Bytes, BaseModel, Field, NonNegativeInt
 
 from llava_serve.config import MediaConfig
@@ -36,33 +34,28 @@ class Verdict(BaseModel):
     cards: str
 
 
-@dataclass(frozen=True)
-class Attaching:
-    """The same rules as those by which a question is refused, told before anything is sent."""
-
-    media: MediaStore
-    max_body_bytes: int
-
-    def judge(self, offer: Offer) -> Verdict:
-        """Refuse what a question with these files would be refused for."""
-        reasons = [self._reason(file) for file in offer.files]
-        refused = {place for place, reason in enumerate(reasons) if reason is not None}
-        fine = [place for place in range(len(reasons)) if place not in refused]
-        told: list[ServeError] = [reason for reason in reasons if reason is not None]
-        if len(fine) + offer.attached > MOST_FILES:
-            told.append(TooManyFiles(len(fine) + offer.attached, MOST_FILES))
-            refused.update(fine)
-        elif sum(offer.files[place].size_bytes for place in fine) > self.max_body_bytes:
-            told.append(BodyTooLarge(self.max_body_bytes))
-            refused.update(fine)
-        cards = "".join(render.error_card(one) for one in told[:_MOST_CARDS])
-        if len(told) > _MOST_CARDS:
-            cards += f'<p class="note">and {len(told) - _MOST_CARDS} more files</p>'
-        return Verdict(refused=sorted(refused), cards=cards)
-
-    def _reason(self, file: OfferedFile) -> ServeError | None:
+def judge(offer: Offer, media: MediaStore, max_body_bytes: int) -> Verdict:
+    """Refuse what a question with these files would be refused for, before anything is sent."""
+    fine: list[OfferedFile] = []
+    refused: list[int] = []
+    told: list[ServeError] = []
+    for place, file in enumerate(offer.files):
         try:
-            self.media.check(file.head, file.name, file.size_bytes)
+            media.check(file.head, file.name, file.size_bytes)
         except ServeError as exc:
-            return exc
-        return None
+            refused.append(place)
+            told.append(exc)
+        else:
+            fine.append(file)
+    of_all: ServeError | None = None
+    if len(fine) + offer.attached > MOST_FILES:
+        of_all = TooManyFiles(len(fine) + offer.attached, MOST_FILES)
+    elif sum(file.size_bytes for file in fine) > max_body_bytes:
+        of_all = BodyTooLarge(max_body_bytes)
+    if of_all is not None:
+        told.append(of_all)
+        refused = list(range(len(offer.files)))
+    cards = "".join(render.error_card(one) for one in told[:_MOST_CARDS])
+    if len(told) > _MOST_CARDS:
+        cards += f'<p class="note">and {len(told) - _MOST_CARDS} more files</p>'
+    return Verdict(refused=refused, cards=cards)

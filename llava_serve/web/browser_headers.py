@@ -17,10 +17,28 @@ _EXPORTS = re.compile(r"export\s*\{([^{}]*)\}\s*;?\s*$")
 _FOREVER = "public, max-age=31536000, immutable"
 _A_DAY = "public, max-age=86400"
 _ASK_EACH_TIME = "no-cache"
+# Gradio's own templates need inline scripts and `Function`; no other origin is ever reached.
+_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+    )
+)
 
 
-class Assets:
-    """Middleware: tells the browser how long each file keeps, and withholds what nothing uses."""
+class BrowserHeaders:
+    """Middleware: adds how long an answer keeps, and the policy where it has none of its own.
+
+    It also withholds a script that nothing uses.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -32,19 +50,23 @@ class Assets:
         path = scope["path"]
         keeps = _keeps(path, scope["query_string"])
 
-        async def send_with_age(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] in (200, 304):
-                MutableHeaders(scope=message).setdefault("Cache-Control", keeps or _ASK_EACH_TIME)
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Content-Security-Policy", _POLICY)
+                headers.setdefault("Referrer-Policy", "no-referrer")
+                if message["status"] in (200, 304):
+                    headers.setdefault("Cache-Control", keeps)
             await send(message)
 
         reply = _without_hls(path)
-        await (reply or self._app)(scope, receive, send_with_age)
+        await (reply or self._app)(scope, receive, send_with_headers)
 
 
-def _keeps(path: str, query: bytes) -> str | None:
+def _keeps(path: str, query: bytes) -> str:
     if _HASHED.fullmatch(path) or (path == "/theme.css" and query.startswith(b"v=")):
         return _FOREVER
-    return _A_DAY if _UNHASHED.match(path) else None
+    return _A_DAY if _UNHASHED.match(path) else _ASK_EACH_TIME
 
 
 def _without_hls(path: str) -> Response | None:
@@ -66,37 +88,3 @@ def _exported(script: Path) -> tuple[str, ...]:
     found = _EXPORTS.search(script.read_text(encoding="utf-8"))
     parts = found[1].split(",") if found else []
     return tuple(part.split()[-1] for part in parts if part.strip())
-
-
-# Gradio's own templates need inline scripts and `Function`; no other origin is ever reached.
-_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "media-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "worker-src 'self' blob:",
-        "object-src 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-    )
-)
-
-
-class ContentPolicy:
-    """Middleware: adds the policy to every answer that has none of its own."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_policy(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("Content-Security-Policy", _POLICY)
-                headers.setdefault("Referrer-Policy", "no-referrer")
-            await send(message)
-
-        await self._app(scope, receive, send_with_policy)

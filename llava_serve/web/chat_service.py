@@ -8,7 +8,7 @@ from llava_serve.errors import InvalidField, NoWorker, ServeError, StillAnswerin
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store
 from llava_serve.web import uploads
-from llava_serve.web.chat_state import ChatState, Exchange, Kind, Taken
+from llava_serve.web.chat_state import ChatState, Exchange, Taken
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.messages import check_size
 from llava_serve.web.moderation import Moderation
@@ -35,9 +35,9 @@ class Services:
 class ChatService:
     """Every change of a conversation; what takes time keeps the other changes away meanwhile."""
 
-    def __init__(self, services: Services, kind: Kind) -> None:
+    def __init__(self, services: Services) -> None:
         self.services = services
-        self._writer = TurnWriter(services.store, kind)
+        self._writer = TurnWriter(services.store)
         self._reply_tasks = ReplyTasks(
             services.link, services.media, services.running, self._writer
         )

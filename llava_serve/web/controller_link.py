@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Literal
 
 import aiohttp
 
+from llava_serve.background import background
 from llava_serve.client import ChatClient
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
@@ -63,13 +64,8 @@ class ControllerLink:
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
             self._client = ChatClient(self.address, session)
-            polling = asyncio.create_task(self._keep_polling(sleep), name="polling")
-            try:
+            async with background(self._keep_polling(sleep), "polling"):
                 yield
-            finally:
-                polling.cancel()
-                with suppress(asyncio.CancelledError):
-                    await polling
 
     async def _keep_polling(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         while True:

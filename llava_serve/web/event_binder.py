@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 from pydantic import BaseModel, ValidationError
@@ -23,17 +23,10 @@ Data = TypeVar("Data", bound=BaseModel)
 told_errors: ContextVar[list[ServeError]] = ContextVar("told_errors")  # of the call that is served
 
 
-class Quiet(TypedDict):
-    queue: bool
-    show_progress: Any
-    api_visibility: Any
-    preprocess: bool
-
-
 # For events that answer at once: no place in the queue, no spinner, not part of an API. Values are
 # checked here: Gradio's own checks know only the models that it has offered, name no field, and
 # come back with each update of a control that had another one.
-QUIET: Quiet = {
+QUIET: dict[str, Any] = {
     "queue": False,
     "show_progress": "hidden",
     "api_visibility": "private",

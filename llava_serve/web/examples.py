@@ -29,10 +29,7 @@ def load(folder: Path, media: MediaStore) -> tuple[ExampleQuestion, ...]:
     if not listing.exists():
         return ()
     return tuple(
-        ExampleQuestion(
-            row["question"],
-            tuple(media.put(folder / name) for name in row["files"]),
-        )
+        ExampleQuestion(row["question"], tuple(media.put(folder / name) for name in row["files"]))
         for row in json.loads(listing.read_text(encoding="utf-8"))
     )
 

@@ -81,7 +81,7 @@ class Handlers:
         self, services: Services, tab: Tab, examples: Sequence[ExampleQuestion] = ()
     ) -> None:
         self.tab = tab
-        self._service = ChatService(services, tab.kind)
+        self._service = ChatService(services)
         self._link = services.link
         self._examples = examples
 

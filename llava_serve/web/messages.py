@@ -7,6 +7,7 @@ import base64
 import json
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llava_serve.errors import BodyTooLarge
@@ -14,10 +15,11 @@ from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.chat_state import Exchange
 
 
-class DataUri(str):
+@dataclass(frozen=True, slots=True)
+class DataUri:
     """A `data:` URI in base64: not one of its characters means anything in JSON."""
 
-    __slots__ = ()
+    text: str
 
 
 def messages(
@@ -38,7 +40,8 @@ def messages(
     for exchange in exchanges:
         if exchange.is_left_out(slot):
             continue
-        parts = [_file_part(file, uri_of(file)) for file in exchange.files]
+        kinds = [(f"{file.filetype.kind}_url", uri_of(file)) for file in exchange.files]
+        parts: list[dict[str, Any]] = [{"type": kind, kind: {"url": uri}} for kind, uri in kinds]
         if exchange.text:
             parts.append({"type": "text", "text": exchange.text})
         if said and said[-1]["role"] == "user":
@@ -66,11 +69,6 @@ def data_uri(media: MediaStore, file: StoredFile) -> DataUri:
     return DataUri(f"data:{file.filetype.mime};base64,{data}")
 
 
-def _file_part(file: StoredFile, uri: DataUri) -> dict[str, Any]:
-    kind = f"{file.filetype.kind}_url"
-    return {"type": kind, kind: {"url": uri}}
-
-
 def dumps(body: dict[str, Any]) -> str:
     """Encode a request body.
 
@@ -79,21 +77,10 @@ def dumps(body: dict[str, Any]) -> str:
     """
     uris: list[str] = []
     mark = secrets.token_hex(16)  # nothing a user types can be it
-    text = json.dumps(_without_uris(body, mark, uris))
-    parts = text.split(mark)
-    joined = [part for pair in zip(parts, uris, strict=False) for part in pair]
-    return "".join([*joined, parts[-1]])
 
+    def mark_of(uri: DataUri) -> str:
+        uris.append(uri.text)
+        return mark
 
-def _without_uris(value: Any, mark: str, uris: list[str]) -> Any:
-    """Copy `value` with `mark` in place of every URI, which go to `uris` in their order."""
-    match value:
-        case DataUri():
-            uris.append(value)
-            return mark
-        case dict():
-            return {key: _without_uris(one, mark, uris) for key, one in value.items()}
-        case list():
-            return [_without_uris(one, mark, uris) for one in value]
-        case _:
-            return value
+    parts = json.dumps(body, default=mark_of).split(mark)
+    return "".join(part for pair in zip(parts, [*uris, ""], strict=True) for part in pair)

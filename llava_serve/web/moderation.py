@@ -28,15 +28,9 @@ class Moderation:
             reply = await self._client.moderations.create(input=text)
         except openai.OpenAIError as exc:
             raise ModerationUnavailable(str(exc)) from exc
-        categories = [
-            name
-            for result in reply.results
-            if result.flagged
-            for name, flagged in result.categories.model_dump(by_alias=True).items()
-            if flagged
-        ]
-        if any(result.flagged for result in reply.results):
-            raise ModerationRefused(categories)
+        if flagged := [result.categories for result in reply.results if result.flagged]:
+            judged = [pair for one in flagged for pair in one.model_dump(by_alias=True).items()]
+            raise ModerationRefused([name for name, applies in judged if applies])
 
     async def close(self) -> None:
         """Close the connections."""

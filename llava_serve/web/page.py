@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-from starlette.requests import Request
 from starlette.responses import Response
 
 from llava_serve.web import chat_panel, handlers, parameters
@@ -18,7 +17,7 @@ from llava_serve.web.event_binder import QUIET, EventBinder, address, session_na
 from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.handlers import Handlers
 from llava_serve.web.sessions import Place, Sessions
-from llava_serve.web.transcript import respond
+from llava_serve.web.transcript import TranscriptRequest, respond
 
 TITLE = "llava_serve"
 _HEADER = "<header class='page'><h1>llava_serve</h1><span>chat that sees pictures</span></header>"
@@ -35,7 +34,7 @@ class Built:
     """The page, and the route by which its transcripts come."""
 
     blocks: gr.Blocks
-    transcript: Callable[[Request], Awaitable[Response]]
+    transcript: Callable[[TranscriptRequest], Awaitable[Response]]
 
 
 def build(services: Services, examples: Sequence[ExampleQuestion], *, embed: bool) -> Built:
@@ -65,8 +64,8 @@ def build(services: Services, examples: Sequence[ExampleQuestion], *, embed: boo
     page.max_threads = _GRADIO_THREADS
     draw = {panel.handlers.tab.kind: panel.handlers.draw for panel in panels}
 
-    async def transcript(request: Request) -> Response:
-        return await respond(request, sessions.find, draw)
+    async def transcript(asked: TranscriptRequest) -> Response:
+        return await respond(asked, sessions.find, draw)
 
     return Built(page, transcript)
 

@@ -1,6 +1,7 @@
 """The sampling parameters: their controls, and their fields of a request."""
 
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import gradio as gr
@@ -18,13 +19,18 @@ class Parameters:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of a chat request that these stand for, without the messages."""
-        named = {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "max_tokens": self.max_tokens,
-            "seed": _number(self.seed),
-        }
+        return {name: value for name, value in self.kept().items() if name != "system"}
+
+    def kept(self) -> dict[str, Any]:
+        """Return what is written down of them; `restored` makes them of it again."""
+        named = {**asdict(self), "seed": _number(self.seed)}
         return {name: value for name, value in named.items() if value is not None}
+
+    @classmethod
+    def restored(cls, kept: Mapping[str, Any]) -> "Parameters":
+        """Return what `kept` was written down of, by this version or an older one."""
+        known = {name: kept[name] for name in asdict(cls()) if name in kept}
+        return cls(**{**known, "seed": str(kept.get("seed", ""))})
 
 
 AT_FIRST = Parameters(temperature=0.2, top_p=1.0, max_tokens=512)
@@ -46,43 +52,27 @@ def _number(typed: str) -> int | str | None:
         return typed
 
 
-def _can_be_empty(slider: gr.Slider) -> gr.Slider:
-    """Show no number as none: it can be deleted, to leave the worker the choice.
+def _slider(least: float, most: float, **named: Any) -> gr.Slider:
+    """Make a slider whose number can be deleted, to leave the worker the choice.
 
     Not a subclass: beside the source of each Gradio writes a stub file.
     """
 
-    def postprocess(value: float | None) -> float | None:
+    def postprocess(value: Any) -> Any:
         return value
 
-    slider.postprocess = postprocess  # type: ignore[method-assign, assignment]
+    slider = gr.Slider(least, most, step=0.05, **named)
+    slider.postprocess = postprocess  # type: ignore[method-assign]
     return slider
 
 
 def build() -> list[gr.components.Component]:
     """Lay out the controls, closed; return them in the order of `Parameters`."""
+    likeliest, share = "0 always takes the likeliest", "share of probability to draw from"
     with gr.Accordion("Parameters", open=False, elem_classes="parameters"):
         return [
-            _can_be_empty(
-                gr.Slider(
-                    0,
-                    2,
-                    AT_FIRST.temperature,
-                    step=0.05,
-                    label="Temperature",
-                    info="0 always takes the likeliest",
-                )
-            ),
-            _can_be_empty(
-                gr.Slider(
-                    0.05,
-                    1,
-                    AT_FIRST.top_p,
-                    step=0.05,
-                    label="Top p",
-                    info="share of probability to draw from",
-                )
-            ),
+            _slider(0, 2, value=AT_FIRST.temperature, label="Temperature", info=likeliest),
+            _slider(0.05, 1, value=AT_FIRST.top_p, label="Top p", info=share),
             gr.Number(
                 AT_FIRST.max_tokens,
                 precision=0,

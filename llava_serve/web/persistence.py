@@ -16,9 +16,9 @@ from llava_serve.errors import (
 )
 from llava_serve.http import serving
 from llava_serve.storage.media import MediaStore, StoredFile
-from llava_serve.storage.store import NewTurn, Store
+from llava_serve.storage.store import Store
 from llava_serve.storage.tables import ConversationRow, TurnMediaRow, TurnRow, VoteRow, counting
-from llava_serve.web.chat_state import ChatState, Exchange, Kind
+from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import State, StreamedReply, Vote
 
@@ -26,36 +26,34 @@ from llava_serve.web.reply import State, StreamedReply, Vote
 class TurnWriter:
     """Writes turns and votes; where the database fails, a notice says so and the chat goes on."""
 
-    def __init__(self, store: Store, kind: Kind) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._kind = kind
 
     async def question(self, conversation: ChatState, exchange: Exchange) -> None:
         """Write a question down, unless it is there."""
         if exchange.turn_id is None:
-            turn = NewTurn(
-                exchange=exchange.number, role="user", text=exchange.text, files=exchange.files
-            )
+            turn = TurnRow(exchange=exchange.number, role="user", text=exchange.text)
+            turn.media = [TurnMediaRow.of(file) for file in exchange.files]
             if ids := await self._added(conversation, [turn]):
                 (exchange.turn_id,) = ids
 
     async def replies(self, conversation: ChatState, exchange: Exchange) -> None:
         """Write down how far the answers of an exchange have come, each in a row of its own."""
         fresh, turns, known = [], [], []
+        parameters = conversation.parameters.kept()
         for slot, reply in enumerate(exchange.replies):
-            details = self._details(conversation, reply)
+            details = reply.details() | {"parameters": parameters}
             if reply.turn_id is None:
-                fresh.append(reply)
-                turns.append(
-                    NewTurn(
-                        exchange=exchange.number,
-                        role="assistant",
-                        text=reply.text,
-                        model=reply.model,
-                        details=details,
-                        slot=slot,
-                    )
+                turn = TurnRow(
+                    exchange=exchange.number,
+                    slot=slot,
+                    role="assistant",
+                    text=reply.text,
+                    model=reply.model,
+                    details=details,
                 )
+                fresh.append(reply)
+                turns.append(turn)
             elif reply.is_unsaved:
                 known.append(partial(self._store.update_turn, reply.turn_id, reply.text, details))
             reply.is_unsaved = reply.is_open  # before anything is waited for: it may end meanwhile
@@ -66,15 +64,8 @@ class TurnWriter:
             for reply, turn_id in zip(fresh, ids, strict=False):
                 reply.turn_id = turn_id
 
-    @staticmethod
-    def _details(conversation: ChatState, reply: StreamedReply) -> dict[str, Any]:
-        parameters = conversation.parameters
-        return reply.details() | {
-            "parameters": {**parameters.fields(), "system": parameters.system}
-        }
-
-    async def _added(self, conversation: ChatState, turns: Sequence[NewTurn]) -> list[int]:
-        add = partial(self._store.add_turns, conversation.id, self._kind, turns)
+    async def _added(self, conversation: ChatState, turns: Sequence[TurnRow]) -> list[int]:
+        add = partial(self._store.add_turns, conversation.id, conversation.kind, turns)
         return await self.done(conversation, add) or []
 
     async def replaced(
@@ -121,7 +112,7 @@ def restored(row: ConversationRow, media: MediaStore) -> ChatState:
         conversation.has_chosen = bool(conversation.wanted)
     shown = [turn for turn in row.turns if turn.role == "assistant"]
     if shown:
-        conversation.parameters = _parameters(shown[-1].details.get("parameters", {}))
+        conversation.parameters = Parameters.restored(shown[-1].details.get("parameters", {}))
     return conversation
 
 
@@ -185,16 +176,6 @@ def _error(kept: Mapping[str, str] | None) -> ServeError:
     if kept is None:
         return AnswerInterrupted()
     return RemoteError.from_body({"error": kept}, ServeError.status)
-
-
-def _parameters(kept: Mapping[str, Any]) -> Parameters:
-    return Parameters(
-        temperature=kept.get("temperature"),
-        top_p=kept.get("top_p"),
-        max_tokens=kept.get("max_tokens"),
-        seed=str(kept.get("seed", "")),
-        system=kept.get("system", ""),
-    )
 
 
 def _add_votes(exchanges: Sequence[Exchange], counted: Sequence[VoteRow]) -> None:

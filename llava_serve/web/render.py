@@ -2,14 +2,13 @@
 
 import html
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
-from markdown_it.utils import OptionsDict
 
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
@@ -19,16 +18,10 @@ from llava_serve.web.reply import StreamedReply, Vote
 from llava_serve.web.theme import icon
 
 
-def _open_link(
-    renderer: RendererHTML,
-    tokens: Sequence[Token],
-    index: int,
-    options: OptionsDict,
-    _: MutableMapping[str, Any],
-) -> str:
+def _open_link(renderer: RendererHTML, tokens: Sequence[Token], index: int, *rest: Any) -> str:
     tokens[index].attrSet("target", "_blank")
     tokens[index].attrSet("rel", "noopener noreferrer nofollow")
-    return renderer.renderToken(tokens, index, options, {})
+    return renderer.renderToken(tokens, index, *rest)
 
 
 def _make() -> MarkdownIt:
@@ -219,16 +212,13 @@ def _note(one: StreamedReply) -> str | None:
 
 
 def _facts(one: StreamedReply) -> str:
-    facts = []
-    if one.time_to_first_token_s is not None:
-        facts.append(f"first token {one.time_to_first_token_s:.2f} s")
-    if one.tokens_per_s is not None:
-        facts.append(f"{one.tokens_per_s:.1f} tokens/s")
-    if one.prompt_tokens is not None:
-        facts.append(f"{one.prompt_tokens:,} tokens in")
-    if one.completion_tokens is not None:
-        facts.append(f"{one.completion_tokens:,} out")
-    return " · ".join(facts)
+    facts = (
+        ("first token {:.2f} s", one.time_to_first_token_s),
+        ("{:.1f} tokens/s", one.tokens_per_s),
+        ("{:,} tokens in", one.prompt_tokens),
+        ("{:,} out", one.completion_tokens),
+    )
+    return " · ".join(words.format(fact) for words, fact in facts if fact is not None)
 
 
 def _copy(one: StreamedReply) -> str:

@@ -1,7 +1,7 @@
 """Streamed reply: what has arrived of it, how it ended, how long it took, and how to stop it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,8 +22,10 @@ Vote = Literal["up", "down", "flag"]
 
 # What is wrong with a question's own files is as wrong in every request that brings them again,
 # and what does not fit into the context fits no better with the next question after it.
-_BY_ITS_FILES = {MediaUnreadable.code, MediaTooLarge.code, MediaNotAccepted.code}
-_BY_ITS_LENGTH = {ContextOverflow.code, TextTooLarge.code}
+_REFUSED: Mapping[str, Literal["files", "length"]] = {
+    **dict.fromkeys((MediaUnreadable.code, MediaTooLarge.code, MediaNotAccepted.code), "files"),
+    **dict.fromkeys((ContextOverflow.code, TextTooLarge.code), "length"),
+}
 _BURST_S = 0.02  # chunks this close to the first one waited somewhere on their way
 _TIMED_S = 0.1  # below this the clock of an event loop measures itself
 
@@ -52,12 +54,8 @@ class StreamedReply:
     vote: Vote | None = None
 
     def begin(self, now: float) -> None:
-        """Start, or start again after what has arrived already (a continuation)."""
-        self.began, self.ended, self.first_delta, self.last_delta = now, None, None, None
-        self.deltas, self.deltas_at_first, self.tokens_per_s = 0, 0, None
-        self.state, self.error, self.finish_reason = "running", None, None
-        self.prompt_tokens, self.completion_tokens = None, None
-        self.request_id = logs.new_request_id()
+        """Say that its request is on its way."""
+        self.began, self.state = now, "running"
 
     def take(self, chunk: ChatCompletionChunk, now: float) -> None:
         """Append what a chunk brings."""
@@ -101,9 +99,7 @@ class StreamedReply:
         """
         if self.text or self.error is None:
             return None
-        if self.error.code in _BY_ITS_FILES:
-            return "files"
-        return "length" if self.error.code in _BY_ITS_LENGTH else None
+        return _REFUSED.get(self.error.code)
 
     @property
     def time_to_first_token_s(self) -> float | None:
@@ -137,12 +133,8 @@ class StreamedReply:
             "duration_s": None if self.ended is None else self.ended - self.began,
         }
         if self.error is not None:
-            error = self.error
-            facts["error"] = {
-                "code": error.code,
-                "message": error.message,
-                "remedy": error.remedy,
-            }
+            kept = ("code", "message", "remedy")
+            facts["error"] = {name: getattr(self.error, name) for name in kept}
         return facts
 
 
@@ -166,9 +158,7 @@ class ReplyHandle:
 
     async def ended(self, interval_s: float) -> AsyncGenerator[None]:
         """Yield at intervals until every reply has ended; raises what the work has raised."""
-        while not self._task.done():
-            await asyncio.wait({self._task}, timeout=interval_s)
-            if not self._task.done():
-                yield
+        while (await asyncio.wait({self._task}, timeout=interval_s))[1]:  # those not done
+            yield
         if not self._task.cancelled():
             self._task.result()

@@ -123,7 +123,5 @@ class Sessions:
         return None if row is None else restored(row, self._media)
 
     def _forget(self, now: float) -> None:
-        oldest = next(iter(self._sessions.values()))
-        while len(self._sessions) > MOST or now - oldest.used > IDLE_S:
+        while len(self._sessions) > MOST or now - next(iter(self._sessions.values())).used > IDLE_S:
             self._sessions.popitem(last=False)
-            oldest = next(iter(self._sessions.values()))

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -35,12 +34,8 @@ _COUNTED = {"stream_options": {"continuous_usage_stats": True}}
 SAVE_S = 2.0  # how much of a reply a crash can lose
 
 
-@dataclass(frozen=True)
-class ReplyRequest:
-    """A reply to fill, and the body of the request that asks for it."""
-
-    reply: StreamedReply
-    body: dict[str, Any]
+ReplyRequest = tuple[StreamedReply, dict[str, Any]]
+"""A reply to fill, and the body of the request that asks for it."""
 
 
 @asynccontextmanager
@@ -66,42 +61,34 @@ async def fill(
     client: ChatClient, requests: Sequence[ReplyRequest], on_change: Callable[[], None]
 ) -> None:
     """Fill every request's reply, all at once."""
-    filling = [
-        asyncio.create_task(_fill(client, request, on_change), name="answer")
-        for request in requests
-    ]
+    filling = [_fill(client, reply, body, on_change) for reply, body in requests]
     # It waits for all of them; without `return_exceptions` a stop would leave some unfinished.
     await asyncio.gather(*filling, return_exceptions=True)
 
 
-async def _fill(client: ChatClient, request: ReplyRequest, on_change: Callable[[], None]) -> None:
+async def _fill(
+    client: ChatClient, reply: StreamedReply, body: dict[str, Any], on_change: Callable[[], None]
+) -> None:
     """Fill one reply; one that is cancelled stays open, for whoever knows why it was."""
-    reply = request.reply
     logs.request_id.set(reply.request_id)
     try:
         reply.begin(time.monotonic())
-        logs.request_id.set(reply.request_id)
-        async with aclosing(client.stream(request.body, reply.request_id)) as chunks:
+        async with aclosing(client.stream(body, reply.request_id)) as chunks:
             async for chunk in chunks:
                 reply.take(chunk, time.monotonic())
                 on_change()
         reply.end("done", time.monotonic())
     except ServeError as exc:
         serving.log_error(exc)
-        reply.end("failed", time.monotonic(), _in_our_words(exc, request))
+        if CONTINUES in body and isinstance(exc, RemoteError) and CONTINUES in exc.message:
+            exc = CannotContinue(reply.model)  # the user has sent no field of this name
+        reply.end("failed", time.monotonic(), exc)
     except Exception:
         logger.exception("an answer failed")
         failure = EngineFailure("the page failed in mid-answer; the cause is in its log")
         reply.end("failed", time.monotonic(), failure)
     finally:
         on_change()
-
-
-def _in_our_words(error: ServeError, request: ReplyRequest) -> ServeError:
-    """Say what a refusal by the field's name means to a user, who has sent no field."""
-    if CONTINUES in request.body and isinstance(error, RemoteError) and CONTINUES in error.message:
-        return CannotContinue(request.reply.model)
-    return error
 
 
 class ActiveReplies:
@@ -210,7 +197,7 @@ class ReplyTasks:
                 body = {"model": reply.model, "messages": said, **parameters.fields(), **_COUNTED}
                 if reply.text:
                     body[CONTINUES] = True
-                requests.append(ReplyRequest(reply, body))
+                requests.append((reply, body))
         return requests
 
 

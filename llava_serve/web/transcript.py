@@ -9,12 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
-from starlette.requests import Request
+from pydantic import BaseModel, Field
 from starlette.responses import Response, StreamingResponse
 
-from llava_serve.errors import ConversationUnknown, InvalidField
-from llava_serve.http.body import read_json
+from llava_serve.errors import ConversationUnknown
 from llava_serve.web.chat_state import ChatState, Kind
 
 _INTERVAL_S = 0.05  # at most 20 updates a second
@@ -121,22 +119,16 @@ def _change(before: Transcript | None, now: Transcript, known: set[str]) -> dict
 
 
 async def respond(
-    request: Request,
+    asked: TranscriptRequest,
     find: Callable[[str], Awaitable[ChatState | None]],
     draw: Mapping[Kind, Draw],
 ) -> Response:
     """Answer a browser's question for a transcript; `draw` is by the kind of conversation.
 
     Raises:
-        InvalidField: the body is no `TranscriptRequest`.
         ConversationUnknown: there is none of this id.
         StorageFailed: the database cannot be read.
     """
-    try:
-        content, _ = await read_json(request)
-        asked = TranscriptRequest.model_validate(content)
-    except ValidationError as exc:
-        raise InvalidField("body", f"has {exc.error_count()} faults") from exc
     conversation = await find(asked.id)
     if conversation is None:
         raise ConversationUnknown

@@ -54,11 +54,7 @@ async def keep(paths: Sequence[str], media: MediaStore) -> tuple[StoredFile, ...
         MediaTooLarge: a file is beyond the limit.
         StorageFailed: the disk does not take it.
     """
-    return tuple([await asyncio.to_thread(_keep, path, media) for path in paths])
-
-
-def _keep(path: str, media: MediaStore) -> StoredFile:
-    return media.put(_uploaded(path))
+    return await asyncio.to_thread(lambda: tuple(media.put(_uploaded(path)) for path in paths))
 
 
 def _uploaded(path: str) -> Path:

@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from llava_serve.storage.media import MediaStore
-from llava_serve.storage.store import NewTurn, Store, default_url
+from llava_serve.storage.store import Store, default_url
+from llava_serve.storage.tables import TurnMediaRow, TurnRow
 
 
 def run(*flags: str) -> "subprocess.CompletedProcess[str]":
@@ -23,7 +24,7 @@ def run(*flags: str) -> "subprocess.CompletedProcess[str]":
 def test_conversations_go_to_standard_output_or_a_file(tmp_path: Path) -> None:
     store = Store(default_url(tmp_path))
     store.create_tables()
-    store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="hello")])
+    store.add_turns("c1", "chat", [TurnRow(exchange=0, role="user", text="hello")])
     done = run("export", "--state-dir", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["turns"][0]["text"] == "hello"
@@ -59,7 +60,9 @@ def test_old_conversations_are_deleted_with_their_images(tmp_path: Path) -> None
     image = MediaStore(tmp_path / "media", 10_000).put(tmp_path / "cat.png")
     store = Store(default_url(tmp_path), clock=lambda: 0.0)
     store.create_tables()
-    store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="", files=[image])])
+    store.add_turns(
+        "c1", "chat", [TurnRow(exchange=0, role="user", text="", media=[TurnMediaRow.of(image)])]
+    )
     done = run("delete", "--state-dir", str(tmp_path), "--before", "2026-01-31")
     assert done.stdout == "deleted 1 conversations and 1 files\n", done.stderr
     assert run("export", "--state-dir", str(tmp_path)).stdout == ""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from llava_serve.storage import export
 from llava_serve.storage.media import MediaStore
-from llava_serve.storage.store import NewTurn, Store, default_url
+from llava_serve.storage.store import Store, default_url
+from llava_serve.storage.tables import TurnRow
 from llava_serve.web.persistence import restored
 
 # As the version before slots made it.
@@ -49,7 +50,7 @@ def opened(tmp_path: Path) -> Store:
 
 def test_an_old_database_is_read_and_written(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    turn = NewTurn(exchange=1, role="assistant", text="more", model="b", slot=1)
+    turn = TurnRow(exchange=1, role="assistant", text="more", model="b", slot=1)
     store.add_turns("c1", "compare", [turn])
     (line,) = export.lines(store)
     slots = [(turn["text"], turn["slot"]) for turn in json.loads(line)["turns"]]

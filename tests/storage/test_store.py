@@ -11,7 +11,8 @@ from llava_serve.errors import StorageFailed
 from llava_serve.storage import export
 from llava_serve.storage.filetypes import BY_FORMAT
 from llava_serve.storage.media import StoredFile
-from llava_serve.storage.store import NewTurn, Store, default_url, make_state_dir
+from llava_serve.storage.store import Store, default_url, make_state_dir
+from llava_serve.storage.tables import TurnMediaRow, TurnRow
 
 PICTURE = StoredFile("a" * 64, BY_FORMAT["PNG"], 12, "cat.png")
 
@@ -25,8 +26,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_a_conversation_is_one_line_of_json(store: Store) -> None:
-    question = NewTurn(exchange=0, role="user", text="Größe?", files=[PICTURE])
-    answer = NewTurn(
+    question = TurnRow(exchange=0, role="user", text="Größe?", media=[TurnMediaRow.of(PICTURE)])
+    answer = TurnRow(
         exchange=0,
         role="assistant",
         text="big",
@@ -82,7 +83,7 @@ def test_a_conversation_is_one_line_of_json(store: Store) -> None:
 
 
 def test_a_vote_of_a_comparison_names_what_it_compared(store: Store) -> None:
-    turns = [NewTurn(exchange=0, role="assistant", text="1", model=name) for name in ("a", "b")]
+    turns = [TurnRow(exchange=0, role="assistant", text="1", model=name) for name in ("a", "b")]
     first, second = store.add_turns("c1", "compare", turns)
     store.add_vote("c1", second, "better", model="b", compared=[first, second])
     (line,) = export.lines(store)
@@ -91,8 +92,8 @@ def test_a_vote_of_a_comparison_names_what_it_compared(store: Store) -> None:
 
 
 def test_replaced_turns_stay_and_say_so(store: Store) -> None:
-    (old,) = store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="old")])
-    store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="new")])
+    (old,) = store.add_turns("c1", "chat", [TurnRow(exchange=0, role="user", text="old")])
+    store.add_turns("c1", "chat", [TurnRow(exchange=0, role="user", text="new")])
     store.mark_replaced([old])
     (line,) = export.lines(store)
     assert [turn["replaced"] for turn in json.loads(line)["turns"]] == [True, False]
@@ -100,7 +101,7 @@ def test_replaced_turns_stay_and_say_so(store: Store) -> None:
 
 def test_more_conversations_than_a_page_are_all_exported(store: Store) -> None:
     for number in range(150):
-        turn = NewTurn(exchange=0, role="user", text=str(number))
+        turn = TurnRow(exchange=0, role="user", text=str(number))
         store.add_turns(f"c{number:03}", "chat", [turn])
     exported = [json.loads(line)["turns"][0]["text"] for line in export.lines(store)]
     assert exported == [str(number) for number in range(150)]
@@ -114,7 +115,7 @@ def test_the_file_is_written_ahead(store: Store, tmp_path: Path) -> None:
 
 
 def test_another_process_finds_what_was_kept(store: Store, tmp_path: Path) -> None:
-    store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="hello")])
+    store.add_turns("c1", "chat", [TurnRow(exchange=0, role="user", text="hello")])
     store.close()
     assert len(list(export.lines(Store(default_url(tmp_path / "state"))))) == 1
 
@@ -144,7 +145,7 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_only_the_owner_may_read_what_is_kept(store: Store, tmp_path: Path) -> None:
-    store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="a secret")])
+    store.add_turns("c1", "chat", [TurnRow(exchange=0, role="user", text="a secret")])
     files = list((tmp_path / "state").iterdir())
     assert len(files) == 3  # the database and its log
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
@@ -157,13 +158,22 @@ def test_what_is_old_is_deleted_with_the_files_only_it_had(tmp_path: Path) -> No
     store.create_tables()
     other = replace(PICTURE, sha256="b" * 64)
     old = [
-        NewTurn(exchange=0, role="user", text="very old", files=[PICTURE, other]),
-        NewTurn(exchange=0, role="assistant", text="an answer", model="tiny"),
+        TurnRow(
+            exchange=0,
+            role="user",
+            text="very old",
+            media=[TurnMediaRow.of(PICTURE), TurnMediaRow.of(other)],
+        ),
+        TurnRow(exchange=0, role="assistant", text="an answer", model="tiny"),
     ]
     _, answer = store.add_turns("old", "compare", old)
     store.add_vote("old", answer, "better", model="tiny", compared=[answer])
     now = 200.0
-    store.add_turns("new", "chat", [NewTurn(exchange=0, role="user", text="new", files=[other])])
+    store.add_turns(
+        "new",
+        "chat",
+        [TurnRow(exchange=0, role="user", text="new", media=[TurnMediaRow.of(other)])],
+    )
     deleted = store.delete_before(150.0)
     assert (deleted.conversations, deleted.filenames) == (1, [PICTURE.filename])
     assert [json.loads(line)["id"] for line in export.lines(store)] == ["new"]

@@ -44,13 +44,13 @@ async def ask(service: ChatService, conversation: ChatState, text: str) -> int:
 async def test_an_answer_comes_whole(services: Services) -> None:
     conversation = ChatState()
     text = " ".join(f"word{n}" for n in range(100))
-    assert await ask(ChatService(services, "chat"), conversation, text) > 2
+    assert await ask(ChatService(services), conversation, text) > 2
     assert conversation.exchanges[0].replies[0].text == text
 
 
 async def test_usage_and_timings_are_known_afterwards(services: Services) -> None:
     conversation = ChatState()
-    await ask(ChatService(services, "chat"), conversation, "one two three")
+    await ask(ChatService(services), conversation, "one two three")
     (reply,) = conversation.exchanges[0].replies
     assert (reply.state, reply.finish_reason) == ("done", "stop")
     assert (reply.prompt_tokens, reply.completion_tokens) == (3, 3)
@@ -58,7 +58,7 @@ async def test_usage_and_timings_are_known_afterwards(services: Services) -> Non
 
 
 async def test_stop_keeps_what_arrived(services: Services, engine: EchoEngine) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     assert await service.accept(conversation, message("word " * 1000), ["echo"], PLAIN)
     while not conversation.exchanges[0].replies[0].text:
         await conversation.pulse.wait()
@@ -71,7 +71,7 @@ async def test_stop_keeps_what_arrived(services: Services, engine: EchoEngine) -
 
 
 async def test_stop_before_the_beginning_asks_nobody(services: Services) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     assert await service.accept(conversation, message("hello"), ["echo"], PLAIN)
     conversation.stop()
     await settled(conversation)
@@ -80,7 +80,7 @@ async def test_stop_before_the_beginning_asks_nobody(services: Services) -> None
 
 
 async def test_a_model_that_fails_leaves_the_others_alone(services: Services) -> None:
-    service, conversation = ChatService(services, "compare"), ChatState()
+    service, conversation = ChatService(services), ChatState("compare")
     assert await service.accept(conversation, message("hello"), ["echo", "missing"], PLAIN)
     await settled(conversation)
     good, bad = conversation.exchanges[0].replies
@@ -89,7 +89,7 @@ async def test_a_model_that_fails_leaves_the_others_alone(services: Services) ->
 
 
 async def test_a_refused_question_changes_nothing_but_the_notice(services: Services) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     assert not await service.accept(conversation, message("  "), ["echo"], PLAIN)
     assert isinstance(conversation.notice, BadRequest)
     assert conversation.exchanges == []
@@ -100,13 +100,13 @@ async def test_a_file_that_was_not_uploaded_is_refused(services: Services, tmp_p
     secret = tmp_path / "secret.png"
     Image.new("RGB", (4, 4)).save(secret)
     conversation = ChatState()
-    service = ChatService(services, "chat")
+    service = ChatService(services)
     assert not await service.accept(conversation, message("show me", secret), ["echo"], PLAIN)
     assert conversation.notice is not None and "not uploaded" in conversation.notice.message
 
 
 async def test_turns_and_votes_are_kept(services: Services) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     await ask(service, conversation, "one")
     await service.judge(conversation, (0, 0), "down")
     await service.again(conversation, ["echo"], PLAIN)
@@ -124,7 +124,7 @@ async def test_turns_and_votes_are_kept(services: Services) -> None:
 async def test_a_database_that_fails_is_told_and_the_answer_still_comes(
     services: Services, tmp_path: Path
 ) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     await ask(service, conversation, "one")
     database = tmp_path / "conversations.sqlite"
     for file in database.parent.glob("conversations.sqlite*"):
@@ -138,7 +138,7 @@ async def test_an_upload_is_asked_about_and_kept(services: Services, upload_fold
     folder = upload_folder / "a-test"
     folder.mkdir()
     Image.new("RGB", (6, 4)).save(folder / "dot.png")
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     assert await service.accept(conversation, message("what?", folder / "dot.png"), ["echo"], PLAIN)
     await settled(conversation)
     assert conversation.exchanges[0].replies[0].text == "[1 picture: 6x4] what?"
@@ -153,7 +153,7 @@ def uploaded(folder: Path, name: str = "dot.png", size: tuple[int, int] = (6, 4)
 
 async def test_what_is_too_large_is_not_kept(services: Services, upload_folder: Path) -> None:
     large = uploaded(upload_folder, size=(1000, 900))
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     assert not await service.accept(conversation, message("what?", large), ["echo"], PLAIN)
     assert conversation.notice is not None and conversation.notice.code == "body_too_large"
     assert not services.media.root.exists()
@@ -162,14 +162,14 @@ async def test_what_is_too_large_is_not_kept(services: Services, upload_folder: 
 async def test_an_upload_that_was_removed_meanwhile_is_asked_for_again(
     services: Services, upload_folder: Path
 ) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     gone = message("what?", upload_folder / "old.png")
     assert not await service.accept(conversation, gone, ["echo"], PLAIN)
     assert conversation.notice is not None and "attach it again" in conversation.notice.message
 
 
 async def test_a_number_that_no_worker_takes_is_an_error_of_the_answer(services: Services) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     none = replace(PLAIN, max_tokens=0)
     assert await service.accept(conversation, message("hello"), ["echo"], none)
     await settled(conversation)
@@ -193,7 +193,7 @@ async def test_a_stop_while_the_images_are_read_asks_nobody(
     services: Services, upload_folder: Path
 ) -> None:
     slow = StoppedWhileRead(services.media.root, 1_000_000)
-    service, conversation = ChatService(replace(services, media=slow), "chat"), ChatState()
+    service, conversation = ChatService(replace(services, media=slow)), ChatState()
     slow.conversation, slow.loop = conversation, asyncio.get_running_loop()
     about = message("what?", uploaded(upload_folder))
     assert await service.accept(conversation, about, ["echo"], PLAIN)
@@ -206,7 +206,7 @@ async def test_an_image_that_cannot_be_read_is_an_error_of_the_answer(
     services: Services, upload_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.handler.addFilter(logs.add_request_id)
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     about = message("what?", uploaded(upload_folder))
     assert await service.accept(conversation, about, ["echo"], PLAIN)
     services.media.path(conversation.exchanges[0].files[0].filename).unlink()
@@ -222,7 +222,7 @@ async def test_a_failure_is_logged_under_the_id_that_the_card_shows(
 ) -> None:
     caplog.set_level("INFO")
     caplog.handler.addFilter(logs.add_request_id)
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     assert await service.accept(conversation, message("hello"), ["missing"], PLAIN)
     await settled(conversation)
     (reply,) = conversation.exchanges[0].replies
@@ -232,7 +232,7 @@ async def test_a_failure_is_logged_under_the_id_that_the_card_shows(
 
 
 async def test_only_the_answers_that_failed_are_asked_for_again(services: Services) -> None:
-    service, conversation = ChatService(services, "compare"), ChatState()
+    service, conversation = ChatService(services), ChatState("compare")
     models = ["echo", "missing"]
     assert await service.accept(conversation, message("hello"), models, PLAIN)
     await settled(conversation)
@@ -249,7 +249,7 @@ async def test_only_the_answers_that_failed_are_asked_for_again(services: Servic
 async def test_a_vote_of_a_comparison_belongs_to_the_answers_it_was_given_on(
     services: Services,
 ) -> None:
-    service, conversation = ChatService(services, "compare"), ChatState()
+    service, conversation = ChatService(services), ChatState("compare")
     assert await service.accept(conversation, message("hello"), ["echo", "echo"], PLAIN)
     await settled(conversation)
     await service.vote(conversation, "better", 1)
@@ -264,7 +264,7 @@ async def test_a_vote_of_a_comparison_belongs_to_the_answers_it_was_given_on(
 
 
 async def test_a_continued_answer_has_lost_its_numbers_and_its_vote(services: Services) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     short = replace(PLAIN, max_tokens=1)
     assert await service.accept(conversation, message("one two"), ["echo"], short)
     await settled(conversation)
@@ -272,14 +272,15 @@ async def test_a_continued_answer_has_lost_its_numbers_and_its_vote(services: Se
     (reply,) = conversation.exchanges[0].replies
     assert reply.completion_tokens == 1
     await service.resume(conversation, PLAIN)
-    assert conversation.exchanges[0].vote is None
-    reply.begin(0.0)
+    (reply,) = conversation.exchanges[0].replies
     facts = reply.details()
-    assert (facts["prompt_tokens"], facts["completion_tokens"]) == (None, None)
+    assert (facts["prompt_tokens"], facts["completion_tokens"], reply.vote) == (None, None, None)
+    await settled(conversation)
+    assert conversation.exchanges[0].vote is None
 
 
 async def test_two_wishes_at_once_are_one(services: Services) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     short = replace(PLAIN, max_tokens=1)
     assert await service.accept(conversation, message("one two"), ["echo"], short)
     await settled(conversation)
@@ -292,7 +293,7 @@ async def test_two_wishes_at_once_are_one(services: Services) -> None:
 
 
 async def test_what_was_regenerated_can_be_brought_back(services: Services) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     await ask(service, conversation, "one")
     (first,) = conversation.exchanges[0].replies
     await service.again(conversation, ["missing"], PLAIN)
@@ -305,7 +306,7 @@ async def test_what_was_regenerated_can_be_brought_back(services: Services) -> N
 
 
 async def test_a_vote_can_be_changed_and_taken_back_on_any_answer(services: Services) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     await ask(service, conversation, "one")
     await ask(service, conversation, "two")
     for kind in ("up", "down"):
@@ -320,7 +321,7 @@ async def test_a_vote_can_be_changed_and_taken_back_on_any_answer(services: Serv
 
 @pytest.mark.parametrize("place", [(1, 0), (0, 1), (0, 0)])
 async def test_what_is_no_answer_takes_no_vote(services: Services, place: tuple[int, int]) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     await ask(service, conversation, "one")
     await service.judge(conversation, place, "up" if place != (0, 0) else "better")
     (kept,) = map(json.loads, export.lines(services.store))
@@ -355,7 +356,7 @@ async def test_to_continue_sends_the_text_and_a_refusal_says_what_it_means(
     async with serving.served(strict.app) as address:
         services = make_services(address)
         async with services.link.opened():
-            await ChatService(services, "chat").resume(conversation, PLAIN)
+            await ChatService(services).resume(conversation, PLAIN)
             await settled(conversation)
         services.store.close()
     (body,) = strict.bodies
@@ -406,7 +407,7 @@ class TestOnePlace:
 
     @pytest.fixture
     def service(self, services: Services, media: CountedReads) -> ChatService:
-        return ChatService(replace(services, running=ActiveReplies(1), media=media), "compare")
+        return ChatService(replace(services, running=ActiveReplies(1), media=media))
 
     async def _asked(self, service: ChatService, count: int, *files: Path) -> list[ChatState]:
         """Ask questions, and wait until the first has the place and the others are in line."""
@@ -484,7 +485,7 @@ async def moderated(services: Services, checking: asyncio.Event) -> AsyncIterato
 async def test_what_moderation_refuses_is_neither_asked_nor_kept(
     moderated: Services, upload_folder: Path, text: str, system: str
 ) -> None:
-    service, conversation = ChatService(moderated, "chat"), ChatState()
+    service, conversation = ChatService(moderated), ChatState()
     parameters = replace(PLAIN, system=system)
     about = message(text, uploaded(upload_folder))
     assert not await service.accept(conversation, about, ["echo"], parameters)
@@ -493,7 +494,7 @@ async def test_what_moderation_refuses_is_neither_asked_nor_kept(
 
 
 async def test_a_system_prompt_is_checked_again_with_an_old_question(moderated: Services) -> None:
-    service, conversation = ChatService(moderated, "chat"), ChatState()
+    service, conversation = ChatService(moderated), ChatState()
     await ask(service, conversation, "good")
     await service.again(conversation, ["echo"], replace(PLAIN, system="be bad"))
     assert conversation.notice is not None and conversation.notice.code == "moderation_refused"
@@ -503,7 +504,7 @@ async def test_a_system_prompt_is_checked_again_with_an_old_question(moderated: 
 async def test_nothing_else_happens_while_a_question_is_checked(
     moderated: Services, checking: asyncio.Event
 ) -> None:
-    service, conversation = ChatService(moderated, "chat"), ChatState()
+    service, conversation = ChatService(moderated), ChatState()
     await ask(service, conversation, "good")
     accepting = asyncio.create_task(service.accept(conversation, message("slow"), ["echo"], PLAIN))
     await checking.wait()
@@ -521,7 +522,7 @@ async def test_nothing_else_happens_while_a_question_is_checked(
 async def test_a_damaged_file_spoils_only_its_own_question(
     services: Services, upload_folder: Path
 ) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     damaged = uploaded(upload_folder, size=(800, 800))
     whole = uploaded(upload_folder, "whole.png", size=(500, 500))
     damaged.write_bytes(damaged.read_bytes()[:600_000])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from llava_serve.storage.store import NewTurn
+from llava_serve.storage.tables import TurnRow
 from llava_serve.web.chat_service import ChatService, Services
 from llava_serve.web.chat_state import ChatState, Kind
 from llava_serve.web.parameters import Parameters
@@ -32,7 +32,7 @@ def image(upload_folder: Path) -> Path:
 async def asked(
     services: Services, kind: Kind, models: list[str], *files: Path, words: int = 2
 ) -> tuple[ChatService, ChatState]:
-    service, conversation = ChatService(services, kind), ChatState(kind)
+    service, conversation = ChatService(services), ChatState(kind)
     about = {"text": "word " * words, "files": [str(file) for file in files]}
     assert await service.accept(conversation, about, models, ASKED)
     return service, conversation
@@ -115,11 +115,11 @@ async def test_an_answer_whose_process_died_is_interrupted(services: Services) -
 async def test_a_question_whose_process_died_before_its_answer_can_be_asked_again(
     services: Services,
 ) -> None:
-    services.store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="why?")])
+    services.store.add_turns("c1", "chat", [TurnRow(exchange=0, role="user", text="why?")])
     found = again(services, ChatState(id="c1"))
     (reply,) = found.exchanges[0].replies
     assert reply.error is not None and reply.error.code == "answer_interrupted"
-    await ChatService(services, "chat").again(found, ["echo"], ASKED)
+    await ChatService(services).again(found, ["echo"], ASKED)
     await settled(found)
     assert found.exchanges[0].replies[0].text == "why?"
 

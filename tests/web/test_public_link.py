@@ -5,7 +5,7 @@ import pytest
 from gradio import networking
 from gradio.exceptions import ChecksumMismatchError
 
-from llava_serve.web.public_link import PublicLink
+from llava_serve.web import public_link
 
 
 @pytest.mark.parametrize(
@@ -29,5 +29,5 @@ async def test_the_reason_is_logged(
         raise error
 
     monkeypatch.setattr(networking, "setup_tunnel", failing)
-    await PublicLink("127.0.0.1", 7860).announce()
+    await public_link.announce("127.0.0.1", 7860)
     assert f"no public link: {reason}" in caplog.text

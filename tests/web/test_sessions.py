@@ -8,7 +8,8 @@ import pytest
 
 from llava_serve.errors import ConversationUnknown, StorageFailed
 from llava_serve.storage.media import MediaStore
-from llava_serve.storage.store import NewTurn, Store, default_url
+from llava_serve.storage.store import Store, default_url
+from llava_serve.storage.tables import TurnRow
 from llava_serve.web import sessions
 from llava_serve.web.sessions import Address, Sessions
 
@@ -63,7 +64,7 @@ async def test_a_tab_that_was_away_too_long_finds_what_was_kept(
     clock = Clock()
     known = make(clock)
     conversation = (await known.of("one", NOWHERE)).chat.conversation
-    store.add_turns(conversation.id, "chat", [NewTurn(exchange=0, role="user", text="hello")])
+    store.add_turns(conversation.id, "chat", [TurnRow(exchange=0, role="user", text="hello")])
     address = Address(chat=conversation.id)
     del conversation
     clock.now = sessions.IDLE_S + 1.0
@@ -75,7 +76,7 @@ async def test_a_tab_that_was_away_too_long_finds_what_was_kept(
 async def test_two_tabs_at_one_address_show_one_conversation(
     make: Callable[..., Sessions], store: Store
 ) -> None:
-    store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="hello")])
+    store.add_turns("c1", "chat", [TurnRow(exchange=0, role="user", text="hello")])
     known, address = make(), Address(chat="c1")
     one, other = await asyncio.gather(known.of("one", address), known.of("other", address))
     assert one.chat.conversation is other.chat.conversation

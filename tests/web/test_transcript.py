@@ -77,7 +77,7 @@ def test_a_delta_holds_only_what_is_new() -> None:
 
 async def test_an_answer_of_forty_tokens_costs_little(services: Services) -> None:
     """45 kB they were, when each change carried the answer whole."""
-    service, conversation, browser = ChatService(services, "chat"), ChatState(), Browser()
+    service, conversation, browser = ChatService(services), ChatState(), Browser()
     handlers = Handlers(services, chat_tab(()))
     question = " ".join(f"word{n}" for n in range(40))
     about = {"text": question, "files": []}
@@ -95,7 +95,7 @@ async def test_a_late_turn_costs_no_more_than_an_early_one(services: Services) -
     conversation = ChatState(exchanges=[said(f"q{n}", "long " * 300) for n in range(29)])
     await browser.read(conversation, handlers)
     browser.received_bytes = 0
-    assert await ChatService(services, "chat").accept(
+    assert await ChatService(services).accept(
         conversation, {"text": "short", "files": []}, ["echo"], Parameters()
     )
     await browser.read(conversation, handlers)
@@ -104,7 +104,7 @@ async def test_a_late_turn_costs_no_more_than_an_early_one(services: Services) -
 
 
 async def test_whoever_comes_later_sees_the_answer_grow_too(services: Services) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     handlers, first, second = Handlers(services, chat_tab(())), Browser(), Browser()
     question = " ".join(f"word{n}" for n in range(60))
     about = {"text": question, "files": []}
@@ -118,7 +118,7 @@ async def test_whoever_comes_later_sees_the_answer_grow_too(services: Services) 
 
 
 async def test_one_who_leaves_changes_nothing(services: Services) -> None:
-    service, conversation = ChatService(services, "chat"), ChatState()
+    service, conversation = ChatService(services), ChatState()
     handlers, browser = Handlers(services, chat_tab(())), Browser()
     question = " ".join(f"word{n}" for n in range(60))
     about = {"text": question, "files": []}
