@@ -67,14 +67,15 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     async def list_workers() -> list[dict[str, Any]]:
         now = clock()
         return [
-            _described(worker, workers.is_silent(worker, now), now) for worker in workers.known()
+            _described(worker, workers.lease_expired(worker, now), now)
+            for worker in workers.known()
         ]
 
     return app
 
 
-def _described(worker: RegisteredWorker, is_silent: bool, now: float) -> dict[str, Any]:
-    state = "silent" if is_silent else "alive" if worker.is_reachable else "unreachable"
+def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dict[str, Any]:
+    state = "silent" if lease_expired else "alive" if worker.is_reachable else "unreachable"
     return {
         "address": worker.address,
         "state": state,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from llava_serve.cluster.registered_worker import RegisteredWorker
 
 # Chooses one of at least one worker.
-Dispatch = Callable[[Sequence[RegisteredWorker]], RegisteredWorker]
+DispatchPolicy = Callable[[Sequence[RegisteredWorker]], RegisteredWorker]
 
 
 def shortest_queue(workers: Sequence[RegisteredWorker]) -> RegisteredWorker:
@@ -37,7 +37,7 @@ class RoundRobin:
         return chosen
 
 
-DISPATCH: dict[str, Callable[[], Dispatch]] = {
+DISPATCH: dict[str, Callable[[], DispatchPolicy]] = {
     "shortest_queue": lambda: shortest_queue,
     "lottery": lambda: lottery,
     "round_robin": RoundRobin,

@@ -64,7 +64,7 @@ class Prober:
             for attempt in itertools.count(self._count_break(worker.address)):
                 if attempt:
                     await self._sleep(backoff_s(attempt - 1, _FIRST_WAIT_S, _LONGEST_WAIT_S))
-                if not self._workers.is_awaited(worker, self._clock()):
+                if not self._workers.may_recover(worker, self._clock()):
                     return  # a heartbeat was faster, it left, or its lease is over
                 if await self.ask(worker):
                     logger.info("worker %s answers again", worker.address)

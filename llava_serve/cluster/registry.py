@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from llava_serve.cluster.dispatch import Dispatch, shortest_queue
+from llava_serve.cluster.dispatch import DispatchPolicy, shortest_queue
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
@@ -19,11 +19,11 @@ class Registry:
     """Leases of workers, and the count of what this controller sent to each of them.
 
     Entries go only when a worker leaves, is replaced, or was silent for many leases: nothing that
-    looks at the registry, a refresh included, takes anything out of it.
+    looks at the registry takes anything out of it, nor does `refresh`.
     """
 
-    def __init__(self, choose: Dispatch, expiry_s: float = 45.0) -> None:
-        self._choose = choose
+    def __init__(self, policy: DispatchPolicy, expiry_s: float = 45.0) -> None:
+        self._policy = policy
         self._expiry_s = expiry_s
         self._workers: dict[str, RegisteredWorker] = {}
         # By address, apart from the entries: a worker that registers again keeps its open streams.
@@ -44,7 +44,7 @@ class Registry:
         Raises:
             RegistrationRefused: see `check_owner`.
         """
-        self._forget_silent(now)
+        self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
         self._looked_up.pop(address, None)
         self._workers[address] = RegisteredWorker(
@@ -108,8 +108,10 @@ class Registry:
             answers: how many the request asks for; a worker counts no more than it makes at once.
 
         Raises:
-            NoWorker: workers serve `model`, but none is alive; or there is no worker at all.
+            NoWorker: of the workers that serve `model` none is alive and not excluded; or there is
+                no worker at all.
             ModelNotFound: none of the workers serves `model` (native wire only).
+            InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
         candidates = [
             worker
@@ -118,7 +120,7 @@ class Registry:
         ]
         if not candidates:
             raise self._why_none(model, now) if native else NoWorker(model)
-        chosen = self._choose(candidates)
+        chosen = self._policy(candidates)
         counted = min(answers, chosen.status.capacity or answers)
         self._in_flight[chosen.address] += counted
         try:
@@ -151,7 +153,7 @@ class Registry:
 
     def alive(self, now: float) -> list[RegisteredWorker]:
         """Return the workers that requests can go to, in the order they registered."""
-        return [w for w in self.known() if w.is_reachable and not self.is_silent(w, now)]
+        return [w for w in self.known() if w.is_reachable and not self.lease_expired(w, now)]
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
@@ -160,15 +162,15 @@ class Registry:
             for worker in self._workers.values()
         ]
 
-    def is_silent(self, worker: RegisteredWorker, now: float) -> bool:
+    def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
         return worker.expires and now - worker.last_seen > self._expiry_s
 
-    def is_awaited(self, worker: RegisteredWorker, now: float) -> bool:
+    def may_recover(self, worker: RegisteredWorker, now: float) -> bool:
         """Tell whether a worker is unreachable and its lease still runs."""
         current = self._current(worker)
         if current is None or current.is_reachable:
             return False
-        return not self.is_silent(current, now)
+        return not self.lease_expired(current, now)
 
     def check_owner(self, address: str, *, is_legacy: bool) -> None:
         """Let a caller speak for the worker at `address`, or refuse.
@@ -204,7 +206,7 @@ class Registry:
     def _others(self, address: str, queue_length: int) -> int:
         return max(0, queue_length - self._in_flight[address])
 
-    def _forget_silent(self, now: float) -> None:
+    def _forget_expired(self, now: float) -> None:
         longest_s = self._expiry_s * _REMEMBERED_LEASES
         for worker in self.known():
             if worker.expires and now - worker.last_seen > longest_s:
