@@ -5,6 +5,7 @@ A field is `Annotated[type, "help"]`; further spellings of its flag may follow t
 
 import argparse
 import re
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import MISSING, Field, fields
 from types import NoneType, UnionType
@@ -22,10 +23,10 @@ def parse(
 ) -> Config:
     """Read `cls` from `argv`, by default the process's own; a bad value exits with code 2.
 
-    `program` is what the usage calls the command, and `hint` is said of a flag that is unknown.
+    `program` is what the usage calls the command, by default as it was started, and `hint` is said of a flag that is unknown.
     """
     parser = argparse.ArgumentParser(
-        prog=program,
+        prog=program or _started_as(),
         description=cls.__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
@@ -51,7 +52,9 @@ def _options(field: Field[Any], kind: Any) -> dict[str, Any]:
     if kind is bool:
         return {"action": "store_true"}
     required = field.default is MISSING and field.default_factory is MISSING
-    options: dict[str, Any] = {"required": True} if required else {"default": field.default}
+    options: dict[str, Any] = (
+        {"required": True, "default": argparse.SUPPRESS} if required else {"default": field.default}
+    )
     if get_origin(kind) is tuple:  # tuple[str, ...]: several values, or the flag several times
         options |= {"default": [] if required else [*field.default]}  # type: ignore[misc]
         return options | {"action": "extend", "nargs": "+", "type": get_args(kind)[0]}
@@ -60,6 +63,12 @@ def _options(field: Field[Any], kind: Any) -> dict[str, Any]:
     if get_origin(kind) is Literal:
         return options | {"choices": get_args(kind)}
     return options | {"type": kind}
+
+
+def _started_as() -> str | None:
+    """Return the command line of a module that runs as a program; None leaves it to argparse."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec is not None else None
 
 
 def flag_of(name: str) -> str:

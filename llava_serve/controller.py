@@ -15,7 +15,7 @@ from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("llava_serve.controller")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

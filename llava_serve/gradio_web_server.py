@@ -17,7 +17,7 @@ from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.moderation import Moderation, read_key
 from llava_serve.web.streaming import ActiveReplies
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("llava_serve.gradio_web_server")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -44,7 +44,15 @@ def configure(level: str) -> None:
     handler.addFilter(add_request_id)
     handler.setFormatter(_Formatter(_FORMAT, datefmt="%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in ("httpx", "httpcore", "aiohttp.access", "PIL", "matplotlib", "asyncio"):
+    for noisy in (
+        "uvicorn.error",
+        "httpx",
+        "httpcore",
+        "aiohttp.access",
+        "PIL",
+        "matplotlib",
+        "asyncio",
+    ):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 

@@ -7,13 +7,14 @@ from llava_serve import args, logs
 from llava_serve.config import WorkerConfig
 from llava_serve.engines.build import build_engine
 from llava_serve.errors import CheckpointError, ServeError
-from llava_serve.worker.lifecycle import serve
+from llava_serve.worker.lifecycle import require_token, serve
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Load the checkpoint and serve it; exits with code 2 when it cannot be loaded."""
     config = args.parse(WorkerConfig, argv)
     logs.configure(config.log_level)
+    require_token(config)  # before the checkpoint, which takes minutes, is loaded
     try:
         engine = build_engine(config, kind=config.engine, slots=config.limit_model_concurrency)
     except CheckpointError as exc:  # its message says what to do

@@ -18,15 +18,15 @@ class RateLimitedWarning:
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger = logger
         self._clock = clock
-        self._kind: object = None
-        self._warned_at = float("-inf")
+        self._warned_at: dict[object, float] = {}  # by kind
 
     def warn(self, kind: object, message: str, *args: object) -> None:
         now = self._clock()
-        if kind != self._kind or now - self._warned_at >= WARN_EVERY_S:
-            self._kind, self._warned_at = kind, now
+        self._warned_at = {k: at for k, at in self._warned_at.items() if now - at < WARN_EVERY_S}
+        if kind not in self._warned_at:
+            self._warned_at[kind] = now
             self._logger.warning(message, *args)
 
     def reset(self) -> None:
         """Take the next failure for a new one: what failed works again."""
-        self._kind, self._warned_at = None, float("-inf")
+        self._warned_at.clear()

@@ -10,6 +10,7 @@ from llava_serve import errors
 from llava_serve.errors import (
     FOR_OPERATORS,
     ContextOverflow,
+    MediaUnreadable,
     RemoteError,
     ServeError,
 )
@@ -135,3 +136,9 @@ def test_an_error_arrives_as_it_was_sent() -> None:
 @pytest.mark.parametrize("body", ["<html>502</html>", {"detail": "x"}, {"error": "text"}, None])
 def test_a_foreign_error_body_becomes_the_message(body: object) -> None:
     assert str(body) in RemoteError.from_body(body, 502).message
+
+
+@pytest.mark.parametrize("name", ["README.md", "localhost.log", "my --old.txt", "a 10.0.0.1.txt"])
+def test_what_a_user_named_does_not_hide_what_is_wrong_with_it(name: str) -> None:
+    error = MediaUnreadable(f"{name!r} is no picture or video that can be shown; it is text")
+    assert error.user_message == error.message

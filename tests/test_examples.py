@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llava_serve.config import MediaConfig
+from llava_serve.config import ControllerConfig, MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http.serving import served
 from llava_serve.media.reader import MediaReader
@@ -56,3 +56,8 @@ async def test_an_example_runs_and_its_answers_come_back(example: Path) -> None:
     assert second.messages[0] == first.messages[0]
     assert second.messages[1].parts == (answers[0],)
     assert "What color is the circle?" in answers[1]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_asks_the_controller_where_no_address_is_given(example: Path) -> None:
+    assert f'"http://localhost:{ControllerConfig().port}"' in example.read_text("utf-8")

@@ -21,6 +21,7 @@ def test_a_failure_is_logged_when_it_is_new_and_then_once_a_minute(
         warning.warn("refused", "refused at %g", now)
     now = 101.0
     warning.warn("silent", "silent at %g", now)
+    warning.warn("refused", "another kind between does not repeat it")
     warning.reset()
     warning.warn("silent", "silent again")
     assert caplog.messages == ["refused at 0", "refused at 60", "silent at 101", "silent again"]

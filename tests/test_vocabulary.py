@@ -20,8 +20,8 @@ BANNED: dict[str, tuple[str, set[str]]] = {
     "chooser": ("sampler", set()),
     "claim": ("registration", set()),
     "claimed": ("reserved, registered", set()),
-    "clip": ("video", {"CLIPVisionConfig", "_CLIP_L", "_CLIP_MEAN", "_CLIP_STD", "_clip_config"}),
-    "conv": ("conversation, template", {"conv_mode", "_check_conv_mode"}),  # LLaVA's flag
+    "clip": ("video", {"CLIPVisionConfig", "_CLIP_L", "OPENAI_CLIP_MEAN", "OPENAI_CLIP_STD"}),
+    "conv": ("conversation, template", {"conv_mode"}),  # LLaVA's flag
     "door": ("admission", set()),
     "encoder": ("vision tower", set()),
     "film": ("video", set()),

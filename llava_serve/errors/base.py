@@ -23,6 +23,10 @@ FOR_OPERATORS = re.compile(
 )
 
 
+# In the message of an error that `quotes_user`: what they typed or attached, hidden from nobody.
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+
+
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
@@ -46,6 +50,7 @@ class ServeError(Exception):
     remedy: str = "Look into the log of the process that answered, under this request id."
     headers: Mapping[str, str] = MappingProxyType({})
     user_told: str | None = None
+    quotes_user: ClassVar[bool] = False
     user_remedy: str = (
         "Try again. If it happens again, tell whoever runs this page the code and the time."
     )
@@ -70,7 +75,9 @@ class ServeError(Exception):
         """The message for who uses the page."""
         if self.user_told is not None:
             return self.user_told
-        if FOR_OPERATORS.search(self.message):
+        if FOR_OPERATORS.search(
+            _QUOTED.sub("", self.message) if self.quotes_user else self.message
+        ):
             return "the server cannot do this at the moment"
         return self.message
 

@@ -68,6 +68,7 @@ class MediaCountMismatch(BadRequest):
 class MediaUnreadable(BadRequest):
     """The file is no image or video that can be decoded."""
 
+    quotes_user = True
     code = "media_unreadable"
     remedy = (
         "Send a PNG, JPEG, WebP, GIF, BMP, TIFF, HEIC or AVIF picture, or an MP4, MOV, 3GP, WebM, "

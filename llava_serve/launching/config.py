@@ -30,7 +30,8 @@ class LaunchConfig(StateConfig):
         str | None, "interpreter that SGLang is installed for; default: this one"
     ] = None
     sglang_flags: Annotated[
-        str, "further flags of each SGLang server, in quotes: --sglang-flags='--mem-fraction 0.8'"
+        str,
+        "further flags of each SGLang server, in quotes: --sglang-flags='--mem-fraction-static 0.8'",
     ] = ""
     host: Annotated[str, "address the controller and the page listen on"] = "127.0.0.1"
     allowed_hosts: Annotated[

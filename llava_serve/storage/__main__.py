@@ -16,6 +16,7 @@ from llava_serve.storage import export
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
 
+_PROGRAM = "python -m llava_serve.storage"
 _USAGE = (
     "usage: python -m llava_serve.storage export [--state-dir D] [--database URL] [--output F]\n"
     "       python -m llava_serve.storage delete [--state-dir D] [--database URL] --before DATE"
@@ -68,9 +69,9 @@ def main() -> None:
     try:
         match sys.argv[1:]:
             case ["export", *flags]:
-                _export(parse(ExportConfig, flags))
+                _export(parse(ExportConfig, flags, program=f"{_PROGRAM} export"))
             case ["delete", *flags]:
-                _delete(parse(DeleteConfig, flags))
+                _delete(parse(DeleteConfig, flags, program=f"{_PROGRAM} delete"))
             case ["-h" | "--help"]:
                 sys.stdout.write(_USAGE + "\n")
             case _:

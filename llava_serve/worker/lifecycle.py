@@ -101,7 +101,7 @@ class WorkerLifecycle:
         self._worker = worker
         self._watch = watch
         self._config = config
-        self._token = "" if config.no_register else _token(config)
+        self._token = require_token(config)
         # The controller asks under the address that this worker gave it.
         reached_at = urlsplit(config.worker_address).hostname or ""
         self.access = Access(
@@ -166,8 +166,14 @@ async def stop_when_unhealthy(
     stop()
 
 
-def _token(config: MembershipConfig) -> str:
-    """Read the cluster token; a worker makes none in a file that somebody named for it."""
+def require_token(config: MembershipConfig) -> str:
+    """Read the cluster token; a worker makes none in a file that somebody named for it.
+
+    Raises:
+        SystemExit: it cannot be read; the message says why. Never for a worker that serves alone.
+    """
+    if config.no_register:
+        return ""
     named = config.cluster_token_file
     if named is not None and not named.exists():
         raise SystemExit(

@@ -12,7 +12,7 @@ from openai import OpenAI
 
 PICTURE = Path(__file__).parents[2] / "llava_serve" / "tiny" / "examples" / "three-shapes.png"
 
-address = sys.argv[1] if len(sys.argv) > 1 else "http://localhost:21001"
+address = sys.argv[1] if len(sys.argv) > 1 else "http://localhost:10000"
 client = OpenAI(base_url=f"{address}/v1", api_key="none")
 model = client.models.list().data[0].id
 url = "data:image/png;base64," + base64.b64encode(PICTURE.read_bytes()).decode()
