@@ -23,7 +23,8 @@ def parse(
 ) -> Config:
     """Read `cls` from `argv`, by default the process's own; a bad value exits with code 2.
 
-    `program` is what the usage calls the command, by default as it was started, and `hint` is said of a flag that is unknown.
+    `program` is what the usage calls the command, by default as it was started, and `hint` is said
+    of a flag that is unknown.
     """
     parser = argparse.ArgumentParser(
         prog=program or _started_as(),
@@ -52,9 +53,8 @@ def _options(field: Field[Any], kind: Any) -> dict[str, Any]:
     if kind is bool:
         return {"action": "store_true"}
     required = field.default is MISSING and field.default_factory is MISSING
-    options: dict[str, Any] = (
-        {"required": True, "default": argparse.SUPPRESS} if required else {"default": field.default}
-    )
+    options: dict[str, Any] = {"default": argparse.SUPPRESS if required else field.default}
+    options["required"] = required
     if get_origin(kind) is tuple:  # tuple[str, ...]: several values, or the flag several times
         options |= {"default": [] if required else [*field.default]}  # type: ignore[misc]
         return options | {"action": "extend", "nargs": "+", "type": get_args(kind)[0]}

@@ -31,7 +31,8 @@ class LaunchConfig(StateConfig):
     ] = None
     sglang_flags: Annotated[
         str,
-        "further flags of each SGLang server, in quotes: --sglang-flags='--mem-fraction-static 0.8'",
+        "further flags of each SGLang server, in quotes: "
+        "--sglang-flags='--mem-fraction-static 0.8'",
     ] = ""
     host: Annotated[str, "address the controller and the page listen on"] = "127.0.0.1"
     allowed_hosts: Annotated[

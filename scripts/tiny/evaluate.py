@@ -150,9 +150,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=CHECKPOINT, help="folder of a checkpoint")
     parser.add_argument("--adapter", type=Path, help="folder of a one-word adapter")
     parser.add_argument("--precision", choices=[*PRECISIONS], default="float32")
-    parser.add_argument(
-        "--questions", type=int, default=1500, help="how many in all; every kind gets as many"
-    )
+    parser.add_argument("--questions", type=int, default=1500, help="in all, shared by the kinds")
     parser.add_argument("--seed", type=int, default=1, help="of the exam")
     parser.add_argument("--blank", action="store_true", help="gray pictures only")
     parser.add_argument("--control-every", type=int, default=4, help="share of the control, one in")
