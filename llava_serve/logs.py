@@ -11,6 +11,7 @@ from contextvars import ContextVar
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_NOISY = ("uvicorn.error", "httpx", "httpcore", "aiohttp.access", "PIL", "matplotlib", "asyncio")
 _FORMAT = "%(asctime)s %(levelname).1s %(name)s [%(request_id)s] %(message)s"
 
 
@@ -44,16 +45,8 @@ def configure(level: str) -> None:
     handler.addFilter(add_request_id)
     handler.setFormatter(_Formatter(_FORMAT, datefmt="%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in (
-        "uvicorn.error",
-        "httpx",
-        "httpcore",
-        "aiohttp.access",
-        "PIL",
-        "matplotlib",
-        "asyncio",
-    ):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def replace_unprintable() -> None:

@@ -33,8 +33,8 @@ class UserText:
 
 
 Segment = TemplateText | UserText | Image | Video
-# A chat template at work on messages in the form of transformers; True adds a generation prompt.
-ApplyTemplate = Callable[[list[dict[str, Any]], bool], str]
+# Renders messages in the form of transformers, with `add_generation_prompt` up to the answer.
+ApplyTemplate = Callable[..., str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def from_chat_template(
             for message in conversation.messages
         ]
         try:
-            rendered = apply(messages, not conversation.continues)
+            rendered = apply(messages, add_generation_prompt=not conversation.continues)
         except TemplateError as exc:
             raise InvalidField(
                 "messages", f"the checkpoint's chat template refuses them: {exc}"
@@ -153,7 +153,10 @@ def from_chat_template(
 def _takes_parts(apply: ApplyTemplate) -> bool:
     """Say whether the template understands a list of content parts, or only a string."""
     try:
-        rendered = apply([{"role": "user", "content": [{"type": "text", "text": "probe"}]}], True)
+        rendered = apply(
+            [{"role": "user", "content": [{"type": "text", "text": "probe"}]}],
+            add_generation_prompt=True,
+        )
     except (TemplateError, TypeError):
         return False
     return "probe" in rendered and "'type'" not in rendered
