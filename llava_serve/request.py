@@ -79,7 +79,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class ReadyPrompt:
-    """A prompt the client rendered (old wire): one `<image>` in `text` for each picture."""
+    """A prompt the client rendered (LLaVA's wire): one `<image>` in `text` for each picture."""
 
     text: str
     images: tuple[Image, ...] = ()

@@ -34,7 +34,7 @@ class Prober:
         self._clock = clock
         self._sleep = sleep
         self.tasks = BackgroundTasks()
-        self._probed: set[str] = set()  # addresses
+        self._probed: set[tuple[str, str | None]] = set()  # address and worker_id
         self._breaks: dict[str, tuple[int, float]] = {}  # by address: how many in a row, when last
         self._warning = RateLimitedWarning(logger, clock)
 
@@ -44,8 +44,9 @@ class Prober:
         One that goes on to break connections while it answers probes is asked later each time.
         """
         self._workers.mark_unreachable(worker)
-        if worker.address not in self._probed:
-            self._probed.add(worker.address)
+        process = (worker.address, worker.status.worker_id)
+        if process not in self._probed:
+            self._probed.add(process)
             self.tasks.start(self._probe(worker), "probe-worker")
 
     async def ask(self, worker: RegisteredWorker) -> bool:
@@ -70,7 +71,7 @@ class Prober:
                     logger.info("worker %s answers again", worker.address)
                     return
         finally:
-            self._probed.discard(worker.address)
+            self._probed.discard((worker.address, worker.status.worker_id))
 
     def _count_break(self, address: str) -> int:
         """Return how many broken connections came before this one, each soon after the last."""

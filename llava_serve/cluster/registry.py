@@ -66,12 +66,12 @@ class Registry:
         return True
 
     def refresh(self, worker: RegisteredWorker, status: WorkerStatus, now: float) -> bool:
-        """Take over what a worker answered about itself, unless it was replaced meanwhile.
+        """Take over what a worker answered about itself.
 
-        False: another process answers at its address.
+        False: it has left or was replaced meanwhile, or another process answers at its address.
         """
         if self._current(worker) is None:
-            return True
+            return False
         if status.worker_id != worker.status.worker_id:
             self.mark_unreachable(worker)
             return False

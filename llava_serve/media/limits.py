@@ -157,4 +157,5 @@ class DecoderPool:
 def _give_way() -> None:
     """Lower the priority of this thread alone, which Linux can do."""
     if sys.platform == "linux":
-        os.nice(_SLOW_NICENESS)
+        with suppress(OSError):  # a sandbox may refuse it
+            os.nice(_SLOW_NICENESS)

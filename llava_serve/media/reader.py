@@ -27,7 +27,10 @@ from llava_serve.media.limits import (
 )
 from llava_serve.media.video import decode_video, video_cost
 from llava_serve.protocol.openai import ChatMessage, ImagePart, TextPart, VideoPart
+from llava_serve.quota import Quota
 from llava_serve.request import Conversation, Image, Message, ReadyPrompt, Role, Video
+
+_FETCHED_FILES = 16  # of the largest size, from web addresses, in memory at once
 
 Decoded = TypeVar("Decoded", bound=Image | Video, covariant=True)
 
@@ -56,6 +59,7 @@ class MediaReader:
             int(config.max_image_mb * 1e6), int(config.max_image_megapixels * 1e6)
         )
         self._fetcher = Fetcher(self._limits.file_bytes, is_allowed)
+        self._fetched = Quota(_FETCHED_FILES * self._limits.file_bytes)
 
     async def __aenter__(self) -> "MediaReader":
         self._pool = DecoderPool()
@@ -99,7 +103,7 @@ class MediaReader:
     async def ready_prompt(
         self, text: str, images: Sequence[str], reservation: PixelReservation
     ) -> ReadyPrompt:
-        """Decode the base64 strings or data: URIs that stand beside a prompt of the old wire.
+        """Decode the base64 strings or data: URIs that stand beside a prompt of LLaVA's wire.
 
         Raises:
             BadRequest: an image cannot be read.
@@ -149,6 +153,13 @@ class MediaReader:
         self, items: Sequence[_MediaItem[Decoded]], reservation: PixelReservation
     ) -> tuple[Decoded, ...]:
         """Fetch all, wait until there is room for all, then decode one after the other."""
+        remote = sum(not is_data_uri(trimmed(one.url)) for one in items)
+        async with self._fetched.part(remote * self._limits.file_bytes):
+            return await self._decoded(items, reservation)
+
+    async def _decoded(
+        self, items: Sequence[_MediaItem[Decoded]], reservation: PixelReservation
+    ) -> tuple[Decoded, ...]:
         files, costs = [], []
         for number, one in enumerate(items, 1):
             with _naming(one.kind, number):
@@ -165,7 +176,7 @@ class MediaReader:
         return tuple(media)
 
     async def _cost(self, item: _MediaItem[Image | Video], data: bytes) -> Cost:
-        return await self._pool.run(lambda _: item.cost(data))
+        return await self._pool.run(lambda _: item.cost(data), is_slow=item.kind == "video")
 
     async def _bytes(self, url: str) -> bytes:
         url = trimmed(url)

@@ -24,7 +24,7 @@ def decode_video(
     """Decode `num_frames` evenly spaced frames, the first and the last among them.
 
     A video of fewer frames gives all it has; of a damaged or cut one, the frames that decode are
-    all it has. Films go through PyAV, GIF and WebP through Pillow.
+    all it has. Videos go through PyAV, GIF and WebP through Pillow.
 
     Raises:
         MediaUnreadable: another format, no images in it, or a damaged file.

@@ -18,7 +18,7 @@ _JUDGED = {"tie": "You called it a tie.", "both_bad": "You found none of them go
 
 @dataclass(eq=False)
 class Exchange:
-    """A question with its pictures and clips, and one answer for each model that was asked."""
+    """A question with its images and videos, and one answer for each model that was asked."""
 
     text: str
     files: tuple[StoredFile, ...]
@@ -42,12 +42,12 @@ class Exchange:
         self.vote = _JUDGED.get(kind) or f"You found {model} better."
 
     def is_left_out(self, slot: int) -> bool:
-        """Whether the model in `slot` refused the question itself, and hears it no more."""
+        """Whether the model in `slot` refused the question: its later requests are without it."""
         return slot < len(self.replies) and self.replies[slot].refused is not None
 
     @property
     def is_unsent(self) -> bool:
-        """Whether no model hears it any more."""
+        """Whether it is left out of every model's requests."""
         return bool(self.replies) and all(reply.refused for reply in self.replies)
 
     def snapshot(self) -> "Exchange":
@@ -59,7 +59,7 @@ class Exchange:
 class Taken:
     """What Edit, Regenerate or Continue took away: it can be brought back until the next question.
 
-    With `answers`, by their slots, it was those of `exchange` alone, and the vote on them all.
+    With `replies`, by their slots, it was those of `exchange` alone, and the vote on them all.
     """
 
     exchange: Exchange
@@ -69,7 +69,7 @@ class Taken:
 
 @dataclass(eq=False)
 class ChatState:
-    """What was said and heard. Every tab of a browser that knows the id shows the same one.
+    """One conversation, the same in every tab of a browser that knows the id.
 
     The id is all that is needed to read it: nothing but chance makes it.
     """

@@ -1,6 +1,7 @@
 """Event binder: from an event of the page to its handler, with its values checked."""
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -131,9 +132,11 @@ def _value(control: gr.components.Component, value: Any) -> Any:
             return value
         case gr.Dropdown(multiselect=False | None), str() | None:
             return value
-        case gr.Number(), int() | float():
+        case gr.Number(), int() | float() if math.isfinite(value):
             return round(value)
-        case gr.Number() | gr.Slider(), int() | float() | None:
+        case gr.Slider(), int() | float() if math.isfinite(value):
+            return value
+        case gr.Number() | gr.Slider(), None:
             return value
         case gr.Textbox(), str() | int() | float() | None:
             return "" if value is None else str(value)

@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from llava_serve.engines.base import Load
 from llava_serve.errors import Busy, ShuttingDown
+
+Prepared = TypeVar("Prepared")
 
 
 class Gate:
@@ -35,7 +38,7 @@ class Gate:
 
     @property
     def load(self) -> Load:
-        """What heart-beats report."""
+        """What heartbeats report."""
         if (engine := self._engine_load()) is None:
             return Load(self.queue_length, self.limit)
         queue_length = max(self.queue_length, engine.queue_length + self.waiting)
@@ -47,12 +50,12 @@ class Gate:
 
     @asynccontextmanager
     async def slots(
-        self, count: int = 1, prepare: Callable[[], Awaitable[None]] | None = None
-    ) -> AsyncIterator[int]:
+        self, count: int, prepare: Callable[[], Awaitable[Prepared]]
+    ) -> AsyncIterator[tuple[int, Prepared]]:
         """Wait for slots of `count` answers; they come back however the body ends.
 
-        Yields how many they are. A request is prepared in the line, before it takes slots: one that
-        waits for its images to be decoded keeps nobody else from running.
+        Yields how many they are, and what `prepare` returned. A request is prepared in the line,
+        before it takes slots: one whose images are being decoded keeps nobody else from running.
 
         Raises:
             Busy: slots and line together have no room for `count` more.
@@ -66,8 +69,7 @@ class Gate:
             raise Busy(self.running, self.waiting, count, most)
         self.waiting += count
         try:
-            if prepare is not None:
-                await prepare()
+            prepared = await prepare()
             async with self._first_in_line:
                 while self.running + count > self.limit:
                     self._came_back.clear()
@@ -76,7 +78,7 @@ class Gate:
         finally:
             self.waiting -= count
         try:
-            yield count
+            yield count, prepared
         finally:
             self.running -= count
             self._came_back.set()

@@ -117,13 +117,14 @@ class Generation:
                 self._worker.media.reservation() as reservation,
                 self._worker.gate.slots(
                     len(self._samplings), partial(self._read_media, reservation)
-                ) as slots,
+                ) as (slots, prompt),
             ):
                 self._queue_s = self.elapsed_s - self._media_s
                 self.timings = {"queue_s": self._queue_s, "media_s": self._media_s}
                 free = asyncio.Semaphore(slots)
                 await gather_or_cancel(
-                    self._stream(i, sampling, free) for i, sampling in enumerate(self._samplings)
+                    self._stream(i, self._request(prompt, sampling), free)
+                    for i, sampling in enumerate(self._samplings)
                 )
             outcome = "completed"
         except asyncio.CancelledError:
@@ -138,15 +139,18 @@ class Generation:
                 metrics.cancelled.inc()
                 metrics.cancel_to_free_s.observe(self._worker.clock() - self._cancelled_at)
 
-    async def _read_media(self, reservation: PixelReservation) -> None:
+    async def _read_media(self, reservation: PixelReservation) -> Conversation | ReadyPrompt:
         began_s = self.elapsed_s
-        self._prompt = await self._read_prompt(reservation)
+        prompt = await self._read_prompt(reservation)
         self._media_s = self.elapsed_s - began_s
+        return prompt
 
-    async def _stream(self, index: int, sampling: SamplingParams, free: asyncio.Semaphore) -> None:
-        request = GenerateRequest(
-            request_id=self.request_id, prompt=self._prompt, sampling=sampling
-        )
+    def _request(
+        self, prompt: Conversation | ReadyPrompt, sampling: SamplingParams
+    ) -> GenerateRequest:
+        return GenerateRequest(request_id=self.request_id, prompt=prompt, sampling=sampling)
+
+    async def _stream(self, index: int, request: GenerateRequest, free: asyncio.Semaphore) -> None:
         async with free, aclosing(self._worker.engine.stream(request)) as deltas:
             async for delta in deltas:
                 if delta.usage is not None:

@@ -111,7 +111,9 @@ class WorkerMetrics:
         )
         self.cancelled = counter("cancelled", "Requests whose client left")
         gauge("running", "Answers that hold a slot").set_function(lambda: gate.running)
-        gauge("waiting", "Answers in line for a slot").set_function(lambda: gate.waiting)
+        gauge("waiting", "Answers whose media are read, or that wait for a slot").set_function(
+            lambda: gate.waiting
+        )
         gauge("slots", "Answers that can be made at once").set(gate.limit)
         if engine.status() is not None:
             for field in fields(EngineStatus):

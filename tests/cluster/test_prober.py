@@ -129,3 +129,25 @@ async def test_a_status_without_end_is_no_status(
     await cluster.http.post("/refresh_all_workers")
     assert time.monotonic() - begun < UpstreamLimits().status_s
     assert not only(cluster.workers).is_reachable
+
+
+async def test_a_process_that_took_the_place_of_a_probed_one_is_probed_itself(
+    unused_tcp_port: int,
+) -> None:
+    address = f"http://127.0.0.1:{unused_tcp_port}"
+    naps, asleep = Naps(), asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        asleep.set()
+        await asyncio.Event().wait()
+
+    workers = probing(naps, address, "before")
+    upstream = Upstream(UpstreamLimits())
+    prober = Prober(workers, upstream, lambda: naps.now, sleep)
+    async with upstream.opened(), prober.tasks:
+        prober.mark_unreachable(only(workers))
+        await asyncio.wait_for(asleep.wait(), 10)
+        workers.register(address, status_of(worker_id="after"), naps.now)
+        asleep.clear()
+        prober.mark_unreachable(only(workers))
+        await asyncio.wait_for(asleep.wait(), 10)

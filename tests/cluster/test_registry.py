@@ -233,7 +233,7 @@ def test_a_late_refresh_does_not_bring_a_worker_back_that_left(workers: Registry
     workers.register(A, status_of(), now=0)
     asked = workers.known()[0]
     workers.deregister(A)
-    workers.refresh(asked, status_of(), now=1)
+    assert not workers.refresh(asked, status_of(), now=1)
     assert workers.known() == []
 
 

@@ -122,7 +122,10 @@ async def test_closing_a_stream_stops_the_engine(
     await anext(aiter(stream))
     assert (engine.running, worker.gate.running) == (1, 1)
     await stream.close()
-    async with worker.gate.slots(), worker.gate.slots():  # both slots are free only if it stopped
+    async with (
+        worker.gate.slots(1, partial(asyncio.sleep, 0)),
+        worker.gate.slots(1, partial(asyncio.sleep, 0)),
+    ):  # both slots are free only if it stopped
         assert engine.running == 0
 
 

@@ -1,5 +1,6 @@
 """Messages become a conversation with decoded media, under the limits of one request."""
 
+import asyncio
 import base64
 import io
 from collections.abc import AsyncIterator, Sequence
@@ -168,3 +169,29 @@ async def test_this_machine_is_refused_even_when_fetching_is_allowed() -> None:
 async def test_text_alone_needs_no_reading(reader: MediaReader) -> None:
     said = ChatMessage(role="user", content="hello")
     assert isinstance(await read(reader, [said]), Conversation)
+
+
+async def test_files_from_the_web_are_in_memory_in_a_bounded_number() -> None:
+    """A request in line has its files fetched before it has a slot, so slots do not bound them."""
+    app, asked, full, enough = FastAPI(), 0, asyncio.Event(), asyncio.Event()
+
+    @app.get("/picture")
+    async def picture() -> Response:
+        nonlocal asked
+        asked += 1
+        if asked == 16:
+            full.set()
+        await enough.wait()
+        return Response(png(), media_type="image/png")
+
+    config = replace(CONFIG, allow_remote_media=True)
+    async with served(app) as site, MediaReader(config, is_allowed=lambda _: True) as reader:
+        message = user(picture_part(f"{site}/picture"))
+        reading = [asyncio.create_task(read(reader, [message])) for _ in range(20)]
+        await full.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert asked == 16
+        enough.set()
+        await asyncio.gather(*reading)
+    assert asked == 20

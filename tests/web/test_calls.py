@@ -295,3 +295,17 @@ async def test_a_call_beyond_the_limit_is_refused(http: httpx.AsyncClient) -> No
     body = {"data": ["x" * (MOST + 1)], "fn_index": 0, "session_hash": "s"}
     reply = await http.post("/gradio_api/run/predict", json=body)
     assert (reply.status_code, reply.json()["code"]) == (413, "text_too_large")
+
+
+async def test_a_number_without_end_is_refused_without_a_traceback(
+    http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = 0
+    for event in (await http.get("/config")).json()["dependencies"]:
+        call = {"data": ["END"] * len(event["inputs"]), "fn_index": event["id"]}
+        body = json.dumps(call | {"session_hash": "s"}).replace('"END"', "1e999")
+        headers = {"Content-Type": "application/json"}
+        reply = await http.post("/gradio_api/run/predict", content=body, headers=headers)
+        refused += 400 <= reply.status_code < 500
+        assert reply.status_code < 500
+    assert refused and "Traceback" not in caplog.text

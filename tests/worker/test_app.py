@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -415,7 +416,7 @@ async def test_a_full_worker_answers_429_with_a_time_to_come_back(
 ) -> None:
     worker = make_worker(EchoEngine("echo"), limit=1, max_waiting=0)
     async with client_of(build_app(worker, max_body_bytes=10_000)) as http:
-        async with worker.gate.slots():
+        async with worker.gate.slots(1, partial(asyncio.sleep, 0)):
             refused = await http.post("/v1/chat/completions", json=question())
         served = await http.post("/v1/chat/completions", json=question())
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "busy")
@@ -428,7 +429,7 @@ async def test_each_of_several_answers_counts_and_more_than_there_are_slots_are_
 ) -> None:
     worker = make_worker(EchoEngine("echo"), limit=4, max_waiting=0)
     async with client_of(build_app(worker, max_body_bytes=10_000)) as http:
-        async with worker.gate.slots(3):
+        async with worker.gate.slots(3, partial(asyncio.sleep, 0)):
             status = WorkerStatus.model_validate((await http.post("/worker_get_status")).json())
             two = await http.post("/v1/chat/completions", json=question(n=2))
             one = await http.post("/v1/chat/completions", json=question())

@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import anyio
@@ -82,7 +83,7 @@ async def take_every_slot(gate: Gate) -> None:
     """Return when nobody else holds a slot: the line is first come, first served."""
     async with AsyncExitStack() as stack:
         for _ in range(gate.limit):
-            await stack.enter_async_context(gate.slots())
+            await stack.enter_async_context(gate.slots(1, partial(asyncio.sleep, 0)))
 
 
 async def test_200_clients_that_leave_leave_nothing_behind(
@@ -143,7 +144,7 @@ async def test_a_client_that_leaves_the_line_is_never_served(
     engine = EndlessEngine()
     worker = make_worker(engine, limit=1, max_waiting=1)
     async with served(build_app(worker, max_body_bytes=1000)) as address:
-        async with worker.gate.slots():
+        async with worker.gate.slots(1, partial(asyncio.sleep, 0)):
             _, writer = await send_request(address, *BODIES[0])
             writer.write_eof()
             writer.close()

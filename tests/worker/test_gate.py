@@ -9,8 +9,12 @@ from llava_serve.errors import Busy, ShuttingDown
 from llava_serve.worker.gate import Gate
 
 
+async def ready() -> None:
+    """Prepare nothing."""
+
+
 async def hold(gate: Gate, until: asyncio.Event, count: int = 1) -> None:
-    async with gate.slots(count):
+    async with gate.slots(count, ready):
         await until.wait()
 
 
@@ -48,10 +52,10 @@ async def test_a_full_line_is_refused_with_the_numbers_and_a_time_to_come_back()
 
 async def test_without_waiting_places_a_free_slot_is_still_given() -> None:
     gate = Gate(limit=1, max_waiting=0)
-    async with gate.slots():
+    async with gate.slots(1, ready):
         assert gate.running == 1
         with pytest.raises(Busy):
-            await gate.slots().__aenter__()
+            await gate.slots(1, ready).__aenter__()
     assert gate.queue_length == 0
 
 
@@ -70,7 +74,7 @@ async def test_a_slot_comes_back_when_the_body_raises() -> None:
     gate = Gate(limit=1, max_waiting=0)
     for _ in range(3):
         with pytest.raises(ValueError, match="body"):
-            async with gate.slots():
+            async with gate.slots(1, ready):
                 raise ValueError("body")
     assert gate.queue_length == 0
 
@@ -82,7 +86,7 @@ async def test_a_closed_gate_refuses_the_new_and_serves_the_old() -> None:
     gate.close()
     async with AsyncExitStack() as stack:
         with pytest.raises(ShuttingDown):
-            await stack.enter_async_context(gate.slots())
+            await stack.enter_async_context(gate.slots(1, ready))
     until.set()
     await asyncio.gather(*holders)
     assert gate.queue_length == 0

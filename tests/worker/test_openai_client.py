@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import openai
@@ -151,7 +152,7 @@ async def test_a_full_worker_raises_the_clients_rate_limit_error(
     app = build_app(worker, max_body_bytes=1000)
     async with (
         served(app) as address,
-        worker.gate.slots(),
+        worker.gate.slots(1, partial(asyncio.sleep, 0)),
         openai.AsyncOpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client,
     ):
         with pytest.raises(openai.RateLimitError) as refusal:

@@ -1,4 +1,4 @@
-"""EmbeddedPrompt processor: a request becomes tokens and tiles, then embeddings ready for prefill.
+"""Prompt processor: a request becomes tokens and tiles, then embeddings ready for prefill.
 
 What people wrote is kept out of the special tokens.
 """
