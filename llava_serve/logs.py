@@ -11,7 +11,7 @@ from contextvars import ContextVar
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_NOISY = ("uvicorn.error", "httpx", "httpcore", "aiohttp.access", "PIL", "matplotlib", "asyncio")
+_NOISY = ("httpx", "httpcore", "aiohttp.access", "PIL", "matplotlib", "asyncio")
 _FORMAT = "%(asctime)s %(levelname).1s %(name)s [%(request_id)s] %(message)s"
 
 

@@ -135,6 +135,9 @@ async def test_nothing_dies_nobody_is_kept_out_and_the_memory_comes_back(tmp_pat
         for _ in range(2):
             photos = [photo(width) for width in range(4000, 4016)]
             assert set(await asyncio.gather(*map(stack.ask, photos))) == {200}
+            # All slots at once: what of the KV cache they touch stays the process's.
+            ordinary = [ordinary_picture() for _ in range(64)]
+            assert set(await asyncio.gather(*map(stack.ask, ordinary))) == {200}
             await asyncio.gather(*(stack.visit() for _ in range(300)))
         before = await settled(stack, {}, 20)
         assert await abused(stack) == {200}

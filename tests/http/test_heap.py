@@ -43,3 +43,27 @@ def test_freed_memory_goes_back_to_the_system(mode: str, least: float, most: flo
         timeout=60,
     )
     assert least <= float(run.stdout.split()[0]) <= most
+
+
+CIRCLE = """
+import asyncio, weakref
+from llava_serve.http import heap
+
+class Body:
+    pass
+
+async def main():
+    async with heap.trimmed(every_s=0.01):
+        body = Body()
+        body.error = body
+        gone = weakref.ref(body)
+        del body
+        while gone() is not None:
+            await asyncio.sleep(0.01)
+
+asyncio.run(main())
+"""
+
+
+def test_what_only_refers_to_itself_goes_while_nothing_happens() -> None:
+    subprocess.run([sys.executable, "-c", CIRCLE], check=True, timeout=60)
