@@ -94,9 +94,9 @@ class Stack:
 
     async def is_ready(self) -> bool:
         try:
-            async with aiohttp.ClientSession() as session:
-                async with session.get(self.addresses["gradio_web_server"] + "/health") as page:
-                    is_up = page.status == 200
+            health = self.addresses["gradio_web_server"] + "/health"
+            async with aiohttp.ClientSession() as session, session.get(health) as page:
+                is_up = page.status == 200
             return is_up and await self.ask() == 200
         except aiohttp.ClientError:
             return False
