@@ -19,7 +19,12 @@ class Quota:
         self._released = asyncio.Event()
 
     async def acquire(self, units: int) -> None:
-        """Wait until `units` are free; whoever is cancelled holds nothing."""
+        """Wait until `units` are free; whoever is cancelled holds nothing.
+
+        Who asks for none waits for nobody.
+        """
+        if not units:
+            return
         self.waiting += 1
         try:
             async with self._turn:

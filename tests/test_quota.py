@@ -89,3 +89,15 @@ async def test_a_part_comes_back_however_the_body_ends() -> None:
     except ValueError:
         pass
     assert quota.held == 0
+
+
+async def test_who_asks_for_nothing_waits_for_nobody() -> None:
+    quota = Quota(10)
+    await quota.acquire(10)
+    waiting = asyncio.create_task(quota.acquire(5))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5), quota.part(0):
+        assert not waiting.done()
+    quota.release(10)
+    await waiting
+    assert quota.held == 5

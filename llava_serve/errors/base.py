@@ -23,7 +23,7 @@ FOR_OPERATORS = re.compile(
 )
 
 
-# In the message of an error that `quotes_user`: what they typed or attached, hidden from nobody.
+# In the message of an error that `quotes_user`: their own words, which hide nothing from them.
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 

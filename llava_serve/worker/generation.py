@@ -122,9 +122,12 @@ class Generation:
                 self._queue_s = self.elapsed_s - self._media_s
                 self.timings = {"queue_s": self._queue_s, "media_s": self._media_s}
                 free = asyncio.Semaphore(slots)
+                requests = [
+                    GenerateRequest(request_id=self.request_id, prompt=prompt, sampling=sampling)
+                    for sampling in self._samplings
+                ]
                 await gather_or_cancel(
-                    self._stream(i, self._request(prompt, sampling), free)
-                    for i, sampling in enumerate(self._samplings)
+                    self._stream(i, request, free) for i, request in enumerate(requests)
                 )
             outcome = "completed"
         except asyncio.CancelledError:
@@ -144,11 +147,6 @@ class Generation:
         prompt = await self._read_prompt(reservation)
         self._media_s = self.elapsed_s - began_s
         return prompt
-
-    def _request(
-        self, prompt: Conversation | ReadyPrompt, sampling: SamplingParams
-    ) -> GenerateRequest:
-        return GenerateRequest(request_id=self.request_id, prompt=prompt, sampling=sampling)
 
     async def _stream(self, index: int, request: GenerateRequest, free: asyncio.Semaphore) -> None:
         async with free, aclosing(self._worker.engine.stream(request)) as deltas:

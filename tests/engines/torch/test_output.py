@@ -43,8 +43,9 @@ def test_a_text_that_goes_on_has_no_seam(
     tokenizer = tokenizers[kind]
     tokens = tokenizer("said before: " + text, add_special_tokens=False).input_ids
     before = str(tokenizer.decode(tokens[:-cut]))
-    if before.endswith("\ufffd"):
-        pytest.skip("nobody can send half a character")
+    while before.endswith("\ufffd"):  # nobody can send half a character
+        cut += 1
+        before = str(tokenizer.decode(tokens[:-cut]))
     stream = Detokenizer(tokenizer)
     stream.continue_from(tokens[:-cut])
     after = "".join([*map(stream.push, tokens[-cut:]), stream.flush()])
