@@ -17,6 +17,8 @@ from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry_sync import RegistrySync
+from llava_serve.cluster.shared_state import MemoryState, SharedState
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
@@ -30,22 +32,25 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     limits: UpstreamLimits | None = None,
     bodies: BodyLimits | None = None,
     access: Access | None = None,
+    state: SharedState | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does.
+    Without `access` it answers as one on loopback does; without `state` it is its cluster's only
+    controller.
     """
     upstream = Upstream(limits or UpstreamLimits())
     prober = Prober(workers, upstream, clock)
     metrics = ControllerMetrics(workers, clock)
     name = "llava-controller-" + secrets.token_hex(8)
     context = ForwardContext(workers, upstream, prober, metrics, name, clock)
+    sync = RegistrySync(workers, prober, state or MemoryState(clock), name, clock)
     admission = Admission(workers, upstream, prober, policy, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with upstream.opened(), prober.tasks:
+        async with upstream.opened(), prober.tasks, sync.running():
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)

@@ -49,6 +49,13 @@ class Prober:
             self._probed.add(process)
             self.tasks.start(self._probe(worker), "probe-worker")
 
+    def ask_soon(self, worker: RegisteredWorker) -> None:
+        """Ask a worker once, in the background."""
+        self.tasks.start(self._ask_once(worker), "ask-worker")
+
+    async def _ask_once(self, worker: RegisteredWorker) -> None:
+        await self.ask(worker)
+
     async def ask(self, worker: RegisteredWorker) -> bool:
         """Take over a worker's status; False: it does not answer, and leaves dispatch."""
         try:

@@ -24,7 +24,7 @@ class Registry:
 
     def __init__(self, policy: DispatchPolicy, expiry_s: float = 45.0) -> None:
         self._policy = policy
-        self._expiry_s = expiry_s
+        self.expiry_s = expiry_s
         self._workers: dict[str, RegisteredWorker] = {}
         # Called with the address of each worker that joins, is heard of, marked or leaves.
         self.on_change: Callable[[str], None] = lambda address: None
@@ -49,17 +49,11 @@ class Registry:
         """
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
-        self._looked_up.pop(address, None)
-        self._put(
-            RegisteredWorker(
-                address,
-                status,
-                last_seen=now,
-                is_legacy=is_legacy,
-                expires=expires,
-                others=self._others(address, status.queue_length),
-            )
-        )
+        entry = RegisteredWorker(address, status, now, is_legacy=is_legacy, expires=expires)
+        known = self._current(entry)
+        if known is not None and status.worker_id is not None:  # its marks stay as they are
+            entry = replace(known, status=status, is_legacy=is_legacy, expires=expires)
+        self._renew(replace(entry, reports_here=True), status.queue_length, now)
 
     def heartbeat(self, address: str, queue_length: int, now: float) -> bool:
         """Renew a worker's lease; False tells an unknown one to register again."""
@@ -98,6 +92,10 @@ class Registry:
     def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
         self._put(replace(worker, others=self._others(worker.address, queue_length)))
+
+    def in_flight(self) -> dict[str, int]:
+        """Return how many answers this controller waits for, by the worker's address."""
+        return dict(self._in_flight)
 
     def count_elsewhere(self, counts: Mapping[str, int]) -> None:
         """Take over how many answers other controllers wait for, by the worker's address."""
@@ -170,7 +168,7 @@ class Registry:
         return [self._counted(worker) for worker in self._workers.values()]
 
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
-        return worker.expires and now - worker.last_seen > self._expiry_s
+        return worker.expires and now - worker.last_seen > self.expiry_s
 
     def may_recover(self, worker: RegisteredWorker, now: float) -> bool:
         """Tell whether a worker is unreachable and its lease still runs."""
@@ -234,7 +232,7 @@ class Registry:
         return max(0, queue_length - counted)
 
     def _forget_expired(self, now: float) -> None:
-        longest_s = self._expiry_s * _REMEMBERED_LEASES
+        longest_s = self.expiry_s * _REMEMBERED_LEASES
         for worker in self.known():
             if worker.expires and now - worker.last_seen > longest_s:
                 self._forget(worker.address)
