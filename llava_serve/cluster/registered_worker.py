@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.protocol.cluster import WorkerStatus
 
 
@@ -18,9 +19,15 @@ class RegisteredWorker:
     last_seen: float  # seconds on the caller's monotonic clock
     is_legacy: bool = False  # LLaVA's own worker: registered without the token, LLaVA's wire only
     expires: bool = True
-    is_reachable: bool = True
+    breaker: Breaker = CLOSED
+    is_draining: bool = False  # it gets no new requests; what runs there ends
     in_flight: int = 0
     others: int = 0
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether requests may go there, as far as failures say."""
+        return self.breaker.state is not BreakerState.OPEN
 
     @property
     def speed(self) -> float:

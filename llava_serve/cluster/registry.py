@@ -1,10 +1,11 @@
 """Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
@@ -29,6 +30,7 @@ class Registry:
         # By address, apart from the entries: a worker that registers again keeps its open streams.
         self._in_flight: Counter[str] = Counter()
         self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
+        self._tried: set[str] = set()  # addresses of half-open workers that a request tries
 
     def register(
         self,
@@ -41,18 +43,23 @@ class Registry:
     ) -> None:
         """Add a worker, or replace the one that had its address.
 
+        It keeps the failures of the one before, and a drain of the same process.
+
         Raises:
             RegistrationRefused: see `check_owner`.
         """
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
         self._looked_up.pop(address, None)
+        before = self._workers.get(address)
         self._workers[address] = RegisteredWorker(
             address,
             status,
             last_seen=now,
             is_legacy=is_legacy,
             expires=expires,
+            breaker=before.breaker.restart() if before else CLOSED,
+            is_draining=bool(before and before.is_draining and _is_same(before.status, status)),
             others=self._others(address, status.queue_length),
         )
 
@@ -62,7 +69,8 @@ class Registry:
             return False
         others = self._others(address, queue_length)
         self._looked_up.pop(address, None)
-        self._workers[address] = replace(worker, last_seen=now, is_reachable=True, others=others)
+        breaker = worker.breaker.live(now)
+        self._workers[address] = replace(worker, last_seen=now, breaker=breaker, others=others)
         return True
 
     def refresh(self, worker: RegisteredWorker, status: WorkerStatus, now: float) -> bool:
@@ -70,12 +78,12 @@ class Registry:
 
         False: it has left or was replaced meanwhile, or another process answers at its address.
         """
-        if self._current(worker) is None:
+        if (current := self._current(worker)) is None:
             return False
-        if status.worker_id != worker.status.worker_id:
+        if not _is_same(status, worker.status):
             self.mark_unreachable(worker)
             return False
-        self._workers[worker.address] = replace(worker, status=status)
+        self._workers[worker.address] = replace(current, status=status)
         return self.heartbeat(worker.address, status.queue_length, now)
 
     def deregister(self, address: str) -> bool:
@@ -87,8 +95,23 @@ class Registry:
 
         A process that has replaced it since stays in dispatch.
         """
-        if (current := self._current(worker)) is not None:
-            self._workers[worker.address] = replace(current, is_reachable=False)
+        self._change_breaker(worker, Breaker.miss)
+
+    def record_failure(self, worker: RegisteredWorker, now: float) -> Breaker:
+        """Open a worker's breaker, and return it: it broke off a request."""
+        return self._change_breaker(worker, lambda breaker: breaker.fail(now))
+
+    def record_answer(self, worker: RegisteredWorker) -> None:
+        """Close a worker's breaker: it answers a request."""
+        self._change_breaker(worker, lambda _: CLOSED)
+
+    def drain(self, address: str) -> bool:
+        """Give a worker nothing new until its process ends or `undrain`; False: it is unknown."""
+        return self._set_draining(address, True)
+
+    def undrain(self, address: str) -> bool:
+        """Put a worker that drains back into dispatch; False: it is unknown."""
+        return self._set_draining(address, False)
 
     @contextmanager
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
@@ -107,17 +130,24 @@ class Registry:
             for worker in self.alive(now)
             if worker.serves(request.model, native=request.native)
             and worker.address not in request.excluding
+            and request.fingerprint in (None, worker.status.fingerprint)
         ]
         if not candidates:
             raise (
                 self._why_none(request.model, now) if request.native else NoWorker(request.model)
             )
-        chosen = self._policy(candidates, request)
+        # A half-open worker that is being tried gets more only where there is no other.
+        untried = [worker for worker in candidates if worker.address not in self._tried]
+        chosen = self._policy(untried or candidates, request)
+        if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
+            self._tried.add(chosen.address)
         counted = min(request.answers, chosen.status.capacity or request.answers)
         self._in_flight[chosen.address] += counted
         try:
             yield chosen
         finally:
+            if is_trial:
+                self._tried.discard(chosen.address)
             self._in_flight[chosen.address] -= counted
             if not self._in_flight[chosen.address]:
                 del self._in_flight[chosen.address]
@@ -145,7 +175,13 @@ class Registry:
 
     def alive(self, now: float) -> list[RegisteredWorker]:
         """Return the workers that requests can go to, in the order they registered."""
-        return [w for w in self.known() if w.is_reachable and not self.lease_expired(w, now)]
+        return [
+            worker
+            for worker in self.known()
+            if worker.is_reachable
+            and not worker.is_draining
+            and not self.lease_expired(worker, now)
+        ]
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
@@ -193,7 +229,24 @@ class Registry:
     def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
         """Return the entry of a worker, unless it left or another process has replaced it."""
         current = self._workers.get(worker.address)
-        return current if current and current.status.worker_id == worker.status.worker_id else None
+        return current if current and _is_same(current.status, worker.status) else None
+
+    def _change_breaker(
+        self, worker: RegisteredWorker, change: Callable[[Breaker], Breaker]
+    ) -> Breaker:
+        """Change it and return it, unless another process has replaced the worker since."""
+        if (current := self._current(worker)) is None:
+            return CLOSED
+        self._tried.discard(worker.address)
+        changed = replace(current, breaker=change(current.breaker))
+        self._workers[worker.address] = changed
+        return changed.breaker
+
+    def _set_draining(self, address: str, is_draining: bool) -> bool:
+        if (worker := self._workers.get(address)) is None:
+            return False
+        self._workers[address] = replace(worker, is_draining=is_draining)
+        return True
 
     def _others(self, address: str, queue_length: int) -> int:
         return max(0, queue_length - self._in_flight[address])
@@ -215,3 +268,8 @@ class Registry:
         if serving or not self._workers:
             return NoWorker(model)
         return ModelNotFound(model, [card.id for card in self.cards(now)])
+
+
+def _is_same(one: WorkerStatus, other: WorkerStatus) -> bool:
+    """Tell whether the same process has both."""
+    return one.worker_id == other.worker_id
