@@ -7,8 +7,9 @@ from llava_serve import args, logs, serving, tiny
 from llava_serve.access import Hosts
 from llava_serve.config import WebConfig
 from llava_serve.errors import StorageFailed
+from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.media import MediaStore
-from llava_serve.storage.store import Store, default_url, make_state_dir
+from llava_serve.storage.store import Store, default_url
 from llava_serve.web import examples, share, uploads
 from llava_serve.web.answering import Running
 from llava_serve.web.app import build_app

@@ -11,6 +11,12 @@
     │   ├── OriginRefused            a web page of another host sent it
     │   ├── ContentTypeRefused       the body is not declared as JSON
     │   ├── ForInsiders              it is for this machine, or for who has the cluster's token
+    │   ├── KeyMissing               an API key is needed and none was sent
+    │   ├── KeyRefused               the API key is unknown, expired or revoked
+    │   ├── ModelNotAllowed          the API key does not allow the model
+    │   ├── AdminOnly                it is for keys with the role admin
+    │   ├── RateLimited              the API key has used its requests, tokens or answers at once
+    │   ├── BudgetSpent              the API key has used its tokens of the month
     │   ├── ModelNotFound            nobody here serves that model
     │   ├── ContextOverflow          prompt and answer do not fit into the context
     │   │   └── TextTooLong              a text that cannot fit, told before it is tokenised
@@ -57,6 +63,8 @@
     ├── StorageFailed            conversations or pictures cannot be kept or read
     ├── CheckpointError          a checkpoint that cannot be loaded; raised before serving starts
     ├── CommandError             a command cannot do as it is told: a file, flag, port or process
+    │   ├── KeyNameTaken             another API key has that name
+    │   └── NoSuchKey                no API key has that name or id
     └── RemoteError              an error another process of ours reported, passed on as it came
 
 `code` names the error on the native wire, `number` on LLaVA's (its own numbers where it has one),
@@ -76,6 +84,30 @@ that stands in the log, under the request id.
 Source of the numbers: haotian-liu/LLaVA@c121f04, llava/constants.py and llava/serve.
 """
 
+from llava_serve.errors.access import (
+    AdminOnly as AdminOnly,
+)
+from llava_serve.errors.access import (
+    BudgetSpent as BudgetSpent,
+)
+from llava_serve.errors.access import (
+    KeyMissing as KeyMissing,
+)
+from llava_serve.errors.access import (
+    KeyNameTaken as KeyNameTaken,
+)
+from llava_serve.errors.access import (
+    KeyRefused as KeyRefused,
+)
+from llava_serve.errors.access import (
+    ModelNotAllowed as ModelNotAllowed,
+)
+from llava_serve.errors.access import (
+    NoSuchKey as NoSuchKey,
+)
+from llava_serve.errors.access import (
+    RateLimited as RateLimited,
+)
 from llava_serve.errors.base import (
     ASK_ANOTHER as ASK_ANOTHER,
 )
