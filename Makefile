@@ -41,14 +41,14 @@ bench: .venv/installed-dev ## measure speed beside other ways to serve, and what
 	$(BIN)/python -m scripts.bench_controller
 
 tiny: .venv/installed-dev ## train the checkpoint that ships, its adapter and its examples
-	$(BIN)/python -m llava_serve.tiny.train
+	$(BIN)/python -m scripts.tiny.train
 
 clean: ## remove the environments and what the tools made; .runs, with hours of training, stays
 	rm -rf .venv .venv-sglang build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-		{ echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
 		echo "This Python cannot make environments. On Debian: apt-get install python3-venv"; exit 1; }
 

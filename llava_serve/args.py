@@ -1,7 +1,8 @@
-"""A frozen dataclass becomes a command line: name, type, default and help are written once."""
+"""Command-line flags from a frozen dataclass, and the checks that such a dataclass makes."""
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -65,3 +66,51 @@ def _options(field: Field[Any], kind: Any) -> dict[str, Any]:
     if get_origin(kind) is Literal:
         return options | {"choices": get_args(kind)}
     return options | {"type": kind}
+
+
+def require_positive(**values: float | None) -> None:
+    """Raises: ValueError, when a value that is given is not above 0; the flag is its name."""
+    for name, value in values.items():
+        if value is not None and value <= 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+
+
+def require_port(port: int) -> None:
+    """Raises: ValueError, when `port` is no port number."""
+    if not 0 < port < 65536:
+        raise ValueError(f"--port must be from 1 to 65535, not {port}")
+
+
+def names_of(listed: str) -> tuple[str, ...]:
+    """Split a comma-separated list."""
+    return tuple(filter(None, map(str.strip, listed.split(","))))
+
+
+def require_names(names: Iterable[str]) -> None:
+    """Raises: ValueError, when one of `names` is no host name."""
+    for name in names:
+        if name != "*" and not re.fullmatch(r"\.?[\w-]+(\.[\w-]+)*\.?", name):
+            raise ValueError(
+                f"--allowed-hosts takes host names without scheme and port, and {name!r} is none"
+            )
+
+
+def require_http(**addresses: str | None) -> None:
+    """Raises: ValueError, when an address that is given is not http(s); the flag is its name."""
+    for name, address in addresses.items():
+        if address is not None and not address.startswith(("http://", "https://")):
+            name = name.replace("_", "-")
+            raise ValueError(f"--{name} must be an address like http://host:port, not {address!r}")
+
+
+def bytes_of(size: str) -> int:
+    """Read a size of memory such as 20GiB or 8000MB.
+
+    Raises:
+        ValueError: it is none.
+    """
+    units = {"MB": 10**6, "MIB": 2**20, "GB": 10**9, "GIB": 2**30}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([GM]I?B)", size.strip().upper())
+    if found is None or not float(found[1]):
+        raise ValueError(f"--max-gpu-memory takes a size like 20GiB or 8000MB, not {size!r}")
+    return int(float(found[1]) * units[found[2]])

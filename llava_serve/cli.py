@@ -1,4 +1,4 @@
-"""The command that chats about pictures in the terminal, or answers the lines of a pipe.
+"""Command of the terminal: a chat about pictures, or answers to the lines of a pipe.
 
 Exit codes: 0 every line of a pipe was done, or the user left the prompt, whatever became of single
 questions there; 1 a question or a command in a pipe failed, or who reads the answers has left; 2 a
@@ -16,17 +16,17 @@ from llava_serve import args, logs
 from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
 from llava_serve.errors import ServeError
+from llava_serve.logs import replace_unprintable
 from llava_serve.media.reader import MediaReader
-from llava_serve.printable import replace_unprintable
-from llava_serve.terminal.attachment import Attachments
+from llava_serve.terminal.attachment import Attachments, initial_history
 from llava_serve.terminal.chat import Chat
+from llava_serve.terminal.chat_model import open_model
 from llava_serve.terminal.config import CliConfig
 from llava_serve.terminal.history import History
-from llava_serve.terminal.notes import Notes
-from llava_serve.terminal.opening import answering, first_history
-from llava_serve.terminal.piped import answer_lines, lines_of
-from llava_serve.terminal.prompt import talk
-from llava_serve.terminal.view import JsonAnswers, PlainAnswers
+from llava_serve.terminal.input import answer_lines, lines_of, talk
+from llava_serve.terminal.output import JsonWriter, Notes, PlainWriter
+
+_SLOTS = 1  # one person types one question at a time
 
 
 def main() -> int:
@@ -48,11 +48,11 @@ def main() -> int:
 
 
 def _run(config: CliConfig, notes: Notes) -> bool:
-    history = asyncio.run(first_history(config))
+    history = asyncio.run(initial_history(config))
     if config.controller:
         return asyncio.run(_chat(config, None, history, notes))
     with notes.console.status("loading the model", spinner="line"):
-        engine = build_engine(config)
+        engine = build_engine(config, slots=_SLOTS)
     try:
         return asyncio.run(_chat(config, engine, history, notes))
     finally:
@@ -60,15 +60,15 @@ def _run(config: CliConfig, notes: Notes) -> bool:
 
 
 async def _chat(config: CliConfig, engine: Engine | None, history: History, notes: Notes) -> bool:
-    view = JsonAnswers(sys.stdout) if config.json else PlainAnswers(sys.stdout)
+    writer = JsonWriter(sys.stdout) if config.json else PlainWriter(sys.stdout)
     async with (
         MediaReader(config) as reader,
-        answering(config, engine, reader, notes) as answerer,
+        open_model(config, engine, reader, notes) as model,
     ):
-        chat = Chat(answerer, Attachments(reader, config), history, view, notes)
+        chat = Chat(model, Attachments(reader, config), history, writer, notes)
         if not sys.stdin.isatty():
             return await answer_lines(chat, notes, lines_of(sys.stdin))
-        notes.say(f"{answerer.model} answers; /help lists the commands")
+        notes.say(f"{model.name} answers; /help lists the commands")
         await talk(chat, notes)
         return True
 

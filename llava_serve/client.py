@@ -1,6 +1,5 @@
-"""How our own programs ask a controller or a worker for models and answers."""
+"""Client of a controller or a worker: models and streamed answers, for our own programs."""
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -10,9 +9,9 @@ from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
 from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError, ServeError
+from llava_serve.http.client_error import reason_of
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import ModelCard, ModelList
-from llava_serve.reason import reason_of
 
 _ASK = aiohttp.ClientTimeout(total=10)
 _STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
@@ -40,7 +39,7 @@ class ChatClient:
                 if answer.status != 200:
                     raise await _error_of(answer)
                 return ModelList.model_validate_json(await answer.read()).data
-        except (aiohttp.ClientError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, aiohttp.ClientError) as exc:
             raise ControllerUnreachable(self.address, reason_of(exc)) from exc
         except ValueError as exc:
             raise self._foreign(exc) from exc
@@ -74,7 +73,7 @@ class ChatClient:
                     if data == sse.DONE:
                         return
                     yield _chunk(data)
-        except (aiohttp.ClientError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, aiohttp.ClientError) as exc:
             if answering:
                 raise ControllerLost(self.address, reason_of(exc)) from exc
             raise ControllerUnreachable(self.address, reason_of(exc)) from exc

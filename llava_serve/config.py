@@ -1,19 +1,20 @@
-"""Settings of each command: the dataclass is the documentation, the flags and the validation.
+"""Settings of each command, a frozen dataclass: its documentation, its flags, its validation.
 
-Those of the terminal stand in `terminal/config.py`, those of launch in `launching/config.py`,
-those of SGLang's worker in `engines/sglang/config.py`.
+The terminal's are in `terminal/config.py`, launch's in `launching/config.py`, those of the SGLang
+worker in `engines/sglang/config.py`.
 
-Where LLaVA's own command spells a flag differently, the spelling stands beside it as `Also`.
+Where LLaVA's own command spells a flag differently, the spelling is given beside it as `Also`.
 """
 
 import ipaddress
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from llava_serve.args import Also
+from llava_serve import args
+from llava_serve.args import (
+    Also,
+)
 from llava_serve.tiny import CHECKPOINT
 
 STATE = Path.home() / ".local" / "state" / "llava_serve"
@@ -23,61 +24,24 @@ _PILLOW_MEGAPIXELS = 178  # Pillow itself refuses larger pictures
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-def require_positive(**values: float) -> None:
-    for name, value in values.items():
-        if value <= 0:
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
-
-
-def require_port(port: int) -> None:
-    if not 0 < port < 65536:
-        raise ValueError(f"--port must be from 1 to 65535, not {port}")
-
-
-def names_of(listed: str) -> tuple[str, ...]:
-    return tuple(filter(None, map(str.strip, listed.split(","))))
-
-
-def require_names(names: Iterable[str]) -> None:
-    for name in names:
-        if name != "*" and not re.fullmatch(r"\.?[\w-]+(\.[\w-]+)*\.?", name):
-            raise ValueError(
-                f"--allowed-hosts takes host names without scheme and port, and {name!r} is none"
-            )
-
-
-def require_http(**addresses: str | None) -> None:
-    for name, address in addresses.items():
-        if address is not None and not address.startswith(("http://", "https://")):
-            name = name.replace("_", "-")
-            raise ValueError(f"--{name} must be an address like http://host:port, not {address!r}")
-
-
-def bytes_of(size: str) -> int:
-    """Read a size of memory such as 20GiB or 8000MB.
-
-    Raises:
-        ValueError: it is none.
-    """
-    units = {"MB": 10**6, "MIB": 2**20, "GB": 10**9, "GIB": 2**30}
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([GM]I?B)", size.strip().upper())
-    if found is None or not float(found[1]):
-        raise ValueError(f"--max-gpu-memory takes a size like 20GiB or 8000MB, not {size!r}")
-    return int(float(found[1]) * units[found[2]])
-
-
 @dataclass(frozen=True, kw_only=True)
 class LogConfig:
+    """Log level of every command."""
+
     log_level: Annotated[LogLevel, "least severe message to log"] = "info"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateConfig(LogConfig):
+    """State folder of the commands that keep files."""
+
     state_dir: Annotated[Path, "folder of the cluster token, conversations and pictures"] = STATE
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListenConfig(StateConfig):
+    """Flags of a command that listens: host, names, limits of bodies."""
+
     host: Annotated[str, "address to listen on"] = "127.0.0.1"
     allowed_hosts: Annotated[
         str,
@@ -85,30 +49,34 @@ class ListenConfig(StateConfig):
         "all below it, * for every name",
     ] = ""
     max_body_mb: Annotated[float, "largest request body, in 10^6 bytes"] = 50.0
-
     max_text_mb: Annotated[
         float, "largest request body without its pictures and videos, in 10^6 bytes"
     ] = 1.0
 
     def __post_init__(self) -> None:
-        require_positive(max_body_mb=self.max_body_mb, max_text_mb=self.max_text_mb)
-        require_names(self.allowed_names)
+        args.require_positive(max_body_mb=self.max_body_mb, max_text_mb=self.max_text_mb)
+        args.require_names(self.allowed_names)
 
     @property
     def allowed_names(self) -> tuple[str, ...]:
-        return names_of(self.allowed_hosts)
+        """The names of `--allowed-hosts`."""
+        return args.names_of(self.allowed_hosts)
 
     @property
     def max_body_bytes(self) -> int:
+        """`--max-body-mb` in bytes."""
         return int(self.max_body_mb * 1e6)
 
     @property
     def max_text_bytes(self) -> int:
+        """`--max-text-mb` in bytes."""
         return int(self.max_text_mb * 1e6)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiConfig(ListenConfig):
+    """Flags of controller and workers: who may read metrics and documentation."""
+
     public_metrics: Annotated[
         bool,
         "show /metrics, /workers and /docs to everybody, and not to this machine and holders of "
@@ -138,8 +106,8 @@ class ControllerConfig(ApiConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_port(self.port)
-        require_positive(
+        args.require_port(self.port)
+        args.require_positive(
             heartbeat_expiry=self.heartbeat_expiry,
             connect_timeout=self.connect_timeout,
             first_byte_timeout=self.first_byte_timeout,
@@ -156,12 +124,13 @@ class ControllerConfig(ApiConfig):
 
     @property
     def trusted_addresses(self) -> frozenset[str]:
-        return frozenset(names_of(self.trust_workers_from))
+        """The addresses of `--trust-workers-from`."""
+        return frozenset(args.names_of(self.trust_workers_from))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The flags that concern the model, the same for the worker and the terminal."""
+    """Flags of the model; the same for the worker and the terminal."""
 
     model_path: Annotated[str, "folder or hub name of a LLaVA checkpoint"] = str(CHECKPOINT)
     model_base: Annotated[str | None, "folder or hub name an adapter was trained on"] = None
@@ -196,23 +165,24 @@ class ModelConfig:
     prefill_chunk: Annotated[
         int | None,
         "tokens of new prompts read per step while answers run: less keeps those quicker; default: "
-        "what the machine reads in a tenth of a second",
+        "what the machine reads in a twentieth of a second",
     ] = None
 
     def __post_init__(self) -> None:
-        for name in ("prefill_chunk", "kv_cache_tokens"):
-            if getattr(self, name) is not None:
-                require_positive(**{name: getattr(self, name)})
-        require_positive(num_gpus=self.num_gpus)
+        args.require_positive(
+            num_gpus=self.num_gpus,
+            prefill_chunk=self.prefill_chunk,
+            kv_cache_tokens=self.kv_cache_tokens,
+        )
         if self.max_gpu_memory is not None:
-            bytes_of(self.max_gpu_memory)
+            args.bytes_of(self.max_gpu_memory)
         if self.load_8bit and self.load_4bit:
             raise ValueError("--load-8bit and --load-4bit exclude each other")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MediaConfig:
-    """What a picture or a video may be; the same for the worker and the terminal."""
+    """Limits of images and videos; the same for the worker and the terminal."""
 
     max_image_mb: Annotated[float, "largest picture or video file, in 10^6 bytes"] = 20.0
     max_image_megapixels: Annotated[float, "largest picture, in 10^6 pixels"] = 50.0
@@ -227,7 +197,7 @@ class MediaConfig:
     allow_remote_media: Annotated[bool, "fetch http(s) addresses of public hosts"] = False
 
     def __post_init__(self) -> None:
-        require_positive(
+        args.require_positive(
             max_image_mb=self.max_image_mb,
             max_image_megapixels=self.max_image_megapixels,
             max_megapixels_in_flight=self.max_megapixels_in_flight,
@@ -245,7 +215,7 @@ class MediaConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MembershipConfig(ApiConfig):
-    """The flags that concern a worker's place in the cluster."""
+    """Flags of a worker in a cluster: port, controller, queue."""
 
     port: Annotated[int, "port to listen on"] = 40000
     controller: Annotated[str, "address of the controller", Also("--controller-address")] = (
@@ -267,15 +237,15 @@ class MembershipConfig(ApiConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_port(self.port)
-        require_http(controller=self.controller, worker=self.worker)
-        if self.limit_model_concurrency is not None:
-            require_positive(limit_model_concurrency=self.limit_model_concurrency)
+        args.require_port(self.port)
+        args.require_http(controller=self.controller, worker=self.worker)
+        args.require_positive(limit_model_concurrency=self.limit_model_concurrency)
         if self.max_waiting < 0:
             raise ValueError("--max-waiting must not be negative")
 
     @property
     def worker_address(self) -> str:
+        """The address at which the controller reaches this worker."""
         host = f"[{self.host}]" if ":" in self.host else self.host  # IPv6
         return (self.worker or f"http://{host}:{self.port}").rstrip("/")
 
@@ -318,9 +288,9 @@ class WebConfig(ListenConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_port(self.port)
-        require_http(controller=self.controller)
-        require_positive(concurrency_count=self.concurrency_count)
+        args.require_port(self.port)
+        args.require_http(controller=self.controller)
+        args.require_positive(concurrency_count=self.concurrency_count)
         if self.moderate and self.moderation_key_file is None:
             raise ValueError("--moderate needs --moderation-key-file")
         if self.moderation_key_file is not None and not self.moderate:

@@ -3,16 +3,17 @@
 import logging
 from collections.abc import Sequence
 
-from llava_serve import args, logs, serving
-from llava_serve.access import Access, Hosts
-from llava_serve.body import BodyLimits
+from llava_serve import args, logs
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
-from llava_serve.cluster.token import read_token, token_file
-from llava_serve.cluster.upstream import Limits
+from llava_serve.cluster.upstream import UpstreamLimits
+from llava_serve.cluster_token import read_token, token_file
 from llava_serve.config import ControllerConfig
+from llava_serve.http import serving
+from llava_serve.http.access import Access, Hosts
+from llava_serve.http.body import BodyLimits
 
 logger = logging.getLogger(__name__)
 
@@ -21,25 +22,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(ControllerConfig, argv)
     logs.configure(config.log_level)
     path = token_file(config.cluster_token_file, config.state_dir)
-    trust = Trust(read_token(path), config.trusted_addresses)
-    logger.info("workers join with the cluster token in %s", path)
-    if trust.addresses:
+    policy = AdmissionPolicy(read_token(path), config.trusted_addresses)
+    logger.info("workers register with the cluster token in %s", path)
+    if policy.addresses:
         logger.warning(
-            "workers at %s may join without the token, on LLaVA's own wire",
-            ", ".join(sorted(trust.addresses)),
+            "workers at %s may register without the token, on LLaVA's own wire",
+            ", ".join(sorted(policy.addresses)),
         )
     if not serving.is_loopback(config.host):
         logger.warning(
             "--host %s: whoever reaches port %d can use every model%s; there are no accounts. "
-            "Joining as a worker takes the token.",
+            "Registering a worker takes the token.",
             config.host,
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
     app = build_app(
         Registry(DISPATCH[config.dispatch_method](), config.heartbeat_expiry),
-        trust,
-        limits=Limits(
+        policy,
+        limits=UpstreamLimits(
             connect_s=config.connect_timeout,
             first_byte_s=config.first_byte_timeout,
             answer_s=config.answer_timeout,
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
         access=Access(
             hosts=Hosts.of(config.host, config.allowed_names),
-            token=trust.token,
+            token=policy.token,
             is_public=config.public_metrics,
         ),
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),

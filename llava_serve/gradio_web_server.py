@@ -3,19 +3,20 @@
 import logging
 from collections.abc import Sequence
 
-from llava_serve import args, logs, serving, tiny
-from llava_serve.access import Hosts
+from llava_serve import args, logs, tiny
 from llava_serve.config import WebConfig
 from llava_serve.errors import StorageFailed
+from llava_serve.http import serving
+from llava_serve.http.access import Hosts
 from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
-from llava_serve.web import examples, share, uploads
-from llava_serve.web.answering import Running
+from llava_serve.web import examples, public_link, uploads
 from llava_serve.web.app import build_app
-from llava_serve.web.asking import Services
+from llava_serve.web.chat_service import Services
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.moderation import Moderation, read_key
+from llava_serve.web.streaming import ActiveReplies
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         services,
         examples=shown,
         embed=config.embed,
-        share=share.Link(config.host, config.port) if config.share else None,
+        link=public_link.PublicLink(config.host, config.port) if config.share else None,
         hosts=Hosts.of(
-            config.host, (*config.allowed_names, *([share.DOMAIN] if config.share else []))
+            config.host, (*config.allowed_names, *([public_link.DOMAIN] if config.share else []))
         ),
     )
     if not serving.is_loopback(config.host):
@@ -59,7 +60,7 @@ def _services(config: WebConfig) -> Services:
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,
         max_body_bytes=config.max_body_bytes,
-        running=Running(config.concurrency_count),
+        running=ActiveReplies(config.concurrency_count),
     )
 
 

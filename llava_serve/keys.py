@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from llava_serve.accounts.key import ApiKey, IssuedKey
 from llava_serve.accounts.store import AccountStore, default_url
-from llava_serve.args import parse
-from llava_serve.config import STATE, require_positive
+from llava_serve.args import parse, require_positive
+from llava_serve.config import STATE
 from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.storage.database import make_state_dir
 

@@ -1,4 +1,4 @@
-"""The command that starts controller, workers, servers and page, watches them, and stops all.
+"""Command that launches a stack: starts controller, workers, servers and page, restarts, stops.
 
 Exit codes: 0 stopped by SIGTERM or Ctrl-C; 1 a process ended before it was ever ready; 2 a flag, a
 model or a port is wrong, and nothing was started.
@@ -15,13 +15,10 @@ from rich.console import Console
 from llava_serve import args
 from llava_serve.errors import CommandError
 from llava_serve.launching.config import LaunchConfig
-from llava_serve.launching.console import LaunchConsole, write_or_drop
-from llava_serve.launching.greeting import first_example, greeting
-from llava_serve.launching.plan import Plan, make_plan
-from llava_serve.launching.ports import check_ports
-from llava_serve.launching.readiness import Readiness
-from llava_serve.launching.supervisor import Supervisor
-from llava_serve.printable import replace_unprintable
+from llava_serve.launching.console import LaunchConsole, first_sample, greeting, write_or_drop
+from llava_serve.launching.plan import Plan, check_ports, make_plan
+from llava_serve.launching.supervisor import Readiness, Supervisor
+from llava_serve.logs import replace_unprintable
 from llava_serve.tiny import EXAMPLES
 
 
@@ -54,7 +51,7 @@ async def _supervise(plan: Plan) -> None:
 
 
 def _greet(plan: Plan) -> None:
-    write_or_drop(sys.stdout, f"\n{greeting(plan, first_example(EXAMPLES))}\n")
+    write_or_drop(sys.stdout, f"\n{greeting(plan, first_sample(EXAMPLES))}\n")
 
 
 def _fail(error: CommandError, code: int) -> int:

@@ -1,4 +1,4 @@
-"""What a path means that somebody typed: `~` is a home, and no text of any kind is a crash."""
+"""Local path that a user typed: `~` is expanded, and any text gives a path or an OSError."""
 
 import errno
 import os
@@ -13,12 +13,12 @@ def local_path(typed: str) -> Path:
     """
     if "\0" in typed:  # which the system would take for its end
         raise OSError(errno.EINVAL, "a file's name holds no zero byte", typed)
-    named = _nameable(typed)
+    named = _file_name(typed)
     return Path(os.path.expanduser(named))  # noqa: PTH111 - Path's own raises for an unknown user
 
 
-def _nameable(typed: str) -> str:
-    """Return what Python calls the file: where names are ASCII to it, others are kept bytes."""
+def _file_name(typed: str) -> str:
+    """Return the file's name in Python; where names are ASCII to it, other bytes are kept."""
     try:
         os.fsencode(typed)
     except UnicodeEncodeError:

@@ -1,6 +1,7 @@
-"""Logging: one format for every process, with the request's id on every line it causes."""
+"""Logging: one format for every process, a request id on each line, and what may be printed."""
 
 import asyncio
+import io
 import logging
 import re
 import secrets
@@ -24,7 +25,7 @@ def add_request_id(record: logging.LogRecord) -> bool:
     return True
 
 
-def log_a_bug(task: "asyncio.Task[None]") -> None:
+def log_a_bug(task: asyncio.Task[None]) -> None:
     """Log what ended a task that should have run on. A task's done-callback."""
     if not task.cancelled() and (bug := task.exception()) is not None:
         logging.getLogger(__name__).error("%s ended", task.get_name(), exc_info=bug)
@@ -45,3 +46,12 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "aiohttp.access", "PIL", "matplotlib", "asyncio"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def replace_unprintable() -> None:
+    """Show `?` for a character that standard output cannot hold, where Python would raise.
+
+    Standard error writes such a character as an escape sequence by itself.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")

@@ -19,7 +19,7 @@ class Quota:
 
     @property
     def waiting(self) -> int:
-        """How many wait for their share."""
+        """How many requests wait."""
         return len(self._waiting)
 
     async def acquire(self, units: int) -> None:

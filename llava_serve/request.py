@@ -92,7 +92,7 @@ class SamplingParams:
         None  # most probable tokens to tell at each place; None: tell nothing
     )
     tells_usage: bool = False  # each delta has the usage so far
-    # What follows only engines do whose card says so in `honours`.
+    # What follows only engines do whose card says so in `supported_params`.
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     json_schema: str | None = None  # the answer is JSON of this schema (itself JSON)

@@ -1,4 +1,4 @@
-"""The SGLang worker's command: an SGLang server, wherever it runs, behind the controller."""
+"""Command of the SGLang worker: serves what an SGLang server answers."""
 
 import sys
 from collections.abc import Sequence
@@ -10,10 +10,11 @@ from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
-from llava_serve.worker import process
+from llava_serve.worker.lifecycle import serve
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Serve the SGLang server at `--sgl-endpoint`."""
     config = args.parse(SglangWorkerConfig, argv)
     logs.configure(config.log_level)
     try:
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from exc
     client = SglangClient(config.sgl_endpoint)
     server = Server(client, config.model_name)
-    process.serve(SglangEngine(client, server, form), config, config, presence=server)
+    serve(SglangEngine(client, server, form), config, config, watch=server)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ from random import Random
 import torch
 
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.conversation import Recipe, ask_about
-from llava_serve.tiny.scenes import random_scene
-from llava_serve.tiny.world import draw
 from scripts.bench_checkpoint import write_half_billion
 from scripts.bench_report import Figure, report
 from scripts.bench_systems import Chat, Generate, Run, System, our_worker, transformers_serve
+from scripts.tiny.dialogue import ask_about
+from scripts.tiny.recipe import Recipe
+from scripts.tiny.scenes import random_scene
+from scripts.tiny.world import draw
 
 _PICTURE = (384, 384)  # (width, height)
 _TOKENS = 64

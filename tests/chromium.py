@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
-from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import (
+    Browser,
+    Error as PlaywrightError,
+    Locator,
+    Page,
+    async_playwright,
+    expect,
+)
 
 expect.set_options(timeout=120_000)  # a busy machine is slow, not wrong
 ARGUMENTS = [

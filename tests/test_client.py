@@ -10,8 +10,8 @@ from fastapi import FastAPI, Request, Response
 
 from llava_serve.client import ChatClient
 from llava_serve.errors import ControllerLost, ControllerUnreachable, NoWorker, RemoteError
+from llava_serve.http.serving import served
 from llava_serve.protocol import sse
-from llava_serve.serving import served
 
 CHUNK = sse.encode(
     json.dumps(

@@ -9,12 +9,12 @@ import pytest
 
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http.serving import served
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Conversation
-from llava_serve.serving import served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "scripts" / "examples").glob("*.py"))
 
@@ -46,7 +46,7 @@ async def run(example: Path, address: str) -> tuple[int | None, list[str], str]:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 async def test_an_example_runs_and_its_answers_come_back(example: Path) -> None:
     engine = Recording()
-    worker = Worker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="this-one")
+    worker = ModelWorker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="this-one")
     async with served(build_app(worker, max_body_bytes=1_000_000)) as address:
         code, answers, errors = await run(example, address)
     assert (code, errors) == (0, "")

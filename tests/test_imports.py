@@ -33,10 +33,34 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+# Folders and modules of the package from the ground to the top; each imports lower ones only.
+LAYERS = (
+    ("errors",),
+    ("args", "local_path", "logs", "quota", "request", "tiny"),
+    ("background", "cluster_token", "config", "protocol", "retry"),
+    ("http",),
+    ("chat", "client", "media"),
+    ("checkpoints",),
+    ("engines", "storage"),
+    ("accounts",),
+    ("cluster",),
+    ("worker",),
+    ("launching", "terminal", "web"),
+    (*COMMANDS, "keys"),
+)
+LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
+
+
 def imported_modules(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return {node.module for node in imports if node.module}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
 
 
 def test_nothing_imports_a_command() -> None:
@@ -45,8 +69,36 @@ def test_nothing_imports_a_command() -> None:
     assert guilty == []
 
 
+def test_the_paths_of_the_bundled_checkpoint_import_nothing_of_ours() -> None:
+    """`config.py` names them as defaults, so nothing may lie below them."""
+    (only,) = (PACKAGE / "tiny").rglob("*.py")
+    assert not any(name.startswith("llava_serve") for name in imported_modules(only))
+
+
+def imports_against_the_layers() -> set[tuple[str, str]]:
+    """Return (importer, imported) for each import that does not go to a lower layer."""
+    wrong = set()
+    for path in PACKAGE.rglob("*.py"):
+        importer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for module in imported_modules(path):
+            imported = module.removeprefix("llava_serve.").split(".")[0]
+            is_ours = module.startswith("llava_serve.") and imported in LAYER
+            if is_ours and imported != importer and LAYER[imported] >= LAYER[importer]:
+                wrong.add((importer, imported))
+    return wrong
+
+
+def test_every_folder_and_module_has_a_layer() -> None:
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert modules | {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(LAYER)
+
+
+def test_imports_point_to_lower_layers() -> None:
+    assert imports_against_the_layers() == set()
+
+
 def test_what_travels_imports_no_process() -> None:
-    """`protocol/` is the ground everything stands on: it knows errors and nothing else."""
+    """`protocol/` knows errors and nothing else."""
     allowed = ("llava_serve.errors", "llava_serve.protocol")
     for path in (PACKAGE / "protocol").glob("*.py"):
         ours = {name for name in imported_modules(path) if name.startswith("llava_serve")}

@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-PYTHONS = ["3.10", "3.11", "3.13"]
+PYTHONS = ["3.11", "3.13"]
+OURS = {"llava_serve", "scripts", "tests"}
 
 
 def _lines(path: Path) -> list[Requirement]:
@@ -29,24 +30,27 @@ def _required(*extras: str) -> list[Requirement]:
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
-def _imported() -> set[str]:
-    """The top-level modules that the package imports from elsewhere."""
+def _imported(folder: str) -> set[str]:
+    """The top-level modules that a folder imports from elsewhere."""
     names = set()
-    for path in (ROOT / "llava_serve").rglob("*.py"):
+    for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.add(node.module.partition(".")[0])
-    return names - sys.stdlib_module_names - {"llava_serve"}
+    return names - sys.stdlib_module_names - OURS
 
 
-def test_what_is_imported_is_required() -> None:
+@pytest.mark.parametrize(
+    ("folder", "extras"), [("llava_serve", []), ("scripts/tiny", ["train"]), ("scripts", ["dev"])]
+)
+def test_what_is_imported_is_required(folder: str, extras: list[str]) -> None:
     distributions = packages_distributions()
-    required = {canonicalize_name(one.name) for one in _required()}
+    required = {canonicalize_name(one.name) for one in _required(*extras)}
     undeclared = {
         name
-        for name in _imported()
+        for name in _imported(folder)
         if required.isdisjoint(map(canonicalize_name, distributions[name]))
     }
     assert undeclared == set()

@@ -27,7 +27,7 @@ SETTINGS: dict[str, type[Any]] = {
 def _commands() -> list[tuple[str, str]]:
     """Module and flags of each `python -m ...`; a backslash joins a line with the next."""
     text = README.read_text(encoding="utf-8").replace("\\\n", " ")
-    return re.findall(r"python -m (llava_serve\S*[^`\s])([^`\n]*)", text)
+    return re.findall(r"python -m ((?:llava_serve|scripts)\S*[^`\s])([^`\n]*)", text)
 
 
 def test_every_command_exists() -> None:

@@ -18,20 +18,20 @@ from llava_serve.request import Conversation, Image, Message, Video
 
 
 @dataclass(frozen=True, slots=True)
-class Markup:
+class TemplateText:
     """Text of the template: special tokens in it count."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class UserText:
     """Text of a message: nothing in it counts as a special token."""
 
     text: str
 
 
-Segment = Markup | Said | Image | Video
+Segment = TemplateText | UserText | Image | Video
 
 
 class ApplyTemplate(Protocol):
@@ -49,7 +49,7 @@ class PromptFormat:
     What `render` returns ends where the answer begins, or, of a conversation that `continues`, with
     its last text, as the template shows it and without what would end it.
 
-    `reason` says why it is this one. `per_chunk` says that the text between pictures is tokenised
+    `reason` says why it is this one. `per_chunk` says that the text between images is tokenised
     chunk by chunk, as LLaVA's own code does it; otherwise the prompt is tokenised as a whole, as
     transformers does it.
     """
@@ -98,7 +98,7 @@ class _Markers:
         shown: list[int] = []
         end = 0
         for match in re.finditer(pattern, rendered):
-            segments.append(Markup(rendered[end : match.start()]))
+            segments.append(TemplateText(rendered[end : match.start()]))
             end = match.end()
             if match[1]:
                 shown.append(int(match[1]))
@@ -107,10 +107,12 @@ class _Markers:
             if shown[-1] < 0:
                 raise InvalidField("messages", "the chat template shows more media than there are")
             part = self._parts[shown[-1]]
-            segments.append(Said(part) if isinstance(part, str) else part)
-        segments.append(Markup(rendered[end:]))
+            segments.append(UserText(part) if isinstance(part, str) else part)
+        segments.append(TemplateText(rendered[end:]))
         self._check(shown)
-        return [segment for segment in segments if not isinstance(segment, Markup) or segment.text]
+        return [
+            segment for segment in segments if not isinstance(segment, TemplateText) or segment.text
+        ]
 
     def _check(self, shown: list[int]) -> None:
         if sorted(shown) != list(range(len(self._parts))):
@@ -197,7 +199,7 @@ def from_template(
 ) -> PromptFormat:
     """Make prompts with one of LLaVA's conversation templates.
 
-    `marks` stand around every picture where the model was trained with tokens for that.
+    `marks` stand around every image where the model was trained with tokens for that.
     """
 
     def render(conversation: Conversation) -> list[Segment]:
@@ -218,7 +220,7 @@ def from_template(
         rendered = template.render(template, "\n".join(system) or template.system, turns)
         if conversation.continues:
             rendered = markers.ending(rendered)
-        # No placeholder tokens here: pictures have markers of their own.
+        # No placeholder tokens here: images have markers of their own.
         return markers.split(rendered, *(secrets.token_hex(16) for _ in range(2)))
 
     return PromptFormat(template.name, render, (template.stop,), per_chunk=True, reason=reason)
@@ -253,12 +255,12 @@ class _Body:
             if isinstance(part, str):
                 shown.append(markers.mark(part))
                 continue
-            picture = self._shown(part, markers)
-            # Where pictures stand among the text, a line break sets off only the words behind one.
+            placeholder = self._shown(part, markers)
+            # Where images stand among the text, a line break sets off only the words behind one.
             is_set_off = isinstance(following, str) and not following[:1].isspace()
             if not (self.template.images_first or is_set_off):
-                picture = picture.removesuffix("\n")
-            shown.append(picture)
+                placeholder = placeholder.removesuffix("\n")
+            shown.append(placeholder)
         return "".join(shown)
 
     @property
@@ -266,6 +268,6 @@ class _Body:
         return [part for part in self.message.parts if not isinstance(part, str)]
 
     def _shown(self, part: str | Image | Video, markers: _Markers) -> str:
-        before, after = self.template.picture
+        before, after = self.template.image_affixes
         opening, closing = self.marks or ("", "")
         return f"{before}{opening}{markers.mark(part)}{closing}{after}"

@@ -15,10 +15,11 @@ Turn = tuple[Literal["user", "assistant"], str | None]  # None is the answer bei
 class Template:
     """How a model was trained to see a conversation.
 
-    `stop` ends an answer; it lives here and nowhere else. `pictures_first` puts the pictures of a
-    turn before its text, as in training; otherwise they stand where the client put them. `picture`
-    is what stands before and after each. Where there is a `receipt`, pictures are a turn of their
-    own, which the model has answered with it.
+    `render` is the separator style, called as in LLaVA. `stop` ends an answer; it lives here and
+    nowhere else. `images_first` puts the images of a turn before its text, as in training;
+    otherwise they stand where the client put them. `image_affixes` is what stands before and after
+    each. Where there is a `receipt`, images are a turn of their own, which the model has answered
+    with it.
     """
 
     name: str
@@ -28,7 +29,7 @@ class Template:
     render: Callable[["Template", str, Sequence[Turn]], str]
     stop: str
     images_first: bool = True
-    picture: tuple[str, str] = ("", "\n")
+    image_affixes: tuple[str, str] = ("", "\n")
     receipt: str | None = None
 
     def name_of(self, role: str) -> str:
@@ -38,8 +39,8 @@ class Template:
         return self.separators[role == "assistant"]
 
 
-def colons(template: Template, system: str, turns: Sequence[Turn]) -> str:
-    """`SYSTEM USER: hi ASSISTANT: hello</s>USER: ...`."""
+def two(template: Template, system: str, turns: Sequence[Turn]) -> str:
+    """TWO, and SINGLE where both separators are one: `SYSTEM USER: hi ASSISTANT: hello</s>...`."""
     text = system + template.separators[0]
     for role, said in turns:
         name = template.name_of(role)
@@ -47,23 +48,26 @@ def colons(template: Template, system: str, turns: Sequence[Turn]) -> str:
     return text
 
 
-def headed(template: Template, system: str, turns: Sequence[Turn]) -> str:
-    """`<|im_start|>system\\nSYSTEM<|im_end|><|im_start|>user\\nhi<|im_end|>...`."""
+def mpt(template: Template, system: str, turns: Sequence[Turn]) -> str:
+    """MPT: `<|im_start|>system\\nSYSTEM<|im_end|><|im_start|>user\\nhi<|im_end|>...`."""
     text = f"<|im_start|>system\n{system}{template.separators[0]}"
     for role, said in turns:
         text += template.name_of(role) + ("" if said is None else said + template.after(role))
     return text
 
 
-def headed_if_system(template: Template, system: str, turns: Sequence[Turn]) -> str:
-    """Like `headed`, but an empty system message leaves no trace."""
+def chatml(template: Template, system: str, turns: Sequence[Turn]) -> str:
+    """CHATML: like MPT, but an empty system message leaves no trace."""
     if system:
-        return headed(template, system, turns)
-    return headed(template, "", turns).removeprefix(f"<|im_start|>system\n{template.separators[0]}")
+        return mpt(template, system, turns)
+    return mpt(template, "", turns).removeprefix(f"<|im_start|>system\n{template.separators[0]}")
 
 
-def bracketed(template: Template, system: str, turns: Sequence[Turn]) -> str:
-    """`[INST] <<SYS>>SYSTEM<</SYS>> hi [/INST] hello </s><s>[INST] ...`; the first `<s>` is BOS."""
+def llama_2(template: Template, system: str, turns: Sequence[Turn]) -> str:
+    """LLAMA_2: `[INST] <<SYS>>SYSTEM<</SYS>> hi [/INST] hello </s><s>[INST] ...`.
+
+    The first `<s>` is the tokenizer's BOS.
+    """
     text = ""
     opening = f"<<SYS>>\n{system}\n<</SYS>>\n\n" if system else ""
     for role, said in turns:
@@ -75,14 +79,14 @@ def bracketed(template: Template, system: str, turns: Sequence[Turn]) -> str:
     return text
 
 
-def bare(template: Template, system: str, turns: Sequence[Turn]) -> str:
-    """Only what was said: a model after projector pre-training has seen captions alone."""
+def plain(template: Template, system: str, turns: Sequence[Turn]) -> str:
+    """PLAIN: only what was said; a model after projector pre-training has seen captions alone."""
     said = (said + template.after(role) for role, said in turns if said is not None)
     return system + "".join(said)
 
 
-def header_ids(template: Template, system: str, turns: Sequence[Turn]) -> str:
-    """`<|start_header_id|>user<|end_header_id|>\\n\\nhi<|eot_id|>...` (Llama 3)."""
+def llama_3(template: Template, system: str, turns: Sequence[Turn]) -> str:
+    """LLAMA_3: `<|start_header_id|>user<|end_header_id|>\\n\\nhi<|eot_id|>...`."""
     text = "<|begin_of_text|>"
     for role, said in [("system", system or None), *turns]:
         if role == "system" and said is None:
@@ -125,7 +129,7 @@ _ROWS = (
         system=_CURIOUS.format("user"),
         roles=("USER", "ASSISTANT"),
         separators=(" ", "</s>"),
-        render=colons,
+        render=two,
         stop="</s>",
     ),
     Template(
@@ -133,7 +137,7 @@ _ROWS = (
         system=_CURIOUS.format("human"),
         roles=("USER", "ASSISTANT"),
         separators=(" ", "</s>"),
-        render=colons,
+        render=two,
         stop="</s>",
     ),
     Template(
@@ -141,7 +145,7 @@ _ROWS = (
         system=_CURIOUS.format("human"),
         roles=("Human", "Assistant"),
         separators=("###", "###"),
-        render=colons,
+        render=two,
         stop="###",
     ),
     Template(
@@ -149,9 +153,9 @@ _ROWS = (
         system=_TAGGED,
         roles=("Human", "Assistant"),
         separators=("###", "###"),
-        render=colons,
+        render=two,
         stop="###",
-        picture=_TAGS,
+        image_affixes=_TAGS,
         receipt="Received.",
     ),
     Template(
@@ -159,24 +163,24 @@ _ROWS = (
         system=_TAGGED,
         roles=("USER", "ASSISTANT"),
         separators=(" ", "</s>"),
-        render=colons,
+        render=two,
         stop="</s>",
-        picture=_TAGS,
+        image_affixes=_TAGS,
         receipt="Received.",
     ),
     Template(
         name="plain",
         roles=("", ""),
         separators=("\n", "\n"),
-        render=bare,
+        render=plain,
         stop="\n",
-        picture=("", ""),
+        image_affixes=("", ""),
     ),
     Template(
         name="mistral_instruct",
         roles=("USER", "ASSISTANT"),
         separators=("", "</s>"),
-        render=bracketed,
+        render=llama_2,
         stop="</s>",
     ),
     Template(
@@ -184,7 +188,7 @@ _ROWS = (
         system=_VISION,
         roles=("USER", "ASSISTANT"),
         separators=("<s>", "</s>"),
-        render=bracketed,
+        render=llama_2,
         stop="</s>",
     ),
     Template(
@@ -192,7 +196,7 @@ _ROWS = (
         system=_HARMLESS,
         roles=("USER", "ASSISTANT"),
         separators=("<s>", "</s>"),
-        render=bracketed,
+        render=llama_2,
         stop="</s>",
     ),
     Template(
@@ -200,7 +204,7 @@ _ROWS = (
         system="Answer the questions.",
         roles=_CHATML_ROLES,
         separators=(_CHATML_END, _CHATML_END),
-        render=headed,
+        render=mpt,
         stop=_CHATML_END,
     ),
     Template(
@@ -209,7 +213,7 @@ _ROWS = (
         "The assistant gives helpful and honest answers.",
         roles=_CHATML_ROLES,
         separators=(_CHATML_END, _CHATML_END),
-        render=headed,
+        render=mpt,
         stop=_CHATML_END,
     ),
     Template(
@@ -217,7 +221,7 @@ _ROWS = (
         system="You are a helpful assistant.",
         roles=_CHATML_ROLES,
         separators=(_CHATML_END + "\n", _CHATML_END + "\n"),
-        render=headed_if_system,
+        render=chatml,
         stop=_CHATML_END,
         images_first=False,
     ),
@@ -226,7 +230,7 @@ _ROWS = (
         system=_VISION,
         roles=("user", "assistant"),
         separators=("<|eot_id|>", "<|eot_id|>"),
-        render=header_ids,
+        render=llama_3,
         stop="<|eot_id|>",
     ),
 )

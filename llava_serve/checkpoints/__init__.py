@@ -1,1 +1,1 @@
-"""A path becomes a loaded model."""
+"""Checkpoints: a path becomes a loaded model."""

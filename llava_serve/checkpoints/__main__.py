@@ -9,13 +9,13 @@ from llava_serve import logs
 from llava_serve.args import parse
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
-from llava_serve.printable import replace_unprintable
+from llava_serve.logs import replace_unprintable
 
 _INSPECT = "python -m llava_serve.checkpoints inspect PATH"
 _CONVERT = "python -m llava_serve.checkpoints convert PATH OUT"
 _USAGE = f"usage: {_INSPECT} [flags]\n       {_CONVERT} [flags]\nEach has --help."
 
-_PICTURES = ("336x336", "1024x768")
+_SIZES = ("336x336", "1024x768")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,41 +75,25 @@ def _fail(message: str) -> NoReturn:
 
 
 def _inspect(path: str, config: InspectConfig) -> None:
-    from llava_serve.checkpoints import inspection
-    from llava_serve.checkpoints.base import is_original, whole_model
-    from llava_serve.checkpoints.detect import detect
-    from llava_serve.checkpoints.hub import folder_of
-    from llava_serve.checkpoints.image_tokens import parse_size
-    from llava_serve.checkpoints.original.source import source_of
+    from llava_serve.checkpoints.inspection import inspect, parse_size
+    from llava_serve.checkpoints.resolve import resolve
 
-    sizes = [parse_size(text) for text in config.picture or _PICTURES]
-    found = detect(folder_of(path))
-    if is_original(found, config.model_base):
-        source = source_of(found, config.model_base)
-        facts = inspection.of_original(source, config.conv_mode, config.image_aspect_ratio, sizes)
-    else:
-        whole = whole_model(found, config.model_base)
-        facts = inspection.of_huggingface(found, whole, config.conv_mode, sizes)
-    sys.stdout.writelines(line + "\n" for line in facts.lines(config.slots))
+    sizes = [parse_size(text) for text in config.picture or _SIZES]
+    checkpoint = resolve(path, config.model_base)
+    summary = inspect(checkpoint, config.conv_mode, config.image_aspect_ratio, sizes)
+    sys.stdout.writelines(line + "\n" for line in summary.lines(config.slots))
 
 
 def _convert(path: str, out: Path, config: ConvertConfig) -> None:
-    from llava_serve.checkpoints.base import is_original
     from llava_serve.checkpoints.convert import convert
-    from llava_serve.checkpoints.detect import detect
-    from llava_serve.checkpoints.hub import folder_of
-    from llava_serve.checkpoints.original.source import source_of
 
-    found = detect(folder_of(path))
-    if not is_original(found, config.model_base):
-        raise CheckpointError(f"{path} is not in LLaVA's original layout: nothing to convert.")
     settings = ModelConfig(
         model_path=path,
         model_base=config.model_base,
         image_aspect_ratio=config.image_aspect_ratio,
         dtype=config.dtype,
     )
-    loaded = convert(source_of(found, config.model_base), settings, out)
+    loaded = convert(settings, out)
     sys.stdout.write(f"{out} holds {path} as {type(loaded.model).__name__}\n")
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint in LLaVA's original layout is written in Hugging Face's, for transformers alone."""
+"""Conversion of LLaVA's original layout to Hugging Face's, for transformers alone."""
 
 import json
 import logging
@@ -10,10 +10,10 @@ import torch
 
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.checkpoints.original.load import weights_of
+from llava_serve.checkpoints.original.image_processing import ImageProcessing
 from llava_serve.checkpoints.original.packing import Packing
-from llava_serve.checkpoints.original.pictures import Pictures
-from llava_serve.checkpoints.original.source import Source
+from llava_serve.checkpoints.original.weights import language_weights
+from llava_serve.checkpoints.resolve import OriginalCheckpoint, resolve
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 
@@ -29,26 +29,31 @@ _PROCESSORS = {
 _KEPT = ("mm_use_im_start_end", "tune_mm_mlp_adapter")
 
 
-def convert(source: Source, config: ModelConfig, out: Path) -> LoadedModel:
-    """Write `source` to the new folder `out`: model, tokenizer and settings of the pictures.
+def convert(config: ModelConfig, out: Path) -> LoadedModel:
+    """Write the checkpoint that the flags name to the new folder `out`.
 
     Weights keep the precision they are stored in unless the flags say another.
 
     Raises:
-        CheckpointError: it cannot be loaded, transformers computes something else, or `out` is in
-            use.
+        CheckpointError: it cannot be loaded, it is of another layout, transformers computes
+            something else, or `out` is in use.
     """
+    checkpoint = resolve(config.model_path, config.model_base)
+    if not isinstance(checkpoint, OriginalCheckpoint):
+        raise CheckpointError(
+            f"{config.model_path} is not in LLaVA's original layout: nothing to convert."
+        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CheckpointError(f"{out} is not empty; give a new folder.")
     if config.dtype == "auto":
-        stored = weights_of(source)["model.norm.weight"].read().dtype
+        stored = language_weights(checkpoint)["model.norm.weight"].read().dtype
         config = replace(config, dtype=str(stored).removeprefix("torch."))  # type: ignore[arg-type]
-    loaded = load(replace(config, device="cpu"))
-    assert loaded.original is not None  # the source is in the original layout
+    loaded = load(replace(config, device="cpu"), checkpoint=checkpoint)
+    assert loaded.original is not None  # as that layout has it
     _require_same(loaded.model_type, loaded.original.packing)
     _add_media_tokens(loaded)
-    kept = {key: source.config[key] for key in _KEPT if source.config.get(key)}
-    if source.part == "projector":
+    kept = {key: value for key, value in checkpoint.config.raw.items() if key in _KEPT and value}
+    if checkpoint.part == "projector":
         kept["tune_mm_mlp_adapter"] = True
     for key, value in kept.items():
         setattr(loaded.model.config, key, value)
@@ -87,7 +92,7 @@ def _require_same(model_type: str, packing: Packing) -> None:
 
 
 def _add_media_tokens(loaded: LoadedModel) -> None:
-    """Give pictures and clips a token each; its logit, the mean of all, is never the highest."""
+    """Give images and videos a token each; its logit, the mean of all, is never the highest."""
     model: Any = loaded.model
     tokenizer, config = loaded.tokenizer, model.config
     names = [_IMAGE, _VIDEO] if loaded.model_type == "llava_onevision" else [_IMAGE]
@@ -112,9 +117,9 @@ def _drop_idle_sampling(config: Any) -> None:
         config.temperature = config.top_p = config.top_k = None
 
 
-def _write_settings(loaded: LoadedModel, pictures: Pictures, out: Path) -> None:
+def _write_settings(loaded: LoadedModel, images: ImageProcessing, out: Path) -> None:
     config: Any = loaded.model.config
-    pictures.processor.save_pretrained(out)
+    images.processor.save_pretrained(out)
     settings: dict[str, Any] = {
         "processor_class": _PROCESSORS[loaded.model_type],
         "image_token": _IMAGE,
@@ -125,10 +130,10 @@ def _write_settings(loaded: LoadedModel, pictures: Pictures, out: Path) -> None:
         del settings["patch_size"]
         settings |= {
             "video_token": _VIDEO,
-            "num_image_tokens": pictures.packing.side**2,
+            "num_image_tokens": images.packing.side**2,
             "vision_aspect_ratio": config.vision_aspect_ratio,
         }
-        video = pictures.square.to_dict() | {
+        video = images.square.to_dict() | {
             "video_processor_type": "LlavaOnevisionVideoProcessor",
         }
         del video["image_processor_type"]

@@ -1,4 +1,4 @@
-"""What a checkpoint folder holds, read from its files without torch; the reason goes to the log."""
+"""Layout and weight files of a checkpoint folder, told from its files without torch."""
 
 import json
 import logging
@@ -21,56 +21,65 @@ _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<end>\..+
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A checkpoint folder and what its files say it is."""
+class CheckpointInfo:
+    """A checkpoint folder and what its files say it is.
+
+    `config` is its config.json, empty without one; `trained_on` is what a part of a model names as
+    its base.
+    """
 
     folder: Path
     layout: Layout
-    model_type: str  # of config.json; empty for an adapter
-    config: dict[str, Any]  # config.json, or adapter_config.json of an adapter
+    config: dict[str, Any]
+    trained_on: str
+
+    @property
+    def model_type(self) -> str:
+        return str(self.config.get("model_type", ""))
 
 
-def detect(folder: Path) -> Found:
+def detect(folder: Path) -> CheckpointInfo:
     """Say what `folder` holds.
 
     Raises:
         CheckpointError: it holds no LLaVA checkpoint, or files of it are missing.
     """
     refuse_lfs_pointers(folder)
-    if (folder / "adapter_config.json").exists():
-        config = read_json(folder / "adapter_config.json")
-        if (reason := _original_adapter(folder)) is not None:
-            return _found(folder, "original", "", config, reason)
-        return _found(folder, "adapter", "", config, "it holds adapter_config.json")
-    if not (folder / "config.json").exists():
+    path, adapter_path = folder / "config.json", folder / "adapter_config.json"
+    adapter = read_json(adapter_path) if adapter_path.exists() else None
+    if adapter is None and not path.exists():
         inside = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
         raise CheckpointError(
             f"{folder} is no checkpoint: it has no config.json (it holds {inside}). "
             "Give the folder that holds config.json and the weights."
         )
-    config = read_json(folder / "config.json")
-    model_type = str(config.get("model_type", ""))
+    config = read_json(path) if path.exists() else {}
+    layout, reason = _layout(folder, config, is_adapter=adapter is not None)
+    logger.info("%s has the %s layout: %s", folder, layout, reason)
+    named = (adapter or {}).get("base_model_name_or_path") or config.get("_name_or_path")
+    return CheckpointInfo(folder, layout, config, str(named or "an unnamed model"))
+
+
+def _layout(folder: Path, config: dict[str, Any], *, is_adapter: bool) -> tuple[Layout, str]:
+    """Return the layout and why it is this one."""
+    if is_adapter:
+        if (folder / "non_lora_trainables.bin").exists():
+            return "original", "it holds non_lora_trainables.bin"
+        if "mm_vision_tower" in config:
+            return "original", "it is an adapter whose config.json has mm_vision_tower"
+        return "adapter", "it holds adapter_config.json"
     if "mm_vision_tower" in config:
-        return _found(folder, "original", model_type, config, "config.json has mm_vision_tower")
+        return "original", "config.json has mm_vision_tower"
+    model_type = str(config.get("model_type", ""))
     if model_type in HF_TYPES and "text_config" in config:
-        reason = f"config.json has model_type {model_type!r} and a text_config"
-        return _found(folder, "hf", model_type, config, reason)
+        return "hf", f"config.json has model_type {model_type!r} and a text_config"
+    names = ", ".join(config.get("architectures") or [])
     raise CheckpointError(
         f"{folder} is not a LLaVA model: its config.json says model_type "
-        f"{model_type or 'nothing'!r}{_architecture(config)}. "
+        f"{model_type or 'nothing'!r}{f' ({names})' if names else ''}. "
         f"Model types that load: {', '.join(HF_TYPES)}; and what LLaVA's own code wrote, which has "
         "mm_vision_tower there. A language model alone can be the --model-base of an adapter."
     )
-
-
-def _original_adapter(folder: Path) -> str | None:
-    """Say why an adapter is in LLaVA's own layout, or None."""
-    if (folder / "non_lora_trainables.bin").exists():
-        return "it holds non_lora_trainables.bin"
-    beside = folder / "config.json"
-    if beside.exists() and "mm_vision_tower" in read_json(beside):
-        return "it is an adapter whose config.json has mm_vision_tower"
-    return None
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -150,18 +159,6 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path} is JSON, but not an object. Correct it, or download it again."
         )
     return content
-
-
-def _found(
-    folder: Path, layout: Layout, model_type: str, config: dict[str, Any], reason: str
-) -> Found:
-    logger.info("%s has the %s layout: %s", folder, layout, reason)
-    return Found(folder, layout, model_type, config)
-
-
-def _architecture(config: dict[str, Any]) -> str:
-    names = ", ".join(config.get("architectures") or [])
-    return f" ({names})" if names else ""
 
 
 def refuse_lfs_pointers(folder: Path) -> None:

@@ -1,13 +1,12 @@
-"""A path or a hub name becomes a folder on this machine."""
+"""Hub names and paths: the folder on this machine that one means, and the name to serve under."""
 
 import logging
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
+import huggingface_hub  # which imports its parts when they are used
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # what the hub raises
 
-from llava_serve.checkpoints.naming import is_hub_name
 from llava_serve.errors import CheckpointError
 from llava_serve.local_path import local_path
 
@@ -15,6 +14,21 @@ logger = logging.getLogger(__name__)
 
 _KEPT = ["*.json", "*.jinja", "*.txt", "*.model", "*.safetensors", "*.bin"]
 _LISTING_TIMEOUT_S = 10
+
+
+def is_hub_name(path: str) -> bool:
+    """Say whether `path`, which is no folder here, can name a model of a hub: `owner/name`."""
+    return path.count("/") == 1 and not path.startswith(("/", ".", "~"))
+
+
+def name_of(path: str) -> str:
+    """Return the name to serve under: the last folder, with its parent for `checkpoint-500`."""
+    where = Path(path)
+    if where.name in ("", ".."):
+        where = where.resolve()
+    if where.name.startswith("checkpoint-") and where.parent.name:
+        return f"{where.parent.name}_{where.name}"
+    return where.name
 
 
 def folder_of(path: str) -> Path:
@@ -54,13 +68,15 @@ def folder_of(path: str) -> Path:
 
 def _download(name: str) -> Path:
     try:
-        info = HfApi().model_info(name, timeout=_LISTING_TIMEOUT_S)
+        info = huggingface_hub.HfApi().model_info(name, timeout=_LISTING_TIMEOUT_S)
     except RepositoryNotFoundError:
         raise
     except (httpx.HTTPError, OSError) as exc:
         logger.info("the hub does not answer (%s); looking for %s in its cache", exc, name)
-        return Path(snapshot_download(name, local_files_only=True))
+        return Path(huggingface_hub.snapshot_download(name, local_files_only=True))
     files = [sibling.rfilename for sibling in info.siblings or []]
     # The same weights often lie there a second time, pickled.
     pickled = ["*.bin"] if any(file.endswith(".safetensors") for file in files) else []
-    return Path(snapshot_download(name, allow_patterns=_KEPT, ignore_patterns=pickled))
+    return Path(
+        huggingface_hub.snapshot_download(name, allow_patterns=_KEPT, ignore_patterns=pickled)
+    )

@@ -1,68 +1,69 @@
-"""A folder in Hugging Face's layout becomes a loaded model, with every weight accounted for."""
+"""Checkpoints in Hugging Face's layout, loaded with transformers' own classes.
+
+Images go through the PIL backend of its processors: that of torchvision gives other pixels than the
+code LLaVA was trained with.
+"""
 
 import logging
 from typing import Any
 
-from transformers import (
-    LlavaForConditionalGeneration,
-    LlavaNextForConditionalGeneration,
-    LlavaNextVideoForConditionalGeneration,
-    LlavaOnevisionForConditionalGeneration,
-    PreTrainedTokenizerBase,
-    VipLlavaForConditionalGeneration,
-)
+import torch
+from PIL import Image
+from transformers import CONFIG_MAPPING, AutoImageProcessor, PreTrainedTokenizerBase
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from llava_serve.chat.rendering import PromptFormat
-from llava_serve.checkpoints import memory, pictures, prompts
-from llava_serve.checkpoints.asked import Asked
-from llava_serve.checkpoints.detect import Found
-from llava_serve.checkpoints.generation import generation_config
-from llava_serve.checkpoints.instantiate import instantiate
-from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.checkpoints.settings import usable
+from llava_serve.checkpoints import adapters, memory, prompts
+from llava_serve.checkpoints.instantiate import instantiate, require_memory
+from llava_serve.checkpoints.loaded import FrameProcessor, LoadedModel
+from llava_serve.checkpoints.precision import LoadOptions
+from llava_serve.checkpoints.resolve import HuggingFaceCheckpoint
+from llava_serve.checkpoints.settings import PreprocessorConfig, ProcessorConfig, read, usable
 from llava_serve.checkpoints.weights import open_folder
+from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-_CLASSES: dict[str, Any] = {
-    "llava": LlavaForConditionalGeneration,
-    "llava_next": LlavaNextForConditionalGeneration,
-    "llava_onevision": LlavaOnevisionForConditionalGeneration,
-    "vipllava": VipLlavaForConditionalGeneration,
-    "llava_next_video": LlavaNextVideoForConditionalGeneration,
-}
+_VIDEO_TYPES = ("llava_onevision", "llava_next_video")
+# One square tile from one frame; everything else of a video processor concerns sampling.
+_FRAME_SETTINGS = (
+    "do_resize",
+    "size",
+    "resample",
+    "do_center_crop",
+    "crop_size",
+    "do_rescale",
+    "rescale_factor",
+    "do_normalize",
+    "image_mean",
+    "image_std",
+)
 
 
-def load(found: Found, asked: Asked) -> LoadedModel:
-    """Load `found` with transformers' own class for it.
+def load(checkpoint: HuggingFaceCheckpoint, options: LoadOptions) -> LoadedModel:
+    """Load the model, and put its adapter onto it where there is one.
 
     Raises:
         CheckpointError: a file is missing or broken, or weights are missing or left over.
     """
-    weights = open_folder(found.folder)
-    config = config_of(found)
+    folder = checkpoint.folder
+    weights = open_folder(folder)
+    config = config_of(checkpoint)
     text_config = config.get_text_config(decoder=True)
     context = int(text_config.max_position_embeddings)
-    memory.require(memory.size_of(weights, text_config), asked, context, found.folder)
-    tokenizer = prompts.tokenizer_of(found.folder)
-    image_processor = pictures.image_processor(found)
-    frames = pictures.frames(found, image_processor)
-    model = instantiate(
-        _CLASSES[found.model_type],
-        asked.precision,
-        found.folder,
-        # Not the folder: transformers chooses among its files in another way than `weight_files`.
-        pretrained_model_name_or_path=None,
-        config=config,
-        state_dict=weights,
-        generation_config=generation_config(found.folder, config),
-    )
+    require_memory(memory.count(weights, text_config), options, context, folder)
+    tokenizer = prompts.tokenizer_of(folder)
+    image_processor = image_processor_of(checkpoint)
+    frames = _frame_processor(checkpoint, image_processor)
+    generation_config = prompts.generation_config(folder, config)
+    model = instantiate(config, weights, options.precision, folder)
+    model.generation_config = generation_config
     config = model.config
-    prompt_format = format_of(found, model.config, tokenizer, asked.conv_mode)
+    prompt_format = format_of(checkpoint, config, tokenizer, options.conv_mode)
     logger.info("prompts are made with %s: %s", prompt_format.name, prompt_format.reason)
-    return LoadedModel(
-        name=asked.name,
-        model_type=found.model_type,
+    loaded = LoadedModel(
+        name=options.name,
+        model_type=checkpoint.model_type,
         model=model,
         tokenizer=tokenizer,
         image_processor=image_processor,
@@ -73,32 +74,91 @@ def load(found: Found, asked: Asked) -> LoadedModel:
         video_token_id=getattr(config, "video_token_id", None) if frames else None,
         stop_ids=prompts.stop_ids(model, tokenizer),
     )
+    if checkpoint.adapter is not None:
+        is_quantised = options.precision.quantization is not None
+        adapters.apply_to_model(model, checkpoint.adapter, is_quantised=is_quantised)
+    return loaded
 
 
-def config_of(found: Found) -> Any:
+def config_of(checkpoint: HuggingFaceCheckpoint) -> Any:
     """Read config.json as transformers does.
 
     Raises:
         CheckpointError: a value in it is none that transformers knows.
     """
-    with usable(found.folder / "config.json"):
-        return _CLASSES[found.model_type].config_class.from_pretrained(found.folder)
+    with usable(checkpoint.folder / "config.json"):
+        return CONFIG_MAPPING[checkpoint.model_type].from_pretrained(checkpoint.folder)
 
 
 def format_of(
-    found: Found, config: Any, tokenizer: PreTrainedTokenizerBase, conv_mode: str | None
+    checkpoint: HuggingFaceCheckpoint,
+    config: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    conv_mode: str | None,
 ) -> PromptFormat:
     """Choose the prompt format: the one asked for, the checkpoint's own, or LLaVA's by config.
 
     Raises:
         CheckpointError: there is none, and no conversation template is known for the model.
     """
-    video_id = getattr(config, "video_token_id", None) if pictures.has_video(found) else None
+    folder = checkpoint.folder
+    video_id = getattr(config, "video_token_id", None) if has_video(checkpoint) else None
     image, video = (
         fallback if token_id is None else str(tokenizer.convert_ids_to_tokens(token_id))
         for token_id, fallback in ((int(config.image_token_id), ""), (video_id, "<video>"))
     )
     own = None
     if conv_mode is None:
-        own = prompts.own_format(found.folder, tokenizer, (image, video))
-    return own or prompts.conversation_format(found.folder.name, found.config, tokenizer, conv_mode)
+        own = prompts.own_format(folder, tokenizer, (image, video))
+    settings = checkpoint.config.raw
+    return own or prompts.conversation_format(folder.name, settings, tokenizer, conv_mode)
+
+
+def image_processor_of(checkpoint: HuggingFaceCheckpoint) -> Any:
+    """Load the image processor.
+
+    Raises:
+        CheckpointError: the folder has none.
+    """
+    try:
+        return AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+            checkpoint.folder, backend="pil", local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as exc:
+        raise CheckpointError(
+            f"the image processor in {checkpoint.folder} cannot be loaded: {exc}. "
+            "Its settings belong into preprocessor_config.json beside config.json."
+        ) from exc
+
+
+def has_video(checkpoint: HuggingFaceCheckpoint) -> bool:
+    """Say whether the family takes video."""
+    return checkpoint.model_type in _VIDEO_TYPES
+
+
+def _frame_processor(
+    checkpoint: HuggingFaceCheckpoint, image_processor: Any
+) -> FrameProcessor | None:
+    """Return what turns frames of a video into tiles, or None for a family without video.
+
+    The settings come from the checkpoint's video processor where it has one, otherwise from its
+    image processor.
+    """
+    if not has_video(checkpoint):
+        return None
+    folder = checkpoint.folder
+    nested = read(ProcessorConfig, folder / "processor_config.json").video_processor
+    settings = (
+        read(PreprocessorConfig, folder / "video_preprocessor_config.json").raw
+        or (isinstance(nested, dict) and nested)
+        or image_processor.to_dict()
+    )
+    kept = {name: settings[name] for name in _FRAME_SETTINGS if settings.get(name) is not None}
+    kept.setdefault("do_center_crop", False)
+    square = LlavaImageProcessorPil(**kept, do_pad=False)
+
+    def tiles(images: list[Image.Image]) -> torch.Tensor:
+        values: torch.Tensor = square(images, return_tensors="pt")["pixel_values"]
+        return values
+
+    return tiles

@@ -1,4 +1,4 @@
-"""Flags become a loaded model: finds the folder, tells its layout, calls the loader for it."""
+"""Loading: the flags of a command become a model in memory."""
 
 import logging
 import resource
@@ -10,14 +10,11 @@ from transformers.utils.logging import disable_progress_bar
 
 from llava_serve.chat.templates import template_named
 from llava_serve.checkpoints import huggingface, memory, precision
-from llava_serve.checkpoints.asked import Asked
-from llava_serve.checkpoints.base import is_original, whole_model
-from llava_serve.checkpoints.detect import Found, detect
-from llava_serve.checkpoints.hub import folder_of
+from llava_serve.checkpoints.hub import name_of
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.checkpoints.naming import name_of
 from llava_serve.checkpoints.original import load as original
-from llava_serve.checkpoints.original.source import source_of
+from llava_serve.checkpoints.precision import LoadOptions
+from llava_serve.checkpoints.resolve import Checkpoint, OriginalCheckpoint, resolve
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 
@@ -27,10 +24,16 @@ _SMALL_PARAMETERS = 50_000_000
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
-def load(config: ModelConfig, conv_mode: str | None = None, slots: int = 1) -> LoadedModel:
+def load(
+    config: ModelConfig,
+    conv_mode: str | None = None,
+    slots: int = 1,
+    checkpoint: Checkpoint | None = None,
+) -> LoadedModel:
     """Load the checkpoint that the flags name; nothing is written into its folder.
 
     `slots` is how many answers will be made at once; it counts in the estimate of memory.
+    `checkpoint` is what the flags name, where that is resolved already.
 
     Raises:
         CheckpointError: it cannot be loaded as asked; the message says what to change.
@@ -42,22 +45,20 @@ def load(config: ModelConfig, conv_mode: str | None = None, slots: int = 1) -> L
         disable_progress_bar()  # type: ignore[no-untyped-call]
     if conv_mode is not None:
         _check_conv_mode(conv_mode)
-    given = detect(folder_of(config.model_path))
+    checkpoint = checkpoint or resolve(config.model_path, config.model_base)
     name = config.model_name or name_of(config.model_path)
-    if is_original(given, config.model_base):
-        source = source_of(given, config.model_base)
-        chosen = precision.choose(config, source.config)
-        asked = Asked(chosen, name, conv_mode, config.image_aspect_ratio, slots)
-        loaded = original.load(source, asked)
+    aspect = config.image_aspect_ratio
+    if aspect is not None and not isinstance(checkpoint, OriginalCheckpoint):
+        raise CheckpointError(
+            f"--image-aspect-ratio has no effect on {checkpoint.adapter or checkpoint.folder}: in "
+            "Hugging Face's layout preprocessor_config.json decides. Leave it out."
+        )
+    chosen = precision.choose(config, checkpoint.config.stored_dtype)
+    options = LoadOptions(chosen, name, conv_mode, aspect, slots)
+    if isinstance(checkpoint, OriginalCheckpoint):
+        loaded = original.load(checkpoint, options)
     else:
-        _require_no_aspect(given, config)
-        base = whole_model(given, config.model_base)
-        chosen = precision.choose(config, base.config)
-        loaded = huggingface.load(base, Asked(chosen, name, conv_mode, slots=slots))
-        if given.layout == "adapter":
-            from llava_serve.checkpoints import adapters  # peft takes seconds to import
-
-            adapters.apply(loaded.model, given, is_quantised=chosen.quantization is not None)
+        loaded = huggingface.load(checkpoint, options)
     _choose_threads(loaded)
     logger.info(
         "loaded %s in %.1f s; the process has held %s at most",
@@ -78,14 +79,6 @@ def _choose_threads(loaded: LoadedModel) -> None:
     if loaded.model.device.type == "cpu" and parameters < _SMALL_PARAMETERS:
         torch.set_num_threads(1)
         logger.info("one thread: the model has only %.1f million parameters", parameters / 1e6)
-
-
-def _require_no_aspect(given: Found, config: ModelConfig) -> None:
-    if config.image_aspect_ratio is not None:
-        raise CheckpointError(
-            f"--image-aspect-ratio has no effect on {given.folder}: in Hugging Face's layout "
-            "preprocessor_config.json decides. Leave it out."
-        )
 
 
 def _check_conv_mode(conv_mode: str) -> None:

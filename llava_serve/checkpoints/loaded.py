@@ -1,4 +1,4 @@
-"""What a loader hands to the engine: everything that is known of one checkpoint."""
+"""Loaded models: what an engine gets of a checkpoint, whatever layout it has."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,22 +9,23 @@ from PIL import Image
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from llava_serve.chat.rendering import PromptFormat
-from llava_serve.checkpoints.original.pictures import Pictures
-from llava_serve.checkpoints.original.pieces import Pieces
+from llava_serve.checkpoints.original.image_processing import ImageProcessing
+from llava_serve.checkpoints.original.legacy_tokenizer import LegacyLlamaTokenizer
 from llava_serve.protocol.openai import ModelCard, SamplingDefaults
 
-Frames = Callable[[list[Image.Image]], torch.Tensor]
+FrameProcessor = Callable[[list[Image.Image]], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A checkpoint in memory, whatever layout it came in.
+    """A checkpoint in memory.
 
-    `model_type` is transformers' name of the family and decides how pictures are tiled. `frames`
-    turns the frames of a clip into float32 (frames, 3, height, width), normalised; it is None for a
-    family without video. `image_token_id` stands in the token list where feature rows go; it is
+    `model_type` is transformers' name of the family and decides how images are tiled. `frames`
+    turns the frames of a video into float32 (frames, 3, height, width), normalised; it is None for
+    a family without video. `image_token_id` stands in the token list where image features go; it is
     negative where the tokenizer has no token for that. `original` is how LLaVA's own code prepares
-    and packs pictures, and `pieces` how it reads texts; None leaves these to transformers.
+    and packs images, and `legacy_tokenizer` how it tokenises texts; None leaves these to
+    transformers.
     """
 
     name: str
@@ -32,14 +33,14 @@ class LoadedModel:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     image_processor: Any  # one of transformers' classes, PIL backend
-    frames: Frames | None
+    frames: FrameProcessor | None
     format: PromptFormat
     context_length: int
     image_token_id: int
     video_token_id: int | None
     stop_ids: frozenset[int]
-    original: Pictures | None = None
-    pieces: Pieces | None = None
+    original: ImageProcessing | None = None
+    legacy_tokenizer: LegacyLlamaTokenizer | None = None
 
     @property
     def card(self) -> ModelCard:

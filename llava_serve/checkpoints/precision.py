@@ -1,18 +1,21 @@
-"""Where the weights go and in what precision, decided before anything is loaded."""
+"""Precision, devices and quantisation of a load, decided before anything is loaded."""
 
 import importlib.util
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from transformers import BitsAndBytesConfig
 
-from llava_serve.checkpoints import placement, quantization
+from llava_serve.args import bytes_of
+from llava_serve.checkpoints.memory import Stored, free_bytes
 from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
+
+# What quantisation leaves alone: the image's way into the language model, and its last layer.
+_UNQUANTISED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,15 @@ class Precision:
     gpu_limits: dict[int, int] | None = None
 
     def __str__(self) -> str:
-        bits = ""
-        if self.quantization is not None:
-            bits = ", language model in " + (
-                "4 bits" if self.quantization.load_in_4bit else "8 bits"
-            )
+        bits = "" if self.quantization is None else f", language model in {self.stored}"
         return f"{self.dtype} on {self.place}{bits}, attention {self.attention}"
+
+    @property
+    def stored(self) -> Stored:
+        """How the matrices of the language model are stored."""
+        if self.quantization is not None:
+            return "4 bits" if self.quantization.load_in_4bit else "8 bits"
+        return "float32" if self.dtype == torch.float32 else "16 bits"
 
     @property
     def place(self) -> str:
@@ -43,23 +49,38 @@ class Precision:
         return f"{gpus} GPUs" if gpus > 1 else str(self.device)
 
 
-def choose(config: ModelConfig, checkpoint: dict[str, Any]) -> Precision:
-    """Decide from the flags, this machine and the checkpoint's config.json.
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What the flags ask of a load, whatever layout the checkpoint has.
+
+    `conv_mode` and `aspect` are None where the checkpoint itself decides. `slots` is how many
+    answers will be made at once.
+    """
+
+    precision: Precision
+    name: str
+    conv_mode: str | None = None
+    aspect: str | None = None
+    slots: int = 1
+
+
+def choose(config: ModelConfig, stored_dtype: str | None) -> Precision:
+    """Decide from the flags, this machine and the precision that config.json names.
 
     Raises:
         CheckpointError: this machine cannot do what the flags ask for.
     """
     device = _device(config.device)
-    dtype = _dtype(config.dtype, device, checkpoint)
+    dtype = _dtype(config.dtype, device, stored_dtype)
     if config.use_flash_attn:
         _require_flash_attention(device, dtype)
     attention = "flash_attention_2" if config.use_flash_attn else "sdpa"
     precision = Precision(
         device,
         dtype,
-        quantization.choose(config, dtype),
+        _quantization(config, dtype),
         attention,
-        placement.gpu_limits(config, device),
+        gpu_limits(config, device),
     )
     logger.info("precision: %s", precision)
     return precision
@@ -82,15 +103,11 @@ def _device(asked: str) -> torch.device:
     return torch.device(asked)
 
 
-def _dtype(asked: str, device: torch.device, checkpoint: dict[str, Any]) -> torch.dtype:
+def _dtype(asked: str, device: torch.device, stored: str | None) -> torch.dtype:
     if asked == "auto":
         if device.type == "cpu":
             return torch.float32  # half precision is slower there, or not implemented
-        text = checkpoint.get("text_config") or {}
-        named = [
-            config.get(key) for config in (checkpoint, text) for key in ("dtype", "torch_dtype")
-        ]
-        asked = next((str(name) for name in named if name), "bfloat16")
+        asked = stored or "bfloat16"
     dtype = getattr(torch, asked.removeprefix("torch."), None)
     if not isinstance(dtype, torch.dtype):
         raise CheckpointError(f"config.json names the unknown precision {asked!r}; give --dtype.")
@@ -107,3 +124,58 @@ def _require_flash_attention(device: torch.device, dtype: torch.dtype) -> None:
     else:
         return
     raise CheckpointError(f"--use-flash-attn: {reason}. Leave the flag out, or change that.")
+
+
+def _quantization(config: ModelConfig, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    """Return the settings for the flags; None where the weights stay as they are.
+
+    Raises:
+        CheckpointError: bitsandbytes is not installed.
+    """
+    if not (config.load_8bit or config.load_4bit):
+        return None
+    flag = "--load-8bit" if config.load_8bit else "--load-4bit"
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise CheckpointError(
+            f"{flag} needs the package bitsandbytes, which is not installed. "
+            "Install it with `pip install bitsandbytes`, or leave the flag out."
+        )
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_8bit=config.load_8bit,
+        load_in_4bit=config.load_4bit,
+        llm_int8_skip_modules=_UNQUANTISED,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def gpu_limits(config: ModelConfig, device: torch.device) -> dict[int, int] | None:
+    """Return the bytes of weights that each GPU may hold; None where no flag concerns it.
+
+    Raises:
+        CheckpointError: this machine has no such GPUs.
+    """
+    if config.num_gpus == 1 and config.max_gpu_memory is None:
+        return None
+    flag = (
+        f"--num-gpus {config.num_gpus}"
+        if config.num_gpus > 1
+        else f"--max-gpu-memory {config.max_gpu_memory}"
+    )
+    if device.type != "cuda":
+        raise CheckpointError(
+            f"{flag}: the model runs on {device.type}, and only CUDA devices have memory to "
+            "divide. Leave the flag out."
+        )
+    count = torch.cuda.device_count()
+    if config.num_gpus > count:
+        raise CheckpointError(
+            f"{flag}: PyTorch finds {count} CUDA device{'s' if count != 1 else ''} here. "
+            f"Give --num-gpus {count}, or make more visible (CUDA_VISIBLE_DEVICES)."
+        )
+    free = {index: free_bytes(torch.device("cuda", index)) for index in range(config.num_gpus)}
+    if config.max_gpu_memory is None:
+        return free
+    most = bytes_of(config.max_gpu_memory)
+    return {index: min(most, bytes_) for index, bytes_ in free.items()}

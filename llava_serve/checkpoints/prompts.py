@@ -1,11 +1,16 @@
-"""What turns messages into the tokens one checkpoint expects: tokenizer, prompt format, ends."""
+"""Prompt format, tokenizer and stop tokens of a checkpoint."""
 
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from llava_serve.chat.choosing import template_for
 from llava_serve.chat.rendering import (
@@ -15,7 +20,7 @@ from llava_serve.chat.rendering import (
     from_template,
 )
 from llava_serve.chat.templates import template_named
-from llava_serve.checkpoints.detect import read_json
+from llava_serve.checkpoints.settings import ProcessorConfig, read, usable
 from llava_serve.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -57,7 +62,7 @@ def own_format(
 ) -> PromptFormat | None:
     """Return the format of the checkpoint's own chat template, or None where it brings none.
 
-    `placeholders` are what the template writes for a picture and for a clip.
+    `placeholders` are what the template writes for an image and for a video.
     """
     if (source := chat_template(folder, tokenizer)) is None:
         return None
@@ -104,11 +109,22 @@ def _applier(tokenizer: PreTrainedTokenizerBase, source: str) -> ApplyTemplate:
 def chat_template(folder: Path, tokenizer: PreTrainedTokenizerBase) -> str | None:
     """Return the jinja source: the processor's own file first, then the tokenizer's."""
     for name in ("chat_template.json", "processor_config.json"):
-        path = folder / name
-        if path.exists() and isinstance(source := read_json(path).get("chat_template"), str):
+        if isinstance(source := read(ProcessorConfig, folder / name).chat_template, str):
             return source
     source = tokenizer.chat_template
     return source.get("default") if isinstance(source, dict) else source
+
+
+def generation_config(folder: Path, text: Any) -> GenerationConfig:
+    """Read generation_config.json in `folder`, or derive it from `text`, the language model's.
+
+    Raises:
+        CheckpointError: transformers refuses a value in it.
+    """
+    if (path := folder / "generation_config.json").exists():
+        with usable(path):
+            return GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return GenerationConfig.from_model_config(text)
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

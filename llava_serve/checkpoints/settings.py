@@ -1,12 +1,15 @@
-"""What the settings files of a checkpoint may say: a wrong value is named before it is used."""
+"""Settings files of a checkpoint as validated models: a wrong value is named before it is used."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
+from annotated_types import Gt, Len, MinLen, Predicate
 from huggingface_hub.errors import StrictDataclassError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import core_schema
 from transformers.activations import ACT2FN
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
@@ -18,202 +21,260 @@ REMEDY = "Correct it there, or download that file again."
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What a value must be: in words, and as a test of it."""
+class _MustBe:
+    """What a message says that a value must be."""
 
     words: str
-    holds: Callable[[Any], bool]
 
-
-Kinds = Mapping[str, Kind]
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return _is_whole(value) or isinstance(value, float)
-
-
-def _is_count(value: Any) -> bool:
-    return _is_whole(value) and value > 0
-
-
-def is_pair(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_count, value))
-
-
-def _list_of(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(holds, value))
-
-
-def _is_size(value: Any) -> bool:
-    lengths = value.values() if isinstance(value, dict) else [value]
-    return is_pair(value) or all(each is None or _is_count(each) for each in lengths)
-
-
-def _is_token(value: Any) -> bool:
-    return isinstance(value.get("content") if isinstance(value, dict) else value, str)
-
-
-def _is_rope(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    name = value.get("type", value.get("rope_type"))
-    return not value or (
-        name in ["default", *ROPE_INIT_FUNCTIONS]
-        and all(map(_is_number, (value[key] for key in ("factor", "rope_theta") if key in value)))
-    )
-
-
-COUNT = Kind("a whole number above 0", _is_count)
-WHOLE = Kind("a whole number", _is_whole)
-_NUMBER = Kind("a number", _is_number)
-_POSITIVE = Kind("a number above 0", lambda value: _is_number(value) and value > 0)
-FLAG = Kind("true or false", lambda value: isinstance(value, bool))
-TEXT = Kind("text", lambda value: isinstance(value, str) and bool(value))
-NAMES = Kind("a list of names", _list_of(lambda value: isinstance(value, str)))
-OBJECT = Kind("an object", lambda value: isinstance(value, dict))
-ROPE = Kind("an object with a type that transformers knows and its numbers", _is_rope)
-_TOKENS = Kind(
-    "the number of a token, or a list of such", lambda value: all(map(_is_whole, _several(value)))
-)
-_ACTIVATION = Kind(
-    "the name of an activation function of transformers", lambda value: value in list(ACT2FN)
-)
-_CHANNELS = Kind(
-    "three numbers",
-    lambda value: isinstance(value, list) and len(value) == 3 and all(map(_is_number, value)),
-)
-_SIZES = Kind("a list of [height, width] in pixels", _list_of(is_pair))
-_SIZE = Kind("a number of pixels, or an object of such", _is_size)
-_FILTER = Kind("the number of one of Pillow's filters, 0 to 5", lambda value: value in range(6))
-_TOKEN = Kind("text, or an object with it as content", _is_token)
-_TOKEN_LIST = Kind("a list of texts, or of objects with them as content", _list_of(_is_token))
-_ADDED = Kind(
-    "an object of objects, each with a text as content",
-    lambda value: (
-        isinstance(value, dict)
-        and all(isinstance(each, dict) and _is_token(each) for each in value.values())
-    ),
-)
-
-# What describes a tower or a language model, wherever it stands.
-SHAPE: Kinds = {
-    "hidden_size": COUNT,
-    "intermediate_size": COUNT,
-    "num_hidden_layers": COUNT,
-    "num_attention_heads": COUNT,
-    "num_key_value_heads": COUNT,
-    "head_dim": COUNT,
-    "hidden_act": _ACTIVATION,
-    "max_position_embeddings": COUNT,
-    "rope_theta": _POSITIVE,
-    "rope_scaling": OBJECT,
-    "image_size": COUNT,
-    "patch_size": COUNT,
-}
-_HUGGINGFACE: Kinds = {
-    "text_config": OBJECT,
-    "vision_config": OBJECT,
-    "image_token_id": WHOLE,
-    "image_token_index": WHOLE,
-    "image_grid_pinpoints": _SIZES,
-}
-PIXELS: Kinds = {
-    "image_mean": _CHANNELS,
-    "image_std": _CHANNELS,
-    "image_grid_pinpoints": _SIZES,
-    "size": _SIZE,
-    "crop_size": _SIZE,
-    "resample": _FILTER,
-}
-_FILES: Mapping[str, Kinds] = {
-    "generation_config.json": {
-        "eos_token_id": _TOKENS,
-        "do_sample": FLAG,
-        "temperature": _NUMBER,
-        "top_p": _NUMBER,
-        "top_k": WHOLE,
-        "repetition_penalty": _POSITIVE,
-        "max_new_tokens": COUNT,
-    },
-    "preprocessor_config.json": PIXELS,
-    "video_preprocessor_config.json": PIXELS,
-    "processor_config.json": {},
-    "chat_template.json": {},
-    "tokenizer_config.json": {
-        "tokenizer_class": TEXT,
-        "added_tokens_decoder": _ADDED,
-        "additional_special_tokens": _TOKEN_LIST,
-        "bos_token": _TOKEN,
-        "eos_token": _TOKEN,
-        "unk_token": _TOKEN,
-        "pad_token": _TOKEN,
-    },
-    "tokenizer.json": {},
-    "added_tokens.json": {},
-    "special_tokens_map.json": {},
-}
-# Keys that may be left out, and must say something where they are there.
-_NOT_NULL = {"image_token_id", "image_token_index", "added_tokens_decoder"}
-
-
-def require(path: Path, content: Mapping[str, Any], kinds: Kinds, within: str = "") -> None:
-    """See that each value of `content` that is there is of its kind.
-
-    `path` is the file it comes from, and `within` the keys that lead to it there.
-
-    Raises:
-        CheckpointError: one is not; the message has the file, the key and the value.
-    """
-    for key, kind in kinds.items():
-        value = content.get(key)
-        if value is not None and not kind.holds(value):
-            raise CheckpointError(
-                f"{path} says {within}{key} {quoted(value)}, which must be {kind.words}. {REMEDY}"
-            )
-
-
-def require_there(path: Path, content: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-    """See that `content` of the file `path` has all `keys`.
-
-    Raises:
-        CheckpointError: one is missing or null.
-    """
-    if missing := [key for key in keys if content.get(key) is None]:
-        raise CheckpointError(
-            f"{path} has no {', '.join(missing)}. Add what the model was trained with, or download "
-            "that file again."
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return core_schema.custom_error_schema(
+            handler(source), "must_be", custom_error_message=self.words
         )
 
 
-def require_files(folder: Path) -> None:
-    """See that the files beside config.json say what can be used.
+class SettingsFile(BaseModel):
+    """A JSON object; keys that no field names are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """All that the file says."""
+        return self.model_dump(exclude_unset=True)
+
+
+class _AddedToken(SettingsFile):
+    content: str
+
+
+class _RopeScaling(SettingsFile):
+    factor: int | float = 1
+    rope_theta: int | float = 1
+
+
+def _is_known(rope: _RopeScaling) -> bool:
+    name = rope.raw.get("type", rope.raw.get("rope_type"))
+    return not rope.raw or name in ["default", *ROPE_INIT_FUNCTIONS]
+
+
+Whole = Annotated[int, _MustBe("a whole number")]
+Count = Annotated[int, Gt(0), _MustBe("a whole number above 0")]
+Number = Annotated[int | float, _MustBe("a number")]
+Positive = Annotated[int | float, Gt(0), _MustBe("a number above 0")]
+Flag = Annotated[bool, _MustBe("true or false")]
+Text = Annotated[str, MinLen(1), _MustBe("text")]
+Names = Annotated[list[str], _MustBe("a list of names")]
+TokenIds = Annotated[int | list[int], _MustBe("the number of a token, or a list of such")]
+Activation = Annotated[
+    str,
+    Predicate(lambda name: name in ACT2FN),
+    _MustBe("the name of an activation function of transformers"),
+]
+RopeScaling = Annotated[
+    _RopeScaling,
+    Predicate(_is_known),
+    _MustBe("an object with a type that transformers knows and its numbers"),
+]
+Channels = Annotated[list[int | float], Len(3, 3), _MustBe("three numbers")]
+_Pair = Annotated[list[Count], Len(2, 2)]
+Canvases = Annotated[list[_Pair], _MustBe("a list of [height, width] in pixels")]
+Pixels = Annotated[
+    Count | _Pair | dict[str, Count | None], _MustBe("a number of pixels, or an object of such")
+]
+Filter = Annotated[
+    Literal[0, 1, 2, 3, 4, 5], _MustBe("the number of one of Pillow's filters, 0 to 5")
+]
+Token = Annotated[str | _AddedToken, _MustBe("text, or an object with it as content")]
+Tokens = Annotated[
+    list[str | _AddedToken], _MustBe("a list of texts, or of objects with them as content")
+]
+AddedTokens = Annotated[
+    dict[str, _AddedToken], _MustBe("an object of objects, each with a text as content")
+]
+Merge = Literal["flat", "spatial", "spatial_unpad"]
+NewlinePosition = Literal["one_token", "no_token", "frame", "grid"]
+Pool = Literal["bilinear", "average", "max"]
+_UNSET: Any = None  # of a key that may be left out, and must say something where it is there
+
+
+class ModelShape(SettingsFile):
+    """What describes a vision tower or a language model, wherever it stands."""
+
+    hidden_size: Count | None = None
+    intermediate_size: Count | None = None
+    num_hidden_layers: Count | None = None
+    num_attention_heads: Count | None = None
+    num_key_value_heads: Count | None = None
+    head_dim: Count | None = None
+    hidden_act: Activation | None = None
+    max_position_embeddings: Count | None = None
+    rope_theta: Positive | None = None
+    rope_scaling: SettingsFile | None = None
+    image_size: Count | None = None
+    patch_size: Count | None = None
+
+
+class _WholeModel(SettingsFile):
+    """A config.json; the precision of the weights stands in it, or in its text_config."""
+
+    dtype: Any = None
+    torch_dtype: Any = None
+
+    @property
+    def stored_dtype(self) -> str | None:
+        places = (self.raw, self.raw.get("text_config") or {})
+        named = [place.get(key) for place in places for key in ("dtype", "torch_dtype")]
+        return next((str(name) for name in named if name), None)
+
+
+class HuggingFaceConfig(_WholeModel):
+    """config.json of a whole model in Hugging Face's layout."""
+
+    text_config: ModelShape | None = None
+    vision_config: ModelShape | None = None
+    image_token_id: Whole = _UNSET
+    image_token_index: Whole = _UNSET
+    image_grid_pinpoints: Canvases | None = None
+
+
+class OriginalConfig(_WholeModel, ModelShape):
+    """LLaVA's config.json, with its `mm_*` keys."""
+
+    mm_vision_tower: Text
+    hidden_size: Count
+    intermediate_size: Count
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    rope_scaling: RopeScaling | None = None
+    architectures: Names | None = None
+    model_type: Text | None = None
+    text_config: SettingsFile | None = None
+    vocab_size: Count | None = None
+    tokenizer_model_max_length: Count | None = None
+    max_sequence_length: Count | None = None
+    mm_hidden_size: Count | None = None
+    mm_vision_select_layer: Whole | None = None
+    mm_vision_select_feature: Text | None = None
+    mm_projector_type: Text | None = None
+    mm_patch_merge_type: Merge | None = None
+    mm_newline_position: NewlinePosition | None = None
+    mm_spatial_pool_mode: Pool | None = None
+    mm_resampler_type: Any = None
+    image_aspect_ratio: Text | None = None
+    image_grid_pinpoints: Any = None
+    mm_use_im_start_end: Flag | None = None
+    mm_use_im_patch_token: Flag | None = True
+    tune_mm_mlp_adapter: Flag | None = None
+    tie_word_embeddings: Flag | None = None
+    s2: Any = None
+
+
+class TowerConfig(SettingsFile):
+    """config.json of a vision tower; that of a whole CLIP has the tower's keys in a part."""
+
+    vision_config: SettingsFile | None = None
+
+
+class GenerationSettings(SettingsFile):
+    """generation_config.json: how answers are sampled and ended."""
+
+    eos_token_id: TokenIds | None = None
+    do_sample: Flag | None = None
+    temperature: Number | None = None
+    top_p: Number | None = None
+    top_k: Whole | None = None
+    repetition_penalty: Positive | None = None
+    max_new_tokens: Count | None = None
+
+
+class PreprocessorConfig(SettingsFile):
+    """How images and frames are made into pixel values."""
+
+    image_mean: Channels | None = None
+    image_std: Channels | None = None
+    image_grid_pinpoints: Canvases | None = None
+    size: Pixels | None = None
+    crop_size: Pixels | None = None
+    resample: Filter | None = None
+
+
+class ProcessorConfig(SettingsFile):
+    """processor_config.json, or chat_template.json."""
+
+    chat_template: Any = None
+    video_processor: Any = None
+
+
+class TokenizerConfig(SettingsFile):
+    """tokenizer_config.json."""
+
+    tokenizer_class: Text | None = None
+    legacy: Any = None
+    added_tokens_decoder: AddedTokens = _UNSET
+    additional_special_tokens: Tokens | None = None
+    bos_token: Token | None = None
+    eos_token: Token | None = None
+    unk_token: Token | None = None
+    pad_token: Token | None = None
+
+
+_BESIDE: Mapping[str, type[SettingsFile]] = {
+    "generation_config.json": GenerationSettings,
+    "preprocessor_config.json": PreprocessorConfig,
+    "video_preprocessor_config.json": PreprocessorConfig,
+    "processor_config.json": ProcessorConfig,
+    "chat_template.json": ProcessorConfig,
+    "tokenizer_config.json": TokenizerConfig,
+    "tokenizer.json": SettingsFile,
+    "added_tokens.json": SettingsFile,
+    "special_tokens_map.json": SettingsFile,
+}
+
+S = TypeVar("S", bound=SettingsFile)
+
+
+def parse(model: type[S], path: Path, content: Mapping[str, Any]) -> S:
+    """Validate `content`, which comes from the file `path`.
 
     Raises:
-        CheckpointError: one is no JSON object, or has a value of another kind.
+        CheckpointError: a key is missing or of another kind; the message names file, key, value.
     """
-    for name, kinds in _FILES.items():
-        if (path := folder / name).exists():
-            content = read_json(path)
-            require(path, content, kinds)
-            require_there(path, content, tuple(_NOT_NULL & {*content}))
+    try:
+        return model.model_validate(content)
+    except ValidationError as exc:
+        raise CheckpointError(_explained(path, exc)) from exc
 
 
-def require_huggingface(folder: Path, config: Mapping[str, Any]) -> None:
-    """See that `config`, the config.json of a whole model in Hugging Face's layout, can be used.
+def read(model: type[S], path: Path) -> S:
+    """Read the settings file `path`; without one, nothing is set.
 
     Raises:
-        CheckpointError: a value in it, or in a file beside it, is of another kind.
+        CheckpointError: it is no JSON object, or has a value of another kind.
     """
-    path = folder / "config.json"
-    require(path, config, _HUGGINGFACE)
-    require_there(path, config, tuple(_NOT_NULL & {*config}))
-    for part in ("text_config", "vision_config"):
-        require(path, config.get(part) or {}, SHAPE, f"{part}.")
-    require_files(folder)
+    return parse(model, path, read_json(path) if path.exists() else {})
+
+
+def check_beside(folder: Path) -> None:
+    """Validate the files beside config.json; raises what `read` does."""
+    for name, model in _BESIDE.items():
+        read(model, folder / name)
+
+
+def _explained(path: Path, error: ValidationError) -> str:
+    errors = [(".".join(map(str, each["loc"])), each) for each in error.errors()]
+    absent = [key for key, each in errors if each["type"] == "missing" or each["input"] is None]
+    if absent:
+        return (
+            f"{path} has no {', '.join(absent)}. Add what the model was trained with, or download "
+            "that file again."
+        )
+    key, first = errors[0]
+    value = first["input"]
+    if first["type"] == "literal_error" and value and isinstance(value, str):
+        known = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+        return f"{path} says {key} {value!r}; known: {known}."
+    words = {"must_be": first["msg"], "literal_error": "text"}.get(first["type"], "an object")
+    return f"{path} says {key} {quoted(value)}, which must be {words}. {REMEDY}"
 
 
 @contextmanager
@@ -235,7 +296,3 @@ def quoted(value: Any) -> str:
     """Return a value as a message quotes it."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def _several(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -1,8 +1,7 @@
 """Weight files, opened lazily: names and shapes at once, numbers when a loader asks for them."""
 
-import json
 import pickle
-import struct
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from llava_serve.checkpoints.detect import weight_files
 from llava_serve.errors import CheckpointError
@@ -76,30 +75,37 @@ def open_file(path: Path) -> Weights:
 
 
 def _safetensors(path: Path) -> Weights:
-    """Read the header only; the file is mapped when the first of its weights is read.
-
-    Source: huggingface/safetensors README, "Format".
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
-        if length > size:
-            raise ValueError("it is no safetensors file, or was cut off in its header")
-        header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
-    end = 8 + length + max((each["data_offsets"][1] for each in header.values()), default=0)
-    if end > size:
-        raise ValueError(f"it has {size} of {end} bytes")
+    """Read the header only; torch maps the file when the first of its weights is read."""
 
     @cache
     def opened() -> Any:
         return safe_open(path, framework="pt")
 
-    def weight(name: str, entry: dict[str, Any]) -> Weight:
-        itemsize = _BITS.get(entry["dtype"], 16) // 8
-        return Weight(tuple(entry["shape"]), itemsize, lambda: opened().get_tensor(name))
+    def weight(name: str, header: Any) -> Weight:
+        itemsize = _BITS.get(header.get_dtype(), 16) // 8
+        return Weight(tuple(header.get_shape()), itemsize, lambda: opened().get_tensor(name))
 
-    return {name: weight(name, entry) for name, entry in header.items()}
+    try:
+        # Not by torch, which maps all of a file at once, as memory that it may write to.
+        with safe_open(path, framework="np") as file:
+            return {name: weight(name, file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as exc:
+        raise ValueError(_cut_off(path) or exc) from exc
+
+
+def _cut_off(path: Path) -> str | None:
+    """Say how much there is of a file that was cut off; the library does not.
+
+    Source: huggingface/safetensors README, "Format".
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if length <= size else b""
+    if not (ends := re.findall(rb'"data_offsets":\s*\[\s*\d+,\s*(\d+)', header)):
+        return "it is no safetensors file, or was cut off in its header"
+    end = 8 + length + max(map(int, ends))
+    return f"it has {size} of {end} bytes" if end > size else None
 
 
 _BITS = {"F64": 64, "F32": 32, "I64": 64, "I32": 32, "F16": 16, "BF16": 16, "I8": 8, "U8": 8}

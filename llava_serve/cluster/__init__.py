@@ -1,1 +1,1 @@
-"""Who is alive and who gets the request: the inside of the controller."""
+"""Controller: which workers are alive, and which of them gets a request."""

@@ -1,4 +1,4 @@
-"""The controller's app: everything it is made of, put together."""
+"""App of the controller: registry, admission, forwarding and metrics, put together."""
 
 import secrets
 import time
@@ -9,46 +9,50 @@ from typing import Any
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from llava_serve import __version__, serving
-from llava_serve.access import Access, ApiGuard
-from llava_serve.body import BodyLimits
-from llava_serve.cluster import joining, llava_wire, native
-from llava_serve.cluster.door import Door, Trust
-from llava_serve.cluster.forward import Exchange
-from llava_serve.cluster.metrics import Metrics
-from llava_serve.cluster.registry import Registry, Worker
-from llava_serve.cluster.upstream import Limits, Upstream
+from llava_serve import __version__
+from llava_serve.cluster import routes
+from llava_serve.cluster.admission import Admission, AdmissionPolicy
+from llava_serve.cluster.forward import ForwardContext
+from llava_serve.cluster.metrics import ControllerMetrics
+from llava_serve.cluster.prober import Prober
+from llava_serve.cluster.registry import RegisteredWorker, Registry
+from llava_serve.cluster.upstream import Upstream, UpstreamLimits
+from llava_serve.http import serving
+from llava_serve.http.access import Access, ApiGuard
+from llava_serve.http.body import BodyLimits
 
 
 def build_app(  # noqa: PLR0913 - what a server is made of
     workers: Registry,
-    trust: Trust,
+    policy: AdmissionPolicy,
     *,
-    limits: Limits | None = None,
+    limits: UpstreamLimits | None = None,
     bodies: BodyLimits | None = None,
     access: Access | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
-    """Assemble a controller around `workers`; whoever `trust` lets in may join them.
+    """Assemble a controller around `workers`; whoever `policy` admits may register.
 
     Without `access` it answers as one on loopback does.
     """
-    upstream = Upstream(limits or Limits())
-    metrics = Metrics(workers, clock)
+    upstream = Upstream(limits or UpstreamLimits())
+    prober = Prober(workers, upstream, clock)
+    metrics = ControllerMetrics(workers, clock)
     name = "llava-controller-" + secrets.token_hex(8)
-    exchange = Exchange(workers, upstream, metrics, name, clock)
+    context = ForwardContext(workers, upstream, prober, metrics, name, clock)
+    admission = Admission(workers, upstream, prober, policy, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with upstream.opened():
+        async with upstream.opened(), prober.opened():
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
-    app.add_middleware(ApiGuard, access=access or Access(token=trust.token))
+    app.add_middleware(ApiGuard, access=access or Access(token=policy.token))
     serving.prepare(app, bodies or BodyLimits(max_bytes=50_000_000))
-    app.include_router(native.build_router(exchange))
-    app.include_router(llava_wire.build_router(exchange))
-    app.include_router(joining.build_router(Door(workers, upstream, trust, clock)))
+    app.include_router(routes.native_router(context))
+    app.include_router(routes.llava_router(context))
+    app.include_router(routes.registration_router(admission))
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -68,7 +72,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     return app
 
 
-def _described(worker: Worker, is_silent: bool, now: float) -> dict[str, Any]:
+def _described(worker: RegisteredWorker, is_silent: bool, now: float) -> dict[str, Any]:
     state = "silent" if is_silent else "alive" if worker.is_reachable else "unreachable"
     return {
         "address": worker.address,

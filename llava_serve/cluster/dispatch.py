@@ -1,4 +1,4 @@
-"""Which of several workers gets the next request: one policy per name."""
+"""Dispatch policies: which of several workers gets the next request."""
 
 import random
 from collections.abc import Callable, Sequence

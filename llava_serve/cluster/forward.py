@@ -1,62 +1,85 @@
-"""One request passed on to a worker and its answer passed back, record by record."""
+"""Forwarding of one request: a worker is chosen, asked, and another one while there is no token.
+
+Until the first token is out, a request belongs to the cluster and not to the worker. A worker is
+asked once, except that a request whose worker was lost may wait for busy ones. Only so many workers
+are lost with one request: it may be what they die of.
+"""
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from llava_serve import logs, stopping
-from llava_serve.cluster.attempts import Attempts, Refusal
-from llava_serve.cluster.held_body import HeldBody
-from llava_serve.cluster.metrics import Metrics
-from llava_serve.cluster.registry import Registry, Worker
-from llava_serve.cluster.reply import Reply, unless_client_leaves
-from llava_serve.cluster.upstream import Answer, Upstream, WorkerSilent
-from llava_serve.cluster.wire import MAX_HELD_BYTES, NATIVE, Records, Wire
+from llava_serve import logs
+from llava_serve.cluster.metrics import ControllerMetrics
+from llava_serve.cluster.prober import Prober
+from llava_serve.cluster.registry import RegisteredWorker, Registry
+from llava_serve.cluster.relay import Relay
+from llava_serve.cluster.upstream import NotAnswered, Upstream, WorkerSilent
+from llava_serve.cluster.wire import Wire
 from llava_serve.errors import (
+    BUSY,
+    LOST,
     NOT_ANSWERED,
     AnswerTimeout,
     Interrupted,
     ModelNotFound,
     NoWorker,
-    RemoteError,
     ServeError,
     Unavailable,
     WorkerLost,
+    WorkersLost,
     WorkerUnreachable,
 )
 from llava_serve.errors.base import class_of
-from llava_serve.protocol import sse
+from llava_serve.http import stopping
+from llava_serve.http.body import release_body
+from llava_serve.http.disconnect import unless_client_leaves
 
 logger = logging.getLogger(__name__)
 
+MOST_LOST = 3  # workers with one request: the first, and two that were asked again
 _WAIT_S = 1.0  # until a busy worker is asked again
 
 
+class HeldBody:
+    """The body of a request as it came, held while another worker may be given it."""
+
+    def __init__(self, content: bytes, request: Request) -> None:
+        self.content = content
+        self._request = request
+
+    def drop(self) -> None:
+        """Forget the bytes, so that another large body may come in; harmless when repeated."""
+        self.content = b""
+        release_body(self._request)
+
+
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class ForwardContext:
     """What all requests of one controller share."""
 
     workers: Registry
     upstream: Upstream
-    metrics: Metrics
+    prober: Prober
+    metrics: ControllerMetrics
     name: str  # unlike any other controller's
     clock: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class ForwardRequest:
     """One request to pass on, which asks for so many `answers`.
 
     `body` is sent as it came, and dropped once nobody else can be asked; `via` is the request's
     `Via` header, the controllers it came through; `first_byte_s` is how long the workers together
-    may take to begin the answer, or to finish it where it is not streamed; `prompt` is the old
-    wire's.
+    may take to begin the answer, or to finish it where it is not streamed; `prompt` is that of
+    LLaVA's wire.
     """
 
     wire: Wire
@@ -69,205 +92,175 @@ class Job:
     prompt: str = ""
 
 
+Failure = WorkerUnreachable | WorkerLost | NotAnswered
+
+
+class Attempts:
+    """How the workers failed that a request was given to, by address."""
+
+    def __init__(self) -> None:
+        self._failures: dict[str, Failure] = {}
+        self._lost = 0
+
+    @property
+    def tried(self) -> Collection[str]:
+        return self._failures
+
+    @property
+    def last(self) -> Failure | None:
+        return next(reversed(self._failures.values()), None)
+
+    def add(self, address: str, failure: Failure) -> None:
+        """Remember that the worker at `address` gave no answer.
+
+        Raises:
+            WorkersLost: it is one too many that was lost with this request.
+        """
+        self._failures.pop(address, None)
+        self._failures[address] = failure
+        if failure.headers[NOT_ANSWERED] == LOST:
+            self._lost += 1
+        if self._lost >= MOST_LOST:
+            raise WorkersLost(self._lost)
+
+    def forget_busy(self) -> bool:
+        """Let busy workers be asked again; False where no worker was lost, or none is busy."""
+        if not self._lost:
+            return False
+        busy = [
+            address
+            for address, failure in self._failures.items()
+            if failure.headers[NOT_ANSWERED] == BUSY
+        ]
+        for address in busy:
+            del self._failures[address]
+        return bool(busy)
+
+
 class Forward(Response):
     """A response that is the answer of a worker.
 
     All of a request happens inside one call: worker chosen and counted, connection opened, answer
-    passed on. So everything is given back when the call ends, whichever side ends it. What has not
-    sent a token is given to another worker, as `attempts` says.
+    passed on. So everything is given back when the call ends, whichever side ends it.
 
     Time that is over is no worker's death. Nobody is asked after it, and the worker that was silent
     leaves dispatch only where all of the time was its own and it owed a stream's first byte: a long
     answer that is not streamed says nothing of its worker.
     """
 
-    def __init__(self, exchange: Exchange, job: Job) -> None:
+    def __init__(self, context: ForwardContext, request: ForwardRequest) -> None:
         super().__init__()
-        self._exchange = exchange
-        self._job = job
-        self._wire = job.wire
-        self._arrived = exchange.clock()
-        self._deadline = self._arrived + job.first_byte_s  # moved by signs of life
+        self._context = context
+        self._request = request
+        self._arrived = context.clock()
         self._asked = "no worker"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        outcome, reply = "broken_off", Reply(send)  # by a bug, or by this process that stops
+        context, request = self._context, self._request
+        relay = Relay(request.wire, request.prompt, send, request.body.drop, context.clock)
+        outcome = "broken_off"  # by a bug, or by this process that stops
         try:
             try:
-                outcome = await unless_client_leaves(self._run(reply), receive) or "client_left"
+                outcome = await unless_client_leaves(self._run(relay), receive) or "client_left"
             except asyncio.CancelledError as exc:
                 if not stopping.is_end_of_grace(exc):
                     raise
                 raise Interrupted from exc
         except ServeError as exc:
             outcome = _outcome(exc)
-            await reply.fail(self._wire, exc)
+            await relay.fail(exc)
             logger.warning("%s: %s", exc.code, exc.message)
         finally:
-            self._exchange.metrics.requests.labels(self._wire.name, outcome).inc()
-            took_s = self._exchange.clock() - self._arrived
-            logger.info("%s at %s: %s, %.3f s", self._job.model, self._asked, outcome, took_s)
+            context.metrics.requests.labels(request.wire.name, outcome).inc()
+            took_s = context.clock() - self._arrived
+            logger.info("%s at %s: %s, %.3f s", request.model, self._asked, outcome, took_s)
 
-    async def _run(self, reply: Reply) -> str:
+    async def _run(self, relay: Relay) -> str:
         """Ask one worker after the other until one answers; return the outcome's name."""
-        self._check_way()
+        context, request = self._context, self._request
+        _check_via(context.name, request.via)
         attempts = Attempts()
         while True:
             try:
-                with self._exchange.workers.dispatch(
-                    self._job.model,
-                    self._exchange.clock(),
-                    native=self._wire is NATIVE,
+                with context.workers.dispatch(
+                    request.model,
+                    context.clock(),
+                    native=request.wire.is_native,
                     excluding=attempts.tried,
-                    answers=self._job.answers,
+                    answers=request.answers,
                 ) as worker:
-                    return await self._ask(worker, reply)
+                    return await self._ask(worker, relay)
             except WorkerSilent as exc:
-                if attempts.last is None and self._job.is_streamed:
-                    self._exchange.workers.lose(worker)
-                raise self._out_of_time(exc) from exc.__cause__
-            except (WorkerUnreachable, WorkerLost, Refusal) as exc:  # before any text
+                if not request.is_streamed:
+                    raise AnswerTimeout(request.first_byte_s) from exc.__cause__
+                if attempts.last is None:
+                    context.workers.mark_unreachable(worker)
+                raise
+            except (WorkerUnreachable, WorkerLost, NotAnswered) as exc:
+                if relay.has_answered:
+                    raise
                 logger.warning("the worker at %s has this request no more: %s", self._asked, exc)
-                self._exchange.metrics.taken_back.labels(self._wire.name).inc()
+                context.metrics.taken_back.labels(request.wire.name).inc()
                 attempts.add(worker.address, exc)
             except (NoWorker, ModelNotFound) as exc:  # the latter once all that served it have left
-                if (last := attempts.last) is None:
-                    raise
-                if await self._may_wait(attempts, reply):
-                    continue
-                if isinstance(last, Refusal):
-                    return await self._refuse(last, reply)
-                raise last from exc  # what they said tells more
+                if not await self._may_wait(attempts, relay):
+                    return await _give_up(attempts.last or exc, relay)
 
-    def _check_way(self) -> None:
-        if self._exchange.name in (self._job.via or ""):
-            raise Unavailable(
-                "the request came back to the controller that forwarded it: controllers are "
-                "registered with each other in a circle"
-            )
-
-    def _out_of_time(self, silent: WorkerSilent) -> ServeError:
-        return silent if self._job.is_streamed else AnswerTimeout(self._job.first_byte_s)
-
-    async def _may_wait(self, attempts: Attempts, reply: Reply) -> bool:
-        """Wait a moment for a place, where a lost worker's request found the others busy."""
-        latest = self._arrived + self._job.first_byte_s - _WAIT_S
-        if self._exchange.clock() > latest or not attempts.forget_busy():
+    async def _may_wait(self, attempts: Attempts, relay: Relay) -> bool:
+        """Wait a moment for a slot, where a lost worker's request found the others busy."""
+        latest = self._arrived + self._request.first_byte_s - _WAIT_S
+        if self._context.clock() > latest or not attempts.forget_busy():
             return False
         await asyncio.sleep(_WAIT_S)
-        if reply.has_started:
-            await reply.write(self._wire.encode_sign_of_life(self._job.prompt))
+        await relay.show_life()
         return True
 
-    async def _ask(self, worker: Worker, reply: Reply) -> str:
+    async def _ask(self, worker: RegisteredWorker, relay: Relay) -> str:
         """Return the outcome of an answer.
 
         Raises:
             WorkerSilent: there was none in time.
-            WorkerUnreachable, WorkerLost, Refusal: there was none, and another worker may be asked.
+            WorkerUnreachable, WorkerLost, NotAnswered: it failed; before any text another worker
+                may be asked.
         """
+        context, request = self._context, self._request
         self._asked = worker.address
         headers = {
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "X-Request-ID": logs.request_id.get(),
-            "Via": ", ".join(filter(None, (self._job.via, f"1.1 {self._exchange.name}"))),
+            "Via": ", ".join(filter(None, (request.via, f"1.1 {context.name}"))),
         }
-        left_s = max(self._deadline - self._exchange.clock(), 0)
+        left_s = max(relay.alive_at + request.first_byte_s - context.clock(), 0)
         try:
-            async with self._exchange.upstream.post(
-                worker.address, self._wire.path, self._job.body.content, headers, left_s
+            async with context.upstream.post(
+                worker.address, request.wire.path, request.body.content, headers, left_s
             ) as answer:
                 if value := answer.headers.get(NOT_ANSWERED):
-                    raise Refusal(answer, await answer.rest(), value)
-                took_s = self._exchange.clock() - self._arrived
-                self._exchange.metrics.first_byte_seconds.labels(self._wire.name).observe(took_s)
-                if answer.status < 400 and self._is_stream(answer):
-                    return await self._pass_stream(worker, answer, reply)
-                return await self._pass_whole(answer, reply)
+                    raise NotAnswered(answer, await answer.rest(), value)
+                took_s = context.clock() - self._arrived
+                context.metrics.first_byte_seconds.labels(request.wire.name).observe(took_s)
+                return await relay.pass_answer(answer)
         except WorkerSilent:
             raise
         except (WorkerUnreachable, WorkerLost):
-            self._exchange.workers.lose(worker)
+            context.prober.mark_unreachable(worker)
             raise
 
-    def _is_stream(self, answer: Answer) -> bool:
-        kind = answer.headers.get("Content-Type", "")
-        return self._wire is not NATIVE or kind.startswith(sse.MEDIA_TYPE)
 
-    async def _pass_whole(self, answer: Answer, reply: Reply) -> str:
-        """Pass on an answer that is no stream, once all of it is here."""
-        content = await answer.rest()
-        self._job.body.drop()
-        # LLaVA's clients read nothing but records, and no client reads anything else in a stream.
-        if self._wire is not NATIVE or reply.has_started:
-            raise _remote_error(content, answer.status)
-        await reply.whole(answer, content)
-        if answer.status < 400:
-            return "ok"
-        return "refused" if answer.status < 500 else "failed"
-
-    async def _refuse(self, last: Refusal, reply: Reply) -> str:
-        """Pass on what the last worker said, as the only error."""
-        if last.answer.status >= 400 and (self._wire is not NATIVE or reply.has_started):
-            raise _remote_error(last.content, last.answer.status)
-        await reply.whole(last.answer, last.content)
-        return "failed"
-
-    async def _pass_stream(self, worker: Worker, answer: Answer, reply: Reply) -> str:
-        """Pass on whole records as they come; whatever happens, the last one ends the stream.
-
-        Raises:
-            WorkerLost, Refusal: before the first text.
-        """
-        records = Records(self._wire, self._job.prompt)
-        try:
-            while received := await answer.next_bytes():
-                whole = records.feed(received)
-                if records.refusal is not None:
-                    return await self._pass_refusal(answer, whole, records.refusal, reply)
-                if whole:
-                    self._deadline = self._exchange.clock() + self._job.first_byte_s
-                    await reply.start(answer)
-                    if records.has_answered:
-                        self._job.body.drop()
-                    await reply.write(whole)
-                _check_held(records, worker)
-            if self._wire.end is not None and not records.has_ended:
-                raise WorkerLost(worker.address, "it ended the stream too early")
-        except WorkerLost as exc:
-            if not records.has_answered:
-                raise
-            self._exchange.workers.lose(worker)
-            if not records.has_ended:
-                logger.warning("%s: %s", exc.code, exc.message)
-                await reply.write(self._wire.encode_error(exc))
-                await reply.end()
-                return exc.code
-        else:
-            await reply.start(answer)
-            await reply.write(records.rest)
-        await reply.end()
-        return "failed" if records.has_failed else "ok"
-
-    async def _pass_refusal(
-        self, answer: Answer, alive: bytes, refusal: bytes, reply: Reply
-    ) -> str:
-        """End the stream with an error that came before any text, unless another may be asked."""
-        if alive:
-            await reply.start(answer)
-            await reply.write(alive)
-        last = refusal + self._wire.separator
-        if value := self._wire.not_answered(refusal):
-            raise Refusal(answer, last, value)
-        await reply.whole(answer, last)
-        return "failed"
+async def _give_up(failure: Exception, relay: Relay) -> str:
+    """End with what the last worker said, which tells more than that there is no further one."""
+    if isinstance(failure, NotAnswered):
+        return await relay.pass_not_answered(failure)
+    raise failure
 
 
-def _check_held(records: Records, worker: Worker) -> None:
-    if records.held_bytes > MAX_HELD_BYTES:
-        reason = f"it sent {MAX_HELD_BYTES:,} bytes that hold no whole text"
-        raise WorkerLost(worker.address, reason)
+def _check_via(name: str, via: str | None) -> None:
+    if name in (via or ""):
+        raise Unavailable(
+            "the request came back to the controller that forwarded it: controllers are "
+            "registered with each other in a circle"
+        )
 
 
 def _outcome(error: ServeError) -> str:
@@ -275,10 +268,3 @@ def _outcome(error: ServeError) -> str:
     if isinstance(error, Interrupted):
         return "broken_off"
     return error.code if class_of(error.code) else "failed"
-
-
-def _remote_error(content: bytes, status: int) -> RemoteError:
-    try:
-        return RemoteError.from_body(json.loads(content), status)
-    except ValueError:
-        return RemoteError.from_body(content.decode(errors="replace"), status)

@@ -1,7 +1,8 @@
-"""A worker's side of the cluster: joining, beating, coming back after a restart, leaving."""
+"""Heartbeats of a worker: registration, heartbeat, return after a restart, deregistration."""
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
@@ -10,15 +11,15 @@ import aiohttp
 import anyio
 from pydantic import ValidationError
 
-from llava_serve import logs
-from llava_serve.cluster.token import bearer
+from llava_serve.background import background
+from llava_serve.cluster_token import bearer
 from llava_serve.errors import (
     ControllerUnreachable,
     RegistrationRefused,
     RemoteError,
-    ServeError,
     Unavailable,
 )
+from llava_serve.http.client_error import reason_of
 from llava_serve.protocol.cluster import (
     Deregistration,
     Heartbeat,
@@ -26,20 +27,19 @@ from llava_serve.protocol.cluster import (
     Registration,
     WorkerStatus,
 )
-from llava_serve.reason import reason_of
+from llava_serve.retry import RateLimitedWarning, backoff_s
 
 logger = logging.getLogger(__name__)
 
 _FIRST_RETRY_S = 0.5
-_COMPLAINT_EVERY_S = 60.0
-_LEAVE_S = 2.0
+_DEREGISTER_S = 2.0
 # The controller calls the worker back before it answers: longer than its limit for that.
 _CALL_S = 10.0
 
 Sleep = Callable[[float], Awaitable[None]]
 
 
-class Link(Protocol):
+class RegistrationClient(Protocol):
     """The calls of one worker to one controller.
 
     Each raises `ControllerUnreachable` where nobody fit to answer answers, and
@@ -48,7 +48,7 @@ class Link(Protocol):
 
     async def register(self) -> None: ...
 
-    async def beat(self) -> bool:
+    async def heartbeat(self) -> bool:
         """Report the queue; False: the controller does not know this worker."""
         ...
 
@@ -56,70 +56,71 @@ class Link(Protocol):
 
 
 class Membership:
-    """One worker's place in the cluster, kept up by a task of its own.
+    """One worker's membership in the cluster, kept up by a task of its own.
 
-    Beats come from the serving loop on purpose: a worker whose loop is stuck goes silent, is
+    Heartbeats come from the serving loop on purpose: a worker whose loop is stuck goes silent, is
     dropped, and gets no more requests.
     """
 
-    def __init__(self, link: Link, interval_s: float, sleep: Sleep) -> None:
-        self._link = link
-        self._interval_s = interval_s
-        self._sleep = sleep
-        self._is_known = False
-        self._complaint: type[ServeError] | None = None
-        self._silent_s = 0.0  # since the last complaint
-        self._keeping = asyncio.create_task(self._keep(), name="heartbeat")
-        self._keeping.add_done_callback(logs.log_a_bug)
+    def __init__(self, client: RegistrationClient) -> None:
+        self._client = client
+        self._is_registered = False
+        self._keeping: asyncio.Task[None]
+
+    @asynccontextmanager
+    async def kept(
+        self, interval_s: float, sleep: Sleep, clock: Callable[[], float]
+    ) -> AsyncIterator[None]:
+        """Stay registered while the body runs, then leave."""
+        async with background(self._keep(interval_s, sleep, clock), "heartbeat") as self._keeping:
+            try:
+                yield
+            finally:
+                await self.leave()
 
     async def leave(self) -> None:
-        """Stop beating and say goodbye; call it early to get no new requests while old ones end."""
+        """Deregister; call it early to get no new requests while old ones end."""
         if self._keeping.done():
             return
         self._keeping.cancel()
         await asyncio.wait([self._keeping])
-        if not self._is_known:  # the address may be that of a worker that is
+        if not self._is_registered:  # another worker may be registered with the address
             return
-        with suppress(Unavailable, RegistrationRefused), anyio.move_on_after(_LEAVE_S):
-            await self._link.deregister()
+        with suppress(Unavailable, RegistrationRefused), anyio.move_on_after(_DEREGISTER_S):
+            await self._client.deregister()
 
-    async def _keep(self) -> None:
-        retry_s = _FIRST_RETRY_S
+    async def _keep(self, interval_s: float, sleep: Sleep, clock: Callable[[], float]) -> None:
+        warning, failures = RateLimitedWarning(logger, clock), 0
         while True:
             try:
-                if not (self._is_known and await self._link.beat()):
-                    await self._link.register()
+                if not (self._is_registered and await self._client.heartbeat()):
+                    await self._client.register()
                     logger.info("registered with the controller")
-                retry_s, wait_s = _FIRST_RETRY_S, self._interval_s
-                self._is_known, self._complaint = True, None
+                self._is_registered, failures, wait_s = True, 0, interval_s
+                warning.reset()
             except (ControllerUnreachable, RegistrationRefused) as exc:
-                wait_s = min(retry_s, self._interval_s)
-                self._is_known, retry_s = False, 2 * wait_s
-                self._complain(exc, wait_s)
-            await self._sleep(wait_s)
-
-    def _complain(self, error: ServeError, wait_s: float) -> None:
-        """Log `error` at once if it is of a new kind, and then once a minute."""
-        if type(error) is not self._complaint or self._silent_s >= _COMPLAINT_EVERY_S:
-            self._complaint, self._silent_s = type(error), 0.0
-            logger.warning("not in the cluster, still trying: %s", error.with_remedy)
-        self._silent_s += wait_s
+                self._is_registered = False
+                wait_s = backoff_s(failures, _FIRST_RETRY_S, interval_s)
+                failures += 1
+                warning.warn(type(exc), "not in the cluster, still trying: %s", exc.with_remedy)
+            await sleep(wait_s)
 
 
 @asynccontextmanager
 async def membership(
-    link: Link, interval_s: float = 15.0, sleep: Sleep = asyncio.sleep
+    client: RegistrationClient,
+    interval_s: float = 15.0,
+    sleep: Sleep = asyncio.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Membership]:
     """Stay registered while the body runs; the worker and the controller may start in any order."""
-    member = Membership(link, interval_s, sleep)
-    try:
+    member = Membership(client)
+    async with member.kept(interval_s, sleep, clock):
         yield member
-    finally:
-        await member.leave()
 
 
-class HttpLink:
-    """A `Link` over HTTP.
+class HttpRegistrationClient:
+    """A `RegistrationClient` over HTTP.
 
     Args:
         controller: its address.
@@ -145,7 +146,7 @@ class HttpLink:
         body = Registration(worker_name=self._worker, worker_status=self._status())
         await self._post("/register_worker", body.model_dump(mode="json"))
 
-    async def beat(self) -> bool:
+    async def heartbeat(self) -> bool:
         body = Heartbeat(worker_name=self._worker, queue_length=self._status().queue_length)
         answer = await self._post("/receive_heart_beat", body.model_dump())
         try:
@@ -168,7 +169,7 @@ class HttpLink:
                 url, json=body, headers=self._headers, timeout=limit
             ) as answer:
                 content = await answer.json(content_type=None)
-        except asyncio.TimeoutError as exc:
+        except TimeoutError as exc:
             raise ControllerUnreachable(self._controller, f"silent for {_CALL_S:g} s") from exc
         except aiohttp.ClientError as exc:
             raise ControllerUnreachable(self._controller, reason_of(exc)) from exc

@@ -1,4 +1,4 @@
-"""What `/metrics` of a controller shows."""
+"""Metrics of a controller, which `/metrics` shows."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -11,12 +11,12 @@ from prometheus_client.registry import Collector
 from llava_serve.cluster.registry import Registry
 
 
-class Metrics:
+class ControllerMetrics:
     """Counts of one controller, in a collector registry of its own."""
 
     def __init__(self, workers: Registry, clock: Callable[[], float] = time.monotonic) -> None:
         self.collectors = CollectorRegistry()
-        self.collectors.register(_Workers(workers, clock))
+        self.collectors.register(_WorkerCollector(workers, clock))
         self.requests = Counter(
             "llava_controller_requests",
             "Requests by wire and outcome: ok, client_left, refused (the worker said no), failed "
@@ -39,7 +39,7 @@ class Metrics:
         )
 
 
-class _Workers(Collector):
+class _WorkerCollector(Collector):
     """Reads the registry of workers at each scrape: there is no second count to keep in step."""
 
     def __init__(self, workers: Registry, clock: Callable[[], float]) -> None:

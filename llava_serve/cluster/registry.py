@@ -1,4 +1,4 @@
-"""Which workers are alive and what they serve. No I/O, no threads: time comes in as an argument."""
+"""Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -15,17 +15,17 @@ _REMEMBERED_LEASES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class RegisteredWorker:
     """One entry of the registry.
 
     `in_flight` are answers that this controller asked for and that are still made, counted here;
-    `others` are all further ones, as of the last heart-beat.
+    `others` are all further ones, as of the last heartbeat.
     """
 
     address: str
     status: WorkerStatus
     last_seen: float  # seconds on the caller's monotonic clock
-    is_legacy: bool = False  # LLaVA's own worker: joined without the token, old wire only
+    is_legacy: bool = False  # LLaVA's own worker: registered without the token, LLaVA's wire only
     expires: bool = True
     is_reachable: bool = True
     in_flight: int = 0
@@ -58,10 +58,10 @@ class Registry:
     def __init__(self, choose: Dispatch, expiry_s: float = 45.0) -> None:
         self._choose = choose
         self._expiry_s = expiry_s
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[str, RegisteredWorker] = {}
         # By address, apart from the entries: a worker that registers again keeps its open streams.
         self._in_flight: Counter[str] = Counter()
-        self._looked_up: Counter[str] = Counter()  # addresses given away since the last heart-beat
+        self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
 
     def register(
         self,
@@ -75,12 +75,12 @@ class Registry:
         """Add a worker, or replace the one that had its address.
 
         Raises:
-            RegistrationRefused: see `check_claim`.
+            RegistrationRefused: see `check_owner`.
         """
         self._forget_silent(now)
-        self.check_claim(address, is_legacy=is_legacy)
+        self.check_owner(address, is_legacy=is_legacy)
         self._looked_up.pop(address, None)
-        self._workers[address] = Worker(
+        self._workers[address] = RegisteredWorker(
             address,
             status,
             last_seen=now,
@@ -89,8 +89,8 @@ class Registry:
             others=self._others(address, status.queue_length),
         )
 
-    def beat(self, address: str, queue_length: int, now: float) -> bool:
-        """Record a heart-beat; False tells an unknown worker to register again."""
+    def heartbeat(self, address: str, queue_length: int, now: float) -> bool:
+        """Renew a worker's lease; False tells an unknown one to register again."""
         if (worker := self._workers.get(address)) is None:
             return False
         others = self._others(address, queue_length)
@@ -98,24 +98,27 @@ class Registry:
         self._workers[address] = replace(worker, last_seen=now, is_reachable=True, others=others)
         return True
 
-    def refresh(self, worker: Worker, status: WorkerStatus, now: float) -> None:
-        """Take over what a worker answered about itself, unless it was replaced meanwhile."""
+    def refresh(self, worker: RegisteredWorker, status: WorkerStatus, now: float) -> bool:
+        """Take over what a worker answered about itself, unless it was replaced meanwhile.
+
+        False: another process answers at its address.
+        """
         if not self._is_current(worker):
-            return
-        if status.worker_id != worker.status.worker_id:  # another process sits at the address
-            self.lose(worker)
-            return
+            return True
+        if status.worker_id != worker.status.worker_id:
+            self.mark_unreachable(worker)
+            return False
         self._workers[worker.address] = replace(worker, status=status)
-        self.beat(worker.address, status.queue_length, now)
+        return self.heartbeat(worker.address, status.queue_length, now)
 
     def deregister(self, address: str) -> bool:
         self._looked_up.pop(address, None)
         return self._workers.pop(address, None) is not None
 
-    def lose(self, worker: Worker) -> None:
-        """Take a worker that does not answer out of dispatch until it beats or registers.
+    def mark_unreachable(self, worker: RegisteredWorker) -> None:
+        """Take a worker out of dispatch until its next heartbeat, status or registration.
 
-        A process that took its place since is not blamed for it.
+        A process that has replaced it since stays in dispatch.
         """
         if self._is_current(worker):
             current = self._workers[worker.address]
@@ -130,7 +133,7 @@ class Registry:
         native: bool,
         excluding: Collection[str] = (),
         answers: int = 1,
-    ) -> Iterator[Worker]:
+    ) -> Iterator[RegisteredWorker]:
         """Choose a worker and count the request against it while the body runs.
 
         Args:
@@ -162,9 +165,9 @@ class Registry:
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
 
-        Look-ups are spread by load and by what was looked up since each worker's last heart-beat.
-        They are no load themselves, nor a turn of the dispatch: anybody may look up, and need not
-        ask the worker then.
+        Look-ups are spread by load and by the look-ups since each worker's last heartbeat. They
+        are no load themselves, nor a turn of the dispatch: anybody may look up, and need not ask
+        the worker then.
 
         Raises:
             NoWorker: nobody alive serves `model`.
@@ -180,26 +183,36 @@ class Registry:
         self._looked_up[address] += 1
         return address
 
-    def alive(self, now: float) -> list[Worker]:
-        """Return the workers that requests can go to, in the order they joined."""
+    def alive(self, now: float) -> list[RegisteredWorker]:
+        """Return the workers that requests can go to, in the order they registered."""
         return [w for w in self.known() if w.is_reachable and not self.is_silent(w, now)]
 
-    def known(self) -> list[Worker]:
-        """Return every worker, alive or not, in the order they joined."""
+    def known(self) -> list[RegisteredWorker]:
+        """Return every worker, alive or not, in the order they registered."""
         return [
             replace(worker, in_flight=self._in_flight[worker.address])
             for worker in self._workers.values()
         ]
 
-    def is_silent(self, worker: Worker, now: float) -> bool:
+    def is_silent(self, worker: RegisteredWorker, now: float) -> bool:
         return worker.expires and now - worker.last_seen > self._expiry_s
 
-    def check_claim(self, address: str, *, is_legacy: bool) -> None:
+    def is_awaited(self, worker: RegisteredWorker, now: float) -> bool:
+        """Tell whether a worker is unreachable and its lease still runs."""
+        current = self._workers.get(worker.address)
+        return (
+            current is not None
+            and self._is_current(worker)
+            and not current.is_reachable
+            and not self.is_silent(current, now)
+        )
+
+    def check_owner(self, address: str, *, is_legacy: bool) -> None:
         """Let a caller speak for the worker at `address`, or refuse.
 
         Raises:
-            RegistrationRefused: a legacy worker claims the address of one that joined with the
-                token.
+            RegistrationRefused: a legacy worker gives the address of one that registered with
+                the token.
         """
         worker = self._workers.get(address)
         if is_legacy and worker is not None and not worker.is_legacy:
@@ -220,7 +233,7 @@ class Registry:
                     cards.setdefault(card.id, card)
         return sorted(cards.values(), key=lambda card: card.id)
 
-    def _is_current(self, worker: Worker) -> bool:
+    def _is_current(self, worker: RegisteredWorker) -> bool:
         current = self._workers.get(worker.address)
         return current is not None and current.status.worker_id == worker.status.worker_id
 

@@ -1,6 +1,5 @@
-"""How the controller calls a worker: one HTTP client, three time limits, errors with names."""
+"""Upstream calls from the controller to a worker: one HTTP client, time limits, named errors."""
 
-import asyncio
 import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,16 +9,18 @@ import aiohttp
 import anyio
 from pydantic import ValidationError
 
-from llava_serve.errors import ASK_ANOTHER, WorkerLost, WorkerUnreachable
+from llava_serve.errors import ASK_ANOTHER, NOT_ANSWERED, WorkerLost, WorkerUnreachable
+from llava_serve.http.client_error import reason_of
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.reason import reason_of
 
+MAX_WHOLE_BYTES = 200_000_000  # of an answer that is not streamed
+_MAX_STATUS_BYTES = 1_000_000
 # Shorter than the 5 s after which uvicorn closes an idle connection: none is used while it dies.
 _KEEP_ALIVE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class UpstreamLimits:
     """How long a worker may be silent, each in seconds."""
 
     connect_s: float = 3.0
@@ -39,7 +40,7 @@ class WorkerSilent(WorkerUnreachable):
     """The request was accepted, and its time was over before the first byte of an answer."""
 
 
-class Answer:
+class UpstreamResponse:
     """A worker's answer whose first bytes have arrived."""
 
     def __init__(
@@ -48,7 +49,7 @@ class Answer:
         self.status = response.status
         self.headers = response.headers
         self._content = response.content
-        self._address = address
+        self.address = address
         self._first: bytes | None = first
         self._idle_s = idle_s
 
@@ -65,22 +66,43 @@ class Answer:
             with anyio.fail_after(self._idle_s):
                 return await self._content.readany()
         except aiohttp.ClientError as exc:
-            raise WorkerLost(self._address, reason_of(exc)) from exc
-        except asyncio.TimeoutError as exc:
-            raise WorkerLost(self._address, f"silent for {self._idle_s:g} s") from exc
+            raise WorkerLost(self.address, reason_of(exc)) from exc
+        except TimeoutError as exc:
+            raise WorkerLost(self.address, f"silent for {self._idle_s:g} s") from exc
 
     async def rest(self) -> bytes:
-        """Return all of the body that has not been read. Raises what `next_bytes` raises."""
+        """Return all of the body that has not been read.
+
+        Raises:
+            WorkerLost: as `next_bytes`, or it sends more than any answer has.
+        """
         read = bytearray()
         while data := await self.next_bytes():
             read += data
+            if len(read) > MAX_WHOLE_BYTES:
+                reason = f"its answer is larger than {MAX_WHOLE_BYTES:,} bytes"
+                raise WorkerLost(self.address, reason)
         return bytes(read)
+
+
+class NotAnswered(Exception):
+    """A worker's error for a request of which it answered nothing: another one may be asked.
+
+    `content` is the answer's body, or within a stream its last record; `value` is that of the
+    header `NOT_ANSWERED`.
+    """
+
+    def __init__(self, answer: UpstreamResponse, content: bytes, value: str) -> None:
+        super().__init__(f"it answered nothing (HTTP {answer.status}, {value})")
+        self.answer = answer
+        self.content = content
+        self.headers = {NOT_ANSWERED: value}
 
 
 class Upstream:
     """The workers, as seen from here. Usable inside `opened`."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: UpstreamLimits) -> None:
         self.limits = limits
         self._session: aiohttp.ClientSession
 
@@ -106,20 +128,20 @@ class Upstream:
         try:
             with anyio.fail_after(self.limits.status_s):
                 async with self._session.post(url, json={}, allow_redirects=False) as answer:
-                    return WorkerStatus.model_validate_json(await answer.read())
+                    return WorkerStatus.model_validate_json(await _read_status(answer))
         except ValidationError as exc:
             reason = f"its /worker_get_status is no worker's (HTTP {answer.status})"
             raise WorkerUnreachable(address, reason) from exc
         except aiohttp.ClientError as exc:
             raise WorkerUnreachable(address, reason_of(exc)) from exc
-        except asyncio.TimeoutError as exc:
+        except TimeoutError as exc:
             reason = f"no status within {self.limits.status_s:g} s"
             raise WorkerUnreachable(address, reason) from exc
 
     @asynccontextmanager
     async def post(
         self, address: str, path: str, body: bytes, headers: Mapping[str, str], within_s: float
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncIterator[UpstreamResponse]:
         """Send a request and wait for the first bytes of its answer, so long at most.
 
         However the block ends, the worker sees its connection closed unless the answer was read
@@ -143,14 +165,24 @@ class Upstream:
                     first = await response.content.readany()
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
                 raise WorkerRefused(address, reason_of(exc)) from exc
-            except asyncio.TimeoutError as exc:
+            except TimeoutError as exc:
                 raise WorkerSilent(
                     address, f"no first byte within {round(within_s, 1):g} s"
                 ) from exc
             except aiohttp.ClientError as exc:
                 raise WorkerUnreachable(address, reason_of(exc)) from exc
             del body  # or it would be held here until the answer ends
-            yield Answer(response, address, first, self.limits.idle_s)
+            yield UpstreamResponse(response, address, first, self.limits.idle_s)
         finally:
             if response is not None:
                 response.close()
+
+
+async def _read_status(answer: aiohttp.ClientResponse) -> bytes:
+    """Return a body that is a worker's status; the beginning of one that is too large for it."""
+    read = bytearray()
+    async for data in answer.content.iter_any():
+        read += data
+        if len(read) > _MAX_STATUS_BYTES:
+            break
+    return bytes(read[:_MAX_STATUS_BYTES])

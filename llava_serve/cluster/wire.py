@@ -1,4 +1,4 @@
-"""What differs between the two wires when a stream is passed on: records, and how one ends."""
+"""Wire formats of a stream that is passed on: its records, what each one says, how it ends."""
 
 import json
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from llava_serve.errors import DECLINED, LOST, ServeError, Unavailable, WorkerLo
 from llava_serve.protocol import llava, sse
 
 # Of one stream. The largest record of ours is LLaVA's: all of a prompt and its answer, escaped.
-MAX_HELD_BYTES = 8_000_000
+MAX_HELD_BYTES = sse.MAX_EVENT_BYTES
 
 
-class Kind(Enum):
+class RecordKind(Enum):
     """What a record says of its answer."""
 
     SIGN_OF_LIFE = auto()  # the answer has yet to begin
     OPENING = auto()  # it begins, and has no text yet
-    TEXT = auto()  # or anything else that only one worker may say
+    TEXT = auto()  # or anything else that only one worker may send
     ERROR = auto()
 
 
@@ -34,9 +34,11 @@ class Wire:
 
     name: str  # in metrics
     path: str
+    is_native: bool  # only workers of ours speak it
+    only_records: bool  # an answer is a stream whatever is asked for, and so is an error
     separator: bytes
     end: bytes | None
-    kind_of: Callable[[bytes, str], Kind]
+    kind_of: Callable[[bytes, str], RecordKind]
     not_answered: Callable[[bytes], str | None]
     encode_error: Callable[[ServeError], bytes]
     encode_sign_of_life: Callable[[str], bytes]  # takes the prompt
@@ -87,11 +89,11 @@ class Records:
         alive = b""
         for at, record in enumerate(records):
             kind = self._wire.kind_of(record, self._prompt)
-            if kind is Kind.SIGN_OF_LIFE:
+            if kind is RecordKind.SIGN_OF_LIFE:
                 alive += record + separator
-            elif kind is Kind.OPENING:
+            elif kind is RecordKind.OPENING:
                 self._opening += record + separator
-            elif kind is Kind.ERROR:
+            elif kind is RecordKind.ERROR:
                 self.refusal = record
                 break
             else:
@@ -108,15 +110,15 @@ class Records:
 
     @property
     def has_failed(self) -> bool:
-        return self._wire.kind_of(self._last, self._prompt) is Kind.ERROR
+        return self._wire.kind_of(self._last, self._prompt) is RecordKind.ERROR
 
 
-def _kind_of_event(record: bytes, _: str) -> Kind:
+def _kind_of_event(record: bytes, _: str) -> RecordKind:
     if record.startswith(b'data: {"error"'):
-        return Kind.ERROR
+        return RecordKind.ERROR
     if all(line.startswith(b":") for line in record.splitlines()):
-        return Kind.SIGN_OF_LIFE
-    return Kind.OPENING if _opens(record) else Kind.TEXT
+        return RecordKind.SIGN_OF_LIFE
+    return RecordKind.OPENING if _opens(record) else RecordKind.TEXT
 
 
 def _opens(record: bytes) -> bool:
@@ -134,11 +136,11 @@ def _opens(record: bytes) -> bool:
     return bool(choices) and not any(said)
 
 
-def _kind_of_chunk(record: bytes, prompt: str) -> Kind:
+def _kind_of_chunk(record: bytes, prompt: str) -> RecordKind:
     chunk = _object(record)
     if chunk.get("error_code"):
-        return Kind.ERROR
-    return Kind.SIGN_OF_LIFE if chunk.get("text") == prompt else Kind.TEXT
+        return RecordKind.ERROR
+    return RecordKind.SIGN_OF_LIFE if chunk.get("text") == prompt else RecordKind.TEXT
 
 
 def _object(record: bytes) -> dict[str, Any]:
@@ -164,6 +166,8 @@ def _of_chunk(record: bytes) -> str | None:
 NATIVE = Wire(
     name="native",
     path="/v1/chat/completions",
+    is_native=True,
+    only_records=False,
     separator=b"\n\n",
     end=sse.encode(sse.DONE).strip(),
     kind_of=_kind_of_event,
@@ -171,13 +175,15 @@ NATIVE = Wire(
     encode_error=lambda error: sse.encode(json.dumps(error.as_body(logs.request_id.get()))),
     encode_sign_of_life=lambda _: sse.KEEP_ALIVE,
 )
-OLD = Wire(
+LLAVA = Wire(
     name="llava",
     path="/worker_generate_stream",
+    is_native=False,
+    only_records=True,
     separator=llava.SEPARATOR,
     end=None,
     kind_of=_kind_of_chunk,
     not_answered=_of_chunk,
-    encode_error=lambda error: llava.OldChunk.from_error(error).encode(),
-    encode_sign_of_life=lambda prompt: llava.OldChunk(text=prompt).encode(),
+    encode_error=lambda error: llava.LlavaChunk.from_error(error).encode(),
+    encode_sign_of_life=lambda prompt: llava.LlavaChunk(text=prompt).encode(),
 )

@@ -10,7 +10,7 @@ from llava_serve.request import Delta, GenerateRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStatus:
-    """What an engine holds right now, and how often it had something already, for `/metrics`."""
+    """What an engine holds right now, and what its feature cache had, for `/metrics`."""
 
     kv_tokens_total: int
     kv_tokens_held: int

@@ -1,23 +1,26 @@
-"""Settings become an engine; torch is imported only by those who need it."""
+"""Engine builder: model options become an engine; torch is imported only by those who need it."""
 
-from llava_serve.config import WorkerConfig
+from typing import Literal
+
+from llava_serve.config import ModelConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import CommandError
-from llava_serve.terminal.config import CliConfig
-
-_CLI_SLOTS = 1  # one person types one question at a time
 
 
-def build_engine(config: WorkerConfig | CliConfig) -> Engine:
-    """Load what the settings name; takes as long as loading the weights.
+def build_engine(
+    options: ModelConfig, *, kind: Literal["torch", "echo"] = "torch", slots: int | None = None
+) -> Engine:
+    """Load what the options name; takes as long as loading the weights.
+
+    `slots` is how many answers are made at once; None for as many as the memory has room for.
 
     Raises:
-        CheckpointError: the checkpoint cannot be loaded as the flags ask.
+        CheckpointError: the checkpoint cannot be loaded as the options ask.
         CommandError: the installed packages do not fit together.
     """
-    if isinstance(config, WorkerConfig) and config.engine == "echo":
-        return EchoEngine(config.model_name or "echo")
+    if kind == "echo":
+        return EchoEngine(options.model_name or "echo")
     try:
         from llava_serve.checkpoints.load import load
         from llava_serve.engines.torch.budget import choose_budget
@@ -25,13 +28,12 @@ def build_engine(config: WorkerConfig | CliConfig) -> Engine:
     except (ImportError, RuntimeError) as exc:  # the latter: torchvision for another torch
         raise _not_importable(exc) from exc
 
-    slots = config.limit_model_concurrency if isinstance(config, WorkerConfig) else _CLI_SLOTS
-    loaded = load(config, config.conv_mode, slots or 1)
+    loaded = load(options, options.conv_mode, slots or 1)
     budget = choose_budget(
         loaded,
         slots=slots,
-        chunk=config.prefill_chunk,
-        kv_tokens=config.kv_cache_tokens,
+        prefill_budget=options.prefill_chunk,
+        kv_tokens=options.kv_cache_tokens,
     )
     return TorchEngine(loaded, budget)
 

@@ -1,11 +1,11 @@
-"""The engine without a model: it repeats the question, so the whole stack runs without weights."""
+"""Echo engine: repeats the question without a model, so the whole stack runs without weights."""
 
 import asyncio
 import re
 from collections.abc import AsyncGenerator
 
 from llava_serve.chat.stops import StopMatcher
-from llava_serve.engines.logprobs import HeldLogprobs
+from llava_serve.engines.logprobs import LogprobBuffer
 from llava_serve.errors import ContextOverflow, MediaCountMismatch
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.request import (
@@ -24,11 +24,11 @@ CONTEXT_LENGTH = 4096  # words
 
 
 class EchoEngine:
-    """Repeats the last user text word by word, after saying what pictures came with it.
+    """Repeats the last user text word by word, after the sizes of the images that came with it.
 
-    Where it is to go on with a text that its answer begins with, what follows; else all of it.
+    Where it continues a text that its answer begins with, it yields the rest of the answer.
 
-    A token is a word, of which it is always sure. `delay_s` is waited before each one; `running`
+    A token is a word, with a log probability of 0. `delay_s` is waited before each one; `running`
     counts open streams.
     """
 
@@ -57,25 +57,25 @@ class EchoEngine:
         words = re.findall(r"\S+\s*", _answer(request.prompt))
         reason: FinishReason = "length" if len(words) > limit else "stop"
         matcher = StopMatcher(sampling.stop)
-        said = 0
-        sure = HeldLogprobs()
+        num_tokens = 0
+        logprobs = LogprobBuffer()
         self.running += 1
         try:
             for word in words[:limit]:
                 await asyncio.sleep(self._delay_s)
-                said += 1
+                num_tokens += 1
                 if sampling.top_logprobs is not None:
-                    sure.add([TokenLogprob(word, word.encode(), 0.0)])
+                    logprobs.add([TokenLogprob(word, word.encode(), 0.0)])
                 if text := matcher.feed(word):
-                    told = sure.take(len(matcher.unshown.encode()))
-                    so_far = Usage(prompt_tokens, said, image_tokens)
-                    yield Delta(text, so_far=so_far, logprobs=told)
+                    shown = logprobs.take(len(matcher.unshown.encode()))
+                    so_far = Usage(prompt_tokens, num_tokens, image_tokens)
+                    yield Delta(text, so_far=so_far, logprobs=shown)
                 if matcher.stopped:
                     reason = "stop"
                     break
             rest = matcher.flush()
-            usage = Usage(prompt_tokens, said, image_tokens)
-            yield Delta(rest, reason, usage, logprobs=sure.take(0) if rest else ())
+            usage = Usage(prompt_tokens, num_tokens, image_tokens)
+            yield Delta(rest, reason, usage, logprobs=logprobs.take(0) if rest else ())
         finally:
             self.running -= 1
 
@@ -87,7 +87,7 @@ class EchoEngine:
 
 
 def _count(prompt: Conversation | ReadyPrompt) -> tuple[int, int]:
-    """Return the words of all messages, media included, and the pictures and frames alone."""
+    """Return the words of all messages, media included, and the images and frames alone."""
     if isinstance(prompt, ReadyPrompt):
         placeholders = prompt.text.count("<image>")
         if placeholders != len(prompt.images):
@@ -104,15 +104,15 @@ def _answer(prompt: Conversation | ReadyPrompt) -> str:
         return _described(list(prompt.images), []) + prompt.text.replace("<image>", "").strip()
     asked = [message for message in prompt.messages if message.role == "user"][-1:]
     texts = [part for message in asked for part in message.parts if isinstance(part, str)]
-    images = [picture for message in prompt.messages for picture in message.images]
-    videos = [clip for message in prompt.messages for clip in message.videos]
+    images = [image for message in prompt.messages for image in message.images]
+    videos = [video for message in prompt.messages for video in message.videos]
     answer = _described(images, videos) + " ".join(texts)
     return answer.removeprefix(prompt.begun)
 
 
 def _described(images: list[Image], videos: list[Video]) -> str:
     """Return `[2 pictures: 96x96, 200x100] [3 frames: 64x64] `, or nothing without media."""
-    groups = [("picture", images), *(("frame", list(clip.frames)) for clip in videos)]
+    groups = [("picture", images), *(("frame", list(video.frames)) for video in videos)]
     text = ""
     for name, images in groups:
         sizes = ", ".join(f"{shown.image.width}x{shown.image.height}" for shown in images)

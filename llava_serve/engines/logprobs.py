@@ -1,12 +1,12 @@
-"""Logprobs are told together with the text of their tokens, and of cut-off text not at all."""
+"""Logprob buffer: log probabilities wait until the text of their tokens is shown."""
 
 from collections.abc import Iterable
 
 from llava_serve.request import TokenLogprob
 
 
-class HeldLogprobs:
-    """Keeps logprobs until something of their token's text is shown."""
+class LogprobBuffer:
+    """Holds logprobs until something of their token's text is shown, which a stop may prevent."""
 
     def __init__(self) -> None:
         self._held: list[TokenLogprob] = []

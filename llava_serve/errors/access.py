@@ -3,13 +3,14 @@
 import math
 from types import MappingProxyType
 
-from llava_serve.errors.base import RETRY_AFTER, BadRequest
-from llava_serve.errors.command import CommandError
+from llava_serve.errors.base import RETRY_AFTER, BadRequest, CommandError
 
 _ASK_OPERATOR = "Ask whoever runs this server for a key, or for more on yours."
 
 
 class KeyMissing(BadRequest):
+    """A key is asked for, and none was sent."""
+
     code = "missing_api_key"
     status = 401
     headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
@@ -25,6 +26,8 @@ class KeyMissing(BadRequest):
 
 
 class KeyRefused(BadRequest):
+    """The key is unknown, expired or revoked."""
+
     code = "invalid_api_key"
     status = 401
     headers = KeyMissing.headers
@@ -38,6 +41,8 @@ class KeyRefused(BadRequest):
 
 
 class ModelNotAllowed(BadRequest):
+    """The key may not ask for this model."""
+
     code = "model_not_allowed"
     status = 403
     remedy = "Ask for a model that GET /v1/models lists for this key."
@@ -50,6 +55,8 @@ class ModelNotAllowed(BadRequest):
 
 
 class AdminOnly(BadRequest):
+    """The key has not the role admin."""
+
     code = "admin_only"
     status = 403
     remedy = "Use a key with the role admin, or the cluster's token."
@@ -61,6 +68,8 @@ class AdminOnly(BadRequest):
 
 
 class RateLimited(BadRequest):
+    """The key has used its requests, tokens or answers at once."""
+
     code = "rate_limit_exceeded"
     status = 429
     remedy = "Wait as long as Retry-After says; the operator sets the limits of a key."
@@ -73,6 +82,8 @@ class RateLimited(BadRequest):
 
 
 class BudgetSpent(BadRequest):
+    """The key has used its tokens of the month."""
+
     code = "insufficient_quota"
     status = 429
     remedy = "Wait for the next month, or ask the operator for a larger budget."
@@ -84,6 +95,8 @@ class BudgetSpent(BadRequest):
 
 
 class KeyNameTaken(CommandError):
+    """A new key has the name of another."""
+
     def __init__(self, name: str) -> None:
         super().__init__(
             f"there is a key named {name!r} already",
@@ -92,6 +105,8 @@ class KeyNameTaken(CommandError):
 
 
 class NoSuchKey(CommandError):
+    """No key has this name or id, or it cannot be renewed."""
+
     def __init__(self, name: str, problem: str = "does not exist") -> None:
         super().__init__(
             f"the key {name!r} {problem}", "python -m llava_serve.keys list shows every key."

@@ -1,4 +1,4 @@
-"""The root of all errors, and its three great branches; what each error tells, and to whom."""
+"""Error base classes: code, status, message and remedy for callers and for users of the page."""
 
 import re
 from collections.abc import Mapping
@@ -27,13 +27,13 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-PASSES = 503
+RETRYABLE = 503
 # OpenAI's types, by status; a model or a route that is not there is an invalid request to it.
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
     429: "rate_limit_error",
-    PASSES: "service_unavailable_error",
+    RETRYABLE: "service_unavailable_error",
 }
 
 
@@ -51,8 +51,8 @@ class ServeError(Exception):
     )
 
     def __init_subclass__(cls) -> None:
-        """Say when to come back in every error whose status promises that it passes."""
-        if cls.status == PASSES and RETRY_AFTER not in cls.headers:
+        """Add `Retry-After` to every error with status 503."""
+        if cls.status == RETRYABLE and RETRY_AFTER not in cls.headers:
             cls.headers = {**cls.headers, RETRY_AFTER: "1"}
 
     @property
@@ -94,6 +94,8 @@ class ServeError(Exception):
 
 
 class BadRequest(ServeError):
+    """The caller can fix it."""
+
     code = "bad_request"
     number = 3
     status = 400
@@ -102,6 +104,8 @@ class BadRequest(ServeError):
 
 
 class Unavailable(ServeError):
+    """Try again later, or elsewhere."""
+
     code = "unavailable"
     number = 2
     status = 503
@@ -110,8 +114,31 @@ class Unavailable(ServeError):
 
 
 class EngineFailure(ServeError):
+    """Ours to fix; the cause is in the log, never on the wire."""
+
     code = "engine_failure"
     user_told = "the server failed at this question"
+
+
+class CheckpointError(ServeError):
+    """A checkpoint cannot be loaded; the message says which file or flag to change."""
+
+    code = "checkpoint_error"
+    remedy = (
+        'The table under "A real model" in the README has the flags for each kind of checkpoint.'
+    )
+    user_told = "the model cannot be loaded"
+
+
+class CommandError(ServeError):
+    """A command cannot do what its user asks; never leaves on the wire."""
+
+    code = "command_error"
+    user_told = "the server was not started as it should be"
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 def class_of(code: str, root: type[ServeError] = ServeError) -> type[ServeError] | None:

@@ -1,13 +1,13 @@
-"""Errors between processes: workers and controllers that are not there, full, lost or stopping."""
+"""Errors between processes: a worker or controller is unreachable, busy, lost or stopping."""
 
-from typing import Any
+from typing import Any, Self
 
 from llava_serve.errors.base import (
     ASK_ANOTHER,
     BUSY,
     LOST,
-    PASSES,
     RETRY_AFTER,
+    RETRYABLE,
     BadRequest,
     ServeError,
     Unavailable,
@@ -17,6 +17,8 @@ from llava_serve.errors.base import (
 
 
 class RegistrationRefused(BadRequest):
+    """The worker may not join; the message says why."""
+
     code = "registration_refused"
     status = 403
     remedy = "Give the worker the controller's --cluster-token-file and a --worker it can reach."
@@ -24,6 +26,8 @@ class RegistrationRefused(BadRequest):
 
 
 class NoWorker(Unavailable):
+    """No live worker serves the model."""
+
     code = "no_worker"
     headers = ASK_ANOTHER
     remedy = (
@@ -40,6 +44,8 @@ class NoWorker(Unavailable):
 
 
 class WorkerUnreachable(Unavailable):
+    """The chosen worker does not answer."""
+
     code = "worker_unreachable"
     number = 4
     remedy = "Try again: the worker is out of dispatch until it answers."
@@ -52,6 +58,8 @@ class WorkerUnreachable(Unavailable):
 
 
 class WorkerLost(Unavailable):
+    """The worker died in mid-answer."""
+
     code = "worker_lost"
     number = 4
     status = 502
@@ -65,8 +73,21 @@ class WorkerLost(Unavailable):
         self.address = address
 
 
+class EventTooLarge(Unavailable):
+    """A stream of server-sent events holds one that no server of this API would send."""
+
+    code = "event_too_large"
+    status = 502
+    remedy = "Ask again; if it happens again, the server that was asked does not speak this API."
+    user_told = "the model stopped in the middle of its answer"
+    user_remedy = "Ask again; what was answered so far stays."
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the answer holds an event larger than {limit_bytes / 1e6:g} MB")
+
+
 class AnswerTimeout(Unavailable):
-    """Ends the way of a request that is not streamed: any other worker would take as long."""
+    """A request that is not streamed took too long; no other worker is asked, it would too."""
 
     code = "answer_timeout"
     number = 1
@@ -83,7 +104,7 @@ class AnswerTimeout(Unavailable):
 
 
 class WorkersLost(Unavailable):
-    """Ends the way of a request through the cluster: it may be what the workers die of."""
+    """Several workers were lost with one request; no other is asked, it may be the cause."""
 
     code = "workers_lost"
     number = 1
@@ -100,6 +121,8 @@ class WorkersLost(Unavailable):
 
 
 class ControllerUnreachable(Unavailable):
+    """Nobody answers at the controller's address."""
+
     code = "controller_unreachable"
     remedy = "Start it with `python -m llava_serve.controller`, or correct --controller."
     user_told = "the page cannot reach the models at the moment"
@@ -112,6 +135,8 @@ class ControllerUnreachable(Unavailable):
 
 
 class ControllerLost(Unavailable):
+    """The controller died in mid-answer."""
+
     code = "controller_lost"
     status = 502
     remedy = (
@@ -126,6 +151,8 @@ class ControllerLost(Unavailable):
 
 
 class Busy(Unavailable):
+    """Every slot and every waiting place is taken."""
+
     code = "busy"
     status = 429
     headers = not_answered_headers(BUSY)
@@ -134,17 +161,19 @@ class Busy(Unavailable):
     user_remedy = "Wait a few seconds, then try again."
 
     def __init__(
-        self, running: int, waiting: int, asked: int, places: int, retry_after_s: int = 1
+        self, running: int, waiting: int, requested: int, capacity: int, retry_after_s: int = 1
     ) -> None:
-        """Tell that `running` and `waiting` answers leave less than `asked` of so many `places`."""
+        """All counts are of answers; `capacity` is slots and line together."""
         super().__init__(
             f"answers that are made: {running}, that wait: {waiting}, that this request asks for: "
-            f"{asked}; the worker has places for {places}"
+            f"{requested}; the worker has places for {capacity}"
         )
         self.headers = {**Busy.headers, "Retry-After": str(retry_after_s)}
 
 
 class ShuttingDown(Unavailable):
+    """The process is about to stop."""
+
     code = "shutting_down"
     headers = ASK_ANOTHER
     remedy = "Try again: another worker, or this one after its restart, takes the request."
@@ -155,6 +184,8 @@ class ShuttingDown(Unavailable):
 
 
 class Interrupted(Unavailable):
+    """The process stopped before the answer was complete."""
+
     code = "interrupted"
     headers = ASK_ANOTHER
     remedy = "What was answered so far is valid; ask again to continue or retry."
@@ -171,7 +202,7 @@ class RemoteError(ServeError):
     def __init__(self, message: str, code: str, status: int, remedy: str) -> None:
         super().__init__(message)
         self.code, self.status, self.remedy = code, status, remedy
-        if status == PASSES:
+        if status == RETRYABLE:
             self.headers = {RETRY_AFTER: "1"}
         known = class_of(code)
         if known is None:  # the remedy is of another program: who it is for is not known
@@ -179,7 +210,7 @@ class RemoteError(ServeError):
         self.user_told, self.user_remedy = known.user_told, known.user_remedy
 
     @classmethod
-    def from_body(cls, body: Any, status: int) -> "RemoteError":
+    def from_body(cls, body: Any, status: int) -> Self:
         """Read `as_body`'s shape; any other body becomes the message, cut to 500 characters."""
         error = body.get("error") if isinstance(body, dict) else None
         if not isinstance(error, dict):

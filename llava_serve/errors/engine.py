@@ -1,4 +1,6 @@
-"""Errors of engines, and of the SGLang server behind one of them."""
+"""Engine errors, and errors of an SGLang server behind an engine."""
+
+from typing import Self
 
 from llava_serve.errors.base import (
     ASK_ANOTHER,
@@ -12,6 +14,8 @@ from llava_serve.errors.base import (
 
 
 class EngineLost(EngineFailure):
+    """The engine failed for good, and its worker with it."""
+
     code = "engine_lost"
     number = 4
     status = 503
@@ -22,6 +26,8 @@ class EngineLost(EngineFailure):
 
 
 class OutOfMemory(EngineFailure):
+    """The request needs more memory than the device has."""
+
     code = "out_of_memory"
     number = 5
     status = 503
@@ -30,12 +36,14 @@ class OutOfMemory(EngineFailure):
     user_remedy = "Send fewer or smaller pictures, or a shorter conversation."
 
     @classmethod
-    def of_process(cls) -> "OutOfMemory":
-        """Return what a request is told that the process itself has no memory for."""
+    def of_process(cls) -> Self:
+        """Return the error of a request for which the process itself has no memory."""
         return cls("the process has no memory left for this request")
 
 
 class SglangRefused(BadRequest):
+    """The SGLang server finds the request wrong."""
+
     code = "sglang_refused"
 
     def __init__(self, message: str) -> None:
@@ -43,6 +51,8 @@ class SglangRefused(BadRequest):
 
 
 class SglangUnreachable(Unavailable):
+    """No SGLang server is ready behind the worker."""
+
     code = "sglang_unreachable"
     headers = ASK_ANOTHER
     remedy = "Start the server, or correct --sgl-endpoint; the worker joins once it is ready."
@@ -55,6 +65,8 @@ class SglangUnreachable(Unavailable):
 
 
 class SglangLost(Unavailable):
+    """The SGLang server died in mid-answer."""
+
     code = "sglang_lost"
     number = 4
     status = 502
@@ -69,6 +81,8 @@ class SglangLost(Unavailable):
 
 
 class SglangBusy(Unavailable):
+    """The SGLang server takes no more requests for the moment."""
+
     code = "sglang_busy"
     headers = not_answered_headers(BUSY)
 
@@ -77,6 +91,8 @@ class SglangBusy(Unavailable):
 
 
 class SglangFailed(EngineFailure):
+    """The SGLang server failed at a request that should be fine."""
+
     code = "sglang_failed"
     remedy = "Look into the log of the SGLang server at this time."
 

@@ -1,9 +1,11 @@
-"""Errors of a request before anybody looks at what it asks for: its route, head, body and form."""
+"""HTTP errors of a request: its route, headers, body and fields."""
 
 from llava_serve.errors.base import BadRequest, Unavailable
 
 
 class InvalidField(BadRequest):
+    """A field has a value that cannot be served."""
+
     code = "invalid_field"
 
     def __init__(self, field: str, reason: str) -> None:
@@ -12,6 +14,8 @@ class InvalidField(BadRequest):
 
 
 class NotJson(InvalidField):
+    """The body cannot be read as JSON."""
+
     remedy = "Send JSON in UTF-8, nested less than 200 deep, with numbers of at most 4,300 digits."
 
     def __init__(self, reason: str) -> None:
@@ -19,6 +23,8 @@ class NotJson(InvalidField):
 
 
 class UnsupportedField(BadRequest):
+    """This engine does not support the field."""
+
     code = "unsupported_field"
     remedy = "Leave the field out, or send its neutral value."
     user_remedy = "Put the parameter back to what it was, and send the question again."
@@ -29,11 +35,15 @@ class UnsupportedField(BadRequest):
 
 
 class MalformedHttp(BadRequest):
+    """The bytes are no HTTP request."""
+
     code = "malformed_http"
     remedy = "Speak HTTP/1.1 (or 1.0) without TLS at this port."
 
 
 class NoSuchRoute(BadRequest):
+    """Nothing is served at that path, or not with that method."""
+
     code = "no_such_route"
     status = 404
     remedy = "Correct the path, the method or the port; GET /openapi.json lists what is served."
@@ -46,6 +56,8 @@ class NoSuchRoute(BadRequest):
 
 
 class HostRefused(BadRequest):
+    """The request names a host that is not this server's."""
+
     code = "host_refused"
     remedy = (
         "Use an IP address or localhost, or start the process with this name in --allowed-hosts."
@@ -58,6 +70,8 @@ class HostRefused(BadRequest):
 
 
 class OriginRefused(BadRequest):
+    """A web page of another host sent the request."""
+
     code = "origin_refused"
     status = 403
     remedy = "If the page is to be let in, start the process with its host name in --allowed-hosts."
@@ -68,6 +82,8 @@ class OriginRefused(BadRequest):
 
 
 class ContentTypeRefused(BadRequest):
+    """The body is not declared as JSON."""
+
     code = "content_type_refused"
     status = 415
     remedy = "Send JSON, with the header Content-Type: application/json."
@@ -79,6 +95,8 @@ class ContentTypeRefused(BadRequest):
 
 
 class ForInsiders(BadRequest):
+    """The route is for this machine, or for holders of the cluster's token."""
+
     code = "for_insiders"
     status = 403
     remedy = (
@@ -92,6 +110,8 @@ class ForInsiders(BadRequest):
 
 
 class HeadersTooLarge(BadRequest):
+    """The head of the request is beyond the limit."""
+
     code = "headers_too_large"
     status = 431
     remedy = "Send fewer or shorter headers; what is long belongs into the body."
@@ -101,6 +121,8 @@ class HeadersTooLarge(BadRequest):
 
 
 class HeadersTimeout(BadRequest):
+    """The head of the request does not arrive in time."""
+
     code = "headers_timeout"
     status = 408
     remedy = "Send the whole head of a request at once, and connect only to send one."
@@ -110,6 +132,8 @@ class HeadersTimeout(BadRequest):
 
 
 class BodyTooLarge(BadRequest):
+    """The request is beyond the limit."""
+
     code = "body_too_large"
     status = 413
     remedy = "Send fewer or smaller pictures; the limit is the flag --max-body-mb."
@@ -120,6 +144,8 @@ class BodyTooLarge(BadRequest):
 
 
 class BodyTimeout(BadRequest):
+    """The body of the request does not arrive in time."""
+
     code = "body_timeout"
     status = 408
     remedy = "Send the body without long pauses; scale pictures down where the network is slow."
@@ -134,6 +160,8 @@ class BodyTimeout(BadRequest):
 
 
 class TextTooLarge(BadRequest):
+    """The request without its images and videos is beyond the limit."""
+
     code = "text_too_large"
     status = 413
     remedy = "Shorten the text; the limit is the flag --max-text-mb."
@@ -147,6 +175,8 @@ class TextTooLarge(BadRequest):
 
 
 class ReaderTooSlow(BadRequest):
+    """The client reads far more slowly than the answer is generated."""
+
     code = "reader_too_slow"
     status = 408
     remedy = "Read the answer as it comes, or ask for less of it."
@@ -156,6 +186,8 @@ class ReaderTooSlow(BadRequest):
 
 
 class NoRoomForBody(Unavailable):
+    """Other large requests take the memory for bodies."""
+
     code = "no_room_for_body"
     user_told = "too many pictures are being sent to this server at the moment"
     user_remedy = "Wait a few seconds, then try again."
@@ -167,6 +199,8 @@ class NoRoomForBody(Unavailable):
 
 
 class TooManyConnections(Unavailable):
+    """The process has no connection left."""
+
     code = "too_many_connections"
     remedy = "Close connections that are not needed, and try again in a moment."
     user_told = "more people use the page than it has room for"

@@ -1,9 +1,11 @@
-"""Errors that only the browser page raises, or what it keeps."""
+"""Page errors: those that only the browser page or its storage raises."""
 
 from llava_serve.errors.base import BadRequest, ServeError, Unavailable
 
 
 class TooManyFiles(BadRequest):
+    """More images and videos than one question on the page takes."""
+
     code = "too_many_files"
     status = 413
     remedy = "Attach fewer, or ask about the others in the next question."
@@ -14,6 +16,8 @@ class TooManyFiles(BadRequest):
 
 
 class StillAnswering(BadRequest):
+    """The last answer on the page is unfinished; the next question must wait."""
+
     code = "still_answering"
     status = 409
     remedy = "Wait for it, or stop it with its button or with Esc; what you have typed stays."
@@ -24,6 +28,8 @@ class StillAnswering(BadRequest):
 
 
 class CannotContinue(BadRequest):
+    """The worker cannot continue an answer that was cut."""
+
     code = "cannot_continue"
     remedy = "Ask for the rest in words of your own, or regenerate with more Max tokens."
     user_remedy = remedy
@@ -32,7 +38,23 @@ class CannotContinue(BadRequest):
         super().__init__(f"the worker of {model!r} cannot go on with an answer that was cut")
 
 
+class AskedModelGone(Unavailable):
+    code = "asked_model_gone"
+    remedy = (
+        "Try again when it is back, or take the question back with Edit last and send it to the "
+        "model that is chosen."
+    )
+    user_remedy = remedy
+
+    def __init__(self, asked: str, chosen: str) -> None:
+        super().__init__(
+            f"{asked!r} was asked and is not served at the moment; {chosen!r} is chosen now"
+        )
+
+
 class ConversationUnknown(BadRequest):
+    """The page keeps no conversation under that address."""
+
     code = "conversation_unknown"
     status = 404
     remedy = "Check the address; otherwise begin a new one: this one may have been deleted."
@@ -43,6 +65,8 @@ class ConversationUnknown(BadRequest):
 
 
 class AnswerInterrupted(Unavailable):
+    """The page's server stopped in mid-answer."""
+
     code = "answer_interrupted"
     remedy = "What had arrived is kept: continue it, or ask again."
     user_remedy = remedy
@@ -52,6 +76,8 @@ class AnswerInterrupted(Unavailable):
 
 
 class ModerationRefused(BadRequest):
+    """The page's moderation check does not let the question pass."""
+
     code = "moderation_refused"
     remedy = "Put the question differently."
     user_remedy = remedy
@@ -61,6 +87,8 @@ class ModerationRefused(BadRequest):
 
 
 class ModerationUnavailable(Unavailable):
+    """The page's moderation check cannot be made."""
+
     code = "moderation_unavailable"
     remedy = "Try again; the operator can check --moderation-key-file and the network."
     user_told = "the question could not be checked, and so it was not asked"
@@ -70,6 +98,8 @@ class ModerationUnavailable(Unavailable):
 
 
 class StorageFailed(ServeError):
+    """Conversations or images cannot be stored or read."""
+
     code = "storage_failed"
     remedy = "Check --state-dir and --database: the place must exist, be writable and not be full."
     user_told = "the server cannot keep or read conversations and pictures at the moment"

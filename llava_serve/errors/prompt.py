@@ -1,9 +1,11 @@
-"""Errors of what a request asks for: its model, its text, its pictures and videos."""
+"""Prompt errors: the model, text, images or videos of a request cannot be served."""
 
 from llava_serve.errors.base import BadRequest
 
 
 class ModelNotFound(BadRequest):
+    """Nobody here serves the model."""
+
     code = "model_not_found"
     status = 404
     remedy = "Ask GET /v1/models for the names that are served."
@@ -16,6 +18,8 @@ class ModelNotFound(BadRequest):
 
 
 class ContextOverflow(BadRequest):
+    """Prompt and answer do not fit into the context."""
+
     code = "context_length_exceeded"
     remedy = "Shorten the conversation, send fewer pictures, or ask for fewer tokens."
     user_remedy = remedy
@@ -28,8 +32,10 @@ class ContextOverflow(BadRequest):
 
 
 class TextTooLong(ContextOverflow):
+    """A text cannot fit; known before it is tokenised."""
+
     def __init__(self, length: str, context_length: int) -> None:
-        """Tell `length`, what is known of it: bytes, or the least number of tokens."""
+        """`length` is what is known of it: bytes, or the least number of tokens."""
         BadRequest.__init__(
             self,
             f"the text has {length}, which cannot fit: the context holds {context_length} tokens",
@@ -37,6 +43,8 @@ class TextTooLong(ContextOverflow):
 
 
 class MediaNotAccepted(BadRequest):
+    """The model takes no images or no video."""
+
     code = "media_not_accepted"
     remedy = "Choose a model that takes this kind of input, or send text only."
     user_remedy = remedy
@@ -46,6 +54,8 @@ class MediaNotAccepted(BadRequest):
 
 
 class MediaCountMismatch(BadRequest):
+    """Images and placeholders differ in number."""
+
     code = "media_count_mismatch"
     remedy = "Put exactly one <image> into the prompt for each picture."
     user_told = "the pictures and the places for them in the question differ in number"
@@ -56,6 +66,8 @@ class MediaCountMismatch(BadRequest):
 
 
 class MediaUnreadable(BadRequest):
+    """The file is no image or video that can be decoded."""
+
     code = "media_unreadable"
     remedy = (
         "Send a PNG, JPEG, WebP, GIF, BMP, TIFF, HEIC or AVIF picture, or an MP4, MOV, 3GP, WebM, "
@@ -65,6 +77,8 @@ class MediaUnreadable(BadRequest):
 
 
 class MediaTooLarge(BadRequest):
+    """Bytes, pixels, side, ratio or frames are beyond a limit."""
+
     code = "media_too_large"
     status = 413
     remedy = "Scale the picture down, or shorten the video."
@@ -72,6 +86,8 @@ class MediaTooLarge(BadRequest):
 
 
 class RemoteMediaRefused(BadRequest):
+    """A web address may not be fetched."""
+
     code = "remote_media_refused"
     remedy = "Send the file as a data: URI; for public hosts the worker needs --allow-remote-media."
     user_told = "pictures are not fetched from web addresses"

@@ -1,1 +1,1 @@
-"""The processes of one machine: what is started, how it is watched, how it ends."""
+"""Launcher of the processes of one machine: plan, supervision, console."""

@@ -1,4 +1,4 @@
-"""One running process: its own group, its output line by line, its orderly end."""
+"""Child process: started in a group of its own, read line by line, ended in order."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ class Child:
     """A process that runs."""
 
     process: Process
-    copying: "asyncio.Task[None]"
+    copying: asyncio.Task[None]
 
     async def ended(self) -> int:
         """Wait for the end; return the exit code, negative for a signal.
@@ -53,8 +53,8 @@ async def running(
     what the process itself started ends with it. A cancel during the grace period kills at once.
     """
     # Our own pipes, because before Python 3.13 asyncio's keep `wait` from returning while a
-    # child's child holds them. The child's standard input is its lifeline: see `lifeline`.
-    with _pipe() as (stdin, _lifeline), _pipe() as (output, stdout):
+    # child's child holds them. The child watches its standard input: see `die_with_parent`.
+    with _pipe() as (stdin, _held_open), _pipe() as (output, stdout):
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=stdin,
@@ -87,11 +87,11 @@ async def _terminate(process: Process, grace_s: float) -> None:
         return
     with suppress(ProcessLookupError):
         process.terminate()
-    with suppress(asyncio.TimeoutError):
+    with suppress(TimeoutError):
         await asyncio.wait_for(process.wait(), grace_s)
 
 
-async def _kill_group(process: Process, copying: "asyncio.Task[None]") -> None:
+async def _kill_group(process: Process, copying: asyncio.Task[None]) -> None:
     with suppress(ProcessLookupError, PermissionError):  # macOS: no permission for a zombie
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()

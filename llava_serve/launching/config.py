@@ -1,10 +1,11 @@
-"""Settings of launch: which models, on which ports, and how SGLang servers are started."""
+"""Settings of `launch`: models, ports, flags of SGLang servers."""
 
 import shlex
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from llava_serve.config import StateConfig, names_of, require_names, require_positive
+from llava_serve.args import names_of, require_names, require_positive
+from llava_serve.config import StateConfig
 
 
 @dataclass(frozen=True, kw_only=True)

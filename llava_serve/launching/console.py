@@ -1,12 +1,19 @@
-"""What a launch shows: the processes' lines behind a coloured name, and its own notes."""
+"""Console output of a launch: the processes' log lines, its own notes, the greeting when ready."""
 
+import json
+import mimetypes
 import os
+import shlex
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.text import Text
+
+from llava_serve.launching.plan import Plan
 
 _COLORS = ("cyan", "green", "magenta", "yellow", "blue", "bright_red")
 
@@ -35,7 +42,7 @@ class LaunchConsole:
 
 
 def write_or_drop(file: IO[str], text: str) -> None:
-    """Write `text` if that is possible: for want of a log nothing is ended.
+    """Write `text` if that is possible; no process ends because its log cannot be written.
 
     On a full disk what comes later is tried again. When the reader has left, all of it goes
     nowhere, Python's own flush at the exit included.
@@ -48,3 +55,62 @@ def write_or_drop(file: IO[str], text: str) -> None:
             os.dup2(nowhere.fileno(), file.fileno())
     except OSError:
         pass
+
+
+@dataclass(frozen=True, slots=True)
+class SampleQuestion:
+    """A question for the greeting's commands, and the image it is about if there is one."""
+
+    text: str
+    image: Path | None
+
+
+def first_sample(folder: Path) -> SampleQuestion:
+    """Return the first sample about one still image that `folder`/examples.json lists."""
+    listing = folder / "examples.json"
+    rows = json.loads(listing.read_text(encoding="utf-8")) if listing.exists() else []
+    for row in rows:
+        if len(row["files"]) == 1 and _mime(row["files"][0]).startswith("image/"):
+            return SampleQuestion(row["question"], folder / row["files"][0])
+    return SampleQuestion("What can you see in a picture?", None)
+
+
+def greeting(plan: Plan, sample: SampleQuestion) -> str:
+    """Return the lines to show; the commands work in the folder the launch was started in."""
+    page = f"Open in a browser:  {plan.page.address}\n\n" if plan.page else ""
+    return (
+        f"{page}Ask with curl:\n\n  {_curl(plan, sample)}\n\n"
+        f"Chat in a terminal:\n\n  {_cli(plan, sample)}\n"
+    )
+
+
+def _curl(plan: Plan, sample: SampleQuestion) -> str:
+    content: list[dict[str, Any]] = [{"type": "text", "text": sample.text}]
+    encoded = ""
+    if sample.image:
+        url = f"data:{_mime(sample.image.name)};base64,\0"  # the zero byte: where it comes in
+        content.insert(0, {"type": "image_url", "image_url": {"url": url}})
+        encoded = f"\"$(base64 < {shlex.quote(_short(sample.image))} | tr -d '\\n')\""
+    message = {"role": "user", "content": content}
+    request = {"model": plan.workers[0].model, "temperature": 0, "messages": [message]}
+    body = json.dumps(request)
+    data = encoded.join(shlex.quote(part) for part in body.split("\\u0000"))
+    url = f"{plan.controller.address}/v1/chat/completions"
+    return f"curl -s {url} -H 'Content-Type: application/json' -d {data}"
+
+
+def _cli(plan: Plan, sample: SampleQuestion) -> str:
+    words = [_short(Path(sys.executable)), "-m", "llava_serve.cli"]
+    words += ["--controller", plan.controller.address, "--model-name", str(plan.workers[0].model)]
+    words += ["--image-file", _short(sample.image)] if sample.image else []
+    return shlex.join(words)
+
+
+def _mime(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or ""
+
+
+def _short(path: Path) -> str:
+    """Return the path relative to the working folder, when it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,9 +1,9 @@
-"""What `--model` and `--sglang` mean: a checkpoint, its base if it has one, and its name."""
+"""Models of a launch: what `--model` and `--sglang` mean, path, base and name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llava_serve.checkpoints.naming import is_hub_name, name_of
+from llava_serve.checkpoints.hub import is_hub_name, name_of
 from llava_serve.errors import CommandError
 from llava_serve.local_path import local_path
 from llava_serve.tiny import CHECKPOINT, ONE_WORD

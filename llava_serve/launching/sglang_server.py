@@ -1,4 +1,4 @@
-"""How an SGLang server is started on this machine: by which interpreter, and with which flags."""
+"""SGLang server's command line on this machine: its interpreter and its flags."""
 
 import shlex
 import shutil
@@ -20,7 +20,7 @@ _CPU_FLAGS = (
     *("--max-total-tokens", "32768", "--max-running-requests", "16"),
 )
 # What launch itself says to each server.
-_OURS = frozenset(
+_SET_BY_LAUNCH = frozenset(
     (
         *("--host", "--port", "--model-path", "--model", "--served-model-name"),
         *("--tp-size", "--tp", "--tensor-parallel-size"),
@@ -51,14 +51,14 @@ def interpreter(config: LaunchConfig) -> str:
         raise CommandError(f"--sglang-python: cannot run {config.sglang_python}", _REMEDY)
     # An absolute path, and no link followed: that would leave a virtual environment.
     python = str(Path(python).absolute())
-    if not _says_yes(python, _HAS_SGLANG):
+    if not _succeeds(python, _HAS_SGLANG):
         raise CommandError(f"--sglang-python: {python} has no sglang", _REMEDY)
     return python
 
 
 def runs_on_gpu(config: LaunchConfig, python: str) -> bool:
     """Return what `--device` says, or else whether SGLang's own PyTorch finds a GPU."""
-    return config.device == "cuda" or (config.device == "auto" and _says_yes(python, _HAS_GPU))
+    return config.device == "cuda" or (config.device == "auto" and _succeeds(python, _HAS_GPU))
 
 
 def server_command(
@@ -73,7 +73,7 @@ def server_command(
     """
     flags = shlex.split(config.sglang_flags)
     for flag in flags:
-        if flag.partition("=")[0] in _OURS:
+        if flag.partition("=")[0] in _SET_BY_LAUNCH:
             raise CommandError(
                 f"--sglang-flags: {flag} is one that launch itself gives to each SGLang server",
                 "Use launch's own flags; `python -m llava_serve.launch --help` lists them.",
@@ -93,7 +93,7 @@ def server_command(
     )
 
 
-def _says_yes(python: str, program: str) -> bool:
+def _succeeds(python: str, program: str) -> bool:
     done = subprocess.run(
         [python, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, check=False
     )

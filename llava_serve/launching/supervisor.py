@@ -1,20 +1,29 @@
-"""Keeps the processes of a plan alive, from the first start to the orderly end."""
+"""Supervisor of the processes of a launch: start, readiness, restart, stop."""
 
 import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from llava_serve.errors import CommandError
+import aiohttp
+
+from llava_serve.background import background
+from llava_serve.client import ChatClient
+from llava_serve.errors import CommandError, ServeError
 from llava_serve.launching.child import running
 from llava_serve.launching.console import LaunchConsole
 from llava_serve.launching.plan import Process
-from llava_serve.launching.restarts import Restarts
+from llava_serve.retry import backoff_s
 
 _GRACE_S = 25.0  # a little more than `serving` gives to open streams
 _POLL_S = 0.25
 _REMIND_S = 20.0
+_HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=5)
+_FIRST_DELAY_S = 1.0
+_LONGEST_DELAY_S = 30.0
+_HEALTHY_AFTER_S = 60.0
 
 Missing = Callable[[Process], Awaitable[str | None]]
 Stages = Sequence[Sequence[Process]]
@@ -30,15 +39,15 @@ class Supervisor:
         self._missing = missing
         self._console = console
         self._stages: list[list[asyncio.Task[None]]] = []
-        self._stop_asked = asyncio.Event()
+        self._stopping = asyncio.Event()
 
     def stop(self) -> None:
         """Ask for the end, from a signal handler; a second call kills instead of waiting."""
-        if self._stop_asked.is_set():
+        if self._stopping.is_set():
             self._console.note("killing what is left")
             for task in self._tasks():
                 task.cancel()
-        self._stop_asked.set()
+        self._stopping.set()
 
     async def run(self, stages: Stages, when_ready: Callable[[], None]) -> None:
         """Keep all stages alive until `stop` is called.
@@ -47,13 +56,13 @@ class Supervisor:
             CommandError: a process ended before it was ever ready; nothing is left running.
         """
         keeping = asyncio.create_task(self._keep_all(stages, when_ready))
-        asked = asyncio.create_task(self._stop_asked.wait())
+        stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait({keeping, asked}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({keeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if keeping.done():
                 keeping.result()
         finally:
-            asked.cancel()
+            stopping.cancel()
             keeping.cancel()
             await self._end_all()
 
@@ -69,7 +78,7 @@ class Supervisor:
         ready = [asyncio.Event() for _ in stage]
         self._stages.append(
             [
-                asyncio.create_task(self._keep(process, event), name=process.name)
+                asyncio.create_task(self._keep_alive(process, event), name=process.name)
                 for process, event in zip(stage, ready, strict=True)
             ]
         )
@@ -77,51 +86,46 @@ class Supervisor:
 
     async def _until_ready(self, events: Sequence[asyncio.Event]) -> None:
         """Wait for all events, or for the first process that fails."""
-        ready = asyncio.create_task(_all_set(events))
-        try:
+        async with background(_all_set(events), "all-ready") as ready:
             await asyncio.wait({ready, *self._tasks()}, return_when=asyncio.FIRST_COMPLETED)
             for task in self._tasks():
                 if task.done():
                     task.result()
-        finally:
-            ready.cancel()
 
     async def _end_all(self) -> None:
         self._console.note("ending all processes; a second Ctrl-C kills them at once")
         for stage in reversed(self._stages):
             for task in stage:
                 task.cancel()
-            # Also takes the errors of those that failed together: only one of them is told.
+            # Also takes the errors of those that failed together: only one of them is shown.
             await asyncio.gather(*stage, return_exceptions=True)
         self._console.note("all processes have ended")
 
-    def _tasks(self) -> list["asyncio.Task[None]"]:
+    def _tasks(self) -> list[asyncio.Task[None]]:
         return [task for stage in self._stages for task in stage]
 
-    async def _keep(self, process: Process, ready: asyncio.Event) -> None:
-        restarts = Restarts()
+    async def _keep_alive(self, process: Process, ready: asyncio.Event) -> None:
+        backoff = RestartBackoff()
         write_line = partial(self._console.line, process.name)
         while True:
             started = time.monotonic()
             async with running(process.command, write_line, _GRACE_S) as child:
-                announcing = asyncio.create_task(self._announce(process, ready, started))
-                try:
+                announcing = self._announce_ready(process, ready, started)
+                async with background(announcing, "announce-ready"):
                     code = await child.ended()
-                finally:
-                    announcing.cancel()
             if not ready.is_set():
                 raise CommandError(
                     f"{process.name} ended before it was ready: {describe_end(code)}",
                     f"Its own lines above, behind `{process.name}`, say why.",
                 )
-            restarts = restarts.after_death(time.monotonic() - started)
-            delay_s = restarts.delay_s
+            backoff = backoff.after_exit(time.monotonic() - started)
+            delay_s = backoff.delay_s
             self._console.note(
                 f"{process.name} ended: {describe_end(code)}; it starts again in {delay_s:.0f} s"
             )
             await asyncio.sleep(delay_s)
 
-    async def _announce(self, process: Process, ready: asyncio.Event, started: float) -> None:
+    async def _announce_ready(self, process: Process, ready: asyncio.Event, started: float) -> None:
         """Say when `process` is ready, and now and then what it still lacks."""
         reminded = started
         while (missing := await self._missing(process)) is not None:
@@ -148,3 +152,48 @@ def describe_end(code: int) -> str:
     name = names.get(-code, f"signal {-code}")  # most real-time signals have no name
     hint = ", by hand or by the system for lack of memory" if -code == signal.SIGKILL else ""
     return f"killed by {name}{hint}"
+
+
+class Readiness:
+    """Asks the processes of one launch over HTTP whether they are ready."""
+
+    def __init__(self, session: aiohttp.ClientSession, controller: str) -> None:
+        self._session = session
+        self._controller = ChatClient(controller, session)
+
+    async def missing(self, process: Process) -> str | None:
+        """Return what `process` lacks, or None when it is ready."""
+        # What it waits for is asked first: its own refusals would fill the log in the meantime.
+        for address in filter(None, (process.depends_on, process.address)):
+            if (reason := await self._unhealthy(f"{address}/health")) is not None:
+                return reason
+        if process.model is None:
+            return None
+        try:
+            listed = [card.id for card in await self._controller.models()]
+        except ServeError as exc:
+            return exc.message
+        return None if process.model in listed else "the controller does not list its model yet"
+
+    async def _unhealthy(self, health: str) -> str | None:
+        try:
+            async with self._session.get(health, timeout=_HEALTH_TIMEOUT) as answer:
+                return None if answer.status == 200 else f"{health} answers {answer.status}"
+        except (TimeoutError, aiohttp.ClientError):
+            return f"nothing answers at {health} yet"
+
+
+@dataclass(frozen=True, slots=True)
+class RestartBackoff:
+    """Delay before a process is started again: it doubles while the process keeps ending early."""
+
+    early_exits: int = 0
+
+    def after_exit(self, uptime_s: float) -> "RestartBackoff":
+        """Count one more exit; after a minute of uptime the delay is the first one again."""
+        return RestartBackoff(1 if uptime_s >= _HEALTHY_AFTER_S else self.early_exits + 1)
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds to wait before the next start: 1, 2, 4 and so on, up to 30."""
+        return backoff_s(self.early_exits - 1, _FIRST_DELAY_S, _LONGEST_DELAY_S)

@@ -1,1 +1,1 @@
-"""Bytes become pictures and frames, under limits."""
+"""Bytes become images and frames, under limits."""

@@ -1,15 +1,102 @@
-"""A web address becomes bytes: public hosts only, each hop checked, bounded in size and time."""
+"""Files behind `data:` URIs and web addresses: public hosts only, bounded in size and time."""
 
 import asyncio
+import base64
+import binascii
+import ipaddress
 import socket
+from collections.abc import Callable
 from types import TracebackType
+from urllib.parse import unquote_to_bytes
 
 import aiohttp
 import anyio
 from yarl import URL
 
-from llava_serve.errors import MediaTooLarge, RemoteMediaRefused
-from llava_serve.media.address import IsAllowed, is_public
+from llava_serve.errors import MediaTooLarge, MediaUnreadable, RemoteMediaRefused
+from llava_serve.media.limits import check_bytes
+
+IsAllowed = Callable[[str], bool]  # an IP address in text
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # the last 32 bits are an IPv4 address
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # where they stand is the operator's choice
+
+
+def is_public(address: str) -> bool:
+    """Whether the address, and every IPv4 address packed into it, belongs to the public internet.
+
+    Source: IANA special-purpose address registries (as `ipaddress` has them); RFC 6052, RFC 8215.
+    """
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:  # an address with a zone, for one: never public
+        return False
+    if isinstance(ip, ipaddress.IPv4Address):
+        return _is_global(ip)
+    if ip.ipv4_mapped is not None:
+        return _is_global(ip.ipv4_mapped)
+    if ip in _NAT64:
+        return _is_global(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+    packed = [ip.sixtofour, *(ip.teredo or ())]
+    return (
+        _is_global(ip)
+        and not ip.is_site_local
+        and ip not in _LOCAL_NAT64
+        and all(_is_global(inner) for inner in packed if inner is not None)
+    )
+
+
+def _is_global(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+
+
+_WHITESPACE = b" \t\r\n\f\v"  # base64 from a shell comes wrapped in lines
+_BEFORE = "\ufeff \t\r\n\f\v"  # what copying and text files leave in front
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+
+
+def trimmed(url: str) -> str:
+    """Take off the white space around an address, and the mark that text files begin with."""
+    return url.strip(_BEFORE)
+
+
+def is_data_uri(url: str) -> bool:
+    return url[:5].lower() == "data:"
+
+
+def read_data_uri(uri: str, limit_bytes: int) -> bytes:
+    """Decode `data:[type][;base64],content`; the declared type is not trusted, nor needed.
+
+    `base64` may stand anywhere among the parameters. Base64 may be of the alphabet for URLs, come
+    in lines, percent-encoded, or without its padding.
+
+    Raises:
+        MediaUnreadable: no comma, or no valid base64.
+        MediaTooLarge: more than `limit_bytes`.
+    """
+    head, comma, content = uri.partition(",")
+    if not comma:
+        raise MediaUnreadable("the data: URI has no comma, so it has no content")
+    data = unquote_to_bytes(content)
+    if "base64" in (word.strip().lower() for word in head.split(";")[1:]):
+        data = _from_base64(data, limit_bytes)
+    check_bytes(len(data), limit_bytes)
+    return data
+
+
+def _from_base64(text: bytes, limit_bytes: int) -> bytes:
+    text = text.translate(_URL_SAFE, _WHITESPACE).rstrip(b"=")
+    check_bytes(len(text) * 3 // 4 - 2, limit_bytes)
+    if len(text) % 4 == 1:
+        raise MediaUnreadable(
+            f"its content is not valid base64: {len(text)} characters are no whole number of "
+            "bytes, so one or more are missing"
+        )
+    try:
+        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
+    except binascii.Error as exc:
+        raise MediaUnreadable(f"its content is not valid base64 ({exc})") from exc
+
 
 LIMIT_BYTES = 10 * 1024 * 1024
 LIMIT_S = 10.0  # for everything: names, connections, redirects, content
@@ -55,7 +142,7 @@ class Fetcher:
         try:
             with anyio.fail_after(self._limit_s):
                 return await self._follow(_parsed(url))
-        except (TimeoutError, asyncio.TimeoutError) as exc:  # two classes before Python 3.11
+        except TimeoutError as exc:
             raise RemoteMediaRefused(
                 f"the address gave no file within {self._limit_s:g} s"
             ) from exc

@@ -1,4 +1,4 @@
-"""Orientation: how a picture or a frame is turned and mirrored to be upright, of eight ways."""
+"""Orientation: how an image or a frame is turned and mirrored to be upright, of eight ways."""
 
 import struct
 
@@ -10,6 +10,7 @@ from llava_serve.errors import MediaUnreadable
 
 _TAG, _MAX_ENTRIES = 0x0112, 1000
 _NUMBERS = {1: "B", 3: "H", 4: "I"}  # EXIF types that hold a whole number
+# Source: Exif 2.32 (CIPA DC-008), 4.6.4 A, tag Orientation.
 _BY_EXIF = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -20,6 +21,7 @@ _BY_EXIF = {
     8: Transpose.ROTATE_90,
 }
 # The signs of a, b, c, d in x' = a x + c y, y' = b x + d y.
+# Source: ISO/IEC 14496-12, 6.2.2 (transformation matrix); FFmpeg, libavutil/display.h.
 _BY_MATRIX = {
     (1, 0, 0, 1): None,
     (-1, 0, 0, 1): Transpose.FLIP_LEFT_RIGHT,
@@ -39,8 +41,8 @@ def of_exif(number: object) -> Transpose | None:
     return _BY_EXIF.get(number) if isinstance(number, int) else None
 
 
-def of_picture(image: Image) -> Transpose | None:
-    """Read the EXIF orientation of an opened picture, and nothing else of its EXIF.
+def of_image(image: Image) -> Transpose | None:
+    """Read the EXIF orientation of an opened image, and nothing else of its EXIF.
 
     An EXIF block that cannot be read, or a value that is none of the eight, asks for nothing, as in
     browsers. XMP is not asked.

@@ -1,4 +1,4 @@
-"""Media of a request become pictures and clips: fetched, decoded off the event loop, bounded."""
+"""Media of a request become images and videos: fetched, decoded off the event loop, bounded."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -14,24 +14,33 @@ from llava_serve.errors import (
     MediaUnreadable,
     RemoteMediaRefused,
 )
-from llava_serve.media.address import IsAllowed, is_public
 from llava_serve.media.decode import decode_image, image_cost
-from llava_serve.media.fetch import Fetcher
-from llava_serve.media.limits import Limits
-from llava_serve.media.pool import Clock, DecoderPool
-from llava_serve.media.share import Cost, PixelShare
-from llava_serve.media.uri import is_data_uri, read_data_uri, trimmed
+from llava_serve.media.fetch import (
+    Fetcher,
+    IsAllowed,
+    is_data_uri,
+    is_public,
+    read_data_uri,
+    trimmed,
+)
+from llava_serve.media.limits import (
+    Clock,
+    Cost,
+    DecoderPool,
+    FileLimits,
+    PixelQuota,
+    PixelReservation,
+)
 from llava_serve.media.video import decode_video, video_cost
 from llava_serve.protocol.openai import ChatMessage, ImagePart, TextPart, VideoPart
-from llava_serve.quota import Quota
 from llava_serve.request import Conversation, Image, Message, ReadyPrompt, Role, Video
 
 Decoded = TypeVar("Decoded", bound=Image | Video, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked(Generic[Decoded]):
-    """A picture or a video to be read: what its bytes cost to decode, and how to."""
+class _MediaItem(Generic[Decoded]):
+    """An image or a video to be read: what its bytes cost to decode, and how to."""
 
     kind: str
     url: str
@@ -40,7 +49,7 @@ class _Asked(Generic[Decoded]):
 
 
 class MediaReader:
-    """Reads pictures and videos under one set of limits.
+    """Reads images and videos under one set of limits.
 
     An `async with` holds its threads and connections. `is_allowed` says which network addresses
     may be connected to when `config.allow_remote_media` is set.
@@ -48,8 +57,8 @@ class MediaReader:
 
     def __init__(self, config: MediaConfig, is_allowed: IsAllowed = is_public) -> None:
         self._config = config
-        self.pixels = Quota(int(config.max_megapixels_in_flight * 1e6))
-        self._limits = Limits(
+        self.pixels = PixelQuota(int(config.max_megapixels_in_flight * 1e6))
+        self._limits = FileLimits(
             int(config.max_image_mb * 1e6), int(config.max_image_megapixels * 1e6)
         )
         self._fetcher = Fetcher(self._limits.file_bytes, is_allowed)
@@ -69,16 +78,16 @@ class MediaReader:
         await self._pool.close()
 
     @asynccontextmanager
-    async def share(self) -> AsyncIterator[PixelShare]:
-        """Hold the pixels of one request while the body uses its pictures and videos."""
-        share = PixelShare(self.pixels)
+    async def reservation(self) -> AsyncIterator[PixelReservation]:
+        """Hold the pixels of one request while the body uses its images and videos."""
+        reservation = PixelReservation(self.pixels)
         try:
-            yield share
+            yield reservation
         finally:
-            share.keep(0)
+            reservation.shrink(0)
 
     async def conversation(
-        self, messages: Sequence[ChatMessage], share: PixelShare
+        self, messages: Sequence[ChatMessage], reservation: PixelReservation
     ) -> Conversation:
         """Decode every part of the messages, in order, once there is room for all of them.
 
@@ -86,9 +95,9 @@ class MediaReader:
             BadRequest: a part cannot be read; the message says which one it is.
         """
         parts = [part for said in messages for part in said.parts()]
-        asked = [self._asked(part) for part in parts if not isinstance(part, TextPart)]
-        self._check_count("messages", len(asked))
-        media = iter(await self._media(asked, share))
+        items = [self._item(part) for part in parts if not isinstance(part, TextPart)]
+        self._check_count("messages", len(items))
+        media = iter(await self._media(items, reservation))
         read = []
         for said in messages:
             role: Role = "system" if said.role == "developer" else said.role
@@ -99,74 +108,75 @@ class MediaReader:
         return Conversation(tuple(read))
 
     async def ready_prompt(
-        self, text: str, images: Sequence[str], share: PixelShare
+        self, text: str, images: Sequence[str], reservation: PixelReservation
     ) -> ReadyPrompt:
         """Decode the base64 strings or data: URIs that stand beside a prompt of the old wire.
 
         Raises:
-            BadRequest: a picture cannot be read.
+            BadRequest: an image cannot be read.
         """
         self._check_count("images", len(images))
         bare = [trimmed(image) for image in images]
         urls = [image if is_data_uri(image) else f"data:;base64,{image}" for image in bare]
-        return ReadyPrompt(text, await self._media([self._picture(url) for url in urls], share))
+        return ReadyPrompt(text, await self._media([self._image(url) for url in urls], reservation))
 
-    async def picture(self, url: str) -> Image:
-        """Read the picture behind a data: URI or an http(s) address."""
-        return await self._alone(self._picture(url))
+    async def image(self, url: str) -> Image:
+        """Read the image behind a data: URI or an http(s) address."""
+        return await self._alone(self._image(url))
 
-    async def clip(self, url: str, num_frames: int | None = None) -> Video:
+    async def video(self, url: str, num_frames: int | None = None) -> Video:
         """Read the video behind a data: URI or an http(s) address."""
         return await self._alone(self._video(url, num_frames))
 
-    def _asked(self, part: ImagePart | VideoPart) -> "_Asked[Image | Video]":
+    def _item(self, part: ImagePart | VideoPart) -> "_MediaItem[Image | Video]":
         if isinstance(part, ImagePart):
-            return self._picture(part.image_url.url)
+            return self._image(part.image_url.url)
         return self._video(part.video_url.url, part.video_url.num_frames)
 
-    def _picture(self, url: str) -> _Asked[Image]:
-        return _Asked(
+    def _image(self, url: str) -> _MediaItem[Image]:
+        return _MediaItem(
             "picture",
             url,
             lambda data: image_cost(data, self._limits),
             lambda data, _: decode_image(data, self._limits),
         )
 
-    def _video(self, url: str, num_frames: int | None) -> _Asked[Video]:
+    def _video(self, url: str, num_frames: int | None) -> _MediaItem[Video]:
         frames = self._frames(num_frames)
-        return _Asked(
+        return _MediaItem(
             "video",
             url,
             lambda data: video_cost(data, frames, self._limits),
             lambda data, clock: decode_video(data, frames, self._limits, clock),
         )
 
-    async def _alone(self, asked: _Asked[Decoded]) -> Decoded:
-        data = await self._bytes(asked.url)
-        async with self.share() as share:
-            await share.take([await self._cost(asked, data)])
-            return await self._pool.run(partial(asked.decode, data))
+    async def _alone(self, item: _MediaItem[Decoded]) -> Decoded:
+        data = await self._bytes(item.url)
+        async with self.reservation() as reservation:
+            await reservation.acquire([cost := await self._cost(item, data)])
+            return await self._pool.run(partial(item.decode, data), cost.is_slow)
 
     async def _media(
-        self, asked: Sequence[_Asked[Decoded]], share: PixelShare
+        self, items: Sequence[_MediaItem[Decoded]], reservation: PixelReservation
     ) -> tuple[Decoded, ...]:
         """Fetch all, wait until there is room for all, then decode one after the other."""
         files, costs = [], []
-        for number, one in enumerate(asked, 1):
+        for number, one in enumerate(items, 1):
             with _naming(one.kind, number):
                 files.append(await self._bytes(one.url))
                 costs.append(await self._cost(one, files[-1]))
-        await share.take(costs)
+        await reservation.acquire(costs)
         media: list[Decoded] = []
-        for number, one in enumerate(asked, 1):
+        for number, (one, cost) in enumerate(zip(items, costs, strict=True), 1):
             with _naming(one.kind, number):
-                media.append(await self._pool.run(partial(one.decode, files.pop(0))))
+                decode = partial(one.decode, files.pop(0))
+                media.append(await self._pool.run(decode, cost.is_slow))
                 self._check_pixels(media)
-        share.keep(_pixels(media))
+        reservation.shrink(_pixels(media))
         return tuple(media)
 
-    async def _cost(self, asked: _Asked[Image | Video], data: bytes) -> Cost:
-        return await self._pool.run(lambda _: asked.cost(data))
+    async def _cost(self, item: _MediaItem[Image | Video], data: bytes) -> Cost:
+        return await self._pool.run(lambda _: item.cost(data))
 
     async def _bytes(self, url: str) -> bytes:
         url = trimmed(url)

@@ -1,6 +1,6 @@
 """What a file is, told from its first bytes; names and declared types are never asked."""
 
-PICTURES = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "HEIC", "AVIF")
+IMAGES = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "HEIC", "AVIF")
 VIDEOS = ("MP4", "MOV", "3GP", "WEBM", "MKV", "AVI")  # GIF and animated WebP are both
 HEAD_BYTES = 1024  # as many of the first bytes tell every format
 

@@ -7,8 +7,7 @@ from functools import partial
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media.damage import DAMAGE, damaged
 from llava_serve.media.decode import as_image, open_image
-from llava_serve.media.limits import Limits, check_bytes
-from llava_serve.media.share import Cost
+from llava_serve.media.limits import Cost, FileLimits, check_bytes
 from llava_serve.media.sniff import VIDEOS, sniff
 from llava_serve.media.video_file import MAX_SOURCE_FRAMES, VideoFile
 from llava_serve.request import Image, Video
@@ -20,7 +19,7 @@ _ANIMATIONS = ("GIF", "WEBP")
 
 
 def decode_video(
-    data: bytes, num_frames: int, limits: Limits, clock: Callable[[], float] = time.monotonic
+    data: bytes, num_frames: int, limits: FileLimits, clock: Callable[[], float] = time.monotonic
 ) -> Video:
     """Decode `num_frames` evenly spaced frames, the first and the last among them.
 
@@ -28,7 +27,7 @@ def decode_video(
     all it has. Films go through PyAV, GIF and WebP through Pillow.
 
     Raises:
-        MediaUnreadable: another format, no pictures in it, or a damaged file.
+        MediaUnreadable: another format, no images in it, or a damaged file.
         MediaTooLarge: beyond `limits` or one of this module's bounds.
     """
     kind = _kind(data, limits)
@@ -41,13 +40,13 @@ def decode_video(
     try:
         if kind in _ANIMATIONS:
             return Video(tuple(_animation(data, kind, num_frames, limits, check_time)))
-        film = VideoFile(data, kind, limits, check_time)
-        return Video(tuple(film.frames(partial(_chosen, film.size(), num_frames))))
+        video_file = VideoFile(data, kind, limits, check_time)
+        return Video(tuple(video_file.frames(partial(_chosen, video_file.size(), num_frames))))
     except DAMAGE as exc:
         raise damaged(f"the {kind} file", exc) from exc
 
 
-def video_cost(data: bytes, num_frames: int, limits: Limits) -> Cost:
+def video_cost(data: bytes, num_frames: int, limits: FileLimits) -> Cost:
     """Say from the header alone what decoding takes memory for, at most; raises the same."""
     kind = _kind(data, limits)
     try:
@@ -58,10 +57,11 @@ def video_cost(data: bytes, num_frames: int, limits: Limits) -> Cost:
             width, height = VideoFile(data, kind, limits, lambda: None).size()
     except DAMAGE as exc:
         raise damaged(f"the {kind} file", exc) from exc
-    return Cost(width * height * num_frames, width * height * (num_frames + _FRAMES_BESIDE))
+    frame = width * height
+    return Cost(frame * num_frames, frame * (num_frames + _FRAMES_BESIDE), is_slow=True)
 
 
-def spread(total: int, wanted: int) -> list[int]:
+def sample_frame_indices(total: int, wanted: int) -> list[int]:
     """Return `min(wanted, total)` indices of 0..total-1, evenly spaced, both ends included.
 
     Source: LLaVA-VL/LLaVA-NeXT, `process_video_with_decord`: linspace(0, total - 1, wanted).
@@ -72,7 +72,7 @@ def spread(total: int, wanted: int) -> list[int]:
     return [at * (total - 1) // (count - 1) for at in range(count)]
 
 
-def _kind(data: bytes, limits: Limits) -> str:
+def _kind(data: bytes, limits: FileLimits) -> str:
     kind = sniff(data)
     check_bytes(len(data), limits.file_bytes)
     if kind not in (*VIDEOS, *_ANIMATIONS):
@@ -84,7 +84,7 @@ def _kind(data: bytes, limits: Limits) -> str:
 
 
 def _animation(
-    data: bytes, kind: str, num_frames: int, limits: Limits, check_time: Callable[[], None]
+    data: bytes, kind: str, num_frames: int, limits: FileLimits, check_time: Callable[[], None]
 ) -> list[Image]:
     with open_image(data, kind, limits) as image:
         total: int = getattr(image, "n_frames", 1)  # a GIF counts by skipping through the file
@@ -109,7 +109,7 @@ def _chosen(size: tuple[int, int], num_frames: int, total: int) -> list[int]:
     Raises:
         MediaTooLarge: together they take too much memory.
     """
-    wanted = spread(total, num_frames)
+    wanted = sample_frame_indices(total, num_frames)
     pixels = size[0] * size[1] * len(wanted)
     if pixels > MAX_VIDEO_PIXELS:
         raise MediaTooLarge(

@@ -1,7 +1,7 @@
-"""Films, that is videos in MP4, MOV, 3GP, WebM, MKV and AVI files: the frames that really decode.
+"""Video files in MP4, MOV, 3GP, WebM, MKV and AVI containers: the frames that really decode.
 
 What a container says about its frames (how many, how long, which of them are key frames) is not
-believed: a film that was cut out of a longer one, or is damaged, has less than its packets promise.
+believed: a video that was cut out of a longer one, or is damaged, has less than it promises.
 """
 
 import io
@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import orientation
 from llava_serve.media.decode import as_image
-from llava_serve.media.limits import Limits, check_size
+from llava_serve.media.limits import FileLimits, check_size
 from llava_serve.request import Image
 
 MAX_DURATION_S = 600
@@ -47,18 +47,18 @@ class VideoFile:
 
     data: bytes
     kind: str
-    limits: Limits
+    limits: FileLimits
     check_time: Callable[[], None]
 
     def size(self) -> tuple[int, int]:
         """Return the (width, height) that the header announces.
 
         Raises:
-            MediaUnreadable: no film in the file.
+            MediaUnreadable: no video in the file.
             MediaTooLarge: larger than the limits.
         """
         with self._opened() as container:
-            stream = _film_stream(container)
+            stream = _video_stream(container)
             size = (stream.width, stream.height)
         check_size(size, self.limits)
         return size
@@ -69,12 +69,12 @@ class VideoFile:
         Raises:
             MediaUnreadable: as `size`, or no frame decodes, or they are to be shown in a way that
                 is not possible here.
-            MediaTooLarge: too many frames, too large ones, or a film too long by its time stamps.
+            MediaTooLarge: too many frames, too large ones, or a video too long by its time stamps.
         """
         promised = self._count_packets()
         if promised == 0:
             raise MediaUnreadable("the video has no frames")
-        # First as many as there are packets, which is right for a whole film; then what there
+        # First as many as there are packets, which is right for a whole video; then what there
         # really was; and where every frame is marred, those.
         found = _Found(choose(promised))
         for intact_only in (True, False):
@@ -104,13 +104,13 @@ class VideoFile:
         )
 
     def _count_packets(self) -> int:
-        """Count the packets of the film, and measure its time by their stamps."""
+        """Count the packets of the video, and measure its time by their stamps."""
         total, stamps = 0, _Stamps()
         with self._opened() as container:
-            stream = _film_stream(container)
+            stream = _video_stream(container)
             for packet in _packets(container, stream):
                 self.check_time()
-                # Flushing packets are empty; discarded ones lie before the cut of an edited film.
+                # Flushing packets are empty; discarded ones lie before the cut of an edited video.
                 if packet is None or not packet.size or packet.is_discard:
                     continue
                 stamps.add(packet)
@@ -120,13 +120,13 @@ class VideoFile:
                         f"the video has more than {MAX_SOURCE_FRAMES} frames; send a shorter part "
                         "of it"
                     )
-            _check_duration(stamps.span * (stream.time_base or Fraction(0)))
+            _check_duration(stamps.ticks * (stream.time_base or Fraction(0)))
         return total
 
     def _decode(self, found: "_Found", intact_only: bool) -> None:
         """Let `found` meet the frames in the order they are shown in, until it is complete."""
         with self._opened() as container:
-            stream = _film_stream(container)
+            stream = _video_stream(container)
             context = stream.codec_context
             context.thread_count = _DECODER_THREADS
             context.options = self._bounds()
@@ -150,7 +150,7 @@ class VideoFile:
 
 @dataclass(slots=True)
 class _Found:
-    """The pictures of the `wanted` frames, as far as they were met, and how many frames decoded."""
+    """The images of the `wanted` frames, as far as they were met, and how many frames decoded."""
 
     wanted: Sequence[int]
     images: list[Image] = field(default_factory=list)
@@ -160,7 +160,7 @@ class _Found:
     def is_complete(self) -> bool:
         return len(self.images) == len(self.wanted)
 
-    def meet(self, frame: VideoFrame, limits: Limits) -> None:
+    def meet(self, frame: VideoFrame, limits: FileLimits) -> None:
         if self.wanted[len(self.images)] == self.decoded:
             check_size((frame.width, frame.height), limits)  # a stream may change its size
             turn = orientation.of_frame(frame)
@@ -177,7 +177,7 @@ class _Stamps:
     last: int = 0
 
     @property
-    def span(self) -> int:
+    def ticks(self) -> int:
         return 0 if self.first is None else self.last - self.first
 
     def add(self, packet: "av.Packet[VideoStream]") -> None:
@@ -188,15 +188,15 @@ class _Stamps:
         self.first = packet.pts if self.first is None else min(self.first, packet.pts)
 
 
-def _film_stream(container: InputContainer) -> VideoStream:
-    """Return the first stream that is a film: a cover picture is a stream too."""
-    films = [stream for stream in container.streams.video if not stream.disposition & _COVERS]
-    if not films:
+def _video_stream(container: InputContainer) -> VideoStream:
+    """Return the first stream that is a video: a cover image is a stream too."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & _COVERS]
+    if not streams:
         cover = " and a cover picture" if container.streams.video else " or data"
         raise MediaUnreadable(f"the file holds no video, only sound{cover}")
-    if films[0].codec_context is None:
+    if streams[0].codec_context is None:
         raise MediaUnreadable("the video is encoded in a way that cannot be decoded here")
-    return films[0]
+    return streams[0]
 
 
 def _packets(
@@ -205,7 +205,7 @@ def _packets(
     """Yield packets up to the end, or to where the file cannot be read on; then None."""
     try:
         yield from container.demux(stream)
-    except FFmpegError:  # what was read so far is a film too
+    except FFmpegError:  # what was read so far is a video too
         yield None
 
 

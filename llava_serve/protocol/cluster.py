@@ -1,4 +1,4 @@
-"""What workers and the controller tell each other: registration, heart-beat, status.
+"""Cluster messages between workers and their controller: registration, heartbeat, status.
 
 The bodies are LLaVA's own with further optional fields, so its workers and ours can share a
 controller. Source: haotian-liu/LLaVA@c121f04, llava/serve/controller.py and model_worker.py.

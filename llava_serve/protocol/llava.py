@@ -13,7 +13,7 @@ from llava_serve.errors import ServeError
 SEPARATOR = b"\0"
 
 
-class OldRequest(BaseModel):
+class LlavaRequest(BaseModel):
     """The body of `POST /worker_generate_stream`; `images` are base64 strings or data: URIs.
 
     These are the fields that LLaVA's own clients send; any other is refused by name.
@@ -30,7 +30,7 @@ class OldRequest(BaseModel):
     stop: str | list[str] | None = None
 
 
-class OldChunk(BaseModel):
+class LlavaChunk(BaseModel):
     text: str
     error_code: int = 0
 
@@ -38,7 +38,7 @@ class OldChunk(BaseModel):
         return self.model_dump_json().encode() + SEPARATOR
 
     @classmethod
-    def from_error(cls, error: ServeError) -> "OldChunk":
+    def from_error(cls, error: ServeError) -> "LlavaChunk":
         return cls(text=error.with_remedy, error_code=error.number)
 
 

@@ -1,13 +1,21 @@
 """The native wire: OpenAI chat completions, the same on the controller and on every worker.
 
-Answers use the `openai` package's own types; requests are strict: a field that is not honoured is
+Answers use the `openai` package's own types; requests are strict: a field that is not supported is
 refused by name, never ignored.
 """
 
 import time
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 
 from llava_serve.errors import InvalidField
@@ -16,7 +24,7 @@ from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, refusal_of
 
 class ImageUrl(Strict):
     url: str
-    # Pictures are always seen as finely as the checkpoint can: `low` is refused, not ignored.
+    # Images are always seen as finely as the checkpoint can: `low` is refused, not ignored.
     detail: Literal["auto", "high"] | None = None
 
 
@@ -151,7 +159,7 @@ class ChatRequest(Strict):
     `top_k`, `repetition_penalty`, `min_tokens`, `ignore_eos`, `continue_final_message`,
     `add_generation_prompt`, `regex` and parts of type `video_url` go beyond OpenAI; a client of the
     `openai` package sends them through `extra_body`. What is in `FURTHER_FIELDS` only some engines
-    honour.
+    support.
     """
 
     neutral: ClassVar[Neutral] = {
@@ -207,8 +215,8 @@ class ChatRequest(Strict):
     prompt_cache_key: str | None = None
 
 
-# Fields that an engine may honour, each with the values that ask for nothing; what it does honour
-# stands in its card.
+# Fields that an engine may support, each with the values that ask for nothing; those that it does
+# support stand in its card.
 FURTHER_FIELDS: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (None, 0),
     "presence_penalty": (None, 0),
@@ -243,6 +251,8 @@ class SamplingDefaults(BaseModel):
 class ModelCard(BaseModel):
     """One entry of `GET /v1/models`: OpenAI's four fields, and what a chat page needs to know."""
 
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
     id: str
     object: Literal["model"] = "model"
     created: int = Field(default_factory=lambda: int(time.time()))
@@ -252,7 +262,8 @@ class ModelCard(BaseModel):
     accepts_video: bool
     engine: Literal["echo", "torch", "sglang"]
     sampling: SamplingDefaults = SamplingDefaults()
-    honours: list[str] = []  # which of `FURTHER_FIELDS`
+    # Which of `FURTHER_FIELDS`.
+    supported_params: Annotated[list[str], Field(alias="honours")] = []
 
 
 class ModelList(BaseModel):

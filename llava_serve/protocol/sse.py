@@ -1,12 +1,14 @@
 """Server-sent events: bytes of one event, and events out of any cut of the byte stream."""
 
-import codecs
 from collections.abc import Iterator
+
+from llava_serve.errors import EventTooLarge
 
 DONE = "[DONE]"
 KEEP_ALIVE = b": keep-alive\n\n"
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # proxies must not buffer
 MEDIA_TYPE = "text/event-stream"
+MAX_EVENT_BYTES = 8_000_000
 
 
 def encode(data: str) -> bytes:
@@ -18,16 +20,31 @@ class EventDecoder:
     """Collects bytes and gives back the `data` of each event that is complete; comments vanish."""
 
     def __init__(self) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8")()
-        self._rest = ""
+        self._line = bytearray()  # the beginning of a line whose end has not come
+        self._data: list[str] = []  # of the event whose end has not come
+        self._size_bytes = 0  # of that event
 
     def feed(self, chunk: bytes) -> Iterator[str]:
-        # The whole rest: a cut may lie between the two characters of a line end.
-        self._rest = (self._rest + self._decode.decode(chunk)).replace("\r\n", "\n")
-        *events, self._rest = self._rest.split("\n\n")
-        for event in events:
-            lines = [
-                line[5:].removeprefix(" ") for line in event.split("\n") if line.startswith("data:")
-            ]
-            if lines:
-                yield "\n".join(lines)
+        """Yield the events that end in `chunk`.
+
+        Raises:
+            EventTooLarge: an event is larger than any that this stack sends.
+        """
+        *ended, rest = chunk.split(b"\n")
+        for end in ended:
+            self._add(end)
+            line = bytes(self._line).removesuffix(b"\r")
+            self._line.clear()
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" ").decode())
+            elif not line:
+                data, self._data, self._size_bytes = self._data, [], 0
+                if data:
+                    yield "\n".join(data)
+        self._add(rest)
+
+    def _add(self, part: bytes) -> None:
+        self._line += part
+        self._size_bytes += len(part)
+        if self._size_bytes > MAX_EVENT_BYTES:
+            raise EventTooLarge(MAX_EVENT_BYTES)

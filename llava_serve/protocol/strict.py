@@ -1,4 +1,4 @@
-"""Bodies in which every field is honoured or refused by name: the rule of the native wire."""
+"""Strict bodies: every field is supported or refused by name, the rule of the native wire."""
 
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ ANYTHING: tuple[Any, ...] = ("anything",)  # as a field's neutral values: whatev
 class Strict(BaseModel):
     """A body whose unknown fields are errors.
 
-    `neutral` has the fields that the wire knows and no engine honours, each with the values that
+    `neutral` has the fields that the wire knows and no engine supports, each with the values that
     ask for nothing: with one of these a field passes as if it were left out.
     """
 
@@ -37,7 +37,7 @@ class Strict(BaseModel):
 
 
 def refusal_of(exc: ValidationError) -> InvalidField | UnsupportedField:
-    """Return the first fault that a body has, named by its place."""
+    """Return the first fault that a body has, named by its path."""
     first = exc.errors(include_url=False)[0]
     if first["type"] == _UNSUPPORTED:
         context = first["ctx"]
@@ -46,7 +46,7 @@ def refusal_of(exc: ValidationError) -> InvalidField | UnsupportedField:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """Name a place in the body by its fields; within a message, tags of unions stand between."""
+    """Name a field by its path; within a message, tags of unions stand between."""
     if location[2:3] == ("content",):  # messages, index, content, TAG, index, TAG, field ...
         location = location[:3] + location[4:5] + location[6:]
     return ".".join(map(str, location))

@@ -134,7 +134,7 @@ class MediaStore:
                 part.write(chunk)
             part.flush()
             target = self.path(f"{digest.hexdigest()}.{filetype.extension}")
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(mode=0o700, exist_ok=True)
             # A rename is atomic, and two writers of one name carry the same bytes.
             Path(part.name).replace(target)
         return digest.hexdigest()
@@ -142,7 +142,7 @@ class MediaStore:
     @contextmanager
     def _part(self) -> Iterator[IO[bytes]]:
         """Open a file to be written and renamed; it is gone if the body fails."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.root, prefix=".part-", delete=False) as part:
             try:
                 yield part

@@ -4,7 +4,7 @@ import io
 import threading
 
 from llava_serve.media.decode import decode_image
-from llava_serve.media.limits import Limits
+from llava_serve.media.limits import FileLimits
 from llava_serve.media.video import decode_video
 from llava_serve.storage.filetypes import FileType
 
@@ -20,7 +20,7 @@ def rendition(data: bytes, filetype: FileType) -> bytes:
         MediaUnreadable: it cannot be decoded.
         MediaTooLarge: it has more pixels than pictures may have where no flag says otherwise.
     """
-    limits = Limits(len(data), _LIMIT_PIXELS)
+    limits = FileLimits(len(data), _LIMIT_PIXELS)
     with _one_at_a_time:
         if filetype.kind == "image":
             image = decode_image(data, limits).image

@@ -1,1 +1,1 @@
-"""The chat in the terminal: what is typed, what is asked, what is shown."""
+"""Chat in the terminal: input, commands, history, output."""

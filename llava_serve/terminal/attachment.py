@@ -1,4 +1,4 @@
-"""A path or a web address that the terminal's user gives becomes a part of his question."""
+"""Attachments of the terminal: a path or a web address becomes a content part of a question."""
 
 import base64
 from collections.abc import Iterator
@@ -12,10 +12,12 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.media.sniff import VIDEOS, sniff
 from llava_serve.protocol.openai import ImagePart, ImageUrl, VideoPart, VideoUrl
 from llava_serve.terminal.config import CliConfig
+from llava_serve.terminal.history import History
+from llava_serve.terminal.text import valid_text
 
 
 class Attachments:
-    """Reads files at once and whole, so a wrong one is told where it was given."""
+    """Reads a file whole when it is given, so an error comes with the command that named it."""
 
     def __init__(self, reader: MediaReader, config: CliConfig) -> None:
         self._reader = reader
@@ -23,33 +25,33 @@ class Attachments:
         self._num_frames = config.num_frames
 
     async def image(self, source: str) -> ImagePart:
-        """Read a picture.
+        """Read an image.
 
         Raises:
             ServeError: it cannot be read or fetched, or is not an acceptable picture.
         """
-        with _naming(source):
+        with _named_in_errors(source):
             uri = await self._data_uri(source)
-            await self._reader.picture(uri)
+            await self._reader.image(uri)
         return ImagePart(type="image_url", image_url=ImageUrl(url=uri))
 
     async def video(self, source: str) -> VideoPart:
         """Read a video; see `image`."""
-        with _naming(source):
+        with _named_in_errors(source):
             uri = await self._data_uri(source)
-            await self._reader.clip(uri, self._num_frames)
+            await self._reader.video(uri, self._num_frames)
         video_url = VideoUrl(url=uri, num_frames=self._num_frames)
         return VideoPart(type="video_url", video_url=video_url)
 
     async def _data_uri(self, source: str) -> str:
         is_address = source.lower().startswith(("http://", "https://"))
-        data = await self._fetched(source) if is_address else self._read(source)
+        data = await self._fetch(source) if is_address else self._read(source)
         kind = sniff(data)
         mime = f"{'video' if kind in VIDEOS else 'image'}/{kind.lower()}"
         return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
-    async def _fetched(self, address: str) -> bytes:
-        # The user's own machine and his own wish: addresses of his network are allowed.
+    async def _fetch(self, address: str) -> bytes:
+        # The user asks for it on their own machine: addresses of their network are allowed.
         async with Fetcher(self._limit_bytes, is_allowed=lambda _: True) as fetcher:
             try:
                 return await fetcher.fetch(address)
@@ -75,9 +77,25 @@ class Attachments:
 
 
 @contextmanager
-def _naming(source: str) -> Iterator[None]:
-    """Say in an error which of several files it is about."""
+def _named_in_errors(source: str) -> Iterator[None]:
+    """Put `source` in front of the message of an error about it."""
     try:
         yield
     except (MediaUnreadable, MediaTooLarge) as exc:
         raise type(exc)(f"{source}: {exc}") from exc
+
+
+async def initial_history(config: CliConfig) -> History:
+    """Read what --image-file, --video-file and --system give; needs no model, so it comes first.
+
+    Raises:
+        ServeError: a file cannot be read, or is no picture or video.
+    """
+    history = History(system=config.system and valid_text(config.system))
+    async with MediaReader(config) as reader:
+        attachments = Attachments(reader, config)
+        for source in config.image_file:
+            history = history.with_media(await attachments.image(source))
+        for source in config.video_file:
+            history = history.with_media(await attachments.video(source))
+    return history

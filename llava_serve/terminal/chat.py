@@ -1,4 +1,4 @@
-"""One person's chat: each line is a question or a command, and the history follows from them."""
+"""Chat in the terminal: a line is a question or a command, and both change the history."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,102 +7,108 @@ from dataclasses import replace
 
 from llava_serve.errors import ServeError
 from llava_serve.request import Delta
-from llava_serve.terminal import command, saved
-from llava_serve.terminal.answerer import Answer, Answerer, Outcome
+from llava_serve.terminal import command
 from llava_serve.terminal.attachment import Attachments
+from llava_serve.terminal.chat_model import ChatModel
 from llava_serve.terminal.command import Command
-from llava_serve.terminal.history import History, Media
-from llava_serve.terminal.notes import Notes
-from llava_serve.terminal.typed import words_of
-from llava_serve.terminal.view import AnswerView
+from llava_serve.terminal.history import (
+    History,
+    Media,
+    Outcome,
+    TurnResult,
+    load_history,
+    save_history,
+)
+from llava_serve.terminal.output import AnswerWriter, Notes
+from llava_serve.terminal.text import valid_text
 
 
 class Chat:
-    """Asks `answerer`, shows through `view` and `notes`, and keeps `history`."""
+    """Asks `model`, writes through `writer` and `notes`, and keeps `history`."""
 
     def __init__(
         self,
-        answerer: Answerer,
+        model: ChatModel,
         attachments: Attachments,
         history: History,
-        view: AnswerView,
+        writer: AnswerWriter,
         notes: Notes,
     ) -> None:
         self.history = history
-        self._answerer = answerer
+        self._model = model
         self._attachments = attachments
-        self._view = view
+        self._writer = writer
         self._notes = notes
-        self._unanswered: str | None = None  # the last question, where nothing came of it
+        self._unanswered: str | None = None  # the last question, if it got no answer
 
     async def take(self, line: str) -> bool:
-        """Do what one line says; False when it says to leave.
+        """Ask the question or run the command of one line; False for /exit.
 
         Raises:
             ServeError: it cannot be done, or the answer broke off.
         """
         if not command.is_command(line):
-            if question := words_of(line.strip()):
+            if question := valid_text(line.strip()):
                 await self.ask(question)
             return True
-        said = command.parse(line)
-        if said.name == "/exit":
+        parsed = command.parse(line)
+        if parsed.name == "/exit":
             return False
-        await self._obey(said)
+        await self._run_command(parsed)
         return True
 
     async def ask(self, question: str) -> None:
-        """Stream the answer; a cancel stops it. What was said stays in the history.
+        """Stream the answer; a cancel stops it. The history keeps what came of it.
 
         Raises:
             ServeError: the question cannot be answered, or the answer broke off.
         """
         deltas: list[Delta] = []
-        stream = self._answerer.stream(self.history.asking(question))
+        stream = self._model.stream(self.history.request_with(question))
         try:
             async with aclosing(stream):
                 async for delta in stream:
                     deltas.append(delta)
-                    self._view.delta(delta.text)
+                    self._writer.delta(delta.text)
         except ServeError as exc:
-            self._ended(question, deltas, "error", exc)
+            self._finish(question, deltas, "error", exc)
             raise
         except asyncio.CancelledError:
-            self._ended(question, deltas, "cancelled")
+            self._finish(question, deltas, "cancelled")
             raise
-        self._ended(question, deltas, _reason(deltas))
+        self._finish(question, deltas, _reason(deltas))
 
-    def _ended(
+    def _finish(
         self,
         question: str,
         deltas: Sequence[Delta],
         outcome: Outcome,
         error: ServeError | None = None,
     ) -> None:
-        answer = Answer(
+        result = TurnResult(
             question=question,
             text="".join(delta.text for delta in deltas),
             finish_reason=outcome,
             usage=next((delta.usage for delta in reversed(deltas) if delta.usage), None),
-            model=self._answerer.model,
+            model=self._model.name,
             error=error,
         )
         self._unanswered = question
-        if answer.text or outcome in ("stop", "length"):
-            self.history = self.history.answered(question, answer.text)
+        if result.text or outcome in ("stop", "length"):
+            self.history = self.history.with_answer(question, result.text)
             self._unanswered = None
-        self._view.ended(answer)
+        self._writer.finish(result)
         if outcome == "length":
             self._notes.say("the answer was cut: it reached --max-new-tokens")
 
-    async def _obey(self, said: Command) -> None:
-        match said:
+    async def _run_command(self, parsed: Command) -> None:
+        match parsed:
             case Command("/image", source):
                 self._attach(await self._attachments.image(source), source)
             case Command("/video", source):
                 self._attach(await self._attachments.video(source), source)
             case Command("/system", text):
-                self.history = replace(self.history, system=words_of(text) or None)
+                self.history = replace(self.history, system=valid_text(text) or None)
                 self._notes.say("system prompt set" if text else "no system prompt")
             case Command("/again"):
                 await self._ask_again()
@@ -111,7 +117,7 @@ class Chat:
                 self.history = History(system=self.history.system)
                 self._notes.say("the conversation is empty; give pictures again with /image")
             case Command("/save", file):
-                saved.save(file, self._answerer.model, self.history)
+                save_history(file, self._model.name, self.history)
                 self._notes.say(f"{self._size()} saved to {file}")
             case Command("/load", file):
                 self._load(file)
@@ -121,7 +127,7 @@ class Chat:
     async def _ask_again(self) -> None:
         question = self._unanswered
         if question is None:
-            self.history, question = self.history.taken_back()
+            self.history, question = self.history.without_last_turn()
         await self.ask(question)
 
     def _attach(self, part: Media, source: str) -> None:
@@ -129,11 +135,11 @@ class Chat:
         self._notes.say(f"{source} goes with the next question")
 
     def _load(self, file: str) -> None:
-        model, self.history = saved.load(file)
+        name, self.history = load_history(file)
         self._unanswered = None
         self._notes.say(f"{self._size()} loaded from {file}")
-        if model != self._answerer.model:
-            self._notes.say(f"{model} answered them; {self._answerer.model} goes on")
+        if name != self._model.name:
+            self._notes.say(f"{name} answered them; {self._model.name} goes on")
 
     def _size(self) -> str:
         questions = len(self.history.turns) // 2

@@ -1,4 +1,4 @@
-"""The commands of the terminal: their names, what they take, how a line is read."""
+"""Commands of the terminal: names, arguments, parsing of a line."""
 
 import shlex
 from dataclasses import dataclass
@@ -22,6 +22,8 @@ TAKES_FILE = frozenset(name for name, (takes, _) in COMMANDS.items() if takes ==
 
 @dataclass(frozen=True, slots=True)
 class Command:
+    """One parsed command line."""
+
     name: str
     argument: str = ""
 
@@ -46,7 +48,7 @@ def parse(line: str) -> Command:
         )
     takes, _ = COMMANDS[name]
     if takes == "F":
-        argument = _unquoted(argument)
+        argument = _unquote(argument)
         if not argument:
             raise CommandError(f"{name} needs a file", f"Write {name} F.")
     if argument and not takes:
@@ -54,7 +56,7 @@ def parse(line: str) -> Command:
     return Command(name, argument)
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     """`'my file.png'` and `my\\ file.png` are one name; any other text is taken as it is."""
     try:
         words = shlex.split(text)

@@ -1,17 +1,10 @@
-"""Settings of the terminal: how it asks, and with --controller only that."""
+"""Settings of the terminal; with --controller only those of the request."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated
 
-from llava_serve.args import Also
-from llava_serve.config import (
-    LogConfig,
-    LogLevel,
-    MediaConfig,
-    ModelConfig,
-    require_http,
-    require_positive,
-)
+from llava_serve.args import Also, require_http, require_positive
+from llava_serve.config import LogConfig, LogLevel, MediaConfig, ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True)

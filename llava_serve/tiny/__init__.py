@@ -1,4 +1,4 @@
-"""Where the checkpoint that ships lies, its one-word adapter and its example pictures."""
+"""Paths of the bundled checkpoint, its one-word adapter and its example images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The web server's app: the page, the pictures it shows, and what lives as long as it."""
+"""App of the web server: the page, the files it shows, and what lives as long as it."""
 
 import asyncio
 import re
@@ -14,17 +14,16 @@ from gradio.routes import App
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
-from llava_serve import serving
-from llava_serve.access import Access, HostGuard, Hosts
-from llava_serve.body import BodyLimits
+from llava_serve.http import serving
+from llava_serve.http.access import Access, HostGuard, Hosts
+from llava_serve.http.body import BodyLimits
 from llava_serve.storage import filetypes
-from llava_serve.web import calls, icons, page, theme, uploads
-from llava_serve.web.asking import Services
-from llava_serve.web.assets import Assets
+from llava_serve.web import calls, page, theme, uploads
 from llava_serve.web.attaching import Attaching, Offer, Verdict
-from llava_serve.web.examples import Example
-from llava_serve.web.policy import ContentPolicy
-from llava_serve.web.share import Link
+from llava_serve.web.browser_headers import Assets, ContentPolicy
+from llava_serve.web.chat_service import Services
+from llava_serve.web.examples import ExampleQuestion
+from llava_serve.web.public_link import PublicLink
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("attach.js", "told.js", "conversation.js")
@@ -48,11 +47,13 @@ class Page:
 def build_app(
     services: Services,
     *,
-    examples: tuple[Example, ...] = (),
+    examples: tuple[ExampleQuestion, ...] = (),
     embed: bool = False,
-    share: Link | None = None,
+    link: PublicLink | None = None,
     hosts: Hosts | None = None,
 ) -> Page:
+    """Build the app; `link` makes it public, and `hosts` are the names it is served under."""
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
@@ -61,8 +62,8 @@ def build_app(
             if services.moderation is not None:
                 stack.push_async_callback(services.moderation.close)
             await stack.enter_async_context(services.link.opened())
-            if share is not None:
-                await stack.enter_async_context(share.opened())
+            if link is not None:
+                await stack.enter_async_context(link.opened())
             yield
 
     uploads.refuse_downloads()
@@ -71,13 +72,24 @@ def build_app(
     calls.in_our_words(blocks)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(uploads.UploadBound)
-    app.add_middleware(calls.Calls, number_of_inputs=lambda number: _inputs(blocks, number))
+    app.add_middleware(calls.Calls, blocks=blocks)
     app.add_middleware(HostGuard, access=Access(hosts=hosts or Hosts()))
     serving.prepare(app, BodyLimits(services.max_body_bytes))
     app.add_middleware(Assets)
     app.add_middleware(GZipMiddleware, compresslevel=6)  # it leaves event streams alone
     app.add_middleware(ContentPolicy)
 
+    _add_routes(app, services, built)
+    mounted = _mount(app, blocks, services)
+
+    async def before_stop() -> None:
+        await services.running.stop_all()
+        mounted.stop_event.set()
+
+    return Page(app, before_stop)
+
+
+def _add_routes(app: FastAPI, services: Services, built: page.Built) -> None:
     @app.get("/health")
     async def health() -> dict[str, object]:
         return {"status": "ok", "models": [card.id for card in services.link.cards]}
@@ -99,6 +111,9 @@ def build_app(
 
     app.post("/transcript")(built.transcript)
 
+
+def _mount(app: FastAPI, blocks: gr.Blocks, services: Services) -> App:
+    """Serve the page below the routes that `app` has; return Gradio's app."""
     gr.mount_gradio_app(
         app,
         blocks,
@@ -111,7 +126,7 @@ def build_app(
         allowed_paths=[str(services.media.root)],
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
-        head=f"<style>{_read('page.css')}{icons.style()}</style>"
+        head=f"<style>{_read('page.css')}{theme.icon_style()}</style>"
         + "".join(f"<script>{_read(name)}</script>" for name in _SCRIPTS),
         js=_read("page.js"),
     )
@@ -120,18 +135,8 @@ def build_app(
     (mounted,) = (
         route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)
     )
-
-    async def before_stop() -> None:
-        await services.running.stop_all()
-        mounted.stop_event.set()
-
-    return Page(app, before_stop)
+    return mounted
 
 
 def _read(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
-
-
-def _inputs(blocks: gr.Blocks, number: int) -> int | None:
-    event = blocks.fns.get(number)
-    return None if event is None else len(event.inputs)

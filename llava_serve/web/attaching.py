@@ -44,6 +44,7 @@ class Attaching:
     max_body_bytes: int
 
     def judge(self, offer: Offer) -> Verdict:
+        """Refuse what a question with these files would be refused for."""
         reasons = [self._reason(file) for file in offer.files]
         refused = {place for place, reason in enumerate(reasons) if reason is not None}
         fine = [place for place in range(len(reasons)) if place not in refused]

@@ -1,58 +1,84 @@
 """Calls of the page's events: checked before Gradio sees them, answered without server paths."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
 from gradio.exceptions import InvalidPathError
-from starlette.datastructures import Headers, MutableHeaders
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llava_serve import logs, serving
+from llava_serve import logs
 from llava_serve.errors import InvalidField, MediaUnreadable, NoSuchRoute, ServeError
-from llava_serve.json_body import decode
-from llava_serve.web.upload_names import path_of, with_paths, without_paths
-from llava_serve.web.wiring import told
+from llava_serve.http import serving
+from llava_serve.http.json_body import decode
+from llava_serve.web.event_binder import NOT_TAKEN, told, told_errors
+from llava_serve.web.uploads import path_of, with_paths, without_paths
 
 _API = "/gradio_api/"
 _FILE = f"{_API}file="
 _CALLS = (f"{_API}queue/join", f"{_API}run/")
-# Other ways to call an event, for programs; the page's events are no API.
-_FOR_PROGRAMS = (f"{_API}call/", f"{_API}api/")
+_EVENTS = f"{_API}queue/data"
+# What the page's script asks for; Gradio's other routes are for programs and for other pages.
+_ASKED_FOR = (
+    *_CALLS,
+    _EVENTS,
+    _FILE,
+    *(f"{_API}{name}" for name in ("upload", "heartbeat/", "startup-events", "app_id", "info")),
+)
+
+
+class _Call(BaseModel):
+    """What the page's script sends to call an event; nothing else of a body is passed on."""
+
+    model_config = ConfigDict(strict=True)
+
+    fn_index: int
+    data: list[Any]
+    event_data: Any = None
+    session_hash: str | None = Field(None, max_length=100)
 
 
 class Calls:
-    """Middleware: `number_of_inputs` says how many values an event takes, None of one not known.
+    """Middleware: what is no call of an event of `blocks` is refused before Gradio sees it.
 
     A body is passed on with the paths of uploads in it; an answer is sent on without them.
     """
 
-    def __init__(self, app: ASGIApp, number_of_inputs: Callable[[int], int | None]) -> None:
+    def __init__(self, app: ASGIApp, blocks: gr.Blocks) -> None:
         self._app = app
-        self._number_of_inputs = number_of_inputs
+        self._blocks = blocks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(_API):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         try:
-            scope, receive = await self._checked(scope, receive)
+            if "\0" in scope["path"]:
+                raise NoSuchRoute(scope["method"], scope["path"], 404)
+            if scope["path"].startswith(_API):
+                scope, receive = await self._checked(scope, receive)
+                send = _PathlessSend(send)
         except ServeError as exc:
             serving.log_error(exc)
             await _refusal(exc)(scope, receive, send)
             return
-        await self._app(scope, receive, _Answer(send))
+        await self._app(scope, receive, send)
 
     async def _checked(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
         path = scope["path"]
         if path.startswith(_FILE):
             lies = _FILE + path_of(path.removeprefix(_FILE))
             return {**scope, "path": lies, "raw_path": quote(lies, safe="/=").encode()}, receive
-        if path.startswith(_FOR_PROGRAMS):
+        if not path.startswith(_ASKED_FOR):
             raise NoSuchRoute(scope["method"], path, 404)
+        if path == _EVENTS:
+            session = QueryParams(scope["query_string"]).get("session_hash")
+            if session not in self._blocks._queue.pending_messages_per_session:
+                raise NoSuchRoute(scope["method"], path, 404)
         if scope["method"] == "POST" and path.startswith(_CALLS):
             body = json.dumps(self._call(await _read(receive))).encode()
             headers = MutableHeaders(raw=list(scope["headers"]))
@@ -61,23 +87,35 @@ class Calls:
         return scope, receive
 
     def _call(self, body: bytes) -> dict[str, Any]:
-        call = decode(body)
-        if not isinstance(call, dict) or not isinstance(call.get("data"), list):
-            raise InvalidField("data", "is no list")
-        number = call.get("fn_index")
-        takes = self._number_of_inputs(number) if type(number) is int else None
-        if takes is None:
-            raise NoSuchRoute("event", repr(number)[:40], 404)
-        if len(call["data"]) < takes:
-            raise InvalidField("data", f"has {len(call['data'])} values; the event takes {takes}")
-        return {**call, "data": with_paths(call["data"])}
+        try:
+            call = _Call.model_validate(decode(body))
+        except ValidationError as exc:
+            first = exc.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "body"
+            raise InvalidField(field, first["msg"]) from exc
+        event = self._blocks.fns.get(call.fn_index)
+        if event is None or event.fn is None:
+            raise NoSuchRoute("event", str(call.fn_index), 404)
+        if len(call.data) != len(event.inputs):
+            takes = f"has {len(call.data)} values; the event takes {len(event.inputs)}"
+            raise InvalidField("data", takes)
+        return {
+            **call.model_dump(),
+            "data": with_paths(call.data),
+            "event_data": with_paths(call.event_data),
+        }
 
 
-class _Answer:
-    """Sends an answer on without paths: JSON as a whole, a stream event by event."""
+class _PathlessSend:
+    """Sends an answer on without paths: JSON as a whole, a stream event by event.
+
+    Gradio answers 500 whatever an event has told; the error that was told has a status of its own.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self._told: list[ServeError] = []
+        told_errors.set(self._told)
         self._start: Message | None = None  # of an answer that is held until it is whole
         self._held = b""
         self._is_stream = False
@@ -86,6 +124,8 @@ class _Answer:
         if message["type"] == "http.response.start":
             kind = Headers(raw=message["headers"]).get("content-type", "")
             self._is_stream = kind.startswith("text/event-stream")
+            if self._told:
+                message = {**message, "status": self._told[-1].status}
             if kind.startswith("application/json"):
                 self._start = message
                 return
@@ -147,8 +187,8 @@ def in_our_words(blocks: gr.Blocks) -> None:
             return await preprocess(*args, **named)
         except InvalidPathError as exc:
             raise MediaUnreadable("a file was not uploaded through this page") from exc
-        except (gr.Error, ValueError, TypeError, LookupError) as exc:
-            raise InvalidField("data", "has a value that its control does not take") from exc
+        except (gr.Error, ValueError, TypeError, LookupError, AttributeError) as exc:
+            raise InvalidField("data", NOT_TAKEN) from exc
 
     blocks.process_api = process_api  # type: ignore[method-assign]
     blocks.preprocess_data = preprocess_data  # type: ignore[method-assign]

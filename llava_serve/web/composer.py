@@ -1,4 +1,4 @@
-"""Where a question is typed and pictures are attached, and what can be said to that control."""
+"""Composer: the box where a question is typed and pictures are attached, and its updates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,6 +33,7 @@ def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
 
 
 def is_empty(message: dict[str, Any]) -> bool:
+    """Return whether nothing is typed and nothing attached."""
     return not message["text"].strip() and not message["files"]
 
 

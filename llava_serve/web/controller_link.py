@@ -11,7 +11,7 @@ import aiohttp
 from llava_serve.client import ChatClient
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
-from llava_serve.web import request_json
+from llava_serve.web import messages
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +33,13 @@ class ControllerLink:
 
     @property
     def client(self) -> ChatClient:
+        """The client, while the link is open."""
         if self._client is None:
             raise RuntimeError("the link is used outside of its `opened` block")
         return self._client
 
     def card(self, model: str | None) -> ModelCard | None:
+        """Return the card of a model that is served; None of any other."""
         return next((card for card in self.cards if card.id == model), None)
 
     async def poll(self) -> None:
@@ -58,7 +60,7 @@ class ControllerLink:
         # The page bounds its answers itself; a bound here would make the question for models wait.
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(
-            connector=connector, trust_env=False, json_serialize=request_json.dumps
+            connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
             self._client = ChatClient(self.address, session)
             polling = asyncio.create_task(self._keep_polling(sleep), name="polling")

@@ -52,11 +52,11 @@
     }
 
     find(part) { return document.querySelector(`#${this.kind}-${part}`); }
-    box(part) { return this.find(part).querySelector('.pieces'); }
+    box(part) { return this.find(part).querySelector('.parts'); }
 
     signalled() {
       if (!this.props.value) return;
-      const {id, version, address} = JSON.parse(this.props.value);
+      const {id, version, address, told} = JSON.parse(this.props.value);
       const isFirst = this.id === null;
       if (id !== this.id) {
         this.id = id;
@@ -64,6 +64,7 @@
       }
       this.moveDraft(address || '');
       if (address !== null) this.name(address, isFirst);
+      if (told) window.tell(told);
       if (isFirst) this.restoreDraft();
       if (version !== this.version) this.read();
     }
@@ -80,7 +81,7 @@
 
     // A tab of the page makes its places one after the other, when it is first seen.
     async places() {
-      const isThere = (part) => this.find(part)?.querySelector('.pieces');
+      const isThere = (part) => this.find(part)?.querySelector('.parts');
       while (!['history', 'live', 'notice', 'link'].every(isThere)) {
         await new Promise((after) => setTimeout(after, 20));
       }
@@ -106,7 +107,7 @@
       const answer = await fetch('transcript', {
         method: 'POST',
         headers: {'Content-Type': 'application/json'},
-        body: JSON.stringify({id: this.id, have: [...this.pieces().keys()]}),
+        body: JSON.stringify({id: this.id, have: [...this.exchanges().keys()]}),
         signal: mine.signal,
       });
       if (answer.status === 404) return 'gone';
@@ -132,8 +133,8 @@
       }
     }
 
-    pieces() {
-      return new Map([...this.box('history').children].map((piece) => [piece.dataset.mark, piece]));
+    exchanges() {
+      return new Map([...this.box('history').children].map((exchange) => [exchange.dataset.mark, exchange]));
     }
 
     apply({marks, new: fresh, live, notice}, isFirst) {
@@ -147,16 +148,16 @@
 
     // What was open becomes the newest exchange with the nodes it has.
     settle(marks, fresh) {
-      const known = this.pieces(), history = this.box('history'), live = this.box('live');
+      const known = this.exchanges(), history = this.box('history'), live = this.box('live');
       const shown = marks.map((mark) => {
         if (known.has(mark)) return known.get(mark);
-        const piece = document.createElement('div');
-        piece.className = 'exchange';
-        piece.dataset.mark = mark;
+        const exchange = document.createElement('div');
+        exchange.className = 'exchange';
+        exchange.dataset.mark = mark;
         const html = applied(this.live, fresh[mark]);
-        if (this.live && fresh[mark][0] + fresh[mark][1] > html.length / 2) piece.append(...live.childNodes);
-        morph(piece, html);
-        return piece;
+        if (this.live && fresh[mark][0] + fresh[mark][1] > html.length / 2) exchange.append(...live.childNodes);
+        morph(exchange, html);
+        return exchange;
       });
       history.replaceChildren(...shown);
     }

@@ -1,26 +1,35 @@
-"""The example questions that ship, with their pictures in the media store."""
+"""Example questions that ship, and how an empty conversation invites to begin."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llava_serve.storage.media import MediaStore, StoredFile
-from llava_serve.web.markdown import plain_text
+from llava_serve.web.render import plain_text
+
+EMPTY_COMPARISON = (
+    '<div class="empty"><h2>Compare models</h2>'
+    "<p>Choose two to four models. Each answers the same question about the same pictures, "
+    "at the same time; then say which did better.</p></div>"
+)
 
 
 @dataclass(frozen=True)
-class Example:
+class ExampleQuestion:
+    """A question with its files, to be clicked."""
+
     question: str
     files: tuple[StoredFile, ...]
 
 
-def load(folder: Path, media: MediaStore) -> tuple[Example, ...]:
+def load(folder: Path, media: MediaStore) -> tuple[ExampleQuestion, ...]:
     """Read `folder/examples.json`; without that file there are no examples. It blocks."""
     listing = folder / "examples.json"
     if not listing.exists():
         return ()
     return tuple(
-        Example(
+        ExampleQuestion(
             row["question"],
             tuple(media.put(folder / name) for name in row["files"]),
         )
@@ -28,10 +37,10 @@ def load(folder: Path, media: MediaStore) -> tuple[Example, ...]:
     )
 
 
-def empty_state(examples: tuple[Example, ...]) -> str:
+def empty_chat(examples: Sequence[ExampleQuestion]) -> str:
     """Render what an empty conversation shows: how to begin, and the examples to click."""
     cards = "".join(
-        f'<button type="button" class="example" data-index="{index}">{_picture(example)}'
+        f'<button type="button" class="example" data-index="{index}">{_images(example)}'
         f"<span>{plain_text(example.question)}</span></button>"
         for index, example in enumerate(examples)
     )
@@ -43,11 +52,11 @@ def empty_state(examples: tuple[Example, ...]) -> str:
     )
 
 
-def _picture(example: Example) -> str:
+def _images(example: ExampleQuestion) -> str:
     shown = [
         f'<video src="media/{file.filename}" muted preload="metadata"></video>'
         if file.filetype.needs_player
         else f'<img src="media/{file.filename}" alt="">'
         for file in example.files
     ]
-    return f'<span class="pictures">{"".join(shown)}</span>'
+    return f'<span class="images">{"".join(shown)}</span>'

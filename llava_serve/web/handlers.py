@@ -1,54 +1,127 @@
-"""What the controls of both tabs do: events in, a view of the conversation out."""
+"""Handlers of a chat panel for one model or several: events in, updates of its controls out."""
 
 import asyncio
 import json
-from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import gradio as gr
+from pydantic import BaseModel, Field, NonNegativeInt
 
-from llava_serve.errors import MediaUnreadable, ServeError
-from llava_serve.web import menu, render
-from llava_serve.web.asking import Asking, Services
+from llava_serve.errors import AskedModelGone, InvalidField, MediaUnreadable, ServeError
+from llava_serve.web import composer, menu, render, uploads
 from llava_serve.web.attaching import MOST_FILES
-from llava_serve.web.conversation import Conversation, Exchange, Kind
+from llava_serve.web.chat_service import ChatService, Services
+from llava_serve.web.chat_state import ChatState, Exchange, Kind
+from llava_serve.web.event_binder import View
+from llava_serve.web.examples import EMPTY_COMPARISON, ExampleQuestion, empty_chat
+from llava_serve.web.parameters import Parameters
+from llava_serve.web.reply import Vote
 from llava_serve.web.sessions import Place
 from llava_serve.web.transcript import Transcript
-from llava_serve.web.upload_names import path_of
+from llava_serve.web.uploads import path_of
+
+_DRAFT_WOULD_GO = "Send or delete what you have typed: the last question would replace it."
 
 # A handler that waits for nothing is a coroutine all the same: Gradio runs plain functions on
 # threads of its own, and a conversation belongs to the event loop.
 
 
-class Handlers(ABC):
-    """`models` is how many models a new tab begins with."""
+@dataclass(frozen=True)
+class Tab:
+    """What differs between the tabs; `models` is how many a new conversation begins with."""
 
-    def __init__(self, services: Services, kind: Kind, models: int) -> None:
-        self.kind = kind
-        self._asking = Asking(services, kind)
-        self._link = services.link
-        self._models_at_first = models
+    kind: Kind
+    models: int
+    most_models: int
+    invitation: str  # what an empty conversation shows, as HTML
 
     @property
-    @abstractmethod
-    def invitation(self) -> str:
-        """What an empty conversation shows, as HTML."""
+    def is_comparison(self) -> bool:
+        return self.most_models > 1
 
-    @abstractmethod
-    async def view(
-        self, conversation: Conversation, typed: dict[str, Any] | None = None
-    ) -> list[Any]:
+
+def chat_tab(examples: Sequence[ExampleQuestion]) -> Tab:
+    """Return the tab for one model."""
+    return Tab("chat", models=1, most_models=1, invitation=empty_chat(examples))
+
+
+def compare_tab() -> Tab:
+    """Return the tab for two to four models side by side."""
+    most = len(render.LETTERS)
+    return Tab("compare", models=2, most_models=most, invitation=EMPTY_COMPARISON)
+
+
+class Draft(BaseModel):
+    """What was in the box for questions when the page was left, with the names of its files."""
+
+    text: str
+    files: list[str]
+
+
+class ExampleClick(BaseModel):
+    """Which of the examples was clicked, counted from 0."""
+
+    index: NonNegativeInt
+
+
+class VoteClick(BaseModel):
+    """A vote on a reply, which is named as `render.votes` names it."""
+
+    index: str = Field(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}$")
+    kind: Vote
+
+
+class Handlers:
+    """What the controls of one tab do; each returns updates of controls by their names."""
+
+    def __init__(
+        self, services: Services, tab: Tab, examples: Sequence[ExampleQuestion] = ()
+    ) -> None:
+        self.tab = tab
+        self._service = ChatService(services, tab.kind)
+        self._link = services.link
+        self._examples = examples
+
+    def view(
+        self, conversation: ChatState, typed: dict[str, Any] | None = None, told: str = ""
+    ) -> View:
         """Render the controls from the conversation, which alone knows how things stand.
 
         The transcript is not among them: its browser asks for it, at each new `signal`.
         """
+        last, busy = conversation.last, conversation.is_busy
+        idle = last is not None and bool(last.replies) and not busy
+        cut = last is not None and idle and last.replies[0].can_continue
+        votable = _votable(last) if last is not None and idle else []
+        columns = max(2, len(last.replies) if last else 0)
+        view = {
+            "composer": typed or composer.offering(stop=busy),
+            "signal": self.signal(conversation, told),
+            "budget": self._budget(conversation),
+            "models": gr.update(interactive=not conversation.exchanges),
+            "again": gr.update(
+                interactive=idle, value="Retry" if last and last.failed else "Regenerate"
+            ),
+            "more": gr.update(visible=cut, interactive=cut),
+            "edit": gr.update(interactive=idle),
+            "clear": gr.update(interactive=idle or (not busy and conversation.notice is not None)),
+            "undo": gr.update(visible=conversation.can_undo, interactive=conversation.can_undo),
+            "tie": gr.update(interactive=bool(votable)),
+            "both_bad": gr.update(interactive=bool(votable)),
+        }
+        for slot, letter in enumerate(render.LETTERS):
+            view[letter] = gr.update(visible=slot < columns, interactive=slot in votable)
+        return view
 
     @staticmethod
-    def signal(conversation: Conversation) -> str:
+    def signal(conversation: ChatState, told: str = "") -> str:
         """Return what tells a browser that there is more to show, and how to address it.
 
-        An `address` of null leaves the one of the page as it is.
+        An `address` of null leaves the one of the page as it is. `told` is said above the box for
+        questions, to this browser only.
         """
         address = conversation.id if conversation.exchanges else ""
         return json.dumps(
@@ -56,10 +129,17 @@ class Handlers(ABC):
                 "id": conversation.id,
                 "version": conversation.version,
                 "address": None if conversation.keeps_address and not address else address,
+                "told": told,
             }
         )
 
-    async def draw(self, conversation: Conversation, before: Transcript | None) -> Transcript:
+    def _budget(self, conversation: ChatState) -> str:
+        chosen = menu.chosen(conversation, self._link)
+        replies = (one.replies[0] for one in reversed(conversation.exchanges) if one.replies)
+        counted = (reply for reply in replies if reply.prompt_tokens is not None)
+        return render.budget(self._link.card(next(iter(chosen), None)), next(counted, None))
+
+    async def draw(self, conversation: ChatState, before: Transcript | None) -> Transcript:
         """Draw the transcript; given what was drawn before, only what is open of it."""
         snapshots = [exchange.snapshot() for exchange in conversation.exchanges]
         notice = conversation.notice
@@ -73,54 +153,135 @@ class Handlers(ABC):
         else:
             count = len(exchanges) - (1 if exchanges and exchanges[-1].is_open else 0)
             settled = [render.exchange(one, n) for n, one in enumerate(exchanges[:count])]
-            settled = settled if exchanges else [self.invitation]
+            settled = settled if exchanges else [self.tab.invitation]
         live = [render.exchange(one, count + n) for n, one in enumerate(exchanges[count:])]
         card = "" if notice is None else render.error_card(notice)
         return Transcript(settled, count, "".join(live), card)
 
-    def refresh(self, place: Place) -> menu.MenuView:
-        # What is shown belongs to the browser tab; two of them can show one conversation.
-        place.conversation.shown = place.shown
-        view = menu.refresh(place.conversation, self._link, self._models_at_first)
-        place.shown = place.conversation.shown
-        return view
+    def refresh(self, place: Place) -> View:
+        """Bring the model menu up to date."""
+        return menu.refresh(place, self._link, self.tab.models)
 
-    async def settle(self, conversation: Conversation) -> list[Any]:
-        return await self.view(conversation)
+    async def choose(self, place: Place, models: Sequence[str] | str | None) -> View:
+        """Take the models for what is asked from here on; a question checks their number."""
+        conversation = place.conversation
+        conversation.wanted = tuple([models] if isinstance(models, str) else models or ())
+        conversation.has_chosen = self.tab.is_comparison or bool(models)
+        return self.view(conversation)
 
-    async def stop(self, conversation: Conversation) -> list[Any]:
-        conversation.stop()
-        return await self.view(conversation)
+    async def submit(self, place: Place, message: dict[str, Any], *values: Any) -> View:
+        """Ask what is in the composer, with the values of the parameters."""
+        conversation, models = place.conversation, self._models(place.conversation)
+        fits = not self.tab.is_comparison or 2 <= len(models) <= self.tab.most_models
+        if not fits and not conversation.is_busy:
+            said = f"{len(models)} are chosen and served; a comparison takes two to four"
+            conversation.refuse(InvalidField("models", said))
+            return self.view(conversation)
+        asked = self._service.accept(conversation, message, models, Parameters(*values))
+        return self.view(conversation, composer.emptied() if await asked else None)
 
-    async def clear(self, place: Place) -> list[Any]:
+    def _models(self, conversation: ChatState) -> list[str]:
+        """Return who replies: within a comparison always those who began it."""
+        if self.tab.is_comparison and conversation.last is not None:
+            return [reply.model for reply in conversation.last.replies]
+        return menu.chosen(conversation, self._link)
+
+    async def again(self, place: Place, *values: Any) -> View:
+        """Ask the chosen model, or after a failure the one that was asked.
+
+        What stands in for a model that is gone replies to new questions only.
+        """
+        conversation, models = place.conversation, self._models(place.conversation)
+        last, stands_in = conversation.last, not {*models} <= {*conversation.wanted}
+        if last is not None and last.failed and stands_in and not self.tab.is_comparison:
+            asked = last.replies[0].model or models[0]
+            if self._link.card(asked) is None and not conversation.is_busy:
+                conversation.refuse(AskedModelGone(asked, models[0]))
+                return self.view(conversation)
+            models = [asked]
+        await self._service.again(conversation, models, Parameters(*values))
+        return self.view(conversation)
+
+    async def more(self, place: Place, *values: Any) -> View:
+        """Ask for the rest of a reply that was cut."""
+        await self._service.resume(place.conversation, Parameters(*values))
+        return self.view(place.conversation)
+
+    async def edit(self, place: Place, message: dict[str, Any]) -> View:
+        """Put the last question back into the composer, unless another one is being typed."""
+        conversation = place.conversation
+        if not composer.is_empty(message):
+            conversation.touch()  # so that the browser is told again at a second click
+            return self.view(conversation, told=_DRAFT_WOULD_GO)
+        taken = await self._service.take_back(conversation)
+        if taken is None:
+            return self.view(conversation)
+        paths = await uploads.lend(taken.files, self._service.services.media)
+        return self.view(conversation, composer.holding(taken.text, paths))
+
+    async def settle(self, place: Place) -> View:
+        """Show the controls as they are once the transcript is quiet."""
+        return self.view(place.conversation)
+
+    async def stop(self, place: Place) -> View:
+        """End the replies that run."""
+        place.conversation.stop()
+        return self.view(place.conversation)
+
+    async def clear(self, place: Place) -> View:
         """Begin another conversation here; this one stays as it is, wherever else it is shown."""
         if not place.conversation.is_busy:
             place.show(place.conversation.cleared())
-        return await self.view(place.conversation)
+        return self.view(place.conversation)
 
-    async def undo(self, place: Place, message: dict[str, Any]) -> list[Any]:
+    async def undo(self, place: Place, message: dict[str, Any]) -> View:
         """Bring back what Clear, Edit, Regenerate or Continue took away last."""
         conversation = place.conversation
         if not conversation.is_busy and conversation.before is not None:
             place.show(conversation.before)
-            return await self.view(place.conversation)
-        edited = await self._asking.bring_back(conversation)
+            return self.view(place.conversation)
+        edited = await self._service.bring_back(conversation)
         if edited is not None and message["text"] == edited.text:
-            return await self.view(conversation, gr.update(value={"text": "", "files": []}))
-        return await self.view(conversation)
+            return self.view(conversation, gr.update(value={"text": "", "files": []}))
+        return self.view(conversation)
 
-    async def draft(self, event: gr.EventData) -> Any:
+    async def draft(self, _: Place, draft: Draft) -> View:
         """Put a draft back with those of its files that are still here."""
         paths = []
-        for name in list(event.files)[:MOST_FILES]:
+        for name in draft.files[:MOST_FILES]:
             with suppress(MediaUnreadable):
-                paths.append(path_of(str(name)))
-        return gr.update(value={"text": str(event.text), "files": paths})
+                paths.append(path_of(name))
+        return {"composer": gr.update(value={"text": draft.text, "files": paths})}
 
-    async def vote(self, conversation: Conversation, event: gr.EventData) -> list[Any]:
-        """Take a vote on any answer, named as `votes.buttons` names it."""
-        exchange, _, slot = str(event.index).partition(".")
-        if exchange.isdecimal() and slot.isdecimal():
-            place = int(exchange), int(slot)
-            await self._asking.judge(conversation, place, str(event.kind))
-        return await self.view(conversation)
+    async def example(self, _: Place, click: ExampleClick) -> View:
+        """Put the example that was clicked into the composer, ready to be sent."""
+        if click.index >= len(self._examples):
+            raise InvalidField("index", f"is that of no example: there are {len(self._examples)}")
+        example = self._examples[click.index]
+        paths = await uploads.lend(example.files, self._service.services.media)
+        return {"composer": composer.holding(example.question, paths)}
+
+    async def vote(self, place: Place, click: VoteClick) -> View:
+        """Take a vote on any reply."""
+        exchange, _, slot = click.index.partition(".")
+        await self._service.judge(place.conversation, (int(exchange), int(slot)), click.kind)
+        return self.view(place.conversation)
+
+    async def prefer(
+        self, kind: Literal["better", "tie", "both_bad"], slot: int | None, place: Place
+    ) -> View:
+        """Record a vote of a comparison: on the reply in `slot`, or on all together."""
+        last = place.conversation.last
+        votable = [] if last is None else _votable(last)
+        if votable and (slot is None or slot in votable):
+            await self._service.vote(place.conversation, kind, slot)
+        return self.view(place.conversation)
+
+
+def _votable(last: Exchange) -> list[int]:
+    """Return the slots of the replies that may be called better; none where none can be judged.
+
+    One reply alone has nothing to be better than.
+    """
+    slots = [slot for slot, reply in enumerate(last.replies) if reply.text]
+    return slots if len(slots) >= 2 else []

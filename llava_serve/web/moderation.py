@@ -1,4 +1,4 @@
-"""The question is checked by OpenAI's moderation before any model sees it."""
+"""Moderation of questions by OpenAI, before any model sees them."""
 
 from pathlib import Path
 
@@ -25,20 +25,21 @@ class Moderation:
             ModerationUnavailable: nobody could tell.
         """
         try:
-            answer = await self._client.moderations.create(input=text)
+            reply = await self._client.moderations.create(input=text)
         except openai.OpenAIError as exc:
             raise ModerationUnavailable(str(exc)) from exc
         categories = [
             name
-            for result in answer.results
+            for result in reply.results
             if result.flagged
             for name, flagged in result.categories.model_dump(by_alias=True).items()
             if flagged
         ]
-        if any(result.flagged for result in answer.results):
+        if any(result.flagged for result in reply.results):
             raise ModerationRefused(categories)
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._client.close()
 
 

@@ -1,22 +1,24 @@
 """The page: both tabs under one title, filled on load and kept up to date by one timer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llava_serve.web import chat_tab, compare_tab, parameters
-from llava_serve.web.asking import Services
-from llava_serve.web.chat_handlers import ChatHandlers
-from llava_serve.web.compare_handlers import CompareHandlers
+from llava_serve.web import chat_panel, handlers, parameters
+from llava_serve.web.chat_panel import ChatPanel
+from llava_serve.web.chat_service import Services
+from llava_serve.web.chat_state import Kind
 from llava_serve.web.controller_link import POLL_S
-from llava_serve.web.examples import Example
-from llava_serve.web.sessions import Place, Session, Sessions
-from llava_serve.web.transcript import answer
-from llava_serve.web.wiring import QUIET, Wire, address, session_name, told
+from llava_serve.web.event_binder import QUIET, EventBinder, address, session_name, told
+from llava_serve.web.examples import ExampleQuestion
+from llava_serve.web.handlers import Handlers
+from llava_serve.web.sessions import Place, Sessions
+from llava_serve.web.transcript import respond
 
 TITLE = "llava_serve"
 _HEADER = "<header class='page'><h1>llava_serve</h1><span>chat that sees pictures</span></header>"
@@ -36,18 +38,18 @@ class Built:
     transcript: Callable[[Request], Awaitable[Response]]
 
 
-def build(services: Services, examples: tuple[Example, ...], *, embed: bool) -> Built:
+def build(services: Services, examples: Sequence[ExampleQuestion], *, embed: bool) -> Built:
+    """Lay the page out; with `embed` it has neither header nor footer."""
     sessions = Sessions(services.store, services.media)
-    chat, compare = ChatHandlers(services, examples), CompareHandlers(services)
+    tabs = [handlers.chat_tab(examples), handlers.compare_tab()]
 
-    async def session(request: gr.Request) -> Session:
-        return await sessions.of(session_name(request), address(request))
+    async def place(kind: Kind, request: gr.Request) -> Place:
+        return (await sessions.of(session_name(request), address(request))).place(kind)
 
-    async def chat_place(request: gr.Request) -> Place:
-        return (await session(request)).chat
-
-    async def compare_place(request: gr.Request) -> Place:
-        return (await session(request)).compare
+    def panel_of(tab: handlers.Tab) -> ChatPanel:
+        with gr.Tab(tab.kind.capitalize(), elem_id=f"{tab.kind}-tab"):
+            binder = EventBinder(partial(place, tab.kind))
+            return chat_panel.build(Handlers(services, tab, examples), binder)
 
     with gr.Blocks(
         title=TITLE,
@@ -56,42 +58,52 @@ def build(services: Services, examples: tuple[Example, ...], *, embed: bool) -> 
         delete_cache=(3600, 24 * 3600),  # uploads live on in the media store
     ) as page:
         gr.HTML(_HEADING if embed else _HEADER, apply_default_css=False)
-        with gr.Tab("Chat", elem_id="chat-tab"):
-            chat_menu, chat_view, chat_controls = chat_tab.build(chat, Wire(chat_place))
-        with gr.Tab("Compare", elem_id="compare-tab"):
-            compare_menu, compare_view, compare_controls = compare_tab.build(
-                compare, Wire(compare_place)
-            )
+        panels = [panel_of(tab) for tab in tabs]
         if not embed:
             gr.HTML(_FOOTER, apply_default_css=False)
-
-        async def begin(request: gr.Request) -> list[Any]:
-            """Show what the address names: conversations, or the model to begin one with."""
-            with told():
-                mine = await session(request)
-                mine.chat.shown = mine.compare.shown = None  # a page that has just loaded has none
-                one, other = mine.chat.conversation, mine.compare.conversation
-                return [
-                    *[*chat.refresh(mine.chat), *compare.refresh(mine.compare)],
-                    *[*await chat.view(one), *await compare.view(other)],
-                    *[*parameters.shown(one.asked), *parameters.shown(other.asked)],
-                ]
-
-        async def tick(request: gr.Request) -> list[Any]:
-            with told():
-                mine = await session(request)
-                menus = [*chat.refresh(mine.chat), *compare.refresh(mine.compare)]
-                one, other = mine.chat.conversation, mine.compare.conversation
-                return [*menus, chat.signal(one), compare.signal(other)]
-
-        menus = [*chat_menu, *compare_menu]
-        views = [*chat_view, *compare_view.flat(), *chat_controls, *compare_controls]
-        page.load(begin, None, [*menus, *views], **QUIET)
-        signals = [chat_view.signal, compare_view.signal]
-        gr.Timer(POLL_S).tick(tick, None, [*menus, *signals], **QUIET)
+        _fill(page, panels, place)
     page.max_threads = _GRADIO_THREADS
+    draw = {panel.handlers.tab.kind: panel.handlers.draw for panel in panels}
 
     async def transcript(request: Request) -> Response:
-        return await answer(request, sessions.find, {"chat": chat.draw, "compare": compare.draw})
+        return await respond(request, sessions.find, draw)
 
     return Built(page, transcript)
+
+
+def _fill(
+    page: gr.Blocks,
+    panels: Sequence[ChatPanel],
+    place_of: Callable[[Kind, gr.Request], Awaitable[Place]],
+) -> None:
+    """Fill the panels on load, and keep their menus and signals up to date."""
+
+    async def begin(request: gr.Request) -> list[Any]:
+        """Show what the address names: conversations, or the model to begin one with."""
+        menus: list[Any] = []
+        rest: list[Any] = []
+        with told():
+            for panel in panels:
+                place = await place_of(panel.handlers.tab.kind, request)
+                place.menu_shown = None  # a page that has just loaded has none
+                menus += panel.handlers.refresh(place).values()
+                view = panel.handlers.view(place.conversation)
+                rest += [view[name] for name in panel.controls]
+                rest += parameters.shown(place.conversation.asked)
+        return [*menus, *rest]
+
+    async def tick(request: gr.Request) -> list[Any]:
+        menus: list[Any] = []
+        signals: list[Any] = []
+        with told():
+            for panel in panels:
+                place = await place_of(panel.handlers.tab.kind, request)
+                menus += panel.handlers.refresh(place).values()
+                signals.append(panel.handlers.signal(place.conversation))
+        return [*menus, *signals]
+
+    menus = [control for panel in panels for control in panel.menu.values()]
+    signals = [panel.controls["signal"] for panel in panels]
+    rest = [one for panel in panels for one in (*panel.controls.values(), *panel.parameters)]
+    page.load(begin, None, [*menus, *rest], **QUIET)
+    gr.Timer(POLL_S).tick(tick, None, [*menus, *signals], **QUIET)

@@ -46,20 +46,16 @@ def _number(typed: str) -> int | str | None:
         return typed
 
 
-def _unchecked(slider: gr.Slider) -> gr.Slider:
-    """Let the worker judge the number, which can be typed, or deleted to leave it the choice.
+def _can_be_empty(slider: gr.Slider) -> gr.Slider:
+    """Show no number as none: it can be deleted, to leave the worker the choice.
 
-    So none is shown as none, too.
-
-    Gradio's own check names no field, and fails at none. Not a subclass: beside the source of each
-    Gradio writes a stub file.
+    Not a subclass: beside the source of each Gradio writes a stub file.
     """
 
-    def preprocess(payload: float | None) -> float | None:
-        return payload
+    def postprocess(value: float | None) -> float | None:
+        return value
 
-    slider.preprocess = preprocess  # type: ignore[method-assign, assignment]
-    slider.postprocess = preprocess  # type: ignore[method-assign, assignment]
+    slider.postprocess = postprocess  # type: ignore[method-assign, assignment]
     return slider
 
 
@@ -67,7 +63,7 @@ def build() -> list[gr.components.Component]:
     """Lay out the controls, closed; return them in the order of `Parameters`."""
     with gr.Accordion("Parameters", open=False, elem_classes="parameters"):
         return [
-            _unchecked(
+            _can_be_empty(
                 gr.Slider(
                     0,
                     2,
@@ -77,7 +73,7 @@ def build() -> list[gr.components.Component]:
                     info="0 always takes the likeliest",
                 )
             ),
-            _unchecked(
+            _can_be_empty(
                 gr.Slider(
                     0.05,
                     1,

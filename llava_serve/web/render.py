@@ -1,16 +1,80 @@
-"""Turns, cards and facts as HTML; every text passes `markdown` on its way."""
+"""Rendering as HTML: exchanges, votes, cards and facts; model text is Markdown without raw HTML."""
 
+import html
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from functools import lru_cache
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import OptionsDict
 
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.storage.media import StoredFile
-from llava_serve.web import votes
-from llava_serve.web.answer import Answer
-from llava_serve.web.conversation import Exchange
-from llava_serve.web.markdown import model_text, plain_text
+from llava_serve.web.chat_state import Exchange
+from llava_serve.web.reply import StreamedReply, Vote
+from llava_serve.web.theme import icon
+
+
+def _open_link(
+    renderer: RendererHTML,
+    tokens: Sequence[Token],
+    index: int,
+    options: OptionsDict,
+    _: MutableMapping[str, Any],
+) -> str:
+    tokens[index].attrSet("target", "_blank")
+    tokens[index].attrSet("rel", "noopener noreferrer nofollow")
+    return renderer.renderToken(tokens, index, options, {})
+
+
+def _make() -> MarkdownIt:
+    # A picture in model text would make the browser call an address the model chose.
+    rules = MarkdownIt("commonmark", {"html": False, "breaks": True})
+    rules.enable(["table", "strikethrough"]).disable(["image", "html_block", "html_inline"])
+    rules.add_render_rule("link_open", _open_link)
+    return rules
+
+
+_MARKDOWN = _make()
+
+
+def model_text(text: str) -> str:
+    """Render what a model said."""
+    return str(_MARKDOWN.render(text))
+
+
+def plain_text(text: str) -> str:
+    """Render what a user typed, or any other text: nothing in it means anything."""
+    return html.escape(text)
+
+
+VOTES: dict[Vote, str] = {"up": "Good answer", "down": "Bad answer", "flag": "Report the answer"}
+
+
+def votes(reply: StreamedReply, place: str) -> str:
+    """Render the votes on an answer; `place` is EXCHANGE.SLOT, both counted from 0.
+
+    A click on one is the event `vote` of the transcript, which names the place and the kind; on
+    the vote that was given it takes that back.
+    """
+    if reply.is_open or not reply.text:
+        return ""
+    shown = "".join(_vote(kind, label, reply, place) for kind, label in VOTES.items())
+    return f'<span class="votes" role="group" aria-label="Judge this answer">{shown}</span>'
+
+
+def _vote(kind: Vote, label: str, reply: StreamedReply, place: str) -> str:
+    pressed = "true" if reply.vote == kind else "false"
+    return (
+        f'<button type="button" class="vote" data-vote="{kind}" '
+        f'data-answer="{plain_text(place)}" aria-pressed="{pressed}" aria-label="{label}" '
+        f'title="{label}">{icon(kind)}</button>'
+    )
+
 
 LETTERS = "ABCD"
 _STATES = {
@@ -18,7 +82,11 @@ _STATES = {
     "failed": "Interrupted: the text above is what arrived.",
 }
 
-_LEFT_OUT = "This question and its files are left out of what follows."
+_LEFT_OUT = {
+    "files": "This question and its files are left out of what follows.",
+    "length": "This question is left out of what follows.",
+    None: "",
+}
 
 
 # A finished answer is drawn again with each view of its conversation, and Markdown is slow.
@@ -26,13 +94,14 @@ _ended_text = lru_cache(maxsize=1000)(model_text)
 
 
 def question(exchange: Exchange) -> str:
+    """Render a question with its files."""
     media = "".join(_thumbnail(file) for file in exchange.files)
     media = f'<div class="media">{media}</div>' if media else ""
     text = f'<div class="said">{plain_text(exchange.text)}</div>' if exchange.text else ""
     return f'<article class="turn user">{media}{text}</article>'
 
 
-def answer(one: Answer, letter: str = "", place: str = "0.0") -> str:
+def reply(one: StreamedReply, letter: str = "", place: str = "0.0") -> str:
     """Render one answer: text, how it stands, what it cost; `letter` names it in a comparison.
 
     `place` is its EXCHANGE.SLOT, by which a vote on it finds it.
@@ -40,7 +109,7 @@ def answer(one: Answer, letter: str = "", place: str = "0.0") -> str:
     label = f"<b>{letter}</b>" if letter else ""
     whole = plain_text(one.model)
     name = f'<span class="model" title="{whole}">{label}{whole}</span>'
-    parts = [f"<header>{name}{_copy(one)}{votes.buttons(one, place)}</header>"]
+    parts = [f"<header>{name}{_copy(one)}{votes(one, place)}</header>"]
     if one.text:
         text = model_text(one.text) if one.is_open else _ended_text(one.text)
         parts.append(f'<div class="text">{text}</div>')
@@ -49,25 +118,24 @@ def answer(one: Answer, letter: str = "", place: str = "0.0") -> str:
     if (note := _note(one)) is not None:
         parts.append(f'<p class="note">{note}</p>')
     if one.error is not None:
-        follows = _LEFT_OUT if one.is_left_out else ""
-        parts.append(error_card(one.error, one.request_id, follows))
+        parts.append(error_card(one.error, one.request_id, _LEFT_OUT[one.refused]))
     parts.append(f'<footer class="facts">{_facts(one)}</footer>')
     return f'<article class="turn assistant {one.state}">{"".join(parts)}</article>'
 
 
 def exchange(one: Exchange, number: int = 0) -> str:
     """Render a question and its answers; `number` is its place in the conversation."""
-    return question(one) + answers(one, number)
+    return question(one) + replies(one, number)
 
 
-def answers(exchange: Exchange, number: int = 0) -> str:
+def replies(exchange: Exchange, number: int = 0) -> str:
     """Render what was answered, side by side where it is several, and what was voted."""
     vote = f'<p class="note vote">{plain_text(exchange.vote)}</p>' if exchange.vote else ""
-    places = [f"{number}.{slot}" for slot in range(len(exchange.answers))]
-    if len(exchange.answers) == 1:
-        return answer(exchange.answers[0], place=places[0]) + vote
-    columns = "".join(map(answer, exchange.answers, LETTERS, places))
-    return f'<div class="columns of-{len(exchange.answers)}">{columns}</div>{vote}'
+    places = [f"{number}.{slot}" for slot in range(len(exchange.replies))]
+    if len(exchange.replies) == 1:
+        return reply(exchange.replies[0], place=places[0]) + vote
+    columns = "".join(map(reply, exchange.replies, LETTERS, places))
+    return f'<div class="columns of-{len(exchange.replies)}">{columns}</div>{vote}'
 
 
 def error_card(error: ServeError, request_id: str | None = None, follows: str = "") -> str:
@@ -112,16 +180,16 @@ def _listed(names: Sequence[str]) -> str:
     return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
-def budget(card: ModelCard | None, last: Answer | None) -> str:
+def budget(card: ModelCard | None, last: StreamedReply | None) -> str:
     """Show how much of the context the conversation has used."""
     if card is None:
         return ""
     if last is None or last.prompt_tokens is None:
         return f'<p class="budget">Context: {card.context_length:,} tokens</p>'
     used = last.prompt_tokens + (last.completion_tokens or 0)
-    share = min(100.0, 100 * used / card.context_length)
+    used_percent = min(100.0, 100 * used / card.context_length)
     return (
-        f'<p class="budget"><span class="bar"><i style="width:{share:.1f}%"></i></span>'
+        f'<p class="budget"><span class="bar"><i style="width:{used_percent:.1f}%"></i></span>'
         f"Context: {used:,} of {card.context_length:,} tokens used</p>"
     )
 
@@ -134,13 +202,13 @@ def _thumbnail(file: StoredFile) -> str:
     return f'<a {link}><img src="{source}" alt="{name}" loading="lazy"></a>'
 
 
-def _waiting(one: Answer) -> str:
+def _waiting(one: StreamedReply) -> str:
     waited_s = int(time.monotonic() - one.began) if one.state == "running" else 0
     text = f"no token yet, {waited_s} s" if waited_s >= 2 else "waiting"
     return f'<p class="waiting"><i></i><i></i><i></i><span>{text}</span></p>'
 
 
-def _note(one: Answer) -> str | None:
+def _note(one: StreamedReply) -> str | None:
     if one.state == "done" and one.finish_reason == "length":
         return "Cut at the token limit: raise Max tokens, or continue."
     if one.state == "done" and not one.text:
@@ -150,7 +218,7 @@ def _note(one: Answer) -> str | None:
     return _STATES.get(one.state)
 
 
-def _facts(one: Answer) -> str:
+def _facts(one: StreamedReply) -> str:
     facts = []
     if one.time_to_first_token_s is not None:
         facts.append(f"first token {one.time_to_first_token_s:.2f} s")
@@ -163,7 +231,7 @@ def _facts(one: Answer) -> str:
     return " · ".join(facts)
 
 
-def _copy(one: Answer) -> str:
+def _copy(one: StreamedReply) -> str:
     if one.is_open or not one.text:
         return ""
     return '<button type="button" class="copy" title="Copy the answer">Copy</button>'

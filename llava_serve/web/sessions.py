@@ -7,33 +7,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from llava_serve import serving
 from llava_serve.errors import ConversationUnknown, StorageFailed
+from llava_serve.http import serving
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store
-from llava_serve.web.conversation import Conversation, Kind
-from llava_serve.web.restoring import restored
+from llava_serve.web.chat_state import ChatState, Kind
+from llava_serve.web.persistence import restored
 
 MOST = 2000  # tabs; beyond it the one that was silent longest is forgotten
 IDLE_S = 24 * 3600  # an open tab asks for the models every two seconds, unless its machine sleeps
 
 
 # Alive as long as a tab shows them, or an answer is made.
-Known = WeakValueDictionary[str, Conversation]
+Known = WeakValueDictionary[str, ChatState]
 
 
 class Place:
     """Where a browser tab shows a conversation, which other browser tabs may show as well.
 
-    `shown` is the model menu as this one has it.
+    `menu_shown` is the model menu as this one has it.
     """
 
-    def __init__(self, conversation: Conversation, known: Known) -> None:
+    def __init__(self, conversation: ChatState, known: Known) -> None:
         self._known = known
-        self.shown: object = None
+        self.menu_shown: object = None
         self.show(conversation)
 
-    def show(self, conversation: Conversation) -> None:
+    def show(self, conversation: ChatState) -> None:
         """Show this one from here on; it can be found by its id, before anything of it is kept."""
         self.conversation = conversation
         self._known[conversation.id] = conversation
@@ -46,6 +46,10 @@ class Session:
     chat: Place
     compare: Place
     used: float  # seconds on the clock of `Sessions`
+
+    def place(self, kind: Kind) -> Place:
+        """Return where a kind of conversation is shown."""
+        return self.chat if kind == "chat" else self.compare
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,8 @@ class Sessions:
         self._forget(session.used)
         return session
 
-    async def _begin(self, kind: Kind, named: str | None, models: Sequence[str]) -> Conversation:
-        conversation = Conversation(kind)
+    async def _begin(self, kind: Kind, named: str | None, models: Sequence[str]) -> ChatState:
+        conversation = ChatState(kind)
         if named:
             try:
                 found = await self.find(named)
@@ -101,7 +105,7 @@ class Sessions:
         conversation.wanted = tuple(models)
         return conversation
 
-    async def find(self, conversation_id: str) -> Conversation | None:
+    async def find(self, conversation_id: str) -> ChatState | None:
         """Return a conversation by its id, from the database if no tab has it open.
 
         Raises:
@@ -114,7 +118,7 @@ class Sessions:
             return None
         return self._known.setdefault(conversation_id, read)
 
-    def _read(self, conversation_id: str) -> Conversation | None:
+    def _read(self, conversation_id: str) -> ChatState | None:
         row = self._store.conversation(conversation_id)
         return None if row is None else restored(row, self._media)
 

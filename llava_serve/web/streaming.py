@@ -1,66 +1,55 @@
-"""Answers that stream at the same time: their tasks, and how they stop."""
+"""Streaming of replies from the models: their tasks, and what is kept of them meanwhile."""
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
-from llava_serve import logs, serving
+from llava_serve import logs
 from llava_serve.client import ChatClient
-from llava_serve.errors import CannotContinue, EngineFailure, RemoteError, ServeError
-from llava_serve.web.answer import Answer, State
+from llava_serve.errors import (
+    AnswerInterrupted,
+    CannotContinue,
+    EngineFailure,
+    RemoteError,
+    ServeError,
+    StillAnswering,
+)
+from llava_serve.http import serving
+from llava_serve.storage.media import MediaStore
+from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.controller_link import ControllerLink
+from llava_serve.web.messages import data_uri, messages
+from llava_serve.web.persistence import TurnWriter
+from llava_serve.web.reply import ReplyHandle, State, StreamedReply
 
 logger = logging.getLogger(__name__)
 
 CONTINUES = "continue_final_message"
+# What a stopped reply has used is known from its last chunk.
+_COUNTED = {"stream_options": {"continuous_usage_stats": True}}
+SAVE_S = 2.0  # how much of a reply a crash can lose
 
 
 @dataclass(frozen=True)
-class Job:
-    """An answer to fill, and the body of the request that asks for it."""
+class ReplyRequest:
+    """A reply to fill, and the body of the request that asks for it."""
 
-    answer: Answer
+    reply: StreamedReply
     body: dict[str, Any]
-
-
-class Streaming:
-    """The handle of a question's answers, from its place in the line to their end."""
-
-    def __init__(self, task: asyncio.Task[None]) -> None:
-        self._task = task
-        self._is_stopped = False
-        self.reason: ServeError | None = None
-
-    def stop(self, reason: ServeError | None = None) -> None:
-        """Close every stream; the workers behind them become free.
-
-        With a reason the answers have failed by it; without one the user has stopped them. Only
-        the first stop counts: a second one would break off what the first has begun to close.
-        """
-        if not self._is_stopped:
-            self._is_stopped, self.reason = True, reason
-            self._task.cancel()
-
-    async def ended(self, interval_s: float) -> AsyncGenerator[None]:
-        """Yield at intervals until every answer has ended; raises what the work has raised."""
-        while not self._task.done():
-            await asyncio.wait({self._task}, timeout=interval_s)
-            if not self._task.done():
-                yield
-        if not self._task.cancelled():
-            self._task.result()
 
 
 @asynccontextmanager
 async def streaming(
-    work: Coroutine[Any, Any, None], answers: Sequence[Answer]
-) -> AsyncIterator[Streaming]:
-    """Run the work that fills answers; leaving the block stops it and ends what it left open."""
+    work: Coroutine[Any, Any, None], replies: Sequence[StreamedReply]
+) -> AsyncIterator[ReplyHandle]:
+    """Run the work that fills replies; leaving the block stops it and ends what it left open."""
     task = asyncio.create_task(work, name="question")
-    running = Streaming(task)
+    running = ReplyHandle(task)
     try:
         yield running
     finally:
@@ -68,43 +57,167 @@ async def streaming(
         await asyncio.wait({task})
         if task.cancelled():
             state: State = "stopped" if running.reason is None else "failed"
-            for answer in answers:
-                if answer.is_open:
-                    answer.end(state, time.monotonic(), running.reason)
+            for reply in replies:
+                if reply.is_open:
+                    reply.end(state, time.monotonic(), running.reason)
 
 
-async def fill(client: ChatClient, jobs: Sequence[Job], on_change: Callable[[], None]) -> None:
-    """Fill every job's answer, all at once."""
-    filling = [asyncio.create_task(_fill(client, job, on_change), name="answer") for job in jobs]
+async def fill(
+    client: ChatClient, requests: Sequence[ReplyRequest], on_change: Callable[[], None]
+) -> None:
+    """Fill every request's reply, all at once."""
+    filling = [
+        asyncio.create_task(_fill(client, request, on_change), name="answer")
+        for request in requests
+    ]
     # It waits for all of them; without `return_exceptions` a stop would leave some unfinished.
     await asyncio.gather(*filling, return_exceptions=True)
 
 
-async def _fill(client: ChatClient, job: Job, on_change: Callable[[], None]) -> None:
-    """Fill one answer; one that is cancelled stays open, for whoever knows why it was."""
-    answer = job.answer
-    logs.request_id.set(answer.request_id)
+async def _fill(client: ChatClient, request: ReplyRequest, on_change: Callable[[], None]) -> None:
+    """Fill one reply; one that is cancelled stays open, for whoever knows why it was."""
+    reply = request.reply
+    logs.request_id.set(reply.request_id)
     try:
-        answer.begin(time.monotonic())
-        logs.request_id.set(answer.request_id)
-        async with aclosing(client.stream(job.body, answer.request_id)) as chunks:
+        reply.begin(time.monotonic())
+        logs.request_id.set(reply.request_id)
+        async with aclosing(client.stream(request.body, reply.request_id)) as chunks:
             async for chunk in chunks:
-                answer.take(chunk, time.monotonic())
+                reply.take(chunk, time.monotonic())
                 on_change()
-        answer.end("done", time.monotonic())
+        reply.end("done", time.monotonic())
     except ServeError as exc:
         serving.log_error(exc)
-        answer.end("failed", time.monotonic(), _in_our_words(exc, job))
+        reply.end("failed", time.monotonic(), _in_our_words(exc, request))
     except Exception:
         logger.exception("an answer failed")
         failure = EngineFailure("the page failed in mid-answer; the cause is in its log")
-        answer.end("failed", time.monotonic(), failure)
+        reply.end("failed", time.monotonic(), failure)
     finally:
         on_change()
 
 
-def _in_our_words(error: ServeError, job: Job) -> ServeError:
+def _in_our_words(error: ServeError, request: ReplyRequest) -> ServeError:
     """Say what a refusal by the field's name means to a user, who has sent no field."""
-    if CONTINUES in job.body and isinstance(error, RemoteError) and CONTINUES in error.message:
-        return CannotContinue(job.answer.model)
+    if CONTINUES in request.body and isinstance(error, RemoteError) and CONTINUES in error.message:
+        return CannotContinue(request.reply.model)
     return error
+
+
+class ActiveReplies:
+    """The replies to all browsers; at most `places` questions are answered at once."""
+
+    def __init__(self, places: int = 16) -> None:
+        self.places = asyncio.Semaphore(places)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._streaming: set[ReplyHandle] = set()
+
+    def start(self, task: asyncio.Task[None]) -> None:
+        """Keep a task until it is done; `stop_all` waits for it."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @asynccontextmanager
+    async def listed(self, one: ReplyHandle) -> AsyncIterator[None]:
+        """List replies among those that `stop_all` ends."""
+        self._streaming.add(one)
+        try:
+            yield
+        finally:
+            self._streaming.discard(one)
+
+    async def stop_all(self) -> None:
+        """End every reply, and wait until its end is written down: the process is to stop."""
+        while self._tasks:
+            for one in self._streaming:
+                one.stop(AnswerInterrupted())
+            await asyncio.wait(self._tasks, timeout=0.1)
+
+
+class ReplyTasks:
+    """Fills open replies, in a task of its own, to the end or until they are stopped.
+
+    A browser that leaves changes nothing: how long a reply can be is bounded by its token limit
+    and by the context.
+    """
+
+    def __init__(
+        self, link: ControllerLink, media: MediaStore, active: ActiveReplies, writer: TurnWriter
+    ) -> None:
+        self._link = link
+        self._media = media
+        self._active = active
+        self._writer = writer
+
+    def start(self, conversation: ChatState) -> None:
+        """Begin with the open replies of the last exchange, if there are any."""
+        exchange = conversation.last
+        if exchange is None or conversation.is_reserved or not exchange.is_open:
+            return
+        work = self._run(conversation, exchange)
+        self._active.start(asyncio.create_task(work, name="answers"))
+        conversation.is_reserved = True  # from here on, and not from the task's first step
+
+    async def _run(self, conversation: ChatState, exchange: Exchange) -> None:
+        with conversation.reserved():
+            conversation.touch()
+            try:
+                await self._fill(conversation, exchange)
+            except ServeError as exc:
+                _fail(exchange, exc)
+            except Exception:
+                logger.exception("the answers to a question failed")
+                _fail(exchange, EngineFailure("the page failed; the cause is in its log"))
+            finally:
+                for reply in exchange.replies:
+                    if reply.is_open:
+                        reply.end("stopped", time.monotonic())
+                conversation.running = None
+                if isinstance(conversation.notice, StillAnswering):
+                    conversation.notice = None
+                await self._writer.replies(conversation, exchange)
+
+    async def _fill(self, conversation: ChatState, exchange: Exchange) -> None:
+        await self._writer.question(conversation, exchange)
+        await self._writer.replies(conversation, exchange)
+        if not any(reply.state == "waiting" for reply in exchange.replies):
+            return  # a Stop came meanwhile
+        async with (
+            streaming(self._ask(conversation, exchange), exchange.replies) as replies,
+            self._active.listed(replies),
+        ):
+            conversation.running = replies
+            conversation.notify()
+            async for _ in replies.ended(SAVE_S):
+                await self._writer.replies(conversation, exchange)
+
+    async def _ask(self, conversation: ChatState, exchange: Exchange) -> None:
+        """Fill what is open; the files of a question are in memory while it has a place, only."""
+        async with self._active.places:
+            reading = asyncio.create_task(asyncio.to_thread(self._requests, conversation, exchange))
+            try:
+                requests = await asyncio.shield(reading)
+            finally:
+                await asyncio.wait({reading})  # a thread cannot be cancelled, and holds the files
+            await fill(self._link.client, requests, conversation.notify)
+
+    def _requests(self, conversation: ChatState, exchange: Exchange) -> list[ReplyRequest]:
+        uri_of = cache(partial(data_uri, self._media))  # read once, whoever is asked
+        parameters, requests = conversation.parameters, []
+        for slot, reply in enumerate(exchange.replies):
+            if reply.state == "waiting":
+                said = messages(conversation.exchanges, uri_of, parameters.system, slot)
+                body = {"model": reply.model, "messages": said, **parameters.fields(), **_COUNTED}
+                if reply.text:
+                    body[CONTINUES] = True
+                requests.append(ReplyRequest(reply, body))
+        return requests
+
+
+def _fail(exchange: Exchange, error: ServeError) -> None:
+    """End every open reply with an error, which the log has under the reply's request id."""
+    for reply in exchange.replies:
+        if reply.is_open:
+            logs.request_id.set(reply.request_id)
+            serving.log_error(error)
+            reply.end("failed", time.monotonic(), error)

@@ -1,4 +1,6 @@
-"""Colours and fonts of the page; fonts are the system's own, so nothing is fetched."""
+"""Theme of the page: colours, icons, and fonts of the system, so that nothing is fetched."""
+
+from urllib.parse import quote
 
 import gradio as gr
 
@@ -7,6 +9,7 @@ _MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace")
 
 
 def build() -> gr.themes.Base:
+    """Return the theme, light and dark."""
     return gr.themes.Base(
         primary_hue="teal",
         secondary_hue="teal",
@@ -35,3 +38,42 @@ def build() -> gr.themes.Base:
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
     )
+
+
+# Lines on a field of 24 by 24.
+_DRAWINGS = {
+    "up": '<path d="M7 11v9H4v-9zM7 11l4-8a2 2 0 0 1 3 2l-1 5h5a2 2 0 0 1 2 2.4l-1.4 6A2 2 0 0 1 '
+    '16.7 20H7"/>',
+    "down": '<path d="M17 13V4h3v9zM17 13l-4 8a2 2 0 0 1-3-2l1-5H6a2 2 0 0 1-2-2.4l1.4-6A2 2 0 0 1 '
+    '7.3 4H17"/>',
+    "flag": '<path d="M5 21V4h13l-3 4.5 3 4.5H5"/>',
+    "again": '<path d="M20 12a8 8 0 1 1-2.6-5.9L20 8.5M20 3v5.5h-5.5"/>',
+    "more": '<path d="M4 12h15M13 6l6 6-6 6"/>',
+    "edit": '<path d="M4 20h4L19.5 8.5l-4-4L4 16zM13 7l4 4"/>',
+    "clear": '<path d="M6 6l12 12M18 6L6 18"/>',
+    "undo": '<path d="M9 4L4 9l5 5M4 9h10a5.5 5.5 0 0 1 0 11h-4"/>',
+    "tie": '<path d="M5 9h14M5 15h14"/>',
+}
+_ATTRIBUTES = (
+    'viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
+    'stroke-linecap="round" stroke-linejoin="round"'
+)
+
+
+def icon(name: str) -> str:
+    """Return the drawing, for what has a name of its own: readers of screens pass over it."""
+    return f'<svg class="icon" aria-hidden="true" {_ATTRIBUTES}>{_DRAWINGS[name]}</svg>'
+
+
+def icon_style() -> str:
+    """Return the style by which a control of the class `icon-NAME` begins with that icon.
+
+    Gradio takes icons of its buttons as files only, which have colours of their own.
+    """
+    return "".join(f".icon-{name}::before{{{_mask(name)}}}" for name in _DRAWINGS)
+
+
+def _mask(name: str) -> str:
+    drawing = f'<svg xmlns="http://www.w3.org/2000/svg" {_ATTRIBUTES}>{_DRAWINGS[name]}</svg>'
+    url = f'url("data:image/svg+xml,{quote(drawing, safe="")}")'
+    return f"-webkit-mask-image:{url};mask-image:{url}"

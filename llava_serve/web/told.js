@@ -12,6 +12,7 @@
     place.querySelector('strong').textContent = text;
     place.scrollIntoView({block: 'nearest'});
   };
+  window.tell = tell; // what an event says of what it has not done comes with its answer
   // Whoever goes on has read it.
   const forget = () => places().forEach((place) => place.replaceChildren());
   for (const event of ['pointerdown', 'keydown']) window.addEventListener(event, forget, {capture: true});

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +13,13 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from llava_serve.body import read_json
 from llava_serve.errors import ConversationUnknown, InvalidField
-from llava_serve.web.conversation import Conversation
+from llava_serve.http.body import read_json
+from llava_serve.web.chat_state import ChatState, Kind
 
 _INTERVAL_S = 0.05  # at most 20 updates a second
 _QUIET_S = 1.0  # an update at least this often: the waiting time shown moves
-_SHARE = 4  # rest this many times longer than an update took to draw
+_REST = 4  # rest this many times longer than an update took to draw
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 Delta = tuple[int, int, str]
@@ -40,11 +40,11 @@ class Transcript:
     notice: str = ""
 
 
-Draw = Callable[[Conversation, Transcript | None], Awaitable[Transcript]]
+Draw = Callable[[ChatState, Transcript | None], Awaitable[Transcript]]
 """Draws a conversation; given what was drawn before, its open exchange only."""
 
 
-class Asked(BaseModel):
+class TranscriptRequest(BaseModel):
     """What a browser asks for: a conversation, and by their marks the exchanges that it has."""
 
     id: str = Field(max_length=64)
@@ -81,7 +81,7 @@ def _units(text: str) -> int:
 
 
 async def changes(
-    conversation: Conversation, draw: Draw, have: Sequence[str]
+    conversation: ChatState, draw: Draw, have: Sequence[str]
 ) -> AsyncGenerator[dict[str, Any]]:
     """Yield what changes for a browser that has the exchanges of these marks, until all is quiet.
 
@@ -98,8 +98,8 @@ async def changes(
         if not busy:
             yield {"version": version}
             return
-        await asyncio.sleep(max(_INTERVAL_S, _SHARE * (time.monotonic() - began)))
-        with suppress(asyncio.TimeoutError):
+        await asyncio.sleep(max(_INTERVAL_S, _REST * (time.monotonic() - began)))
+        with suppress(TimeoutError):
             await asyncio.wait_for(pulse.wait(), _QUIET_S)
 
 
@@ -120,19 +120,21 @@ def _change(before: Transcript | None, now: Transcript, known: set[str]) -> dict
     return change
 
 
-async def answer(
-    request: Request, find: Callable[[str], Awaitable[Conversation | None]], draw: dict[str, Draw]
+async def respond(
+    request: Request,
+    find: Callable[[str], Awaitable[ChatState | None]],
+    draw: Mapping[Kind, Draw],
 ) -> Response:
     """Answer a browser's question for a transcript; `draw` is by the kind of conversation.
 
     Raises:
-        InvalidField: the body is not `Asked`.
+        InvalidField: the body is no `TranscriptRequest`.
         ConversationUnknown: there is none of this id.
         StorageFailed: the database cannot be read.
     """
     try:
         content, _ = await read_json(request)
-        asked = Asked.model_validate(content)
+        asked = TranscriptRequest.model_validate(content)
     except ValidationError as exc:
         raise InvalidField("body", f"has {exc.error_count()} faults") from exc
     conversation = await find(asked.id)

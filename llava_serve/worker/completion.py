@@ -1,4 +1,4 @@
-"""The native wire's answers: deltas become server-sent chunks, or one completion."""
+"""Chat completions of OpenAI's wire: deltas become server-sent chunks, or one JSON body."""
 
 import json
 import time
@@ -8,8 +8,7 @@ from dataclasses import replace
 from fastapi.responses import JSONResponse
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage
-from openai.types.chat.chat_completion import Choice as FullChoice
-from openai.types.chat.chat_completion import ChoiceLogprobs as FullLogprobs
+from openai.types.chat.chat_completion import Choice as FullChoice, ChoiceLogprobs as FullLogprobs
 from openai.types.chat.chat_completion_chunk import Choice, ChoiceDelta, ChoiceLogprobs
 from openai.types.chat.chat_completion_token_logprob import (
     ChatCompletionTokenLogprob,
@@ -22,18 +21,18 @@ from llava_serve.errors import ServeError
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import StreamOptions
 from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
-from llava_serve.worker.answer import Answer
-from llava_serve.worker.stream import AnswerResponse, StreamedAnswer
+from llava_serve.worker.generation import Generation
+from llava_serve.worker.stream import GenerationResponse, StreamedResponse
 
 
-class CompletionEvents(StreamedAnswer):
-    """Server-sent chunks as they are made; what fails before the headers has its own status."""
+class CompletionEvents(StreamedResponse):
+    """Server-sent chunks; an error before the headers has its own HTTP status."""
 
     def __init__(
-        self, answer: Answer, model: str, options: StreamOptions, keep_alive_s: float
+        self, generation: Generation, model: str, options: StreamOptions, keep_alive_s: float
     ) -> None:
-        super().__init__(answer, {"Content-Type": sse.MEDIA_TYPE} | sse.HEADERS, keep_alive_s)
-        self._chunks = _Chunks(answer, model, options)
+        super().__init__(generation, {"Content-Type": sse.MEDIA_TYPE} | sse.HEADERS, keep_alive_s)
+        self._chunks = _Chunks(generation, model, options)
 
     def encode(self, delta: Delta) -> bytes:
         return b"".join(
@@ -48,14 +47,14 @@ class CompletionEvents(StreamedAnswer):
         return sse.encode(sse.DONE)
 
     def failure(self, error: ServeError) -> bytes:
-        return sse.encode(json.dumps(error.as_body(self.answer.request_id)))
+        return sse.encode(json.dumps(error.as_body(self.generation.request_id)))
 
 
-class CompletionBody(AnswerResponse):
+class CompletionBody(GenerationResponse):
     """The whole answer in one JSON body."""
 
-    def __init__(self, answer: Answer, model: str) -> None:
-        super().__init__(answer, {})
+    def __init__(self, generation: Generation, model: str) -> None:
+        super().__init__(generation, {})
         self._model = model
 
     async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +62,7 @@ class CompletionBody(AnswerResponse):
         logprobs: dict[int, list[TokenLogprob]] = {}
         reasons: dict[int, FinishReason] = {}
         usage = None
-        async for delta in self.answer.read():
+        async for delta in self.generation.read():
             if delta is not None:
                 texts[delta.index] = texts.get(delta.index, "") + delta.text
                 logprobs.setdefault(delta.index, []).extend(delta.logprobs)
@@ -71,7 +70,7 @@ class CompletionBody(AnswerResponse):
                 if delta.finish_reason is not None:
                     reasons[delta.index] = delta.finish_reason
         completion = ChatCompletion(
-            id=f"chatcmpl-{self.answer.request_id}",
+            id=f"chatcmpl-{self.generation.request_id}",
             object="chat.completion",
             created=int(time.time()),
             model=self._model,
@@ -81,7 +80,7 @@ class CompletionBody(AnswerResponse):
                     message=ChatCompletionMessage(role="assistant", content=texts[index]),
                     finish_reason=reasons[index],
                     logprobs=FullLogprobs(content=_logprobs(logprobs[index]))
-                    if self.answer.with_logprobs
+                    if self.generation.with_logprobs
                     else None,
                 )
                 for index in sorted(reasons)
@@ -89,44 +88,44 @@ class CompletionBody(AnswerResponse):
             usage=_usage(usage),
         )
         body = completion.model_dump(mode="json", exclude_unset=True)
-        body["timings"] = self.answer.timings
+        body["timings"] = self.generation.timings
         await JSONResponse(body)(scope, receive, send)
 
 
 class _Chunks:
     """The chunks of a request: same id, time and model; each answer's role first, usage last."""
 
-    def __init__(self, answer: Answer, model: str, options: StreamOptions) -> None:
-        self._answer = answer
+    def __init__(self, generation: Generation, model: str, options: StreamOptions) -> None:
+        self._generation = generation
         self._model = model
         self._options = options
         self._created = int(time.time())
-        self._begun: set[int] = set()
+        self._started: set[int] = set()
 
     def of(self, delta: Delta) -> Iterator[ChatCompletionChunk]:
         index, so_far = delta.index, delta.so_far
-        if index not in self._begun:
-            self._begun.add(index)
-            begun = _choice(index, ChoiceDelta(role="assistant", content=""))
-            yield self._chunk(begun, so_far and replace(so_far, completion_tokens=0))
+        if index not in self._started:
+            self._started.add(index)
+            first = _choice(index, ChoiceDelta(role="assistant", content=""))
+            yield self._chunk(first, so_far and replace(so_far, completion_tokens=0))
         if delta.text:
-            said = _choice(index, ChoiceDelta(content=delta.text))
+            content = _choice(index, ChoiceDelta(content=delta.text))
             if delta.logprobs:
-                said.logprobs = ChoiceLogprobs(content=_logprobs(delta.logprobs))
-            yield self._chunk(said, so_far)
+                content.logprobs = ChoiceLogprobs(content=_logprobs(delta.logprobs))
+            yield self._chunk(content, so_far)
         if delta.finish_reason is not None:
             yield self._chunk(_choice(index, ChoiceDelta(), delta.finish_reason), so_far)
         if delta.usage is not None and self._options.include_usage:
             yield self._usage_chunk(delta.usage)
 
     def _chunk(self, choice: Choice, so_far: Usage | None) -> ChatCompletionChunk:
-        """Return a chunk with one choice, whose usage so far is told where that is asked for."""
-        told = _usage(so_far) if self._options.continuous_usage_stats else None
-        return self._of([choice], told)
+        """Return a chunk with one choice, whose usage so far is shown where that is asked for."""
+        shown = _usage(so_far) if self._options.continuous_usage_stats else None
+        return self._of([choice], shown)
 
     def _usage_chunk(self, usage: Usage) -> ChatCompletionChunk:
         chunk = self._of([], _usage(usage))
-        setattr(chunk, "timings", self._answer.timings)  # noqa: B010 - beyond OpenAI's type
+        setattr(chunk, "timings", self._generation.timings)  # noqa: B010 - beyond OpenAI's type
         return chunk
 
     def _of(self, choices: list[Choice], usage: CompletionUsage | None) -> ChatCompletionChunk:
@@ -134,7 +133,7 @@ class _Chunks:
         has_usage = self._options.include_usage or self._options.continuous_usage_stats
         fields = {"usage": usage} if has_usage else {}
         return ChatCompletionChunk(
-            id=f"chatcmpl-{self._answer.request_id}",
+            id=f"chatcmpl-{self._generation.request_id}",
             object="chat.completion.chunk",
             created=self._created,
             model=self._model,

@@ -10,7 +10,6 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from llava_serve.body import read_json, read_once
 from llava_serve.errors import (
     InvalidField,
     MediaNotAccepted,
@@ -18,25 +17,26 @@ from llava_serve.errors import (
     NotJson,
     ServeError,
 )
+from llava_serve.http.body import read_json, read_once
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.protocol.llava import OldChunk, OldRequest
+from llava_serve.protocol.llava import LlavaChunk, LlavaRequest
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.request import Delta, SamplingParams
-from llava_serve.worker.answer import Answer
-from llava_serve.worker.stream import StreamedAnswer
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.generation import Generation
+from llava_serve.worker.stream import StreamedResponse
+from llava_serve.worker.worker import ModelWorker
 
 _MEDIA_TYPE = "application/octet-stream"
 _GREEDY_BELOW = 0.001  # Source: haotian-liu/LLaVA@c121f04, model_worker.py: do_sample
 
 
-class OldChunks(StreamedAnswer):
+class LlavaChunks(StreamedResponse):
     """Chunks of the prompt and all text so far; in silence the last one comes again."""
 
     errors_in_stream = True
 
-    def __init__(self, answer: Answer, prompt: str, keep_alive_s: float) -> None:
-        super().__init__(answer, {"Content-Type": _MEDIA_TYPE}, keep_alive_s)
+    def __init__(self, generation: Generation, prompt: str, keep_alive_s: float) -> None:
+        super().__init__(generation, {"Content-Type": _MEDIA_TYPE}, keep_alive_s)
         self._text = prompt
 
     def encode(self, delta: Delta) -> bytes:
@@ -44,17 +44,17 @@ class OldChunks(StreamedAnswer):
         return self.keep_alive()
 
     def keep_alive(self) -> bytes:
-        return OldChunk(text=self._text).encode()
+        return LlavaChunk(text=self._text).encode()
 
     def end(self) -> bytes:
         return b""
 
     def failure(self, error: ServeError) -> bytes:
-        return OldChunk.from_error(error).encode()
+        return LlavaChunk.from_error(error).encode()
 
 
-def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
-    """Give `app` the old wire's routes."""
+def add_routes(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
+    """Give `app` the routes of LLaVA's wire."""
 
     @app.post("/worker_get_status")
     async def worker_get_status() -> WorkerStatus:
@@ -63,20 +63,20 @@ def add_routes(app: FastAPI, worker: Worker, keep_alive_s: float) -> None:
     @app.post("/worker_generate_stream")
     async def worker_generate_stream(request: Request) -> Response:
         try:
-            asked = parse((await read_json(request))[0], worker.engine.card)
+            body = parse((await read_json(request))[0], worker.engine.card)
         except NotJson:  # what no client of LLaVA's sends; the controller answers it the same way
             raise
         except ServeError as exc:
-            content = OldChunk.from_error(exc).encode()
+            content = LlavaChunk.from_error(exc).encode()
             return Response(content, headers=exc.headers, media_type=_MEDIA_TYPE)
-        read = partial(worker.media.ready_prompt, asked.prompt, asked.images or [])
+        read = partial(worker.media.ready_prompt, body.prompt, body.images or [])
         read_prompt = read_once(request, read)
-        answer = Answer(worker, read_prompt, sampling_of(asked))
+        generation = Generation(worker, read_prompt, sampling_of(body))
         # LLaVA's controller gives up after 5 s without a byte: be there before.
-        return OldChunks(answer, asked.prompt, keep_alive_s / 2)
+        return LlavaChunks(generation, body.prompt, keep_alive_s / 2)
 
 
-def parse(body: object, card: ModelCard) -> OldRequest:
+def parse(content: object, card: ModelCard) -> LlavaRequest:
     """Check a decoded body against the model behind `card`.
 
     Raises:
@@ -85,23 +85,24 @@ def parse(body: object, card: ModelCard) -> OldRequest:
         MediaNotAccepted: it brings pictures, and this model takes none.
     """
     try:
-        asked = OldRequest.model_validate(body)
+        body = LlavaRequest.model_validate(content)
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         raise InvalidField(".".join(map(str, first["loc"])) or "body", first["msg"]) from exc
-    if asked.model != card.id:
-        raise ModelNotFound(asked.model, [card.id])
-    if asked.images and not card.accepts_images:
+    if body.model != card.id:
+        raise ModelNotFound(body.model, [card.id])
+    if body.images and not card.accepts_images:
         raise MediaNotAccepted(card.id, "pictures")
-    return asked
+    return body
 
 
-def sampling_of(asked: OldRequest) -> SamplingParams:
-    stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
-    is_greedy = asked.temperature <= _GREEDY_BELOW or asked.top_p == 0
+def sampling_of(body: LlavaRequest) -> SamplingParams:
+    """Translate the fields of LLaVA's wire into the engine's; a top_p of 0 is greedy."""
+    stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
+    is_greedy = body.temperature <= _GREEDY_BELOW or body.top_p == 0
     return SamplingParams(
-        temperature=0 if is_greedy else asked.temperature,
-        top_p=asked.top_p or 1.0,
-        max_new_tokens=asked.max_new_tokens,
+        temperature=0 if is_greedy else body.temperature,
+        top_p=body.top_p or 1.0,
+        max_new_tokens=body.max_new_tokens,
         stop=tuple(stop for stop in stops if stop),
     )

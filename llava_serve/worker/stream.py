@@ -1,4 +1,4 @@
-"""Responses that are written while their answer is made.
+"""Streamed responses: deltas are written while the engine generates.
 
 The stream writer here is the second place where an error becomes an answer: status 200 is out
 already, so the error is the last thing in the stream.
@@ -14,28 +14,28 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from llava_serve import stopping
 from llava_serve.errors import EngineFailure, Interrupted, OutOfMemory, ServeError
+from llava_serve.http import stopping
 from llava_serve.request import Delta
-from llava_serve.worker.answer import Answer
+from llava_serve.worker.generation import Generation
 
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 5.0
 
 
-class AnswerResponse(Response, ABC):
-    """A response that makes its answer itself, and stops when the client leaves."""
+class GenerationResponse(Response, ABC):
+    """A response that runs its generation itself, and cancels it when the client leaves."""
 
-    def __init__(self, answer: Answer, headers: Mapping[str, str]) -> None:
-        self.answer = answer
+    def __init__(self, generation: Generation, headers: Mapping[str, str]) -> None:
+        self.generation = generation
         self.status_code = 200
         self.background = None
         self.init_headers(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(ClientDisconnect):  # nobody is there to be answered
-            async with self.answer.in_making(receive):
+            async with self.generation.running(receive):
                 await self.write(scope, receive, send)
 
     @abstractmethod
@@ -43,8 +43,8 @@ class AnswerResponse(Response, ABC):
         """Send the whole response; what it raises before the headers becomes an error answer."""
 
 
-class StreamedAnswer(AnswerResponse):
-    """Writes deltas in the form of one wire.
+class StreamedResponse(GenerationResponse):
+    """Writes deltas in the format of one wire.
 
     The headers wait for the first delta, at most `keep_alive_s`: an error before them has a real
     HTTP status, unless the wire wants `errors_in_stream` only.
@@ -52,8 +52,10 @@ class StreamedAnswer(AnswerResponse):
 
     errors_in_stream = False
 
-    def __init__(self, answer: Answer, headers: Mapping[str, str], keep_alive_s: float) -> None:
-        super().__init__(answer, headers)
+    def __init__(
+        self, generation: Generation, headers: Mapping[str, str], keep_alive_s: float
+    ) -> None:
+        super().__init__(generation, headers)
         self._keep_alive_s = keep_alive_s
         self._has_headers = False
 
@@ -65,7 +67,7 @@ class StreamedAnswer(AnswerResponse):
         except Exception as exc:
             if not self._has_headers and not self.errors_in_stream:
                 raise
-            error = _translated(exc)
+            error = _as_serve_error(exc)
             self.headers.update(error.headers)  # to be seen where they are not sent yet
             last = self.failure(error)
         await self._send(send, last, more_body=False)
@@ -77,7 +79,7 @@ class StreamedAnswer(AnswerResponse):
             Interrupted: the process has no more time for this answer.
         """
         try:
-            async for delta in self.answer.read(self._keep_alive_s):
+            async for delta in self.generation.read(self._keep_alive_s):
                 await self._send(send, self.keep_alive() if delta is None else self.encode(delta))
         except asyncio.CancelledError as exc:
             if not stopping.is_end_of_grace(exc):
@@ -92,21 +94,23 @@ class StreamedAnswer(AnswerResponse):
         await send({"type": "http.response.body", "body": body, "more_body": more_body})
 
     @abstractmethod
-    def encode(self, delta: Delta) -> bytes: ...
+    def encode(self, delta: Delta) -> bytes:
+        """Return the records of one delta."""
 
     @abstractmethod
     def keep_alive(self) -> bytes:
-        """Return bytes that tell a reader in silence that the answer is still being made."""
+        """Return bytes that show a client in silence that its answer is still being generated."""
 
     @abstractmethod
-    def end(self) -> bytes: ...
+    def end(self) -> bytes:
+        """Return what ends a complete answer."""
 
     @abstractmethod
     def failure(self, error: ServeError) -> bytes:
         """Return the one record that ends an answer that failed."""
 
 
-def _translated(exc: Exception) -> ServeError:
+def _as_serve_error(exc: Exception) -> ServeError:
     """Log what ended a stream; what the caller may not see becomes `EngineFailure`."""
     if isinstance(exc, Interrupted) or (isinstance(exc, ServeError) and exc.status < 500):
         logger.info("%s: %s", exc.code, exc.message)

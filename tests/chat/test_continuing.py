@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 from transformers import AutoTokenizer
 
-from llava_serve.chat.rendering import Markup, PromptFormat, Said, Segment, from_template
+from llava_serve.chat.rendering import PromptFormat, Segment, TemplateText, UserText, from_template
 from llava_serve.chat.templates import TEMPLATES
 from llava_serve.checkpoints.prompts import own_format
 from llava_serve.request import Conversation, Image, Message
@@ -57,7 +57,9 @@ FORMS: dict[str, Callable[[], PromptFormat]] = {
 
 
 def shown(segments: list[Segment]) -> str:
-    return "".join(s.text if isinstance(s, Markup | Said) else "(picture)" for s in segments)
+    return "".join(
+        s.text if isinstance(s, TemplateText | UserText) else "(picture)" for s in segments
+    )
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=json.dumps)
@@ -67,7 +69,7 @@ def test_the_prompt_is_the_past_up_to_the_text(name: str, text: str) -> None:
     answered = (QUESTION, Message("assistant", (text,)))
     going_on = form.render(Conversation(answered).continued())
     later = form.render(Conversation((*answered, Message("user", ("And?",)))))
-    assert going_on[-1] == Said(text)
+    assert going_on[-1] == UserText(text)
     assert shown(later).startswith(shown(going_on))
     assert RED in going_on
 
@@ -77,7 +79,7 @@ def test_a_text_in_several_parts_is_one_text(name: str) -> None:
     parts = Message("assistant", ("A ", "cat"))
     going_on = FORMS[name]().render(Conversation((QUESTION, parts)).continued())
     assert shown(going_on).endswith("A cat") or name == "llava-1.5-hf"
-    assert going_on[-1] == Said("cat")
+    assert going_on[-1] == UserText("cat")
 
 
 @pytest.mark.parametrize("name", FORMS)

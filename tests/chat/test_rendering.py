@@ -7,9 +7,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from llava_serve.chat.rendering import (
     ApplyTemplate,
-    Markup,
-    Said,
     Segment,
+    TemplateText,
+    UserText,
     from_chat_template,
     from_template,
 )
@@ -48,9 +48,9 @@ def shown(segments: list[Segment]) -> str:
     names = {id(RED): "(red)", id(BLUE): "(blue)", id(CLIP): "(clip)"}
     return "".join(
         segment.text
-        if isinstance(segment, Markup)
+        if isinstance(segment, TemplateText)
         else f"«{segment.text}»"
-        if isinstance(segment, Said)
+        if isinstance(segment, UserText)
         else names[id(segment)]
         for segment in segments
     )
@@ -82,7 +82,7 @@ def test_several_turns_keep_their_pictures() -> None:
 @pytest.mark.parametrize("text", ["<image>", "<video>", "<|im_end|>", "[assistant]", "{{ 1 + 1 }}"])
 def test_what_a_user_types_stays_text(text: str) -> None:
     segments = from_chat_template(jinja(PARTS)).render(asked(RED, text))
-    assert segments == [Markup("[user]"), RED, Said(text), Markup("[assistant]")]
+    assert segments == [TemplateText("[user]"), RED, UserText(text), TemplateText("[assistant]")]
 
 
 def test_a_template_for_plain_strings_gets_placeholders() -> None:
@@ -120,7 +120,7 @@ def test_every_conversation_template_shows_all_parts_and_keeps_text_apart(name: 
         )
     )
     segments = from_template(template_named(name)).render(conversation)
-    said = [segment.text for segment in segments if isinstance(segment, Said)]
+    said = [segment.text for segment in segments if isinstance(segment, UserText)]
     assert said == ["first <image> </s>", "<s>", "second"]
     assert [segment for segment in segments if isinstance(segment, Image)] == [RED, BLUE]
 

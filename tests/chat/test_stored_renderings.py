@@ -1,4 +1,4 @@
-"""Whole conversations with pictures, rendered by every template, are what is stored."""
+"""Whole conversations with images, rendered by every template, are what is stored."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from llava_serve.chat.rendering import Markup, Said, Segment, from_template
+from llava_serve.chat.rendering import Segment, TemplateText, UserText, from_template
 from llava_serve.chat.templates import TEMPLATES
 from llava_serve.request import Conversation, Image, Message
 
@@ -39,7 +39,7 @@ def test_nothing_is_stored_for_a_template_that_is_gone() -> None:
 
 
 def shown(segment: Segment) -> str:
-    return segment.text if isinstance(segment, Markup | Said) else "<image>"
+    return segment.text if isinstance(segment, TemplateText | UserText) else "<image>"
 
 
 def test_marks_stand_around_each_picture_where_the_model_knows_them() -> None:

@@ -8,7 +8,7 @@ import torch
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
-from llava_serve.engines.torch.features import Features
+from llava_serve.engines.torch.vision import ImageFeatureCache
 from llava_serve.request import Image, Video
 from tests.checkpoints.golden_cases import ALL
 
@@ -25,4 +25,4 @@ def picture(name: str, case: str = "C") -> Image:
 
 
 def rows(loaded: LoadedModel, *media: Image | Video) -> list[torch.Tensor]:
-    return [each.rows for each in Features(loaded, cache_bytes=0).encode(media)]
+    return [each.rows for each in ImageFeatureCache(loaded, cache_bytes=0).encode(media)]

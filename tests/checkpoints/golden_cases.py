@@ -14,7 +14,7 @@ import torch
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
-from llava_serve.engines.torch.tokens import Item
+from llava_serve.engines.torch.vision import Item
 from llava_serve.request import Conversation, Image, Message, Video
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -9,11 +9,9 @@ import torch
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
 from llava_serve.checkpoints.convert import convert
-from llava_serve.checkpoints.detect import detect
 from llava_serve.checkpoints.load import load
-from llava_serve.checkpoints.original.source import source_of
 from llava_serve.config import ModelConfig
-from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.engines.torch.prompt import PromptTokenizer
 from llava_serve.errors import CheckpointError
 from llava_serve.request import Image, Video
 from tests.checkpoints.golden_cases import ALL, Golden
@@ -48,7 +46,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def write(golden: Golden, out: Path, aspect: str | None) -> None:
     config = ModelConfig(**golden.flags | {"image_aspect_ratio": aspect})
-    convert(source_of(detect(Path(config.model_path)), config.model_base), config, out)
+    convert(config, out)
 
 
 @pytest.mark.parametrize("golden", PROMPTS)

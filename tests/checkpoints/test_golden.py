@@ -12,19 +12,18 @@ import torch
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import MediaConfig
-from llava_serve.engines.torch.budget import Budget
-from llava_serve.engines.torch.cache import Segment
-from llava_serve.engines.torch.decode import Decoder
-from llava_serve.engines.torch.detokenize import Detokenizer
+from llava_serve.engines.torch.attention import AttentionSegment
+from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
-from llava_serve.engines.torch.features import Features
-from llava_serve.engines.torch.prompt import splice
-from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.engines.torch.model_runner import ModelRunner
+from llava_serve.engines.torch.output import Detokenizer
+from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.vision import ImageFeatureCache, merge_image_features
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest, Image, ReadyPrompt, SamplingParams
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 from tests.checkpoints.golden_cases import ALL, GOLDEN, NEW_TOKENS, Golden
 
 TOLERANCE = 1e-3
@@ -35,23 +34,25 @@ PROMPTS = [
 ]
 SHORT = [golden for golden in ALL if golden.length <= LONG]
 GROUPS = sorted({(golden.case, golden.checkpoint, golden.aspect or "") for golden in ALL})
-BUDGET = Budget(slots=8, kv_tokens=60_000, feature_bytes=10**8, chunk=64)
+BUDGET = EngineBudget(slots=8, kv_tokens=60_000, feature_bytes=10**8, prefill_budget=64)
 
 
 @pytest.mark.parametrize("golden", PROMPTS)
 def test_logits_and_greedy_tokens_are_the_reference_s(golden: Golden) -> None:
     loaded = golden.load()
     media = [item for item in golden.items if not isinstance(item, int)]
-    prompt = splice(loaded, golden.items, Features(loaded, cache_bytes=0).encode(media))
+    prompt = merge_image_features(
+        loaded, golden.items, ImageFeatureCache(loaded, cache_bytes=0).encode(media)
+    )
     length = len(prompt.tokens)
     assert length == golden.length
-    decoder = Decoder(loaded.model, total=length + NEW_TOKENS)
-    logits = decoder.forward(prompt.embeddings, [Segment(0, length, 0, 0)])
+    runner = ModelRunner(loaded.model, kv_tokens=length + NEW_TOKENS)
+    logits = runner.forward(prompt.embeddings, [AttentionSegment(0, length, 0, 0)])
     torch.testing.assert_close(logits[0], golden.logits, atol=TOLERANCE, rtol=0)
     tokens = [int(logits.argmax())]
     while len(tokens) < NEW_TOKENS:
         past = length + len(tokens) - 1
-        logits = decoder.forward(decoder.embed(tokens[-1:]), [Segment(0, 1, 0, past)])
+        logits = runner.forward(runner.embed(tokens[-1:]), [AttentionSegment(0, 1, 0, past)])
         tokens.append(int(logits.argmax()))
     assert tokens == golden.greedy
 
@@ -126,7 +127,7 @@ ASKED |= {"E.lora.wide", "E.projector_only.wide"}
 async def test_the_worker_answers_as_the_reference_did(golden: Golden) -> None:
     loaded = golden.load()
     engine = TorchEngine(loaded, BUDGET)
-    worker = Worker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="this-one")
+    worker = ModelWorker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="this-one")
     app = build_app(worker, max_body_bytes=10**8)
     transport = httpx.ASGITransport(app)
     body = {

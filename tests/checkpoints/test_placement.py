@@ -1,9 +1,11 @@
 import pytest
 import torch
 
+from llava_serve.args import bytes_of
 from llava_serve.checkpoints import precision
-from llava_serve.checkpoints.placement import gpu_limits, loading_options, require_on_gpus
-from llava_serve.config import ModelConfig, bytes_of
+from llava_serve.checkpoints.instantiate import loading_options, require_on_gpus
+from llava_serve.checkpoints.precision import gpu_limits
+from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -32,7 +34,7 @@ def test_flags_of_gpus_are_refused_before_loading_where_the_model_runs_on_a_cpu(
 ) -> None:
     config = ModelConfig(device="cpu", **flags)  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match=f"{named}: the model runs on cpu.*Leave the flag"):
-        precision.choose(config, {})
+        precision.choose(config, None)
 
 
 def test_more_gpus_than_there_are_is_refused_with_how_many_there_are() -> None:

@@ -8,12 +8,12 @@ from llava_serve.config import ModelConfig
 from llava_serve.errors import CheckpointError
 
 
-def choose(checkpoint: dict[str, Any] | None = None, **flags: Any) -> precision.Precision:
-    return precision.choose(ModelConfig(**flags), checkpoint or {})
+def choose(stored_dtype: str | None = None, **flags: Any) -> precision.Precision:
+    return precision.choose(ModelConfig(**flags), stored_dtype)
 
 
 def test_on_a_cpu_the_weights_are_float32_whatever_the_checkpoint_says() -> None:
-    chosen = choose({"dtype": "bfloat16"}, device="cpu")
+    chosen = choose("bfloat16", device="cpu")
     assert (chosen.device.type, chosen.dtype) == ("cpu", torch.float32)
 
 

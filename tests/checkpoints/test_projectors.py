@@ -7,9 +7,8 @@ import torch
 from torch.nn import functional
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.torch.features import Features
-from llava_serve.engines.torch.prompt import splice
-from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.vision import ImageFeatureCache, merge_image_features
 from llava_serve.errors import CheckpointError
 from llava_serve.request import Conversation, Image, Message
 from tests.checkpoints.conftest import CopyCase
@@ -68,7 +67,9 @@ def test_a_linear_projector_may_come_with_an_adapter(copied: CopyCase) -> None:
     shown = picture("lora.wide", "E")
     conversation = Conversation((Message("user", (shown, "What is it?")),))
     items = PromptTokenizer(loaded).tokenize(conversation)
-    prompt = splice(loaded, items, Features(loaded, cache_bytes=0).encode([shown]))
+    prompt = merge_image_features(
+        loaded, items, ImageFeatureCache(loaded, cache_bytes=0).encode([shown])
+    )
     at = items.index(shown)
     before, after = (
         loaded.model.get_input_embeddings()(torch.tensor(ids))

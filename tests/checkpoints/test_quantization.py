@@ -13,18 +13,18 @@ import torch
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
-from llava_serve.engines.torch.budget import Budget
+from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.request import Conversation, Delta, GenerateRequest, Image, Message, SamplingParams
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.exam import draw_exam
+from scripts.tiny.exam import draw_exam
 from tests.checkpoints.golden_cases import GOLDEN
 
 pytestmark = pytest.mark.slow
 
 LAYERS = {"load_8bit": "Linear8bitLt", "load_4bit": "Linear4bit"}
 ORIGINAL = GOLDEN / "B_llava16_mistral" / "checkpoint"
-BUDGET = Budget(slots=8, kv_tokens=20_000, feature_bytes=10**7, chunk=256)
+BUDGET = EngineBudget(slots=8, kv_tokens=20_000, feature_bytes=10**7, prefill_budget=256)
 KINDS = ("color", "background", "position")
 QUESTIONS = 24
 LEAST = 0.9  # of the right answers of plain weights
@@ -86,7 +86,7 @@ def draw(count: int) -> list[tuple[Conversation, str]]:
     questions = []
     for i, drawn in enumerate(draw_exam(count, seed=1, kinds=KINDS)):
         exchange = drawn.exchanges[-1]
-        picture = Image(exchange.shown[0].pictures[0].image, f"picture {i}")
+        picture = Image(exchange.shown[0].images[0].image, f"picture {i}")
         asked = Message("user", (picture, exchange.turn.question))
         questions.append((Conversation((asked,)), exchange.turn.answer))
     return questions

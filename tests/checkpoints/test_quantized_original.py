@@ -9,17 +9,16 @@ import pytest
 import torch
 from torch.nn import functional
 
+from llava_serve.checkpoints.adapters import apply_to_weights
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.checkpoints.original.lora import apply
 from llava_serve.checkpoints.weights import open_folder
 from llava_serve.config import ModelConfig
-from llava_serve.engines.torch.budget import Budget
-from llava_serve.engines.torch.cache import Segment
-from llava_serve.engines.torch.decode import Decoder
+from llava_serve.engines.torch.attention import AttentionSegment
+from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
-from llava_serve.engines.torch.features import Features
-from llava_serve.engines.torch.prompt import splice
+from llava_serve.engines.torch.model_runner import ModelRunner
+from llava_serve.engines.torch.vision import ImageFeatureCache, merge_image_features
 from llava_serve.request import GenerateRequest, SamplingParams
 from tests.checkpoints.golden_cases import ALL, GOLDEN, Golden
 
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 # How far the logits may turn from the reference's, as the cosine between them.
 FLAGS = {"load_8bit": 0.99, "load_4bit": 0.8}
-BUDGET = Budget(slots=2, kv_tokens=4000, feature_bytes=10**6, chunk=64)
+BUDGET = EngineBudget(slots=2, kv_tokens=4000, feature_bytes=10**6, prefill_budget=64)
 # The share of a matrix that the rounding of normally distributed numbers loses, and some more.
 LOST = {"load_8bit": 0.02, "load_4bit": 0.12}
 ONE_OF_EACH = {(golden.case, golden.checkpoint): golden for golden in reversed(ALL)}
@@ -53,10 +52,12 @@ def in_numbers(loaded: LoadedModel, name: str) -> torch.Tensor:
 
 def logits_of(loaded: LoadedModel, golden: Golden) -> torch.Tensor:
     media = [item for item in golden.items if not isinstance(item, int)]
-    prompt = splice(loaded, golden.items, Features(loaded, cache_bytes=0).encode(media))
+    prompt = merge_image_features(
+        loaded, golden.items, ImageFeatureCache(loaded, cache_bytes=0).encode(media)
+    )
     length = len(prompt.tokens)
-    decoder = Decoder(loaded.model, total=length)
-    return decoder.forward(prompt.embeddings, [Segment(0, length, 0, 0)])[0]
+    runner = ModelRunner(loaded.model, kv_tokens=length)
+    return runner.forward(prompt.embeddings, [AttentionSegment(0, length, 0, 0)])[0]
 
 
 @pytest.mark.parametrize("golden", CASES)
@@ -93,7 +94,7 @@ def test_an_adapter_is_merged_before_the_weights_shrink(
     torch.save(weights, adapter / "adapter_model.bin")
     loaded = quantised(LORA, flag, model_path=str(adapter), model_base=str(base))
     plain = open_folder(base)
-    merged = apply(plain, adapter)[f"model.{name}.weight"].read()
+    merged = apply_to_weights(plain, adapter)[f"model.{name}.weight"].read()
     found = in_numbers(loaded, name)
     assert (found - merged).norm() < LOST[flag] * merged.norm()
     assert (merged - plain[f"model.{name}.weight"].read()).norm() > 0.5 * merged.norm()

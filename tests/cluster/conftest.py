@@ -13,17 +13,17 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from llava_serve.body import BodyLimits
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
-from llava_serve.cluster.upstream import Limits
+from llava_serve.cluster.upstream import UpstreamLimits
+from llava_serve.http.body import BodyLimits
+from llava_serve.http.serving import served
 from llava_serve.protocol import sse
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.protocol.llava import OldChunk
+from llava_serve.protocol.llava import LlavaChunk
 from llava_serve.protocol.openai import ModelCard
-from llava_serve.serving import served
 
 Entered = TypeVar("Entered")
 
@@ -46,13 +46,15 @@ def chat(text: str = "one two", model: str = "echo", **fields: Any) -> dict[str,
 class EchoWorker:
     """A small worker: repeats the last message word by word, on both wires.
 
-    Clear `may_go_on` to hold every stream behind its first word.
+    Clear `may_go_on` to hold every stream behind its first word. So many streams are broken off
+    before their first word as `breaks` says.
     """
 
     model: str = "echo"
     is_legacy: bool = False
     address: str = ""
     running: int = 0
+    breaks: int = 0
     status_calls: int = 0
     seen: list[Request] = field(default_factory=list)
     may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
@@ -99,15 +101,18 @@ class EchoWorker:
             prompt = (await request.json())["prompt"]
             words = prompt.split()
             texts = [prompt + " ".join(words[: i + 1]) for i in range(len(words))]
-            return StreamingResponse(self._held([OldChunk(text=text).encode() for text in texts]))
+            return StreamingResponse(self._held([LlavaChunk(text=text).encode() for text in texts]))
 
         return app
 
-    async def _held(self, pieces: list[bytes]) -> AsyncIterator[bytes]:
+    async def _held(self, chunks: list[bytes]) -> AsyncIterator[bytes]:
+        if self.breaks:
+            self.breaks -= 1
+            raise ConnectionResetError
         self.running += 1
         try:
-            for piece in pieces:
-                yield piece
+            for chunk in chunks:
+                yield chunk
                 self.at_it.set()
                 await self.may_go_on.wait()
         finally:
@@ -130,10 +135,10 @@ StartRawWorker = Callable[..., Awaitable["RawWorker"]]
 
 @asynccontextmanager
 async def _controller(
-    limits: Limits, trusted: frozenset[str], bodies: BodyLimits | None
+    limits: UpstreamLimits, trusted: frozenset[str], bodies: BodyLimits | None
 ) -> AsyncIterator[Cluster]:
     workers = Registry(shortest_queue)
-    app = build_app(workers, Trust(TOKEN, trusted), limits=limits, bodies=bodies)
+    app = build_app(workers, AdmissionPolicy(TOKEN, trusted), limits=limits, bodies=bodies)
     async with (
         served(app) as address,
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as http,
@@ -180,7 +185,7 @@ def start_controller(stack: Stack) -> StartController:
     async def start(
         trusted: frozenset[str] = frozenset(), bodies: BodyLimits | None = None, **limits: float
     ) -> Cluster:
-        return await stack.enter(_controller(Limits(**limits), trusted, bodies))
+        return await stack.enter(_controller(UpstreamLimits(**limits), trusted, bodies))
 
     return start
 
@@ -250,8 +255,8 @@ def start_raw_worker(stack: Stack) -> StartRawWorker:
     return start
 
 
-def chunked(kind: str, *pieces: bytes, is_complete: bool = False) -> bytes:
+def chunked(kind: str, *chunks: bytes, is_complete: bool = False) -> bytes:
     """Return a chunked HTTP answer; an incomplete one lacks its last chunk."""
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
-    body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
     return head.encode() + body + (b"0\r\n\r\n" if is_complete else b"")

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from llava_serve.cluster.attempts import MOST_LOST
+from llava_serve.cluster.forward import MOST_LOST
 from llava_serve.cluster.wire import MAX_HELD_BYTES
 from llava_serve.protocol import sse
-from llava_serve.protocol.llava import OldChunk
+from llava_serve.protocol.llava import LlavaChunk
 from tests.cluster.conftest import (
     Cluster,
     RawWorker,
@@ -23,20 +23,24 @@ from tests.cluster.conftest import (
     status_of,
 )
 
-CHAT, OLD = "/v1/chat/completions", "/worker_generate_stream"
-OLD_ASKED = {"model": "echo", "prompt": "one two "}
+CHAT, LLAVA = "/v1/chat/completions", "/worker_generate_stream"
+LLAVA_ASKED = {"model": "echo", "prompt": "one two "}
 SSE, WHOLE = "text/event-stream", "application/json"
 ALIVE = sse.KEEP_ALIVE
 ROLE = b'data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}\n\n'
 SAID = b'data: {"said": "one"}\n\ndata: {"said": "two"}\n\ndata: [DONE]\n\n'
-OLD_ALIVE = OldChunk(text="one two ").encode()
-OLD_SAID = OldChunk(text="one two one").encode() + OldChunk(text="one two one two").encode()
+LLAVA_ALIVE = LlavaChunk(text="one two ").encode()
+LLAVA_SAID = LlavaChunk(text="one two one").encode() + LlavaChunk(text="one two one two").encode()
 
 
 def failed(code: str, number: int = 1) -> dict[str, bytes]:
     body = {"error": {"message": "no more", "code": code, "remedy": "Wait."}}
-    old = OldChunk(text="no more", error_code=number).encode()
-    return {"event": sse.encode(json.dumps(body)), "old": old, "body": json.dumps(body).encode()}
+    llava = LlavaChunk(text="no more", error_code=number).encode()
+    return {
+        "event": sse.encode(json.dumps(body)),
+        "llava": llava,
+        "body": json.dumps(body).encode(),
+    }
 
 
 def refused(status: int, **headers: str) -> bytes:
@@ -53,7 +57,7 @@ def admit(cluster: Cluster, address: str, queue_length: int) -> None:
 
 
 async def ask(cluster: Cluster, asked: dict[str, Any]) -> httpx.Response:
-    return await cluster.http.post(OLD if "prompt" in asked else CHAT, json=asked)
+    return await cluster.http.post(LLAVA if "prompt" in asked else CHAT, json=asked)
 
 
 STREAMED, UNSTREAMED = chat(stream=True), chat()
@@ -79,12 +83,14 @@ STREAMED, UNSTREAMED = chat(stream=True), chat()
             ALIVE + SAID,
             id="it stops",
         ),
-        pytest.param(chunked("", OLD_ALIVE), OLD_ASKED, OLD_ALIVE + OLD_SAID, id="old: the prompt"),
         pytest.param(
-            chunked("", OLD_ALIVE, failed("", number=4)["old"], is_complete=True),
-            OLD_ASKED,
-            OLD_ALIVE + OLD_SAID,
-            id="old: what it asked was lost",
+            chunked("", LLAVA_ALIVE), LLAVA_ASKED, LLAVA_ALIVE + LLAVA_SAID, id="llava: the prompt"
+        ),
+        pytest.param(
+            chunked("", LLAVA_ALIVE, failed("", number=4)["llava"], is_complete=True),
+            LLAVA_ASKED,
+            LLAVA_ALIVE + LLAVA_SAID,
+            id="llava: what it asked was lost",
         ),
     ],
 )
@@ -108,7 +114,7 @@ async def test_what_has_no_token_yet_goes_to_another_worker_in_the_same_stream(
 
 @pytest.mark.parametrize(
     ("text", "asked"),
-    [(chunked(SSE, ROLE, SAID[:23]), STREAMED), (chunked("", OLD_SAID[:40]), OLD_ASKED)],
+    [(chunked(SSE, ROLE, SAID[:23]), STREAMED), (chunked("", LLAVA_SAID[:40]), LLAVA_ASKED)],
 )
 async def test_what_has_a_token_is_not_asked_again(
     cluster: Cluster,
@@ -171,7 +177,7 @@ async def test_a_request_that_workers_die_of_does_not_get_them_all(
         (b"", UNSTREAMED, b'"worker_unreachable"'),
         (chunked(SSE, ALIVE), STREAMED, b'"worker_lost"'),
         (chunked(SSE, ALIVE, failed("shutting_down")["event"]), STREAMED, b'"shutting_down"'),
-        (chunked("", OLD_ALIVE), OLD_ASKED, b"lost in mid-answer"),
+        (chunked("", LLAVA_ALIVE), LLAVA_ASKED, b"lost in mid-answer"),
         (refused(429, Retry_After="7"), UNSTREAMED, b'"busy"'),
     ],
 )
@@ -257,14 +263,14 @@ async def test_a_code_that_only_the_worker_knows_is_no_label(
         b"HTTP/1.1 500 No\r\nContent-Length: %d\r\n\r\n%s" % (len(error), error)
     )
     admit(cluster, worker.address, 0)
-    assert b'"error_code":1' in (await ask(cluster, OLD_ASKED)).content.replace(b" ", b"")
+    assert b'"error_code":1' in (await ask(cluster, LLAVA_ASKED)).content.replace(b" ", b"")
     metrics = (await cluster.http.get("/metrics")).text
     assert "made up" not in metrics
     assert 'requests_total{outcome="failed",wire="llava"} 1.0' in metrics
 
 
 @pytest.mark.parametrize(
-    ("said", "piece"),
+    ("said", "chunk"),
     [
         pytest.param(b": \n\n", b"x" * 100_000, id="before any text"),
         pytest.param(SAID[:23], b"x" * 100_000, id="behind a text"),
@@ -272,10 +278,10 @@ async def test_a_code_that_only_the_worker_knows_is_no_label(
     ],
 )
 async def test_a_worker_that_sends_no_end_of_a_record_is_lost(
-    cluster: Cluster, start_raw_worker: StartRawWorker, said: bytes, piece: bytes
+    cluster: Cluster, start_raw_worker: StartRawWorker, said: bytes, chunk: bytes
 ) -> None:
-    pieces = [piece] * (MAX_HELD_BYTES // len(piece) + 5)
-    worker = await start_raw_worker(chunked(SSE, said, *pieces), then_silent=True)
+    chunks = [chunk] * (MAX_HELD_BYTES // len(chunk) + 5)
+    worker = await start_raw_worker(chunked(SSE, said, *chunks), then_silent=True)
     admit(cluster, worker.address, 0)
     answer = await ask(cluster, STREAMED)
     assert b"that hold no whole text" in answer.content

@@ -8,6 +8,7 @@ import time
 import httpx
 import pytest
 
+from llava_serve.cluster import upstream
 from tests.cluster.conftest import (
     Cluster,
     RawWorker,
@@ -147,6 +148,16 @@ async def test_half_an_answer_that_is_no_stream_is_an_error_and_not_an_answer(
     assert error_of(await ask_raw(cluster, worker, stream=False)) == (502, "worker_lost")
 
 
+async def test_an_answer_larger_than_any_is_not_held(
+    cluster: Cluster, start_raw_worker: StartRawWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "MAX_WHOLE_BYTES", 1_000_000)
+    worker = await start_raw_worker(chunked("application/json", *[b" " * 100_000] * 12))
+    answer = await ask_raw(cluster, worker, stream=False)
+    assert error_of(answer) == (502, "worker_lost")
+    assert "larger than 1,000,000 bytes" in answer.json()["error"]["message"]
+
+
 async def test_an_old_stream_whose_worker_dies_ends_with_one_error_record(
     cluster: Cluster, start_raw_worker: StartRawWorker
 ) -> None:
@@ -219,9 +230,9 @@ async def test_clients_that_leave_at_random_moments_leave_nothing_behind(
 
     async def leave_somewhere() -> None:
         async with cluster.http.stream("POST", CHAT, json=body) as answer:
-            pieces = answer.aiter_raw()
+            chunks = answer.aiter_raw()
             for _ in range(chance.randrange(6)):
-                await anext(pieces, b"")
+                await anext(chunks, b"")
 
     await asyncio.gather(*(leave_somewhere() for _ in range(200)))
     while worker.running:

@@ -1,4 +1,4 @@
-"""A worker joins, stays and leaves, whatever the controller does meanwhile."""
+"""A worker registers, stays and leaves, whatever the controller does meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from llava_serve.cluster.heartbeat import HttpLink, membership
+from llava_serve.cluster.heartbeat import HttpRegistrationClient, membership
 from llava_serve.errors import ControllerUnreachable, RegistrationRefused
 from tests.cluster.conftest import TOKEN, Cluster, EchoWorker, StartController, StartWorker, chat
 
@@ -15,7 +15,7 @@ REFUSED = RegistrationRefused("the token you sent is not this controller's")
 
 
 class Script:
-    """A link that answers from a list, and a `sleep` that the test lets pass."""
+    """A client that answers from a list, and a `sleep` that the test lets pass."""
 
     def __init__(self, *answers: bool | Exception | None) -> None:
         self._answers = list(answers)
@@ -27,8 +27,8 @@ class Script:
     async def register(self) -> None:
         self._next("register")
 
-    async def beat(self) -> bool:
-        return bool(self._next("beat"))
+    async def heartbeat(self) -> bool:
+        return bool(self._next("heartbeat"))
 
     async def deregister(self) -> None:
         self.calls.append("deregister")
@@ -53,11 +53,11 @@ class Script:
         return answer
 
 
-async def test_a_worker_registers_at_once_and_then_beats() -> None:
+async def test_a_worker_registers_at_once_and_then_sends_heartbeats() -> None:
     script = Script(None, True, True)
     async with membership(script, 15, script.sleep):
         await script.rounds(3)
-    assert script.calls == ["register", "beat", "beat", "deregister"]
+    assert script.calls == ["register", "heartbeat", "heartbeat", "deregister"]
     assert script.naps == [15, 15, 15]
 
 
@@ -65,7 +65,7 @@ async def test_a_worker_the_controller_does_not_know_registers_again_at_once() -
     script = Script(None, False, None, True)
     async with membership(script, 15, script.sleep):
         await script.rounds(3)
-    assert script.calls == ["register", "beat", "register", "beat", "deregister"]
+    assert script.calls == ["register", "heartbeat", "register", "heartbeat", "deregister"]
     assert script.naps == [15, 15, 15]
 
 
@@ -80,7 +80,7 @@ async def test_one_line_a_minute_says_that_the_controller_is_out_of_reach(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     script = Script(*[UNREACHABLE] * 9)
-    async with membership(script, 15, script.sleep):
+    async with membership(script, 15, script.sleep, lambda: sum(script.naps)):
         await script.rounds(9)
     assert sum(script.naps[:-1]) > 60
     assert caplog.text.count("connection refused") == 2
@@ -122,7 +122,7 @@ async def test_a_worker_leaves_when_its_server_fails() -> None:
     assert script.calls[-1] == "deregister"
 
 
-async def test_a_bug_in_the_heart_beat_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_bug_in_the_heartbeat_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     script = Script(ZeroDivisionError())
     async with membership(script, 15, script.sleep):
         await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name() == "heartbeat"])
@@ -135,31 +135,31 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-def link_of(
+def client_of(
     session: aiohttp.ClientSession, controller: str, worker: EchoWorker, token: str = TOKEN
-) -> HttpLink:
-    return HttpLink(session, controller, worker.address, token, lambda: worker.status)
+) -> HttpRegistrationClient:
+    return HttpRegistrationClient(session, controller, worker.address, token, lambda: worker.status)
 
 
 async def test_a_worker_joins_beats_and_leaves_over_http(
     cluster: Cluster, start_worker: StartWorker, session: aiohttp.ClientSession
 ) -> None:
     worker = await start_worker()
-    link = link_of(session, cluster.address, worker)
-    assert not await link.beat()
-    await link.register()
+    client = client_of(session, cluster.address, worker)
+    assert not await client.heartbeat()
+    await client.register()
     worker.running = 3
-    assert await link.beat()
+    assert await client.heartbeat()
     assert [known.queue_length for known in cluster.workers.known()] == [3]
-    await link.deregister()
+    await client.deregister()
     assert cluster.workers.known() == []
 
 
 async def test_a_wrong_token_is_refused_at_every_call(
     cluster: Cluster, start_worker: StartWorker, session: aiohttp.ClientSession
 ) -> None:
-    link = link_of(session, cluster.address, await start_worker(), token="wrong")
-    for call in (link.register, link.beat, link.deregister):
+    client = client_of(session, cluster.address, await start_worker(), token="wrong")
+    for call in (client.register, client.heartbeat, client.deregister):
         with pytest.raises(RegistrationRefused, match="token"):
             await call()
 
@@ -167,21 +167,21 @@ async def test_a_wrong_token_is_refused_at_every_call(
 async def test_nobody_at_the_address_is_out_of_reach(
     start_worker: StartWorker, session: aiohttp.ClientSession, unused_tcp_port: int
 ) -> None:
-    link = link_of(session, f"http://127.0.0.1:{unused_tcp_port}", await start_worker())
+    client = client_of(session, f"http://127.0.0.1:{unused_tcp_port}", await start_worker())
     with pytest.raises(ControllerUnreachable, match=str(unused_tcp_port)):
-        await link.register()
+        await client.register()
 
 
 async def test_another_server_at_the_address_is_no_controller(
     start_worker: StartWorker, session: aiohttp.ClientSession
 ) -> None:
     worker = await start_worker()
-    link = link_of(session, worker.address, worker)
+    client = client_of(session, worker.address, worker)
     with pytest.raises((ControllerUnreachable, RegistrationRefused), match="Not Found"):
-        await link.beat()
+        await client.heartbeat()
 
 
-async def test_a_restarted_controller_has_its_worker_back_after_one_beat_and_no_stream_is_lost(
+async def test_a_restarted_controller_has_its_worker_back_after_one_heartbeat_and_no_stream_is_lost(
     start_controller: StartController, start_worker: StartWorker, session: aiohttp.ClientSession
 ) -> None:
     worker = await start_worker()
@@ -190,12 +190,12 @@ async def test_a_restarted_controller_has_its_worker_back_after_one_beat_and_no_
     naps = 0
     back = asyncio.Event()
 
-    class Moving(HttpLink):
+    class Moving(HttpRegistrationClient):
         """Calls the second controller from the second round on: the first one "restarted"."""
 
-        async def beat(self) -> bool:
+        async def heartbeat(self) -> bool:
             self._controller = addresses[1]
-            return await super().beat()
+            return await super().heartbeat()
 
     async def sleep(_: float) -> None:
         nonlocal naps
@@ -205,9 +205,9 @@ async def test_a_restarted_controller_has_its_worker_back_after_one_beat_and_no_
             await asyncio.Event().wait()
 
     worker.may_go_on.clear()
-    link = Moving(session, before.address, worker.address, TOKEN, lambda: worker.status)
+    client = Moving(session, before.address, worker.address, TOKEN, lambda: worker.status)
     asked = session.post(f"{worker.address}/v1/chat/completions", json=chat(stream=True))
-    async with asked as running, membership(link, 15, sleep):
+    async with asked as running, membership(client, 15, sleep):
         await back.wait()
         assert [known.address for known in after.workers.known()] == [worker.address]
         worker.may_go_on.set()

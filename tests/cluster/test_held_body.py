@@ -6,23 +6,23 @@ from typing import Any
 
 import pytest
 
-from llava_serve.body import BodyLimits
-from llava_serve.protocol.llava import OldChunk
+from llava_serve.http.body import BodyLimits
+from llava_serve.protocol.llava import LlavaChunk
 from tests.cluster.conftest import StartController, StartWorker, chat
 
-CHAT, OLD = "/v1/chat/completions", "/worker_generate_stream"
+CHAT, LLAVA = "/v1/chat/completions", "/worker_generate_stream"
 PICTURE = "A" * 1_900_000
 PART = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}}
 ASKED = chat(stream=True)
 LARGE = ASKED | {"messages": [{"role": "user", "content": [PART]}, *ASKED["messages"]]}
-OLD_LARGE = {"model": "echo", "prompt": "one two", "images": [PICTURE]}
+LLAVA_LARGE = {"model": "echo", "prompt": "one two", "images": [PICTURE]}
 
 
 @pytest.mark.parametrize(
     ("path", "asked", "first"),
     [
         (CHAT, LARGE, b'data: {"said": "one"}\n\n'),
-        (OLD, OLD_LARGE, OldChunk(text="one twoone").encode()),
+        (LLAVA, LLAVA_LARGE, LlavaChunk(text="one twoone").encode()),
     ],
 )
 async def test_an_answer_that_has_begun_holds_no_place_for_its_body(

@@ -7,17 +7,17 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from llava_serve.access import Access
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http.access import Access
 from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 from tests.cluster.conftest import BEARER, TOKEN, chat, status_of
 
 WORKER = "http://10.1.2.3:40000"
@@ -26,11 +26,11 @@ WORKER = "http://10.1.2.3:40000"
 def controller() -> FastAPI:
     workers = Registry(shortest_queue)
     workers.register(WORKER, status_of(), now=0.0, expires=False)
-    return build_controller(workers, Trust(TOKEN))
+    return build_controller(workers, AdmissionPolicy(TOKEN))
 
 
 def worker() -> FastAPI:
-    one = Worker(EchoEngine(), Gate(1, 1), MediaReader(MediaConfig()), worker_id="one")
+    one = ModelWorker(EchoEngine(), Gate(1, 1), MediaReader(MediaConfig()), worker_id="one")
     return build_worker(one, max_body_bytes=9999, access=Access(token=TOKEN))
 
 

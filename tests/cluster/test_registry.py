@@ -56,7 +56,7 @@ def test_a_request_counts_as_the_answers_that_its_worker_makes_at_once(workers: 
     with workers.dispatch("echo", 0, native=True, answers=3):
         assert queue_lengths(workers) == {A: 3}
         with workers.dispatch("echo", 0, native=True, answers=16):
-            workers.beat(A, queue_length=7, now=1)
+            workers.heartbeat(A, queue_length=7, now=1)
             assert queue_lengths(workers) == {A: 7}
     assert queue_lengths(workers) == {A: 0}
 
@@ -79,12 +79,12 @@ def test_a_silent_worker_is_forgotten(workers: Registry) -> None:
 
 def test_a_beat_renews_the_lease(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
-    assert workers.beat(A, queue_length=0, now=40)
+    assert workers.heartbeat(A, queue_length=0, now=40)
     assert pick(workers, now=80) == A
 
 
 def test_an_unknown_worker_is_told_to_register(workers: Registry) -> None:
-    assert not workers.beat(A, queue_length=0, now=0)
+    assert not workers.heartbeat(A, queue_length=0, now=0)
 
 
 def test_a_worker_without_heart_beats_does_not_expire(workers: Registry) -> None:
@@ -95,9 +95,9 @@ def test_a_worker_without_heart_beats_does_not_expire(workers: Registry) -> None
 def test_a_beat_counts_what_others_sent_and_keeps_our_own_count(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
     with workers.dispatch("echo", 0, native=True):
-        workers.beat(A, queue_length=4, now=1)
+        workers.heartbeat(A, queue_length=4, now=1)
         assert queue_lengths(workers) == {A: 4}
-        workers.beat(A, queue_length=0, now=2)  # our request is on its way to the worker
+        workers.heartbeat(A, queue_length=0, now=2)  # our request is on its way to the worker
         assert queue_lengths(workers) == {A: 1}
     assert queue_lengths(workers) == {A: 0}
 
@@ -108,7 +108,7 @@ def test_look_ups_are_spread_and_are_no_load(workers: Registry) -> None:
     named = Counter(workers.address_of("echo", now=0) for _ in range(210))
     assert named == {A: 110, B: 100}
     assert queue_lengths(workers) == {A: 0, B: 10}
-    workers.beat(A, queue_length=0, now=1)
+    workers.heartbeat(A, queue_length=0, now=1)
     assert {workers.address_of("echo", now=1) for _ in range(5)} == {A}
 
 
@@ -126,11 +126,11 @@ def test_look_ups_between_requests_take_nobody_s_turn() -> None:
 def test_a_lost_worker_is_out_until_it_beats(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
     with workers.dispatch("echo", 0, native=True) as worker:
-        workers.lose(worker)
+        workers.mark_unreachable(worker)
     assert workers.models(now=0) == []
     with pytest.raises(NoWorker):
         pick(workers)
-    workers.beat(A, queue_length=0, now=1)
+    workers.heartbeat(A, queue_length=0, now=1)
     assert pick(workers, now=1) == A
 
 
@@ -138,7 +138,7 @@ def test_a_worker_is_not_blamed_for_its_predecessor(workers: Registry) -> None:
     workers.register(A, status_of(worker_id="old"), now=0)
     with workers.dispatch("echo", 0, native=True) as old:
         workers.register(A, status_of(worker_id="new"), now=1)
-        workers.lose(old)
+        workers.mark_unreachable(old)
     assert pick(workers, now=1) == A
 
 

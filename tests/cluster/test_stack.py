@@ -13,7 +13,7 @@ import httpx
 import openai
 import pytest
 
-from llava_serve.cluster.heartbeat import HttpLink, membership
+from llava_serve.cluster.heartbeat import HttpRegistrationClient, membership
 from llava_serve.config import MediaConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
@@ -21,18 +21,18 @@ from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
 from llava_serve.errors import ShuttingDown
+from llava_serve.http.serving import bind, served
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest
-from llava_serve.serving import bind, served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 from tests.cluster.conftest import TOKEN, Cluster, Stack, chat, status_of
 from tests.engines.sglang.conftest import Recorded
 
 
 @asynccontextmanager
-async def joined(cluster: Cluster, worker: Worker) -> AsyncIterator[None]:
+async def joined(cluster: Cluster, worker: ModelWorker) -> AsyncIterator[None]:
     """Serve `worker` as its command does: it registers from its own start-up."""
     with bind("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
@@ -46,7 +46,7 @@ async def joined(cluster: Cluster, worker: Worker) -> AsyncIterator[None]:
     @asynccontextmanager
     async def background() -> AsyncIterator[None]:
         async with aiohttp.ClientSession(trust_env=False) as session:
-            link = HttpLink(
+            link = HttpRegistrationClient(
                 session, cluster.address, address, TOKEN, partial(worker.status, worker.engine.card)
             )
             async with membership(link, sleep=sleep):
@@ -58,8 +58,8 @@ async def joined(cluster: Cluster, worker: Worker) -> AsyncIterator[None]:
         yield
 
 
-def worker_of(engine: Engine) -> Worker:
-    return Worker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id=engine.card.id)
+def worker_of(engine: Engine) -> ModelWorker:
+    return ModelWorker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id=engine.card.id)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ ASKED = {
 
 
 @pytest.fixture
-async def refusing(cluster: Cluster, stack: Stack, request: pytest.FixtureRequest) -> Worker:
+async def refusing(cluster: Cluster, stack: Stack, request: pytest.FixtureRequest) -> ModelWorker:
     """Return a member of the cluster that begins nothing, for the reason that is asked for."""
     if request.param == "shutting_down":
         worker = worker_of(EchoEngine())
@@ -165,7 +165,7 @@ async def ask(cluster: Cluster, asked: str) -> httpx.Response:
 @pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("refusing", ["sglang_unreachable", "shutting_down"], indirect=True)
 async def test_what_a_worker_did_not_begin_goes_to_another(
-    cluster: Cluster, stack: Stack, refusing: Worker, asked: str
+    cluster: Cluster, stack: Stack, refusing: ModelWorker, asked: str
 ) -> None:
     other = worker_of(EchoEngine())
     address = await stack.enter(served(build_app(other, max_body_bytes=50_000_000)))
@@ -184,7 +184,7 @@ async def test_what_a_worker_did_not_begin_goes_to_another(
     indirect=["refusing"],
 )
 async def test_what_no_worker_began_ends_with_what_the_last_one_said(
-    cluster: Cluster, refusing: Worker, asked: str, reason: str
+    cluster: Cluster, refusing: ModelWorker, asked: str, reason: str
 ) -> None:
     answer = await ask(cluster, asked)
     assert answer.status_code == (200 if asked == "old wire" else 503)

@@ -8,18 +8,18 @@ from typing import Any
 import httpx
 import pytest
 
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
-from llava_serve.serving import served
+from llava_serve.http.serving import served
 from tests.cluster.conftest import TOKEN, StartRawWorker, StartWorker, chat, status_of
 
-CHAT, OLD = "/v1/chat/completions", "/worker_generate_stream"
-FIRST = {CHAT: b'data: {"said": "one"}\n\n', OLD: b'{"text":"one two one","error_code":0}\0'}
+CHAT, LLAVA = "/v1/chat/completions", "/worker_generate_stream"
+FIRST = {CHAT: b'data: {"said": "one"}\n\n', LLAVA: b'{"text":"one two one","error_code":0}\0'}
 BODY: dict[str, dict[str, Any]] = {
     CHAT: chat(stream=True),
-    OLD: {"model": "echo", "prompt": "one two "},
+    LLAVA: {"model": "echo", "prompt": "one two "},
 }
 
 
@@ -28,13 +28,13 @@ async def stopped(address: str, path: str, body: dict[str, Any], at_it: asyncio.
     workers = Registry(shortest_queue)
     workers.register(address, status_of(), time.monotonic())
     async with httpx.AsyncClient(timeout=30) as http:
-        async with served(build_app(workers, Trust(TOKEN)), grace_s=0.05) as controller:
+        async with served(build_app(workers, AdmissionPolicy(TOKEN)), grace_s=0.05) as controller:
             asking = asyncio.create_task(http.post(controller + path, json=body))
             await at_it.wait()
         return await asking
 
 
-@pytest.mark.parametrize("path", [CHAT, OLD])
+@pytest.mark.parametrize("path", [CHAT, LLAVA])
 async def test_a_stream_that_outlives_the_grace_ends_with_one_error(
     start_worker: StartWorker, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from llava_serve.cluster.wire import NATIVE, OLD, Kind, Records, Wire
+from llava_serve.cluster.wire import LLAVA, NATIVE, RecordKind, Records, Wire
 from llava_serve.errors import (
     BUSY,
     DECLINED,
@@ -19,7 +19,7 @@ from llava_serve.errors import (
     WorkerLost,
     WorkersLost,
 )
-from llava_serve.protocol.llava import OldChunk
+from llava_serve.protocol.llava import LlavaChunk
 from llava_serve.protocol.sse import EventDecoder
 
 STREAM = b'data: {"a": 1}\n\n: keep-alive\n\ndata: {"b": 2}\n\ndata: [DONE]\n\n'
@@ -28,9 +28,9 @@ STREAM = b'data: {"a": 1}\n\n: keep-alive\n\ndata: {"b": 2}\n\ndata: [DONE]\n\n'
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 def test_whatever_the_cut_the_bytes_stay_the_same(size: int) -> None:
     records = Records(NATIVE)
-    pieces = [records.feed(STREAM[at : at + size]) for at in range(0, len(STREAM), size)]
-    assert b"".join(pieces) == STREAM
-    assert all(piece.endswith(b"\n\n") for piece in pieces if piece)
+    chunks = [records.feed(STREAM[at : at + size]) for at in range(0, len(STREAM), size)]
+    assert b"".join(chunks) == STREAM
+    assert all(chunk.endswith(b"\n\n") for chunk in chunks if chunk)
     assert (records.rest, records.has_ended) == (b"", True)
 
 
@@ -47,10 +47,10 @@ def test_half_a_record_is_held_back() -> None:
         (NATIVE, b'data: {"error": {"message": "no"}}', True),
         (NATIVE, b'data: {"choices": []}', False),
         (NATIVE, b": keep-alive", False),
-        (OLD, b'{"text": "no", "error_code": 4}', True),
-        (OLD, b'{"text": "yes", "error_code": 0}', False),
-        (OLD, b"not json", False),
-        (OLD, b"[]", False),
+        (LLAVA, b'{"text": "no", "error_code": 4}', True),
+        (LLAVA, b'{"text": "yes", "error_code": 0}', False),
+        (LLAVA, b"not json", False),
+        (LLAVA, b"[]", False),
     ],
 )
 def test_the_last_record_is_known(wire: Wire, record: bytes, has_ended: bool) -> None:
@@ -60,7 +60,7 @@ def test_the_last_record_is_known(wire: Wire, record: bytes, has_ended: bool) ->
 
 
 def test_an_error_is_one_last_record_on_both_wires() -> None:
-    for wire in (NATIVE, OLD):
+    for wire in (NATIVE, LLAVA):
         records = Records(wire)
         encoded = wire.encode_error(NoWorker("echo"))
         assert (records.feed(encoded), records.refusal) == (
@@ -70,7 +70,7 @@ def test_an_error_is_one_last_record_on_both_wires() -> None:
         assert records.has_ended
     (event,) = EventDecoder().feed(NATIVE.encode_error(NoWorker("echo")))
     assert json.loads(event)["error"]["code"] == "no_worker"
-    chunk = OldChunk.model_validate_json(OLD.encode_error(NoWorker("echo"))[:-1])
+    chunk = LlavaChunk.model_validate_json(LLAVA.encode_error(NoWorker("echo"))[:-1])
     assert (chunk.error_code, "no live worker" in chunk.text) == (2, True)
 
 
@@ -81,30 +81,30 @@ def event(**choice: object) -> bytes:
 @pytest.mark.parametrize(
     ("record", "kind"),
     [
-        (b": keep-alive", Kind.SIGN_OF_LIFE),
-        (b": one\n: two", Kind.SIGN_OF_LIFE),
-        (b": one\ndata: {}", Kind.TEXT),
-        (event(delta={"role": "assistant", "content": ""}, finish_reason=None), Kind.OPENING),
-        (event(delta={"role": "assistant", "content": None}, logprobs=None), Kind.OPENING),
-        (event(delta={"role": "assistant", "content": " "}), Kind.TEXT),
-        (event(delta={"tool_calls": [{"index": 0}]}), Kind.TEXT),
-        (event(delta={}, finish_reason="stop"), Kind.TEXT),
-        (b'data: {"choices": [], "usage": {"total_tokens": 1}}', Kind.TEXT),
-        (b"data: [DONE]", Kind.TEXT),
-        (b"data: 7", Kind.TEXT),
+        (b": keep-alive", RecordKind.SIGN_OF_LIFE),
+        (b": one\n: two", RecordKind.SIGN_OF_LIFE),
+        (b": one\ndata: {}", RecordKind.TEXT),
+        (event(delta={"role": "assistant", "content": ""}, finish_reason=None), RecordKind.OPENING),
+        (event(delta={"role": "assistant", "content": None}, logprobs=None), RecordKind.OPENING),
+        (event(delta={"role": "assistant", "content": " "}), RecordKind.TEXT),
+        (event(delta={"tool_calls": [{"index": 0}]}), RecordKind.TEXT),
+        (event(delta={}, finish_reason="stop"), RecordKind.TEXT),
+        (b'data: {"choices": [], "usage": {"total_tokens": 1}}', RecordKind.TEXT),
+        (b"data: [DONE]", RecordKind.TEXT),
+        (b"data: 7", RecordKind.TEXT),
     ],
 )
-def test_what_is_no_token_yet_is_told_from_what_is(record: bytes, kind: Kind) -> None:
+def test_what_is_no_token_yet_is_told_from_what_is(record: bytes, kind: RecordKind) -> None:
     assert NATIVE.kind_of(record, "") is kind
 
 
-def test_the_prompt_alone_is_no_token_on_the_old_wire() -> None:
-    kinds = [OLD.kind_of(OldChunk(text=text).encode()[:-1], "hi") for text in ("hi", "hi t")]
-    assert kinds == [Kind.SIGN_OF_LIFE, Kind.TEXT]
+def test_the_prompt_alone_is_no_token_on_llava_s_wire() -> None:
+    kinds = [LLAVA.kind_of(LlavaChunk(text=text).encode()[:-1], "hi") for text in ("hi", "hi t")]
+    assert kinds == [RecordKind.SIGN_OF_LIFE, RecordKind.TEXT]
 
 
 @pytest.mark.parametrize(
-    ("error", "native", "old"),
+    ("error", "native", "llava"),
     [
         (Interrupted(), DECLINED, DECLINED),
         (NoWorker("m"), DECLINED, DECLINED),
@@ -117,7 +117,9 @@ def test_the_prompt_alone_is_no_token_on_the_old_wire() -> None:
     ],
 )
 def test_an_error_before_any_text_says_whether_another_may_be_asked(
-    error: ServeError, native: str | None, old: str | None
+    error: ServeError, native: str | None, llava: str | None
 ) -> None:
-    values = [wire.not_answered(wire.encode_error(error).strip(b"\0\n")) for wire in (NATIVE, OLD)]
-    assert values == [native, old]
+    values = [
+        wire.not_answered(wire.encode_error(error).strip(b"\0\n")) for wire in (NATIVE, LLAVA)
+    ]
+    assert values == [native, llava]

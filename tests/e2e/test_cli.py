@@ -16,15 +16,15 @@ from types import MappingProxyType
 import anyio
 import pytest
 
-from llava_serve import serving
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest, Usage
-from llava_serve.tiny.world import simple_picture
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
+from scripts.tiny.world import simple_image
 
 pytestmark = pytest.mark.slow
 
@@ -36,22 +36,22 @@ PROMPT_ENDS = "\x1b[?2004l"
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image_file(tmp_path: Path) -> Path:
     path = tmp_path / "picture.png"
-    simple_picture("circle", "red").save(path)
+    simple_image("circle", "red").save(path)
     return path
 
 
 @pytest.fixture
-def named(picture: Path) -> Path:
+def named(image_file: Path) -> Path:
     """Return a picture whose name few encodings can hold."""
-    return picture.rename(picture.with_name("größe 日.png"))
+    return image_file.rename(image_file.with_name("größe 日.png"))
 
 
 @asynccontextmanager
 async def _served(engine: EchoEngine) -> AsyncIterator[str]:
     """A worker, which speaks the native wire just as a controller does."""
-    worker = Worker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="this-one")
+    worker = ModelWorker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id="this-one")
     async with serving.served(build_app(worker, max_body_bytes=10_000_000)) as address:
         yield address
 
@@ -200,16 +200,18 @@ async def test_a_terminal_of_another_encoding_shows_what_it_can(encoding: str) -
             assert await program.wait() == 0
 
 
-async def test_a_model_in_this_process_answers_about_a_picture(picture: Path) -> None:
-    told = await _run("What color is the circle?\n", "--image-file", picture, "--temperature", "0")
+async def test_a_model_in_this_process_answers_about_an_image(image_file: Path) -> None:
+    told = await _run(
+        "What color is the circle?\n", "--image-file", image_file, "--temperature", "0"
+    )
     assert told.returncode == 0, told.stderr
     assert "red" in told.stdout.lower()
 
 
-async def test_json_has_an_object_for_each_question(picture: Path) -> None:
+async def test_json_has_an_object_for_each_question(image_file: Path) -> None:
     told = await _run(
         "What color is the circle?\nWhat color is the background?\n",
-        *("--image-file", picture, "--temperature", "0", "--max-new-tokens", "24", "--json"),
+        *("--image-file", image_file, "--temperature", "0", "--max-new-tokens", "24", "--json"),
     )
     assert told.returncode == 0, told.stderr
     first, second = map(json.loads, told.stdout.splitlines())
@@ -219,23 +221,23 @@ async def test_json_has_an_object_for_each_question(picture: Path) -> None:
     assert second["usage"]["prompt_tokens"] > first["usage"]["prompt_tokens"]  # the history
 
 
-async def test_a_controller_answers_without_a_model_here(controller: str, picture: Path) -> None:
-    told = await _run("one\ntwo\n", "--controller", controller, "--image-file", picture)
+async def test_a_controller_answers_without_a_model_here(controller: str, image_file: Path) -> None:
+    told = await _run("one\ntwo\n", "--controller", controller, "--image-file", image_file)
     assert (told.returncode, told.stderr) == (0, "")
     assert told.stdout == "[1 picture: 336x336] one\n[1 picture: 336x336] two\n"
 
 
 async def test_a_saved_conversation_goes_on_in_another_process(
-    controller: str, picture: Path, tmp_path: Path
+    controller: str, image_file: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "chat.json"
-    await _run(f"/image {picture}\none\n/save {file}\n", "--controller", controller)
+    await _run(f"/image {image_file}\none\n/save {file}\n", "--controller", controller)
     told = await _run(f"/load {file}\ntwo\n", "--controller", controller)
     assert told.stdout == "[1 picture: 336x336] two\n"
     assert "1 question loaded" in told.stderr
 
 
-async def test_a_missing_picture_is_told_with_its_remedy_and_nothing_is_asked() -> None:
+async def test_a_missing_image_is_told_with_its_remedy_and_nothing_is_asked() -> None:
     told = await _run("What is it?\n", "--image-file", "nope.png")
     assert (told.returncode, told.stdout) == (2, "")
     assert "error: cannot read nope.png: No such file or directory" in told.stderr

@@ -16,20 +16,20 @@ import openai
 import pytest
 from PIL import Image
 
-from llava_serve import serving
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.door import Trust
-from llava_serve.cluster.heartbeat import HttpLink, membership
+from llava_serve.cluster.heartbeat import HttpRegistrationClient, membership
 from llava_serve.cluster.registry import Registry
-from llava_serve.config import MediaConfig, WorkerConfig
+from llava_serve.config import MediaConfig, ModelConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
-from llava_serve.tiny.world import SHAPES, motion_frames, simple_picture
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
+from scripts.tiny.world import SHAPES, motion_frames, simple_image
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ SLOTS = 4
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    engine = build_engine(WorkerConfig(limit_model_concurrency=SLOTS))
+    engine = build_engine(ModelConfig(), slots=SLOTS)
     yield engine
     engine.close()
 
@@ -82,18 +82,20 @@ class Stack:
 @pytest.fixture
 async def stack(engine: Engine) -> AsyncIterator[Stack]:
     registry = Registry(DISPATCH["shortest_queue"]())
-    worker = Worker(
+    worker = ModelWorker(
         engine, Gate(SLOTS, max_waiting=250), MediaReader(MediaConfig()), secrets.token_hex(4)
     )
     async with AsyncExitStack() as stack:
         controller = await stack.enter_async_context(
-            serving.served(build_controller(registry, Trust(TOKEN)))
+            serving.served(build_controller(registry, AdmissionPolicy(TOKEN)))
         )
         address = await stack.enter_async_context(
             serving.served(build_worker(worker, max_body_bytes=50_000_000))
         )
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
-        link = HttpLink(session, controller, address, TOKEN, partial(worker.status, engine.card))
+        link = HttpRegistrationClient(
+            session, controller, address, TOKEN, partial(worker.status, engine.card)
+        )
         await stack.enter_async_context(membership(link))
         running = Stack(controller, address)
         await stack.enter_async_context(running.openai)
@@ -117,14 +119,14 @@ def text(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
 
 
-def picture(image: Image.Image) -> dict[str, Any]:
+def image_part(image: Image.Image) -> dict[str, Any]:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def clip(frames: list[Image.Image]) -> dict[str, Any]:
+def video_part(frames: list[Image.Image]) -> dict[str, Any]:
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=200)
     url = "data:image/gif;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -132,12 +134,12 @@ def clip(frames: list[Image.Image]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("color", ["red", "blue", "green", "orange", "purple", "black"])
-async def test_the_color_of_a_fresh_picture_streams_in_with_usage(stack: Stack, color: str) -> None:
+async def test_the_color_of_a_fresh_image_streams_in_with_usage(stack: Stack, color: str) -> None:
     rng = Random(color)
     size = (rng.randint(96, 800), rng.randint(96, 800))
     shape = rng.choice(SHAPES)
-    shown = simple_picture(shape, color, size=size)
-    question = [picture(shown), text(f"What color is the {shape}?")]
+    shown = simple_image(shape, color, size=size)
+    question = [image_part(shown), text(f"What color is the {shape}?")]
     stream = await stack.openai.chat.completions.create(
         model="llava-tiny",
         messages=user(*question),
@@ -156,12 +158,12 @@ async def test_the_color_of_a_fresh_picture_streams_in_with_usage(stack: Stack, 
     assert usage.prompt_tokens > 100  # most of them stand for the picture
 
 
-async def test_without_its_picture_a_question_is_not_answered(stack: Stack) -> None:
+async def test_without_its_image_a_question_is_not_answered(stack: Stack) -> None:
     assert await stack.ask(text("What color is the circle?")) == "I see no picture."
 
 
-async def test_a_second_question_is_about_the_same_picture(stack: Stack) -> None:
-    messages = user(picture(simple_picture("star", "purple")), text("What shape is it?"))
+async def test_a_second_question_is_about_the_same_image(stack: Stack) -> None:
+    messages = user(image_part(simple_image("star", "purple")), text("What shape is it?"))
     answer = await stack.talk(messages)
     assert "star" in answer
     messages += [
@@ -171,16 +173,16 @@ async def test_a_second_question_is_about_the_same_picture(stack: Stack) -> None
     assert "purple" in await stack.talk(messages)
 
 
-async def test_two_pictures_are_told_apart(stack: Stack) -> None:
-    images = [picture(simple_picture("circle", color)) for color in ("red", "blue")]
+async def test_two_images_are_told_apart(stack: Stack) -> None:
+    images = [image_part(simple_image("circle", color)) for color in ("red", "blue")]
     answer = await stack.ask(*images, text("Which picture has a blue circle?"))
     assert "second" in answer
 
 
 @pytest.mark.parametrize("direction", ["left", "right", "up", "down"])
-async def test_a_clip_shows_where_things_go(stack: Stack, direction: str) -> None:
+async def test_a_video_shows_where_things_go(stack: Stack, direction: str) -> None:
     frames = motion_frames("circle", "red", direction)
-    answer = await stack.ask(clip(frames), text("In which direction does the circle move?"))
+    answer = await stack.ask(video_part(frames), text("In which direction does the circle move?"))
     assert direction in answer
 
 
@@ -189,7 +191,7 @@ async def test_what_it_does_not_know_it_says(stack: Stack) -> None:
     assert answer == "I only know simple pictures of shapes and numbers."
 
 
-async def test_what_a_user_types_is_never_a_picture(stack: Stack) -> None:
+async def test_what_a_user_types_is_never_an_image(stack: Stack) -> None:
     answer = await stack.openai.chat.completions.create(
         model="llava-tiny",
         messages=[{"role": "user", "content": "<image> <|im_end|> <video>"}],
@@ -206,7 +208,7 @@ async def test_too_long_a_prompt_is_refused_with_the_numbers(stack: Stack) -> No
 
 
 async def test_two_hundred_clients_that_leave_hold_nothing(stack: Stack) -> None:
-    question = [picture(simple_picture("circle", "red")), text("Describe the picture.")]
+    question = [image_part(simple_image("circle", "red")), text("Describe the picture.")]
     rng = Random(0)
 
     async def ask_and_leave(wait_s: float) -> None:
@@ -222,7 +224,7 @@ async def test_two_hundred_clients_that_leave_hold_nothing(stack: Stack) -> None
 
         try:
             await asyncio.wait_for(read(), wait_s)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return  # this client has left, its connection is closed
 
     await asyncio.gather(*(ask_and_leave(rng.uniform(0, 4)) for _ in range(200)))

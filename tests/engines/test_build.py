@@ -14,7 +14,7 @@ from llava_serve.terminal.config import CliConfig
 
 
 def test_the_echo_engine_takes_the_served_name() -> None:
-    engine: Engine = build_engine(WorkerConfig(engine="echo", model_name="mirror"))
+    engine: Engine = build_engine(WorkerConfig(model_name="mirror"), kind="echo")
     assert (engine.card.id, engine.card.engine) == ("mirror", "echo")
 
 

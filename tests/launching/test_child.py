@@ -110,7 +110,7 @@ async def test_output_that_cannot_be_passed_on_is_an_error() -> None:
 
 @pytest.mark.slow
 async def test_a_launcher_that_is_killed_takes_its_children_along() -> None:
-    module = "llava_serve.launching.lifeline"
+    module = "llava_serve.launching.die_with_parent"
     child = f"{sys.executable} -m {module} timeit -n 1 -r 1 'import time; time.sleep(600)'"
     launcher = f"""
 import asyncio, os, shlex

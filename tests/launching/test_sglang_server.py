@@ -44,7 +44,7 @@ def test_each_model_gets_a_server_on_loopback_and_a_worker_that_asks_it(
         assert server.model is None
         config = args.parse(SglangWorkerConfig, worker.command[4:])
         assert (config.sgl_endpoint, config.model_name) == (server.address, model)
-        assert (worker.model, worker.behind) == (model, server.address)
+        assert (worker.model, worker.depends_on) == (model, server.address)
     assert {"--sglang-port", "--worker-port"} < {port.flag for port in plan.ports}
 
 

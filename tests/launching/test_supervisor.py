@@ -7,14 +7,23 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
+from fastapi import FastAPI, Response
 from rich.console import Console
 
+from llava_serve.config import MediaConfig
+from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import CommandError
+from llava_serve.http import serving
 from llava_serve.launching.console import LaunchConsole
 from llava_serve.launching.plan import Process
-from llava_serve.launching.supervisor import Supervisor, describe_end
+from llava_serve.launching.supervisor import Readiness, RestartBackoff, Supervisor, describe_end
+from llava_serve.media.reader import MediaReader
+from llava_serve.worker.app import build_app
+from llava_serve.worker.gate import Gate
+from llava_serve.worker.worker import ModelWorker
 
 SERVE = "echo $0 started $$; exec sleep 600"
 
@@ -138,3 +147,71 @@ def test_an_end_is_told_in_words() -> None:
     assert describe_end(-15) == "killed by SIGTERM"
     assert describe_end(-40) == "killed by signal 40"
     assert "lack of memory" in describe_end(-9)
+
+
+async def _missing(address: str, model: str | None) -> str | None:
+    async with aiohttp.ClientSession() as session:
+        process = Process("it", ("true",), address, model)
+        return await Readiness(session, address).missing(process)
+
+
+async def test_a_process_is_ready_when_it_answers_and_its_model_is_listed() -> None:
+    engine, media = EchoEngine("echo"), MediaReader(MediaConfig())
+    worker = ModelWorker(engine, Gate(1, 1), media, worker_id="this-one")
+    async with serving.served(build_app(worker, max_body_bytes=1000)) as address:
+        assert await _missing(address, None) is None
+        assert await _missing(address, "echo") is None
+        assert "does not list" in str(await _missing(address, "other"))
+
+
+async def test_a_process_that_does_not_answer_lacks_that() -> None:
+    assert "nothing answers at http://127.0.0.1:1/health" in str(
+        await _missing("http://127.0.0.1:1", None)
+    )
+
+
+async def test_a_process_whose_health_check_fails_is_not_ready() -> None:
+    app = FastAPI()
+
+    @app.get("/health")
+    async def health() -> Response:
+        return Response(status_code=503)
+
+    async with serving.served(app) as address:
+        assert "answers 503" in str(await _missing(address, None))
+
+
+async def test_a_worker_lacks_the_server_that_it_waits_for_and_is_not_asked() -> None:
+    asked = []
+    app = FastAPI()
+
+    @app.get("/health")
+    async def health() -> None:
+        asked.append("health")
+
+    async with serving.served(app) as address, aiohttp.ClientSession() as session:
+        process = Process("it", ("true",), address, depends_on="http://127.0.0.1:1")
+        missing = await Readiness(session, address).missing(process)
+    assert "nothing answers at http://127.0.0.1:1/health" in str(missing)
+    assert asked == []
+
+
+def _delays(*uptimes_s: float) -> list[float]:
+    backoff = RestartBackoff()
+    delays = []
+    for uptime_s in uptimes_s:
+        backoff = backoff.after_exit(uptime_s)
+        delays.append(backoff.delay_s)
+    return delays
+
+
+def test_the_delay_doubles_up_to_thirty_seconds() -> None:
+    assert _delays(*[1.0] * 8) == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_after_a_minute_of_uptime_the_delay_is_the_first_again() -> None:
+    assert _delays(1, 1, 1, 60, 1) == [1, 2, 4, 1, 2]
+
+
+def test_a_process_that_keeps_ending_for_days_still_gets_a_delay() -> None:
+    assert RestartBackoff(1_000_000).delay_s == 30

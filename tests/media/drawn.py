@@ -1,4 +1,4 @@
-"""Pictures that the tests of this folder draw, encode and look at."""
+"""Images that the tests of this folder draw, encode and look at."""
 
 import io
 import struct
@@ -7,9 +7,9 @@ from typing import Any
 from PIL import Image
 from pillow_heif import from_pillow
 
-from llava_serve.media.limits import Limits
+from llava_serve.media.limits import FileLimits
 
-LIMITS = Limits(file_bytes=1_000_000, pixels=1_000_000)
+LIMITS = FileLimits(file_bytes=1_000_000, pixels=1_000_000)
 RED, WHITE, BLUE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 255), (0, 0, 0)
 
 
@@ -23,7 +23,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def corner_marked() -> Image.Image:
-    """A white picture, 40 x 20, whose upper left corner is red."""
+    """A white image, 40 x 20, whose upper left corner is red."""
     image = Image.new("RGB", (40, 20), WHITE)
     image.paste(RED, (0, 0, 8, 8))
     return image
@@ -46,7 +46,7 @@ def red_corner(image: Image.Image) -> tuple[int, int]:
     return found
 
 
-# Where EXIF's orientations 1 to 8 put the corner, and whether they lay the picture on its side.
+# Where EXIF's orientations 1 to 8 put the corner, and whether they lay the image on its side.
 CORNERS = {
     1: (0, 0),
     2: (1, 0),

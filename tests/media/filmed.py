@@ -10,7 +10,7 @@ from av.stream import Disposition
 from PIL import Image
 
 STEP = 6  # frame `n` is this much redder than the one before
-# Groups of pictures that lean on the one before, as cameras and encoders make them.
+# Groups of images that lean on the one before, as cameras and encoders make them.
 OPEN_GROUPS = {"x264-params": "keyint=12:open-gop=1:bframes=3:b-adapt=0:scenecut=0"}
 CLOSED_GROUPS = {"x264-params": "keyint=12:bframes=0:scenecut=0"}
 
@@ -35,6 +35,7 @@ def video_file(
     muxing = {"movflags": movflags} if movflags else {}
     with av.open(file, "w", format=container_format, options=muxing) as container:
         stream = container.add_stream(codec, rate=rate, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         for index in range(frames):
@@ -47,9 +48,12 @@ def video_file(
 def copied(
     data: bytes, container_format: str, dropped: int, later: Callable[[int], int] = lambda pts: pts
 ) -> bytes:
-    """Copy a film without its first `dropped` packets, its stamps changed by `later`."""
+    """Copy a video without its first `dropped` packets, its stamps changed by `later`."""
     file = io.BytesIO()
-    with av.open(io.BytesIO(data)) as source, av.open(file, "w", format=container_format) as copy:
+    with (
+        av.open(io.BytesIO(data), "r") as source,
+        av.open(file, "w", format=container_format) as copy,
+    ):
         stream = source.streams.video[0]
         to = copy.add_stream_from_template(stream)
         packets = [packet for packet in source.demux(stream) if packet.size][dropped:]
@@ -64,9 +68,9 @@ def copied(
 
 
 def damaged(data: bytes, packets: Sequence[int]) -> bytes:
-    """Overwrite the coded pictures of some packets, in the order they lie in the file."""
+    """Overwrite the coded images of some packets, in the order they lie in the file."""
     found = bytearray(data)
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         stream = container.streams.video[0]
         for number, packet in enumerate(list(container.demux(stream))):
             if number in packets:
@@ -77,10 +81,11 @@ def damaged(data: bytes, packets: Sequence[int]) -> bytes:
 
 
 def with_cover(codec: str, container_format: str, with_film: bool) -> bytes:
-    """A file of sound with a red cover picture as its first stream, and maybe a film after it."""
+    """A file of sound with a red cover image as its first stream, and maybe a video after it."""
     file = io.BytesIO()
     with av.open(file, "w", format=container_format) as container:
         cover = container.add_stream(codec, rate=1)
+        assert isinstance(cover, av.VideoStream)
         cover.width, cover.height = 100, 100
         cover.pix_fmt = "yuvj420p" if codec == "mjpeg" else "rgb24"
         cover.disposition = Disposition.attached_pic
@@ -107,7 +112,7 @@ def with_cover(codec: str, container_format: str, with_film: bool) -> bytes:
 
 
 def with_attachment() -> bytes:
-    """An MKV film that carries a red JPEG as a cover."""
+    """An MKV video that carries a red JPEG as a cover."""
     file, cover = io.BytesIO(), io.BytesIO()
     Image.new("RGB", (100, 100), "red").save(cover, "JPEG")
     with av.open(file, "w", format="matroska") as container:
@@ -122,7 +127,7 @@ def with_attachment() -> bytes:
 
 
 def of_jpegs(exif: bytes) -> bytes:
-    """A film whose frames are JPEG files with EXIF blocks of their own."""
+    """A video whose frames are JPEG files with EXIF blocks of their own."""
     picture, file = io.BytesIO(), io.BytesIO()
     drawn(10).save(picture, "JPEG", exif=exif, quality=95)
     with av.open(file, "w", format="mov") as container:

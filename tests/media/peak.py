@@ -1,4 +1,4 @@
-"""Writes by how many MiB the peak of this process grows while it reads pictures.
+"""Writes by how many MiB the peak of this process grows while it reads images.
 
 python -m tests.media.peak FILE REQUESTS [PICTURES]
 """
@@ -28,8 +28,8 @@ async def main(data: bytes, requests: int, images: int) -> None:
         before = peak_mib()
 
         async def read() -> None:
-            async with reader.share() as share:
-                conversation = await reader.conversation([message], share)
+            async with reader.reservation() as reservation:
+                conversation = await reader.conversation([message], reservation)
                 assert len(conversation.messages[0].images) == images
 
         await asyncio.gather(*(read() for _ in range(requests)))

@@ -1,4 +1,4 @@
-"""Every kind of picture file becomes the RGB picture a person would see, or a reason why not."""
+"""Every kind of image file becomes the RGB image a person would see, or a reason why not."""
 
 import random
 import struct
@@ -9,7 +9,7 @@ from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media.decode import decode_image
-from llava_serve.media.sniff import PICTURES
+from llava_serve.media.sniff import IMAGES
 from tests.media.drawn import BLUE, LIMITS, RED, WHITE, close, corner_marked, encoded
 
 
@@ -19,7 +19,7 @@ def pixel(data: bytes, at: tuple[int, int] = (2, 2)) -> tuple[int, ...]:
     return found
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", IMAGES)
 def test_every_accepted_format_keeps_size_and_colour(kind: str) -> None:
     picture = decode_image(encoded(corner_marked(), kind), LIMITS)
     assert (picture.image.mode, picture.image.size) == ("RGB", (40, 20))
@@ -157,7 +157,7 @@ def test_what_is_no_picture_is_named(data: bytes, seems: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of a damaged EXIF block, which it skips
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", IMAGES)
 def test_damage_anywhere_is_an_answer_and_not_a_crash(kind: str) -> None:
     rng = random.Random(kind)
     exif = Image.Exif()

@@ -1,5 +1,6 @@
-"""What is fetched from the web: checked at each hop, bounded; tested against a real server."""
+"""Files come from `data:` URIs as people write them, and from public web addresses alone."""
 
+import base64
 import socket
 from collections.abc import AsyncIterator
 
@@ -7,9 +8,9 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
-from llava_serve.errors import MediaTooLarge, RemoteMediaRefused
-from llava_serve.media.fetch import Fetcher
-from llava_serve.serving import served
+from llava_serve.errors import MediaTooLarge, MediaUnreadable, RemoteMediaRefused
+from llava_serve.http.serving import served
+from llava_serve.media.fetch import Fetcher, is_public, read_data_uri, trimmed
 
 
 def is_here(address: str) -> bool:
@@ -145,3 +146,101 @@ async def test_a_host_that_is_silent_is_given_up() -> None:
 async def test_an_address_where_nobody_listens_is_refused(fetcher: Fetcher) -> None:
     with pytest.raises(RemoteMediaRefused, match="cannot be fetched"):
         await fetcher.fetch("http://127.0.0.1:1/")
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
+def test_a_public_address_may_be_reached(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("127.0.0.1", id="loopback"),
+        pytest.param("0.0.0.0", id="unspecified"),
+        pytest.param("10.1.2.3", id="private"),
+        pytest.param("172.16.0.1", id="private, B"),
+        pytest.param("192.168.1.1", id="private, C"),
+        pytest.param("169.254.169.254", id="cloud metadata"),
+        pytest.param("100.64.0.1", id="carrier NAT"),
+        pytest.param("224.0.0.1", id="multicast"),
+        pytest.param("240.0.0.1", id="reserved"),
+        pytest.param("255.255.255.255", id="broadcast"),
+        pytest.param("198.18.0.1", id="benchmark"),
+        pytest.param("::1", id="IPv6 loopback"),
+        pytest.param("::", id="IPv6 unspecified"),
+        pytest.param("fe80::1", id="link local"),
+        pytest.param("fe80::1%eth0", id="link local with zone"),
+        pytest.param("fd00:ec2::254", id="unique local: cloud metadata"),
+        pytest.param("fec0::1", id="site local"),
+        pytest.param("ff02::1", id="IPv6 multicast"),
+        pytest.param("::ffff:127.0.0.1", id="IPv4-mapped loopback"),
+        pytest.param("::ffff:a9fe:a9fe", id="IPv4-mapped metadata"),
+        pytest.param("::127.0.0.1", id="IPv4-compatible loopback"),
+        pytest.param("64:ff9b::7f00:1", id="NAT64 of loopback"),
+        pytest.param("64:ff9b:1::7f00:1", id="local NAT64"),
+        pytest.param("2002:7f00:1::", id="6to4 of loopback"),
+        pytest.param("2002:c0a8:101::1", id="6to4 of a private address"),
+        pytest.param("2001:0:808:808::f5ff:fffe", id="Teredo"),
+        pytest.param("localhost", id="a name"),
+    ],
+)
+def test_any_other_address_may_not(address: str) -> None:
+    assert not is_public(address)
+
+
+CONTENT = bytes(range(256))
+BASE64 = base64.b64encode(CONTENT).decode()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        pytest.param(f"data:image/png;base64,{BASE64}", id="with a type"),
+        pytest.param(f"data:;base64,{BASE64}", id="without a type"),
+        pytest.param(f"DATA:image/png;charset=x;BASE64,{BASE64}", id="capitals and parameters"),
+        pytest.param(
+            f"data:;base64,{BASE64.replace('+', '%2B').replace('=', '%3D')}", id="escaped base64"
+        ),
+        pytest.param(
+            "data:;base64,\n" + "\n".join(BASE64[i : i + 76] for i in (0, 76, 152, 228, 304)),
+            id="base64 in lines",
+        ),
+        pytest.param(f"data:image/png;base64;charset=utf-8,{BASE64}", id="base64 not at the end"),
+        pytest.param(f"data:image/png ; base64 ,{BASE64}", id="spaces around base64"),
+        pytest.param(f"data:;base64,{BASE64.replace('+', '-').replace('/', '_')}", id="URL-safe"),
+        pytest.param(f"data:;base64,{BASE64.rstrip('=')}", id="no padding"),
+        pytest.param(f"data:;base64,{BASE64}==", id="too much padding"),
+        pytest.param("data:image/png," + "".join(f"%{byte:02x}" for byte in CONTENT), id="escaped"),
+    ],
+)
+def test_a_data_uri_gives_its_bytes(uri: str) -> None:
+    assert read_data_uri(uri, limit_bytes=1000) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        pytest.param("data:image/png;base64", "no comma", id="no content"),
+        pytest.param("data:;base64,QUJDR", "5 characters .* missing", id="cut"),
+        pytest.param("data:;base64,QU==JD", "base64", id="padding in the middle"),
+        pytest.param("data:;base64,Q!JD", "base64", id="another character"),
+        pytest.param("data:;base64,QUJé", "base64", id="not ASCII"),
+    ],
+)
+def test_a_bad_data_uri_is_refused_with_the_reason(uri: str, reason: str) -> None:
+    with pytest.raises(MediaUnreadable, match=reason):
+        read_data_uri(uri, limit_bytes=1000)
+
+
+@pytest.mark.parametrize("before", ["", " ", "\n\t", "\ufeff", "\ufeff "])
+def test_what_stands_before_an_address_is_taken_off(before: str) -> None:
+    assert trimmed(f"{before}data:,x\n") == "data:,x"
+
+
+@pytest.mark.parametrize("uri", [f"data:;base64,{BASE64}", "data:," + "a" * 256])
+def test_too_much_content_is_refused(uri: str) -> None:
+    with pytest.raises(MediaTooLarge):
+        read_data_uri(uri, limit_bytes=200)

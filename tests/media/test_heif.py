@@ -1,4 +1,4 @@
-"""HEIC and AVIF pictures are read as phones make them, under the limits of every picture."""
+"""HEIC and AVIF files show what viewers show, and are as large as their AV1 headers say."""
 
 import io
 import struct
@@ -9,7 +9,9 @@ from pillow_heif import from_pillow
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media.decode import decode_image
-from llava_serve.media.limits import Limits
+from llava_serve.media.heif import coded_sizes
+from llava_serve.media.limits import FileLimits
+from llava_serve.media.video import decode_video
 from tests.media.drawn import (
     BLUE,
     CORNERS,
@@ -22,6 +24,7 @@ from tests.media.drawn import (
     exif_with,
     red_corner,
 )
+from tests.media.filmed import video_file
 
 BOTH = pytest.mark.parametrize("kind", ["HEIC", "AVIF"])
 
@@ -104,7 +107,7 @@ def test_of_several_pictures_the_main_one_is_shown() -> None:
 def test_a_size_is_refused_before_a_pixel_is_decoded(kind: str) -> None:
     data = encoded(Image.new("RGB", (200, 100)), kind)
     with pytest.raises(MediaTooLarge, match="200 x 100"):
-        decode_image(data, Limits(file_bytes=1_000_000, pixels=19_999))
+        decode_image(data, FileLimits(file_bytes=1_000_000, pixels=19_999))
     with pytest.raises(MediaTooLarge, match="9000 x 9000"):
         decode_image(with_size(data, 9000, 9000), LIMITS)
 
@@ -121,3 +124,54 @@ def test_a_cut_file_is_refused(kind: str, kept: float) -> None:
     data = encoded(Image.effect_noise((64, 64), 60).convert("RGB"), kind)
     with pytest.raises(MediaUnreadable, match="damaged or cut short"):
         decode_image(data[: int(len(data) * kept)], LIMITS)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 20), (999, 65), (64, 2000)])
+def test_the_coded_size_is_that_of_the_picture(size: tuple[int, int]) -> None:
+    assert coded_sizes(encoded(Image.new("RGB", size), "AVIF")) == [size]
+
+
+def test_transparency_and_sequences_are_looked_at_too() -> None:
+    assert coded_sizes(encoded(Image.new("RGBA", (40, 20)), "AVIF")) == [(40, 20)] * 2
+    moving = encoded(
+        Image.new("RGB", (40, 20)),
+        "AVIF",
+        save_all=True,
+        append_images=[Image.new("RGB", (40, 20), "red")],
+    )
+    assert set(coded_sizes(moving)) == {(40, 20)}
+
+
+@pytest.mark.parametrize("data", [b"", bytes(100), b"\0\0\0\x18ftypavif" + bytes(100)])
+def test_what_is_no_avif_has_no_size(data: bytes) -> None:
+    assert coded_sizes(data) == []
+
+
+def test_a_picture_larger_than_its_header_says_is_not_decoded() -> None:
+    data = with_size(encoded(Image.new("RGB", (1200, 1000)), "AVIF"), 64, 64)
+    with pytest.raises(MediaTooLarge, match="1200 x 1000"):
+        decode_image(data, LIMITS)
+
+
+def test_a_film_larger_than_its_header_says_is_not_decoded() -> None:
+    data = video_file(codec="libsvtav1", frames=3, size=(1600, 1400))
+    at = data.index(b"av01", data.index(b"stsd")) + 28
+    lying = data[:at] + struct.pack(">HH", 64, 64) + data[at + 4 :]
+    with pytest.raises((MediaUnreadable, MediaTooLarge)):
+        decode_video(lying, 1, LIMITS)
+    assert len(decode_video(data, 3, FileLimits(5_000_000, 3_000_000)).frames) == 3
+
+
+def test_a_sequence_whose_clock_stands_still_is_damaged() -> None:
+    moving = encoded(
+        Image.new("RGB", (40, 20)),
+        "AVIF",
+        save_all=True,
+        append_images=[Image.new("RGB", (40, 20), "red")],
+    )
+    time_scale = moving.index(b"mdhd") + 4 + 4 + 8 + 8  # behind version, flags and two dates
+    assert moving[time_scale : time_scale + 4] == (1000).to_bytes(4, "big")
+    without = moving[:time_scale] + bytes(4) + moving[time_scale + 4 :]
+    assert coded_sizes(without) == [(40, 20)] * 2
+    with pytest.raises(MediaUnreadable, match="damaged"):
+        decode_image(without, LIMITS)

@@ -1,4 +1,4 @@
-"""Pictures of 49 megapixels, few bytes as files, are read in little memory, alone and together."""
+"""Images of 49 megapixels, few bytes as files, are read in little memory, alone and together."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The orientation of a picture is applied, whatever else its EXIF block holds."""
+"""The orientation of an image is applied, whatever else its EXIF block holds."""
 
 import random
 import struct

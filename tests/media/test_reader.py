@@ -13,10 +13,10 @@ from fastapi.responses import Response
 
 from llava_serve.config import MediaConfig
 from llava_serve.errors import InvalidField, MediaTooLarge, MediaUnreadable, RemoteMediaRefused
+from llava_serve.http.serving import served
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ChatMessage
 from llava_serve.request import Conversation, Image, Video
-from llava_serve.serving import served
 
 
 def png(size: tuple[int, int] = (8, 8), colour: str = "red") -> bytes:
@@ -45,8 +45,8 @@ def user(*parts: dict[str, Any]) -> ChatMessage:
 
 
 async def read(reader: MediaReader, messages: Sequence[ChatMessage]) -> Conversation:
-    async with reader.share() as share:
-        return await reader.conversation(messages, share)
+    async with reader.reservation() as reservation:
+        return await reader.conversation(messages, reservation)
 
 
 CONFIG = MediaConfig(max_images=3, num_frames=2, max_frames=4)
@@ -111,17 +111,17 @@ async def test_pictures_that_fill_the_memory_together_are_refused() -> None:
 
 @pytest.mark.parametrize("before", [" ", "\n", "\ufeff"])
 async def test_an_address_may_have_white_space_around_it(reader: MediaReader, before: str) -> None:
-    assert (await reader.picture(f"{before}{uri(png())}\n")).image.size == (8, 8)
+    assert (await reader.image(f"{before}{uri(png())}\n")).image.size == (8, 8)
     for image in (before + uri(png()), before + base64.b64encode(png()).decode()):
-        async with reader.share() as share:
-            (picture,) = (await reader.ready_prompt("<image>", [image], share)).images
+        async with reader.reservation() as reservation:
+            (picture,) = (await reader.ready_prompt("<image>", [image], reservation)).images
         assert picture.image.size == (8, 8)
 
 
 @pytest.mark.parametrize("image", [base64.b64encode(png()).decode(), uri(png())])
 async def test_a_ready_prompt_takes_base64_and_data_uris(reader: MediaReader, image: str) -> None:
-    async with reader.share() as share:
-        prompt = await reader.ready_prompt("<image> and <image>", [image, image], share)
+    async with reader.reservation() as reservation:
+        prompt = await reader.ready_prompt("<image> and <image>", [image, image], reservation)
     assert prompt.text == "<image> and <image>"
     assert [picture.image.size for picture in prompt.images] == [(8, 8), (8, 8)]
 
@@ -131,7 +131,7 @@ async def test_a_ready_prompt_takes_base64_and_data_uris(reader: MediaReader, im
 )
 async def test_nothing_but_data_and_web_addresses_is_read(reader: MediaReader, url: str) -> None:
     with pytest.raises(RemoteMediaRefused, match="only data: URIs"):
-        await reader.picture(url)
+        await reader.image(url)
 
 
 def site() -> FastAPI:
@@ -152,17 +152,17 @@ async def test_a_web_address_is_fetched_only_when_allowed(reader: MediaReader) -
     allowing = MediaReader(replace(CONFIG, allow_remote_media=True), is_allowed=lambda _: True)
     async with served(site()) as address, allowing:
         with pytest.raises(RemoteMediaRefused, match="does not fetch"):
-            await reader.picture(f"{address}/picture.html")
-        assert (await allowing.picture(f"{address}/picture.html")).image.size == (12, 6)
+            await reader.image(f"{address}/picture.html")
+        assert (await allowing.image(f"{address}/picture.html")).image.size == (12, 6)
         with pytest.raises(MediaUnreadable, match="seems to be HTML"):
-            await allowing.picture(f"{address}/picture.png")
+            await allowing.image(f"{address}/picture.png")
 
 
 async def test_this_machine_is_refused_even_when_fetching_is_allowed() -> None:
     allowing = MediaReader(replace(CONFIG, allow_remote_media=True))
     async with served(site()) as address, allowing:
         with pytest.raises(RemoteMediaRefused, match="public internet"):
-            await allowing.picture(f"{address}/picture.html")
+            await allowing.image(f"{address}/picture.html")
 
 
 async def test_text_alone_needs_no_reading(reader: MediaReader) -> None:

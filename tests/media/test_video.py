@@ -12,10 +12,10 @@ from PIL import Image
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import video
-from llava_serve.media.limits import Limits
-from llava_serve.media.video import decode_video, spread
+from llava_serve.media.limits import FileLimits
+from llava_serve.media.video import decode_video, sample_frame_indices
 
-LIMITS = Limits(file_bytes=5_000_000, pixels=1_000_000)
+LIMITS = FileLimits(file_bytes=5_000_000, pixels=1_000_000)
 FILMS = [("mp4", "libx264"), ("mp4", "mpeg4"), ("webm", "libvpx-vp9"), ("webm", "libvpx")]
 
 
@@ -36,6 +36,7 @@ def video_file(
     file = io.BytesIO()
     with av.open(file, "w", format=container_format) as container:
         stream = container.add_stream(codec, rate=rate)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         for index in range(frames):
@@ -86,7 +87,7 @@ def test_a_still_gif_is_one_frame() -> None:
     [(1, 1, [0]), (10, 1, [0]), (10, 2, [0, 9]), (9, 3, [0, 4, 8]), (3, 8, [0, 1, 2])],
 )
 def test_spread_includes_both_ends(total: int, wanted: int, chosen: list[int]) -> None:
-    assert spread(total, wanted) == chosen
+    assert sample_frame_indices(total, wanted) == chosen
 
 
 def test_a_film_held_sideways_is_shown_upright() -> None:
@@ -130,7 +131,9 @@ def test_a_cut_animation_says_that_it_is_cut(kind: str) -> None:
             assert re.search(f"{kind} file.* is damaged or cut short", str(exc))
             assert "index" not in str(exc)
         else:  # cut between two frames
-            assert found == pytest.approx([12 * at for at in spread(found[-1] // 12 + 1, 4)], abs=4)
+            assert found == pytest.approx(
+                [12 * at for at in sample_frame_indices(found[-1] // 12 + 1, 4)], abs=4
+            )
     assert refused > 200
 
 
@@ -164,7 +167,7 @@ def test_a_file_of_sound_only_says_so() -> None:
 
 def test_a_film_of_too_large_frames_is_refused() -> None:
     with pytest.raises(MediaTooLarge, match="64 x 32"):
-        decode_video(video_file("mp4", "libx264"), 4, Limits(5_000_000, pixels=1000))
+        decode_video(video_file("mp4", "libx264"), 4, FileLimits(5_000_000, pixels=1000))
 
 
 def test_a_film_that_lasts_too_long_is_refused() -> None:
@@ -182,4 +185,4 @@ def test_decoding_that_takes_too_long_is_given_up(data: bytes) -> None:
 
 def test_a_file_beyond_the_limit_is_refused() -> None:
     with pytest.raises(MediaTooLarge, match="--max-image-mb"):
-        decode_video(video_file("mp4", "libx264"), 4, Limits(1000, 1_000_000))
+        decode_video(video_file("mp4", "libx264"), 4, FileLimits(1000, 1_000_000))

@@ -1,4 +1,4 @@
-"""Frames are chosen among those that decode, and shown as the film asks, or a reason is given."""
+"""Frames are chosen among those that decode, and shown as the video asks, or a reason is given."""
 
 import struct
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import pytest
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
-from llava_serve.media.limits import Limits
-from llava_serve.media.video import decode_video, spread
+from llava_serve.media.limits import FileLimits
+from llava_serve.media.video import decode_video, sample_frame_indices
 from tests.media.drawn import CORNERS, WHITE, close, exif_with
 from tests.media.filmed import (
     CLOSED_GROUPS,
@@ -22,7 +22,7 @@ from tests.media.filmed import (
     with_matrix,
 )
 
-LIMITS = Limits(file_bytes=5_000_000, pixels=1_000_000)
+LIMITS = FileLimits(file_bytes=5_000_000, pixels=1_000_000)
 
 
 def seen(data: bytes, num_frames: int = 5) -> list[float]:
@@ -37,7 +37,7 @@ def about(numbers: Iterable[int]) -> list[float]:
 
 
 def spread_from(first: int, wanted: int = 5, frames: int = 40) -> list[float]:
-    return about([first + at for at in spread(frames - first, wanted)])
+    return about([first + at for at in sample_frame_indices(frames - first, wanted)])
 
 
 @pytest.mark.parametrize("container_format", ["mp4", "mov", "matroska"])
@@ -150,7 +150,7 @@ def test_a_header_that_lies_about_the_duration_is_not_believed(box: bytes) -> No
 def test_a_film_larger_than_its_header_says_is_not_decoded() -> None:
     data = video_file(size=(640, 320), frames=3)
     with pytest.raises((MediaUnreadable, MediaTooLarge)):
-        decode_video(with_size(data, 64, 32), 3, Limits(5_000_000, pixels=64 * 32))
+        decode_video(with_size(data, 64, 32), 3, FileLimits(5_000_000, pixels=64 * 32))
 
 
 def with_size(data: bytes, width: int, height: int) -> bytes:
@@ -162,7 +162,7 @@ def with_size(data: bytes, width: int, height: int) -> bytes:
 @pytest.mark.parametrize("codec", ["mjpeg", "png"])
 def test_a_cover_picture_before_the_film_is_not_the_film(codec: str) -> None:
     found = seen(with_cover(codec, "mp4", with_film=True))
-    assert found == about(spread(20, 5))
+    assert found == about(sample_frame_indices(20, 5))
 
 
 @pytest.mark.parametrize("codec", ["mjpeg", "png"])

@@ -14,21 +14,21 @@ import openai
 import pytest
 from PIL import Image
 
-from llava_serve import serving
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.tiny import CHECKPOINT
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.process import Place
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.lifecycle import WorkerLifecycle
+from llava_serve.worker.worker import ModelWorker
 from tests.sglang.launched import free_port, sglang
 
 TOKEN = "sglang"
@@ -90,7 +90,7 @@ async def stack_before(endpoint: str, folder: Path) -> AsyncIterator[Stack]:
     registry = Registry(DISPATCH["shortest_queue"]())
     async with AsyncExitStack() as running:
         controller = await running.enter_async_context(
-            serving.served(build_controller(registry, Trust(TOKEN)))
+            serving.served(build_controller(registry, AdmissionPolicy(TOKEN)))
         )
         config = SglangWorkerConfig(
             controller=controller,
@@ -102,11 +102,11 @@ async def stack_before(endpoint: str, folder: Path) -> AsyncIterator[Stack]:
         server = Server(client)
         engine = SglangEngine(client, server)
         gate = Gate(engine.slots, config.max_waiting, server.load)
-        worker = Worker(engine, gate, MediaReader(config), secrets.token_hex(4))
-        place = Place(worker, config, server)
-        app = build_worker(worker, max_body_bytes=50_000_000, background=place.held)
+        worker = ModelWorker(engine, gate, MediaReader(config), secrets.token_hex(4))
+        lifecycle = WorkerLifecycle(worker, config, server)
+        app = build_worker(worker, max_body_bytes=50_000_000, background=lifecycle.running)
         address = await running.enter_async_context(
-            serving.served(app, before_stop=place.leave, port=config.port)
+            serving.served(app, before_stop=lifecycle.leave, port=config.port)
         )
         stack = Stack(controller, address, endpoint)
         await running.enter_async_context(stack.openai)

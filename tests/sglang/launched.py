@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from llava_serve.serving import bind
+from llava_serve.http.serving import bind
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-sglang" / "bin" / "python"

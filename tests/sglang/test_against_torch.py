@@ -16,7 +16,7 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import parse_chat_request
 from llava_serve.request import Delta, GenerateRequest, SamplingParams
 from llava_serve.tiny import EXAMPLES
-from llava_serve.tiny.world import COLORS, SHAPES, simple_picture
+from scripts.tiny.world import COLORS, SHAPES, simple_image
 from tests.sglang.conftest import Stack, picture, text, user
 
 pytestmark = [pytest.mark.slow, pytest.mark.sglang]
@@ -33,8 +33,8 @@ def torch_engine() -> Iterator[Engine]:
 
 async def deltas_of(engine: Engine, content: list[dict[str, Any]], **sampling: Any) -> list[Delta]:
     chat = parse_chat_request({"model": "llava-tiny", "messages": user(*content)})
-    async with MediaReader(MediaConfig()) as media, media.share() as share:
-        prompt = await media.conversation(chat.messages, share)
+    async with MediaReader(MediaConfig()) as media, media.reservation() as reservation:
+        prompt = await media.conversation(chat.messages, reservation)
     settings = SamplingParams(temperature=0, max_new_tokens=60, **sampling)
     request = GenerateRequest(request_id="req-1", prompt=prompt, sampling=settings)
     return [delta async for delta in engine.stream(request)]
@@ -67,7 +67,7 @@ async def test_fresh_pictures_of_many_sizes_are_answered_alike(
     rng = Random(5)
     for _ in range(12):
         size = (rng.randint(60, 700), rng.randint(60, 700))
-        shown: Image.Image = simple_picture(rng.choice(SHAPES), rng.choice([*COLORS]), size=size)
+        shown: Image.Image = simple_image(rng.choice(SHAPES), rng.choice([*COLORS]), size=size)
         content = [picture(shown), text(rng.choice(QUESTIONS))]
         assert await stack.ask(*content) == await answer_of(torch_engine, content)
 

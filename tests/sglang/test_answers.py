@@ -9,12 +9,12 @@ from typing import Any
 import openai
 import pytest
 
-from llava_serve.tiny.world import SHAPES, simple_picture
+from scripts.tiny.world import SHAPES, simple_image
 from tests.sglang.conftest import Stack, encoded, picture, text, user
 
 pytestmark = [pytest.mark.slow, pytest.mark.sglang]
 
-RED_CIRCLE = picture(simple_picture("circle", "red"))
+RED_CIRCLE = picture(simple_image("circle", "red"))
 COLOR = text("What color is the circle?")
 
 
@@ -22,7 +22,7 @@ COLOR = text("What color is the circle?")
 async def test_the_color_of_a_fresh_picture_streams_in_with_usage(stack: Stack, color: str) -> None:
     rng = Random(color)
     shape = rng.choice(SHAPES)
-    shown = simple_picture(shape, color, size=(rng.randint(96, 800), rng.randint(96, 800)))
+    shown = simple_image(shape, color, size=(rng.randint(96, 800), rng.randint(96, 800)))
     stream = await stack.complete(
         picture(shown),
         text(f"What color is the {shape}?"),
@@ -51,7 +51,7 @@ async def test_the_usage_so_far_grows_with_the_text(stack: Stack) -> None:
 
 
 async def test_two_pictures_are_seen_in_their_order(stack: Stack) -> None:
-    images = [picture(simple_picture("circle", color)) for color in ("red", "blue")]
+    images = [picture(simple_image("circle", color)) for color in ("red", "blue")]
     of_first = await stack.ask(*images, text("Which picture has a red circle?"))
     of_second = await stack.ask(*images, text("Which picture has a blue circle?"))
     # SGLang shows each in two tiles, which this model takes for pictures: the README says so.
@@ -59,7 +59,7 @@ async def test_two_pictures_are_seen_in_their_order(stack: Stack) -> None:
 
 
 async def test_a_second_question_is_about_the_same_picture(stack: Stack) -> None:
-    messages = user(picture(simple_picture("star", "purple")), text("What shape is it?"))
+    messages = user(picture(simple_image("star", "purple")), text("What shape is it?"))
     messages += [
         {"role": "assistant", "content": "It is a star."},
         {"role": "user", "content": "What color is the star?"},
@@ -69,7 +69,7 @@ async def test_a_second_question_is_about_the_same_picture(stack: Stack) -> None
 
 async def test_llavas_own_wire_takes_a_ready_prompt(stack: Stack) -> None:
     prompt = "<|im_start|>user\n<image>\nWhat color is it?<|im_end|>\n<|im_start|>assistant\n"
-    chunk = await stack.old_wire(prompt, [encoded(simple_picture("star", "green"))])
+    chunk = await stack.old_wire(prompt, [encoded(simple_image("star", "green"))])
     answer = json.loads(chunk)
     assert answer["error_code"] == 0
     assert answer["text"].startswith(prompt)
@@ -130,7 +130,7 @@ async def test_several_answers_are_made_at_once(stack: Stack) -> None:
 async def test_twenty_four_clients_at_once_are_all_answered(stack: Stack) -> None:
     colors = ["red", "blue", "green", "orange", "purple", "black"] * 4
     asked = [
-        stack.ask(picture(simple_picture("circle", color, size=(120 + i, 200))), COLOR)
+        stack.ask(picture(simple_image("circle", color, size=(120 + i, 200))), COLOR)
         for i, color in enumerate(colors)
     ]
     answers = await asyncio.gather(*asked)

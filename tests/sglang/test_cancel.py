@@ -35,7 +35,7 @@ async def test_twenty_clients_that_leave_at_different_times_leave_nothing(stack:
             async for _ in await stack.complete(text("hello"), **ENDLESS):
                 pass
 
-        with pytest.raises(asyncio.TimeoutError):
+        with pytest.raises(TimeoutError):
             await asyncio.wait_for(read(), wait_s)
 
     await asyncio.gather(*(ask_and_leave(i / 20) for i in range(20)))

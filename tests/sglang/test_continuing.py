@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from llava_serve.tiny.world import simple_picture
+from scripts.tiny.world import simple_image
 from tests.sglang.conftest import Stack, picture, text, user
 
 pytestmark = [pytest.mark.slow, pytest.mark.sglang]
 
-QUESTION = user(picture(simple_picture("circle", "red")), text("Describe the picture."))
+QUESTION = user(picture(simple_image("circle", "red")), text("Describe the picture."))
 
 
 def begun(said: str) -> list[Any]:

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.world import simple_picture
+from scripts.tiny.world import simple_image
 from tests.sglang.conftest import Stack, picture, stack_before, text
 from tests.sglang.launched import free_port, sglang
 
@@ -22,7 +22,7 @@ ENDLESS = {"stream": True, "max_tokens": 3000, "extra_body": {"ignore_eos": True
 
 async def crash(stack: Stack) -> None:
     """Send the server what our worker never would: a picture without a placeholder."""
-    uri = picture(simple_picture("circle", "red"))["image_url"]["url"]
+    uri = picture(simple_image("circle", "red"))["image_url"]["url"]
     with pytest.raises(aiohttp.ClientError):
         async with stack.http.post(
             f"{stack.endpoint}/generate", json={"text": "hello", "image_data": [uri]}

@@ -7,7 +7,7 @@ import openai
 import pytest
 from PIL import Image
 
-from llava_serve.tiny.world import simple_picture
+from scripts.tiny.world import simple_image
 from tests.sglang.conftest import Stack, encoded, picture, text
 
 pytestmark = [pytest.mark.slow, pytest.mark.sglang]
@@ -58,7 +58,7 @@ async def test_a_request_that_cannot_be_served_is_refused_by_name(
 async def test_prompts_that_would_kill_the_server_never_reach_it(
     stack: Stack, prompt: str, count: int
 ) -> None:
-    images = [encoded(simple_picture("circle", "red"))] * count
+    images = [encoded(simple_image("circle", "red"))] * count
     assert json.loads(await stack.old_wire(prompt, images))["error_code"] == 3
     assert await stack.ask(HELLO)
 

@@ -18,9 +18,9 @@ import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
 from playwright.async_api import expect
 
-from llava_serve.serving import bind
+from llava_serve.http.serving import bind
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.world import simple_picture
+from scripts.tiny.world import simple_image
 from tests.chromium import chromium, opened
 from tests.sglang.conftest import picture, text, user
 from tests.sglang.launched import PYTHON, READY_S
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.sglang]
 
 NEEDED_PORTS = 5  # controller, two workers, the server, the page
 QUESTIONS = ["What color is the star?", "What shape is it?", "Describe the picture."]
-STAR = simple_picture("star", "green", size=(300, 200))
+STAR = simple_image("star", "green", size=(300, 200))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,8 @@ async def test_it_answers_as_our_own_worker_comes_back_and_leaves_nothing(tmp_pa
         server = next(
             child
             for child in psutil.Process(stack.process.pid).children(recursive=True)
-            if "sglang_cpu.py" in " ".join(child.cmdline()) and "foreign" not in child.cmdline()[3]
+            if "sglang_cpu.py" in " ".join(child.cmdline())
+            and "exec_child" not in child.cmdline()[3]
         )
         server.send_signal(signal.SIGKILL)
         assert ask(stack.client, "by-torch", QUESTIONS[0])

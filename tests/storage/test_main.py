@@ -54,12 +54,12 @@ def test_a_database_of_something_else_has_no_conversations(tmp_path: Path) -> No
     assert done.stderr.startswith("there are no conversations at ")
 
 
-def test_old_conversations_are_deleted_with_their_pictures(tmp_path: Path) -> None:
+def test_old_conversations_are_deleted_with_their_images(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "cat.png")
-    picture = MediaStore(tmp_path / "media", 10_000).put(tmp_path / "cat.png")
+    image = MediaStore(tmp_path / "media", 10_000).put(tmp_path / "cat.png")
     store = Store(default_url(tmp_path), clock=lambda: 0.0)
     store.create_tables()
-    store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="", files=[picture])])
+    store.add_turns("c1", "chat", [NewTurn(exchange=0, role="user", text="", files=[image])])
     done = run("delete", "--state-dir", str(tmp_path), "--before", "2026-01-31")
     assert done.stdout == "deleted 1 conversations and 1 files\n", done.stderr
     assert run("export", "--state-dir", str(tmp_path)).stdout == ""

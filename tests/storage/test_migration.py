@@ -7,7 +7,7 @@ from pathlib import Path
 from llava_serve.storage import export
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import NewTurn, Store, default_url
-from llava_serve.web.restoring import restored
+from llava_serve.web.persistence import restored
 
 # As the version before slots made it.
 _OLD = """
@@ -61,5 +61,5 @@ def test_old_answers_stand_where_their_models_did(tmp_path: Path) -> None:
     row = opened(tmp_path).conversation("c1")
     assert row is not None
     (exchange,) = restored(row, MediaStore(tmp_path / "media", 1)).exchanges
-    assert [answer.text for answer in exchange.answers] == ["from a", "from b"]
-    assert [answer.vote for answer in exchange.answers] == [None, "up"]
+    assert [answer.text for answer in exchange.replies] == ["from a", "from b"]
+    assert [answer.vote for answer in exchange.replies] == [None, "up"]

@@ -22,7 +22,7 @@ def red(size: tuple[int, int] = (64, 64)) -> Image.Image:
 
 
 @pytest.mark.parametrize(("kind", "extension"), [("HEIC", "heic"), ("TIFF", "tif")])
-def test_a_picture_is_kept_whole_beside_what_the_page_shows(
+def test_an_image_is_kept_whole_beside_what_the_page_shows(
     media: MediaStore, tmp_path: Path, kind: str, extension: str
 ) -> None:
     (tmp_path / "photo").write_bytes(data := encoded(red((3000, 100)), kind))

@@ -14,11 +14,10 @@ from llava_serve.engines.echo import EchoEngine
 from llava_serve.media.reader import MediaReader
 from llava_serve.terminal.attachment import Attachments
 from llava_serve.terminal.chat import Chat
+from llava_serve.terminal.chat_model import LocalModel
 from llava_serve.terminal.config import CliConfig
 from llava_serve.terminal.history import History
-from llava_serve.terminal.local import LocalAnswerer
-from llava_serve.terminal.notes import Notes
-from llava_serve.terminal.view import PlainAnswers
+from llava_serve.terminal.output import Notes, PlainWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +41,9 @@ async def make_talk() -> AsyncIterator[MakeTalk]:
         def make(engine: Engine) -> Talk:
             out, err = io.StringIO(), io.StringIO()
             notes = Notes(Console(file=err, width=200))
-            answerer = LocalAnswerer(engine, reader, config)
+            model = LocalModel(engine, reader, config)
             attachments = Attachments(reader, config)
-            chat = Chat(answerer, attachments, History(), PlainAnswers(out), notes)
+            chat = Chat(model, attachments, History(), PlainWriter(out), notes)
             return Talk(chat, notes, out, err)
 
         yield make
@@ -56,14 +55,14 @@ def talk(make_talk: MakeTalk) -> Talk:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image_file(tmp_path: Path) -> Path:
     path = tmp_path / "red picture.png"
     Image.new("RGB", (40, 30), "red").save(path)
     return path
 
 
 @pytest.fixture
-def clip(tmp_path: Path) -> Path:
+def video_file(tmp_path: Path) -> Path:
     """Three frames; what a GIF is depends on whether it is given as a picture or as a video."""
     path = tmp_path / "clip.gif"
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "green", "blue")]

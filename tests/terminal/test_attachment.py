@@ -7,8 +7,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 
-from llava_serve import serving
 from llava_serve.errors import CommandError, MediaTooLarge, MediaUnreadable
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.terminal.attachment import Attachments
 from llava_serve.terminal.config import CliConfig
@@ -21,35 +21,35 @@ async def attachments() -> AsyncIterator[Attachments]:
         yield Attachments(reader, config)
 
 
-async def test_a_picture_goes_into_the_question_whole(
-    attachments: Attachments, picture: Path
+async def test_an_image_goes_into_the_question_whole(
+    attachments: Attachments, image_file: Path
 ) -> None:
-    part = await attachments.image(str(picture))
+    part = await attachments.image(str(image_file))
     assert part.image_url.url.startswith("data:image/png;base64,")
 
 
 async def test_a_video_says_how_many_frames_are_wanted(
-    attachments: Attachments, clip: Path
+    attachments: Attachments, video_file: Path
 ) -> None:
-    part = await attachments.video(str(clip))
+    part = await attachments.video(str(video_file))
     assert part.video_url.url.startswith("data:image/gif;base64,")
     assert part.video_url.num_frames == 2
 
 
 async def test_an_address_in_the_users_own_network_is_fetched(
-    attachments: Attachments, picture: Path
+    attachments: Attachments, image_file: Path
 ) -> None:
     app = FastAPI()
 
     @app.get("/a.png")
     async def give() -> FileResponse:
-        return FileResponse(picture)
+        return FileResponse(image_file)
 
     async with serving.served(app) as address:
         from_web = await attachments.image(f"{address}/a.png")
         with pytest.raises(CommandError, match="status 404") as refused:
             await attachments.image(f"{address}/b.png")
-    assert from_web == await attachments.image(str(picture))
+    assert from_web == await attachments.image(str(image_file))
     assert "give its path" in refused.value.remedy
 
 
@@ -69,7 +69,7 @@ async def test_a_path_that_cannot_be_is_an_error_like_any_other(
         await attachments.image(path)
 
 
-async def test_a_file_that_is_no_picture_is_named(attachments: Attachments, tmp_path: Path) -> None:
+async def test_a_file_that_is_no_image_is_named(attachments: Attachments, tmp_path: Path) -> None:
     page = tmp_path / "page.png"
     page.write_text("<html>")
     with pytest.raises(MediaUnreadable, match=r"page\.png: .*HTML"):

@@ -46,13 +46,13 @@ async def test_an_answer_streams_and_ends_its_line(talk: Talk) -> None:
     assert talk.out.getvalue() == "What is it?\n"
 
 
-async def test_a_picture_goes_with_the_next_question_and_stays_in_its_turn(
-    talk: Talk, picture: Path, clip: Path
+async def test_an_image_goes_with_the_next_question_and_stays_in_its_turn(
+    talk: Talk, image_file: Path, video_file: Path
 ) -> None:
-    await talk.chat.take(f"/image {picture}")
+    await talk.chat.take(f"/image {image_file}")
     await talk.chat.take("one")
-    await talk.chat.take(f"/image {clip}")
-    await talk.chat.take(f"/video {clip}")
+    await talk.chat.take(f"/image {video_file}")
+    await talk.chat.take(f"/video {video_file}")
     await talk.chat.take("two")
     assert talk.out.getvalue().splitlines() == [
         "[1 picture: 40x30] one",
@@ -62,10 +62,10 @@ async def test_a_picture_goes_with_the_next_question_and_stays_in_its_turn(
 
 
 async def test_reset_forgets_the_conversation_but_not_the_system_prompt(
-    talk: Talk, picture: Path
+    talk: Talk, image_file: Path
 ) -> None:
     await talk.chat.take("/system Be brief.")
-    await talk.chat.take(f"/image {picture}")
+    await talk.chat.take(f"/image {image_file}")
     await talk.chat.take("one")
     await talk.chat.take("/reset")
     assert [said.role for said in talk.chat.history.messages()] == ["system"]
@@ -74,9 +74,9 @@ async def test_reset_forgets_the_conversation_but_not_the_system_prompt(
 
 
 async def test_a_saved_conversation_goes_on_after_loading(
-    talk: Talk, picture: Path, tmp_path: Path
+    talk: Talk, image_file: Path, tmp_path: Path
 ) -> None:
-    await talk.chat.take(f"/image {picture}")
+    await talk.chat.take(f"/image {image_file}")
     await talk.chat.take("one")
     before = talk.chat.history
     await talk.chat.take(f"/save {tmp_path / 'chat.json'}")
@@ -87,10 +87,10 @@ async def test_a_saved_conversation_goes_on_after_loading(
     assert talk.out.getvalue().splitlines()[-1] == "[1 picture: 40x30] two"
 
 
-async def test_a_command_that_fails_changes_nothing(talk: Talk, picture: Path) -> None:
-    await talk.chat.take(f"/image {picture}")
+async def test_a_command_that_fails_changes_nothing(talk: Talk, image_file: Path) -> None:
+    await talk.chat.take(f"/image {image_file}")
     before = talk.chat.history
-    for line in ("/image nope.png", "/load nope.json", "/nope", f"/video {picture}"):
+    for line in ("/image nope.png", "/load nope.json", "/nope", f"/video {image_file}"):
         with pytest.raises(ServeError):
             await talk.chat.take(line)
     assert talk.chat.history == before
@@ -131,10 +131,10 @@ async def test_an_answer_that_breaks_off_stays_and_its_error_is_raised(
     assert talk.chat.history.messages()[-1].content == "half an"
 
 
-async def test_a_question_that_is_refused_keeps_its_picture_for_the_next(
-    talk: Talk, picture: Path
+async def test_a_question_that_is_refused_keeps_its_image_for_the_next(
+    talk: Talk, image_file: Path
 ) -> None:
-    await talk.chat.take(f"/image {picture}")
+    await talk.chat.take(f"/image {image_file}")
     with pytest.raises(ServeError, match="context"):
         await talk.chat.take("word " * 5000)
     assert talk.out.getvalue() == ""
@@ -148,10 +148,10 @@ async def test_an_answer_cut_at_the_limit_says_so(talk: Talk) -> None:
 
 
 async def test_again_asks_the_last_question_in_place_of_its_broken_answer(
-    make_talk: Callable[[Engine], Talk], picture: Path
+    make_talk: Callable[[Engine], Talk], image_file: Path
 ) -> None:
     talk = make_talk(HalfEngine(EngineFailure("the model failed")))
-    await talk.chat.take(f"/image {picture}")
+    await talk.chat.take(f"/image {image_file}")
     for line in ("question", "/again", "/again"):
         with pytest.raises(EngineFailure):
             await talk.chat.take(line)
@@ -161,9 +161,9 @@ async def test_again_asks_the_last_question_in_place_of_its_broken_answer(
     assert talk.chat.history.attached == ()
 
 
-async def test_again_asks_what_was_not_answered_at_all(talk: Talk, picture: Path) -> None:
+async def test_again_asks_what_was_not_answered_at_all(talk: Talk, image_file: Path) -> None:
     await talk.chat.take("before")
-    await talk.chat.take(f"/image {picture}")
+    await talk.chat.take(f"/image {image_file}")
     with pytest.raises(ServeError, match="context"):
         await talk.chat.take("word " * 5000)
     with pytest.raises(ServeError, match="context"):

@@ -12,12 +12,13 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 )
 
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.batch import collate, encode
-from llava_serve.tiny.conversation import Conversation, Recipe, random_conversation
-from llava_serve.tiny.learner import Learner
-from llava_serve.tiny.scenes import random_scene
-from llava_serve.tiny.tiles import frame, one_of_several, single
-from llava_serve.tiny.world import Size, draw, simple_picture
+from scripts.tiny.batch import collate, encode
+from scripts.tiny.dialogue import Dialogue, random_dialogue
+from scripts.tiny.learner import Learner
+from scripts.tiny.recipe import Recipe
+from scripts.tiny.scenes import random_scene
+from scripts.tiny.tiles import frame, one_of_several, single
+from scripts.tiny.world import Size, draw, simple_image
 
 processor: Any = LlavaOnevisionImageProcessorPil.from_pretrained(CHECKPOINT)
 tokenizer = PreTrainedTokenizerFast.from_pretrained(CHECKPOINT)
@@ -49,19 +50,19 @@ def test_a_picture_is_tiled_as_the_image_processor_tiles_it(size: Size) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_one_of_several_pictures_is_squared_as_the_image_processor_squares_it(size: Size) -> None:
-    image, other = simple_picture("star", "blue", size=size), simple_picture("circle", "red")
+    image, other = simple_image("star", "blue", size=size), simple_image("circle", "red")
     pixels = processor(images=[[image, other]], return_tensors="pt")["pixel_values"]
     np.testing.assert_array_equal(one_of_several(image).pixels, as_pixels(pixels[0]))
 
 
-def transformers_hidden(conversation: Conversation, ids: torch.Tensor) -> torch.Tensor:
-    images = [s.pictures[0].image for s in conversation.shown if not s.is_video]
-    clips = [[p.image for p in s.pictures] for s in conversation.shown if s.is_video]
+def transformers_hidden(dialogue: Dialogue, ids: torch.Tensor) -> torch.Tensor:
+    images = [s.images[0].image for s in dialogue.shown if not s.is_video]
+    videos = [[p.image for p in s.images] for s in dialogue.shown if s.is_video]
     inputs = {}
     if images:
         inputs = dict(processor(images=[images], return_tensors="pt"))
-    if clips:
-        frames = np.stack([frame(image).pixels[0] for image in clips[0]])
+    if videos:
+        frames = np.stack([frame(image).pixels[0] for image in videos[0]])
         values = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
         inputs["pixel_values_videos"] = values[None]
     hidden: torch.Tensor = model.model(input_ids=ids, **inputs).last_hidden_state
@@ -71,21 +72,21 @@ def transformers_hidden(conversation: Conversation, ids: torch.Tensor) -> torch.
 @pytest.mark.parametrize("form", ["single", "pair", "clip", "later", "strange"])
 def test_hidden_states_equal_those_of_transformers(form: str) -> None:
     rng = Random(f"hidden {form}")
-    conversations = [random_conversation(rng, Recipe(forms={form: 1.0})) for _ in range(3)]
-    samples = [encode(conversation, tokenizer) for conversation in conversations]
+    dialogues = [random_dialogue(rng, Recipe(forms={form: 1.0})) for _ in range(3)]
+    samples = [encode(dialogue, tokenizer) for dialogue in dialogues]
     learner = Learner(model)
     with torch.inference_mode():
         batch = collate(samples, pad=0)
         ours, _ = learner.hidden(batch, learner.patches(batch.pixels))
-        for i, (conversation, sample) in enumerate(zip(conversations, samples, strict=True)):
+        for i, (dialogue, sample) in enumerate(zip(dialogues, samples, strict=True)):
             length = len(sample.ids)
-            theirs = transformers_hidden(conversation, batch.ids[i : i + 1, :length])
+            theirs = transformers_hidden(dialogue, batch.ids[i : i + 1, :length])
             torch.testing.assert_close(ours[i, :length], theirs, atol=2e-3, rtol=1e-3)
 
 
 def test_only_answers_are_learned() -> None:
-    conversation = random_conversation(Random(1), Recipe(forms={"single": 1.0}))
-    sample = encode(conversation, tokenizer)
+    dialogue = random_dialogue(Random(1), Recipe(forms={"single": 1.0}))
+    sample = encode(dialogue, tokenizer)
     learned = tokenizer.decode([label for label in sample.labels if label >= 0])
-    answers = "".join(f"{e.turn.answer}<|im_end|>" for e in conversation.exchanges)
+    answers = "".join(f"{e.turn.answer}<|im_end|>" for e in dialogue.exchanges)
     assert learned == answers

@@ -7,69 +7,68 @@ import pytest
 from PIL import Image
 
 from llava_serve.tiny import CHECKPOINT, EXAMPLES, ONE_WORD
-from llava_serve.tiny.answering import Answerer
-from llava_serve.tiny.conversation import Conversation, Exchange, Picture, Shown
-from llava_serve.tiny.evaluate import grade, total
-from llava_serve.tiny.exam import MANNERS, SIGHTED, blanked, draw_exam
-from llava_serve.tiny.turns import HONEST, Turn
-from llava_serve.tiny.world import COLORS, SHAPES, motion_frames, simple_picture
+from scripts.tiny.dialogue import Dialogue, DialogueExchange, DrawnImage, Medium
+from scripts.tiny.evaluate import grade, total
+from scripts.tiny.exam import REFUSAL_KINDS, VISUAL_KINDS, Predictor, blanked, draw_exam
+from scripts.tiny.turns import REFUSAL, Turn
+from scripts.tiny.world import COLORS, SHAPES, motion_frames, simple_image
 
 pytestmark = pytest.mark.slow
 
 LIMIT_BYTES = 12_000_000
 EXPECTED = 0.93  # overall, a little under what the model card reports
-EXPECTED_MANNERS = 0.93
+EXPECTED_REFUSALS = 0.93
 
 
 @pytest.fixture(scope="module")
-def answerer() -> Answerer:
-    return Answerer(CHECKPOINT)
+def predictor() -> Predictor:
+    return Predictor(CHECKPOINT)
 
 
-def ask(answerer: Answerer, question: str, answer: str, *shown: Shown) -> str:
-    exchange = Exchange(Turn("any", question, answer, answer), shown)
-    return next(answerer.answers([Conversation((exchange,))]))[1]
+def ask(predictor: Predictor, question: str, answer: str, *shown: Medium) -> str:
+    exchange = DialogueExchange(Turn("any", question, answer, answer), shown)
+    return next(predictor.answers([Dialogue((exchange,))]))[1]
 
 
-def picture(image: Image.Image) -> Shown:
-    return Shown((Picture(image, None),))
+def drawn(image: Image.Image) -> Medium:
+    return Medium((DrawnImage(image, None),))
 
 
 def test_the_weights_are_small_enough_for_git() -> None:
     assert (CHECKPOINT / "model.safetensors").stat().st_size < LIMIT_BYTES
 
 
-def test_it_passes_an_exam_it_has_never_seen(answerer: Answerer) -> None:
-    scores, mistakes = grade(answerer, draw_exam(150, seed=2024))
-    sighted = total(scores, SIGHTED, "all")
+def test_it_passes_an_exam_it_has_never_seen(predictor: Predictor) -> None:
+    scores, mistakes = grade(predictor, draw_exam(150, seed=2024))
+    sighted = total(scores, VISUAL_KINDS, "all")
     assert sighted.accuracy >= EXPECTED, mistakes
-    assert total(scores, MANNERS, "manners").accuracy >= EXPECTED_MANNERS, mistakes
+    assert total(scores, REFUSAL_KINDS, "manners").accuracy >= EXPECTED_REFUSALS, mistakes
 
 
-def test_without_its_pictures_it_falls_to_chance(answerer: Answerer) -> None:
-    exam = [blanked(conversation) for conversation in draw_exam(60, seed=7, kinds=SIGHTED)]
-    scores, _ = grade(answerer, exam)
-    assert total(scores, SIGHTED, "all").accuracy < 0.4
+def test_without_its_pictures_it_falls_to_chance(predictor: Predictor) -> None:
+    exam = [blanked(dialogue) for dialogue in draw_exam(60, seed=7, kinds=VISUAL_KINDS)]
+    scores, _ = grade(predictor, exam)
+    assert total(scores, VISUAL_KINDS, "all").accuracy < 0.4
 
 
 @pytest.mark.parametrize("example", json.loads((EXAMPLES / "examples.json").read_text()))
-def test_it_answers_every_example(answerer: Answerer, example: dict[str, str]) -> None:
+def test_it_answers_every_example(predictor: Predictor, example: dict[str, str]) -> None:
     shown = []
     for name in example["files"]:
         with Image.open(EXAMPLES / name) as image:
             frames = []
             for i in range(getattr(image, "n_frames", 1)):
                 image.seek(i)
-                frames.append(Picture(image.convert("RGB"), None))
-            shown.append(Shown(tuple(frames), is_video=len(frames) > 1))
-    assert ask(answerer, example["question"], "", *shown) == example["answer"]
+                frames.append(DrawnImage(image.convert("RGB"), None))
+            shown.append(Medium(tuple(frames), is_video=len(frames) > 1))
+    assert ask(predictor, example["question"], "", *shown) == example["answer"]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_it_knows_a_plain_picture_of_any_shape(answerer: Answerer, shape: str) -> None:
-    shown = picture(simple_picture(shape, "blue", size=(336, 336)))
-    assert ask(answerer, "What shape is it?", "", shown) == f"The blue shape is a {shape}."
-    assert ask(answerer, f"What color is the {shape}?", "", shown) == f"The {shape} is blue."
+def test_it_knows_a_plain_picture_of_any_shape(predictor: Predictor, shape: str) -> None:
+    shown = drawn(simple_image(shape, "blue", size=(336, 336)))
+    assert ask(predictor, "What shape is it?", "", shown) == f"The blue shape is a {shape}."
+    assert ask(predictor, f"What color is the {shape}?", "", shown) == f"The {shape} is blue."
 
 
 @pytest.mark.parametrize(
@@ -77,25 +76,25 @@ def test_it_knows_a_plain_picture_of_any_shape(answerer: Answerer, shape: str) -
     [pair for pair in product(COLORS, ("white", "black", "gray")) if len({*pair}) == 2],
 )
 def test_it_knows_any_color_alone_on_a_plain_background(
-    answerer: Answerer, color: str, background: str
+    predictor: Predictor, color: str, background: str
 ) -> None:
-    shown = picture(simple_picture("square", color, background))
-    answer = ask(answerer, "What color is the square?", "", shown)
+    shown = drawn(simple_image("square", color, background))
+    answer = ask(predictor, "What color is the square?", "", shown)
     assert answer == f"The square is {color}."
 
 
-def test_it_sees_which_way_something_moves(answerer: Answerer) -> None:
+def test_it_sees_which_way_something_moves(predictor: Predictor) -> None:
     frames = motion_frames("square", "green", "up", count=6, size=(200, 200))
-    shown = Shown(tuple(Picture(frame, None) for frame in frames), is_video=True)
-    assert ask(answerer, "Which way does it move?", "", shown) == "The green square moves up."
+    shown = Medium(tuple(DrawnImage(frame, None) for frame in frames), is_video=True)
+    assert ask(predictor, "Which way does it move?", "", shown) == "The green square moves up."
 
 
-def test_it_says_what_it_does_not_know(answerer: Answerer) -> None:
-    assert ask(answerer, "Who wrote Hamlet?", "") == HONEST
+def test_it_says_what_it_does_not_know(predictor: Predictor) -> None:
+    assert ask(predictor, "Who wrote Hamlet?", "") == REFUSAL
 
 
 def test_the_adapter_answers_in_one_word() -> None:
-    answerer = Answerer(CHECKPOINT, ONE_WORD)
-    shown = picture(simple_picture("circle", "red"))
-    assert ask(answerer, "What color is the circle?", "", shown) == "red"
-    assert ask(answerer, "How many shapes are there?", "", shown) == "one"
+    predictor = Predictor(CHECKPOINT, ONE_WORD)
+    shown = drawn(simple_image("circle", "red"))
+    assert ask(predictor, "What color is the circle?", "", shown) == "red"
+    assert ask(predictor, "How many shapes are there?", "", shown) == "one"

@@ -5,13 +5,13 @@ from random import Random
 
 import pytest
 
-from llava_serve.tiny.beyond import HELD_OUT, ask_beyond
-from llava_serve.tiny.clips import ask_motion, random_clip
-from llava_serve.tiny.pairs import ORDINALS, ask_which, random_change
-from llava_serve.tiny.questions import ASKERS, describe
-from llava_serve.tiny.scenes import random_scene, random_size
-from llava_serve.tiny.turns import COUNTS, HONEST, Turn
-from llava_serve.tiny.world import COLORS, SHAPES, Scene
+from scripts.tiny.comparison import ORDINALS, ask_which, random_change
+from scripts.tiny.motion import ask_motion, random_motion
+from scripts.tiny.out_of_domain import HELD_OUT, ask_out_of_domain
+from scripts.tiny.questions import ASKERS, describe
+from scripts.tiny.scenes import random_scene, random_size
+from scripts.tiny.turns import COUNTS, REFUSAL, Turn
+from scripts.tiny.world import COLORS, SHAPES, Scene
 
 _COLOR = "|".join(COLORS)
 _SHAPE = "|".join(SHAPES)
@@ -124,18 +124,18 @@ def test_a_change_changes_one_thing() -> None:
 
 def test_a_clip_moves_the_way_its_answer_says() -> None:
     rng = Random("clips")
-    clips = [clip for _ in range(200) if (clip := random_clip(rng, (96, 96), 5))]
-    assert {clip.direction for clip in clips} == {"left", "right", "up", "down", "still"}
-    for clip in clips:
-        first, last = clip.frames[0].things[0], clip.frames[-1].things[0]
+    videos = [motion for _ in range(200) if (motion := random_motion(rng, (96, 96), 5))]
+    assert {motion.direction for motion in videos} == {"left", "right", "up", "down", "still"}
+    for motion in videos:
+        first, last = motion.frames[0].things[0], motion.frames[-1].things[0]
         moves = {"left": last.x < first.x, "right": last.x > first.x}
         moves |= {"up": last.y < first.y, "down": last.y > first.y, "still": first == last}
-        assert [name for name, is_true in moves.items() if is_true] == [clip.direction]
-        assert clip.thing.shape in ask_motion(rng, clip).answer
+        assert [name for name, is_true in moves.items() if is_true] == [motion.direction]
+        assert motion.thing.shape in ask_motion(rng, motion).answer
 
 
 def test_held_out_questions_are_never_trained_on() -> None:
     rng = Random("beyond")
-    trained = {ask_beyond(rng).question.lower() for _ in range(5000)}
+    trained = {ask_out_of_domain(rng).question.lower() for _ in range(5000)}
     assert trained.isdisjoint(question.lower() for question in HELD_OUT)
-    assert ask_beyond(rng, held_out=True).answer == HONEST
+    assert ask_out_of_domain(rng, held_out=True).answer == REFUSAL

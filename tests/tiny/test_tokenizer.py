@@ -6,9 +6,10 @@ import pytest
 from transformers import AutoTokenizer
 
 from llava_serve.tiny import CHECKPOINT
-from llava_serve.tiny.conversation import Recipe, random_conversation
-from llava_serve.tiny.tokenizer import END, START, messages, render
-from llava_serve.tiny.world import COLORS, SHAPES
+from scripts.tiny.dialogue import random_dialogue
+from scripts.tiny.recipe import Recipe
+from scripts.tiny.tokenizer import END, START, messages, render
+from scripts.tiny.world import COLORS, SHAPES
 
 tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
 
@@ -33,16 +34,16 @@ def test_digits_stay_single() -> None:
 def test_the_template_renders_what_was_trained() -> None:
     rng = Random("template")
     for _ in range(40):
-        conversation = random_conversation(rng, Recipe(size=lambda *_: (96, 96)))
-        trained, spans = render(conversation)
-        for i, (start, end) in enumerate(spans):
+        dialogue = random_dialogue(rng, Recipe(size=lambda *_: (96, 96)))
+        trained, offsets = render(dialogue)
+        for i, (start, end) in enumerate(offsets):
             prompt = tokenizer.apply_chat_template(
-                messages(conversation, i),  # type: ignore[arg-type]
+                messages(dialogue, i),  # type: ignore[arg-type]
                 tokenize=False,
                 add_generation_prompt=True,
             )
             assert prompt == trained[:start]
-            assert trained[start:end] == conversation.exchanges[i].turn.answer + END
+            assert trained[start:end] == dialogue.exchanges[i].turn.answer + END
 
 
 def test_plain_text_content_needs_no_parts() -> None:

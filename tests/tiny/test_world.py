@@ -1,11 +1,11 @@
-"""The picture world: what is drawn is what was meant."""
+"""The image world: what is drawn is what was meant."""
 
 from random import Random
 
 import pytest
 
-from llava_serve.tiny.scenes import random_scene, random_size
-from llava_serve.tiny.world import (
+from scripts.tiny.scenes import random_scene, random_size
+from scripts.tiny.world import (
     COLORS,
     NUMBER,
     SHAPES,
@@ -13,7 +13,7 @@ from llava_serve.tiny.world import (
     Size,
     draw,
     motion_frames,
-    simple_picture,
+    simple_image,
 )
 
 
@@ -25,7 +25,7 @@ def random_scenes(count: int) -> list[tuple[Scene, Size]]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_simple_picture_has_its_color_in_the_middle(shape: str) -> None:
-    image = simple_picture(shape, "red", "white", (200, 120))
+    image = simple_image(shape, "red", "white", (200, 120))
     assert image.size == (200, 120)
     assert image.getpixel((100, 60)) == COLORS["red"][0]
     assert image.getpixel((1, 1)) == COLORS["white"][0]

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from llava_serve import serving
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
 from llava_serve.web import uploads
-from llava_serve.web.asking import Services
+from llava_serve.web.chat_service import Services
+from llava_serve.web.chat_state import ChatState
 from llava_serve.web.controller_link import ControllerLink
-from llava_serve.web.conversation import Conversation
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 
-async def settled(conversation: Conversation) -> int:
+async def settled(conversation: ChatState) -> int:
     """Wait until nothing runs; return how many times there was something new meanwhile."""
     beats = 0
     while True:
@@ -40,7 +40,7 @@ def engine() -> EchoEngine:
 
 @pytest.fixture
 async def controller(engine: EchoEngine) -> AsyncIterator[str]:
-    worker = Worker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id="one")
+    worker = ModelWorker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id="one")
     async with serving.served(build_app(worker, max_body_bytes=1_000_000)) as address:
         yield address
 

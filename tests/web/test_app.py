@@ -7,10 +7,10 @@ import httpx
 import pytest
 from PIL import Image
 
-from llava_serve import serving
+from llava_serve.http import serving
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.app import build_app
-from llava_serve.web.asking import Services
+from llava_serve.web.chat_service import Services
 from tests.web.conftest import MakeServices
 
 
@@ -30,7 +30,7 @@ async def http(alone: Services) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def picture(alone: Services, tmp_path: Path) -> StoredFile:
+def image(alone: Services, tmp_path: Path) -> StoredFile:
     Image.new("RGB", (4, 4)).save(tmp_path / "dot.png")
     return alone.media.put(tmp_path / "dot.png")
 
@@ -64,25 +64,25 @@ async def test_the_page_may_reach_nothing_but_itself(http: httpx.AsyncClient) ->
     assert "http:" not in policy and "*" not in policy
 
 
-async def test_a_picture_is_served_for_ever_and_as_nothing_else(
-    http: httpx.AsyncClient, picture: StoredFile, alone: Services
+async def test_an_image_is_served_for_ever_and_as_nothing_else(
+    http: httpx.AsyncClient, image: StoredFile, alone: Services
 ) -> None:
-    answer = await http.get(f"/media/{picture.filename}")
-    assert answer.content == alone.media.read(picture)
-    assert answer.headers["content-type"] == "image/png"
-    assert "immutable" in answer.headers["cache-control"]
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert "sandbox" in answer.headers["content-security-policy"]
+    reply = await http.get(f"/media/{image.filename}")
+    assert reply.content == alone.media.read(image)
+    assert reply.headers["content-type"] == "image/png"
+    assert "immutable" in reply.headers["cache-control"]
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in reply.headers["content-security-policy"]
 
 
-async def test_a_picture_that_browsers_do_not_show_is_served_as_one_that_they_do(
+async def test_an_image_that_browsers_do_not_show_is_served_as_one_that_they_do(
     http: httpx.AsyncClient, alone: Services, tmp_path: Path
 ) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "scan.tif")
     kept = alone.media.put(tmp_path / "scan.tif")
-    answer = await http.get(f"/media/{kept.filename}")
-    assert answer.headers["content-type"] == "image/webp"
-    assert answer.content[8:12] == b"WEBP"
+    reply = await http.get(f"/media/{kept.filename}")
+    assert reply.headers["content-type"] == "image/webp"
+    assert reply.content[8:12] == b"WEBP"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ async def test_nothing_else_is_served(http: httpx.AsyncClient, name: str) -> Non
 
 
 async def test_a_browser_cannot_name_a_file_of_the_server(
-    http: httpx.AsyncClient, picture: StoredFile, tmp_path: Path, upload_folder: Path
+    http: httpx.AsyncClient, image: StoredFile, tmp_path: Path, upload_folder: Path
 ) -> None:
     """Gradio would take any path into its cache, were the page not marked as launched."""
     secret = {"path": str(tmp_path / "dot.png"), "meta": {"_type": "gradio.FileData"}}
@@ -108,10 +108,10 @@ async def test_a_browser_cannot_name_a_file_of_the_server(
         "fn_index": await call(http, "submit"),
         "session_hash": "s",
     }
-    answer = await http.post("/gradio_api/run/predict", json=body)
-    assert answer.status_code == 400
-    assert answer.json()["error"].startswith("'dot.png' was not uploaded through this page")
-    assert str(tmp_path) not in answer.text
+    reply = await http.post("/gradio_api/run/predict", json=body)
+    assert reply.status_code == 400
+    assert reply.json()["error"].startswith("'dot.png' was not uploaded through this page")
+    assert str(tmp_path) not in reply.text
     assert files_in(upload_folder) == []
 
 
@@ -122,9 +122,9 @@ async def test_a_browser_cannot_make_the_server_fetch(
     fetched = {"path": "http://example.invalid/x.png", "meta": {"_type": "gradio.FileData"}}
     for data in ([{"text": "", "files": [fetched]}, *CONTROLS], [NOTHING, fetched, *CONTROLS[1:]]):
         body = {"data": data, "fn_index": await call(http, "submit"), "session_hash": "s"}
-        answer = await http.post("/gradio_api/run/predict", json=body)
-        assert answer.status_code == 400
-        assert answer.json()["error"].startswith("'x.png' was not uploaded through this page")
+        reply = await http.post("/gradio_api/run/predict", json=body)
+        assert reply.status_code == 400
+        assert reply.json()["error"].startswith("'x.png' was not uploaded through this page")
     assert files_in(upload_folder) == []
 
 
@@ -133,9 +133,9 @@ async def test_an_upload_beyond_the_limit_is_refused_and_removed(
 ) -> None:
     """One drop of many files is one request; each of these alone would pass."""
     files = [("files", (f"{n}.png", bytes(400_000))) for n in range(3)]
-    answer = await http.post("/gradio_api/upload", files=files)
-    assert answer.status_code == 413
-    assert "larger than 1 MB" in answer.text and "fewer or smaller pictures" in answer.text
+    reply = await http.post("/gradio_api/upload", files=files)
+    assert reply.status_code == 413
+    assert "larger than 1 MB" in reply.text and "fewer or smaller pictures" in reply.text
     assert files_in(upload_folder) == []
     assert (await http.post("/gradio_api/upload", files=files[:1])).status_code == 200
 
@@ -146,8 +146,8 @@ async def test_a_page_of_another_host_can_upload_nothing(
     """A form needs nobody's leave to be sent, whatever page it stands on."""
     files = [("files", ("a.png", b"content"))]
     headers = {"Origin": "http://evil.example"}
-    answer = await http.post("/gradio_api/upload", files=files, headers=headers)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "origin_refused")
+    reply = await http.post("/gradio_api/upload", files=files, headers=headers)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (403, "origin_refused")
     assert files_in(upload_folder) == []
     own = {"Origin": str(http.base_url).rstrip("/")}
     assert (await http.post("/gradio_api/upload", files=files, headers=own)).status_code == 200

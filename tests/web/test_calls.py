@@ -11,10 +11,10 @@ import httpx
 import pytest
 from PIL import Image
 
-from llava_serve import serving
+from llava_serve.http import serving
 from llava_serve.web.app import build_app
-from llava_serve.web.asking import Services
-from llava_serve.web.examples import Example
+from llava_serve.web.chat_service import Services
+from llava_serve.web.examples import ExampleQuestion
 from tests.web.conftest import MakeServices
 
 CONTROLS = [0.2, 1.0, 512, "", ""]
@@ -80,9 +80,9 @@ async def test_what_is_no_call_is_refused_in_one_line(
 ) -> None:
     caplog.set_level(logging.INFO, "llava_serve")
     headers = {"Content-Type": "application/json"}
-    answer = await http.post(f"/gradio_api/{path}", content=body, headers=headers)
-    assert 400 <= answer.status_code < 500
-    told = answer.json()
+    reply = await http.post(f"/gradio_api/{path}", content=body, headers=headers)
+    assert 400 <= reply.status_code < 500
+    told = reply.json()
     assert told["error"] == told["detail"] and told["error"].endswith(".")
     assert told["code"] in ("invalid_field", "no_such_route")
     lines = [record for record in caplog.records if record.name.startswith("llava_serve")]
@@ -90,7 +90,12 @@ async def test_what_is_no_call_is_refused_in_one_line(
     assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
 
 
-@pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting'", "ignore:The copy keyword")
+GRADIO_AND_PANDAS = pytest.mark.filterwarnings(
+    "ignore:'future.no_silent_downcasting'", "ignore:The copy keyword"
+)
+
+
+@GRADIO_AND_PANDAS
 @pytest.mark.parametrize(
     "values",
     [
@@ -104,8 +109,8 @@ async def test_values_that_no_control_takes_are_told_without_a_traceback(
     http: httpx.AsyncClient, capfd: pytest.CaptureFixture[str], values: list[Any]
 ) -> None:
     body = {"data": values, "fn_index": await number_of(http, "submit"), "session_hash": "s"}
-    answer = await http.post("/gradio_api/run/predict", json=body)
-    assert answer.json()["error"].startswith("data: has a value that its control does not take")
+    reply = await http.post("/gradio_api/run/predict", json=body)
+    assert reply.json()["error"].startswith("data: has a value that its control does not take")
     assert (await http.post("/gradio_api/queue/join", json=body)).status_code == 200
     async with http.stream("GET", "/gradio_api/queue/data?session_hash=s") as events:
         async for line in events.aiter_lines():
@@ -115,18 +120,96 @@ async def test_values_that_no_control_takes_are_told_without_a_traceback(
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
+NUL = {"path": "a\0b", "meta": {"_type": "gradio.FileData"}}
+NONSENSE: list[Any] = [
+    None,
+    [],
+    7,
+    "x",
+    True,
+    {"index": []},
+    {"index": "9" * 5000},
+    [NUL],
+    {"a": NUL},
+]
+
+
+@GRADIO_AND_PANDAS
+async def test_nonsense_for_any_event_ends_without_a_traceback(
+    http: httpx.AsyncClient, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Called at once and through Gradio's queue, as values and as what the event says."""
+    caplog.set_level(logging.INFO, "llava_serve")
+    statuses = set()
+    for event in (await http.get("/config")).json()["dependencies"]:
+        for nonsense in NONSENSE:
+            call = {
+                "data": [nonsense] * len(event["inputs"]),
+                "event_data": nonsense,
+                "fn_index": event["id"],
+                "session_hash": "s",
+            }
+            reply = await http.post("/gradio_api/run/predict", json=call)
+            statuses.add(reply.status_code)
+            assert reply.status_code == 200 or "." in reply.json()["error"]
+            if event["backend_fn"] and nonsense in (None, [], 7):
+                joined = await http.post("/gradio_api/queue/join", json=call)
+                assert joined.status_code == 200 or joined.status_code < 500
+    statuses.discard(200)  # a button takes no values, and a menu's name may be any
+    assert statuses and all(400 <= status < 500 for status in statuses)
+    shown = caplog.text + "".join(capfd.readouterr())
+    assert "Traceback" not in shown and "invalid_field" in shown
+
+
+async def test_what_is_not_the_page_calling_is_refused_in_one_line(
+    http: httpx.AsyncClient, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "llava_serve")
+    events = (await http.get("/config")).json()["dependencies"]
+    in_browser = next(one["id"] for one in events if not one["backend_fn"])
+    calls = [
+        http.get("/gradio_api/queue/data?session_hash=nobody"),
+        http.get("/gradio_api/queue/data"),
+        http.post(
+            "/gradio_api/queue/join",
+            json={"data": [None], "fn_index": in_browser, "session_hash": "s"},
+        ),
+        http.post("/gradio_api/component_server", json={"component_id": 9999}),
+        http.get("/gradio_api/file=uploads/a%00b/c"),
+        http.get("/assets/a%00b"),
+        http.get("/static/a%00b"),
+        http.get("/media/a%00b"),
+    ]
+    for call in calls:
+        caplog.clear()
+        reply = await call
+        assert 400 <= reply.status_code < 500
+        assert reply.json()["error"]
+        assert (
+            len(
+                [
+                    one
+                    for one in caplog.records
+                    if "route" in one.message or "unreadable" in one.message
+                ]
+            )
+            == 1
+        )
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
 async def test_a_call_is_read_as_every_body_is(http: httpx.AsyncClient) -> None:
     """A byte-order mark is no part of it."""
     call = {"data": ["echo"], "fn_index": await number_of(http, "input"), "session_hash": "s"}
     body, headers = BOM_UTF8 + json.dumps(call).encode(), {"Content-Type": "application/json"}
-    answer = await http.post("/gradio_api/run/predict", content=body, headers=headers)
-    assert answer.status_code == 200
+    reply = await http.post("/gradio_api/run/predict", content=body, headers=headers)
+    assert reply.status_code == 200
 
 
 async def test_the_events_are_no_interface_for_programs(http: httpx.AsyncClient) -> None:
     for path in ("call/submit", "api/submit"):
-        answer = await http.post(f"/gradio_api/{path}", json={"data": []})
-        assert (answer.status_code, answer.json()["code"]) == (404, "no_such_route")
+        reply = await http.post(f"/gradio_api/{path}", json={"data": []})
+        assert (reply.status_code, reply.json()["code"]) == (404, "no_such_route")
 
 
 async def test_a_model_that_gradio_has_forgotten_to_have_offered_can_be_chosen(
@@ -136,8 +219,8 @@ async def test_a_model_that_gradio_has_forgotten_to_have_offered_can_be_chosen(
     body = {"data": ["echo"], "fn_index": number, "session_hash": "s"}
     assert (await http.post("/gradio_api/run/predict", json=body)).status_code == 200
     body["data"] = [{"echo": 1}]
-    answer = await http.post("/gradio_api/run/predict", json=body)
-    assert "its control does not take" in answer.json()["error"]
+    reply = await http.post("/gradio_api/run/predict", json=body)
+    assert "its control does not take" in reply.json()["error"]
 
 
 async def test_no_answer_about_an_upload_names_a_folder_of_the_server(
@@ -156,15 +239,15 @@ async def test_no_answer_about_an_upload_names_a_folder_of_the_server(
         "fn_index": await number_of(http, "submit"),
         "session_hash": "s",
     }
-    answer = await http.post("/gradio_api/run/predict", json=body)
-    assert answer.status_code == 200 and str(tmp_path) not in answer.text
+    reply = await http.post("/gradio_api/run/predict", json=body)
+    assert reply.status_code == 200 and str(tmp_path) not in reply.text
 
 
-async def test_a_picture_that_is_lent_back_is_named_like_an_upload(
+async def test_an_image_that_is_lent_back_is_named_like_an_upload(
     make_services: MakeServices, tmp_path: Path
 ) -> None:
     services = make_services("http://127.0.0.1:9")
-    examples = (Example("what?", (services.media.put(png(tmp_path)),)),)
+    examples = (ExampleQuestion("what?", (services.media.put(png(tmp_path)),)),)
     served = build_app(services, examples=examples)
     async with (
         serving.served(served.app, served.before_stop) as address,
@@ -176,9 +259,9 @@ async def test_a_picture_that_is_lent_back_is_named_like_an_upload(
             "fn_index": await number_of(http, "example"),
             "session_hash": "s",
         }
-        answer = await http.post("/gradio_api/run/predict", json=call)
-        assert str(tmp_path) not in answer.text
-        (file,) = answer.json()["data"][0]["value"]["files"]
+        reply = await http.post("/gradio_api/run/predict", json=call)
+        assert str(tmp_path) not in reply.text
+        (file,) = reply.json()["data"][0]["value"]["files"]
         assert file["path"].startswith("uploads/")
         assert (await http.get(file["url"])).status_code == 200
 
@@ -203,12 +286,12 @@ async def test_no_other_file_can_be_named(http: httpx.AsyncClient, name: str) ->
         "fn_index": await number_of(http, "submit"),
         "session_hash": "s",
     }
-    answer = await http.post("/gradio_api/run/predict", json=body)
+    reply = await http.post("/gradio_api/run/predict", json=body)
     said = ("was not uploaded through this page", "is here no longer")
-    assert any(text in answer.json()["error"] for text in said)
+    assert any(text in reply.json()["error"] for text in said)
 
 
 async def test_a_call_beyond_the_limit_is_refused(http: httpx.AsyncClient) -> None:
     body = {"data": ["x" * (MOST + 1)], "fn_index": 0, "session_hash": "s"}
-    answer = await http.post("/gradio_api/run/predict", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (413, "text_too_large")
+    reply = await http.post("/gradio_api/run/predict", json=body)
+    assert (reply.status_code, reply.json()["code"]) == (413, "text_too_large")

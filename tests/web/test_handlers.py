@@ -1,34 +1,37 @@
 """What a tab offers follows from its conversation."""
 
 import asyncio
+import json
 from typing import Any
 
-import gradio as gr
 import pytest
 
 from llava_serve.errors import WorkerLost
-from llava_serve.web.answer import Answer
-from llava_serve.web.asking import Services
-from llava_serve.web.chat_handlers import ChatHandlers, ChatView
-from llava_serve.web.compare_handlers import CompareHandlers
-from llava_serve.web.conversation import Conversation, Exchange
+from llava_serve.web.chat_service import Services
+from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.handlers import Handlers, chat_tab, compare_tab
+from llava_serve.web.reply import StreamedReply
 from llava_serve.web.sessions import Known, Place
 from tests.web.conftest import settled
 
-CONTROLS = (0.2, 1.0, 512, None, "")
+CONTROLS = (0.2, 1.0, 512, "", "")
 
 
-def ended(model: str, text: str) -> Answer:
+def ended(model: str, text: str) -> StreamedReply:
     """An answer with text that is whole, or without any that failed."""
-    answer = Answer(model, text=text)
+    reply = StreamedReply(model, text=text)
     error = None if text else WorkerLost("http://w", "gone")
-    answer.end("done" if text else "failed", 1.0, error)
-    return answer
+    reply.end("done" if text else "failed", 1.0, error)
+    return reply
 
 
-def compared(*texts: str) -> Conversation:
-    answers = [ended(f"model-{number}", text) for number, text in enumerate(texts)]
-    return Conversation(exchanges=[Exchange("which?", (), answers)])
+def compared(*texts: str) -> ChatState:
+    replies = [ended(f"model-{number}", text) for number, text in enumerate(texts)]
+    return ChatState(exchanges=[Exchange("which?", (), replies)])
+
+
+def at(conversation: ChatState) -> Place:
+    return Place(conversation, Known())
 
 
 def message(text: str) -> dict[str, Any]:
@@ -46,43 +49,76 @@ def message(text: str) -> dict[str, Any]:
 async def test_only_what_can_be_judged_can_be_voted_on(
     services: Services, texts: tuple[str, ...], better: list[bool], others: bool
 ) -> None:
-    flat = await CompareHandlers(services).view(compared(*texts))
-    *_, again, _clear, _undo, a, b, c, d, tie, bad = flat
-    assert [button["interactive"] for button in (a, b, c, d)] == better
-    assert (tie["interactive"], bad["interactive"]) == (others, others)
-    assert again["value"] == ("Regenerate" if all(texts) else "Retry")
+    view = Handlers(services, compare_tab()).view(compared(*texts))
+    assert [view[letter]["interactive"] for letter in "ABCD"] == better
+    assert (view["tie"]["interactive"], view["both_bad"]["interactive"]) == (others, others)
+    assert view["again"]["value"] == ("Regenerate" if all(texts) else "Retry")
 
 
 async def test_a_vote_that_is_not_offered_is_not_taken(services: Services) -> None:
-    handlers, conversation = CompareHandlers(services), compared("one", "")
-    await handlers.vote_better(0, conversation)
-    await handlers.vote_all("tie", conversation)
+    handlers, conversation = Handlers(services, compare_tab()), compared("one", "")
+    await handlers.prefer("better", 0, at(conversation))
+    await handlers.prefer("tie", None, at(conversation))
     assert conversation.exchanges[0].vote is None and conversation.notice is None
 
 
 async def test_a_draft_is_not_overwritten_by_the_last_question(services: Services) -> None:
-    handlers, conversation = ChatHandlers(services, ()), compared("one")
-    with pytest.raises(gr.Error, match="what you have typed"):
-        await handlers.edit(conversation, message("a draft"))
-    view = ChatView(*await handlers.edit(conversation, message(" ")))
-    assert view.composer["value"] == {"text": "which?", "files": []}
+    handlers, conversation = Handlers(services, chat_tab(())), compared("one")
+    first = await handlers.edit(at(conversation), message("a draft"))
+    again = await handlers.edit(at(conversation), message("a draft"))
+    assert "what you have typed" in json.loads(first["signal"])["told"]
+    assert again["signal"] != first["signal"]  # so that the browser says it again
+    view = await handlers.edit(at(conversation), message(" "))
+    assert view["composer"]["value"] == {"text": "which?", "files": []}
     assert conversation.exchanges == []
 
 
 async def test_taking_a_question_back_takes_its_error_away(services: Services) -> None:
-    handlers, conversation = ChatHandlers(services, ()), compared("one")
+    handlers, conversation = Handlers(services, chat_tab(())), compared("one")
     conversation.notice = WorkerLost("http://w", "gone")
-    await handlers.edit(conversation, message(""))
+    await handlers.edit(at(conversation), message(""))
     assert (await handlers.draw(conversation, None)).notice == ""
 
 
-async def test_a_stop_before_anything_streams_frees_the_tab(services: Services) -> None:
-    handlers, conversation = ChatHandlers(services, ()), Conversation(wanted=("echo",))
-    await handlers.submit(conversation, message("hello"), *CONTROLS)
-    await handlers.stop(conversation)
+def lost(model: str, wanted: str) -> ChatState:
+    """A conversation whose answer was lost with its worker; `wanted` is the menu's choice."""
+    return ChatState(exchanges=[Exchange("which?", (), [ended(model, "")])], wanted=(wanted,))
+
+
+async def test_retry_asks_no_model_that_only_stands_in(services: Services) -> None:
+    """The menu has moved to `echo`, which nobody has chosen."""
+    handlers, conversation = Handlers(services, chat_tab(())), lost("gone", wanted="gone")
+    await handlers.again(at(conversation), *CONTROLS)
+    assert [reply.model for reply in conversation.exchanges[0].replies] == ["gone"]
+    assert conversation.notice is not None
+    assert "'gone' was asked" in conversation.notice.message
+    assert "'echo' is chosen" in conversation.notice.message
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        pytest.param("echo", "gone", id="who was asked, while the menu waits for another"),
+        pytest.param("gone", "echo", id="who was chosen since"),
+    ],
+)
+async def test_retry_asks_who_was_asked_or_chosen(
+    services: Services, asked: str, wanted: str
+) -> None:
+    handlers, conversation = Handlers(services, chat_tab(())), lost(asked, wanted)
+    await handlers.again(at(conversation), *CONTROLS)
     await settled(conversation)
-    view = ChatView(*await handlers.settle(conversation))
-    assert (view.composer["submit_btn"], view.again["interactive"]) == (True, True)
+    assert conversation.notice is None
+    assert conversation.exchanges[0].replies[0].text == "which?"
+
+
+async def test_a_stop_before_anything_streams_frees_the_tab(services: Services) -> None:
+    handlers, conversation = Handlers(services, chat_tab(())), ChatState(wanted=("echo",))
+    await handlers.submit(at(conversation), message("hello"), *CONTROLS)
+    await handlers.stop(at(conversation))
+    await settled(conversation)
+    view = await handlers.settle(at(conversation))
+    assert (view["composer"]["submit_btn"], view["again"]["interactive"]) == (True, True)
     (drawn,) = (await handlers.draw(conversation, None)).settled
     assert "Stopped." in drawn
 
@@ -90,7 +126,7 @@ async def test_a_stop_before_anything_streams_frees_the_tab(services: Services) 
 async def test_a_text_that_is_slow_to_draw_holds_up_nobody(services: Services) -> None:
     """Markdown takes time for thousands of brackets; other browsers are served meanwhile."""
     conversation, turns = compared("[" * 3000), 0
-    viewing = asyncio.create_task(ChatHandlers(services, ()).draw(conversation, None))
+    viewing = asyncio.create_task(Handlers(services, chat_tab(())).draw(conversation, None))
     while not viewing.done():
         turns += 1
         await asyncio.sleep(0)
@@ -98,10 +134,10 @@ async def test_a_text_that_is_slow_to_draw_holds_up_nobody(services: Services) -
 
 
 async def test_a_question_during_an_answer_is_kept_and_said(services: Services) -> None:
-    handlers, conversation = ChatHandlers(services, ()), Conversation(wanted=("echo",))
-    await handlers.submit(conversation, message("word " * 1000), *CONTROLS)
-    view = ChatView(*await handlers.submit(conversation, message("next"), *CONTROLS))
-    assert "value" not in view.composer and view.composer["stop_btn"]
+    handlers, conversation = Handlers(services, chat_tab(())), ChatState(wanted=("echo",))
+    await handlers.submit(at(conversation), message("word " * 1000), *CONTROLS)
+    view = await handlers.submit(at(conversation), message("next"), *CONTROLS)
+    assert "value" not in view["composer"] and view["composer"]["stop_btn"]
     drawn = await handlers.draw(conversation, None)
     assert "still running" in drawn.notice and "Esc" in drawn.notice
     conversation.stop()
@@ -110,16 +146,16 @@ async def test_a_question_during_an_answer_is_kept_and_said(services: Services) 
 
 
 async def test_clear_can_be_undone_until_the_next_question(services: Services) -> None:
-    handlers, said = ChatHandlers(services, ()), compared("one")
+    handlers, said = Handlers(services, chat_tab(())), compared("one")
     place = Place(said, Known())
-    view = ChatView(*await handlers.clear(place))
+    view = await handlers.clear(place)
     assert place.conversation is not said and place.conversation.exchanges == []
-    assert view.undo["interactive"]
+    assert view["undo"]["interactive"]
     await handlers.undo(place, message(""))
     assert place.conversation is said
     await handlers.clear(place)
     place.conversation.wanted = ("echo",)
-    view = ChatView(*await handlers.submit(place.conversation, message("hello"), *CONTROLS))
+    view = await handlers.submit(place, message("hello"), *CONTROLS)
     await settled(place.conversation)
     assert not place.conversation.can_undo
 
@@ -127,21 +163,21 @@ async def test_clear_can_be_undone_until_the_next_question(services: Services) -
 async def test_an_edit_that_is_undone_takes_the_question_out_of_the_composer(
     services: Services,
 ) -> None:
-    handlers, conversation = ChatHandlers(services, ()), compared("one")
-    await handlers.edit(conversation, message(""))
-    view = ChatView(*await handlers.undo(Place(conversation, Known()), message("which?")))
-    assert view.composer["value"] == {"text": "", "files": []}
-    await handlers.edit(conversation, message(""))
-    view = ChatView(*await handlers.undo(Place(conversation, Known()), message("which one?")))
-    assert "value" not in view.composer
+    handlers, conversation = Handlers(services, chat_tab(())), compared("one")
+    await handlers.edit(at(conversation), message(""))
+    view = await handlers.undo(at(conversation), message("which?"))
+    assert view["composer"]["value"] == {"text": "", "files": []}
+    await handlers.edit(at(conversation), message(""))
+    view = await handlers.undo(at(conversation), message("which one?"))
+    assert "value" not in view["composer"]
     assert [exchange.text for exchange in conversation.exchanges] == ["which?"]
 
 
 async def test_the_context_line_outlives_an_answer_without_figures(services: Services) -> None:
-    handlers, conversation = ChatHandlers(services, ()), compared("one", "two")
+    handlers, conversation = Handlers(services, chat_tab(())), compared("one", "two")
     conversation.wanted = ("echo",)
-    conversation.exchanges[0].answers[0].prompt_tokens = 300
-    stopped = Answer("echo", text="half")
+    conversation.exchanges[0].replies[0].prompt_tokens = 300
+    stopped = StreamedReply("echo", text="half")
     stopped.end("stopped", 1.0)
     conversation.exchanges.append(Exchange("more?", (), [stopped]))
-    assert "300 of" in ChatView(*await handlers.view(conversation)).budget
+    assert "300 of" in handlers.view(conversation)["budget"]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI, HTTPException
 
-from llava_serve import serving
 from llava_serve.errors import ModerationRefused, ModerationUnavailable
+from llava_serve.http import serving
 from llava_serve.web.moderation import Moderation, read_key
 
 CATEGORIES = ("violence", "hate")

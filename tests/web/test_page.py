@@ -11,12 +11,12 @@ import pytest
 from gradio.routes import App
 from starlette.routing import Mount
 
-from llava_serve import serving
 from llava_serve.errors import EngineFailure, StorageFailed
+from llava_serve.http import serving
 from llava_serve.web import page
 from llava_serve.web.app import Page, build_app
-from llava_serve.web.asking import Services
-from llava_serve.web.wiring import told
+from llava_serve.web.chat_service import Services
+from llava_serve.web.event_binder import told
 from tests.web.conftest import MakeServices
 
 CONTROLS = [0.2, 1.0, 512, None, ""]
@@ -116,8 +116,8 @@ async def test_a_tab_that_the_server_does_not_know_finds_its_conversation(
 ) -> None:
     await call(http, "submit", question("one word"), *CONTROLS)
     known = (await signal(http))["id"]
-    answer = await call(http, "tick", session="from before", address=f"?chat={known}")
-    assert known in answer.text
+    reply = await call(http, "tick", session="from before", address=f"?chat={known}")
+    assert known in reply.text
 
 
 async def test_an_address_that_names_nothing_says_so_and_stays(http: httpx.AsyncClient) -> None:
@@ -129,8 +129,8 @@ async def test_an_address_that_names_nothing_says_so_and_stays(http: httpx.Async
 async def test_a_conversation_of_one_kind_is_none_of_the_other(http: httpx.AsyncClient) -> None:
     await call(http, "submit", question("one word"), *CONTROLS)
     known = (await signal(http))["id"]
-    answer = await call(http, "tick", session="other", address=f"?compare={known}")
-    assert known not in answer.text
+    reply = await call(http, "tick", session="other", address=f"?compare={known}")
+    assert known not in reply.text
 
 
 @pytest.mark.parametrize(
@@ -145,14 +145,14 @@ async def test_a_conversation_of_one_kind_is_none_of_the_other(http: httpx.Async
 async def test_a_question_for_no_transcript_is_refused(
     http: httpx.AsyncClient, body: dict[str, Any], status: int
 ) -> None:
-    answer = await http.post("/transcript", json=body)
-    assert answer.status_code == status
-    assert "error" in answer.json()
+    reply = await http.post("/transcript", json=body)
+    assert reply.status_code == status
+    assert "error" in reply.json()
 
 
 async def test_a_call_of_no_tab_is_refused(http: httpx.AsyncClient) -> None:
-    answer = await call(http, "submit", question("hello"), *CONTROLS, session=None)
-    assert answer.json()["error"].startswith("session_hash: is missing")
+    reply = await call(http, "submit", question("hello"), *CONTROLS, session=None)
+    assert reply.json()["error"].startswith("session_hash: is missing")
 
 
 @pytest.mark.parametrize(

@@ -3,28 +3,29 @@
 import pytest
 
 from llava_serve import errors
-from llava_serve.errors import MediaUnreadable, ServeError, WorkerLost
+from llava_serve.errors import ContextOverflow, MediaUnreadable, ServeError, WorkerLost
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.web import render
-from llava_serve.web.answer import Answer
-from llava_serve.web.conversation import Exchange
+from llava_serve.web.chat_state import Exchange
+from llava_serve.web.render import model_text, plain_text
+from llava_serve.web.reply import StreamedReply
 
 CARD = ModelCard(
     id="tiny", context_length=1000, accepts_images=True, accepts_video=True, engine="echo"
 )
 
 
-def ended(text: str = "four", finish_reason: str = "stop") -> Answer:
-    answer = Answer("tiny", text=text, finish_reason=finish_reason)
-    answer.prompt_tokens, answer.completion_tokens = 1200, 5
-    answer.began, answer.first_delta, answer.last_delta = 10.0, 10.25, 12.25
-    answer.deltas, answer.deltas_at_first = 5, 1
-    answer.end("done", 12.25)
-    return answer
+def ended(text: str = "four", finish_reason: str = "stop") -> StreamedReply:
+    reply = StreamedReply("tiny", text=text, finish_reason=finish_reason)
+    reply.prompt_tokens, reply.completion_tokens = 1200, 5
+    reply.began, reply.first_delta, reply.last_delta = 10.0, 10.25, 12.25
+    reply.deltas, reply.deltas_at_first = 5, 1
+    reply.end("done", 12.25)
+    return reply
 
 
 def test_an_answer_shows_its_measurements() -> None:
-    shown = render.answer(ended())
+    shown = render.reply(ended())
     assert "first token 0.25 s · 2.0 tokens/s · 1,200 tokens in · 5 out" in shown
 
 
@@ -37,40 +38,48 @@ def test_an_error_card_has_cause_remedy_code_and_request_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "is_said"), [(MediaUnreadable("damaged"), True), (WorkerLost("w", "gone"), False)]
+    ("error", "said"),
+    [
+        (MediaUnreadable("damaged"), "This question and its files are left out of what follows."),
+        (ContextOverflow(900, 100, 512), "This question is left out of what follows."),
+        (WorkerLost("w", "gone"), None),
+    ],
 )
-def test_the_card_says_whether_its_question_is_left_out(error: ServeError, is_said: bool) -> None:
-    answer = Answer("tiny")
-    answer.end("failed", 1.0, error)
-    said = "This question and its files are left out of what follows."
-    assert (said in render.answer(answer)) == is_said
+def test_the_card_says_whether_its_question_is_left_out(
+    error: ServeError, said: str | None
+) -> None:
+    reply = StreamedReply("tiny")
+    reply.end("failed", 1.0, error)
+    shown = render.reply(reply)
+    assert ("left out" in shown) == (said is not None)
+    assert said is None or said in shown
 
 
 def test_a_failure_in_mid_answer_keeps_the_text() -> None:
-    answer = Answer("tiny", text="so far")
-    answer.end("failed", 1.0, WorkerLost("http://w:1", "gone"))
-    shown = render.answer(answer)
+    reply = StreamedReply("tiny", text="so far")
+    reply.end("failed", 1.0, WorkerLost("http://w:1", "gone"))
+    shown = render.reply(reply)
     assert "so far" in shown and "Interrupted" in shown and 'class="card error"' in shown
-    assert answer.can_continue
+    assert reply.can_continue
 
 
 def test_a_cut_answer_says_so() -> None:
-    assert "Cut at the token limit" in render.answer(ended(finish_reason="length"))
+    assert "Cut at the token limit" in render.reply(ended(finish_reason="length"))
 
 
 def test_an_empty_answer_says_so() -> None:
-    assert "answered with nothing" in render.answer(ended(text=""))
+    assert "answered with nothing" in render.reply(ended(text=""))
 
 
 def test_names_and_texts_of_others_are_escaped() -> None:
-    exchange = Exchange("<b>hi</b>", (), [Answer("<i>model</i>", text="<u>x</u>")])
+    exchange = Exchange("<b>hi</b>", (), [StreamedReply("<i>model</i>", text="<u>x</u>")])
     shown = render.exchange(exchange)
     assert not any(tag in shown for tag in ("<b>hi", "<i>model", "<u>"))
 
 
 def test_compared_answers_have_letters() -> None:
-    exchange = Exchange("q", (), [Answer("a", text="1"), Answer("b", text="2")])
-    shown = render.answers(exchange)
+    exchange = Exchange("q", (), [StreamedReply("a", text="1"), StreamedReply("b", text="2")])
+    shown = render.replies(exchange)
     assert '<div class="columns of-2">' in shown
     assert shown.index("<b>A</b>a") < shown.index("<b>B</b>b")
     assert 'title="a"' in shown
@@ -120,7 +129,51 @@ def test_the_status_says_what_is_served(
 
 
 def test_the_budget_counts_prompt_and_answer() -> None:
-    answer = ended()
-    answer.prompt_tokens = 300
-    assert "305 of 1,000 tokens used" in render.budget(CARD, answer)
+    reply = ended()
+    reply.prompt_tokens = 300
+    assert "305 of 1,000 tokens used" in render.budget(CARD, reply)
     assert "Context: 1,000 tokens" in render.budget(CARD, None)
+
+
+ATTACKS = [
+    pytest.param("<img src=http://example.invalid/x.png>", id="img"),
+    pytest.param("![x](http://example.invalid/x.png)", id="markdown image"),
+    pytest.param("![x][y]\n\n[y]: http://example.invalid/x.png", id="image by reference"),
+    pytest.param("[![x](http://example.invalid/x.png)](http://e.invalid)", id="image in a link"),
+    pytest.param("<script>alert(1)</script>", id="script"),
+    pytest.param('<div style="background:url(http://example.invalid/x)">', id="style"),
+    pytest.param("a <svg onload=alert(1)> b", id="inline html"),
+    pytest.param("[x](javascript:alert(1))", id="script link"),
+    pytest.param("[x](data:text/html,<script>alert(1)</script>)", id="data link"),
+    pytest.param("```html\n<img src=x>\n```", id="code"),
+    pytest.param('| <img src=x> |\n|---|\n| "onerror= |', id="table"),
+    pytest.param("<http://example.invalid/<img src=x>>", id="autolink"),
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_model_text_fetches_and_runs_nothing(attack: str) -> None:
+    made = model_text(attack)
+    for forbidden in ("<img", "<script", "<svg", "<div", 'href="javascript', 'href="data'):
+        assert forbidden not in made
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_user_text_is_shown_letter_by_letter(attack: str) -> None:
+    assert "<" not in plain_text(attack)
+
+
+def test_markdown_is_rendered() -> None:
+    made = model_text("**bold** and `code`\n\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |")
+    for tag in ("<strong>bold</strong>", "<code>code</code>", "<li>one</li>", "<td>1</td>"):
+        assert tag in made
+
+
+def test_links_open_elsewhere_and_tell_nothing() -> None:
+    made = model_text("[docs](https://example.org)")
+    assert 'href="https://example.org"' in made
+    assert 'target="_blank"' in made and "noopener noreferrer" in made
+
+
+def test_single_line_breaks_are_kept() -> None:
+    assert "<br" in model_text("one\ntwo")

@@ -3,7 +3,7 @@
 import asyncio
 
 from llava_serve.errors import AnswerInterrupted
-from llava_serve.web.answer import Answer
+from llava_serve.web.reply import StreamedReply
 from llava_serve.web.streaming import streaming
 
 
@@ -18,12 +18,12 @@ async def test_a_second_stop_does_not_break_off_what_the_first_closes() -> None:
             await may_close.wait()
             closed.set()
 
-    answer = Answer("echo")
-    async with streaming(work(), [answer]) as running:
+    reply = StreamedReply("echo")
+    async with streaming(work(), [reply]) as running:
         await asyncio.sleep(0)  # until the work has begun
         running.stop()
         await closing.wait()
         running.stop(AnswerInterrupted())
         may_close.set()
     assert closed.is_set()
-    assert (answer.state, answer.error) == ("stopped", None)
+    assert (reply.state, reply.error) == ("stopped", None)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from llava_serve.web.answer import Answer
-from llava_serve.web.asking import Asking, Services
-from llava_serve.web.chat_handlers import ChatHandlers
-from llava_serve.web.conversation import Conversation, Exchange
+from llava_serve.web.chat_service import ChatService, Services
+from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.handlers import Handlers, chat_tab
 from llava_serve.web.parameters import Parameters
+from llava_serve.web.reply import StreamedReply
 from llava_serve.web.transcript import Delta, changes, delta
 
 
@@ -18,7 +18,7 @@ class Browser:
     """Does with the changes what `conversation.js` does."""
 
     def __init__(self) -> None:
-        self.pieces: dict[str, str] = {}
+        self.exchanges: dict[str, str] = {}
         self.live = self.notice = ""
         self.received_bytes = 0
         self.changes = 0
@@ -32,26 +32,26 @@ class Browser:
     def apply(self, change: dict[str, Any]) -> None:
         self.changes += 1
         self.received_bytes += len(json.dumps(change, ensure_ascii=False).encode()) + 8
-        known = self.pieces
+        known = self.exchanges
         if "marks" in change:
             new = {name: self._applied(self.live, one) for name, one in change["new"].items()}
-            self.pieces = {name: new.get(name) or known[name] for name in change["marks"]}
+            self.exchanges = {name: new.get(name) or known[name] for name in change["marks"]}
         if "live" in change:
             self.live = self._applied(self.live, change["live"])
         self.notice = change.get("notice", self.notice)
 
-    async def read(self, conversation: Conversation, handlers: ChatHandlers) -> None:
+    async def read(self, conversation: ChatState, handlers: Handlers) -> None:
         self.live = ""
-        async for change in changes(conversation, handlers.draw, list(self.pieces)):
+        async for change in changes(conversation, handlers.draw, list(self.exchanges)):
             self.apply(change)
 
     @property
     def shown(self) -> str:
-        return "".join(self.pieces.values()) + self.live
+        return "".join(self.exchanges.values()) + self.live
 
 
-def said(question: str, answer: str) -> Exchange:
-    one = Answer("echo", text=answer)
+def said(question: str, reply: str) -> Exchange:
+    one = StreamedReply("echo", text=reply)
     one.end("done", 1.0)
     return Exchange(question, (), [one])
 
@@ -77,40 +77,40 @@ def test_a_delta_holds_only_what_is_new() -> None:
 
 async def test_an_answer_of_forty_tokens_costs_little(services: Services) -> None:
     """45 kB they were, when each change carried the answer whole."""
-    asking, conversation, browser = Asking(services, "chat"), Conversation(), Browser()
-    handlers = ChatHandlers(services, ())
+    service, conversation, browser = ChatService(services, "chat"), ChatState(), Browser()
+    handlers = Handlers(services, chat_tab(()))
     question = " ".join(f"word{n}" for n in range(40))
     about = {"text": question, "files": []}
-    assert await asking.accept(conversation, about, ["echo"], Parameters())
+    assert await service.accept(conversation, about, ["echo"], Parameters())
     await browser.read(conversation, handlers)
     assert browser.changes > 3
     assert question in browser.shown and browser.live == ""
     drawn = (await handlers.draw(conversation, None)).settled
-    assert list(browser.pieces.values()) == drawn
+    assert list(browser.exchanges.values()) == drawn
     assert browser.received_bytes < 6_000
 
 
 async def test_a_late_turn_costs_no_more_than_an_early_one(services: Services) -> None:
-    handlers, browser = ChatHandlers(services, ()), Browser()
-    conversation = Conversation(exchanges=[said(f"q{n}", "long " * 300) for n in range(29)])
+    handlers, browser = Handlers(services, chat_tab(())), Browser()
+    conversation = ChatState(exchanges=[said(f"q{n}", "long " * 300) for n in range(29)])
     await browser.read(conversation, handlers)
     browser.received_bytes = 0
-    assert await Asking(services, "chat").accept(
+    assert await ChatService(services, "chat").accept(
         conversation, {"text": "short", "files": []}, ["echo"], Parameters()
     )
     await browser.read(conversation, handlers)
-    assert len(browser.pieces) == 30 and "short" in browser.shown
+    assert len(browser.exchanges) == 30 and "short" in browser.shown
     assert browser.received_bytes < 4_000
 
 
 async def test_whoever_comes_later_sees_the_answer_grow_too(services: Services) -> None:
-    asking, conversation = Asking(services, "chat"), Conversation()
-    handlers, first, second = ChatHandlers(services, ()), Browser(), Browser()
+    service, conversation = ChatService(services, "chat"), ChatState()
+    handlers, first, second = Handlers(services, chat_tab(())), Browser(), Browser()
     question = " ".join(f"word{n}" for n in range(60))
     about = {"text": question, "files": []}
-    assert await asking.accept(conversation, about, ["echo"], Parameters())
+    assert await service.accept(conversation, about, ["echo"], Parameters())
     watching = asyncio.create_task(first.read(conversation, handlers))
-    while "word5" not in conversation.exchanges[0].answers[0].text:
+    while "word5" not in conversation.exchanges[0].replies[0].text:
         await conversation.pulse.wait()
     await second.read(conversation, handlers)
     await watching
@@ -118,14 +118,14 @@ async def test_whoever_comes_later_sees_the_answer_grow_too(services: Services) 
 
 
 async def test_one_who_leaves_changes_nothing(services: Services) -> None:
-    asking, conversation = Asking(services, "chat"), Conversation()
-    handlers, browser = ChatHandlers(services, ()), Browser()
+    service, conversation = ChatService(services, "chat"), ChatState()
+    handlers, browser = Handlers(services, chat_tab(())), Browser()
     question = " ".join(f"word{n}" for n in range(60))
     about = {"text": question, "files": []}
-    assert await asking.accept(conversation, about, ["echo"], Parameters())
+    assert await service.accept(conversation, about, ["echo"], Parameters())
     async for change in changes(conversation, handlers.draw, []):
         browser.apply(change)
         break
     await Browser().read(conversation, handlers)
-    (answer,) = conversation.exchanges[0].answers
-    assert (answer.state, answer.text) == ("done", question)
+    (reply,) = conversation.exchanges[0].replies
+    assert (reply.state, reply.text) == ("done", question)

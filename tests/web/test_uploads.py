@@ -26,7 +26,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         uploads.use_folder(tmp_path / "file" / "uploads")
 
 
-async def test_a_picture_that_comes_back_has_kept_its_name(
+async def test_an_image_that_comes_back_has_kept_its_name(
     upload_folder: Path, tmp_path: Path
 ) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "my cat.png")

@@ -15,7 +15,7 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 MAX_BODY_BYTES = 50_000_000
 
@@ -54,15 +54,15 @@ class ScriptedEngine:
         """Do nothing."""
 
 
-MakeWorker = Callable[..., Worker]
+MakeWorker = Callable[..., ModelWorker]
 ClientOf = Callable[[FastAPI], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
 def make_worker() -> MakeWorker:
-    def make(engine: Engine, limit: int = 2, max_waiting: int = 2) -> Worker:
+    def make(engine: Engine, limit: int = 2, max_waiting: int = 2) -> ModelWorker:
         media = MediaReader(MediaConfig())
-        return Worker(engine, Gate(limit, max_waiting), media, worker_id="this-one")
+        return ModelWorker(engine, Gate(limit, max_waiting), media, worker_id="this-one")
 
     return make
 
@@ -73,12 +73,12 @@ def scripted() -> type[ScriptedEngine]:
 
 
 @pytest.fixture
-def worker(make_worker: MakeWorker) -> Worker:
+def worker(make_worker: MakeWorker) -> ModelWorker:
     return make_worker(EchoEngine("echo"))
 
 
 @pytest.fixture
-def app(worker: Worker) -> FastAPI:
+def app(worker: ModelWorker) -> FastAPI:
     return build_app(worker, max_body_bytes=MAX_BODY_BYTES)
 
 

@@ -20,7 +20,7 @@ from llava_serve.protocol.openai import ModelList, SamplingDefaults
 from llava_serve.request import Delta, GenerateRequest, Stages, Usage
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 END = Delta("", "stop", Usage(prompt_tokens=3, completion_tokens=2, image_tokens=1))
 
@@ -106,7 +106,7 @@ async def test_usage_so_far_may_be_asked_for_without_a_last_chunk(http: httpx.As
 @pytest.mark.parametrize("temperature", [0, 0.7, None])
 async def test_a_top_p_of_zero_is_greedy(
     client_of: ClientOf,
-    make_worker: Callable[..., Worker],
+    make_worker: Callable[..., ModelWorker],
     scripted: Callable[..., Any],
     temperature: float | None,
 ) -> None:
@@ -207,7 +207,7 @@ async def test_more_answers_than_slots_are_made_no_faster_than_slots_allow(
                 yield delta
 
     engine = Counting(delay_s=0.001)
-    worker = Worker(engine, Gate(2, 0), MediaReader(MediaConfig()), worker_id="id")
+    worker = ModelWorker(engine, Gate(2, 0), MediaReader(MediaConfig()), worker_id="id")
     async with client_of(build_app(worker, max_body_bytes=10**6)) as http:
         answer = (await http.post("/v1/chat/completions", json=question(n=5))).json()
     assert len(answer["choices"]) == 5
@@ -217,7 +217,7 @@ async def test_more_answers_than_slots_are_made_no_faster_than_slots_allow(
 @pytest.mark.parametrize("count", [1, 3])
 async def test_timings_are_those_of_one_answer_however_many_there_are(
     client_of: ClientOf,
-    make_worker: Callable[..., Worker],
+    make_worker: Callable[..., ModelWorker],
     scripted: Callable[..., Any],
     count: int,
 ) -> None:
@@ -246,7 +246,7 @@ async def test_an_image_tag_in_user_text_is_plain_text(http: httpx.AsyncClient) 
 
 
 async def test_what_the_request_asks_for_reaches_the_engine(
-    client_of: ClientOf, make_worker: Callable[..., Worker], scripted: Callable[..., Any]
+    client_of: ClientOf, make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any]
 ) -> None:
     engine = scripted(END)
     fields: dict[str, Any] = {
@@ -268,7 +268,7 @@ async def test_what_the_request_asks_for_reaches_the_engine(
 
 
 async def test_what_the_request_leaves_out_is_the_checkpoints_choice(
-    client_of: ClientOf, make_worker: Callable[..., Worker], scripted: Callable[..., Any]
+    client_of: ClientOf, make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any]
 ) -> None:
     engine = scripted(END)
     chosen = SamplingDefaults(temperature=0.3, top_p=0.8, top_k=20)
@@ -320,7 +320,7 @@ async def test_a_request_that_cannot_be_served_is_refused_with_its_own_status(
     ],
 )
 async def test_media_for_a_model_that_takes_none_are_refused_not_ignored(
-    client_of: ClientOf, make_worker: Callable[..., Worker], field: str, part: dict[str, Any]
+    client_of: ClientOf, make_worker: Callable[..., ModelWorker], field: str, part: dict[str, Any]
 ) -> None:
     engine = EchoEngine("echo")
     engine.card = engine.card.model_copy(update={field: False})
@@ -331,7 +331,7 @@ async def test_media_for_a_model_that_takes_none_are_refused_not_ignored(
 
 
 async def test_an_error_in_mid_stream_is_the_one_last_event(
-    client_of: ClientOf, make_worker: Callable[..., Worker], scripted: Callable[..., Any]
+    client_of: ClientOf, make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any]
 ) -> None:
     worker = make_worker(scripted("some ", OutOfMemory("needs 3 GB, has 2 GB")))
     async with client_of(build_app(worker, max_body_bytes=10_000)) as http:
@@ -346,7 +346,7 @@ async def test_an_error_in_mid_stream_is_the_one_last_event(
 
 
 async def test_an_error_before_the_first_delta_is_a_real_status(
-    client_of: ClientOf, make_worker: Callable[..., Worker], scripted: Callable[..., Any]
+    client_of: ClientOf, make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any]
 ) -> None:
     worker = make_worker(scripted(ContextOverflow(9, 9, 9)))
     async with client_of(build_app(worker, max_body_bytes=10_000)) as http:
@@ -358,7 +358,7 @@ async def test_an_error_before_the_first_delta_is_a_real_status(
 @pytest.mark.parametrize("script", [("some ",), ()])
 async def test_a_bug_in_an_engine_shows_nothing_of_its_inside(
     client_of: ClientOf,
-    make_worker: Callable[..., Worker],
+    make_worker: Callable[..., ModelWorker],
     scripted: Callable[..., Any],
     script: tuple[str, ...],
 ) -> None:
@@ -372,7 +372,7 @@ async def test_a_bug_in_an_engine_shows_nothing_of_its_inside(
 
 
 async def test_silence_is_filled_with_comments_and_an_error_after_it_is_an_event(
-    make_worker: Callable[..., Worker], scripted: Callable[..., Any]
+    make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any]
 ) -> None:
     never = asyncio.Event()
     worker = make_worker(scripted(never, ContextOverflow(9, 9, 9)))
@@ -411,7 +411,7 @@ def asgi_request(body: dict[str, Any]) -> tuple[dict[str, Any], Callable[[], Any
 
 async def test_a_full_worker_answers_429_with_a_time_to_come_back(
     client_of: ClientOf,
-    make_worker: Callable[..., Worker],
+    make_worker: Callable[..., ModelWorker],
 ) -> None:
     worker = make_worker(EchoEngine("echo"), limit=1, max_waiting=0)
     async with client_of(build_app(worker, max_body_bytes=10_000)) as http:
@@ -424,7 +424,7 @@ async def test_a_full_worker_answers_429_with_a_time_to_come_back(
 
 
 async def test_each_of_several_answers_counts_and_more_than_there_are_slots_are_served(
-    client_of: ClientOf, make_worker: Callable[..., Worker]
+    client_of: ClientOf, make_worker: Callable[..., ModelWorker]
 ) -> None:
     worker = make_worker(EchoEngine("echo"), limit=4, max_waiting=0)
     async with client_of(build_app(worker, max_body_bytes=10_000)) as http:
@@ -440,7 +440,7 @@ async def test_each_of_several_answers_counts_and_more_than_there_are_slots_are_
 
 
 async def test_models_and_status_describe_this_worker(
-    http: httpx.AsyncClient, worker: Worker
+    http: httpx.AsyncClient, worker: ModelWorker
 ) -> None:
     (card,) = ModelList.model_validate((await http.get("/v1/models")).json()).data
     status = WorkerStatus.model_validate((await http.post("/worker_get_status")).json())
@@ -451,7 +451,7 @@ async def test_models_and_status_describe_this_worker(
 
 
 async def test_health_follows_the_engine_and_the_gate(
-    client_of: ClientOf, make_worker: Callable[..., Worker], scripted: Callable[..., Any]
+    client_of: ClientOf, make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any]
 ) -> None:
     engine = scripted(END)
     worker = make_worker(engine)

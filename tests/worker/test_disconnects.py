@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http.serving import served
 from llava_serve.request import Delta, GenerateRequest
-from llava_serve.serving import served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 NATIVE, OLD = "/v1/chat/completions", "/worker_generate_stream"
 BODIES: list[tuple[str, dict[str, Any]]] = [
@@ -86,7 +86,7 @@ async def take_every_slot(gate: Gate) -> None:
 
 
 async def test_200_clients_that_leave_leave_nothing_behind(
-    make_worker: Callable[..., Worker],
+    make_worker: Callable[..., ModelWorker],
 ) -> None:
     engine = EndlessEngine()
     worker = make_worker(engine, limit=4, max_waiting=900)
@@ -108,7 +108,7 @@ async def test_200_clients_that_leave_leave_nothing_behind(
 
 @pytest.mark.parametrize(("path", "body"), BODIES)
 async def test_a_client_that_leaves_stops_the_engine_and_frees_the_slot(
-    make_worker: Callable[..., Worker], path: str, body: dict[str, Any]
+    make_worker: Callable[..., ModelWorker], path: str, body: dict[str, Any]
 ) -> None:
     engine = EndlessEngine()
     worker = make_worker(engine, limit=1, max_waiting=1)
@@ -124,7 +124,7 @@ async def test_a_client_that_leaves_stops_the_engine_and_frees_the_slot(
 
 
 async def test_a_slow_reader_keeps_no_slot_once_its_answer_is_made(
-    make_worker: Callable[..., Worker],
+    make_worker: Callable[..., ModelWorker],
 ) -> None:
     worker = make_worker(EchoEngine("endless"), limit=1, max_waiting=1)
     long = {"prompt": "word " * 2000, "max_new_tokens": 2000}  # 2000 chunks of up to 20 kB
@@ -138,7 +138,7 @@ async def test_a_slow_reader_keeps_no_slot_once_its_answer_is_made(
 
 
 async def test_a_client_that_leaves_the_line_is_never_served(
-    make_worker: Callable[..., Worker],
+    make_worker: Callable[..., ModelWorker],
 ) -> None:
     engine = EndlessEngine()
     worker = make_worker(engine, limit=1, max_waiting=1)

@@ -142,3 +142,37 @@ async def test_a_waiter_with_some_of_its_slots_gives_them_back_when_it_leaves() 
     until.set()
     await asyncio.gather(holder, behind)
     assert (gate.running, gate.waiting) == (0, 0)
+
+
+async def test_who_is_still_being_prepared_holds_no_slot() -> None:
+    gate, decoded, until = Gate(limit=1, max_waiting=2), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        async with gate.slots(1, prepare=lambda: wait(decoded)):
+            await until.wait()
+
+    async def wait(event: asyncio.Event) -> None:
+        await event.wait()
+
+    preparing = asyncio.create_task(slow())
+    await turn()
+    assert (gate.running, gate.waiting) == (0, 1)
+    quick = asyncio.create_task(hold(gate, until))
+    await turn()
+    assert (gate.running, gate.waiting) == (1, 1)
+    decoded.set()
+    until.set()
+    await asyncio.gather(preparing, quick)
+    assert gate.queue_length == 0
+
+
+async def test_a_request_whose_preparation_fails_leaves_the_line() -> None:
+    gate = Gate(limit=1, max_waiting=0)
+
+    async def fail() -> None:
+        raise ValueError("damaged")
+
+    with pytest.raises(ValueError, match="damaged"):
+        async with gate.slots(1, fail):
+            pass
+    assert gate.queue_length == 0

@@ -15,10 +15,10 @@ import requests
 from fastapi import FastAPI
 from PIL import Image
 
+from llava_serve.http.serving import served
 from llava_serve.request import ReadyPrompt
-from llava_serve.serving import served
 from llava_serve.worker.app import build_app
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 ClientOf = Callable[[FastAPI], AbstractAsyncContextManager[httpx.AsyncClient]]
 
@@ -117,8 +117,8 @@ async def test_an_error_is_one_chunk_with_cause_and_number(
     assert words in chunk["text"]
 
 
-async def test_pictures_for_a_model_that_takes_none_are_refused_not_ignored(
-    client_of: ClientOf, make_worker: Callable[..., Worker], scripted: Callable[..., Any]
+async def test_images_for_a_model_that_takes_none_are_refused_not_ignored(
+    client_of: ClientOf, make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any]
 ) -> None:
     engine = scripted("an answer")
     engine.card = engine.card.model_copy(update={"accepts_images": False})
@@ -139,7 +139,7 @@ async def test_json_that_is_no_request_is_one_chunk_too(http: httpx.AsyncClient)
 
 
 async def test_a_failure_in_mid_answer_is_the_last_chunk(
-    client_of: ClientOf, make_worker: Callable[..., Worker], scripted: Callable[..., Any]
+    client_of: ClientOf, make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any]
 ) -> None:
     worker = make_worker(scripted("so far", RuntimeError("the inside")))
     async with client_of(build_app(worker, max_body_bytes=9999)) as http:
@@ -154,7 +154,7 @@ async def test_a_failure_in_mid_answer_is_the_last_chunk(
 @pytest.mark.parametrize(("temperature", "expected"), [(0.0, 0), (0.001, 0), (0.2, 0.2)])
 async def test_a_temperature_next_to_zero_is_greedy_as_it_was(
     client_of: ClientOf,
-    make_worker: Callable[..., Worker],
+    make_worker: Callable[..., ModelWorker],
     scripted: Callable[..., Any],
     temperature: float,
     expected: float,
@@ -171,7 +171,7 @@ async def test_a_temperature_next_to_zero_is_greedy_as_it_was(
 @pytest.mark.parametrize("temperature", [0, 0.7])
 async def test_a_top_p_of_zero_is_greedy(
     client_of: ClientOf,
-    make_worker: Callable[..., Worker],
+    make_worker: Callable[..., ModelWorker],
     scripted: Callable[..., Any],
     temperature: float,
 ) -> None:
@@ -184,7 +184,7 @@ async def test_a_top_p_of_zero_is_greedy(
 
 
 async def test_in_silence_the_last_chunk_comes_again(
-    make_worker: Callable[..., Worker], scripted: Callable[..., Any]
+    make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any]
 ) -> None:
     heard = asyncio.Event()
     app = build_app(

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from llava_serve import model_worker
-from llava_serve.serving import bind
+from llava_serve.http.serving import bind
 
 
 def command(*flags: str) -> list[str]:

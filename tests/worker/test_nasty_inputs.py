@@ -20,7 +20,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def picture(mode: str = "RGB", size: tuple[int, int] = (40, 20)) -> Image.Image:
+def plain_image(mode: str = "RGB", size: tuple[int, int] = (40, 20)) -> Image.Image:
     return Image.new("RGB", size, RED).convert(mode)
 
 
@@ -39,23 +39,23 @@ def truncated() -> bytes:
 def rotated() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
-    return saved(picture(), "JPEG", exif=exif)
+    return saved(plain_image(), "JPEG", exif=exif)
 
 
 def animated(kind: str) -> bytes:
-    return saved(picture(), kind, save_all=True, append_images=[Image.new("RGB", (40, 20))])
+    return saved(plain_image(), kind, save_all=True, append_images=[Image.new("RGB", (40, 20))])
 
 
 ACCEPTED: dict[str, tuple[Callable[[], bytes], str]] = {
-    "CMYK": (lambda: saved(picture("CMYK"), "JPEG"), "40x20"),
-    "palette": (lambda: saved(picture("P"), "PNG"), "40x20"),
+    "CMYK": (lambda: saved(plain_image("CMYK"), "JPEG"), "40x20"),
+    "palette": (lambda: saved(plain_image("P"), "PNG"), "40x20"),
     "16-bit": (lambda: saved(Image.new("I;16", (40, 20), 999), "PNG"), "40x20"),
-    "one bit": (lambda: saved(picture("1"), "PNG"), "40x20"),
-    "transparent": (lambda: saved(picture("RGBA"), "WEBP"), "40x20"),
+    "one bit": (lambda: saved(plain_image("1"), "PNG"), "40x20"),
+    "transparent": (lambda: saved(plain_image("RGBA"), "WEBP"), "40x20"),
     "EXIF-rotated": (rotated, "20x40"),
     "animated GIF": (lambda: animated("GIF"), "40x20"),
     "animated WebP": (lambda: animated("WEBP"), "40x20"),
-    "1 x 1": (lambda: saved(picture(size=(1, 1)), "PNG"), "1x1"),
+    "1 x 1": (lambda: saved(plain_image(size=(1, 1)), "PNG"), "1x1"),
 }
 REFUSED: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "truncated PNG": (
@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "30,000 x 30,000": (huge_header, 413, "900000000 pixels"),
     "SVG": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", 400, "SVG"),
     "HTML named .png": (lambda: b"<!doctype html><p>404</p>", 400, "HTML"),
-    "4000 x 1": (lambda: saved(picture(size=(4000, 1)), "PNG"), 413, "100 times"),
+    "4000 x 1": (lambda: saved(plain_image(size=(4000, 1)), "PNG"), 413, "100 times"),
     "empty": (lambda: b"", 400, "0 bytes"),
     "25 MB": (lambda: bytes(25_000_000), 413, "at most 20 MB"),
 }
@@ -83,7 +83,7 @@ def as_png(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-async def test_an_odd_picture_is_seen(http: httpx.AsyncClient, name: str) -> None:
+async def test_an_odd_image_is_seen(http: httpx.AsyncClient, name: str) -> None:
     make, size = ACCEPTED[name]
     answer = await http.post("/v1/chat/completions", json=asked(as_png(make())))
     assert answer.json()["choices"][0]["message"]["content"] == f"[1 picture: {size}] what?"
@@ -91,7 +91,7 @@ async def test_an_odd_picture_is_seen(http: httpx.AsyncClient, name: str) -> Non
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_bad_picture_is_refused_with_its_reason(
+async def test_a_bad_image_is_refused_with_its_reason(
     http: httpx.AsyncClient, name: str, stream: bool
 ) -> None:
     make, status, reason = REFUSED[name]

@@ -12,14 +12,14 @@ from fastapi import FastAPI
 from PIL import Image
 
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.serving import served
+from llava_serve.http.serving import served
 from llava_serve.worker.app import build_app
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 ASKED: list[Any] = [{"role": "user", "content": "hello <image> there"}]
 
 
-def picture_message(text: str, kind: str = "PNG") -> list[Any]:
+def image_message(text: str, kind: str = "PNG") -> list[Any]:
     file = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(file, kind)
     url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
@@ -39,8 +39,8 @@ async def client(base_url: str) -> AsyncIterator[openai.AsyncOpenAI]:
         yield client
 
 
-async def test_a_picture_is_answered_with_usage(client: openai.AsyncOpenAI) -> None:
-    answer = await client.chat.completions.create(model="echo", messages=picture_message("look"))
+async def test_an_image_is_answered_with_usage(client: openai.AsyncOpenAI) -> None:
+    answer = await client.chat.completions.create(model="echo", messages=image_message("look"))
     assert answer.choices[0].message.content == "[1 picture: 40x30] look"
     assert answer.choices[0].finish_reason == "stop"
     assert answer.usage is not None
@@ -145,7 +145,7 @@ async def test_errors_arrive_as_the_clients_own_exceptions(
 
 
 async def test_a_full_worker_raises_the_clients_rate_limit_error(
-    make_worker: Callable[..., Worker],
+    make_worker: Callable[..., ModelWorker],
 ) -> None:
     worker = make_worker(EchoEngine("echo"), limit=1, max_waiting=0)
     app = build_app(worker, max_body_bytes=1000)
@@ -160,7 +160,7 @@ async def test_a_full_worker_raises_the_clients_rate_limit_error(
 
 
 async def test_a_failure_in_mid_stream_raises_after_the_text_so_far(
-    make_worker: Callable[..., Worker], scripted: Callable[..., Any]
+    make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any]
 ) -> None:
     worker = make_worker(scripted("so ", "far ", RuntimeError("the inside")))
     texts = []

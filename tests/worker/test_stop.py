@@ -8,10 +8,10 @@ from typing import Any, Literal
 import httpx
 import pytest
 
+from llava_serve.http.serving import served
 from llava_serve.request import Delta, Usage
-from llava_serve.serving import served
 from llava_serve.worker.app import build_app
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 
 NATIVE, OLD = "/v1/chat/completions", "/worker_generate_stream"
 CHAT = {"model": "scripted", "messages": [{"role": "user", "content": "go"}]}
@@ -34,7 +34,7 @@ class Wall(asyncio.Event):
         return await super().wait()
 
 
-async def stopped(worker: Worker, wall: Wall, asked: str, grace_s: float) -> httpx.Response:
+async def stopped(worker: ModelWorker, wall: Wall, asked: str, grace_s: float) -> httpx.Response:
     """Ask, and stop the server once the engine stands before `wall`."""
     path, body = ASKED[asked]
     app = build_app(worker, max_body_bytes=1000)
@@ -47,7 +47,7 @@ async def stopped(worker: Worker, wall: Wall, asked: str, grace_s: float) -> htt
 
 @pytest.mark.parametrize("asked", ["streamed", "old"])
 async def test_a_stream_that_outlives_the_grace_ends_with_an_error(
-    make_worker: Callable[..., Worker],
+    make_worker: Callable[..., ModelWorker],
     scripted: Callable[..., Any],
     asked: str,
     caplog: pytest.LogCaptureFixture,
@@ -69,7 +69,7 @@ async def test_a_stream_that_outlives_the_grace_ends_with_an_error(
 
 @pytest.mark.parametrize("asked", ASKED)
 async def test_an_answer_that_was_not_begun_may_be_asked_of_another(
-    make_worker: Callable[..., Worker], scripted: Callable[..., Any], asked: str
+    make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any], asked: str
 ) -> None:
     wall = Wall()
     answer = await stopped(make_worker(scripted(wall)), wall, asked, grace_s=0.05)
@@ -81,7 +81,7 @@ async def test_an_answer_that_was_not_begun_may_be_asked_of_another(
 
 @pytest.mark.parametrize("asked", ASKED)
 async def test_an_answer_that_ends_within_the_grace_is_whole(
-    make_worker: Callable[..., Worker], scripted: Callable[..., Any], asked: str
+    make_worker: Callable[..., ModelWorker], scripted: Callable[..., Any], asked: str
 ) -> None:
     wall = Wall()
     engine = scripted("one ", wall, Delta("two", "stop", Usage(1, 2)))

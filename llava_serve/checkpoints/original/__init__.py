@@ -1,1 +1,1 @@
-"""LLaVA's original layout becomes transformers' classes, with the original code's numbers."""
+"""Checkpoints in LLaVA's original layout, loaded into transformers' classes."""

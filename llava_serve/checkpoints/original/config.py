@@ -1,28 +1,16 @@
-"""LLaVA's config.json becomes the configuration of one of transformers' classes."""
+"""Configuration of transformers' classes, made from LLaVA's config.json."""
 
 from typing import Any
 
-from transformers import (
-    LlamaConfig,
-    LlavaConfig,
-    LlavaNextConfig,
-    LlavaOnevisionConfig,
-    MistralConfig,
-    Qwen2Config,
-)
+from transformers import CONFIG_MAPPING, LlavaConfig, LlavaNextConfig, LlavaOnevisionConfig
 
-from llava_serve.checkpoints.original.keys import PROJECTORS, is_linear
 from llava_serve.checkpoints.original.packing import Packing
-from llava_serve.checkpoints.original.source import Source
-from llava_serve.checkpoints.original.tower import Tower
-from llava_serve.checkpoints.settings import usable
+from llava_serve.checkpoints.original.tower import VisionTower
+from llava_serve.checkpoints.original.weights import PROJECTORS, is_linear
+from llava_serve.checkpoints.resolve import OriginalCheckpoint
+from llava_serve.checkpoints.settings import OriginalConfig, usable
 from llava_serve.errors import CheckpointError
 
-_LANGUAGE_MODELS: dict[str, Any] = {
-    "llama": LlamaConfig,
-    "mistral": MistralConfig,
-    "qwen2": Qwen2Config,
-}
 # model_type and architectures of published checkpoints, in lower case.
 _FAMILIES = {
     "llava": "llama",
@@ -36,13 +24,13 @@ _FAMILIES = {
 _NOT_TEXT = {"architectures", "dtype", "model_type", "rope_parameters", "transformers_version"}
 
 
-def language_model(config: dict[str, Any]) -> str:
+def language_model(config: OriginalConfig) -> str:
     """Return transformers' name of the language model's family.
 
     Raises:
         CheckpointError: it is of a family that does not load.
     """
-    names = [*(config.get("architectures") or []), str(config.get("model_type", ""))]
+    names = [*(config.architectures or []), config.model_type or ""]
     for name in names:
         if (family := _FAMILIES.get(name.lower())) is not None:
             return family
@@ -52,24 +40,26 @@ def language_model(config: dict[str, Any]) -> str:
     )
 
 
-def text_config(source: Source, vocabulary: int) -> Any:
+def text_config(checkpoint: OriginalCheckpoint, vocabulary: int) -> Any:
     """Configure the language model, whose embedding table has `vocabulary` rows.
 
     Raises:
         CheckpointError: transformers refuses a value.
     """
-    config = source.config
-    config_class = _LANGUAGE_MODELS[language_model(config)]
+    config = checkpoint.config
+    config_class: Any = CONFIG_MAPPING[language_model(config)]
     known = set(config_class().to_dict()) - _NOT_TEXT
-    settings = {name: value for name, value in config.items() if name in known}
-    scaling = dict(config.get("rope_scaling") or {})
+    settings = {name: value for name, value in config.raw.items() if name in known}
+    scaling = config.rope_scaling.raw if config.rope_scaling else {}
     rope = {"rope_type": scaling.pop("type", scaling.pop("rope_type", "default")), **scaling}
-    rope.setdefault("rope_theta", float(config.get("rope_theta") or 10000.0))
-    with usable(source.path):
+    rope.setdefault("rope_theta", float(config.rope_theta or 10000))
+    with usable(checkpoint.path):
         return config_class(**settings | {"vocab_size": vocabulary, "rope_parameters": rope})
 
 
-def model_config(source: Source, text: Any, tower: Tower, packing: Packing) -> Any:
+def model_config(
+    checkpoint: OriginalCheckpoint, text: Any, tower: VisionTower, packing: Packing
+) -> Any:
     """Configure the whole model.
 
     OneVision's class stands for what it was made for, LLaVA-NeXT's for every other model with a
@@ -80,9 +70,9 @@ def model_config(source: Source, text: Any, tower: Tower, packing: Packing) -> A
             projector is of a kind that does not load.
     """
     width: Any = tower.config.hidden_size
-    if (asked := source.config.get("mm_hidden_size")) not in (None, width):
+    if (asked := checkpoint.config.mm_hidden_size) not in (None, width):
         raise CheckpointError(
-            f"{source.path} says mm_hidden_size {asked}, and the vision tower "
+            f"{checkpoint.path} says mm_hidden_size {asked}, and the vision tower "
             f"{tower.name} gives {width} numbers a patch. Correct mm_vision_tower, or put the "
             "tower that the model was trained with in its place."
         )
@@ -91,7 +81,7 @@ def model_config(source: Source, text: Any, tower: Tower, packing: Packing) -> A
         "text_config": text,
         "vision_feature_layer": tower.layer,
         "vision_feature_select_strategy": tower.select,
-        "projector_hidden_act": "linear" if is_linear(projector_of(source)) else "gelu",
+        "projector_hidden_act": "linear" if is_linear(projector_of(checkpoint)) else "gelu",
         "tie_word_embeddings": bool(text.tie_word_embeddings),
     }
     if not packing.has_newline:
@@ -107,26 +97,27 @@ def model_config(source: Source, text: Any, tower: Tower, packing: Packing) -> A
     return LlavaNextConfig(**settings)
 
 
-def projector_of(source: Source) -> str:
+def projector_of(checkpoint: OriginalCheckpoint) -> str:
     """Return the projector's kind.
 
     Raises:
         CheckpointError: transformers has no class for it.
     """
-    kind = str(source.config.get("mm_projector_type") or "linear")
+    kind = checkpoint.config.mm_projector_type or "linear"
     if kind not in PROJECTORS:
         raise CheckpointError(
-            f"{source.path} says mm_projector_type {kind!r}, for which transformers has no class; "
-            f"{', '.join(PROJECTORS)} load. Serve this model with the code it was trained with."
+            f"{checkpoint.path} says mm_projector_type {kind!r}, for which transformers has no "
+            f"class; {', '.join(PROJECTORS)} load. Serve this model with the code it was trained "
+            "with."
         )
     return kind
 
 
-def context_length(config: dict[str, Any]) -> int:
+def context_length(config: OriginalConfig) -> int:
     """Return how many tokens the model takes: beyond, the original code cuts the end off."""
     limits = [
-        config.get("max_position_embeddings"),
-        config.get("tokenizer_model_max_length"),
-        config.get("max_sequence_length"),
+        config.max_position_embeddings,
+        config.tokenizer_model_max_length,
+        config.max_sequence_length,
     ]
-    return min([int(limit) for limit in limits if limit], default=2048)
+    return min(filter(None, limits), default=2048)

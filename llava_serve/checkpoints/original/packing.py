@@ -1,4 +1,4 @@
-"""Feature rows of tiles and frames, put into the order that LLaVA's own code gives them.
+"""Packing of image features: rows of tiles and frames in the order that LLaVA's own code has.
 
 Source: haotian-liu/LLaVA@c121f04 and LLaVA-VL/LLaVA-NeXT@df17966, llava/model/llava_arch.py
 ::prepare_inputs_labels_for_multimodal, unpad_image, get_2dPool, add_token_per_grid,
@@ -8,15 +8,12 @@ add_token_per_frame.
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch.nn import functional
 from transformers.image_processing_utils import select_best_resolution
 
-Merge = Literal["flat", "spatial", "spatial_unpad"]
-NewlinePosition = Literal["one_token", "no_token", "frame", "grid"]
-Pool = Literal["bilinear", "average", "max"]
+from llava_serve.checkpoints.settings import Merge, NewlinePosition, Pool
 
 _STRIDE = 2  # of frames: every second patch in both directions
 _SHRINKS_FROM = 1.1  # times the most rows that anyres_max_N allows
@@ -24,10 +21,10 @@ _SHRINKS_FROM = 1.1  # times the most rows that anyres_max_N allows
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How tiles become the rows of one picture.
+    """How tiles become the rows of one image.
 
-    `side` is the patches along a tile's side, `canvases` the (height, width) in pixels that a
-    picture may be fitted into, `tile` a tile's side in pixels. `aspect` is LLaVA's
+    `side` is the patches along a tile's side, `canvases` the (height, width) in pixels that an
+    image may be fitted into, `tile` a tile's side in pixels. `aspect` is LLaVA's
     `image_aspect_ratio`. `pool` is None for a model without video.
     """
 
@@ -48,19 +45,19 @@ class Packing:
         return self.merge == "spatial_unpad"
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return (rows, columns) of tiles that a picture of (width, height) is fitted into."""
+        """Return (rows, columns) of tiles that an image of (width, height) is fitted into."""
         width, height = size
         canvas = select_best_resolution((height, width), self.canvases)
         return canvas[0] // self.tile, canvas[1] // self.tile
 
-    def picture(
+    def pack_image(
         self, tiles: torch.Tensor, size: tuple[int, int], newline: torch.Tensor | None
     ) -> torch.Tensor:
-        """Pack one picture.
+        """Pack one image.
 
         Args:
-            tiles: (tiles, patches, hidden), the whole picture first.
-            size: the picture's (width, height) in pixels.
+            tiles: (tiles, patches, hidden), the whole image first.
+            size: the image's (width, height) in pixels.
             newline: (hidden,), where the merge type has it.
 
         Returns:
@@ -78,8 +75,8 @@ class Packing:
         plane = self._shrunk(unpadded(plane, size))
         return torch.cat([tiles[0], _lined(plane.permute(1, 2, 0), newline)])
 
-    def clip(self, frames: torch.Tensor, newline: torch.Tensor | None) -> torch.Tensor:
-        """Pack the frames of one clip: (frames, patches, hidden) to (rows, hidden)."""
+    def pack_video(self, frames: torch.Tensor, newline: torch.Tensor | None) -> torch.Tensor:
+        """Pack the frames of one video: (frames, patches, hidden) to (rows, hidden)."""
         pooled = self._pooled(frames)  # (frames, height, width, hidden)
         if self.merge == "flat" or newline is None or self.position == "no_token":
             return pooled.flatten(0, 2)
@@ -113,7 +110,7 @@ class Packing:
 
 
 def unpadded(plane: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Cut what padding added off (hidden, height, width); `size` is the picture's (width, height).
+    """Cut what padding added off (hidden, height, width); `size` is the image's (width, height).
 
     The length that remains is cut to an integer where transformers rounds it first, which makes a
     difference of a row for some sizes, 205 x 656 pixels for one.

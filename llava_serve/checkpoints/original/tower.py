@@ -1,8 +1,7 @@
-"""The vision tower an original checkpoint names: its geometry, its weights and its pixel values."""
+"""Vision towers of checkpoints in LLaVA's layout: geometry, weights and normalisation."""
 
 import logging
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,17 @@ from typing import Any
 from transformers import CLIPVisionConfig, SiglipVisionConfig
 
 from llava_serve.checkpoints.detect import read_json, refuse_lfs_pointers
-from llava_serve.checkpoints.hub import folder_of
-from llava_serve.checkpoints.naming import is_hub_name
-from llava_serve.checkpoints.original.source import Source
-from llava_serve.checkpoints.settings import OBJECT, PIXELS, REMEDY, SHAPE, require, usable
+from llava_serve.checkpoints.hub import folder_of, is_hub_name
+from llava_serve.checkpoints.resolve import OriginalCheckpoint
+from llava_serve.checkpoints.settings import (
+    REMEDY,
+    ModelShape,
+    PreprocessorConfig,
+    TowerConfig,
+    parse,
+    read,
+    usable,
+)
 from llava_serve.checkpoints.weights import Weights, open_folder
 from llava_serve.errors import CheckpointError
 
@@ -50,7 +56,7 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Tower:
+class VisionTower:
     """A vision tower as transformers builds it.
 
     `layer` and `select` say which of its states are the features; `folder` has its own weights and
@@ -102,90 +108,101 @@ class Tower:
         }
 
 
-def tower_of(source: Source) -> Tower:
+def tower_of(checkpoint: OriginalCheckpoint) -> VisionTower:
     """Find the tower that LLaVA's config.json names.
 
     Raises:
         CheckpointError: it cannot be found, or it is of a kind that LLaVA never used.
     """
-    named = str(source.config["mm_vision_tower"])
-    if source.config.get("s2"):
+    named = checkpoint.config.mm_vision_tower
+    if checkpoint.config.s2:
         raise CheckpointError(
-            f"{source.path} asks for a vision tower of several scales (s2), which does not load."
+            f"{checkpoint.path} asks for a vision tower of several scales (s2), which does not "
+            "load."
         )
-    folder = next((place for place in _places(named, source) if place.is_dir()), None)
+    folder = next((place for place in _places(named, checkpoint) if place.is_dir()), None)
     if folder is not None:
         refuse_lfs_pointers(folder)
     name = _published_name(named)
     if folder is None and name not in _PUBLISHED:
-        folder = _from_hub(name, source)
-    vision = _read(folder / "config.json") if folder else _PUBLISHED[name]
-    checked = usable(folder / "config.json") if folder else nullcontext()
-    mean, std = _normalisation(folder)
+        folder = _from_hub(name, checkpoint)
+    path = folder / "config.json" if folder else checkpoint.path
+    vision = _read(path) if folder else _PUBLISHED[name]
     kind = str(vision.get("model_type", ""))
-    if kind.startswith("siglip"):
-        # Source: LLaVA-VL/LLaVA-NeXT@df17966 llava/model/multimodal_encoder/siglip_encoder.py
-        # ::SigLipVisionTower.load_model: the last layer and the head are deleted, and what the
-        # layer before returns are the features, whatever mm_vision_select_layer says.
-        kept = _known(SiglipVisionConfig, vision)
-        layers = vision.get("num_hidden_layers", SiglipVisionConfig().num_hidden_layers)
-        kept |= {"num_hidden_layers": layers - 1, "vision_use_head": False}
-        with checked:
-            siglip = SiglipVisionConfig(**kept)
-        return Tower(name, siglip, -1, "full", folder, mean or _HALF, std or _HALF)
-    if not kind.startswith("clip"):
+    if not kind.startswith(("clip", "siglip")):
         raise CheckpointError(
-            f"{source.path} names the vision tower {named}, which is of type {kind!r}; "
+            f"{checkpoint.path} names the vision tower {named}, which is of type {kind!r}; "
             "CLIP and SigLIP load."
         )
-    with checked:
-        clip = CLIPVisionConfig(**_known(CLIPVisionConfig, vision))
-    return Tower(
-        name,
-        clip,
-        _layer(source, clip.num_hidden_layers),
-        _selected(source),
-        folder,
-        mean or _CLIP_MEAN,
-        std or _CLIP_STD,
+    with usable(path):
+        config = _siglip_config(vision) if kind.startswith("siglip") else _clip_config(vision)
+    is_siglip = isinstance(config, SiglipVisionConfig)
+    mean, std = (_HALF, _HALF) if is_siglip else (_CLIP_MEAN, _CLIP_STD)
+    pixels = read(PreprocessorConfig, path.with_name("preprocessor_config.json"))
+    return VisionTower(
+        name=name,
+        config=config,
+        layer=-1 if is_siglip else _layer(checkpoint, config.num_hidden_layers),
+        select="full" if is_siglip else _selected(checkpoint),
+        folder=folder,
+        mean=tuple((folder and pixels.image_mean) or mean),
+        std=tuple((folder and pixels.image_std) or std),
     )
+
+
+def _clip_config(vision: dict[str, Any]) -> CLIPVisionConfig:
+    return CLIPVisionConfig(**_known(CLIPVisionConfig, vision))
+
+
+def _siglip_config(vision: dict[str, Any]) -> SiglipVisionConfig:
+    """Configure SigLIP without its last layer and its head.
+
+    LLaVA deletes them, and takes what the last layer then left returns for the features, whatever
+    mm_vision_select_layer says.
+
+    Source: LLaVA-VL/LLaVA-NeXT@df17966 llava/model/multimodal_encoder/siglip_encoder.py
+    ::SigLipVisionTower.load_model.
+    """
+    layers = vision.get("num_hidden_layers", SiglipVisionConfig().num_hidden_layers)
+    changed = {"num_hidden_layers": layers - 1, "vision_use_head": False}
+    return SiglipVisionConfig(**_known(SiglipVisionConfig, vision) | changed)
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Read what describes a tower; files of a whole CLIP have it in a part of their own."""
-    settings = read_json(path)
-    require(path, settings, {"vision_config": OBJECT})
-    vision = {**settings, **(settings.get("vision_config") or {})}
-    require(path, vision, SHAPE)
-    return vision
+    settings = parse(TowerConfig, path, read_json(path))
+    vision = settings.raw | (settings.vision_config.raw if settings.vision_config else {})
+    return parse(ModelShape, path, vision).raw
 
 
-def _layer(source: Source, layers: int) -> int:
-    layer = source.config.get("mm_vision_select_layer")
+def _layer(checkpoint: OriginalCheckpoint, layers: int) -> int:
+    layer = checkpoint.config.mm_vision_select_layer
     layer = -2 if layer is None else layer
     if not -layers - 1 <= layer <= layers:
         raise CheckpointError(
-            f"{source.path} says mm_vision_select_layer {layer}, and the vision tower has {layers} "
-            f"layers: from {-layers - 1} to {layers} is possible, and -2 is usual. {REMEDY}"
+            f"{checkpoint.path} says mm_vision_select_layer {layer}, and the vision tower has "
+            f"{layers} layers: from {-layers - 1} to {layers} is possible, and -2 is usual. "
+            f"{REMEDY}"
         )
-    return int(layer)
+    return layer
 
 
-def _selected(source: Source) -> str:
+def _selected(checkpoint: OriginalCheckpoint) -> str:
     names = {"patch": "default", "cls_patch": "full"}
-    feature = str(source.config.get("mm_vision_select_feature") or "patch")
+    feature = checkpoint.config.mm_vision_select_feature or "patch"
     if feature not in names:
         raise CheckpointError(
-            f"{source.path} says mm_vision_select_feature {feature!r}; known: {', '.join(names)}."
+            f"{checkpoint.path} says mm_vision_select_feature {feature!r}; "
+            f"known: {', '.join(names)}."
         )
     return names[feature]
 
 
-def _places(named: str, source: Source) -> Iterator[Path]:
+def _places(named: str, checkpoint: OriginalCheckpoint) -> Iterator[Path]:
     """Where a tower's folder can lie: at the path, in the checkpoint or its base, or beside one."""
     yield Path(named).expanduser()
-    for checkpoint in filter(None, (source.folder, source.base)):
-        resolved = checkpoint.resolve()
+    for folder in filter(None, (checkpoint.folder, checkpoint.base)):
+        resolved = folder.resolve()
         for parent in (resolved, resolved.parent):
             yield parent / named
             yield parent / Path(named).name
@@ -197,32 +214,21 @@ def _published_name(named: str) -> str:
     return next((name for name in _PUBLISHED if name.endswith("/" + last)), named)
 
 
-def _from_hub(name: str, source: Source) -> Path:
+def _from_hub(name: str, checkpoint: OriginalCheckpoint) -> Path:
     if is_hub_name(name):
         try:
             return folder_of(name)
         except CheckpointError as exc:
-            raise CheckpointError(_unknown(name, source) + f" ({exc})") from exc
-    raise CheckpointError(_unknown(name, source))
+            raise CheckpointError(_unknown(name, checkpoint) + f" ({exc})") from exc
+    raise CheckpointError(_unknown(name, checkpoint))
 
 
-def _unknown(name: str, source: Source) -> str:
+def _unknown(name: str, checkpoint: OriginalCheckpoint) -> str:
     return (
-        f"{source.folder} needs the vision tower {name}, which is not here: put its folder beside "
-        f"the checkpoint, as {source.folder.resolve().parent / Path(name).name}, or correct "
-        f"mm_vision_tower in {source.path}."
+        f"{checkpoint.folder} needs the vision tower {name}, which is not here: put its folder "
+        f"beside the checkpoint, as {checkpoint.folder.resolve().parent / Path(name).name}, or "
+        f"correct mm_vision_tower in {checkpoint.path}."
     )
-
-
-def _normalisation(
-    folder: Path | None,
-) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    if folder is None or not (path := folder / "preprocessor_config.json").exists():
-        return None, None
-    settings = read_json(path)
-    require(path, settings, PIXELS)
-    mean, std = settings.get("image_mean"), settings.get("image_std")
-    return (tuple(mean) if mean else None, tuple(std) if std else None)
 
 
 def _known(config_class: Any, settings: dict[str, Any]) -> dict[str, Any]:

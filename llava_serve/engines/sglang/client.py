@@ -12,8 +12,8 @@ import anyio
 
 from llava_serve.engines.sglang.failure import error_of
 from llava_serve.errors import ServeError, SglangFailed, SglangLost, SglangUnreachable
+from llava_serve.http.client_error import reason_of
 from llava_serve.protocol import sse
-from llava_serve.reason import reason_of
 
 _CONNECT_S = 3.0
 _ABORT_S = 2.0
@@ -70,7 +70,7 @@ class SglangClient:
                     content = _decoded(await answer.read())
         except aiohttp.ConnectionTimeoutError as exc:
             raise SglangSilent(self.endpoint, reason_of(exc)) from exc
-        except (TimeoutError, asyncio.TimeoutError) as exc:  # two classes before Python 3.11
+        except TimeoutError as exc:
             raise SglangSilent(
                 self.endpoint, f"{urlsplit(url).path} is silent for {limit_s:g} s"
             ) from exc

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from llava_serve.config import MediaConfig, MembershipConfig, require_http
+from llava_serve.args import require_http
+from llava_serve.config import MediaConfig, MembershipConfig
 
 
 @dataclass(frozen=True, kw_only=True)

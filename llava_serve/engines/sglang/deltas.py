@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from llava_serve.chat.stops import StopMatcher
-from llava_serve.engines.logprobs import HeldLogprobs
+from llava_serve.engines.logprobs import LogprobBuffer
 from llava_serve.engines.sglang.client import Event
 from llava_serve.engines.sglang.failure import error_for
 from llava_serve.errors import SglangFailed
@@ -24,24 +24,24 @@ async def of_chat(events: AsyncIterable[Event], stops: Sequence[str] = ()) -> As
     Raises:
         SglangFailed: the server sends what cannot be read, or does not end the answer.
     """
-    answer = _Answer(stops)
-    waiting: _Said | None = None
+    builder = _DeltaBuilder(stops)
+    waiting: _ParsedEvent | None = None
     reason: FinishReason | None = None
     has_ended = False
     async for event in events:
-        said = _understood(_chat_said, event)
+        parsed = _parse(_parse_chat, event)
         if waiting is not None:
-            logprobs = _without_end(waiting) if said.is_token_end else waiting.logprobs
-            if delta := answer.feed(waiting.text, logprobs, waiting.usage):
+            logprobs = _without_end(waiting) if parsed.is_token_end else waiting.logprobs
+            if delta := builder.feed(waiting.text, logprobs, waiting.usage):
                 yield delta
-        if said.end is not None:
-            reason = _reason(said.end)
-        waiting = said if said.logprobs and said.end is None else None
-        if waiting is None and (delta := answer.feed(said.text, said.logprobs, said.usage)):
+        if parsed.end is not None:
+            reason = _reason(parsed.end)
+        waiting = parsed if parsed.logprobs and parsed.end is None else None
+        if waiting is None and (delta := builder.feed(parsed.text, parsed.logprobs, parsed.usage)):
             yield delta
-        if said.is_total and said.usage is not None and reason is not None:
+        if parsed.is_total and parsed.usage is not None and reason is not None:
             has_ended = True
-            yield answer.end(reason, said.usage)
+            yield builder.end(reason, parsed.usage)
     if not has_ended:
         raise SglangFailed(_NO_END)
 
@@ -55,29 +55,29 @@ async def of_generate(
         SglangFailed: the server sends what cannot be read, or does not end the answer.
         ServeError: what the server says why it ended the request itself.
     """
-    answer, shown = _Answer(stops), ""
+    builder, shown = _DeltaBuilder(stops), ""
     seen = 0  # tokens whose logprobs were passed on
     has_ended = False
     async for event in events:
-        said = _understood(partial(_generate_said, seen=seen), event)
-        seen += len(said.logprobs)
-        logprobs = said.logprobs[:-1] if said.is_token_end else said.logprobs
-        text = said.text
+        parsed = _parse(partial(_parse_generate, seen=seen), event)
+        seen += len(parsed.logprobs)
+        logprobs = parsed.logprobs[:-1] if parsed.is_token_end else parsed.logprobs
+        text = parsed.text
         if not streams_deltas:
             if not text.startswith(shown):
                 raise SglangFailed(_NO_CONTINUATION)
             shown, text = text, text[len(shown) :]
-        if delta := answer.feed(text, logprobs, said.usage):
+        if delta := builder.feed(text, logprobs, parsed.usage):
             yield delta
-        if said.end is not None and said.usage is not None:
+        if parsed.end is not None and parsed.usage is not None:
             has_ended = True
-            yield answer.end(_reason(said.end), said.usage)
+            yield builder.end(_reason(parsed.end), parsed.usage)
     if not has_ended:
         raise SglangFailed(_NO_END)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
+class _ParsedEvent:
     """One event; the last one with text has an `end`, the reason, which may be a token.
 
     `usage` is what was used so far; of a chat `is_total` says that it stands for the whole answer.
@@ -91,7 +91,7 @@ class _Said:
     is_total: bool = False
 
 
-def _understood(read: Callable[[Event], _Said], event: Event) -> _Said:
+def _parse(read: Callable[[Event], _ParsedEvent], event: Event) -> _ParsedEvent:
     """Read an event, or raise SglangFailed where SGLang was not seen to send such a one."""
     try:
         return read(event)
@@ -99,11 +99,11 @@ def _understood(read: Callable[[Event], _Said], event: Event) -> _Said:
         raise SglangFailed(f"its stream holds an event that cannot be read ({exc!r})") from exc
 
 
-def _chat_said(event: Event) -> _Said:
+def _parse_chat(event: Event) -> _ParsedEvent:
     choices: Any = event["choices"] or [{"delta": {}, "finish_reason": None}]
     (choice,) = choices
     told = (choice.get("logprobs") or {}).get("content") or ()
-    return _Said(
+    return _ParsedEvent(
         text=_text(choice["delta"].get("content") or ""),
         logprobs=[_chat_logprob(one) for one in told],
         end=choice["finish_reason"],
@@ -113,12 +113,12 @@ def _chat_said(event: Event) -> _Said:
     )
 
 
-def _generate_said(event: Event, seen: int) -> _Said:
+def _parse_generate(event: Event, seen: int) -> _ParsedEvent:
     about = event["meta_info"]
     end = about["finish_reason"] or {"type": None}
     if end["type"] == "abort":
         raise error_for(str(end.get("message")), end.get("status_code") or 500)
-    return _Said(
+    return _ParsedEvent(
         text=_text(event["text"]),
         logprobs=_logprobs(about, seen),
         end=end["type"],
@@ -127,7 +127,7 @@ def _generate_said(event: Event, seen: int) -> _Said:
     )
 
 
-class _Answer:
+class _DeltaBuilder:
     """Holds back text that may become a stop string, and logprobs until their text is shown.
 
     The server is asked to leave the stop string in: cut by itself, the answer would lack only what
@@ -136,7 +136,7 @@ class _Answer:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._matcher = StopMatcher(stops)
-        self._logprobs = HeldLogprobs()
+        self._logprobs = LogprobBuffer()
 
     def feed(
         self, text: str, logprobs: Sequence[TokenLogprob] = (), so_far: Usage | None = None
@@ -203,15 +203,15 @@ def _text(told: Any) -> str:
     return told
 
 
-def _without_end(said: _Said) -> list[TokenLogprob]:
+def _without_end(parsed: _ParsedEvent) -> list[TokenLogprob]:
     """Leave out a token that ended the answer: it stands last, and is not the end of its text.
 
     Source: a running SGLang 0.5.23, which tells it only where tokens come several at once
     (`--stream-interval`).
     """
-    last = said.logprobs[-1].text
-    is_end = not said.text.endswith(last) and "\ufffd" not in last
-    return said.logprobs[:-1] if is_end else said.logprobs
+    last = parsed.logprobs[-1].text
+    is_end = not parsed.text.endswith(last) and "\ufffd" not in last
+    return parsed.logprobs[:-1] if is_end else parsed.logprobs
 
 
 def _logprobs(about: dict[str, Any], seen: int) -> list[TokenLogprob]:

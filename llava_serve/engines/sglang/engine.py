@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from llava_serve.chat.rendering import PromptFormat
-from llava_serve.engines.media_work import MediaWork
+from llava_serve.engines.preprocessing import PreprocessingPool
 from llava_serve.engines.sglang import deltas, payload
 from llava_serve.engines.sglang.client import Event, SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
 from llava_serve.engines.sglang.server import Server
-from llava_serve.engines.text_bound import check_length, texts_of
+from llava_serve.engines.text_length import check_length, texts_of
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.request import Delta, GenerateRequest, ReadyPrompt
@@ -33,7 +33,7 @@ class SglangEngine:
         self._server = server
         self._form = form
         self._template = TemplateCheck(client)
-        self._encoding = MediaWork(payload.encode)
+        self._encoding = PreprocessingPool(payload.encode)
 
     @property
     def card(self) -> ModelCard:
@@ -42,17 +42,17 @@ class SglangEngine:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
         """Yield deltas; see `Engine.stream`."""
-        asked = await self._asked(request)
+        upstream = await self._upstream_request(request)
         async with (
-            self._client.streamed(asked.path, asked.body) as events,
+            self._client.streamed(upstream.path, upstream.body) as events,
             aclosing(events.read()) as told,
-            aclosing(asked.read(told)) as read,
+            aclosing(upstream.read(told)) as read,
         ):
             async for delta in read:
                 yield delta
 
-    async def _asked(self, request: GenerateRequest) -> "_Asked":
-        """Check what the server would not survive or not honour, and encode the pictures."""
+    async def _upstream_request(self, request: GenerateRequest) -> "_UpstreamRequest":
+        """Check what the server would not survive or not honour, and encode the images."""
         prompt, sampling, served = request.prompt, request.sampling, self._server.served
         payload.check_seed(sampling, served)
         check_length(texts_of(prompt), self.card.context_length)
@@ -63,21 +63,23 @@ class SglangEngine:
                 if not served.has_template:
                     raise InvalidField("messages", _NO_TEMPLATE)
                 # First, so that all answers to one prompt still wait for the same encoding.
-                uris = await self._encoding.on(prompt)
+                uris = await self._encoding.run(prompt)
                 await self._template.check(prompt, served)
                 if prompt.continues:
                     await self._template.check_continuation(prompt, served)
                 body = payload.chat_body(prompt, uris, sampling, to)
-                return _Asked(payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop))
+                return _UpstreamRequest(
+                    payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop)
+                )
             prompt = payload.ready_prompt(prompt, self._form)
             sampling = replace(sampling, stop=(*sampling.stop, *self._form.stops))
         check_prompt(prompt)
-        uris = await self._encoding.on(request.prompt)
+        uris = await self._encoding.run(request.prompt)
         body = payload.generate_body(prompt, uris, sampling, to)
         read = partial(
             deltas.of_generate, streams_deltas=served.streams_deltas, stops=sampling.stop
         )
-        return _Asked(payload.GENERATE, body, read)
+        return _UpstreamRequest(payload.GENERATE, body, read)
 
     def status(self) -> None:
         """Keep nothing here."""
@@ -88,7 +90,7 @@ class SglangEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _UpstreamRequest:
     """Where a request goes, and how its answer is read."""
 
     path: str

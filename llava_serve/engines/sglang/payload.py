@@ -17,8 +17,8 @@ CHAT = "/v1/chat/completions"
 GENERATE = "/generate"
 
 Body = dict[str, Any]
-Uris = Mapping[str, str]  # of a prompt's pictures, by their digests
-_FASTEST = 1  # PNG's compression level: the server is near, and the picture is decoded at once
+Uris = Mapping[str, str]  # of a prompt's images, by their digests
+_FASTEST = 1  # PNG's compression level: the server is near, and the image is decoded at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class Identity:
 
 
 def encode(prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> Uris:
-    """Encode the pictures of a prompt as `data:` URIs, until `stopped` is set."""
+    """Encode the images of a prompt as `data:` URIs, until `stopped` is set."""
     if isinstance(prompt, ReadyPrompt):
         images = [*prompt.images]
     else:
-        images = [picture for message in prompt.messages for picture in message.images]
-    distinct = {picture.sha256: picture for picture in images}
+        images = [image for message in prompt.messages for image in message.images]
+    distinct = {image.sha256: image for image in images}
     return {name: data_uri(one) for name, one in distinct.items() if not stopped.is_set()}
 
 
@@ -85,7 +85,7 @@ def generate_body(prompt: ReadyPrompt, uris: Uris, sampling: SamplingParams, to:
         params["json_schema"] = sampling.json_schema
     body: Body = {"rid": to.rid, "text": prompt.text, "stream": True, "sampling_params": params}
     if prompt.images:
-        body["image_data"] = [uris[picture.sha256] for picture in prompt.images]
+        body["image_data"] = [uris[image.sha256] for image in prompt.images]
     if to.served.is_original and len(prompt.images) > 1:
         body["modalities"] = ["multi-images"]
     if sampling.top_logprobs is not None:
@@ -164,8 +164,8 @@ def _joined(parts: Sequence[str | Image | Video]) -> list[str | Image]:
     return joined
 
 
-def data_uri(picture: Image) -> str:
+def data_uri(image: Image) -> str:
     """Return the pixels as a `data:` URI, without loss."""
     encoded = io.BytesIO()
-    picture.image.save(encoded, "PNG", compress_level=_FASTEST)
+    image.image.save(encoded, "PNG", compress_level=_FASTEST)
     return "data:image/png;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")

@@ -1,7 +1,7 @@
-"""Nothing reaches an SGLang server in which pictures and placeholders differ: that would kill it.
+"""Nothing reaches an SGLang server in which images and placeholders differ: that would kill it.
 
 Source: a running SGLang 0.5.23. With models of Hugging Face's layout it exits, all of it, when a
-picture has no placeholder in the prompt.
+image has no placeholder in the prompt.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _PIXEL = (  # never decoded: only the template is asked
     "AAAAAElFTkSuQmCC"
 )
 
-_Shape = tuple[tuple[str, tuple[bool, ...]], ...]  # of each message: role, which parts are pictures
+_Shape = tuple[tuple[str, tuple[bool, ...]], ...]  # of each message: role, which parts are images
 
 
 def check_prompt(prompt: ReadyPrompt) -> None:
@@ -31,7 +31,7 @@ def check_prompt(prompt: ReadyPrompt) -> None:
 
     Raises:
         InvalidField: it is empty, or has a place for a video.
-        MediaCountMismatch: pictures and placeholders differ in number.
+        MediaCountMismatch: images and placeholders differ in number.
     """
     if not prompt.text.strip():
         raise InvalidField("prompt", "is empty")
@@ -43,7 +43,7 @@ def check_prompt(prompt: ReadyPrompt) -> None:
 
 
 def check_texts(conversation: Conversation) -> None:
-    """Raises: InvalidField, where the server would take what somebody wrote for a picture."""
+    """Raises: InvalidField, where the server would take what somebody wrote for an image."""
     for message in conversation.messages:
         # Together, because templates join them: half of a mark in each would make a whole one.
         said = "".join(part for part in message.parts if isinstance(part, str))
@@ -65,7 +65,7 @@ class TemplateCheck:
         self._of: Served | None = None  # the server that was asked
 
     async def check(self, conversation: Conversation, served: Served) -> None:
-        """Raises: InvalidField, when the template loses or repeats a picture."""
+        """Raises: InvalidField, when the template loses or repeats an image."""
         images = sum(len(message.images) for message in conversation.messages)
         if not images or served.image_token is None:
             return
@@ -125,8 +125,8 @@ def _shape(messages: Sequence[Message]) -> _Shape:
 
 
 def _message(role: str, parts: Sequence[bool]) -> dict[str, Any]:
-    picture = {"type": "image_url", "image_url": {"url": _PIXEL}}
+    image = {"type": "image_url", "image_url": {"url": _PIXEL}}
     return {
         "role": role,
-        "content": [picture if shown else {"type": "text", "text": "x"} for shown in parts],
+        "content": [image if shown else {"type": "text", "text": "x"} for shown in parts],
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llava_serve.checkpoints.naming import name_of
+from llava_serve.checkpoints.hub import name_of
 from llava_serve.protocol.openai import ModelCard, SamplingDefaults
 
 logger = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 OLDEST_TRIED = "0.5.23"
 IMAGE_TOKEN = "<image>"
 
-# Architectures of LLaVA's own code. SGLang shows them only the first of several pictures unless it
+# Architectures of LLaVA's own code. SGLang shows them only the first of several images unless it
 # is told that there are several. Source: sglang 0.5.23, srt/multimodal/processors/llava.py.
 _ORIGINAL = frozenset(
     f"Llava{base}ForCausalLM" for base in ("Llama", "Qwen", "Mistral", "Vid", "Mixtral")
@@ -48,15 +48,15 @@ class Served:
 
     @property
     def is_original(self) -> bool:
-        """Whether several pictures must be announced as such."""
+        """Whether several images must be announced as such."""
         return self.architecture in _ORIGINAL
 
     @property
     def accepts_images(self) -> bool:
-        """Whether pictures can be put where they belong.
+        """Whether images can be put where they belong.
 
         They stand in place of a token. Where that is no single one, models of the original layout
-        show the picture before everything else, without a word of warning. With others nobody can
+        show the image before everything else, without a word of warning. With others nobody can
         count beforehand whether each has its place, and the server exits where one has none.
         """
         return self.has_vision and self.image_token is not None
@@ -70,7 +70,7 @@ class Served:
             accepts_video=False,  # its frames would be reserved wrong places in the prompt
             engine="sglang",
             sampling=self.sampling,
-            honours=_HONOURED,
+            supported_params=_HONOURED,
         )
 
 

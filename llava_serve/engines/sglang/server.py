@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from llava_serve import logs
+from llava_serve.background import background
 from llava_serve.engines.base import Load
 from llava_serve.engines.sglang.client import SglangClient, SglangSilent
 from llava_serve.engines.sglang.served import (
@@ -19,22 +19,22 @@ from llava_serve.engines.sglang.served import (
 )
 from llava_serve.errors import ServeError, SglangBusy, SglangFailed, SglangUnreachable
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.retry import RateLimitedWarning
 
 logger = logging.getLogger(__name__)
 
 _CALL_S = 5.0
 _HEALTH_S = 25.0  # the server itself gives up after 20 s
-# A server that is busy with a long prompt or a large picture may be silent for a while; one that
+# A server that is busy with a long prompt or a large image may be silent for a while; one that
 # died refuses the connection, which counts at once.
 _PATIENCE_S = 20.0
-_COMPLAINT_EVERY_S = 60.0
 _REMEDY = "this worker waits for it and joins the cluster when it is ready"
 
 
 class Server:
     """Watches the server behind `client`; the model is served as `name`, by default its own.
 
-    A `Presence`: see `worker.presence`.
+    A `ModelWatch`: see `worker.lifecycle`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Server:
         self._load: Load | None = None
         self._missing = "it was not asked yet"  # why nothing is served
         self._answered = clock()
-        self._complained = -_COMPLAINT_EVERY_S
+        self._warning = RateLimitedWarning(logger, clock)
         self._changed = asyncio.Condition()
 
     @property
@@ -85,14 +85,8 @@ class Server:
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """Look at the server again and again while the body runs."""
-        async with self._client.opened():
-            watching = asyncio.create_task(self._watch(), name="watch-sglang")
-            watching.add_done_callback(logs.log_a_bug)
-            try:
-                yield
-            finally:
-                watching.cancel()
-                await asyncio.wait([watching])
+        async with self._client.opened(), background(self._watch(), "watch-sglang"):
+            yield
 
     async def _watch(self) -> None:
         while True:
@@ -201,7 +195,10 @@ class Server:
 
     async def _take(self, served: Served | None) -> None:
         if served is None:
-            self._complain()
+            endpoint, missing = self._client.endpoint, self._missing
+            self._warning.warn("not ready", "%s is not ready: %s; %s", endpoint, missing, _REMEDY)
+        else:
+            self._warning.reset()
         if served == self._served:
             return
         self._served, card = served, None if served is None else served.card
@@ -212,14 +209,6 @@ class Server:
         self._card = card
         async with self._changed:
             self._changed.notify_all()
-
-    def _complain(self) -> None:
-        """Say what is missing at once when the server goes, and then once a minute."""
-        now = self._clock()
-        if self._served is not None or now - self._complained >= _COMPLAINT_EVERY_S:
-            self._complained = now
-            endpoint, missing = self._client.endpoint, self._missing
-            logger.warning("%s is not ready: %s; %s", endpoint, missing, _REMEDY)
 
     def _announce(self, served: Served) -> None:
         logger.info(

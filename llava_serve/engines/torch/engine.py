@@ -1,31 +1,63 @@
-"""The PyTorch engine: what the event loop asks of it, and the thread that does all model work."""
+"""PyTorch engine: the event loop's side of it, and the thread that does all model work."""
 
 import asyncio
 import logging
+import queue
 import threading
 import time
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.base import EngineStatus
-from llava_serve.engines.media_work import MediaWork
+from llava_serve.engines.preprocessing import PreprocessingPool
 from llava_serve.engines.torch import failures
-from llava_serve.engines.torch.batch import Batch
-from llava_serve.engines.torch.budget import Budget
-from llava_serve.engines.torch.decode import Decoder
-from llava_serve.engines.torch.features import Features
-from llava_serve.engines.torch.inbox import Inbox
-from llava_serve.engines.torch.job import Job
-from llava_serve.engines.torch.prepare import Preparer
-from llava_serve.engines.torch.schedule import Schedule
-from llava_serve.engines.torch.spans import Spans
-from llava_serve.engines.torch.warm_up import warm_up
+from llava_serve.engines.torch.budget import EngineBudget, warm_up
+from llava_serve.engines.torch.engine_core import EngineCore
+from llava_serve.engines.torch.kv_cache import KVAllocator
+from llava_serve.engines.torch.model_runner import ModelRunner
+from llava_serve.engines.torch.prompt import PromptProcessor
+from llava_serve.engines.torch.scheduler import Scheduler
+from llava_serve.engines.torch.sequence import DeltaQueue, Sequence
+from llava_serve.engines.torch.vision import ImageFeatureCache
 from llava_serve.errors import EngineLost, ServeError, ShuttingDown
 from llava_serve.request import Delta, GenerateRequest
 
 logger = logging.getLogger(__name__)
 
 _BEYOND_REPAIR = "the engine failed beyond repair; this worker must be restarted"
+
+
+class SequenceQueue:
+    """Sequences on their way to the engine thread, in order; once closed, none comes any more."""
+
+    def __init__(self) -> None:
+        self._sequences: queue.SimpleQueue[Sequence | None] = queue.SimpleQueue()
+        self._entering = threading.Lock()  # nothing slips in between a closing and a last look
+        self._is_closed = False
+
+    def put(self, sequence: Sequence) -> None:
+        """Raises: ShuttingDown, once it is closed."""
+        with self._entering:
+            if self._is_closed:
+                raise ShuttingDown
+            self._sequences.put(sequence)
+
+    def take(self, *, wait: bool) -> list[Sequence] | None:
+        """Return what arrived, with `wait` at least one; None when the thread is to end."""
+        sequences: list[Sequence] = []
+        with suppress(queue.Empty):
+            while (sequence := self._sequences.get(block=wait and not sequences)) is not None:
+                sequences.append(sequence)
+            self._sequences.put(None)  # for the next look, which finds nothing but this
+            return sequences or None
+        return sequences
+
+    def close(self) -> None:
+        """Let nothing in and wake the thread, which is to end."""
+        with self._entering:
+            self._is_closed = True
+        self._sequences.put(None)
 
 
 class TorchEngine:
@@ -35,7 +67,7 @@ class TorchEngine:
     or the thread fails: every request fails from then on, and the process should be restarted.
     """
 
-    def __init__(self, loaded: LoadedModel, budget: Budget) -> None:
+    def __init__(self, loaded: LoadedModel, budget: EngineBudget) -> None:
         """Start the thread after one warm-up request, so that the first user does not pay for it.
 
         Raises:
@@ -45,67 +77,70 @@ class TorchEngine:
         self._loaded = loaded
         context = min(loaded.context_length, budget.kv_tokens)
         self.card = loaded.card.model_copy(update={"context_length": context})
-        self._features = Features(loaded, budget.feature_bytes)
-        preparer = Preparer(loaded, self._features, context)
-        self._preprocessing = MediaWork(preparer.preprocess)
-        decoder = Decoder(loaded.model, budget.kv_tokens)
-        self._spans = Spans(budget.kv_tokens)
-        self._inbox = Inbox()
+        self._features = ImageFeatureCache(loaded, budget.feature_bytes)
+        processor = PromptProcessor(loaded, self._features, context)
+        self._preprocessing = PreprocessingPool(processor.preprocess)
+        runner = ModelRunner(loaded.model, budget.kv_tokens)
+        self._allocator = KVAllocator(budget.kv_tokens)
+        self._queue = SequenceQueue()
         try:
-            pace = warm_up(preparer, decoder, budget.kv_tokens)
+            step = warm_up(loaded, processor, runner, budget.kv_tokens)
         except RuntimeError as exc:
             raise failures.translate(exc, loaded.model.device) from exc
-        schedule: Schedule[Job] = Schedule(
-            budget.slots, budget.chunk or pace.tokens, budget.chunk_alone
+        scheduler = Scheduler(
+            budget.slots,
+            budget.prefill_budget or step.tokens,
+            budget.idle_prefill_budget,
+            self._allocator,
         )
-        self._batch = Batch(preparer, decoder, self._spans, schedule, pace.tiles)
+        self._core = EngineCore(processor, runner, scheduler, step.tiles)
         self._has_failed = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     @property
     def healthy(self) -> bool:
-        return not (self._has_failed or self._batch.device_is_lost)
+        return not (self._has_failed or self._core.device_is_lost)
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
         """Yield deltas; see `Engine.stream`."""
         if not self.healthy:
             raise EngineLost(_BEYOND_REPAIR)
-        job = await self._arrived(request)
-        self._inbox.put(job)
+        deltas = await self._submit(request)
         try:
             while True:
-                delta = await job.next()
+                delta = await deltas.next()
                 yield delta
                 if delta.finish_reason is not None:
                     return
         finally:
-            await job.cancel()
+            await deltas.cancel()
 
-    async def _arrived(self, request: GenerateRequest) -> Job:
-        """Tokenise and preprocess away from the engine thread, where answers would wait for it."""
+    async def _submit(self, request: GenerateRequest) -> DeltaQueue:
+        """Preprocess away from the engine thread, where answers would wait for it."""
         arrived_at = time.monotonic()
         try:
-            preprocessed = await self._preprocessing.on(request.prompt)
+            preprocessed = await self._preprocessing.run(request.prompt)
         except Exception as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
-        loop = asyncio.get_running_loop()
-        return Job(request, loop, preprocessed, arrived_at, preprocessed.vision_s)
+        deltas = DeltaQueue(asyncio.get_running_loop())
+        self._queue.put(Sequence(request, preprocessed, deltas, arrived_at))
+        return deltas
 
     def status(self) -> EngineStatus:
-        """Return what is held and kept right now; safe to call from any thread."""
+        """Return what is held and cached right now; safe to call from any thread."""
         return EngineStatus(
-            kv_tokens_total=self._spans.total,
-            kv_tokens_held=self._spans.held,
-            kv_tokens_cached=self._spans.cached,
+            kv_tokens_total=self._allocator.total,
+            kv_tokens_held=self._allocator.held,
+            kv_tokens_cached=self._allocator.cached,
             feature_hits=self._features.hits,
             feature_misses=self._features.misses,
-            feature_bytes=self._features.kept_bytes,
+            feature_bytes=self._features.cached_bytes,
         )
 
     def close(self) -> None:
         """Stop the thread; streams that are open all the same end with `ShuttingDown`."""
-        self._inbox.close()
+        self._queue.close()
         self._thread.join()
         self._preprocessing.close()
 
@@ -113,16 +148,20 @@ class TorchEngine:
         """Work until told to stop; whatever ends the thread ends every stream with it."""
         error: ServeError = ShuttingDown()
         try:
-            while (arrived := self._inbox.take(wait=not self._batch)) is not None:
-                for job in arrived:
-                    self._batch.add(job)
-                self._batch.step()
+            while self._add_arrived(wait=not self._core):
+                self._core.step()
         except BaseException:
             self._has_failed = True
             logger.exception("the engine thread failed")
             error = EngineLost(_BEYOND_REPAIR)
         finally:
-            self._inbox.close()
-            for job in self._inbox.take(wait=False) or []:
-                self._batch.add(job)
-            self._batch.abandon(error)
+            self._queue.close()
+            self._add_arrived(wait=False)
+            self._core.abort(error)
+
+    def _add_arrived(self, *, wait: bool) -> bool:
+        """Add what arrived to the core; False when the thread is to end."""
+        arrived = self._queue.take(wait=wait)
+        for sequence in arrived or []:
+            self._core.add(sequence)
+        return arrived is not None

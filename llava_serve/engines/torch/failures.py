@@ -1,4 +1,4 @@
-"""What torch raises becomes an error of ours: whose fault, how far it reaches, what to do."""
+"""Failures of torch, translated: whose fault, how far it reaches, what to do."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""How each family of checkpoints turns pictures into tiles, and the features of tiles into rows."""
+"""Model families: how each turns images into tiles, and the features of tiles into feature rows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from PIL import Image
 
 from llava_serve.checkpoints.loaded import LoadedModel
 
-Tiles = torch.Tensor  # float32 (tiles, 3, height, width), normalised; the whole picture comes first
+Tiles = torch.Tensor  # float32 (tiles, 3, height, width), normalised; the whole image comes first
 Rows = torch.Tensor  # (rows, hidden), in the model's dtype and on its device
 Size = tuple[int, int]  # (width, height) in pixels
 
@@ -18,9 +18,9 @@ Size = tuple[int, int]  # (width, height) in pixels
 class Family:
     """Preprocessing and packing of one family.
 
-    `tiles` gives the tiles of each of several pictures, and is safe to call from any thread; with
-    `is_alone` each is the only picture of its request, which matters where `depends_on_number`.
-    `pack` turns a picture's features, (tiles, patches, hidden), into rows.
+    `tiles` gives the tiles of each of several images, and is safe to call from any thread; with
+    `is_alone` each is the only image of its request, which matters where `depends_on_number`.
+    `pack` turns an image's features, (tiles, patches, hidden), into rows.
     """
 
     tiles: Callable[[LoadedModel, list[Image.Image], bool], list[Tiles]]
@@ -51,10 +51,10 @@ def project(loaded: LoadedModel, tiles: Tiles) -> torch.Tensor:
     return projected
 
 
-def pack_clip(loaded: LoadedModel, frames: Tiles) -> Rows:
-    """Return the rows of a clip's frames, which go through the tower together."""
+def pack_video(loaded: LoadedModel, frames: Tiles) -> Rows:
+    """Return the rows of a video's frames, which go through the tower together."""
     if loaded.original is not None:
-        return loaded.original.packing.clip(project(loaded, frames), _newline(loaded))
+        return loaded.original.packing.pack_video(project(loaded, frames), _newline(loaded))
     found = _model(loaded).get_video_features(
         pixel_values_videos=on_device(loaded, frames[None]), return_dict=True
     )
@@ -75,7 +75,7 @@ def _anyres(loaded: LoadedModel, images: list[Image.Image], _: bool) -> list[Til
 
 
 def _anyres_if_alone(loaded: LoadedModel, images: list[Image.Image], is_alone: bool) -> list[Tiles]:
-    """OneVision: a single picture is tiled, several get one tile each."""
+    """OneVision: a single image is tiled, several get one tile each."""
     if is_alone:
         return _anyres(loaded, images, is_alone)
     together = images if len(images) > 1 else images * 2  # one by itself would be tiled
@@ -118,7 +118,7 @@ def _packed(
 
 def _pack_original(loaded: LoadedModel, features: torch.Tensor, size: Size) -> Rows:
     assert loaded.original is not None
-    return loaded.original.packing.picture(features, size, _newline(loaded))
+    return loaded.original.packing.pack_image(features, size, _newline(loaded))
 
 
 _ORIGINAL = Family(_as_trained, _pack_original)
@@ -137,7 +137,7 @@ def _newline(loaded: LoadedModel) -> torch.Tensor | None:
 
 
 def _model(loaded: LoadedModel) -> Any:
-    return loaded.model  # the methods for pictures are not part of PreTrainedModel's type
+    return loaded.model  # the methods for images are not part of PreTrainedModel's type
 
 
 def _flat(rows: torch.Tensor) -> Rows:

@@ -1,63 +1,233 @@
-"""Tokens and feature rows become the embeddings of a prompt: one position for each row."""
+"""Prompt processor: a request becomes tokens and tiles, then embeddings ready for prefill.
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+What people wrote is kept out of the special tokens.
+"""
 
-import numpy as np
-import torch
+import re
+import threading
+import time
+from collections.abc import Iterable
 
+from transformers import PreTrainedTokenizerBase
+
+from llava_serve.chat.rendering import Segment, TemplateText, UserText
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.torch.features import Encoding
-from llava_serve.engines.torch.spans import Keys
-from llava_serve.engines.torch.tokens import Item
+from llava_serve.engines.text_length import TextLengthCheck, texts_of
+from llava_serve.engines.torch.output import OutputProcessor
+from llava_serve.engines.torch.sampling import SamplerState
+from llava_serve.engines.torch.sequence import PreprocessedPrompt, Sequence
+from llava_serve.engines.torch.vision import (
+    ImageFeatureCache,
+    Item,
+    Media,
+    merge_image_features,
+)
+from llava_serve.errors import (
+    ContextOverflow,
+    InvalidField,
+    MediaCountMismatch,
+    MediaNotAccepted,
+)
+from llava_serve.request import Conversation, Image, ReadyPrompt, SamplingParams, Video
+
+_PLACEHOLDER = "<image>"
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt ready for prefill.
+class PromptProcessor:
+    """Prepares sequences for one checkpoint, whose context holds `context` tokens."""
 
-    `tokens` has the image token's id wherever a feature row stands; `embeddings` is
-    (len(tokens), hidden); `keys` tell equal prompts, pictures included, from different ones.
-    """
+    def __init__(self, loaded: LoadedModel, features: ImageFeatureCache, context: int) -> None:
+        self.features = features
+        self._loaded = loaded
+        self._context = context
+        self._tokenizer = PromptTokenizer(loaded)
+        self._text_length = TextLengthCheck(
+            self._tokenizer.encode, loaded.tokenizer.get_vocab(), context
+        )
+        self._tokenizing = threading.Lock()  # a long text takes memory: one at a time
 
-    tokens: list[int]
-    embeddings: torch.Tensor
-    keys: Keys
-    image_tokens: int
+    def preprocess(
+        self, prompt: Conversation | ReadyPrompt, stopped: threading.Event
+    ) -> PreprocessedPrompt:
+        """Tokenise the prompt and cut its images into tiles; safe to call from any thread.
+
+        Once `stopped` is set nobody wants the result, and the work ends at its next stage.
+
+        Raises:
+            BadRequest: the prompt cannot be rendered, or its text cannot fit into the context.
+        """
+        with self._tokenizing:
+            self._text_length.check(texts_of(prompt), stopped)
+            items = self._tokenizer.tokenize(prompt)
+        started = time.monotonic()
+        tiles = self.features.preprocess(media_of(items))
+        return PreprocessedPrompt(items, tiles, time.monotonic() - started)
+
+    def look_up_features(self, sequence: Sequence) -> None:
+        """Look up the features of its images; those not cached have the tower before them."""
+        media = media_of(sequence.items)
+        sequence.start_encoding(self.features.look_up(media, sequence.tiles))
+
+    def complete(self, sequence: Sequence) -> None:
+        """Make its prompt ready for prefill, once its images are encoded.
+
+        Raises:
+            ContextOverflow: the context does not hold prompt and answer.
+        """
+        loaded, sampling = self._loaded, sequence.request.sampling
+        prompt = merge_image_features(loaded, sequence.items, sequence.features)
+        limit = self._max_new_tokens(len(prompt.tokens), sampling)
+        output = OutputProcessor(
+            loaded.tokenizer, sampling, loaded.stop_ids, loaded.format.stops, limit
+        )
+        asked = sequence.request.prompt
+        if isinstance(asked, Conversation) and asked.continues:
+            output.continue_from(prompt.tokens)
+        sequence.complete_prompt(prompt, SamplerState.of(sampling), output)
+
+    def _max_new_tokens(self, prompt_tokens: int, sampling: SamplingParams) -> int:
+        left = self._context - prompt_tokens
+        limit = left if sampling.max_new_tokens is None else sampling.max_new_tokens
+        if limit > left or left < 1:
+            raise ContextOverflow(prompt_tokens, max(limit, 1), self._context)
+        return limit
 
 
-@torch.inference_mode()
-def splice(loaded: LoadedModel, items: Sequence[Item], encodings: Sequence[Encoding]) -> Prompt:
-    """Put each picture's rows where the picture stands among `items`."""
-    embed = loaded.model.get_input_embeddings()
-    remaining = iter(encodings)
-    tokens: list[int] = []
-    keys: list[int] = []
-    places: list[tuple[int, torch.Tensor]] = []
-    for item in items:
-        if isinstance(item, int):
-            tokens.append(item)
-            keys.append(item)
-            continue
-        picture = next(remaining)
-        places.append((len(tokens), picture.rows))
-        tokens += [loaded.image_token_id] * len(picture.rows)
-        keys += [_key(picture.name)] * len(picture.rows)
-    ids = torch.tensor(tokens, device=loaded.model.device)
-    # The placeholder's id may lie beyond the embedding table; its rows are overwritten anyway.
-    embeddings = embed(ids.masked_fill(ids == loaded.image_token_id, 0))
-    for start, rows in places:
-        embeddings[start : start + len(rows)] = rows.to(embeddings)
-    return Prompt(
-        tokens,
-        embeddings,
-        np.array(keys, dtype=np.int64),
-        image_tokens=sum(len(rows) for _, rows in places),
-    )
+def media_of(items: Iterable[Item]) -> list[Media]:
+    return [item for item in items if not isinstance(item, int)]
 
 
-def _key(name: str) -> int:
-    """Return a negative number for what a picture is called: no token has one."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return -1 - (int.from_bytes(digest[:8], "big") >> 1)
+class PromptTokenizer:
+    """Tokenises prompts for one checkpoint."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+        self._format = loaded.format
+        self._tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
+        added = loaded.tokenizer.added_tokens_decoder
+        special = set(loaded.tokenizer.all_special_ids)
+        special |= {token_id for token_id, token in added.items() if token.special}
+        self._media_ids = {loaded.image_token_id: Image, loaded.video_token_id: Video}
+        media_ids = {token_id for token_id in self._media_ids if token_id is not None}
+        special |= {token_id for token_id in media_ids if token_id >= 0}  # others are no tokens
+        special.discard(loaded.tokenizer.unk_token_id)  # what unknown characters become
+        self._special = special
+        self._ids = {str(loaded.tokenizer.convert_ids_to_tokens(i)): i for i in special}
+        longest_first = sorted(self._ids, key=len, reverse=True)
+        self._pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
+        self._prefix: list[int] = loaded.tokenizer("").input_ids
+
+    def tokenize(self, prompt: Conversation | ReadyPrompt) -> list[Item]:
+        """Return token ids, with each image and video at its place among them.
+
+        Raises:
+            BadRequest: the conversation or the prompt cannot be rendered.
+        """
+        if isinstance(prompt, ReadyPrompt):
+            return self._by_chunk(_segments(prompt))
+        if self._loaded.frames is None and any(message.videos for message in prompt.messages):
+            raise MediaNotAccepted(self._loaded.name, "video")
+        segments = self._format.render(prompt)
+        return self._by_chunk(segments) if self._format.per_chunk else self._whole(segments)
+
+    def _whole(self, segments: list[Segment]) -> list[Item]:
+        """Tokenise as transformers' processors do: one text, placeholders in it."""
+        placeholders = {
+            kind: str(self._tokenizer.convert_ids_to_tokens(token_id))
+            for token_id, kind in self._media_ids.items()
+            if token_id is not None
+        }
+        texts = [
+            segment
+            if isinstance(segment, TemplateText | UserText)
+            else TemplateText(placeholders[type(segment)])
+            for segment in segments
+        ]
+        media = iter([segment for segment in segments if isinstance(segment, Image | Video)])
+        ids = self._encode(texts)
+        prefix = [] if ids[: len(self._prefix)] == self._prefix else self._prefix
+        return [
+            *prefix,
+            *(next(media) if token_id in self._media_ids else token_id for token_id in ids),
+        ]
+
+    def _by_chunk(self, segments: list[Segment]) -> list[Item]:
+        """Tokenise as LLaVA's own code does: each text between two images by itself.
+
+        Source: haotian-liu/LLaVA@c121f04, llava/mm_utils.py::tokenizer_image_token.
+        """
+        items: list[Item] = []
+        chunk: list[TemplateText | UserText] = []
+        for segment in segments:
+            if isinstance(segment, TemplateText | UserText):
+                chunk.append(segment)
+                continue
+            items += [*self._encode(chunk), segment]
+            chunk = []
+        items += self._encode(chunk)
+        self._refuse_placeholders(items)
+        prefix = [] if items[: len(self._prefix)] == self._prefix else self._prefix
+        return [*prefix, *items]
+
+    def _encode(self, texts: Iterable[TemplateText | UserText]) -> list[int]:
+        """Tokenise adjoining texts as one, so that tokens may span them.
+
+        Special tokens beyond those of the markup can only come from what was said; the text is then
+        cut at the markup's own special tokens and the rest is read without any.
+        """
+        ids = self._plain_encode("".join(text.text for text in texts), split_special_tokens=False)
+        in_markup = sum(
+            len(self._pattern.findall(text.text))
+            for text in texts
+            if isinstance(text, TemplateText)
+        )
+        if sum(token_id in self._special for token_id in ids) == in_markup:
+            return ids
+        ids, run = [], ""
+        for text in texts:
+            is_template = isinstance(text, TemplateText)
+            parts = self._pattern.split(text.text) if is_template else [text.text]
+            for i, part in enumerate(parts):
+                if i % 2 == 0:
+                    run += part
+                    continue
+                ids += self._without_special(run)
+                ids.append(self._ids[part])
+                run = ""
+        return ids + self._without_special(run)
+
+    def _without_special(self, text: str) -> list[int]:
+        ids = self._plain_encode(text, split_special_tokens=True)
+        self._refuse_placeholders(ids)
+        return ids
+
+    def _refuse_placeholders(self, items: Iterable[Item]) -> None:
+        """Refuse a text that this tokenizer can read only as the place of an image."""
+        for item in items:
+            if isinstance(item, int) and item in self._media_ids:
+                raise InvalidField(
+                    "messages", f"a text contains {self._tokenizer.convert_ids_to_tokens(item)}"
+                )
+
+    def encode(self, text: str) -> list[int]:
+        """Tokenise a text in which nothing is special."""
+        return self._plain_encode(text, split_special_tokens=True)
+
+    def _plain_encode(self, text: str, split_special_tokens: bool) -> list[int]:
+        if self._loaded.legacy_tokenizer is not None:
+            return self._loaded.legacy_tokenizer.encode(text, is_user_text=split_special_tokens)
+        ids: list[int] = self._tokenizer(
+            text, add_special_tokens=False, split_special_tokens=split_special_tokens
+        ).input_ids
+        return ids
+
+
+def _segments(prompt: ReadyPrompt) -> list[Segment]:
+    """Cut a ready prompt at its placeholders; the client's template is trusted as markup."""
+    chunks = prompt.text.split(_PLACEHOLDER)
+    if len(chunks) - 1 != len(prompt.images):
+        raise MediaCountMismatch(len(prompt.images), len(chunks) - 1)
+    segments: list[Segment] = [TemplateText(chunks[0])]
+    for image, chunk in zip(prompt.images, chunks[1:], strict=True):
+        segments += [image, TemplateText(chunk)]
+    return segments

@@ -12,24 +12,24 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.async_api import Browser, expect
 
-from llava_serve import serving
+from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.door import Trust
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
 from llava_serve.web import examples, uploads
 from llava_serve.web.app import build_app as build_page
-from llava_serve.web.asking import Services
+from llava_serve.web.chat_service import Services
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
-from llava_serve.worker.worker import Worker
+from llava_serve.worker.worker import ModelWorker
 from tests.chromium import Tab, chromium, opened
 
 TOKEN = "the-token"
@@ -85,7 +85,7 @@ class Stack:
 
     async def join(self, model: str, delay_s: float = 0.0) -> WatchedEcho:
         engine = WatchedEcho(model, delay_s)
-        worker = Worker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id=model)
+        worker = ModelWorker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id=model)
         app = build_worker(worker, max_body_bytes=50_000_000)
         life = await self.joined.enter_async_context(AsyncExitStack())
         address = await life.enter_async_context(serving.served(app))
@@ -135,7 +135,7 @@ async def stack(tmp_path: Path, shapes: Path) -> AsyncIterator[Stack]:
         '[{"files": ["shapes.png"], "question": "How many shapes are there?", "answer": "Two."}]'
     )
     registry = Registry(shortest_queue)
-    controller_app = build_controller(registry, Trust(TOKEN, frozenset()))
+    controller_app = build_controller(registry, AdmissionPolicy(TOKEN, frozenset()))
     async with (
         serving.served(controller_app) as controller,
         page_served(controller, tmp_path) as (page, store),

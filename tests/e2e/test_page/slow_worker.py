@@ -6,7 +6,7 @@ from pathlib import Path
 from llava_serve import logs
 from llava_serve.config import MediaConfig, MembershipConfig
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.worker.process import serve
+from llava_serve.worker.lifecycle import serve
 
 if __name__ == "__main__":
     name, port, controller, state_dir, delay_s, *slots = sys.argv[1:]

@@ -49,8 +49,8 @@ async def choose(tab: Tab, *files: Path) -> None:
     await tab.page.locator(f"#{tab.name}-composer input[type=file]").set_input_files(list(files))
 
 
-def renamed(picture: Path, name: str) -> Path:
-    return picture.rename(picture.with_name(name))
+def renamed(image: Path, name: str) -> Path:
+    return image.rename(image.with_name(name))
 
 
 def mpo(folder: Path) -> Path:
@@ -61,22 +61,18 @@ def mpo(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["photo", "photo.txt", "IMG_0001.MOV", "clip.3gp"])
-async def test_a_picture_is_taken_whatever_it_is_called(
-    sized: Tab, shapes: Path, name: str
-) -> None:
+async def test_an_image_is_taken_whatever_it_is_called(sized: Tab, shapes: Path, name: str) -> None:
     await sized.ask("what?", renamed(shapes, name))
     await expect(sized.answers.last.locator(".text")).to_contain_text("[1 picture: 320x240] what?")
     await expect(sized.page.locator(".toast-body")).to_have_count(0)
 
 
-async def test_a_picture_of_two_lenses_is_taken(sized: Tab, tmp_path: Path) -> None:
+async def test_an_image_of_two_lenses_is_taken(sized: Tab, tmp_path: Path) -> None:
     await sized.ask("what?", mpo(tmp_path))
     await expect(sized.answers.last.locator(".text")).to_contain_text("[1 picture: 32x24] what?")
 
 
-async def test_what_is_no_picture_is_refused_when_it_is_attached(
-    sized: Tab, tmp_path: Path
-) -> None:
+async def test_what_is_no_image_is_refused_when_it_is_attached(sized: Tab, tmp_path: Path) -> None:
     fake = tmp_path / "page.png"
     fake.write_text("<html>not a picture</html>")
     await choose(sized, fake)
@@ -89,7 +85,7 @@ async def test_what_is_no_picture_is_refused_when_it_is_attached(
     await expect(sized.page.locator(".toast-body")).to_have_count(0)
 
 
-async def test_a_question_whose_picture_was_refused_is_not_sent_without_it(
+async def test_a_question_whose_image_was_refused_is_not_sent_without_it(
     sized: Tab, tmp_path: Path
 ) -> None:
     fake = tmp_path / "page.png"
@@ -157,7 +153,7 @@ async def test_another_file_makes_good_for_the_one_that_was_refused(
     await expect(sized.answers.last.locator(".text")).to_contain_text("[2 pictures")
 
 
-async def test_a_question_waits_for_its_picture(sized: Tab, shapes: Path) -> None:
+async def test_a_question_waits_for_its_image(sized: Tab, shapes: Path) -> None:
     held = sized.page.expect_request("**/gradio_api/upload*")
     await sized.page.route("**/gradio_api/upload*", lambda route: route.abort())
     async with held:
@@ -207,7 +203,7 @@ async def test_a_file_goes_to_the_tab_that_is_seen(sized: Tab, shapes: Path) -> 
     await expect(sized.page.locator("#chat-composer .thumbnail-item")).to_have_count(0)
 
 
-async def test_a_picture_can_be_pasted_without_the_focus(sized: Tab, shapes: Path) -> None:
+async def test_an_image_can_be_pasted_without_the_focus(sized: Tab, shapes: Path) -> None:
     assert await sized.page.evaluate("document.activeElement === document.body")
     await send(sized, shapes, None, "paste")
     await expect(sized.composer.locator(".thumbnail-item")).to_have_count(1)
@@ -223,3 +219,22 @@ async def test_without_its_server_the_page_says_that_nothing_was_attached(
     card = sized.page.locator(".refusals .card.error")
     await expect(card).to_contain_text("cannot reach its server")
     await expect(card).to_be_in_viewport(ratio=1)
+
+
+async def test_a_finger_can_take_a_file_away(
+    browser: Browser, stack: Stack, shapes: Path, tmp_path: Path
+) -> None:
+    """Nothing hovers over a screen that is touched."""
+    await stack.join("echo")
+    phone = await browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    tab = Tab(await phone.new_page(), [])
+    await tab.page.goto(stack.page)
+    await tab.page.locator("#chat-composer input[type=file]").set_input_files([shapes])
+    remove = tab.composer.locator(".thumbnail-item .delete-button")
+    await expect(remove).to_have_css("opacity", "1")
+    await tab.page.screenshot(path=tmp_path / "attached-touch.png")
+    await remove.tap()
+    await expect(tab.composer.locator(".thumbnail-item")).to_have_count(0)
+    await phone.close()

@@ -22,16 +22,16 @@ def kept(stack: Stack) -> list[dict[str, Any]]:
     return [json.loads(line) for line in export.lines(stack.store)]
 
 
-async def test_an_answer_about_a_picture_streams_in(tab: Tab, shapes: Path) -> None:
+async def test_an_answer_about_an_image_streams_in(tab: Tab, shapes: Path) -> None:
     await tab.ask(f"What colour is the circle? {MUCH} end", shapes)
     answer = tab.answers.last.locator(".text")
     await expect(answer).to_contain_text("[1 picture: 320x240] What")
     await expect(tab.stop_button).to_be_visible()
     await expect(answer).to_contain_text("word39 end")
     await tab.answered()
-    picture = tab.transcript.locator(".turn.user img")
-    await expect(picture).to_have_attribute("src", re.compile(r"^media/[0-9a-f]{64}\.png$"))
-    await expect(picture).to_have_js_property("naturalWidth", 320)
+    image = tab.transcript.locator(".turn.user img")
+    await expect(image).to_have_attribute("src", re.compile(r"^media/[0-9a-f]{64}\.png$"))
+    await expect(image).to_have_js_property("naturalWidth", 320)
     await expect(tab.answers.last.locator(".facts")).to_contain_text("tokens in")
     await expect(tab.page.locator(".budget")).to_contain_text("of 4,096 tokens used")
     assert tab.foreign == []
@@ -60,7 +60,7 @@ async def test_a_browser_that_leaves_in_mid_answer_finds_it_whole_in_the_databas
     assert conversation["turns"][1]["text"] == f"tell me {MUCH}"
 
 
-async def test_a_second_question_about_the_same_picture_brings_it_along(
+async def test_a_second_question_about_the_same_image_brings_it_along(
     tab: Tab, shapes: Path
 ) -> None:
     await tab.ask("first", shapes)

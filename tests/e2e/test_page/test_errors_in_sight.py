@@ -28,11 +28,11 @@ async def check(tab: Tab, card: Locator, *said: str) -> None:
     await expect(card).not_to_contain_text("http://")
 
 
-def many_examples(folder: Path, picture: Path) -> Path:
+def many_examples(folder: Path, image: Path) -> Path:
     """More examples than a window shows; return the page's folder."""
     (folder / "examples").mkdir(parents=True)
-    shutil.copy(picture, folder / "examples")
-    row = {"files": [picture.name], "question": "How many shapes are there?", "answer": "Two."}
+    shutil.copy(image, folder / "examples")
+    row = {"files": [image.name], "question": "How many shapes are there?", "answer": "Two."}
     (folder / "examples" / "examples.json").write_text(json.dumps([row] * 24))
     return folder
 
@@ -70,7 +70,7 @@ async def test_without_a_controller(
 
 
 @SIZES
-async def test_a_worker_that_is_gone_and_a_picture_that_is_damaged(
+async def test_a_worker_that_is_gone_and_an_image_that_is_damaged(
     browser: Browser, stack: Stack, shapes: Path, tmp_path: Path, size: Size
 ) -> None:
     await stack.join("echo", delay_s=0.0)
@@ -122,12 +122,15 @@ async def test_what_is_told_in_passing(browser: Browser, stack: Stack, size: Siz
         await expect(tab.model).to_have_value("echo")
         await tab.ask("hello")
         await tab.answered()
+        refused: list[int] = []
+        tab.page.on("response", lambda answer: refused.append(answer.status))
         await tab.textbox.fill("a draft")
         await tab.page.click("#edit")
         card = tab.page.locator(".told .card.error")
         await check(tab, card, "Send or delete what you have typed")
         await tab.textbox.press("End")
         await expect(card).to_have_count(0)
+        assert [status for status in refused if status >= 400] == []
         await tab.page.route("**/gradio_api/run/**", lambda route: route.abort())
         await tab.page.click("#clear")
         await check(tab, card, "The page cannot reach its server")

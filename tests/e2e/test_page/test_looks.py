@@ -13,16 +13,16 @@ from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
 
-async def check_fit(tab: Tab, picture: Path) -> None:
+async def check_fit(tab: Tab, image: Path) -> None:
     """Nothing is wider than the window, and the composer stands inside it."""
-    await tab.page.screenshot(path=picture)
+    await tab.page.screenshot(path=image)
     width, window = await tab.page.evaluate(
         "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
-    assert width <= window, picture.name
+    assert width <= window, image.name
     box, size = await tab.composer.bounding_box(), tab.page.viewport_size
     assert box is not None and size is not None
-    assert box["y"] >= 0 and box["y"] + box["height"] <= size["height"], picture.name
+    assert box["y"] >= 0 and box["y"] + box["height"] <= size["height"], image.name
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from llava_serve import serving, tiny
+from llava_serve import tiny
+from llava_serve.http import serving
 from tests.chromium import opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
 
-async def test_the_right_answer_about_an_uploaded_picture_appears(
+async def test_the_right_answer_about_an_uploaded_image_appears(
     browser: Browser, stack: Stack, tmp_path: Path
 ) -> None:
     listing = json.loads((tiny.EXAMPLES / "examples.json").read_text(encoding="utf-8"))

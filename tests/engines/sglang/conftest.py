@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from llava_serve.serving import served
+from llava_serve.http.serving import served
 
 IMAGE = 3  # the id of `<image>`
 MODEL_INFO = {
@@ -116,7 +116,7 @@ class Recorded:
 
 
 def _tokens(asked: dict[str, Any]) -> list[int]:
-    """One token for each part; the template loses pictures of anybody but the user."""
+    """One token for each part; the template loses images of anybody but the user."""
     if "prompt" in asked:
         return [IMAGE]
     return [

@@ -1,4 +1,4 @@
-"""Bodies hold what was asked, by SGLang's names, and pictures as pixels only."""
+"""Bodies hold what was asked, by SGLang's names, and images as pixels only."""
 
 import base64
 import io

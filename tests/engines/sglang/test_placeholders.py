@@ -10,9 +10,9 @@ from PIL import Image
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
 from llava_serve.errors import InvalidField, MediaCountMismatch
+from llava_serve.http.serving import served
 from llava_serve.media.decode import as_image
 from llava_serve.request import Conversation, Message, ReadyPrompt
-from llava_serve.serving import served
 from tests.engines.sglang.conftest import Listening, Recorded
 from tests.engines.sglang.test_payload import SERVED
 
@@ -83,7 +83,7 @@ async def test_what_a_former_server_answers_late_says_nothing_about_the_next_one
     async def tokenize() -> dict[str, list[int]]:
         was_asked.set()
         await may_answer.wait()
-        return {"tokens": []}  # its template loses pictures
+        return {"tokens": []}  # its template loses images
 
     shown = Conversation((Message("user", (PICTURE, "hi")),))
     async with served(former_app) as former_address, listening(recorded) as address:

@@ -38,7 +38,7 @@ def test_the_name_is_the_servers_own_unless_the_operator_gives_one() -> None:
 def test_the_card_says_what_is_taken() -> None:
     card = served(has_image_understanding=False).card
     assert (card.context_length, card.accepts_images, card.accepts_video) == (2048, False, False)
-    assert "response_format" in card.honours
+    assert "response_format" in card.supported_params
 
 
 def test_a_placeholder_of_several_tokens_cannot_be_counted() -> None:

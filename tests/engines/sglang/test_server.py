@@ -9,7 +9,7 @@ from llava_serve.engines.base import Load
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.server import Server
 from llava_serve.errors import SglangUnreachable
-from llava_serve.serving import bind
+from llava_serve.http.serving import bind
 from tests.engines.sglang.conftest import Listening, Recorded
 
 OFTEN_S = 0.01

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
-from llava_serve.engines.torch.budget import Budget
+from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.request import Image
 from scripts import random_checkpoint
 
@@ -83,6 +83,8 @@ def tokenizers(pieces: PreTrainedTokenizerBase) -> dict[str, PreTrainedTokenizer
 
 
 @pytest.fixture(scope="session")
-def budget() -> Budget:
+def budget() -> EngineBudget:
     """Two slots, and a cache that two short requests fill."""
-    return Budget(slots=2, kv_tokens=1024, feature_bytes=10**6, chunk=16, chunk_alone=64)
+    return EngineBudget(
+        slots=2, kv_tokens=1024, feature_bytes=10**6, prefill_budget=16, idle_prefill_budget=64
+    )

@@ -19,11 +19,10 @@ from transformers import (
 from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
-from llava_serve.engines.torch.cache import Segment
-from llava_serve.engines.torch.decode import Decoder
-from llava_serve.engines.torch.features import Features
-from llava_serve.engines.torch.prompt import Prompt, splice
-from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.engines.torch.attention import AttentionSegment
+from llava_serve.engines.torch.model_runner import ModelRunner
+from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.vision import ImageFeatureCache, Prompt, merge_image_features
 from llava_serve.request import Conversation, Image, Message, Video
 from scripts import random_checkpoint
 
@@ -75,20 +74,22 @@ PROCESSORS: dict[str, tuple[Any, dict[str, Any]]] = {
 def ours(loaded: LoadedModel, *parts: str | Image | Video) -> Prompt:
     items = PromptTokenizer(loaded).tokenize(Conversation((Message("user", parts),)))
     media = [item for item in items if not isinstance(item, int)]
-    return splice(loaded, items, Features(loaded, cache_bytes=0).encode(media))
+    return merge_image_features(
+        loaded, items, ImageFeatureCache(loaded, cache_bytes=0).encode(media)
+    )
 
 
 def greedy(loaded: LoadedModel, prompt: Prompt) -> list[int]:
-    """Read the prompt in two chunks, then answer."""
+    """Compute the prompt in two chunks, then answer."""
     length = len(prompt.tokens)
-    decoder = Decoder(loaded.model, total=length + NEW_TOKENS + 5)
+    runner = ModelRunner(loaded.model, kv_tokens=length + NEW_TOKENS + 5)
     half = length // 2
-    decoder.forward(prompt.embeddings[:half], [Segment(0, half, 5, 0)])
-    logits = decoder.forward(prompt.embeddings[half:], [Segment(0, length - half, 5, half)])
+    runner.forward(prompt.embeddings[:half], [AttentionSegment(0, half, 5, 0)])
+    logits = runner.forward(prompt.embeddings[half:], [AttentionSegment(0, length - half, 5, half)])
     generated = [int(logits.argmax())]
     while len(generated) < NEW_TOKENS:
-        last = decoder.embed(generated[-1:])
-        logits = decoder.forward(last, [Segment(0, 1, 5, length + len(generated) - 1)])
+        last = runner.embed(generated[-1:])
+        logits = runner.forward(last, [AttentionSegment(0, 1, 5, length + len(generated) - 1)])
         generated.append(int(logits.argmax()))
     return generated
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from llava_serve.engines.torch.attention import attend_segments
-from llava_serve.engines.torch.cache import Segment
+from llava_serve.engines.torch.attention import AttentionSegment, attend_segments
 
 HEADS, KV_HEADS, SIZE = 4, 2, 8
 
@@ -25,7 +24,11 @@ def expected(
 @pytest.mark.parametrize("window", [None, 1, 4, 9, 100])
 def test_each_segment_sees_itself_and_what_is_cached_before_it(window: int | None) -> None:
     """A whole prompt, a chunk behind another, and an answer's single token, in one flat batch."""
-    segments = [Segment(0, 5, 3, 0), Segment(5, 4, 20, 7), Segment(9, 1, 40, 11)]
+    segments = [
+        AttentionSegment(0, 5, 3, 0),
+        AttentionSegment(5, 4, 20, 7),
+        AttentionSegment(9, 1, 40, 11),
+    ]
     torch.manual_seed(0)
     query = torch.randn(1, HEADS, 10, SIZE)
     key, value = torch.randn(60, KV_HEADS, SIZE), torch.randn(60, KV_HEADS, SIZE)
@@ -37,7 +40,7 @@ def test_each_segment_sees_itself_and_what_is_cached_before_it(window: int | Non
             query[0, :, each.tokens].transpose(0, 1),
             key[each.visible],
             value[each.visible],
-            each.past,
+            each.num_computed_tokens,
             window,
         )
         assert torch.allclose(attended[0, each.tokens], alone, atol=1e-5)

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.torch.budget import Budget
+from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.request import (
     Conversation,
@@ -51,7 +51,7 @@ async def answer(stream: AsyncGenerator[Delta]) -> tuple[str, Usage]:
 
 
 async def asked_alone(
-    loaded: LoadedModel, budget: Budget, requests: list[GenerateRequest]
+    loaded: LoadedModel, budget: EngineBudget, requests: list[GenerateRequest]
 ) -> list[str]:
     """Each request answered by an engine that has seen no other."""
     texts = []
@@ -80,7 +80,7 @@ def random_requests(rng: Random, picture: MakeImage, count: int) -> list[Generat
 
 @pytest.mark.parametrize("slots", [1, 3, 8])
 async def test_a_request_is_answered_alone_as_in_any_company(
-    endless: LoadedModel, picture: MakeImage, budget: Budget, slots: int
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget, slots: int
 ) -> None:
     """Requests join at random times, and others leave in the middle."""
     rng = Random(slots)
@@ -105,7 +105,7 @@ async def test_a_request_is_answered_alone_as_in_any_company(
 
 
 async def test_a_full_cache_makes_some_start_over_and_nobody_fail(
-    endless: LoadedModel, picture: MakeImage, budget: Budget, caplog: pytest.LogCaptureFixture
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Two long answers start together in a cache that cannot hold the whole of both."""
     caplog.set_level("INFO")
@@ -115,14 +115,14 @@ async def test_a_full_cache_makes_some_start_over_and_nobody_fail(
     texts = await asyncio.gather(*(answer(engine.stream(each)) for each in requests))
     engine.close()
     assert [text for text, _ in texts] == expected
-    assert "a request starts over" in caplog.text
+    assert "preempted" in caplog.text
 
 
 @pytest.mark.parametrize("company", [0, 1])
 async def test_who_loses_the_place_while_a_prompt_is_read_answers_as_if_alone(
     endless: LoadedModel,
     picture: MakeImage,
-    budget: Budget,
+    budget: EngineBudget,
     caplog: pytest.LogCaptureFixture,
     company: int,
 ) -> None:
@@ -135,7 +135,7 @@ async def test_who_loses_the_place_while_a_prompt_is_read_answers_as_if_alone(
     long = request(user(picture(40, 40), " ".join(WORDS * 5)))
     expected = await asked_alone(endless, budget, [older, long])
     caplog.clear()
-    small = replace(budget, slots=2 + company, chunk=1, kv_tokens=700)
+    small = replace(budget, slots=2 + company, prefill_budget=1, kv_tokens=700)
     engine = TorchEngine(endless, small)
     stream = engine.stream(older)
     begun = await anext(stream)
@@ -145,13 +145,13 @@ async def test_who_loses_the_place_while_a_prompt_is_read_answers_as_if_alone(
     engine.close()
     assert begun.text + text == expected[0]
     assert [text for text, _ in answers] == [expected[1]] * (1 + company)
-    read = f"read a prompt of {answers[0][1].prompt_tokens} tokens"
-    order = re.findall(f"a request starts over|{read}", caplog.text)
-    assert order == ["a request starts over", *[read] * (1 + company)]
+    read = f"prefill {answers[0][1].prompt_tokens} tokens"
+    order = re.findall(f"preempted|{read}", caplog.text)
+    assert order == ["preempted", *[read] * (1 + company)]
 
 
 async def test_the_next_turn_reads_only_what_is_new(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     engine = TorchEngine(endless, budget)
     first = user(picture(48, 48), "What is this?")
@@ -165,7 +165,7 @@ async def test_the_next_turn_reads_only_what_is_new(
 
 
 async def test_another_picture_at_the_same_place_is_another_prompt(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     engine = TorchEngine(endless, budget)
     one, two = (
@@ -180,7 +180,7 @@ async def test_another_picture_at_the_same_place_is_another_prompt(
 
 
 async def test_a_picture_is_encoded_once(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     engine = TorchEngine(endless, budget)
     before = engine.status()
@@ -196,7 +196,7 @@ async def test_a_picture_is_encoded_once(
 
 
 async def test_twins_read_their_prompt_once(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     engine = TorchEngine(endless, replace(budget, slots=4))
     twins = [
@@ -211,7 +211,7 @@ async def test_twins_read_their_prompt_once(
 
 
 async def test_nothing_is_held_when_nobody_is_there(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     engine = TorchEngine(endless, replace(budget, slots=4))
     requests = random_requests(Random(0), picture, 12)

@@ -10,9 +10,8 @@ from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.budget import choose_budget
 from llava_serve.engines.torch.engine import TorchEngine
-from llava_serve.engines.torch.features import Features
-from llava_serve.engines.torch.prompt import splice
-from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.vision import ImageFeatureCache, merge_image_features
 from llava_serve.request import Conversation, GenerateRequest, Image, Message, SamplingParams
 
 pytestmark = pytest.mark.slow
@@ -32,10 +31,10 @@ async def test_a_greedy_answer_is_that_of_transformers(
 ) -> None:
     shown = picture(*size)
     conversation = Conversation((Message("user", (shown, "Describe the picture.")),))
-    tokens = splice(
+    tokens = merge_image_features(
         bundled,
         PromptTokenizer(bundled).tokenize(conversation),
-        Features(bundled, 0).encode([shown]),
+        ImageFeatureCache(bundled, 0).encode([shown]),
     ).tokens
     inputs = bundled.image_processor([[shown.image]], return_tensors="pt")
     bundled.model.model.language_model.set_attn_implementation("sdpa")

@@ -9,7 +9,7 @@ from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.budget import choose_budget
 from llava_serve.engines.torch.engine import TorchEngine
-from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.engines.torch.prompt import PromptTokenizer
 from llava_serve.request import (
     Conversation,
     Delta,
@@ -19,12 +19,12 @@ from llava_serve.request import (
     SamplingParams,
     Usage,
 )
-from llava_serve.tiny.world import simple_picture
+from scripts.tiny.world import simple_image
 from tests.checkpoints.golden_cases import ALL, GOLDEN, Golden
 
 pytestmark = pytest.mark.slow
 
-SHOWN = Image(simple_picture("circle", "red", size=(96, 96)), "red circle")
+SHOWN = Image(simple_image("circle", "red", size=(96, 96)), "red circle")
 QUESTION = Message("user", (SHOWN, "Describe the picture."))
 CASES = {
     "bundled": None,

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -12,11 +13,12 @@ from torch import nn
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.torch.budget import Budget
-from llava_serve.engines.torch.cache import Segment
-from llava_serve.engines.torch.decode import Decoder
+from llava_serve.engines.torch.attention import AttentionSegment
+from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
-from llava_serve.engines.torch.tokens import PromptTokenizer
+from llava_serve.engines.torch.model_runner import ModelRunner
+from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.sequence import Sequence
 from llava_serve.errors import (
     CommandError,
     ContextOverflow,
@@ -50,7 +52,7 @@ def endless(loaded: Load) -> LoadedModel:
 
 
 @pytest.fixture
-def engine(endless: LoadedModel, budget: Budget) -> Iterator[TorchEngine]:
+def engine(endless: LoadedModel, budget: EngineBudget) -> Iterator[TorchEngine]:
     engine = TorchEngine(endless, budget)
     yield engine
     engine.close()
@@ -89,7 +91,7 @@ async def test_each_delta_tells_the_usage_so_far(engine: TorchEngine) -> None:
     assert len(counts) == len(deltas) - 1
 
 
-async def test_the_end_token_is_a_stop(loaded: Load, budget: Budget) -> None:
+async def test_the_end_token_is_a_stop(loaded: Load, budget: EngineBudget) -> None:
     everything = replace(loaded("llava_onevision"), stop_ids=frozenset(range(300)))
     engine = TorchEngine(everything, budget)
     text, last = await collect(engine.stream(request("Hello")))
@@ -131,7 +133,17 @@ async def test_closing_a_stream_frees_its_slot_before_it_returns(engine: TorchEn
     stream = engine.stream(request("a", max_new_tokens=None))
     await anext(stream)
     await stream.aclose()
-    assert len(engine._batch) == 0
+    assert len(engine._core) == 0
+
+
+async def test_an_answer_that_is_not_read_keeps_no_sequence(engine: TorchEngine) -> None:
+    """Its prompt takes memory: what waits for a slow reader is text."""
+    slow = replace(request("a", ignore_eos=True), request_id="slow")
+    async with aclosing(engine.stream(slow)) as unread:
+        await anext(unread)
+        await collect(engine.stream(request("b", ignore_eos=True)))  # ends later
+        alive = [each for each in gc.get_objects() if type(each) is Sequence]
+        assert "slow" not in {each.request.request_id for each in alive}
 
 
 async def test_a_waiting_request_can_leave(engine: TorchEngine) -> None:
@@ -146,7 +158,7 @@ async def test_a_waiting_request_can_leave(engine: TorchEngine) -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert len(engine._batch) == 2
+        assert len(engine._core) == 2
         await anext(first)
         await anext(second)
 
@@ -158,7 +170,7 @@ async def test_sixty_readers_that_leave_leave_nothing_behind(engine: TorchEngine
                 await anext(deltas)
 
     await asyncio.gather(*(read(i % 4) for i in range(60)))
-    assert len(engine._batch) == 0
+    assert len(engine._core) == 0
     _, last = await collect(engine.stream(request("still there?")))
     assert last.finish_reason == "length"
 
@@ -184,7 +196,7 @@ async def test_without_a_limit_the_context_is_the_limit(engine: TorchEngine) -> 
 
 
 async def test_a_model_without_video_refuses_a_clip(
-    loaded: Load, picture: MakeImage, budget: Budget
+    loaded: Load, picture: MakeImage, budget: EngineBudget
 ) -> None:
     engine = TorchEngine(loaded("llava"), budget)
     with pytest.raises(MediaNotAccepted, match="does not take video"):
@@ -249,7 +261,7 @@ async def test_a_failure_ends_its_own_request_and_says_what_it_was(
     error: BaseException,
     expected: type[EngineFailure],
     healthy: bool,
-    budget: Budget,
+    budget: EngineBudget,
 ) -> None:
     engine = TorchEngine(endless, budget)
     white = Image(PIL.Image.new("RGB", (13, 13), "white"), "white")
@@ -272,7 +284,7 @@ async def test_a_failure_ends_its_own_request_and_says_what_it_was(
 
 
 async def test_a_picture_that_cannot_be_preprocessed_ends_its_own_request(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     def process(images: list[PIL.Image.Image], **options: Any) -> Any:
         if images[0].size == (13, 13):
@@ -300,14 +312,14 @@ class Counting(nn.Module):
 
 
 async def test_a_large_picture_goes_through_the_tower_beside_running_answers(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     """A few tiles in each step, so that the answers keep moving."""
     engine = TorchEngine(endless, budget)
     alone, _ = await collect(engine.stream(request(picture(90, 31), "What?")))
     engine.close()
     engine = TorchEngine(endless, budget)
-    engine._batch._tiles = 1
+    engine._core._tile_budget = 1
     model: Any = endless.model
     counting = model.model.vision_tower = Counting(model.model.vision_tower)
     async with aclosing(engine.stream(request("Hello", max_new_tokens=None))) as running:
@@ -321,7 +333,7 @@ async def test_a_large_picture_goes_through_the_tower_beside_running_answers(
 
 
 async def test_preprocessing_stops_no_answer_and_keeps_its_place_until_it_ends(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     begun, may_end = threading.Event(), threading.Event()
 
@@ -346,7 +358,7 @@ async def test_preprocessing_stops_no_answer_and_keeps_its_place_until_it_ends(
 
 
 async def test_several_answers_to_one_prompt_preprocess_its_pictures_once(
-    endless: LoadedModel, picture: MakeImage, budget: Budget
+    endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
     preprocessed: list[int] = []
 
@@ -363,7 +375,9 @@ async def test_several_answers_to_one_prompt_preprocess_its_pictures_once(
     assert preprocessed == [1]
 
 
-async def test_closing_the_engine_ends_what_is_open(endless: LoadedModel, budget: Budget) -> None:
+async def test_closing_the_engine_ends_what_is_open(
+    endless: LoadedModel, budget: EngineBudget
+) -> None:
     engine = TorchEngine(endless, budget)
     stream = engine.stream(request("a", max_new_tokens=None))
     await anext(stream)
@@ -374,7 +388,7 @@ async def test_closing_the_engine_ends_what_is_open(endless: LoadedModel, budget
         await collect(engine.stream(request("b")))
 
 
-async def test_an_answer_can_be_made_to_last(loaded: Load, budget: Budget) -> None:
+async def test_an_answer_can_be_made_to_last(loaded: Load, budget: EngineBudget) -> None:
     """Every token would end the answer: it may not before its time, or never."""
     everything = replace(loaded("llava_onevision"), stop_ids=frozenset(range(0, 300, 2)))
     engine = TorchEngine(everything, budget)
@@ -387,7 +401,9 @@ async def test_an_answer_can_be_made_to_last(loaded: Load, budget: Budget) -> No
     assert (counts[2], never.finish_reason) == (50, "length")
 
 
-async def test_log_probabilities_are_the_models_own(endless: LoadedModel, budget: Budget) -> None:
+async def test_log_probabilities_are_the_models_own(
+    endless: LoadedModel, budget: EngineBudget
+) -> None:
     """They are told of every token, in order, whatever temperature and penalties make of them."""
     engine = TorchEngine(endless, budget)
     asked = request("Hello", top_logprobs=3, temperature=0.7, seed=1, repetition_penalty=1.3)
@@ -399,17 +415,17 @@ async def test_log_probabilities_are_the_models_own(endless: LoadedModel, budget
     items = PromptTokenizer(endless).tokenize(asked.prompt)
     letters = endless.tokenizer.get_vocab()
     said = [letters[_LETTERS[byte]] for token in told for byte in token.data]
-    decoder = Decoder(endless.model, total=200)
+    runner = ModelRunner(endless.model, kv_tokens=200)
     for i, (token, chosen) in enumerate(zip(told, said, strict=True)):
-        read = decoder.embed([*(item for item in items if isinstance(item, int)), *said[:i]])
-        row = decoder.forward(read, [Segment(0, len(read), 0, 0)])[0].log_softmax(-1)
+        read = runner.embed([*(item for item in items if isinstance(item, int)), *said[:i]])
+        row = runner.forward(read, [AttentionSegment(0, len(read), 0, 0)])[0].log_softmax(-1)
         assert token.logprob == pytest.approx(float(row[chosen]), abs=1e-4)
         best = [other.logprob for other in token.top]
         assert best == pytest.approx(row.topk(3).values.tolist(), abs=1e-4)
 
 
 async def test_what_a_stop_cuts_off_has_no_log_probabilities(
-    endless: LoadedModel, budget: Budget
+    endless: LoadedModel, budget: EngineBudget
 ) -> None:
     engine = TorchEngine(endless, budget)
     whole, _ = await collect(engine.stream(request("Hello")))
@@ -424,12 +440,14 @@ async def test_what_a_stop_cuts_off_has_no_log_probabilities(
 
 
 async def test_what_the_thread_cannot_survive_ends_every_stream(
-    endless: LoadedModel, budget: Budget, monkeypatch: pytest.MonkeyPatch
+    endless: LoadedModel, budget: EngineBudget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = TorchEngine(endless, budget)
     running = engine.stream(request("a", max_new_tokens=None))
     await anext(running)
-    monkeypatch.setattr(engine._batch, "_spans", None)  # as a bug in its bookkeeping would
+    monkeypatch.setattr(
+        engine._core._scheduler, "_allocator", None
+    )  # as a bug in its bookkeeping would
     for stream in (engine.stream(request("b")), running):
         with pytest.raises(EngineFailure, match="must be restarted"):
             await collect(stream)
@@ -440,14 +458,14 @@ async def test_what_the_thread_cannot_survive_ends_every_stream(
 
 @pytest.mark.parametrize("tokens", [1, 20, 10**15])
 def test_a_cache_too_small_for_a_picture_is_refused_at_the_start(
-    endless: LoadedModel, budget: Budget, tokens: int
+    endless: LoadedModel, budget: EngineBudget, tokens: int
 ) -> None:
     with pytest.raises(CommandError, match=f"a KV cache of {tokens} tokens cannot be used"):
         TorchEngine(endless, replace(budget, kv_tokens=tokens))
 
 
 async def test_the_card_says_the_context_that_is_served(
-    endless: LoadedModel, budget: Budget
+    endless: LoadedModel, budget: EngineBudget
 ) -> None:
     engine = TorchEngine(endless, replace(budget, kv_tokens=300))
     assert engine.card.context_length == 300

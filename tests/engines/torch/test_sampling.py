@@ -4,15 +4,15 @@ from typing import Any
 import pytest
 import torch
 
-from llava_serve.engines.torch.sampling import Chooser, choose
+from llava_serve.engines.torch.sampling import SamplerState, sample
 from llava_serve.request import SamplingParams
 
 LOGITS = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
 
 
 def draws(count: int = 2000, **settings: Any) -> Counter[int]:
-    chooser = Chooser.of(SamplingParams(seed=1, **settings))
-    return Counter(choose(LOGITS, [chooser], [[]])[0] for _ in range(count))
+    state = SamplerState.of(SamplingParams(seed=1, **settings))
+    return Counter(sample(LOGITS, [state], [[]])[0] for _ in range(count))
 
 
 def test_temperature_zero_takes_the_most_likely() -> None:
@@ -50,8 +50,8 @@ def test_top_p_counts_within_what_top_k_left() -> None:
 
 def test_a_seed_repeats_and_another_seed_differs() -> None:
     def answer(seed: int) -> list[int]:
-        chooser = Chooser.of(SamplingParams(seed=seed))
-        return [choose(LOGITS, [chooser], [[]])[0] for _ in range(50)]
+        state = SamplerState.of(SamplingParams(seed=seed))
+        return [sample(LOGITS, [state], [[]])[0] for _ in range(50)]
 
     assert answer(3) == answer(3)
     assert answer(3) != answer(4)
@@ -59,7 +59,7 @@ def test_a_seed_repeats_and_another_seed_differs() -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**63 - 1, -(2**63)])
 def test_every_seed_of_the_wire_is_taken(seed: int) -> None:
-    assert choose(LOGITS, [Chooser.of(SamplingParams(seed=seed))], [[]])[0] in range(4)
+    assert sample(LOGITS, [SamplerState.of(SamplingParams(seed=seed))], [[]])[0] in range(4)
 
 
 def test_a_row_gets_the_same_token_alone_and_in_a_batch() -> None:
@@ -73,9 +73,9 @@ def test_a_row_gets_the_same_token_alone_and_in_a_batch() -> None:
         SamplingParams(temperature=0, repetition_penalty=2.0),
     ]
     histories = [[row, 7, 7] for row in range(6)]
-    together = choose(logits, [Chooser.of(each) for each in settings], histories)
+    together = sample(logits, [SamplerState.of(each) for each in settings], histories)
     alone = [
-        choose(logits[row : row + 1], [Chooser.of(each)], [histories[row]])[0]
+        sample(logits[row : row + 1], [SamplerState.of(each)], [histories[row]])[0]
         for row, each in enumerate(settings)
     ]
     assert together == alone
@@ -87,8 +87,8 @@ def test_the_repetition_penalty_follows_transformers() -> None:
     logits = torch.randn(1, 20, generator=torch.Generator().manual_seed(0))
     history = [3, 3, 5, 19]
     expected = RepetitionPenaltyLogitsProcessor(5.0)(torch.tensor([history]), logits.clone())
-    chooser = Chooser.of(SamplingParams(temperature=0, repetition_penalty=5.0))
-    assert choose(logits, [chooser], [history]) == [int(expected.argmax())]
+    state = SamplerState.of(SamplingParams(temperature=0, repetition_penalty=5.0))
+    assert sample(logits, [state], [history]) == [int(expected.argmax())]
     assert int(expected.argmax()) not in history
 
 

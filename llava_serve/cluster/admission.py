@@ -1,0 +1,165 @@
+"""Admission of workers to the cluster: the token, the call back, and the trusted addresses."""
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llava_serve.cluster.prober import Prober
+from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.upstream import Upstream
+from llava_serve.cluster_token import is_shown
+from llava_serve.errors import RegistrationRefused, WorkerUnreachable
+from llava_serve.protocol.cluster import Registration, WorkerStatus
+
+logger = logging.getLogger(__name__)
+
+# Anybody may ask for a refresh; more often than this they share one.
+_REFRESH_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Where a call comes from, and the `Authorization` header it brought."""
+
+    host: str
+    authorization: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionPolicy:
+    """What a worker is admitted by: the token, or the IP address of LLaVA's, which know none."""
+
+    token: str
+    addresses: frozenset[str] = frozenset()
+
+
+class Admission:
+    """Lets workers into the registry that prove who they are."""
+
+    def __init__(
+        self,
+        workers: Registry,
+        upstream: Upstream,
+        prober: Prober,
+        policy: AdmissionPolicy,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._workers = workers
+        self._upstream = upstream
+        self._prober = prober
+        self._policy = policy
+        self._clock = clock
+        self._refreshing = asyncio.Lock()
+        self._refreshed_at = float("-inf")
+
+    async def register(self, registration: Registration, caller: Caller) -> None:
+        """Add a worker after calling it back at the address it advertises.
+
+        Raises:
+            RegistrationRefused: with the reason.
+        """
+        address = registration.worker_name.rstrip("/")
+        try:
+            is_legacy = self._is_legacy(address, caller)
+            status = await self._call_back(address, registration.worker_status, is_legacy)
+            self._workers.register(
+                address,
+                status,
+                self._clock(),
+                is_legacy=is_legacy,
+                expires=registration.check_heart_beat,
+            )
+        except RegistrationRefused as exc:
+            logger.warning("refused the worker %s from %s: %s", address, caller.host, exc.message)
+            raise
+        kind = "LLaVA's own worker" if is_legacy else "worker"
+        logger.info("%s %s registered; it serves %s", kind, address, ", ".join(status.model_names))
+
+    def heartbeat(self, address: str, queue_length: int, caller: Caller) -> bool:
+        """Renew a worker's lease; False tells the worker to register again.
+
+        Raises:
+            RegistrationRefused: the caller may not speak for that worker.
+        """
+        address = address.rstrip("/")
+        self._is_legacy(address, caller)
+        return self._workers.heartbeat(address, queue_length, self._clock())
+
+    def deregister(self, address: str, caller: Caller) -> None:
+        """Take a worker out at its own wish.
+
+        Raises:
+            RegistrationRefused: the caller may not speak for that worker.
+        """
+        address = address.rstrip("/")
+        self._is_legacy(address, caller)
+        if self._workers.deregister(address):
+            logger.info("worker %s left", address)
+
+    async def refresh(self) -> None:
+        """Ask every worker for its status; one that does not answer leaves dispatch."""
+        async with self._refreshing:
+            if self._clock() - self._refreshed_at < _REFRESH_EVERY_S:
+                return
+            await asyncio.gather(*(self._prober.ask(worker) for worker in self._workers.known()))
+            self._refreshed_at = self._clock()
+
+    def _is_legacy(self, address: str, caller: Caller) -> bool:
+        """Check who calls; True for a trusted address without a token.
+
+        Raises:
+            RegistrationRefused: the caller may not speak for the worker at `address`.
+        """
+        if caller.authorization is not None:
+            if not is_shown(self._policy.token, caller.authorization):
+                raise RegistrationRefused("the token you sent is not this controller's")
+            return False
+        if _plain(caller.host) not in self._policy.addresses:
+            raise RegistrationRefused(
+                f"you sent no cluster token, and {caller.host} is not in --trust-workers-from"
+            )
+        self._workers.check_owner(address, is_legacy=True)
+        return True
+
+    async def _call_back(
+        self, address: str, sent: WorkerStatus | None, is_legacy: bool
+    ) -> WorkerStatus:
+        """Return what the worker at `address` says of itself, if it is the one that calls."""
+        try:
+            status = await self._upstream.status(address)
+        except WorkerUnreachable as exc:
+            raise RegistrationRefused(f"you advertised {address}; from here {exc.message}") from exc
+        if is_legacy:
+            if sent is not None and sent.model_names != status.model_names:
+                raise RegistrationRefused(_not_you(address, status))
+            return status
+        if sent is None or sent.worker_id is None:
+            raise RegistrationRefused(
+                "worker_status.worker_id is missing: it shows that you are who answers at "
+                f"{address}"
+            )
+        if sent.worker_id != status.worker_id:
+            raise RegistrationRefused(_not_you(address, status))
+        if missing := set(status.model_names) - {card.id for card in status.cards}:
+            raise RegistrationRefused(f"worker_status.cards lacks {', '.join(sorted(missing))}")
+        return status
+
+
+def _not_you(address: str, status: WorkerStatus) -> str:
+    return (
+        f"you advertised {address}; from here that is not you, but another worker, which serves "
+        f"{', '.join(status.model_names)}"
+    )
+
+
+def _plain(host: str) -> str:
+    """Write an IPv4 address one way only: on a dual-stack socket it arrives as `::ffff:1.2.3.4`."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)

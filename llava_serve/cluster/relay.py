@@ -1,0 +1,174 @@
+"""Relay of an answer to its client: status and headers once, whole records, and one end."""
+
+import json
+from collections.abc import Callable
+
+from starlette.types import Send
+
+from llava_serve.cluster.upstream import NotAnswered, UpstreamResponse
+from llava_serve.cluster.wire import MAX_HELD_BYTES, Records, Wire
+from llava_serve.errors import RemoteError, ServeError, WorkerLost
+from llava_serve.protocol import sse
+
+# Between two neighbours only, or written anew by this controller's own server.
+_NOT_PASSED_BACK = {
+    *("connection", "keep-alive", "transfer-encoding", "content-length"),
+    *("date", "server", "x-request-id"),
+}
+
+
+class Relay:
+    """What the client of one request has been sent, whichever workers it comes from.
+
+    A client that has seen signs of life only may still be given the answer of another worker:
+    `has_started` says that the status is out, `has_answered` that the answer is one worker's alone.
+    `on_answer` is called then.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        prompt: str,
+        send: Send,
+        on_answer: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._wire = wire
+        self._prompt = prompt
+        self._send = send
+        self._on_answer = on_answer
+        self._clock = clock
+        self.alive_at = clock()  # when the last records were passed on
+        self.has_started = False
+        self.has_answered = False
+        self._has_ended = False
+
+    async def pass_answer(self, answer: UpstreamResponse) -> str:
+        """Pass on a worker's answer; return the outcome's name.
+
+        Raises:
+            WorkerLost: it ends too early; another worker may be asked unless `has_answered`.
+            NotAnswered: it is an error before any text, and another worker may be asked.
+            RemoteError: it is no stream, where only a stream can be passed on.
+        """
+        kind = answer.headers.get("Content-Type", "")
+        is_stream = self._wire.only_records or kind.startswith(sse.MEDIA_TYPE)
+        if answer.status < 400 and is_stream:
+            return await self._pass_stream(answer)
+        content = await answer.rest()
+        self._on_answer()
+        if self._takes_only_records:
+            raise _remote_error(content, answer.status)
+        await self._send_whole(answer, content)
+        if answer.status < 400:
+            return "ok"
+        return "refused" if answer.status < 500 else "failed"
+
+    async def pass_not_answered(self, last: NotAnswered) -> str:
+        """Pass on what the last worker said, as the only error."""
+        if last.answer.status >= 400 and self._takes_only_records:
+            raise _remote_error(last.content, last.answer.status)
+        await self._send_whole(last.answer, last.content)
+        return "failed"
+
+    async def show_life(self) -> None:
+        """Tell a client of a stream that the answer has yet to begin."""
+        if self.has_started:
+            await self._write(self._wire.encode_sign_of_life(self._prompt))
+
+    async def fail(self, error: ServeError) -> None:
+        """End a stream with an error, unless it has ended.
+
+        Raises:
+            ServeError: this one, where the app can answer it with a status of its own.
+        """
+        if not self._takes_only_records:
+            raise error
+        if self._has_ended:
+            return
+        headers = {"content-type": "application/octet-stream", **error.headers}
+        await self._start(200, [(name.encode(), value.encode()) for name, value in headers.items()])
+        await self._write(self._wire.encode_error(error))
+        await self._end()
+
+    @property
+    def _takes_only_records(self) -> bool:
+        """LLaVA's clients read nothing but records, and no client anything else in a stream."""
+        return self._wire.only_records or self.has_started
+
+    async def _pass_stream(self, answer: UpstreamResponse) -> str:
+        """Pass on whole records as they come; whatever happens, the last one ends the stream."""
+        records = Records(self._wire, self._prompt)
+        try:
+            while received := await answer.next_bytes():
+                whole = records.feed(received)
+                if records.refusal is not None:
+                    return await self._pass_refusal(answer, whole, records.refusal)
+                if whole:
+                    self.alive_at = self._clock()
+                    await self._start_as(answer)
+                    if records.has_answered and not self.has_answered:
+                        self.has_answered = True
+                        self._on_answer()
+                    await self._write(whole)
+                if records.held_bytes > MAX_HELD_BYTES:
+                    reason = f"it sent {MAX_HELD_BYTES:,} bytes that hold no whole text"
+                    raise WorkerLost(answer.address, reason)
+            if self._wire.end is not None and not records.has_ended:
+                raise WorkerLost(answer.address, "it ended the stream too early")
+        except WorkerLost:
+            if not (records.has_answered and records.has_ended):
+                raise
+        else:
+            await self._start_as(answer)
+            await self._write(records.rest)
+        await self._end()
+        return "failed" if records.has_failed else "ok"
+
+    async def _pass_refusal(self, answer: UpstreamResponse, alive: bytes, refusal: bytes) -> str:
+        """End the stream with an error that came before any text, unless another may be asked."""
+        if alive:
+            await self._start_as(answer)
+            await self._write(alive)
+        last = refusal + self._wire.separator
+        if value := self._wire.not_answered(refusal):
+            raise NotAnswered(answer, last, value)
+        await self._send_whole(answer, last)
+        return "failed"
+
+    async def _start_as(self, answer: UpstreamResponse, length: int | None = None) -> None:
+        """Send status and headers of `answer`, the first time."""
+        headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in answer.headers.items()
+            if name.lower() not in _NOT_PASSED_BACK
+        ]
+        if length is not None:
+            headers.append((b"content-length", str(length).encode()))
+        await self._start(answer.status, headers)
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        if self.has_started:
+            return
+        self.has_started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _write(self, body: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def _send_whole(self, answer: UpstreamResponse, content: bytes) -> None:
+        """Send all of an answer; `content` is its body, or the last records of a stream."""
+        await self._start_as(answer, len(content))
+        await self._write(content)
+        await self._end()
+
+    async def _end(self) -> None:
+        self._has_ended = True
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _remote_error(content: bytes, status: int) -> RemoteError:
+    try:
+        return RemoteError.from_body(json.loads(content), status)
+    except ValueError:
+        return RemoteError.from_body(content.decode(errors="replace"), status)

@@ -1,0 +1,124 @@
+"""Routes of the controller: the native wire, LLaVA's own wire, and registration of workers."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from llava_serve.cluster.admission import Admission, Caller
+from llava_serve.cluster.forward import Forward, ForwardContext, ForwardRequest, HeldBody
+from llava_serve.cluster.wire import LLAVA, NATIVE
+from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
+from llava_serve.http.body import read_json
+from llava_serve.http.json_body import JsonRoute
+from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
+from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
+from llava_serve.protocol.openai import ModelCard, ModelList, parse_chat_request
+
+
+def native_router(context: ForwardContext) -> APIRouter:
+    """Return the routes of the native wire: chat completions and models."""
+    router = APIRouter()
+    limits = context.upstream.limits
+
+    @router.post("/v1/chat/completions")
+    async def chat_completions(request: Request) -> Forward:
+        decoded, body = await read_json(request)
+        chat = parse_chat_request(decoded)
+        forwarded = ForwardRequest(
+            wire=NATIVE,
+            model=chat.model,
+            body=HeldBody(body, request),
+            via=request.headers.get("via"),
+            first_byte_s=limits.first_byte_s if chat.stream else limits.answer_s,
+            is_streamed=bool(chat.stream),
+            answers=chat.n or 1,
+        )
+        return Forward(context, forwarded)
+
+    @router.get("/v1/models")
+    async def models() -> ModelList:
+        return ModelList(data=context.workers.cards(context.clock()))
+
+    @router.get("/v1/models/{model:path}")
+    async def one_model(model: str) -> ModelCard:
+        cards = {card.id: card for card in context.workers.cards(context.clock())}
+        if model not in cards:
+            raise ModelNotFound(model, list(cards))
+        return cards[model]
+
+    return router
+
+
+def llava_router(context: ForwardContext) -> APIRouter:
+    """Return the routes of LLaVA's own wire: names, addresses, streams."""
+    router = APIRouter(route_class=JsonRoute)
+    workers, clock = context.workers, context.clock
+
+    @router.post("/list_models")
+    async def list_models() -> ModelNames:
+        return ModelNames(models=workers.models(clock()))
+
+    @router.post("/get_worker_address")
+    async def get_worker_address(body: ModelQuery) -> AddressAnswer:
+        try:
+            return AddressAnswer(address=workers.address_of(body.model, clock()))
+        except NoWorker:
+            return AddressAnswer(address="")
+
+    @router.post("/worker_generate_stream")
+    async def worker_generate_stream(request: Request) -> Forward:
+        decoded, body = await read_json(request)
+        model = decoded.get("model") if isinstance(decoded, dict) else None
+        if not isinstance(model, str):
+            raise InvalidField("model", "must be the name of a model")
+        prompt = decoded.get("prompt")
+        forwarded = ForwardRequest(
+            wire=LLAVA,
+            model=model,
+            body=HeldBody(body, request),
+            via=request.headers.get("via"),
+            first_byte_s=context.upstream.limits.first_byte_s,
+            prompt=prompt if isinstance(prompt, str) else "",
+        )
+        return Forward(context, forwarded)
+
+    @router.post("/worker_get_status")
+    async def worker_get_status() -> dict[str, Any]:
+        """All workers as one, out of the registry: two controllers never poll each other."""
+        alive = workers.alive(clock())
+        return {
+            "model_names": workers.models(clock()),
+            "speed": sum(worker.speed for worker in alive),
+            "queue_length": sum(worker.queue_length for worker in alive),
+        }
+
+    return router
+
+
+def registration_router(admission: Admission) -> APIRouter:
+    """Return the routes by which workers register and leave, the same for ours and for LLaVA's."""
+    router = APIRouter(route_class=JsonRoute)
+
+    @router.post("/register_worker")
+    async def register_worker(body: Registration, request: Request) -> None:
+        await admission.register(body, _caller(request))
+
+    @router.post("/receive_heart_beat")
+    async def receive_heart_beat(body: Heartbeat, request: Request) -> HeartbeatAnswer:
+        is_known = admission.heartbeat(body.worker_name, body.queue_length, _caller(request))
+        return HeartbeatAnswer(exist=is_known)
+
+    @router.post("/deregister_worker")
+    async def deregister_worker(body: Deregistration, request: Request) -> None:
+        admission.deregister(body.worker_name, _caller(request))
+
+    @router.post("/refresh_all_workers")
+    async def refresh_all_workers() -> None:
+        await admission.refresh()
+
+    return router
+
+
+def _caller(request: Request) -> Caller:
+    host = request.client.host if request.client else "an unknown address"
+    return Caller(host, request.headers.get("authorization"))

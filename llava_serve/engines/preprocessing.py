@@ -1,0 +1,82 @@
+"""Preprocessing of prompts on threads beside the event loop, once for all answers to a prompt."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from llava_serve.errors import ShuttingDown
+from llava_serve.request import Conversation, ReadyPrompt
+
+Result = TypeVar("Result")
+Work = Callable[[Conversation | ReadyPrompt, threading.Event], Result]
+
+
+@dataclass(eq=False)
+class _Running(Generic[Result]):
+    task: asyncio.Task[Result]
+    stopped: threading.Event
+    waiting: int = 0
+
+
+class PreprocessingPool(Generic[Result]):
+    """Threads that run `work`, which may block and must be safe to call from any thread.
+
+    The event it gets is set once nobody waits for the result any more. There are no more threads
+    than processors, because each prompt takes memory.
+    """
+
+    def __init__(self, work: Work[Result]) -> None:
+        self._work = work
+        self._is_closed = False
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="prompt")
+        # By identity: several answers share one prompt, which lives as long as its task.
+        self._under_way: dict[int, _Running[Result]] = {}
+
+    async def run(self, prompt: Conversation | ReadyPrompt) -> Result:
+        """Return the result for `prompt`, or raise what the work raises.
+
+        A caller that is cancelled returns when its thread is free.
+
+        Raises:
+            ShuttingDown: the threads have ended.
+        """
+        if self._is_closed:
+            raise ShuttingDown
+        running = self._under_way.get(id(prompt)) or self._started(prompt)
+        running.waiting += 1
+        working = running.task
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            running.waiting -= 1
+            if not running.waiting:
+                running.stopped.set()
+            while not working.done():
+                with suppress(asyncio.CancelledError):  # told twice to leave
+                    await asyncio.wait([working])
+            if not working.cancelled():
+                working.exception()  # seen: nobody waits for it any more
+            raise
+
+    def _started(self, prompt: Conversation | ReadyPrompt) -> _Running[Result]:
+        key, stopped = id(prompt), threading.Event()
+        task = asyncio.create_task(self._done(prompt, stopped))
+        task.add_done_callback(lambda _: self._under_way.pop(key))
+        self._under_way[key] = _Running(task, stopped)
+        return self._under_way[key]
+
+    async def _done(self, prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, copy_context().run, self._work, prompt, stopped
+        )
+
+    def close(self) -> None:
+        """End the threads; nobody may be waiting for one."""
+        self._is_closed = True
+        self._pool.shutdown()

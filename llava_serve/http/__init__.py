@@ -1,0 +1,1 @@
+"""HTTP as every process of ours serves it: connections, bodies, access, errors, the stop."""

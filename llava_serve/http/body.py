@@ -1,0 +1,284 @@
+"""Bodies of requests: bounded before they are read, late ones refused, JSON read from the rest.
+
+Three bounds, each checked before the work that it bounds: the bytes of a body, the bytes of all
+bodies that the process holds, and the bytes of a body that are no image or video. The last is
+counted on the raw bytes as they arrive, so of a text that is far too long no more is read.
+"""
+
+import io
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
+
+import anyio
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from llava_serve.errors import BodyTimeout, BodyTooLarge, NoRoomForBody, TextTooLarge
+from llava_serve.http import json_body
+from llava_serve.quota import Quota
+
+Read = TypeVar("Read")
+Given = ParamSpec("Given")
+
+MAX_TEXT_BYTES = 1_000_000
+_SMALL_BYTES = 1_000_000  # smaller bodies wait for no quota
+_BODIES_AT_ONCE = 8  # of the largest size
+
+# What carries images and videos in JSON: `"url": "data:…"`, and LLaVA's `"images": ["…", …]`.
+# Within a string of JSON the quotes would have backslashes before them. In front of `data:` may
+# stand what `media.fetch` takes away: white space and byte-order marks, raw or escaped.
+_MEDIA = re.compile(
+    rb'"url"\s*:\s*"(?:\s|\xef\xbb\xbf|\\u[fF][eE][fF][fF]|\\[nrt])*(?i:data):|"images"\s*:\s*\['
+)
+_MOST_IMAGES = 1000
+_TAIL_BYTES = 64  # a beginning of an image that is longer, of spaces, counts as text
+_MEDIA_ROUTES = ("/v1/chat/completions", "/worker_generate_stream", "/gradio_api/upload")
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """What a body may be, and how it has to arrive.
+
+    `max_text_bytes` bounds JSON without its images and videos, and so the whole body of every
+    route that takes none. A body is late after `gap_s` without a byte, or once it has taken
+    `patience_s` and what came of it more time than at `least_bytes_per_s`. A large one waits
+    `wait_s` at most for its part of the memory, of which one address gets no more than half.
+    """
+
+    max_bytes: int
+    max_text_bytes: int = MAX_TEXT_BYTES
+    gap_s: float = 15.0
+    patience_s: float = 30.0
+    least_bytes_per_s: float = 100_000.0
+    wait_s: float = 30.0
+    held: Quota = field(init=False)
+    held_by: WeakValueDictionary[str, Quota] = field(init=False)  # one address each
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "held", Quota(_BODIES_AT_ONCE * self.max_bytes))
+        object.__setattr__(self, "held_by", WeakValueDictionary())
+
+    def quota_of(self, address: str) -> Quota:
+        """Return what the bodies of one address may take together."""
+        if (own := self.held_by.get(address)) is None:
+            own = self.held_by[address] = Quota(self.held.total // 2)
+        return own
+
+
+class BoundedBody:
+    """Middleware: a body arrives within its limits, or its reader is told why not.
+
+    A large body first waits for its part of what all bodies may take together, and keeps that
+    until the request has ended or `release_body` is called.
+    """
+
+    def __init__(
+        self, app: ASGIApp, limits: BodyLimits, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._limits = limits
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        arrival = _Arrival(self._limits, scope, receive, self._clock)
+        scope["llava_serve.arrival"] = arrival
+        try:
+            await self._app(scope, arrival.receive, send)
+        finally:
+            arrival.release()
+
+
+class _Arrival:
+    """The body of one request on its way in."""
+
+    def __init__(
+        self,
+        limits: BodyLimits,
+        scope: Scope,
+        receive: Receive,
+        clock: Callable[[], float],
+    ) -> None:
+        self.limits = limits
+        self._takes_media = scope["path"].endswith(_MEDIA_ROUTES)
+        self._limit_bytes = limits.max_bytes if self._takes_media else limits.max_text_bytes
+        self._declared_bytes = _declared_bytes(scope)
+        client = scope.get("client")
+        self._quotas = (limits.quota_of(client[0] if client else ""), limits.held)
+        self._receive = receive
+        self._clock = clock
+        self._received_bytes = 0
+        self._held_bytes = 0
+        self._began_at: float | None = None
+        self._is_complete = False
+
+    async def receive(self) -> Message:
+        """Return the next message of the client.
+
+        Raises:
+            BodyTooLarge, TextTooLarge: before anything is read, where the length was declared.
+            NoRoomForBody: too many others take the memory for too long.
+            BodyTimeout: the body is late.
+        """
+        if self._is_complete:
+            return await self._receive()
+        if self._began_at is None:
+            await self._begin()
+        message = await self._next()
+        self._received_bytes += len(message.get("body", b""))
+        self._check(self._received_bytes)
+        self._is_complete = not message.get("more_body", False)
+        if self._is_complete:
+            self._hold_no_more_than(self._received_bytes)
+        return message
+
+    def release(self) -> None:
+        """Give back the quota of a body that nobody holds any more."""
+        self._hold_no_more_than(0)
+
+    def _hold_no_more_than(self, size_bytes: int) -> None:
+        surplus = self._held_bytes - size_bytes
+        if surplus > 0:
+            self._held_bytes = size_bytes
+            for quota in self._quotas:
+                quota.release(surplus)
+
+    async def _begin(self) -> None:
+        self._check(self._declared_bytes or 0)
+        size = self._limit_bytes if self._declared_bytes is None else self._declared_bytes
+        if size > _SMALL_BYTES:
+            await self._acquire(size)
+        self._began_at = self._clock()
+
+    async def _acquire(self, size_bytes: int) -> None:
+        own, all_together = self._quotas
+        try:
+            with anyio.fail_after(self.limits.wait_s):
+                await own.acquire(size_bytes)
+                try:
+                    await all_together.acquire(size_bytes)
+                except BaseException:
+                    own.release(size_bytes)
+                    raise
+        except TimeoutError:
+            raise NoRoomForBody(size_bytes) from None
+        self._held_bytes = size_bytes
+
+    def _check(self, size_bytes: int) -> None:
+        if size_bytes > self._limit_bytes:
+            if self._takes_media:
+                raise BodyTooLarge(self._limit_bytes)
+            raise TextTooLarge(size_bytes, self._limit_bytes)
+
+    async def _next(self) -> Message:
+        began_at = self._began_at or 0.0
+        limits = self.limits
+        allowed_s = limits.patience_s + self._received_bytes / limits.least_bytes_per_s
+        latest = began_at + allowed_s
+        left_s = min(limits.gap_s, latest - self._clock())
+        try:
+            with anyio.fail_after(max(left_s, 0)):
+                return await self._receive()
+        except TimeoutError:
+            raise BodyTimeout(self._received_bytes, self._clock() - began_at) from None
+
+
+def release_body(request: Request) -> None:
+    """Say that the body of `request` is not held any more, so that another may come in."""
+    request.scope["llava_serve.arrival"].release()
+
+
+def read_once(
+    request: Request, read: Callable[Given, Awaitable[Read]]
+) -> Callable[Given, Awaitable[Read]]:
+    """Wrap `read`, which makes something else of the body of `request` and holds it until then."""
+    reading: list[Callable[Given, Awaitable[Read]]] = [read]
+
+    async def read_and_release(*args: Given.args, **kwargs: Given.kwargs) -> Read:
+        try:
+            return await reading.pop()(*args, **kwargs)
+        finally:
+            release_body(request)
+
+    return read_and_release
+
+
+def _declared_bytes(scope: Scope) -> int | None:
+    """Return what the head says of the body's length; None where it comes in chunks."""
+    headers = dict(scope["headers"])
+    if b"transfer-encoding" in headers:
+        return None
+    try:
+        return int(headers.get(b"content-length", b"0"))
+    except ValueError:  # more digits than Python converts
+        return 10**18
+
+
+async def read_json(request: Request) -> tuple[Any, bytes]:
+    """Return the request's decoded body, and the body as it came.
+
+    Raises:
+        NotJson: the body is not JSON that can be read.
+        BodyTooLarge, BodyTimeout, TextTooLarge: it is beyond the app's limits.
+    """
+    limits: BodyLimits = request.scope["llava_serve.arrival"].limits
+    meter = TextMeter(limits.max_text_bytes)
+    buffer = io.BytesIO()
+    async for chunk in request.stream():
+        meter.feed(chunk)
+        buffer.write(chunk)
+    body = buffer.getvalue()  # no copy
+    return json_body.decode(body), body
+
+
+class TextMeter:
+    """Counts what of a JSON body is neither image nor video, chunk by chunk as it arrives."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._received = 0
+        self._media = 0
+        self._items = 0  # of the list of images that it is in
+        self._ends_with: bytes | None = None  # what ends the image, or the list, that it is in
+        self._tail = b""  # of the chunk before, where an image may have begun
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the body.
+
+        Raises:
+            TextTooLarge: there is more text than the limit, whatever comes.
+        """
+        self._received += len(chunk)
+        data, at, text_from = self._tail + chunk, 0, 0
+        while at < len(data):
+            if self._ends_with:
+                at = text_from = self._pass_media(data, at)
+            else:
+                at = self._pass_text(data, at)
+        self._tail = b"" if self._ends_with else data[max(text_from, len(data) - _TAIL_BYTES) :]
+        if self._received - self._media > self._limit_bytes or self._items > _MOST_IMAGES:
+            raise TextTooLarge(self._received - self._media, self._limit_bytes)
+
+    def _pass_text(self, data: bytes, at: int) -> int:
+        if (found := _MEDIA.search(data, at)) is None:
+            return len(data)
+        self._items = 0
+        self._ends_with = b'"' if found[0].endswith(b":") else b"]"
+        return found.end()
+
+    def _pass_media(self, data: bytes, at: int) -> int:
+        end_mark = self._ends_with or b""
+        end = data.find(end_mark, at)
+        stop = len(data) if end < 0 else end
+        self._media += stop - at
+        if end_mark == b"]":
+            self._items += data.count(b",", at, stop)
+        if end >= 0:
+            self._ends_with = None
+        return stop

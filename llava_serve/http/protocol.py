@@ -1,0 +1,95 @@
+"""HTTP protocol below the apps: HTTP/1.0, the Host header, and bytes that are no HTTP."""
+
+import json
+import re
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from llava_serve import logs
+from llava_serve.errors import MalformedHttp, ServeError
+
+
+class _UntilClose(RequestResponseCycle):
+    """An answer to an HTTP/1.0 client: where its length is not known, the connection ends it.
+
+    Such a client knows no chunks, and uvicorn sends them to it all the same.
+    """
+
+    _has_length = True
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            self._has_length = b"content-length" in names
+            self.chunked_encoding = None if self._has_length else False
+        elif not self._has_length:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)  # type: ignore[arg-type]
+
+
+# Source: RFC 9110, section 7.8: a server that does not upgrade answers as if it were not asked to.
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's own protocol, which speaks HTTP/1.0 too and answers errors in our shape."""
+
+    def without_upgrade(self, data: bytes) -> bytes:
+        """Hide an offer of another protocol from the parser, which would drop the body behind it.
+
+        `data` is the head of a request, or begins with it.
+        """
+        head, blank, body = data.partition(b"\r\n\r\n")
+        return _UPGRADE.sub(b"\r\nx-upgrade:", head) + blank + body
+
+    def on_headers_complete(self) -> None:
+        """Begin the request; one of HTTP/1.1 has one `Host` (RFC 9112, section 3.2)."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts != 1 and self.parser.get_http_version() == "1.1":
+            reason = f"a request of HTTP/1.1 has one Host header, and this one has {hosts}"
+            self.app = refusing_app(MalformedHttp(reason))
+        super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            self.cycle.__class__ = _UntilClose
+
+    def send_400_response(self, msg: str) -> None:
+        self.answer_and_close(MalformedHttp(msg))
+
+    def answer_and_close(self, error: ServeError) -> None:
+        """Answer what is no request, or not yet one; nothing is written into an open answer."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+            return
+        headers, body = error_answer(error)
+        headers.append((b"connection", b"close"))
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
+        self.transport.close()
+
+
+def error_answer(error: ServeError) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return headers and body of an answer that no app makes."""
+    body = json.dumps(error.as_body(logs.new_request_id())).encode()
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        **error.headers,
+    }
+    return [(name.encode(), value.encode()) for name, value in headers.items()], body
+
+
+def refusing_app(error: ServeError) -> ASGIApp:
+    """Return an app that answers everything with `error`."""
+    headers, body = error_answer(error)
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": error.status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return refuse

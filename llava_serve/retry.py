@@ -1,0 +1,32 @@
+"""Retries: back-off between them, and rate-limited warnings while they fail."""
+
+import logging
+import time
+from collections.abc import Callable
+
+WARN_EVERY_S = 60.0
+
+
+def backoff_s(attempt: int, first_s: float, longest_s: float) -> float:
+    """Return the seconds to wait after failure number `attempt`, from 0: doubled each time."""
+    return min(first_s * 2.0 ** min(attempt, 100), longest_s)
+
+
+class RateLimitedWarning:
+    """Logs a failure at once when its kind is new, and again once a minute while it lasts."""
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._kind: object = None
+        self._warned_at = float("-inf")
+
+    def warn(self, kind: object, message: str, *args: object) -> None:
+        now = self._clock()
+        if kind != self._kind or now - self._warned_at >= WARN_EVERY_S:
+            self._kind, self._warned_at = kind, now
+            self._logger.warning(message, *args)
+
+    def reset(self) -> None:
+        """Take the next failure for a new one: what failed works again."""
+        self._kind, self._warned_at = None, float("-inf")

@@ -1,0 +1,170 @@
+"""Chat panel: the layout of a tab for one model or several, and what each control calls."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from llava_serve.web import composer, parameters
+from llava_serve.web.event_binder import EventBinder
+from llava_serve.web.handlers import Draft, ExampleClick, Handlers, Tab, VoteClick
+from llava_serve.web.render import LETTERS
+
+# An example card and a vote say which they are; a `click` on anything else stays in the browser.
+# What stands in the element is the work of `conversation.js`.
+_CLICKS = """
+element.addEventListener('click', (event) => {
+  const card = event.target.closest('.example');
+  if (card) trigger('example', {index: Number(card.dataset.index)});
+  const vote = event.target.closest('[data-vote]');
+  if (vote) trigger('vote', {index: vote.dataset.answer, kind: vote.dataset.vote});
+});
+"""
+# `quiet` is the end of all that the transcript waits for: the controls follow. `draft` has files
+# that were in the box when the page was left.
+_SIGNALS = """
+(window.conversations ??= []).push({
+  element, props, watch, quiet: () => trigger('quiet'), lend: (draft) => trigger('draft', draft),
+});
+"""
+Controls = dict[str, Any]
+"""Components by the names that the views of the handlers have for them; Gradio types no events."""
+_PLACEHOLDERS = {"chat": "Ask about a picture …", "compare": "Ask all of them …"}
+_CLEAR = {"chat": "Clear", "compare": "New comparison"}
+
+
+@dataclass(frozen=True)
+class ChatPanel:
+    """The components of a tab: `controls` follow its conversation, `menu` what is served."""
+
+    handlers: Handlers
+    menu: Controls
+    parameters: list[gr.components.Component]
+    controls: Controls
+
+
+def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
+    """Lay a tab out, and bind its controls to the handlers."""
+    tab = handlers.tab
+    with gr.Row(elem_classes="tab-row"):
+        main = gr.Column(scale=1, min_width=0, elem_classes="main")
+        with gr.Column(scale=0, min_width=260, elem_classes="side"):
+            menu = _menu(tab)
+            sampling = parameters.build()
+    with main:
+        # The box comes first, and is soon reached by Tab; the style sheet puts it below.
+        controls: Controls = {
+            "composer": composer.build(f"{tab.kind}-composer", _PLACEHOLDERS[tab.kind])
+        }
+        history, controls["signal"] = _transcript(tab)
+        controls |= _buttons(tab)
+        if tab.is_comparison:
+            controls["models"] = menu["models"]  # a comparison that has begun keeps them
+        else:
+            controls["budget"] = gr.HTML(elem_classes="budget-line", apply_default_css=False)
+    panel = ChatPanel(handlers, menu, sampling, controls)
+    _bind(panel, binder, history)
+    return panel
+
+
+def _menu(tab: Tab) -> Controls:
+    """Make the model menu, in which a comparison can choose several."""
+    models = gr.Dropdown(
+        choices=[],
+        label="Models" if tab.is_comparison else "Model",
+        multiselect=tab.is_comparison,
+        max_choices=tab.most_models if tab.is_comparison else None,
+        filterable=tab.is_comparison,
+        elem_id=f"{tab.kind}-model",
+    )
+    status = gr.HTML(apply_default_css=False, elem_id=f"{tab.kind}-status")
+    return {"models": models, "status": status}
+
+
+def _transcript(tab: Tab) -> tuple[gr.HTML, gr.HTML]:
+    """Make the places of a conversation; return those of its clicks and of its signals."""
+    with gr.Column(elem_classes="transcript", elem_id=f"{tab.kind}-transcript"):
+        history = _part(f"{tab.kind}-history", _CLICKS)
+        for name in ("live", "notice", "link"):
+            _part(f"{tab.kind}-{name}")
+    signal = gr.HTML(
+        html_template=f'<span data-kind="{tab.kind}" hidden></span>',
+        js_on_load=_SIGNALS,
+        apply_default_css=False,
+        elem_id=f"{tab.kind}-signal",
+        elem_classes="signal",
+    )
+    return history, signal
+
+
+def _part(elem_id: str, script: str | None = None) -> gr.HTML:
+    """Make an empty place that `conversation.js` fills."""
+    return gr.HTML(
+        html_template='<div class="parts"></div>',
+        js_on_load=script,
+        apply_default_css=False,
+        elem_id=elem_id,
+    )
+
+
+def _buttons(tab: Tab) -> Controls:
+    prefix = "compare-" if tab.is_comparison else ""
+    with gr.Row(elem_classes="actions"):
+        buttons = {"again": _button("Regenerate", f"{prefix}again", "again")}
+        if not tab.is_comparison:
+            buttons["more"] = _button("Continue", "continue", "more")
+            buttons["edit"] = _button("Edit last", "edit", "edit")
+        buttons["clear"] = _button(_CLEAR[tab.kind], f"{prefix}clear", "clear")
+        buttons["undo"] = _button("Undo", f"{prefix}undo", "undo")
+        if tab.is_comparison:
+            for letter in LETTERS[: tab.most_models]:
+                buttons[letter] = _button(f"{letter} is better", f"better-{letter}")
+            buttons["tie"] = _button("Tie", "vote-tie", "tie")
+            buttons["both_bad"] = _button("Both bad", "vote-both-bad", "down")
+    return buttons
+
+
+def _button(text: str, elem_id: str, icon: str | None = None) -> gr.Button:
+    """Make a small button that is inactive until there is something to act on."""
+    return gr.Button(
+        text,
+        size="sm",
+        min_width=0,
+        scale=0,
+        interactive=False,
+        elem_id=elem_id,
+        elem_classes=["action", *([f"icon-{icon}"] if icon else [])],
+    )
+
+
+def _bind(panel: ChatPanel, binder: EventBinder, history: gr.HTML) -> None:
+    handlers, controls, bind = panel.handlers, panel.controls, binder.bind
+    box, signal = controls["composer"], controls["signal"]
+    box_only = {"composer": box}
+    budget = {"budget": controls["budget"]} if "budget" in controls else {}
+    bind(panel.menu["models"].input, handlers.choose, [panel.menu["models"]], budget)
+    bind(box.submit, handlers.submit, [box, *panel.parameters], controls)
+    bind(controls["again"].click, handlers.again, panel.parameters, controls)
+    bind(signal.quiet, handlers.settle, [], controls)
+    bind(box.stop, handlers.stop, [], controls)
+    bind(controls["clear"].click, handlers.clear, [], controls)
+    bind(controls["undo"].click, handlers.undo, [box], controls)
+    binder.bind_data(history.vote, VoteClick, handlers.vote, controls)
+    binder.bind_data(signal.draft, Draft, handlers.draft, box_only)
+    box.change(
+        None,
+        [box],
+        None,
+        js=f"(draft) => window.conversations.attached?.('{handlers.tab.kind}', draft?.files ?? [])",
+        api_visibility="private",
+    )
+    if handlers.tab.is_comparison:
+        for slot, letter in enumerate(LETTERS):
+            bind(controls[letter].click, partial(handlers.prefer, "better", slot), [], controls)
+        for kind in ("tie", "both_bad"):
+            bind(controls[kind].click, partial(handlers.prefer, kind, None), [], controls)
+    else:
+        bind(controls["more"].click, handlers.more, panel.parameters, controls)
+        bind(controls["edit"].click, handlers.edit, [box], controls)
+        binder.bind_data(history.example, ExampleClick, handlers.example, box_only)

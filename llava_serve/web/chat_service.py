@@ -1,0 +1,226 @@
+"""Chat service: every change of a conversation with one model or several."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from llava_serve.errors import InvalidField, NoWorker, ServeError, StillAnswering, StorageFailed
+from llava_serve.storage.media import MediaStore
+from llava_serve.storage.store import Store
+from llava_serve.web import uploads
+from llava_serve.web.chat_state import ChatState, Exchange, Kind, Taken
+from llava_serve.web.controller_link import ControllerLink
+from llava_serve.web.messages import check_size
+from llava_serve.web.moderation import Moderation
+from llava_serve.web.parameters import Parameters
+from llava_serve.web.persistence import TurnWriter
+from llava_serve.web.reply import StreamedReply, Vote
+from llava_serve.web.streaming import ActiveReplies, ReplyTasks
+
+_VOTES: tuple[Vote, ...] = get_args(Vote)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What the tabs share: the way to the controller, the places where things are kept."""
+
+    link: ControllerLink
+    store: Store
+    media: MediaStore
+    moderation: Moderation | None
+    max_body_bytes: int
+    running: ActiveReplies = field(default_factory=ActiveReplies)
+
+
+class ChatService:
+    """Every change of a conversation; what takes time keeps the other changes away meanwhile."""
+
+    def __init__(self, services: Services, kind: Kind) -> None:
+        self.services = services
+        self._writer = TurnWriter(services.store, kind)
+        self._reply_tasks = ReplyTasks(
+            services.link, services.media, services.running, self._writer
+        )
+
+    async def accept(
+        self,
+        conversation: ChatState,
+        message: dict[str, Any],
+        models: Sequence[str],
+        parameters: Parameters,
+    ) -> bool:
+        """Append a question, whose answers begin; False when it is refused, with a notice."""
+        if conversation.is_busy:
+            conversation.refuse(StillAnswering())
+            return False
+        conversation.notice = None
+        with conversation.reserved():
+            try:
+                exchange = await self._exchange(conversation, message, models, parameters)
+            except ServeError as exc:
+                conversation.notice = exc
+                return False
+            last = conversation.last
+            exchange.number = 0 if last is None else last.number + 1
+            conversation.exchanges.append(exchange)
+            conversation.parameters = parameters
+            conversation.taken = conversation.before = None
+        self._reply_tasks.start(conversation)
+        return True
+
+    async def _exchange(
+        self,
+        conversation: ChatState,
+        message: dict[str, Any],
+        models: Sequence[str],
+        parameters: Parameters,
+    ) -> Exchange:
+        """Refuse a question before anything of it is kept."""
+        if not models:
+            raise self._why_none(conversation)
+        text, paths = message["text"].strip(), message["files"]
+        if not text and not paths:
+            raise InvalidField("question", "is empty")
+        sent = [exchange for exchange in conversation.exchanges if not exchange.is_unsent]
+        files_before = [file for exchange in sent for file in exchange.files]
+        file_bytes = await uploads.size_bytes(paths)
+        file_bytes += sum(file.size_bytes for file in files_before)
+        check_size(file_bytes, self.services.max_body_bytes)
+        await self._check(parameters, text)
+        files = await uploads.keep(paths, self.services.media)
+        return Exchange(text, files, [StreamedReply(model) for model in models])
+
+    async def _check(self, parameters: Parameters, *texts: str) -> None:
+        """Refuse texts that moderation refuses; a model reads the system prompt too."""
+        if self.services.moderation is not None:
+            for text in filter(None, (parameters.system.strip(), *texts)):
+                await self.services.moderation.check(text)
+
+    def _why_none(self, conversation: ChatState) -> ServeError:
+        wanted = ", ".join(conversation.wanted) or "any model"
+        return self.services.link.error or NoWorker(wanted)
+
+    async def again(
+        self, conversation: ChatState, models: Sequence[str], parameters: Parameters
+    ) -> None:
+        """Ask for new answers to the last question, in place of those that failed, or of all."""
+        last = conversation.last
+        if last is None or conversation.is_busy:
+            return
+        conversation.notice = None if models else self._why_none(conversation)
+        conversation.touch()
+        if conversation.notice is not None:
+            return
+        slots = last.failed or range(len(last.replies))
+        with conversation.reserved():
+            if await self._may_ask(conversation, parameters):
+                await self._take_replies(conversation, last, slots)
+                for slot in slots:
+                    last.replies[slot] = StreamedReply(models[slot])
+        self._reply_tasks.start(conversation)
+
+    async def resume(self, conversation: ChatState, parameters: Parameters) -> None:
+        """Ask for the rest of the last answer; what comes is appended to what is there."""
+        last = conversation.last
+        if last is None or conversation.is_busy or not last.replies[0].can_continue:
+            return
+        conversation.notice, reply = None, last.replies[0]
+        with conversation.reserved():
+            if await self._may_ask(conversation, parameters):
+                await self._take_replies(conversation, last, [0])
+                last.replies[0] = StreamedReply(reply.model, text=reply.text)
+        self._reply_tasks.start(conversation)
+
+    async def _take_replies(
+        self, conversation: ChatState, exchange: Exchange, slots: Iterable[int]
+    ) -> None:
+        """Remember the answers that others are about to replace, with the vote on them all."""
+        old = {slot: exchange.replies[slot] for slot in slots}
+        conversation.taken = Taken(exchange, old, exchange.vote)
+        exchange.vote = None
+        await self._writer.replaced(conversation, [reply.turn_id for reply in old.values()])
+
+    async def _may_ask(self, conversation: ChatState, parameters: Parameters) -> bool:
+        """Take the parameters of what is asked again; False when they are refused."""
+        try:
+            await self._check(parameters)
+        except ServeError as exc:
+            conversation.notice = exc
+            return False
+        conversation.parameters = parameters
+        return True
+
+    async def take_back(self, conversation: ChatState) -> Exchange | None:
+        """Remove the last exchange, to be edited and asked again; return it."""
+        if conversation.last is None or conversation.is_busy:
+            return None
+        conversation.notice = None
+        taken = conversation.exchanges.pop()
+        conversation.taken = Taken(taken)
+        with conversation.reserved():
+            await self._writer.replaced(conversation, _turn_ids(taken))
+        return taken
+
+    async def bring_back(self, conversation: ChatState) -> Exchange | None:
+        """Undo what took something last; return the exchange that an Edit had taken."""
+        taken = conversation.taken
+        if taken is None or conversation.is_busy:
+            return None
+        conversation.notice = conversation.taken = None
+        with conversation.reserved():
+            if taken.replies is None:
+                conversation.exchanges.append(taken.exchange)
+                await self._writer.replaced(conversation, _turn_ids(taken.exchange), replaced=False)
+                return taken.exchange
+            last = conversation.exchanges[-1]
+            new = [last.replies[slot].turn_id for slot in taken.replies]
+            last.vote = taken.vote
+            for slot, reply in taken.replies.items():
+                last.replies[slot] = reply
+            await self._writer.replaced(conversation, new)
+            old = [reply.turn_id for reply in taken.replies.values()]
+            await self._writer.replaced(conversation, old, replaced=False)
+            return None
+
+    async def judge(self, conversation: ChatState, place: tuple[int, int], kind: str) -> None:
+        """Record a vote on the answer in a slot of an exchange, or take the same vote back."""
+        number, slot = place
+        if conversation.is_reserved or kind not in _VOTES:
+            return
+        if not (0 <= number < len(conversation.exchanges)):
+            return
+        replies = conversation.exchanges[number].replies
+        if not (0 <= slot < len(replies)) or not replies[slot].text:
+            return
+        reply = replies[slot]
+        if reply.turn_id is None:
+            conversation.refuse(StorageFailed("the answer was not kept, so no vote can be"))
+            return
+        given = "withdrawn" if reply.vote == kind else kind
+        with conversation.reserved():
+            if await self._writer.vote(conversation, reply.turn_id, given) is not None:
+                reply.vote = next((vote for vote in _VOTES if vote == given), None)
+
+    async def vote(self, conversation: ChatState, kind: str, slot: int | None = None) -> None:
+        """Record a vote of a comparison: on the answer in `slot` of the last exchange, or on all.
+
+        A later one replaces it.
+        """
+        last = conversation.last
+        if last is None or conversation.is_busy:
+            return
+        reply_ids = [reply.turn_id for reply in last.replies]
+        voted = last.turn_id if slot is None else reply_ids[slot]
+        if voted is None or None in reply_ids:
+            conversation.refuse(StorageFailed("the answer was not kept, so no vote can be"))
+            return
+        model = None if slot is None else last.replies[slot].model
+        compared = [known for known in reply_ids if known is not None]
+        with conversation.reserved():
+            kept = self._writer.vote(conversation, voted, kind, model=model, compared=compared)
+            if await kept is not None:
+                last.judge(kind, model)
+
+
+def _turn_ids(exchange: Exchange) -> list[int | None]:
+    return [exchange.turn_id, *(reply.turn_id for reply in exchange.replies)]

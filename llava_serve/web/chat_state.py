@@ -1,0 +1,158 @@
+"""Chat state: the exchanges of one conversation on the page, and what is being done to them."""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from llava_serve.errors import ServeError
+from llava_serve.storage.media import StoredFile
+from llava_serve.web.parameters import Parameters
+from llava_serve.web.reply import ReplyHandle, StreamedReply
+
+Kind = Literal["chat", "compare"]
+_JUDGED = {"tie": "You called it a tie.", "both_bad": "You found none of them good."}
+
+
+@dataclass(eq=False)
+class Exchange:
+    """A question with its pictures and clips, and one answer for each model that was asked."""
+
+    text: str
+    files: tuple[StoredFile, ...]
+    replies: list[StreamedReply] = field(default_factory=list)
+    number: int = 0  # which of its conversation it is, in the database
+    turn_id: int | None = None  # the question's row in the database, once it is there
+    vote: str | None = None  # what the page says of the vote of a comparison
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a reply is still to come, or to end."""
+        return any(reply.is_open for reply in self.replies)
+
+    @property
+    def failed(self) -> list[int]:
+        """The places of the answers that ended with an error."""
+        return [slot for slot, reply in enumerate(self.replies) if reply.error is not None]
+
+    def judge(self, kind: str, model: str | None) -> None:
+        """Remember a vote of a comparison, in the words in which the page says it."""
+        self.vote = _JUDGED.get(kind) or f"You found {model} better."
+
+    def is_left_out(self, slot: int) -> bool:
+        """Whether the model in `slot` refused the question itself, and hears it no more."""
+        return slot < len(self.replies) and self.replies[slot].refused is not None
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether no model hears it any more."""
+        return bool(self.replies) and all(reply.refused for reply in self.replies)
+
+    def snapshot(self) -> "Exchange":
+        """Return a copy that stands still, to be drawn on a thread while the answers grow."""
+        return replace(self, replies=[replace(reply) for reply in self.replies])
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What Edit, Regenerate or Continue took away: it can be brought back until the next question.
+
+    With `answers`, by their slots, it was those of `exchange` alone, and the vote on them all.
+    """
+
+    exchange: Exchange
+    replies: dict[int, StreamedReply] | None = None
+    vote: str | None = None
+
+
+@dataclass(eq=False)
+class ChatState:
+    """What was said and heard. Every tab of a browser that knows the id shows the same one.
+
+    The id is all that is needed to read it: nothing but chance makes it.
+    """
+
+    kind: Kind = "chat"
+    id: str = field(default_factory=lambda: secrets.token_hex(16))
+    exchanges: list[Exchange] = field(default_factory=list)
+    parameters: Parameters = field(default_factory=Parameters)  # of the answers that are open
+    running: ReplyHandle | None = None
+    notice: ServeError | None = None  # what went wrong outside any answer
+    wanted: tuple[str, ...] = ()  # the models that were chosen, served or not
+    has_chosen: bool = False  # whether the user has, and not the page for him
+    keeps_address: bool = False  # the browser's address names one that was not found
+    is_reserved: bool = False
+    taken: Taken | None = None
+    before: "ChatState | None" = None  # the one that was cleared for this one
+    version: int = 0  # counts what the browser must be told of
+    pulse: asyncio.Event = field(default_factory=asyncio.Event)  # set, and replaced, at a change
+
+    def notify(self) -> None:
+        """Wake whoever shows the conversation: there is more of an answer."""
+        self.pulse, woken = asyncio.Event(), self.pulse
+        woken.set()
+
+    def touch(self) -> None:
+        """Say that something else has changed than the text of an open answer."""
+        self.version += 1
+        self.notify()
+
+    def refuse(self, reason: ServeError) -> None:
+        """Show why something was not done."""
+        self.notice = reason
+        self.touch()
+
+    @property
+    def last(self) -> Exchange | None:
+        """The newest exchange."""
+        return self.exchanges[-1] if self.exchanges else None
+
+    @property
+    def asked(self) -> Parameters | None:
+        """What the last question was asked with."""
+        return self.parameters if self.exchanges else None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is open, or something that takes time is being done."""
+        return self.is_reserved or (self.last is not None and self.last.is_open)
+
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Keep everything else away from the conversation while the block waits for something.
+
+        To be entered by whoever has just seen `is_reserved` false, without a wait between the two.
+        """
+        self.is_reserved = True
+        try:
+            yield
+        finally:
+            self.is_reserved = False
+            self.touch()
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether something that was taken away can be brought back."""
+        return not self.is_busy and (self.taken is not None or self.before is not None)
+
+    def cleared(self) -> "ChatState":
+        """Return an empty one with the same choices, which can bring this one back."""
+        return ChatState(
+            kind=self.kind,
+            parameters=self.parameters,
+            wanted=self.wanted,
+            has_chosen=self.has_chosen,
+            before=self if self.exchanges else None,
+        )
+
+    def stop(self) -> None:
+        """End what runs; an answer that has not begun ends before it does."""
+        if self.running is not None:
+            self.running.stop()
+        elif self.last is not None:
+            for reply in self.last.replies:
+                if reply.state == "waiting":
+                    reply.state = "stopped"
+            self.touch()

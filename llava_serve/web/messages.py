@@ -1,0 +1,99 @@
+"""Messages of a chat request: a conversation as a model gets it, and its text as JSON.
+
+Images in it are copied, not searched for what JSON escapes.
+"""
+
+import base64
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llava_serve.errors import BodyTooLarge
+from llava_serve.storage.media import MediaStore, StoredFile
+from llava_serve.web.chat_state import Exchange
+
+
+class DataUri(str):
+    """A `data:` URI in base64: not one of its characters means anything in JSON."""
+
+    __slots__ = ()
+
+
+def messages(
+    exchanges: Sequence[Exchange],
+    uri_of: Callable[[StoredFile], DataUri],
+    system: str,
+    slot: int = 0,
+) -> list[dict[str, Any]]:
+    """Return the conversation as the model in `slot` knows it.
+
+    A question that got no answer joins the one after it: templates want turns to alternate. One
+    that was refused for its files or its length is left out: with it all that follows would be
+    refused too.
+    An answer still to come has no text, so that a question ends the messages; where an answer
+    does, the model is to continue it.
+    """
+    said: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+    for exchange in exchanges:
+        if exchange.is_left_out(slot):
+            continue
+        parts = [_file_part(file, uri_of(file)) for file in exchange.files]
+        if exchange.text:
+            parts.append({"type": "text", "text": exchange.text})
+        if said and said[-1]["role"] == "user":
+            said[-1]["content"] += parts
+        else:
+            said.append({"role": "user", "content": parts})
+        if slot < len(exchange.replies) and (text := exchange.replies[slot].text):
+            said.append({"role": "assistant", "content": text})
+    return said
+
+
+def check_size(file_bytes: int, limit_bytes: int) -> None:
+    """Refuse what would not fit into one request, before any file is read.
+
+    Raises:
+        BodyTooLarge: files of so many bytes, in base64, are beyond the limit.
+    """
+    if file_bytes * 4 / 3 > limit_bytes:
+        raise BodyTooLarge(limit_bytes)
+
+
+def data_uri(media: MediaStore, file: StoredFile) -> DataUri:
+    """Read a file as the wire carries it. It blocks."""
+    data = base64.b64encode(media.read(file)).decode("ascii")
+    return DataUri(f"data:{file.filetype.mime};base64,{data}")
+
+
+def _file_part(file: StoredFile, uri: DataUri) -> dict[str, Any]:
+    kind = f"{file.filetype.kind}_url"
+    return {"type": kind, kind: {"url": uri}}
+
+
+def dumps(body: dict[str, Any]) -> str:
+    """Encode a request body.
+
+    `json.dumps` takes one to two seconds for 50 MB and holds the interpreter all the while, on a
+    thread too; to copy them takes an eighth. So the URIs are put into the text around them.
+    """
+    uris: list[str] = []
+    mark = secrets.token_hex(16)  # nothing a user types can be it
+    text = json.dumps(_without_uris(body, mark, uris))
+    parts = text.split(mark)
+    joined = [part for pair in zip(parts, uris, strict=False) for part in pair]
+    return "".join([*joined, parts[-1]])
+
+
+def _without_uris(value: Any, mark: str, uris: list[str]) -> Any:
+    """Copy `value` with `mark` in place of every URI, which go to `uris` in their order."""
+    match value:
+        case DataUri():
+            uris.append(value)
+            return mark
+        case dict():
+            return {key: _without_uris(one, mark, uris) for key, one in value.items()}
+        case list():
+            return [_without_uris(one, mark, uris) for one in value]
+        case _:
+            return value

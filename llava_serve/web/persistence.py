@@ -1,0 +1,210 @@
+"""Persistence of a conversation: what is written to the database, and what comes back from it."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, get_args
+
+from llava_serve.errors import (
+    AnswerInterrupted,
+    MediaUnreadable,
+    RemoteError,
+    ServeError,
+    StorageFailed,
+)
+from llava_serve.http import serving
+from llava_serve.storage.media import MediaStore, StoredFile
+from llava_serve.storage.store import NewTurn, Store
+from llava_serve.storage.tables import ConversationRow, TurnMediaRow, TurnRow, VoteRow, counting
+from llava_serve.web.chat_state import ChatState, Exchange, Kind
+from llava_serve.web.parameters import Parameters
+from llava_serve.web.reply import State, StreamedReply, Vote
+
+
+class TurnWriter:
+    """Writes turns and votes; where the database fails, a notice says so and the chat goes on."""
+
+    def __init__(self, store: Store, kind: Kind) -> None:
+        self._store = store
+        self._kind = kind
+
+    async def question(self, conversation: ChatState, exchange: Exchange) -> None:
+        """Write a question down, unless it is there."""
+        if exchange.turn_id is None:
+            turn = NewTurn(
+                exchange=exchange.number, role="user", text=exchange.text, files=exchange.files
+            )
+            if ids := await self._added(conversation, [turn]):
+                (exchange.turn_id,) = ids
+
+    async def replies(self, conversation: ChatState, exchange: Exchange) -> None:
+        """Write down how far the answers of an exchange have come, each in a row of its own."""
+        fresh, turns, known = [], [], []
+        for slot, reply in enumerate(exchange.replies):
+            details = self._details(conversation, reply)
+            if reply.turn_id is None:
+                fresh.append(reply)
+                turns.append(
+                    NewTurn(
+                        exchange=exchange.number,
+                        role="assistant",
+                        text=reply.text,
+                        model=reply.model,
+                        details=details,
+                        slot=slot,
+                    )
+                )
+            elif reply.is_unsaved:
+                known.append(partial(self._store.update_turn, reply.turn_id, reply.text, details))
+            reply.is_unsaved = reply.is_open  # before anything is waited for: it may end meanwhile
+        for update in known:
+            await self.done(conversation, update)
+        if turns:
+            ids = await self._added(conversation, turns)
+            for reply, turn_id in zip(fresh, ids, strict=False):
+                reply.turn_id = turn_id
+
+    @staticmethod
+    def _details(conversation: ChatState, reply: StreamedReply) -> dict[str, Any]:
+        parameters = conversation.parameters
+        return reply.details() | {
+            "parameters": {**parameters.fields(), "system": parameters.system}
+        }
+
+    async def _added(self, conversation: ChatState, turns: Sequence[NewTurn]) -> list[int]:
+        add = partial(self._store.add_turns, conversation.id, self._kind, turns)
+        return await self.done(conversation, add) or []
+
+    async def replaced(
+        self, conversation: ChatState, ids: Sequence[int | None], *, replaced: bool = True
+    ) -> None:
+        """Write down that turns are shown no longer, or again."""
+        if known := [turn_id for turn_id in ids if turn_id is not None]:
+            mark = partial(self._store.mark_replaced, known, replaced=replaced)
+            await self.done(conversation, mark)
+
+    async def vote(self, conversation: ChatState, turn_id: int, kind: str, **of: Any) -> int | None:
+        """Write a vote down; `of` is what `Store.add_vote` takes of a comparison."""
+        add = partial(self._store.add_vote, conversation.id, turn_id, kind, **of)
+        vote_id: int | None = await self.done(conversation, add)
+        return vote_id
+
+    async def done(self, conversation: ChatState, work: Callable[[], Any]) -> Any:
+        """Run database work off the loop; a failure becomes a notice, and the chat goes on."""
+        try:
+            return await asyncio.to_thread(work)
+        except StorageFailed as exc:
+            serving.log_error(exc)
+            conversation.notice = exc
+            return None
+
+
+logger = logging.getLogger(__name__)
+
+
+def restored(row: ConversationRow, media: MediaStore) -> ChatState:
+    """Return what the tab showed that asked last. It blocks.
+
+    A picture that is no longer in the store is left out, with a notice.
+    """
+    conversation = ChatState("compare" if row.kind == "compare" else "chat", row.id)
+    by_number: dict[int, list[TurnRow]] = defaultdict(list)
+    for turn in row.turns:
+        by_number[turn.exchange].append(turn)
+    for number in sorted(by_number):
+        _add_exchange(conversation, number, by_number[number], media)
+    _add_votes(conversation.exchanges, counting(row.votes))
+    if conversation.last is not None:
+        conversation.wanted = tuple(filter(None, (one.model for one in conversation.last.replies)))
+        conversation.has_chosen = bool(conversation.wanted)
+    shown = [turn for turn in row.turns if turn.role == "assistant"]
+    if shown:
+        conversation.parameters = _parameters(shown[-1].details.get("parameters", {}))
+    return conversation
+
+
+def _add_exchange(
+    conversation: ChatState, number: int, turns: Sequence[TurnRow], media: MediaStore
+) -> None:
+    shown = [turn for turn in turns if not turn.replaced]
+    question = next((turn for turn in reversed(shown) if turn.role == "user"), None)
+    if question is None:
+        return
+    replies = [_reply(turn) for turn in _in_slots(turns) if not turn.replaced]
+    if not replies:  # its server died before it could begin
+        replies = [StreamedReply(model="", state="failed", error=AnswerInterrupted())]
+    files = tuple(_files(conversation, question.media, media))
+    exchange = Exchange(question.text, files, replies, number=number, turn_id=question.id)
+    conversation.exchanges.append(exchange)
+
+
+def _in_slots(turns: Iterable[TurnRow]) -> list[TurnRow]:
+    """Return the answers of an exchange in the order in which they stood.
+
+    Older versions kept no slots; they wrote the first answers in their order, one for each model.
+    """
+    replies = [turn for turn in turns if turn.role == "assistant"]
+    models = list(dict.fromkeys(turn.model for turn in replies))
+
+    def place(turn: TurnRow) -> int:
+        return models.index(turn.model) if turn.slot is None else turn.slot
+
+    return sorted(replies, key=place)
+
+
+def _files(
+    conversation: ChatState, rows: Sequence[TurnMediaRow], media: MediaStore
+) -> Iterable[StoredFile]:
+    for row in rows:
+        try:
+            yield media.find(f"{row.sha256}.{row.extension}", row.name)
+        except ServeError as exc:
+            logger.warning("a picture of %s cannot be shown again: %s", conversation.id, exc)
+            conversation.notice = MediaUnreadable(f"{row.name!r} is no longer kept here")
+
+
+def _reply(row: TurnRow) -> StreamedReply:
+    details = row.details
+    reply = StreamedReply(row.model or "", text=row.text, turn_id=row.id, is_unsaved=False)
+    reply.request_id = details.get("request_id", reply.request_id)
+    reply.finish_reason = details.get("finish_reason")
+    reply.prompt_tokens = details.get("prompt_tokens")
+    reply.completion_tokens = details.get("completion_tokens")
+    reply.first_delta = details.get("time_to_first_token_s")  # it began at 0
+    reply.tokens_per_s = details.get("tokens_per_s")
+    state, error = details.get("state"), details.get("error")
+    reply.state = next((known for known in get_args(State) if known == state), "failed")
+    if reply.is_open or reply.state == "failed":
+        reply.state, reply.error = "failed", _error(error)
+    return reply
+
+
+def _error(kept: Mapping[str, str] | None) -> ServeError:
+    if kept is None:
+        return AnswerInterrupted()
+    return RemoteError.from_body({"error": kept}, ServeError.status)
+
+
+def _parameters(kept: Mapping[str, Any]) -> Parameters:
+    return Parameters(
+        temperature=kept.get("temperature"),
+        top_p=kept.get("top_p"),
+        max_tokens=kept.get("max_tokens"),
+        seed=str(kept.get("seed", "")),
+        system=kept.get("system", ""),
+    )
+
+
+def _add_votes(exchanges: Sequence[Exchange], counted: Sequence[VoteRow]) -> None:
+    for exchange in exchanges:
+        of_row = {reply.turn_id: reply for reply in exchange.replies}
+        for vote in counted:
+            if vote.compared:
+                if {one.turn_id for one in vote.compared} == of_row.keys():
+                    exchange.judge(vote.kind, vote.model)
+            elif vote.turn_id in of_row:
+                kinds: tuple[Vote, ...] = get_args(Vote)
+                given = next((kind for kind in kinds if kind == vote.kind), None)
+                of_row[vote.turn_id].vote = given

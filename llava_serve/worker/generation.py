@@ -1,0 +1,219 @@
+"""Generation of one request: its slots, its media, its engine streams, a client who may leave."""
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+)
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from llava_serve import logs
+from llava_serve.background import background
+from llava_serve.errors import ReaderTooSlow, ServeError
+from llava_serve.http.disconnect import client_left
+from llava_serve.media.limits import PixelReservation
+from llava_serve.request import (
+    Conversation,
+    Delta,
+    GenerateRequest,
+    ReadyPrompt,
+    SamplingParams,
+    Stages,
+    Usage,
+)
+from llava_serve.worker.worker import ModelWorker
+
+ReadPrompt = Callable[[PixelReservation], Awaitable[Conversation | ReadyPrompt]]
+
+
+MAX_UNREAD_DELTAS = 8192  # kept for a client that does not read
+
+
+class Generation:
+    """Runs in a task of its own, so a response can stop waiting for it without cancelling it.
+
+    A slow client holds no slot: the engine never waits for it. When the client leaves, the task is
+    cancelled; the slot is free once the engine has stopped, not before.
+    """
+
+    def __init__(
+        self,
+        worker: ModelWorker,
+        read_prompt: ReadPrompt,
+        sampling: SamplingParams,
+        count: int = 1,
+    ) -> None:
+        """Generate `count` answers to the same prompt, each with a seed of its own."""
+        self.request_id = logs.request_id.get()
+        self.first_text_s: float | None = None  # since the request arrived
+        self.timings: dict[str, float | None] = {}  # complete with the last delta
+        self._worker = worker
+        self._read_prompt = read_prompt
+        self.with_logprobs = sampling.top_logprobs is not None
+        self._samplings = [_seeded(sampling, i) for i in range(count)]
+        self._usage: Usage | None = None  # of the answers that are finished
+        self._unfinished = count
+        self._queue_s = self._media_s = 0.0
+        self._started = worker.clock()
+        self._cancelled_at: float | None = None
+        self._deltas: asyncio.Queue[Delta | None] = asyncio.Queue()  # None: the end
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the request arrived."""
+        return self._worker.clock() - self._started
+
+    @asynccontextmanager
+    async def running(self, receive: Receive) -> AsyncIterator[None]:
+        """Generate while the body runs; leaving the body early cancels the work."""
+        self._task = asyncio.create_task(self._run(), name="generation")
+        self._task.add_done_callback(lambda _: self._deltas.put_nowait(None))
+        try:
+            async with background(self._watch_client(receive), "watch-client"):
+                yield
+        finally:
+            self._cancel()
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.exception()  # retrieved: the body raised it, or has its own reason
+
+    async def read(self, patience_s: float | None = None) -> AsyncGenerator[Delta | None]:
+        """Yield deltas, and None after each `patience_s` without one.
+
+        Raises:
+            ClientDisconnect: the client has left; there is nobody to answer.
+            ServeError: what ended the generation before its time.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(patience_s):
+                    delta = await self._deltas.get()
+            except TimeoutError:
+                yield None
+                continue
+            if delta is None:
+                break
+            yield delta
+        if self._task.cancelled():
+            raise ClientDisconnect
+        self._task.result()
+
+    async def _watch_client(self, receive: Receive) -> None:
+        await client_left(receive)
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if not self._task.done() and self._cancelled_at is None:
+            self._cancelled_at = self._worker.clock()
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        metrics, outcome = self._worker.metrics, "failed"
+        try:
+            async with (
+                self._worker.media.reservation() as reservation,
+                self._worker.gate.slots(
+                    len(self._samplings), partial(self._read_media, reservation)
+                ) as slots,
+            ):
+                self._queue_s = self.elapsed_s - self._media_s
+                self.timings = {"queue_s": self._queue_s, "media_s": self._media_s}
+                free = asyncio.Semaphore(slots)
+                await gather_or_cancel(
+                    self._stream(i, self._prompt, sampling, free)
+                    for i, sampling in enumerate(self._samplings)
+                )
+            outcome = "completed"
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except ServeError as exc:
+            outcome = exc.code
+            raise
+        finally:
+            metrics.count_request(outcome)
+            if self._cancelled_at is not None:
+                metrics.observe_cancel(self._worker.clock() - self._cancelled_at)
+
+    async def _read_media(self, reservation: PixelReservation) -> None:
+        began_s = self.elapsed_s
+        self._prompt = await self._read_prompt(reservation)
+        self._media_s = self.elapsed_s - began_s
+
+    async def _stream(
+        self,
+        index: int,
+        prompt: Conversation | ReadyPrompt,
+        sampling: SamplingParams,
+        free: asyncio.Semaphore,
+    ) -> None:
+        request = GenerateRequest(request_id=self.request_id, prompt=prompt, sampling=sampling)
+        async with free, aclosing(self._worker.engine.stream(request)) as deltas:
+            async for delta in deltas:
+                if delta.usage is not None:
+                    self._unfinished -= 1
+                    self._usage = _combined(self._usage, delta.usage)
+                usage = self._usage if delta.usage is not None and not self._unfinished else None
+                if delta.stages is not None and delta.usage is not None:
+                    self._add_stages(delta.stages, delta.usage)
+                so_far = delta.usage or delta.so_far
+                own = replace(delta, index=index, usage=usage, so_far=so_far)
+                self._measure(own)
+                self._deltas.put_nowait(own)
+                if self._deltas.qsize() > MAX_UNREAD_DELTAS:
+                    raise ReaderTooSlow
+
+    def _measure(self, delta: Delta) -> None:
+        if delta.text and self.first_text_s is None:
+            self.first_text_s = self.elapsed_s
+            self._worker.metrics.observe_first_text(self.first_text_s)
+        if delta.usage is None:
+            return
+        self.timings |= {"first_token_s": self.first_text_s, "total_s": self.elapsed_s}
+        self._worker.metrics.count_tokens(delta.usage)
+        self._worker.metrics.observe_timings(self.timings)
+
+    def _add_stages(self, stages: Stages, usage: Usage) -> None:
+        decoded = usage.completion_tokens - 1
+        self.timings |= {
+            "queue_s": self._queue_s + stages.queue_s,
+            "vision_s": stages.vision_s,
+            "prefill_s": stages.prefill_s,
+            "decode_tokens_per_s": decoded / stages.decode_s if decoded > 0 else None,
+        }
+
+
+async def gather_or_cancel(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all; when one fails or this is cancelled, cancel the others and wait for their end."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _seeded(sampling: SamplingParams, index: int) -> SamplingParams:
+    return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + index)
+
+
+def _combined(total: Usage | None, usage: Usage) -> Usage:
+    """Add the tokens of one more answer; the prompt, which all share, counts once."""
+    if total is None:
+        return usage
+    return replace(
+        total,
+        completion_tokens=total.completion_tokens + usage.completion_tokens,
+        cached_tokens=min(total.cached_tokens, usage.cached_tokens),
+    )

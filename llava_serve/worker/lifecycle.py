@@ -1,0 +1,187 @@
+"""Lifecycle of a worker process: it serves, registers, is watched, leaves and frees its engine."""
+
+import asyncio
+import logging
+import secrets
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from functools import partial
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from llava_serve.background import background
+from llava_serve.cluster.heartbeat import HttpRegistrationClient, Membership, membership
+from llava_serve.cluster_token import read_token, token_file
+from llava_serve.config import MediaConfig, MembershipConfig
+from llava_serve.engines.base import Engine, Load
+from llava_serve.http import serving
+from llava_serve.http.access import Access, Hosts
+from llava_serve.media.reader import MediaReader
+from llava_serve.protocol.openai import ModelCard
+from llava_serve.worker.app import build_app
+from llava_serve.worker.gate import Gate
+from llava_serve.worker.worker import ModelWorker
+
+logger = logging.getLogger(__name__)
+
+_HEALTH_CHECK_S = 1.0
+
+
+class ModelWatch(Protocol):
+    """Tells which model an engine serves: a process of its own may come, go and change models."""
+
+    def watched(self) -> AbstractAsyncContextManager[None]:
+        """Watch the model while the body runs."""
+        ...
+
+    async def change(self, known: ModelCard | None) -> ModelCard | None:
+        """Wait until the served model is not `known`, and return it; None: nothing is served."""
+        ...
+
+    def load(self) -> Load | None:
+        """Return the model's load; None where this worker's own count is all of it."""
+        ...
+
+
+class LoadedModelWatch:
+    """Tells of a model that this process loaded: it is served as long as the process runs."""
+
+    def __init__(self, card: ModelCard) -> None:
+        self._card = card
+
+    def watched(self) -> AbstractAsyncContextManager[None]:
+        """Watch nothing."""
+        return nullcontext()
+
+    async def change(self, known: ModelCard | None) -> ModelCard | None:
+        """Return the model at the first call; no later one returns."""
+        if known is self._card:
+            await asyncio.Event().wait()
+        return self._card
+
+    def load(self) -> None:
+        """Leave it to the worker's own count."""
+
+
+def serve(
+    engine: Engine, config: MembershipConfig, media: MediaConfig, watch: ModelWatch | None = None
+) -> None:
+    """Serve `engine` until SIGTERM or Ctrl-C, then free it.
+
+    `watch` tells which model it serves; by default always the one it has loaded.
+    """
+    watch = watch or LoadedModelWatch(engine.card)
+    gate = Gate(config.limit_model_concurrency or engine.slots, config.max_waiting, watch.load)
+    worker = ModelWorker(engine, gate, MediaReader(media), worker_id=secrets.token_hex(8))
+    lifecycle = WorkerLifecycle(worker, config, watch)
+    if not serving.is_loopback(config.host):
+        logger.warning(
+            "--host %s: whoever reaches port %d can use the model%s; there are no accounts.",
+            config.host,
+            config.port,
+            " and read the metrics" if config.public_metrics else "",
+        )
+    app = build_app(
+        worker,
+        max_body_bytes=config.max_body_bytes,
+        max_text_bytes=config.max_text_bytes,
+        access=lifecycle.access,
+        background=lifecycle.running,
+    )
+    serving.run(app, config.host, config.port, before_stop=lifecycle.leave)
+
+
+class WorkerLifecycle:
+    """Keeps a worker registered while it serves, and frees its engine at the end."""
+
+    def __init__(self, worker: ModelWorker, config: MembershipConfig, watch: ModelWatch) -> None:
+        self._worker = worker
+        self._watch = watch
+        self._config = config
+        self._token = "" if config.no_register else _token(config)
+        # The controller asks under the address that this worker gave it.
+        reached_at = urlsplit(config.worker_address).hostname or ""
+        self.access = Access(
+            hosts=Hosts.of(config.host, config.allowed_names, own=[reached_at]),
+            token=self._token or None,
+            is_public=config.public_metrics,
+        )
+        self._member: Membership | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Stay in the cluster while the app serves; free the engine after the last stream."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, self._worker.engine.close)
+            await stack.enter_async_context(self._watch.watched())
+            if not self._config.no_register:
+                session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+                registering = self._stay_registered(session)
+                await stack.enter_async_context(background(registering, "membership"))
+            await stack.enter_async_context(health_watched(self._worker.engine))
+            yield
+
+    async def leave(self) -> None:
+        """Take no new requests, and tell the controller; running requests are served."""
+        self._worker.gate.close()
+        if self._member is not None:
+            await self._member.leave()
+
+    async def _stay_registered(self, session: aiohttp.ClientSession) -> None:
+        """Register each model that is served, for as long as it is."""
+        card = await self._watch.change(None)
+        while True:
+            if card is None:
+                card = await self._watch.change(None)
+                continue
+            async with membership(self._link(session, card)) as self._member:
+                if not self._worker.gate.is_open:  # it came while this worker leaves
+                    return
+                card = await self._watch.change(card)
+
+    def _link(self, session: aiohttp.ClientSession, card: ModelCard) -> HttpRegistrationClient:
+        return HttpRegistrationClient(
+            session,
+            self._config.controller,
+            self._config.worker_address,
+            self._token,
+            partial(self._worker.status, card),
+        )
+
+
+def _stop_this_process() -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+@asynccontextmanager
+async def health_watched(
+    engine: Engine,
+    stop: Callable[[], None] = _stop_this_process,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[None]:
+    """Stop the process once the engine is unhealthy: its supervisor restarts it."""
+    async with background(_watch_health(engine, stop, sleep), "watch-health"):
+        yield
+
+
+async def _watch_health(
+    engine: Engine, stop: Callable[[], None], sleep: Callable[[float], Awaitable[None]]
+) -> None:
+    while engine.healthy:
+        await sleep(_HEALTH_CHECK_S)
+    logger.error("the engine failed beyond repair: this worker stops and must be started again")
+    stop()
+
+
+def _token(config: MembershipConfig) -> str:
+    """Read the cluster token; a worker makes none in a file that somebody named for it."""
+    named = config.cluster_token_file
+    if named is not None and not named.exists():
+        raise SystemExit(
+            f"--cluster-token-file {named}: there is no such file here. Copy the controller's, "
+            "whose log says where it is."
+        )
+    return read_token(token_file(named, config.state_dir))

@@ -1,0 +1,41 @@
+"""A failed connection is described as a person would."""
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from llava_serve.http.client_error import reason_of
+
+
+async def test_a_refused_connection_says_so(unused_tcp_port: int) -> None:
+    async with aiohttp.ClientSession(trust_env=False) as session:
+        with pytest.raises(aiohttp.ClientError) as refused:
+            await session.get(f"http://127.0.0.1:{unused_tcp_port}")
+    assert reason_of(refused.value) == "connection refused"
+
+
+async def test_an_unknown_host_says_so() -> None:
+    async with aiohttp.ClientSession(trust_env=False) as session:
+        with pytest.raises(aiohttp.ClientError) as unknown:
+            await session.get("http://no-such-host.invalid")
+    assert reason_of(unknown.value).startswith("its host name is unknown")
+
+
+async def test_a_server_that_speaks_no_tls_says_so() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    plain = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with plain, aiohttp.ClientSession(trust_env=False) as session:
+        host, port = plain.sockets[0].getsockname()
+        with pytest.raises(aiohttp.ClientError) as refused:
+            await session.get(f"https://{host}:{port}")
+    assert reason_of(refused.value).startswith("no TLS connection can be made")
+
+
+def test_an_error_without_a_text_has_a_name_at_least() -> None:
+    assert reason_of(aiohttp.ServerDisconnectedError()) == "the connection was closed"
+    assert reason_of(aiohttp.ClientError()) == "ClientError"

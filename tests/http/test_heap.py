@@ -1,0 +1,45 @@
+"""Memory that was freed goes back to the system, in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+# Pieces of which every second one is freed, so that the heap's top never comes down by itself.
+PROGRAM = """
+import asyncio, psutil, sys
+from llava_serve.http import heap
+
+def used():
+    return psutil.Process().memory_info().rss
+
+def fill():
+    chunks = [bytes(100_000) for _ in range(3000)]
+    return used(), chunks[::50]
+
+async def main():
+    before = used()
+    if sys.argv[1] == "trimmed":
+        async with heap.trimmed(every_s=0.01):
+            full, kept = fill()
+            while used() - before > (full - before) / 4:
+                await asyncio.sleep(0.01)
+    else:
+        full, kept = fill()
+    print((used() - before) / (full - before), len(kept))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is what is tested")
+@pytest.mark.parametrize(("mode", "least", "most"), [("trimmed", 0, 0.3), ("left", 0.7, 1.1)])
+def test_freed_memory_goes_back_to_the_system(mode: str, least: float, most: float) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, mode],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert least <= float(run.stdout.split()[0]) <= most
