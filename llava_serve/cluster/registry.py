@@ -1,7 +1,7 @@
 """Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -27,8 +27,11 @@ class Registry:
         self._policy = policy
         self._expiry_s = expiry_s
         self._workers: dict[str, RegisteredWorker] = {}
+        # Called with the address of each worker that joins, is heard of, marked or leaves.
+        self.on_change: Callable[[str], None] = lambda address: None
         # By address, apart from the entries: a worker that registers again keeps its open streams.
         self._in_flight: Counter[str] = Counter()
+        self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
         self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
         self._tried: set[str] = set()  # addresses of half-open workers that a request tries
 
@@ -52,25 +55,24 @@ class Registry:
         self.check_owner(address, is_legacy=is_legacy)
         self._looked_up.pop(address, None)
         before = self._workers.get(address)
-        self._workers[address] = RegisteredWorker(
-            address,
-            status,
-            last_seen=now,
-            is_legacy=is_legacy,
-            expires=expires,
-            breaker=before.breaker.restart() if before else CLOSED,
-            is_draining=bool(before and before.is_draining and _is_same(before.status, status)),
-            others=self._others(address, status.queue_length),
+        self._put(
+            RegisteredWorker(
+                address,
+                status,
+                last_seen=now,
+                is_legacy=is_legacy,
+                expires=expires,
+                breaker=before.breaker.restart() if before else CLOSED,
+                is_draining=bool(before and before.is_draining and before.is_process_of(status)),
+                others=self._others(address, status.queue_length),
+            )
         )
 
     def heartbeat(self, address: str, queue_length: int, now: float) -> bool:
         """Renew a worker's lease; False tells an unknown one to register again."""
         if (worker := self._workers.get(address)) is None:
             return False
-        others = self._others(address, queue_length)
-        self._looked_up.pop(address, None)
-        breaker = worker.breaker.live(now)
-        self._workers[address] = replace(worker, last_seen=now, breaker=breaker, others=others)
+        self._renew(replace(worker, reports_here=True), queue_length, now)
         return True
 
     def refresh(self, worker: RegisteredWorker, status: WorkerStatus, now: float) -> bool:
@@ -80,15 +82,16 @@ class Registry:
         """
         if (current := self._current(worker)) is None:
             return False
-        if not _is_same(status, worker.status):
+        if not worker.is_process_of(status):
             self.mark_unreachable(worker)
             return False
-        self._workers[worker.address] = replace(current, status=status)
-        return self.heartbeat(worker.address, status.queue_length, now)
+        self._renew(replace(current, status=status), status.queue_length, now)
+        return True
 
     def deregister(self, address: str) -> bool:
-        self._looked_up.pop(address, None)
-        return self._workers.pop(address, None) is not None
+        was_known = self._forget(address)
+        self.on_change(address)
+        return was_known
 
     def mark_unreachable(self, worker: RegisteredWorker) -> None:
         """Take a worker out of dispatch until its next heartbeat, status or registration.
@@ -112,6 +115,19 @@ class Registry:
     def undrain(self, address: str) -> bool:
         """Put a worker that drains back into dispatch; False: it is unknown."""
         return self._set_draining(address, False)
+
+    def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
+        """Take over the entry of a worker that another controller of the cluster has admitted."""
+        self._put(replace(worker, others=self._others(worker.address, queue_length)))
+
+    def count_elsewhere(self, counts: Mapping[str, int]) -> None:
+        """Take over how many answers other controllers wait for, by the worker's address."""
+        self._elsewhere = counts
+
+    def get(self, address: str) -> RegisteredWorker | None:
+        """Return the entry of the worker at `address`; None of one that is not known."""
+        worker = self._workers.get(address)
+        return None if worker is None else self._counted(worker)
 
     @contextmanager
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
@@ -175,20 +191,11 @@ class Registry:
 
     def alive(self, now: float) -> list[RegisteredWorker]:
         """Return the workers that requests can go to, in the order they registered."""
-        return [
-            worker
-            for worker in self.known()
-            if worker.is_reachable
-            and not worker.is_draining
-            and not self.lease_expired(worker, now)
-        ]
+        return [w for w in self.known() if w.takes_requests and not self.lease_expired(w, now)]
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
-        return [
-            replace(worker, in_flight=self._in_flight[worker.address])
-            for worker in self._workers.values()
-        ]
+        return [self._counted(worker) for worker in self._workers.values()]
 
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
         return worker.expires and now - worker.last_seen > self._expiry_s
@@ -229,7 +236,7 @@ class Registry:
     def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
         """Return the entry of a worker, unless it left or another process has replaced it."""
         current = self._workers.get(worker.address)
-        return current if current and _is_same(current.status, worker.status) else None
+        return current if current and current.is_process_of(worker.status) else None
 
     def _change_breaker(
         self, worker: RegisteredWorker, change: Callable[[Breaker], Breaker]
@@ -238,24 +245,44 @@ class Registry:
         if (current := self._current(worker)) is None:
             return CLOSED
         self._tried.discard(worker.address)
-        changed = replace(current, breaker=change(current.breaker))
-        self._workers[worker.address] = changed
-        return changed.breaker
+        if (breaker := change(current.breaker)) != current.breaker:
+            self._put(replace(current, breaker=breaker))
+        return breaker
 
     def _set_draining(self, address: str, is_draining: bool) -> bool:
         if (worker := self._workers.get(address)) is None:
             return False
-        self._workers[address] = replace(worker, is_draining=is_draining)
+        self._put(replace(worker, is_draining=is_draining))
         return True
 
+    def _put(self, worker: RegisteredWorker) -> None:
+        """Set an entry; every change of one goes through here, for other controllers to see it."""
+        self._workers[worker.address] = worker
+        self.on_change(worker.address)
+
+    def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
+        others = self._others(worker.address, queue_length)
+        self._looked_up.pop(worker.address, None)
+        self._put(replace(worker, last_seen=now, breaker=worker.breaker.live(now), others=others))
+
+    def _forget(self, address: str) -> bool:
+        self._looked_up.pop(address, None)
+        return self._workers.pop(address, None) is not None
+
+    def _counted(self, worker: RegisteredWorker) -> RegisteredWorker:
+        address = worker.address
+        elsewhere = self._elsewhere.get(address, 0)
+        return replace(worker, in_flight=self._in_flight[address], elsewhere=elsewhere)
+
     def _others(self, address: str, queue_length: int) -> int:
-        return max(0, queue_length - self._in_flight[address])
+        counted = self._in_flight[address] + self._elsewhere.get(address, 0)
+        return max(0, queue_length - counted)
 
     def _forget_expired(self, now: float) -> None:
         longest_s = self._expiry_s * _REMEMBERED_LEASES
         for worker in self.known():
             if worker.expires and now - worker.last_seen > longest_s:
-                self.deregister(worker.address)
+                self._forget(worker.address)
 
     def _why_none(self, model: str, now: float) -> NoWorker | ModelNotFound | InvalidField:
         serving = [w for w in self._workers.values() if w.serves(model, native=False)]
@@ -268,8 +295,3 @@ class Registry:
         if serving or not self._workers:
             return NoWorker(model)
         return ModelNotFound(model, [card.id for card in self.cards(now)])
-
-
-def _is_same(one: WorkerStatus, other: WorkerStatus) -> bool:
-    """Tell whether the same process has both."""
-    return one.worker_id == other.worker_id

@@ -28,8 +28,8 @@ class EchoEngine:
 
     Where it continues a text that its answer begins with, it yields the rest of the answer.
 
-    A token is a word, with a log probability of 0 and its number as id. `delay_s` is waited before each one; `running`
-    counts open streams.
+    A token is a word, with a log probability of 0 and its number as id. `delay_s` is waited before
+    each one; `running` counts open streams.
     """
 
     healthy = True
