@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from llava_serve.cluster.breaker import CLOSED
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
@@ -77,10 +78,10 @@ class SharedWorkers:
         try:
             if theirs is None:
                 self._drop(ours, at)
-            elif ours is None or ours.status.worker_id != theirs.status.worker_id:
-                self._adopt(theirs, ours, message.marked_at(at))
+            elif ours is None or not ours.is_process_of(theirs.status):
+                self._adopt(theirs, ours, message, at)
             else:
-                self._adopt_news(theirs, ours, message.marked_at(at), at)
+                self._adopt_news(theirs, ours, message, at)
         finally:
             self._is_merging = False
 
@@ -90,27 +91,32 @@ class SharedWorkers:
             logger.info("worker %s left another controller", ours.address)
 
     def _adopt(
-        self, theirs: RegisteredWorker, ours: RegisteredWorker | None, marked_at: float | None
+        self,
+        theirs: RegisteredWorker,
+        ours: RegisteredWorker | None,
+        message: WorkerMessage,
+        at: float,
     ) -> None:
         """Take over a worker's process that is new here, unless it is the older of the two."""
         if ours is not None and ours.last_seen > theirs.last_seen:
             return
         address, status = theirs.address, theirs.status
-        self._marked[address] = _Marked(status.worker_id, marks_of(theirs), marked_at)
-        self._workers.adopt(replace(theirs, is_reachable=True), status.queue_length)
+        self._marked[address] = _Marked(status.worker_id, marks_of(theirs), message.marked_at(at))
+        breaker = ours.breaker.restart() if ours else CLOSED
+        self._workers.adopt(replace(theirs, breaker=breaker), status.queue_length)
         names = ", ".join(status.model_names)
         logger.info("worker %s joined another controller; it serves %s", address, names)
-        if not theirs.is_reachable:
-            self._prober.mark_unreachable(theirs)
+        if not message.is_reachable:
+            self._prober.doubt(theirs)
 
     def _adopt_news(
         self,
         theirs: RegisteredWorker,
         ours: RegisteredWorker,
-        marked_at: float | None,
+        message: WorkerMessage,
         at: float,
     ) -> None:
-        marks, worker = marks_of(theirs), ours
+        marks, marked_at, worker = marks_of(theirs), message.marked_at(at), ours
         marked = self._marked_as_of(ours, self.changed.get(ours.address, at))
         if theirs.last_seen > ours.last_seen:
             worker = replace(
@@ -122,9 +128,9 @@ class SharedWorkers:
         elif marks != marked.marks:  # the others do not know of the last mark
             self.changed[ours.address] = self._clock()
         self._workers.adopt(worker, theirs.status.queue_length)
-        if ours.is_reachable and not theirs.is_reachable:
-            self._prober.mark_unreachable(worker)
-        elif theirs.is_reachable and not ours.is_reachable:
+        if ours.is_reachable and not message.is_reachable:
+            self._prober.doubt(worker)
+        elif message.is_reachable and not ours.is_reachable:
             self._prober.ask_soon(worker)
 
     def _marked_as_of(self, worker: RegisteredWorker, at: float) -> _Marked:

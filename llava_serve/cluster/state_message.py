@@ -73,7 +73,6 @@ class WorkerMessage(StateMessage):
             last_seen=at - self.silent_s,
             is_legacy=self.is_legacy,
             expires=self.expires,
-            is_reachable=self.is_reachable,
             reports_here=False,
             **marked_fields(self.marks),
         )
