@@ -50,6 +50,7 @@ class RegistrySync:
     name: str
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _failures: int = field(default=0, init=False)  # in a row
     _since: int = field(default=0, init=False)
     _asked_at: float = field(default=float("-inf"), init=False)
     _peers: dict[str, _Peer] = field(default_factory=dict, init=False)  # by name
@@ -65,25 +66,28 @@ class RegistrySync:
             yield
 
     async def _keep_in_step(self) -> None:
-        failures = 0
         while True:
-            try:
-                await self.exchange()
-                if failures:
-                    logger.info("the shared state answers again")
-                    self._warning.reset()
-                failures = 0
-            except SharedStateAway as exc:
-                failures += 1
-                self._warning.warn(
-                    "away", "working on without the other controllers, still trying: %s", exc
-                )
-            now = self.clock()
-            self._count_elsewhere(now)
-            self._ask_silent(now)
-            await self.sleep(backoff_s(failures, _EVERY_S, _LONGEST_WAIT_S))
+            await self.turn()
+            await self.sleep(backoff_s(self._failures, _EVERY_S, _LONGEST_WAIT_S))
 
-    async def exchange(self) -> None:
+    async def turn(self) -> None:
+        """Exchange once, whether it fails or not, and do what follows from what is known then."""
+        try:
+            await self._exchange()
+            if self._failures:
+                logger.info("the shared state answers again")
+                self._warning.reset()
+            self._failures = 0
+        except SharedStateAway as exc:
+            self._failures += 1
+            self._warning.warn(
+                "away", "working on without the other controllers, still trying: %s", exc
+            )
+        now = self.clock()
+        self._count_elsewhere(now)
+        self._ask_silent(now)
+
+    async def _exchange(self) -> None:
         """Tell what has happened here since the last time, and take over what others told.
 
         Raises:
@@ -102,7 +106,8 @@ class RegistrySync:
         for address, at in sent.items():
             if self._shared.changed[address] == at:
                 del self._shared.changed[address]
-        for record in answer.records:
+        # Controllers come before workers: a worker's load is without what is known of these.
+        for record in sorted(answer.records, key=lambda record: record.key):
             self._take(record, now - record.age_s)
         if not answer.is_continued:  # the first exchange, or the state has begun anew
             self._shared.note_all()
@@ -113,6 +118,7 @@ class RegistrySync:
             if record.key.startswith(_CONTROLLER):
                 counts = ControllerMessage.model_validate_json(record.value)
                 self._peers[record.key] = _Peer(counts.in_flight, at)
+                self._count_elsewhere(self.clock())
             else:
                 self._shared.merge(WorkerMessage.model_validate_json(record.value), at)
         except ValidationError as exc:
