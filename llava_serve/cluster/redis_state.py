@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from yarl import URL
 
 from llava_serve.cluster.shared_state import KEEP_S, Exchange, SharedStateAway, StateRecord
 
@@ -110,4 +110,5 @@ class RedisState:
 
 def without_secrets(url: str) -> str:
     """Return the URL of a Redis without user, password and options, for people to read."""
-    return str(URL(url).with_user(None).with_query(None))
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

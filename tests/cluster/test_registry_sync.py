@@ -56,7 +56,6 @@ class Controllers:
             await self.syncs[name].turn()
             await until_asked()
 
-
     async def agree(self) -> None:
         """Meet until all has been told, and what was covered by older news once more."""
         for _ in range(4):
