@@ -1,6 +1,7 @@
 """App of the controller: registry, admission, forwarding and metrics, put together."""
 
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -32,15 +33,16 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     limits: UpstreamLimits | None = None,
     bodies: BodyLimits | None = None,
     access: Access | None = None,
+    trust: ssl.SSLContext | None = None,
     state: SharedState | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does; without `state` it is its cluster's only
-    controller.
+    Without `access` it answers as one on loopback does; `trust` checks the certificates of workers;
+    without `state` it is its cluster's only controller.
     """
-    upstream = Upstream(limits or UpstreamLimits())
+    upstream = Upstream(limits or UpstreamLimits(), trust)
     prober = Prober(workers, upstream, clock)
     metrics = ControllerMetrics(workers, clock)
     name = "llava-controller-" + secrets.token_hex(8)
