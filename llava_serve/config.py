@@ -16,6 +16,8 @@ from llava_serve.tiny import CHECKPOINT
 from llava_serve.tls_config import TlsConfig
 
 STATE = Path.home() / ".local" / "state" / "llava_serve"
+CONTROLLER = "http://127.0.0.1:10000"
+REGISTRY_PREFIX = "llava_serve"
 
 _PILLOW_MEGAPIXELS = 178  # Pillow itself refuses larger pictures
 
@@ -97,6 +99,14 @@ class ControllerConfig(ApiConfig):
     trust_workers_from: Annotated[
         str, "comma-separated IP addresses whose LLaVA workers may join without the token"
     ] = ""
+    registry: Annotated[
+        str | None,
+        "URL of the Redis in which several controllers keep one registry: redis://, rediss:// or "
+        "unix://; default: the memory of this one",
+    ] = None
+    registry_prefix: Annotated[
+        str, "what the keys of this cluster begin with, where several clusters use one Redis"
+    ] = REGISTRY_PREFIX
     heartbeat_expiry: Annotated[float, "seconds of silence before a worker is dropped"] = 45.0
     connect_timeout: Annotated[float, "seconds to wait for a worker to accept"] = 3.0
     first_byte_timeout: Annotated[float, "seconds to wait for a worker's first byte"] = 120.0
@@ -108,6 +118,7 @@ class ControllerConfig(ApiConfig):
         args.require_port(self.port)
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")
+        args.require_redis(self.registry)
         for address in self.trusted_addresses:
             try:
                 ipaddress.ip_address(address)
@@ -202,9 +213,11 @@ class MembershipConfig(ApiConfig):
     """Flags of a worker in a cluster: port, controller, queue."""
 
     port: Annotated[int, "port to listen on"] = 40000
-    controller: Annotated[str, "address of the controller", "--controller-address"] = (
-        "http://127.0.0.1:10000"
-    )
+    controller: Annotated[
+        tuple[str, ...],
+        "address of the controller; may be repeated, to register with each",
+        "--controller-address",
+    ] = (CONTROLLER,)
     worker: Annotated[
         str | None,
         "address the controller reaches this worker at; default: http://HOST:PORT, or https",
@@ -226,6 +239,11 @@ class MembershipConfig(ApiConfig):
         args.require_positive(self, "limit_model_concurrency")
         if self.max_waiting < 0:
             raise ValueError("--max-waiting must not be negative")
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """The addresses of `--controller`, each once."""
+        return args.addresses_of(self.controller)
 
     @property
     def worker_address(self) -> str:
@@ -254,8 +272,11 @@ class WebConfig(ListenConfig):
 
     port: Annotated[int, "port to listen on"] = 7860
     controller: Annotated[
-        str, "address of the controller", "--controller-url", "--controller-address"
-    ] = "http://127.0.0.1:10000"
+        tuple[str, ...],
+        "address of the controller; may be repeated, to go on with the next when one is away",
+        "--controller-url",
+        "--controller-address",
+    ] = (CONTROLLER,)
     model_list_mode: Annotated[
         Literal["once", "reload"], "ask for the models once, or again and again"
     ] = "reload"
@@ -279,3 +300,8 @@ class WebConfig(ListenConfig):
             raise ValueError("--moderate needs --moderation-key-file")
         if self.moderation_key_file is not None and not self.moderate:
             raise ValueError("--moderation-key-file has no effect without --moderate")
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """The addresses of `--controller`, each once."""
+        return args.addresses_of(self.controller)

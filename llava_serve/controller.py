@@ -8,6 +8,7 @@ from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.shared_state import SharedState
 from llava_serve.cluster.upstream import UpstreamLimits
 from llava_serve.cluster_token import read_token, token_file
 from llava_serve.config import ControllerConfig
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
+    state = _shared_state(config)
     app = build_app(
         Registry(DISPATCH[config.dispatch_method](), config.heartbeat_expiry),
         policy,
@@ -53,10 +55,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             token=policy.token,
             is_public=config.public_metrics,
         ),
+        state=state,
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         trust=tls.trust,
     )
     serving.run(app, config.host, config.port, certificate=tls.certificate)
+
+
+def _shared_state(config: ControllerConfig) -> SharedState | None:
+    """Return what the controllers of this cluster share; None: there is this one only."""
+    if config.registry is None:
+        return None
+    from llava_serve.cluster.redis_state import RedisState  # a quarter of a second to import
+
+    try:
+        state = RedisState(config.registry, config.registry_prefix)
+    except ValueError as exc:
+        raise SystemExit(f"--registry: {exc}") from exc
+    logger.info("the registry of workers is shared in %s", state.where)
+    return state
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ LAYERS = (
     ("background", "cluster_token", "config", "protocol", "retry"),
     ("http",),
     ("chat", "client", "media"),
+    ("controllers",),
     ("checkpoints",),
     ("engines", "storage"),
     ("accounts",),

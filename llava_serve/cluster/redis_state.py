@@ -9,7 +9,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from llava_serve.cluster.shared_state import KEEP_S, Exchange, SharedStateAway, StateRecord
+from llava_serve.cluster.shared_state import KEEP_S, SharedStateAway, StateExchange, StateRecord
 
 _TIMEOUT_S = 2.0
 
@@ -91,7 +91,7 @@ class RedisState:
 
     async def exchange(
         self, own: StateRecord, changed: Sequence[StateRecord], since: int
-    ) -> Exchange:
+    ) -> StateExchange:
         """See `SharedState.exchange`."""
         arguments: list[str | int] = [int(KEEP_S * 1000), since]
         for record in (*changed, own):
@@ -105,7 +105,7 @@ class RedisState:
             StateRecord(key, value, age_ms / 1000)
             for key, value, age_ms in zip(told[::3], told[1::3], told[2::3], strict=True)
         ]
-        return Exchange(records, revision, bool(is_continued))
+        return StateExchange(records, revision, bool(is_continued))
 
 
 def without_secrets(url: str) -> str:

@@ -27,7 +27,7 @@ class StateRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class StateExchange:
     """What came back from an exchange; the next one goes on behind `revision`.
 
     Not `is_continued`: what this controller once wrote is gone, so `records` are all there are, and
@@ -48,7 +48,7 @@ class SharedState(Protocol):
 
     async def exchange(
         self, own: StateRecord, changed: Sequence[StateRecord], since: int
-    ) -> Exchange:
+    ) -> StateExchange:
         """Write records, and read what others have written behind the revision `since`.
 
         Of two records with one key the younger stays; who writes an older one gets the younger.
@@ -82,7 +82,7 @@ class MemoryState:
 
     async def exchange(
         self, own: StateRecord, changed: Sequence[StateRecord], since: int
-    ) -> Exchange:
+    ) -> StateExchange:
         """See `SharedState.exchange`."""
         now = self._clock()
         stored = self._stored.get(own.key)
@@ -100,7 +100,7 @@ class MemoryState:
             for key in self._stored
             if key in (newer | refused) - taken
         ]
-        return Exchange(records, self._revision, is_continued)
+        return StateExchange(records, self._revision, is_continued)
 
     def _put(self, record: StateRecord) -> bool:
         at = self._clock() - record.age_s

@@ -4,8 +4,15 @@ import shlex
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from llava_serve.args import names_of, require_defaults, require_names, require_positive
-from llava_serve.config import StateConfig
+from llava_serve.args import (
+    names_of,
+    require_defaults,
+    require_http,
+    require_names,
+    require_positive,
+    require_redis,
+)
+from llava_serve.config import REGISTRY_PREFIX, StateConfig
 from llava_serve.tls_config import TlsConfig
 
 
@@ -39,6 +46,17 @@ class LaunchConfig(StateConfig, TlsConfig):
     allowed_hosts: Annotated[
         str, "comma-separated host names the controller and the page answer under beside their own"
     ] = ""
+    controller: Annotated[
+        tuple[str, ...],
+        "address of a further controller of the cluster, with which the workers register too and "
+        "with which the page goes on when this one is away; may be repeated",
+    ] = ()
+    registry: Annotated[
+        str | None, "URL of the Redis in which this and other controllers keep one registry"
+    ] = None
+    registry_prefix: Annotated[
+        str, "what the keys of this cluster begin with, where several clusters use one Redis"
+    ] = REGISTRY_PREFIX
     public_metrics: Annotated[bool, "let everybody read the controller's metrics"] = False
     controller_port: Annotated[int, "port of the controller"] = 10000
     worker_port: Annotated[int, "port of the first worker; the next ones count up"] = 40000
@@ -50,6 +68,8 @@ class LaunchConfig(StateConfig, TlsConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(self, "tp", "dp")
+        require_http(self, "controller")
+        require_redis(self.registry)
         require_names(names_of(self.allowed_hosts))
         try:
             shlex.split(self.sglang_flags)

@@ -12,9 +12,9 @@ from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.registry_sync import RegistrySync
 from llava_serve.cluster.shared_state import (
-    Exchange,
     MemoryState,
     SharedStateAway,
+    StateExchange,
     StateRecord,
 )
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
@@ -355,7 +355,7 @@ class AwayState(MemoryState):
 
     async def exchange(
         self, own: StateRecord, changed: Sequence[StateRecord], since: int
-    ) -> Exchange:
+    ) -> StateExchange:
         if self.is_away:
             raise SharedStateAway("redis://nowhere: refused")
         return await super().exchange(own, changed, since)

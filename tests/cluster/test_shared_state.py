@@ -136,10 +136,10 @@ async def test_clusters_with_other_prefixes_do_not_meet(redis_server: RedisServe
 @pytest.mark.slow
 async def test_nothing_stays_in_redis_for_ever(redis_server: RedisServer) -> None:
     state = RedisState(redis_server.url, "llava")
-    async with state.opened(), Redis.from_url(redis_server.url) as redis:
+    async with state.opened(), Redis.from_url(redis_server.url, decode_responses=True) as redis:
         await state.exchange(A, [W], 0)
-        keys = await redis.keys()
-        assert keys and all(key.startswith(b"{llava}:") for key in keys)
+        keys = [str(key) for key in await redis.keys()]
+        assert keys and all(key.startswith("{llava}:") for key in keys)
         assert all([0 < await redis.ttl(key) <= 900 for key in keys])
 
 

@@ -59,7 +59,7 @@ async def test_a_worker_joins_serves_through_the_controller_and_leaves(
     worker = make_worker(engine)
     async with served(controller_app) as controller, httpx.AsyncClient() as http:
         config = WorkerConfig(
-            controller=controller, port=free_port(), cluster_token_file=token_file
+            controller=(controller,), port=free_port(), cluster_token_file=token_file
         )
         lifecycle = WorkerLifecycle(worker, config, LoadedModelWatch(worker.engine.card))
         app = build_app(worker, max_body_bytes=1000, background=lifecycle.running)
