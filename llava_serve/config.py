@@ -100,6 +100,9 @@ class ControllerConfig(ApiConfig):
     first_byte_timeout: Annotated[float, "seconds to wait for a worker's first byte"] = 120.0
     answer_timeout: Annotated[float, "seconds to wait for an answer that is not streamed"] = 600.0
     idle_timeout: Annotated[float, "seconds of silence within an answer"] = 60.0
+    no_resume: Annotated[
+        bool, "end a stream whose worker is lost, and let no other worker go on with it"
+    ] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

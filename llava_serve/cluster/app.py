@@ -17,10 +17,14 @@ from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
+from llava_serve.quota import Quota
+
+_BODIES_KEPT = 4  # of the largest size, while their answers run
 
 
 def build_app(  # noqa: PLR0913 - what a server is made of
@@ -30,17 +34,29 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     limits: UpstreamLimits | None = None,
     bodies: BodyLimits | None = None,
     access: Access | None = None,
+    resumes: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does.
+    Without `access` it answers as one on loopback does. It `resumes` the answers of lost workers.
     """
+    bodies = bodies or BodyLimits(max_bytes=50_000_000)
     upstream = Upstream(limits or UpstreamLimits())
     prober = Prober(workers, upstream, clock)
     metrics = ControllerMetrics(workers, clock)
     name = "llava-controller-" + secrets.token_hex(8)
-    context = ForwardContext(workers, upstream, prober, metrics, name, clock)
+    context = ForwardContext(
+        workers,
+        upstream,
+        prober,
+        metrics,
+        name,
+        policy.token,
+        clock,
+        RetryBudget(clock()),
+        Quota(_BODIES_KEPT * bodies.max_bytes) if resumes else None,
+    )
     admission = Admission(workers, upstream, prober, policy, clock)
 
     @asynccontextmanager
@@ -50,7 +66,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
     app.add_middleware(ApiGuard, access=access or Access(token=policy.token))
-    serving.prepare(app, bodies or BodyLimits(max_bytes=50_000_000))
+    serving.prepare(app, bodies)
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))
     app.include_router(routes.registration_router(admission))

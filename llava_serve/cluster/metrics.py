@@ -32,6 +32,12 @@ class ControllerMetrics:
             ["wire"],
             registry=self.collectors,
         )
+        self.resumed = Counter(
+            "llava_controller_resumed",
+            "Streams whose worker was lost in mid-answer and that another one went on with.",
+            ["wire"],
+            registry=self.collectors,
+        )
         self.first_byte_seconds = Histogram(
             "llava_controller_first_byte_seconds",
             "Time from a request's arrival to the first byte of its worker's answer.",

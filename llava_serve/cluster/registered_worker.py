@@ -44,6 +44,11 @@ class RegisteredWorker:
         return self.is_reachable and not self.is_draining
 
     @property
+    def fingerprint(self) -> str | None:
+        """What the worker says of itself, if it has shown the token."""
+        return None if self.is_legacy else self.status.fingerprint
+
+    @property
     def speed(self) -> float:
         """What the worker says of itself, to be weighed against the others."""
         return self.status.speed

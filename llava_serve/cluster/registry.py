@@ -146,7 +146,7 @@ class Registry:
             for worker in self.alive(now)
             if worker.serves(request.model, native=request.native)
             and worker.address not in request.excluding
-            and request.fingerprint in (None, worker.status.fingerprint)
+            and request.fingerprint in (None, worker.fingerprint)
         ]
         if not candidates:
             raise (

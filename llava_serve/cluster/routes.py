@@ -30,6 +30,7 @@ def native_router(context: ForwardContext) -> APIRouter:
             via=request.headers.get("via"),
             first_byte_s=limits.first_byte_s if chat.stream else limits.answer_s,
             is_streamed=bool(chat.stream),
+            is_resumable=bool(chat.stream) and chat.n in (None, 1) and not chat.logprobs,
             has_images=chat.has_images,
             answers=chat.n or 1,
         )
@@ -77,6 +78,7 @@ def llava_router(context: ForwardContext) -> APIRouter:
             model=model,
             via=request.headers.get("via"),
             first_byte_s=context.upstream.limits.first_byte_s,
+            is_resumable=True,
             has_images=bool(decoded.get("images")),
             prompt=prompt if isinstance(prompt, str) else "",
         )
