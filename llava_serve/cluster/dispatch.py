@@ -1,20 +1,37 @@
 """Dispatch policies: which of several workers gets the next request."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from llava_serve.cluster.registered_worker import RegisteredWorker
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchRequest:
+    """What a worker is chosen for.
+
+    `excluding` are addresses that the request has tried already; `answers` is how many it asks for.
+    Only workers that speak the native wire are asked where it is `native`.
+    """
+
+    model: str
+    native: bool = True
+    has_images: bool = False  # or videos
+    answers: int = 1
+    excluding: Collection[str] = ()
+
+
 # Chooses one of at least one worker.
-DispatchPolicy = Callable[[Sequence[RegisteredWorker]], RegisteredWorker]
+DispatchPolicy = Callable[[Sequence[RegisteredWorker], DispatchRequest], RegisteredWorker]
 
 
-def shortest_queue(workers: Sequence[RegisteredWorker]) -> RegisteredWorker:
+def shortest_queue(workers: Sequence[RegisteredWorker], _: DispatchRequest) -> RegisteredWorker:
     """Choose the least load; of equals the fastest, of those any."""
     return min(workers, key=lambda worker: (worker.load, -worker.speed, random.random()))
 
 
-def lottery(workers: Sequence[RegisteredWorker]) -> RegisteredWorker:
+def lottery(workers: Sequence[RegisteredWorker], _: DispatchRequest) -> RegisteredWorker:
     """Draw one, with chances in proportion to speed."""
     return random.choices(workers, weights=[worker.speed for worker in workers])[0]
 
@@ -30,7 +47,7 @@ class RoundRobin:
         self._turns = 0
         self._last_turn: dict[str, int] = {}
 
-    def __call__(self, workers: Sequence[RegisteredWorker]) -> RegisteredWorker:
+    def __call__(self, workers: Sequence[RegisteredWorker], _: DispatchRequest) -> RegisteredWorker:
         self._turns += 1
         chosen = min(workers, key=lambda worker: self._last_turn.get(worker.address, 0))
         self._last_turn[chosen.address] = self._turns

@@ -15,11 +15,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from llava_serve import logs
+from llava_serve.cluster.dispatch import DispatchRequest
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.relay import Relay
+from llava_serve.cluster.request_record import RequestObserver, RequestRecord
 from llava_serve.cluster.upstream import NotAnswered, Upstream, WorkerSilent
 from llava_serve.cluster.wire import Wire
 from llava_serve.errors import (
@@ -57,6 +59,7 @@ class ForwardContext:
     metrics: ControllerMetrics
     name: str  # unlike any other controller's
     clock: Callable[[], float]
+    observers: tuple[RequestObserver, ...] = ()  # of each request's end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,7 @@ class ForwardRequest:
     via: str | None
     first_byte_s: float
     is_streamed: bool = True
+    has_images: bool = False  # or videos
     answers: int = 1
     prompt: str = ""
 
@@ -135,11 +139,17 @@ class Forward(Response):
         self._context = context
         self._request = request
         self._body = body  # as it came, while another worker may be given it
-        self._arrived = context.clock()
-        self._asked = "no worker"
+        self._record = RequestRecord(
+            request_id=logs.request_id.get(),
+            wire=request.wire.name,
+            model=request.model,
+            arrived_at=context.clock(),
+            is_streamed=request.is_streamed,
+            has_images=request.has_images,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context, request = self._context, self._request
+        context, request, record = self._context, self._request, self._record
 
         def drop_body() -> None:
             """Forget the bytes, so that another large body may come in; harmless when repeated."""
@@ -147,22 +157,23 @@ class Forward(Response):
             release_body(Request(scope))
 
         relay = Relay(request.wire, request.prompt, send, drop_body, context.clock)
-        outcome = "broken_off"  # by a bug, or by this process that stops
         try:
             try:
-                outcome = await unless_client_leaves(self._run(relay), receive) or "client_left"
+                left = await unless_client_leaves(self._run(relay), receive)
+                record.outcome = left or "client_left"
             except asyncio.CancelledError as exc:
                 if not stopping.is_end_of_grace(exc):
                     raise
                 raise Interrupted from exc
         except ServeError as exc:
-            outcome = _outcome(exc)
+            record.outcome = _outcome(exc)
             await relay.fail(exc)
             logger.warning("%s: %s", exc.code, exc.message)
         finally:
-            context.metrics.requests.labels(request.wire.name, outcome).inc()
-            took_s = context.clock() - self._arrived
-            logger.info("%s at %s: %s, %.3f s", request.model, self._asked, outcome, took_s)
+            record.ended_at = context.clock()
+            record.first_text_at = relay.answered_at
+            for observe in (context.metrics.observe, _log, *context.observers):
+                observe(record)
 
     async def _run(self, relay: Relay) -> str:
         """Ask one worker after the other until one answers; return the outcome's name."""
@@ -171,13 +182,14 @@ class Forward(Response):
         attempts = Attempts()
         while True:
             try:
-                with context.workers.dispatch(
-                    request.model,
-                    context.clock(),
+                wanted = DispatchRequest(
+                    model=request.model,
                     native=request.wire.is_native,
-                    excluding=attempts.tried,
+                    has_images=request.has_images,
                     answers=request.answers,
-                ) as worker:
+                    excluding=attempts.tried,
+                )
+                with context.workers.dispatch(wanted, context.clock()) as worker:
                     return await self._ask(worker, relay)
             except WorkerSilent as exc:
                 if not request.is_streamed:
@@ -188,7 +200,7 @@ class Forward(Response):
             except (WorkerUnreachable, WorkerLost, NotAnswered) as exc:
                 if relay.has_answered:
                     raise
-                logger.warning("the worker at %s has this request no more: %s", self._asked, exc)
+                logger.warning("the worker at %s has this request no more: %s", worker.address, exc)
                 context.metrics.taken_back.labels(request.wire.name).inc()
                 attempts.add(worker.address, exc)
             except (NoWorker, ModelNotFound) as exc:  # the latter once all that served it have left
@@ -197,7 +209,7 @@ class Forward(Response):
 
     async def _may_wait(self, attempts: Attempts, relay: Relay) -> bool:
         """Wait a moment for a slot, where a lost worker's request found the others busy."""
-        latest = self._arrived + self._request.first_byte_s - _WAIT_S
+        latest = self._record.arrived_at + self._request.first_byte_s - _WAIT_S
         if self._context.clock() > latest or not attempts.forget_busy():
             return False
         await asyncio.sleep(_WAIT_S)
@@ -212,8 +224,9 @@ class Forward(Response):
             WorkerUnreachable, WorkerLost, NotAnswered: it failed; before any text another worker
                 may be asked.
         """
-        context, request = self._context, self._request
-        self._asked = worker.address
+        context, request, record = self._context, self._request, self._record
+        record.worker = worker.address
+        record.asked_workers += 1
         headers = {
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
@@ -227,14 +240,20 @@ class Forward(Response):
             ) as answer:
                 if value := answer.headers.get(NOT_ANSWERED):
                     raise NotAnswered(answer, await answer.rest(), value)
-                took_s = context.clock() - self._arrived
-                context.metrics.first_byte_seconds.labels(request.wire.name).observe(took_s)
+                record.first_byte_at = context.clock()
                 return await relay.pass_answer(answer)
         except WorkerSilent:
             raise
         except (WorkerUnreachable, WorkerLost):
             context.prober.mark_unreachable(worker)
             raise
+
+
+def _log(record: RequestRecord) -> None:
+    took_s = (record.ended_at or record.arrived_at) - record.arrived_at
+    logger.info(
+        "%s at %s: %s, %.3f s", record.model, record.worker or "no worker", record.outcome, took_s
+    )
 
 
 async def _give_up(failure: Exception, relay: Relay) -> str:

@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.request_record import RequestRecord
 
 
 class ControllerMetrics:
@@ -36,6 +37,13 @@ class ControllerMetrics:
             ["wire"],
             registry=self.collectors,
         )
+
+    def observe(self, record: RequestRecord) -> None:
+        """Count a request that has ended."""
+        self.requests.labels(record.wire, record.outcome).inc()
+        if record.first_byte_at is not None:
+            took_s = record.first_byte_at - record.arrived_at
+            self.first_byte_seconds.labels(record.wire).observe(took_s)
 
 
 class _WorkerCollector(Collector):

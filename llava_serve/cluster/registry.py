@@ -1,11 +1,11 @@
 """Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from llava_serve.cluster.dispatch import DispatchPolicy, shortest_queue
+from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
@@ -91,37 +91,29 @@ class Registry:
             self._workers[worker.address] = replace(current, is_reachable=False)
 
     @contextmanager
-    def dispatch(
-        self,
-        model: str,
-        now: float,
-        *,
-        native: bool,
-        excluding: Collection[str] = (),
-        answers: int = 1,
-    ) -> Iterator[RegisteredWorker]:
+    def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
         """Choose a worker and count the request against it while the body runs.
 
-        Args:
-            native: only workers that speak the native wire.
-            excluding: addresses that this request has tried already.
-            answers: how many the request asks for; a worker counts no more than it makes at once.
+        A worker counts no more answers than it makes at once.
 
         Raises:
-            NoWorker: of the workers that serve `model` none is alive and not excluded; or there is
-                no worker at all.
-            ModelNotFound: none of the workers serves `model` (native wire only).
+            NoWorker: of the workers that serve the model none is alive and not excluded; or there
+                is no worker at all.
+            ModelNotFound: none of the workers serves the model (native wire only).
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
         candidates = [
             worker
             for worker in self.alive(now)
-            if worker.serves(model, native=native) and worker.address not in excluding
+            if worker.serves(request.model, native=request.native)
+            and worker.address not in request.excluding
         ]
         if not candidates:
-            raise self._why_none(model, now) if native else NoWorker(model)
-        chosen = self._policy(candidates)
-        counted = min(answers, chosen.status.capacity or answers)
+            raise (
+                self._why_none(request.model, now) if request.native else NoWorker(request.model)
+            )
+        chosen = self._policy(candidates, request)
+        counted = min(request.answers, chosen.status.capacity or request.answers)
         self._in_flight[chosen.address] += counted
         try:
             yield chosen
@@ -147,7 +139,7 @@ class Registry:
         ]
         if not candidates:
             raise NoWorker(model)
-        address = shortest_queue(candidates).address
+        address = shortest_queue(candidates, DispatchRequest(model=model, native=False)).address
         self._looked_up[address] += 1
         return address
 

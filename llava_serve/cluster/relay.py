@@ -23,8 +23,8 @@ class Relay:
     """What the client of one request has been sent, whichever workers it comes from.
 
     A client that has seen signs of life only may still be given the answer of another worker:
-    `has_started` says that the status is out, `has_answered` that the answer is one worker's alone.
-    `on_answer` is called then.
+    `has_started` says that the status is out, `has_answered` that the answer is one worker's alone,
+    since `answered_at`. `on_answer` is called then.
     """
 
     wire: Wire
@@ -33,11 +33,15 @@ class Relay:
     on_answer: Callable[[], None]
     clock: Callable[[], float]
     has_started: bool = False
-    has_answered: bool = False
+    answered_at: float | None = None
     _has_ended: bool = False
 
     def __post_init__(self) -> None:
         self.alive_at = self.clock()  # when the last records were passed on
+
+    @property
+    def has_answered(self) -> bool:
+        return self.answered_at is not None
 
     async def pass_answer(self, answer: UpstreamResponse) -> str:
         """Pass on a worker's answer; return the outcome's name.
@@ -104,7 +108,7 @@ class Relay:
                     self.alive_at = self.clock()
                     await self._start_as(answer)
                     if records.has_answered and not self.has_answered:
-                        self.has_answered = True
+                        self.answered_at = self.alive_at
                         self.on_answer()
                     await self._write(whole)
                 if records.held_bytes > MAX_HELD_BYTES:

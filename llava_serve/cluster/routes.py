@@ -30,6 +30,7 @@ def native_router(context: ForwardContext) -> APIRouter:
             via=request.headers.get("via"),
             first_byte_s=limits.first_byte_s if chat.stream else limits.answer_s,
             is_streamed=bool(chat.stream),
+            has_images=chat.has_images,
             answers=chat.n or 1,
         )
         return Forward(context, forwarded, body)
@@ -76,6 +77,7 @@ def llava_router(context: ForwardContext) -> APIRouter:
             model=model,
             via=request.headers.get("via"),
             first_byte_s=context.upstream.limits.first_byte_s,
+            has_images=bool(decoded.get("images")),
             prompt=prompt if isinstance(prompt, str) else "",
         )
         return Forward(context, forwarded, body)

@@ -214,6 +214,11 @@ class ChatRequest(Strict):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
 
+    @property
+    def has_images(self) -> bool:
+        """True with pictures or videos."""
+        return any(part.type != "text" for message in self.messages for part in message.parts())
+
 
 # Fields that an engine may support, each with the values that ask for nothing; those that it does
 # support stand in its card.

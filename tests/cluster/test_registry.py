@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 from pydantic import ValidationError
 
-from llava_serve.cluster.dispatch import RoundRobin, shortest_queue
+from llava_serve.cluster.dispatch import DispatchRequest, RoundRobin, shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
@@ -28,7 +28,7 @@ def open_streams() -> Iterator[ExitStack]:
 
 
 def pick(workers: Registry, model: str = "echo", now: float = 0.0) -> str:
-    with workers.dispatch(model, now, native=True) as worker:
+    with workers.dispatch(DispatchRequest(model=model), now) as worker:
         return worker.address
 
 
@@ -47,15 +47,15 @@ def test_two_workers_with_the_same_model_share_its_load(
     workers.register(A, status_of(), now=0)
     workers.register(B, status_of(), now=0)
     for _ in range(10):
-        open_streams.enter_context(workers.dispatch("echo", 0, native=True))
+        open_streams.enter_context(workers.dispatch(DispatchRequest(model="echo"), 0))
     assert queue_lengths(workers) == {A: 5, B: 5}
 
 
 def test_a_request_counts_as_the_answers_that_its_worker_makes_at_once(workers: Registry) -> None:
     workers.register(A, status_of(capacity=4), now=0)
-    with workers.dispatch("echo", 0, native=True, answers=3):
+    with workers.dispatch(DispatchRequest(model="echo", answers=3), 0):
         assert queue_lengths(workers) == {A: 3}
-        with workers.dispatch("echo", 0, native=True, answers=16):
+        with workers.dispatch(DispatchRequest(model="echo", answers=16), 0):
             workers.heartbeat(A, queue_length=7, now=1)
             assert queue_lengths(workers) == {A: 7}
     assert queue_lengths(workers) == {A: 0}
@@ -63,7 +63,7 @@ def test_a_request_counts_as_the_answers_that_its_worker_makes_at_once(workers: 
 
 def test_a_request_is_uncounted_however_it_ends(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
-    with pytest.raises(RuntimeError), workers.dispatch("echo", 0, native=True):
+    with pytest.raises(RuntimeError), workers.dispatch(DispatchRequest(model="echo"), 0):
         assert queue_lengths(workers) == {A: 1}
         raise RuntimeError
     assert queue_lengths(workers) == {A: 0}
@@ -94,7 +94,7 @@ def test_a_worker_without_heart_beats_does_not_expire(workers: Registry) -> None
 
 def test_a_beat_counts_what_others_sent_and_keeps_our_own_count(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
-    with workers.dispatch("echo", 0, native=True):
+    with workers.dispatch(DispatchRequest(model="echo"), 0):
         workers.heartbeat(A, queue_length=4, now=1)
         assert queue_lengths(workers) == {A: 4}
         workers.heartbeat(A, queue_length=0, now=2)  # our request is on its way to the worker
@@ -125,7 +125,7 @@ def test_look_ups_between_requests_take_nobody_s_turn() -> None:
 
 def test_a_lost_worker_is_out_until_it_beats(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
-    with workers.dispatch("echo", 0, native=True) as worker:
+    with workers.dispatch(DispatchRequest(model="echo"), 0) as worker:
         workers.mark_unreachable(worker)
     assert workers.models(now=0) == []
     with pytest.raises(NoWorker):
@@ -136,7 +136,7 @@ def test_a_lost_worker_is_out_until_it_beats(workers: Registry) -> None:
 
 def test_a_worker_is_not_blamed_for_its_predecessor(workers: Registry) -> None:
     workers.register(A, status_of(worker_id="old"), now=0)
-    with workers.dispatch("echo", 0, native=True) as old:
+    with workers.dispatch(DispatchRequest(model="echo"), 0) as old:
         workers.register(A, status_of(worker_id="new"), now=1)
         workers.mark_unreachable(old)
     assert pick(workers, now=1) == A
@@ -144,7 +144,7 @@ def test_a_worker_is_not_blamed_for_its_predecessor(workers: Registry) -> None:
 
 def test_a_worker_that_registers_again_keeps_its_open_streams(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
-    with workers.dispatch("echo", 0, native=True):
+    with workers.dispatch(DispatchRequest(model="echo"), 0):
         workers.deregister(A)
         workers.register(A, status_of(queue_length=1), now=1)
         assert queue_lengths(workers) == {A: 1}
@@ -162,7 +162,7 @@ def test_a_worker_that_left_gets_nothing_more(workers: Registry) -> None:
 def test_an_address_already_tried_is_passed_over(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
     workers.register(B, status_of(), now=0)
-    with workers.dispatch("echo", 0, native=True, excluding={A}) as worker:
+    with workers.dispatch(DispatchRequest(model="echo", excluding={A}), 0) as worker:
         assert worker.address == B
 
 
