@@ -13,6 +13,7 @@ from llava_serve import __version__
 from llava_serve.cluster import routes
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.forward import ForwardContext
+from llava_serve.cluster.line import Line, LineLimits
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
@@ -29,6 +30,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     *,
     limits: UpstreamLimits | None = None,
     bodies: BodyLimits | None = None,
+    waiting: LineLimits | None = None,
     access: Access | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
@@ -37,10 +39,12 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     Without `access` it answers as one on loopback does.
     """
     upstream = Upstream(limits or UpstreamLimits())
+    bodies = bodies or BodyLimits(max_bytes=50_000_000)
     prober = Prober(workers, upstream, clock)
-    metrics = ControllerMetrics(workers, clock)
+    line = Line(workers, waiting or LineLimits(), bodies.held.total // 2, clock, prober.ask_soon)
+    metrics = ControllerMetrics(workers, line, clock)
     name = "llava-controller-" + secrets.token_hex(8)
-    context = ForwardContext(workers, upstream, prober, metrics, name, clock)
+    context = ForwardContext(workers, upstream, prober, line, metrics, name, clock)
     admission = Admission(workers, upstream, prober, policy, clock)
 
     @asynccontextmanager
@@ -50,7 +54,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
     app.add_middleware(ApiGuard, access=access or Access(token=policy.token))
-    serving.prepare(app, bodies or BodyLimits(max_bytes=50_000_000))
+    serving.prepare(app, bodies)
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))
     app.include_router(routes.registration_router(admission))

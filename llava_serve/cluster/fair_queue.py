@@ -2,8 +2,8 @@
 
 Each owner (an API key, a user, an address) has a line of its own. Lines take turns; with each turn
 an owner may spend a quantum of tokens, and pays for what a request costs beyond it with further
-turns. Whoever had nothing waiting has a first turn before all others: a thousand requests of one
-owner do not delay another's first.
+turns. Whoever has nothing running or waiting has a first turn before all others: a thousand
+requests of one owner do not delay another's first.
 
 Source: Shreedhar and Varghese, "Efficient Fair Queuing using Deficit Round Robin", 1995; lines that
 are new come first as in RFC 8290, section 4.2.
@@ -20,7 +20,7 @@ _MOST_QUANTA = 32  # of one request: what bounds the work of a turn
 
 
 @dataclass(eq=False, slots=True)
-class _Line(Generic[Item]):
+class _OwnerLine(Generic[Item]):
     owner: str
     deficit: float
     waiting: deque["Ticket[Item]"] = field(default_factory=deque)
@@ -42,18 +42,20 @@ class FairQueue(Generic[Item]):
         self._quantum = quantum
         # Both in the order of their turns. A line is new until its first request leaves it; an old
         # one stays while its debt does, empty or not.
-        self._new: dict[str, _Line[Item]] = {}
-        self._old: dict[str, _Line[Item]] = {}
+        self._new: dict[str, _OwnerLine[Item]] = {}
+        self._old: dict[str, _OwnerLine[Item]] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def push(self, owner: str, cost: float, item: Item) -> Ticket[Item]:
-        """Let a request wait behind those of its owner."""
+    def push(self, owner: str, cost: float, item: Item, *, is_served: bool = False) -> Ticket[Item]:
+        """Let a request wait behind those of its owner; one that is served already is not new."""
         ticket = Ticket(owner, min(cost, _MOST_QUANTA * self._quantum), item)
         if (line := self._line(owner)) is None:
-            line = self._new[owner] = _Line(owner, deficit=self._quantum)
+            line = _OwnerLine(owner, deficit=self._quantum)
+            lines = self._old if is_served else self._new
+            lines[owner] = line
         line.waiting.append(ticket)
         self._count += 1
         return ticket
@@ -112,7 +114,7 @@ class FairQueue(Generic[Item]):
         others = [*self._new.values(), *self._old.values()]
         return own + sum(min(len(one.waiting), own + 1) for one in others if one is not line)
 
-    def _line(self, owner: str) -> _Line[Item] | None:
+    def _line(self, owner: str) -> _OwnerLine[Item] | None:
         return self._new.get(owner) or self._old.get(owner)
 
     def _left(self) -> None:

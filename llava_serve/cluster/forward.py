@@ -1,8 +1,8 @@
 """Forwarding of one request: a worker is chosen, asked, and another one while there is no token.
 
-Until the first token is out, a request belongs to the cluster and not to the worker. A worker is
-asked once, except that a request whose worker was lost may wait for busy ones. Only so many workers
-are lost with one request: it may be what they die of.
+A request waits in line for a free slot. Until the first token is out, it belongs to the cluster and
+not to the worker. A worker is asked once, except that a request whose worker was lost waits for
+busy ones. Only so many workers are lost with one request: it may be what they die of.
 """
 
 import asyncio
@@ -16,7 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from llava_serve import logs
 from llava_serve.cluster.dispatch import DispatchRequest
+from llava_serve.cluster.line import Line
 from llava_serve.cluster.metrics import ControllerMetrics
+from llava_serve.cluster.model_line import LineRequest
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
@@ -30,6 +32,7 @@ from llava_serve.errors import (
     NOT_ANSWERED,
     AnswerTimeout,
     Interrupted,
+    LineTimeout,
     ModelNotFound,
     NoWorker,
     ServeError,
@@ -41,12 +44,13 @@ from llava_serve.errors import (
 from llava_serve.errors.base import class_of
 from llava_serve.http import stopping
 from llava_serve.http.body import release_body
+from llava_serve.http.caller import caller_of
 from llava_serve.http.disconnect import unless_client_leaves
+from llava_serve.protocol.line_place import LinePlace
 
 logger = logging.getLogger(__name__)
 
 MOST_LOST = 3  # workers with one request: the first, and two that were asked again
-_WAIT_S = 1.0  # until a busy worker is asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class ForwardContext:
     workers: Registry
     upstream: Upstream
     prober: Prober
+    line: Line
     metrics: ControllerMetrics
     name: str  # unlike any other controller's
     clock: Callable[[], float]
@@ -68,7 +73,7 @@ class ForwardRequest:
 
     `via` is the request's `Via` header, the controllers it came through; `first_byte_s` is how long
     the workers together may take to begin the answer, or to finish it where it is not streamed;
-    `prompt` is that of LLaVA's wire.
+    `cost` is the tokens it will probably take; `prompt` is that of LLaVA's wire.
     """
 
     wire: Wire
@@ -78,6 +83,7 @@ class ForwardRequest:
     is_streamed: bool = True
     has_images: bool = False  # or videos
     answers: int = 1
+    cost: float = 1.0
     prompt: str = ""
 
 
@@ -157,9 +163,20 @@ class Forward(Response):
             release_body(Request(scope))
 
         relay = Relay(request.wire, request.prompt, send, drop_body, context.clock)
+
+        async def tell(place: LinePlace) -> None:
+            if request.is_streamed:
+                await relay.show_life(place)
+
+        waiting = LineRequest(
+            owner=caller_of(Request(scope)).owner,
+            cost=request.cost,
+            body_bytes=len(self._body),
+            tell=tell,
+        )
         try:
             try:
-                left = await unless_client_leaves(self._run(relay), receive)
+                left = await unless_client_leaves(self._run(relay, waiting), receive)
                 record.outcome = left or "client_left"
             except asyncio.CancelledError as exc:
                 if not stopping.is_end_of_grace(exc):
@@ -171,11 +188,12 @@ class Forward(Response):
             logger.warning("%s: %s", exc.code, exc.message)
         finally:
             record.ended_at = context.clock()
+            record.queue_s = waiting.waited_s
             record.first_text_at = relay.answered_at
             for observe in (context.metrics.observe, _log, *context.observers):
                 observe(record)
 
-    async def _run(self, relay: Relay) -> str:
+    async def _run(self, relay: Relay, waiting: LineRequest) -> str:
         """Ask one worker after the other until one answers; return the outcome's name."""
         context, request = self._context, self._request
         _check_via(context.name, request.via)
@@ -189,8 +207,8 @@ class Forward(Response):
                     answers=request.answers,
                     excluding=attempts.tried,
                 )
-                with context.workers.dispatch(wanted, context.clock()) as worker:
-                    return await self._ask(worker, relay)
+                async with context.line.dispatch(wanted, waiting) as worker:
+                    return await self._ask(worker, relay, waiting.waited_s)
             except WorkerSilent as exc:
                 if not request.is_streamed:
                     raise AnswerTimeout(request.first_byte_s) from exc.__cause__
@@ -203,21 +221,14 @@ class Forward(Response):
                 logger.warning("the worker at %s has this request no more: %s", worker.address, exc)
                 context.metrics.taken_back.labels(request.wire.name).inc()
                 attempts.add(worker.address, exc)
-            except (NoWorker, ModelNotFound) as exc:  # the latter once all that served it have left
-                if not await self._may_wait(attempts, relay):
+            except (NoWorker, ModelNotFound, LineTimeout) as exc:
+                # ModelNotFound: all that served it have left since
+                if isinstance(exc, LineTimeout) or not attempts.forget_busy():
                     return await _give_up(attempts.last or exc, relay)
+                await relay.show_life()
 
-    async def _may_wait(self, attempts: Attempts, relay: Relay) -> bool:
-        """Wait a moment for a slot, where a lost worker's request found the others busy."""
-        latest = self._record.arrived_at + self._request.first_byte_s - _WAIT_S
-        if self._context.clock() > latest or not attempts.forget_busy():
-            return False
-        await asyncio.sleep(_WAIT_S)
-        await relay.show_life()
-        return True
-
-    async def _ask(self, worker: RegisteredWorker, relay: Relay) -> str:
-        """Return the outcome of an answer.
+    async def _ask(self, worker: RegisteredWorker, relay: Relay, waited_s: float) -> str:
+        """Return the outcome of an answer; the time that it waited in line is no worker's.
 
         Raises:
             WorkerSilent: there was none in time.
@@ -233,7 +244,7 @@ class Forward(Response):
             "X-Request-ID": logs.request_id.get(),
             "Via": ", ".join(filter(None, (request.via, f"1.1 {context.name}"))),
         }
-        left_s = max(relay.alive_at + request.first_byte_s - context.clock(), 0)
+        left_s = max(relay.alive_at + waited_s + request.first_byte_s - context.clock(), 0)
         try:
             async with context.upstream.post(
                 worker.address, request.wire.path, self._body, headers, left_s
@@ -243,6 +254,10 @@ class Forward(Response):
                 record.first_byte_at = context.clock()
                 return await relay.pass_answer(answer)
         except WorkerSilent:
+            raise
+        except NotAnswered as exc:
+            if exc.headers[NOT_ANSWERED] == BUSY:
+                context.workers.mark_busy(worker)
             raise
         except (WorkerUnreachable, WorkerLost):
             context.prober.mark_unreachable(worker)

@@ -25,6 +25,7 @@ class RegisteredWorker:
     expires: bool = True
     is_reachable: bool = True
     reports_here: bool = True  # and not to another controller of the cluster only
+    is_busy: bool = False  # it refused a request, and its slots were not heard of since
     in_flight: int = 0
     elsewhere: int = 0
     others: int = 0
@@ -47,3 +48,19 @@ class RegisteredWorker:
     def serves(self, model: str, *, native: bool) -> bool:
         """Tell whether a request for `model` can be sent there, on the native wire or LLaVA's."""
         return model in self.status.model_names and not (native and self.is_legacy)
+
+    def has_room(self, answers: int) -> bool:
+        """Tell whether so many more would find free slots; where no capacity is told, always."""
+        return not self.is_busy and self._fits(self.queue_length, answers)
+
+    def has_own_room(self, answers: int) -> bool:
+        """Tell the same, had nobody else sent the worker anything."""
+        return self._fits(self.in_flight, answers)
+
+    def counted(self, answers: int) -> int:
+        """Return how many of so many answers are made at once."""
+        return min(answers, self.status.capacity or answers)
+
+    def _fits(self, queue_length: int, answers: int) -> bool:
+        capacity = self.status.capacity
+        return capacity is None or queue_length + self.counted(answers) <= capacity

@@ -28,6 +28,8 @@ class Registry:
         self._workers: dict[str, RegisteredWorker] = {}
         # Called with the address of each worker that joins, is heard of, marked or leaves.
         self.on_change: Callable[[str], None] = lambda address: None
+        # Called when slots came back or workers changed: whoever waits may have a turn.
+        self.on_room: Callable[[], None] = lambda: None
         # By address, apart from the entries: a worker that registers again keeps its open streams.
         self._in_flight: Counter[str] = Counter()
         self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
@@ -84,6 +86,7 @@ class Registry:
     def deregister(self, address: str) -> bool:
         was_known = self._forget(address)
         self.on_change(address)
+        self.on_room()
         return was_known
 
     def mark_unreachable(self, worker: RegisteredWorker) -> None:
@@ -95,6 +98,11 @@ class Registry:
         if current is not None and current.is_reachable:
             self._put(replace(current, is_reachable=False))
 
+    def mark_busy(self, worker: RegisteredWorker) -> None:
+        """Take a worker for full until its next heartbeat, status or registration."""
+        if (current := self._current(worker)) is not None:
+            self._put(replace(current, is_busy=True))
+
     def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
         self._put(replace(worker, others=self._others(worker.address, queue_length)))
@@ -102,6 +110,7 @@ class Registry:
     def count_elsewhere(self, counts: Mapping[str, int]) -> None:
         """Take over how many answers other controllers wait for, by the worker's address."""
         self._elsewhere = counts
+        self.on_room()
 
     def get(self, address: str) -> RegisteredWorker | None:
         """Return the entry of the worker at `address`; None of one that is not known."""
@@ -112,7 +121,8 @@ class Registry:
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
         """Choose a worker and count the request against it while the body runs.
 
-        A worker counts no more answers than it makes at once.
+        One with room is chosen where there is one. A worker counts no more answers than it makes
+        at once.
 
         Raises:
             NoWorker: of the workers that serve the model none is alive and not excluded; or there
@@ -120,18 +130,14 @@ class Registry:
             ModelNotFound: none of the workers serves the model (native wire only).
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
-        candidates = [
-            worker
-            for worker in self.alive(now)
-            if worker.serves(request.model, native=request.native)
-            and worker.address not in request.excluding
-        ]
+        candidates = list(self._candidates(request, now))
         if not candidates:
             raise (
                 self._why_none(request.model, now) if request.native else NoWorker(request.model)
             )
-        chosen = self._policy(candidates, request)
-        counted = min(request.answers, chosen.status.capacity or request.answers)
+        with_room = [worker for worker in candidates if worker.has_room(request.answers)]
+        chosen = self._policy(with_room or candidates, request)
+        counted = chosen.counted(request.answers)
         self._in_flight[chosen.address] += counted
         try:
             yield chosen
@@ -139,6 +145,23 @@ class Registry:
             self._in_flight[chosen.address] -= counted
             if not self._in_flight[chosen.address]:
                 del self._in_flight[chosen.address]
+            self.on_room()
+
+    def has_room(self, request: DispatchRequest, now: float) -> bool:
+        """Tell whether `dispatch` would find a free slot."""
+        return any(worker.has_room(request.answers) for worker in self._candidates(request, now))
+
+    def can_serve(self, request: DispatchRequest, now: float) -> bool:
+        """Tell whether `dispatch` would find a worker."""
+        return any(True for _ in self._candidates(request, now))
+
+    def filled_by_others(self, request: DispatchRequest, now: float) -> list[RegisteredWorker]:
+        """Return the workers that would have room, had nobody but this controller sent anything."""
+        return [
+            worker
+            for worker in self._candidates(request, now)
+            if worker.has_own_room(request.answers) and not worker.has_room(request.answers)
+        ]
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
@@ -163,7 +186,7 @@ class Registry:
 
     def alive(self, now: float) -> list[RegisteredWorker]:
         """Return the workers that requests can go to, in the order they registered."""
-        return [w for w in self.known() if w.is_reachable and not self.lease_expired(w, now)]
+        return [worker for worker in self.known() if self._is_alive(worker, now)]
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
@@ -210,15 +233,29 @@ class Registry:
         current = self._workers.get(worker.address)
         return current if current and current.status.worker_id == worker.status.worker_id else None
 
+    def _candidates(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
+        """Yield the workers that may be asked."""
+        for worker in self._workers.values():
+            if (
+                self._is_alive(worker, now)
+                and worker.serves(request.model, native=request.native)
+                and worker.address not in request.excluding
+            ):
+                yield self._counted(worker)
+
+    def _is_alive(self, worker: RegisteredWorker, now: float) -> bool:
+        return worker.is_reachable and not self.lease_expired(worker, now)
+
     def _put(self, worker: RegisteredWorker) -> None:
         """Set an entry; every change of one goes through here, for other controllers to see it."""
         self._workers[worker.address] = worker
         self.on_change(worker.address)
+        self.on_room()
 
     def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
         others = self._others(worker.address, queue_length)
         self._looked_up.pop(worker.address, None)
-        self._put(replace(worker, last_seen=now, is_reachable=True, others=others))
+        self._put(replace(worker, last_seen=now, is_reachable=True, is_busy=False, others=others))
 
     def _forget(self, address: str) -> bool:
         self._looked_up.pop(address, None)

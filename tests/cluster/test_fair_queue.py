@@ -59,6 +59,13 @@ def test_who_owes_turns_is_not_new_by_waiting_for_nothing() -> None:
     assert had + drained(queue)[:5] == ["huge", *["bob"] * 4, "again", "bob"]
 
 
+def test_who_is_served_already_is_not_new() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("alice", QUANTUM, "a", is_served=True)
+    queue.push("bob", QUANTUM, "b")
+    assert drained(queue) == ["b", "a"]
+
+
 def test_who_comes_again_and_again_is_new_once() -> None:
     queue: FairQueue[str] = FairQueue()
     for _ in range(100):
