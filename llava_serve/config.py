@@ -106,6 +106,9 @@ class ControllerConfig(ApiConfig):
         "with 503 or 429",
     ] = 1000
     max_wait: Annotated[float, "seconds a request may wait in line"] = 120.0
+    no_resume: Annotated[
+        bool, "end a stream whose worker is lost, and let no other worker go on with it"
+    ] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             is_public=config.public_metrics,
         ),
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
+        resumes=not config.no_resume,
     )
     serving.run(app, config.host, config.port)
 

@@ -12,16 +12,21 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from llava_serve import __version__
 from llava_serve.cluster import routes
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
-from llava_serve.cluster.forward import ForwardContext
+from llava_serve.cluster.forward_request import ForwardContext
 from llava_serve.cluster.line import Line, LineLimits
+from llava_serve.cluster.line_metrics import LineCollector
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
+from llava_serve.quota import Quota
+
+_BODIES_KEPT = 4  # of the largest size, while their answers run
 
 
 def build_app(  # noqa: PLR0913 - what a server is made of
@@ -32,19 +37,32 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     bodies: BodyLimits | None = None,
     waiting: LineLimits | None = None,
     access: Access | None = None,
+    resumes: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does.
+    Without `access` it answers as one on loopback does. It `resumes` the answers of lost workers.
     """
-    upstream = Upstream(limits or UpstreamLimits())
     bodies = bodies or BodyLimits(max_bytes=50_000_000)
+    upstream = Upstream(limits or UpstreamLimits())
     prober = Prober(workers, upstream, clock)
     line = Line(workers, waiting or LineLimits(), bodies.held.total // 2, clock, prober.ask_soon)
-    metrics = ControllerMetrics(workers, line, clock)
+    metrics = ControllerMetrics(workers, clock)
+    metrics.collectors.register(LineCollector(line))
     name = "llava-controller-" + secrets.token_hex(8)
-    context = ForwardContext(workers, upstream, prober, line, metrics, name, clock)
+    context = ForwardContext(
+        workers,
+        upstream,
+        prober,
+        line,
+        metrics,
+        name,
+        policy.token,
+        clock,
+        RetryBudget(clock()),
+        Quota(_BODIES_KEPT * bodies.max_bytes) if resumes else None,
+    )
     admission = Admission(workers, upstream, prober, policy, clock)
 
     @asynccontextmanager
@@ -79,10 +97,10 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 
 
 def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dict[str, Any]:
-    state = "silent" if lease_expired else "alive" if worker.is_reachable else "unreachable"
     return {
         "address": worker.address,
-        "state": state,
+        "state": _state(worker, lease_expired),
+        "breaker": worker.breaker.state,
         "models": worker.status.model_names,
         "wires": ["llava"] if worker.is_legacy else ["openai", "llava"],
         "speed": worker.speed,
@@ -91,3 +109,13 @@ def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dic
         "load": worker.load,
         "last_seen_s": round(now - worker.last_seen, 1),
     }
+
+
+def _state(worker: RegisteredWorker, lease_expired: bool) -> str:
+    if lease_expired:
+        return "silent"
+    if not worker.is_reachable:
+        return "unreachable"
+    if worker.is_draining:
+        return "draining" if worker.queue_length else "drained"
+    return "alive"

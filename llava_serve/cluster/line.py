@@ -10,7 +10,7 @@ queues.
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -79,12 +79,10 @@ class Line:
             LineTimeout: the wait took too long.
             NoWorker, ModelNotFound, InvalidField: there is nobody to wait for.
         """
-        now = self._clock()
         line = self._lines.get(asked.model)
         with ExitStack() as held:
-            has_turn = not line and self._workers.has_room(asked, now)
-            if has_turn or not self._workers.can_serve(asked, now):
-                worker = held.enter_context(self._workers.dispatch(asked, now))
+            if (not line and self._has_room(asked)) or not self._can_serve(asked):
+                worker = held.enter_context(self._workers.dispatch(asked, self._clock()))
             else:
                 turn, worker = await self._wait(self._line_of(asked.model), asked, request)
                 held.enter_context(turn)
@@ -104,13 +102,12 @@ class Line:
                 self._dispatch(line, waiter)
 
     def _next(self, line: ModelLine) -> Waiter | None:
-        now = self._clock()
         for waiter in line.first():
-            if self._workers.has_room(waiter.asked, now):
+            if self._has_room(waiter.asked):
                 return waiter
-        if now - line.moved_at >= _HAND_OVER_S:
+        if self._clock() - line.moved_at >= _HAND_OVER_S:
             for waiter in line.first():
-                if self._workers.filled_by_others(waiter.asked, now):
+                if self._filled_by_others(waiter.asked):
                     return waiter
         return None
 
@@ -124,6 +121,23 @@ class Line:
                 waiter.turn.set_exception(exc)
             else:
                 waiter.turn.set_result((held.pop_all(), worker))
+
+    def _candidates(self, asked: DispatchRequest) -> Iterator[RegisteredWorker]:
+        return self._workers.candidates(asked, self._clock())
+
+    def _can_serve(self, asked: DispatchRequest) -> bool:
+        return any(True for _ in self._candidates(asked))
+
+    def _has_room(self, asked: DispatchRequest) -> bool:
+        return any(worker.has_room(asked.answers) for worker in self._candidates(asked))
+
+    def _filled_by_others(self, asked: DispatchRequest) -> list[RegisteredWorker]:
+        """Return the workers that would have room, had only this controller sent anything."""
+        return [
+            worker
+            for worker in self._candidates(asked)
+            if worker.has_own_room(asked.answers) and not worker.has_room(asked.answers)
+        ]
 
     def _line_of(self, model: str) -> ModelLine:
         if (line := self._lines.get(model)) is None:
@@ -202,9 +216,9 @@ class Line:
         now = self._clock()
         for line in self._lines.values():
             for waiter in line.first():
-                if self._workers.can_serve(waiter.asked, now):
+                if self._can_serve(waiter.asked):
                     line.served_at = now
-                for worker in self._workers.filled_by_others(waiter.asked, now):
+                for worker in self._filled_by_others(waiter.asked):
                     self._ask(worker)
             while line and now - line.served_at >= _RETURN_S:
                 self._dispatch(line, next(line.first()))  # which says why nobody serves it

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue
+from llava_serve.cluster.model_list import cards_of, why_none
 from llava_serve.cluster.registered_worker import RegisteredWorker
-from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
+from llava_serve.errors import NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
 
@@ -34,6 +36,7 @@ class Registry:
         self._in_flight: Counter[str] = Counter()
         self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
         self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
+        self._tried: set[str] = set()  # addresses of half-open workers that a request tries
 
     def register(
         self,
@@ -46,12 +49,15 @@ class Registry:
     ) -> None:
         """Add a worker, or replace the one that had its address.
 
+        It keeps the failures of the one before, and a drain of the same process.
+
         Raises:
             RegistrationRefused: see `check_owner`.
         """
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
         self._looked_up.pop(address, None)
+        before = self._workers.get(address)
         self._put(
             RegisteredWorker(
                 address,
@@ -59,6 +65,8 @@ class Registry:
                 last_seen=now,
                 is_legacy=is_legacy,
                 expires=expires,
+                breaker=before.breaker.restart() if before else CLOSED,
+                is_draining=bool(before and before.is_draining and before.is_process_of(status)),
                 others=self._others(address, status.queue_length),
             )
         )
@@ -77,7 +85,7 @@ class Registry:
         """
         if (current := self._current(worker)) is None:
             return False
-        if status.worker_id != worker.status.worker_id:
+        if not worker.is_process_of(status):
             self.mark_unreachable(worker)
             return False
         self._renew(replace(current, status=status), status.queue_length, now)
@@ -94,9 +102,23 @@ class Registry:
 
         A process that has replaced it since stays in dispatch.
         """
-        current = self._current(worker)
-        if current is not None and current.is_reachable:
-            self._put(replace(current, is_reachable=False))
+        self._change_breaker(worker, Breaker.miss)
+
+    def record_failure(self, worker: RegisteredWorker, now: float) -> Breaker:
+        """Open a worker's breaker, and return it: it broke off a request."""
+        return self._change_breaker(worker, lambda breaker: breaker.fail(now))
+
+    def record_answer(self, worker: RegisteredWorker) -> None:
+        """Close a worker's breaker: it answers a request."""
+        self._change_breaker(worker, lambda _: CLOSED)
+
+    def drain(self, address: str) -> bool:
+        """Give a worker nothing new until its process ends or `undrain`; False: it is unknown."""
+        return self._set_draining(address, True)
+
+    def undrain(self, address: str) -> bool:
+        """Put a worker that drains back into dispatch; False: it is unknown."""
+        return self._set_draining(address, False)
 
     def mark_busy(self, worker: RegisteredWorker) -> None:
         """Take a worker for full until its next heartbeat, status or registration."""
@@ -130,38 +152,40 @@ class Registry:
             ModelNotFound: none of the workers serves the model (native wire only).
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
-        candidates = list(self._candidates(request, now))
+        candidates = list(self.candidates(request, now))
         if not candidates:
-            raise (
-                self._why_none(request.model, now) if request.native else NoWorker(request.model)
-            )
+            if not request.native:
+                raise NoWorker(request.model)
+            raise why_none(request.model, self.known(), self.alive(now))
+        # A half-open worker that is being tried gets more only where there is no other.
+        untried = [worker for worker in candidates if worker.address not in self._tried]
+        candidates = untried or candidates
         with_room = [worker for worker in candidates if worker.has_room(request.answers)]
         chosen = self._policy(with_room or candidates, request)
+        if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
+            self._tried.add(chosen.address)
         counted = chosen.counted(request.answers)
         self._in_flight[chosen.address] += counted
         try:
             yield chosen
         finally:
+            if is_trial:
+                self._tried.discard(chosen.address)
             self._in_flight[chosen.address] -= counted
             if not self._in_flight[chosen.address]:
                 del self._in_flight[chosen.address]
             self.on_room()
 
-    def has_room(self, request: DispatchRequest, now: float) -> bool:
-        """Tell whether `dispatch` would find a free slot."""
-        return any(worker.has_room(request.answers) for worker in self._candidates(request, now))
-
-    def can_serve(self, request: DispatchRequest, now: float) -> bool:
-        """Tell whether `dispatch` would find a worker."""
-        return any(True for _ in self._candidates(request, now))
-
-    def filled_by_others(self, request: DispatchRequest, now: float) -> list[RegisteredWorker]:
-        """Return the workers that would have room, had nobody but this controller sent anything."""
-        return [
-            worker
-            for worker in self._candidates(request, now)
-            if worker.has_own_room(request.answers) and not worker.has_room(request.answers)
-        ]
+    def candidates(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
+        """Yield the workers that `dispatch` chooses from."""
+        for worker in self._workers.values():
+            if (
+                self._is_alive(worker, now)
+                and worker.serves(request.model, native=request.native)
+                and worker.address not in request.excluding
+                and request.fingerprint in (None, worker.fingerprint)
+            ):
+                yield self._counted(worker)
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
@@ -220,31 +244,32 @@ class Registry:
         return sorted({name for worker in self.alive(now) for name in worker.status.model_names})
 
     def cards(self, now: float) -> list[ModelCard]:
-        """Return one card for each model of the native wire; the earliest worker's counts."""
-        cards: dict[str, ModelCard] = {}
-        for worker in self.alive(now):
-            if not worker.is_legacy:
-                for card in worker.status.cards:
-                    cards.setdefault(card.id, card)
-        return sorted(cards.values(), key=lambda card: card.id)
+        return cards_of(self.alive(now))
 
     def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
         """Return the entry of a worker, unless it left or another process has replaced it."""
         current = self._workers.get(worker.address)
-        return current if current and current.status.worker_id == worker.status.worker_id else None
+        return current if current and current.is_process_of(worker.status) else None
 
-    def _candidates(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
-        """Yield the workers that may be asked."""
-        for worker in self._workers.values():
-            if (
-                self._is_alive(worker, now)
-                and worker.serves(request.model, native=request.native)
-                and worker.address not in request.excluding
-            ):
-                yield self._counted(worker)
+    def _change_breaker(
+        self, worker: RegisteredWorker, change: Callable[[Breaker], Breaker]
+    ) -> Breaker:
+        """Change it and return it, unless another process has replaced the worker since."""
+        if (current := self._current(worker)) is None:
+            return CLOSED
+        self._tried.discard(worker.address)
+        if (breaker := change(current.breaker)) != current.breaker:
+            self._put(replace(current, breaker=breaker))
+        return breaker
+
+    def _set_draining(self, address: str, is_draining: bool) -> bool:
+        if (worker := self._workers.get(address)) is None:
+            return False
+        self._put(replace(worker, is_draining=is_draining))
+        return True
 
     def _is_alive(self, worker: RegisteredWorker, now: float) -> bool:
-        return worker.is_reachable and not self.lease_expired(worker, now)
+        return worker.takes_requests and not self.lease_expired(worker, now)
 
     def _put(self, worker: RegisteredWorker) -> None:
         """Set an entry; every change of one goes through here, for other controllers to see it."""
@@ -255,7 +280,8 @@ class Registry:
     def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
         others = self._others(worker.address, queue_length)
         self._looked_up.pop(worker.address, None)
-        self._put(replace(worker, last_seen=now, is_reachable=True, is_busy=False, others=others))
+        breaker = worker.breaker.live(now)
+        self._put(replace(worker, last_seen=now, breaker=breaker, is_busy=False, others=others))
 
     def _forget(self, address: str) -> bool:
         self._looked_up.pop(address, None)
@@ -275,15 +301,3 @@ class Registry:
         for worker in self.known():
             if worker.expires and now - worker.last_seen > longest_s:
                 self._forget(worker.address)
-
-    def _why_none(self, model: str, now: float) -> NoWorker | ModelNotFound | InvalidField:
-        serving = [w for w in self._workers.values() if w.serves(model, native=False)]
-        if serving and all(worker.is_legacy for worker in serving):
-            return InvalidField(
-                "model",
-                f"{model!r} is served by a worker of LLaVA's own protocol, which answers "
-                "POST /worker_generate_stream only",
-            )
-        if serving or not self._workers:
-            return NoWorker(model)
-        return ModelNotFound(model, [card.id for card in self.cards(now)])

@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from llava_serve.cluster.admission import Admission
-from llava_serve.cluster.forward import Forward, ForwardContext, ForwardRequest
+from llava_serve.cluster.forward import Forward
+from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
 from llava_serve.cluster.token_estimate import estimate_llava_tokens, estimate_tokens
 from llava_serve.cluster.wire import LLAVA, NATIVE
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
@@ -31,6 +32,7 @@ def native_router(context: ForwardContext) -> APIRouter:
             via=request.headers.get("via"),
             first_byte_s=limits.first_byte_s if chat.stream else limits.answer_s,
             is_streamed=bool(chat.stream),
+            is_resumable=bool(chat.stream) and chat.n in (None, 1) and not chat.logprobs,
             has_images=chat.has_images,
             answers=chat.n or 1,
             cost=estimate_tokens(chat),
@@ -82,6 +84,7 @@ def llava_router(context: ForwardContext) -> APIRouter:
             model=model,
             via=request.headers.get("via"),
             first_byte_s=context.upstream.limits.first_byte_s,
+            is_resumable=True,
             has_images=bool(images),
             cost=estimate_llava_tokens(prompt, len(images), decoded.get("max_new_tokens")),
             prompt=prompt,

@@ -34,6 +34,11 @@ class Engine(Protocol):
     slots: int  # answers it makes at once where the flags do not say
 
     @property
+    def fingerprint(self) -> str | None:
+        """Equal for engines that can go on with each other's answers; None: with no other's."""
+        ...
+
+    @property
     def card(self) -> ModelCard:
         """What is served.
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from llava_serve.errors import EventTooLarge
 
 DONE = "[DONE]"
+SEPARATOR = b"\n\n"  # behind each event
 KEEP_ALIVE = b": keep-alive\n\n"
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # proxies must not buffer
 MEDIA_TYPE = "text/event-stream"

@@ -58,13 +58,12 @@ async def test_a_stream_that_waits_is_told_its_place_and_then_answered(
         assert answer.headers["content-type"].startswith(sse.MEDIA_TYPE)
         assert answer.headers["x-accel-buffering"] == "no"
         assert await anext(chunks) == b": waiting 1 of 1\n\n"
-        assert await metric(cluster, 'llava_controller_waiting{model="echo"} 1.0')
+        assert await metric(cluster, 'llava_controller_num_requests_waiting{model_name="echo"} 1.0')
         assert len(worker.seen) == 1
         worker.may_go_on.set()
         rest = b"".join([chunk async for chunk in chunks])
     assert rest.replace(b": waiting 1 of 1\n\n", b"") == SAID
-    assert await metric(cluster, 'llava_controller_waiting{model="echo"} 0.0')
-    assert await metric(cluster, 'llava_controller_queue_seconds_count{wire="native"} 2.0')
+    assert await metric(cluster, 'llava_controller_num_requests_waiting{model_name="echo"} 0.0')
 
 
 async def test_on_llava_s_wire_a_request_that_waits_shows_life(
@@ -93,7 +92,9 @@ async def test_for_a_moment_the_status_is_left_open(
 
 async def waiting(cluster: Cluster, count: int) -> None:
     """Wait until so many wait."""
-    while not await metric(cluster, f'llava_controller_waiting{{model="echo"}} {count}.0'):
+    while not await metric(
+        cluster, f'llava_controller_num_requests_waiting{{model_name="echo"}} {count}.0'
+    ):
         pass
 
 
@@ -133,7 +134,9 @@ async def test_beyond_its_bounds_the_line_refuses_with_a_status(
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "line_full")
     assert refused.headers["retry-after"] == "1"
     assert "1 are waiting for this model" in refused.json()["error"]["message"]
-    assert await metric(cluster, 'llava_controller_line_refused_total{reason="line_full"} 1.0')
+    assert await metric(
+        cluster, 'llava_controller_requests_total{outcome="line_full",wire="native"} 1.0'
+    )
     worker.may_go_on.set()
     assert (await asking).status_code == 200
 
