@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from llava_serve.cluster.dispatch import DispatchRequest
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.protocol.openai import ModelCard
@@ -18,9 +19,12 @@ def cards_of(alive: Sequence[RegisteredWorker]) -> list[ModelCard]:
 
 
 def why_none(
-    model: str, known: Sequence[RegisteredWorker], alive: Sequence[RegisteredWorker]
+    request: DispatchRequest, known: Sequence[RegisteredWorker], alive: Sequence[RegisteredWorker]
 ) -> NoWorker | ModelNotFound | InvalidField:
-    """Return the error of the native wire where no worker can be asked for a model."""
+    """Return the error of a request for which no worker can be asked."""
+    model = request.model
+    if not request.native:
+        return NoWorker(model)
     serving = [worker for worker in known if worker.serves(model, native=False)]
     if serving and all(worker.is_legacy for worker in serving):
         return InvalidField(

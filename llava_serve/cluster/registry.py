@@ -154,18 +154,14 @@ class Registry:
         """
         candidates = list(self.candidates(request, now))
         if not candidates:
-            if not request.native:
-                raise NoWorker(request.model)
-            raise why_none(request.model, self.known(), self.alive(now))
+            raise why_none(request, self.known(), self.alive(now))
         # A half-open worker that is being tried gets more only where there is no other.
-        untried = [worker for worker in candidates if worker.address not in self._tried]
-        candidates = untried or candidates
+        candidates = [one for one in candidates if one.address not in self._tried] or candidates
         with_room = [worker for worker in candidates if worker.has_room(request.answers)]
         chosen = self._policy(with_room or candidates, request)
         if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
             self._tried.add(chosen.address)
-        counted = chosen.counted(request.answers)
-        self._in_flight[chosen.address] += counted
+        self._in_flight[chosen.address] += (counted := chosen.counted(request.answers))
         try:
             yield chosen
         finally:
@@ -210,7 +206,7 @@ class Registry:
 
     def alive(self, now: float) -> list[RegisteredWorker]:
         """Return the workers that requests can go to, in the order they registered."""
-        return [worker for worker in self.known() if self._is_alive(worker, now)]
+        return [one for one in self.known() if self._is_alive(one, now)]
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""

@@ -17,6 +17,7 @@ from tests.cluster.conftest import Cluster, EchoWorker, StartController, StartWo
 CHAT, LLAVA = "/v1/chat/completions", "/worker_generate_stream"
 LLAVA_ASKED = {"model": "echo", "prompt": "one two "}
 SAID = b'data: {"said": "one"}\n\ndata: {"said": "two"}\n\ndata: [DONE]\n\n'
+WAITING = 'llava_controller_num_requests_waiting{model_name="echo"}'
 SOON, LATE = LineLimits(tell_s=0.01), LineLimits(tell_s=1000)
 
 
@@ -58,12 +59,12 @@ async def test_a_stream_that_waits_is_told_its_place_and_then_answered(
         assert answer.headers["content-type"].startswith(sse.MEDIA_TYPE)
         assert answer.headers["x-accel-buffering"] == "no"
         assert await anext(chunks) == b": waiting 1 of 1\n\n"
-        assert await metric(cluster, 'llava_controller_num_requests_waiting{model_name="echo"} 1.0')
+        assert await metric(cluster, f"{WAITING} 1.0")
         assert len(worker.seen) == 1
         worker.may_go_on.set()
         rest = b"".join([chunk async for chunk in chunks])
     assert rest.replace(b": waiting 1 of 1\n\n", b"") == SAID
-    assert await metric(cluster, 'llava_controller_num_requests_waiting{model_name="echo"} 0.0')
+    assert await metric(cluster, f"{WAITING} 0.0")
 
 
 async def test_on_llava_s_wire_a_request_that_waits_shows_life(
