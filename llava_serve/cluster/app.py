@@ -13,7 +13,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from llava_serve import __version__
 from llava_serve.cluster import routes
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
-from llava_serve.cluster.forward import ForwardContext
+from llava_serve.cluster.forward_request import ForwardContext
+from llava_serve.cluster.line import Line, LineLimits
+from llava_serve.cluster.line_metrics import LineCollector
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
@@ -34,6 +36,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     *,
     limits: UpstreamLimits | None = None,
     bodies: BodyLimits | None = None,
+    waiting: LineLimits | None = None,
     access: Access | None = None,
     resumes: bool = True,
     trust: ssl.SSLContext | None = None,
@@ -47,12 +50,15 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     bodies = bodies or BodyLimits(max_bytes=50_000_000)
     upstream = Upstream(limits or UpstreamLimits(), trust)
     prober = Prober(workers, upstream, clock)
+    line = Line(workers, waiting or LineLimits(), bodies.held.total // 2, clock, prober.ask_soon)
     metrics = ControllerMetrics(workers, clock)
+    metrics.collectors.register(LineCollector(line))
     name = "llava-controller-" + secrets.token_hex(8)
     context = ForwardContext(
         workers,
         upstream,
         prober,
+        line,
         metrics,
         name,
         policy.token,
