@@ -227,6 +227,8 @@ class Forward(Response):
         context, request, record = self._context, self._request, self._record
         record.worker = worker.address
         record.asked_workers += 1
+        if record.dispatched_at is None:
+            record.dispatched_at = context.clock()
         headers = {
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",

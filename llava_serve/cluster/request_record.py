@@ -28,6 +28,7 @@ class RequestRecord:
     has_images: bool = False
     worker: str | None = None  # address of the last one asked
     asked_workers: int = 0
+    dispatched_at: float | None = None  # when the first worker was chosen
     first_byte_at: float | None = None
     first_text_at: float | None = None
     ended_at: float | None = None
