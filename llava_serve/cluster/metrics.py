@@ -6,7 +6,7 @@ Source: vllm-project/vllm, vllm/v1/metrics/loggers.py::PrometheusStatLogger, of 
 
 from collections import Counter as CounterOf
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.request_record import RequestRecord, TokenCounts
+from llava_serve.errors.base import class_of
 
 _NAMESPACE = "llava_controller"
 _WAIT_S = (0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
@@ -46,7 +47,9 @@ class ControllerMetrics:
             ["wire", "outcome"],
         )
         self._model_requests = counter(
-            "model_requests", "Requests by model and outcome.", [*of_model, "outcome"]
+            "model_requests",
+            "Requests by model, outcome and whose fault that is: none, client or server.",
+            [*of_model, "outcome", "fault"],
         )
         self.taken_back = counter(
             "taken_back",
@@ -94,7 +97,7 @@ class ControllerMetrics:
             self._models.add(record.model)
         model = record.model if record.model in self._models else OTHER_MODELS
         self.requests.labels(record.wire, record.outcome).inc()
-        self._model_requests.labels(model, record.outcome).inc()
+        self._model_requests.labels(model, record.outcome, fault_of(record.outcome)).inc()
         if record.first_byte_at is not None:
             took_s = record.first_byte_at - record.arrived_at
             self.first_byte_seconds.labels(record.wire).observe(took_s)
@@ -115,6 +118,17 @@ class ControllerMetrics:
         began, ended = record.first_text_at, record.ended_at
         if record.is_streamed and began is not None and ended is not None and further > 0:
             self._per_token.labels(model).observe((ended - began) / further)
+
+
+@cache
+def fault_of(outcome: str) -> str:
+    """Return whose fault the outcome of a request is: none, client or server."""
+    if outcome == "ok":
+        return "none"
+    if outcome in ("client_left", "refused"):
+        return "client"
+    error = class_of(outcome)
+    return "client" if error is not None and error.status < 500 else "server"
 
 
 class _WorkerCollector(Collector):

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.metrics import ControllerMetrics
+from llava_serve.cluster.metrics import ControllerMetrics, fault_of
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.request_record import RequestRecord, TokenCounts
 from tests.cluster.conftest import Cluster, StartWorker, chat, status_of
@@ -25,8 +25,8 @@ def metrics(workers: Registry) -> ControllerMetrics:
 
 
 def record(**fields: Any) -> RequestRecord:
-    usual = {"request_id": "r", "wire": "native", "model": "echo", "arrived_at": 10.0}
-    return RequestRecord(**usual | {"worker": "http://w", "outcome": "ok"} | fields)
+    usual: dict[str, Any] = {"wire": "native", "model": "echo", "worker": "http://w"}
+    return RequestRecord(request_id="r", arrived_at=10.0, **usual | {"outcome": "ok"} | fields)
 
 
 def value(metrics: ControllerMetrics, name: str, **labels: str) -> float | None:
@@ -74,16 +74,33 @@ def test_models_that_no_worker_was_asked_for_share_one_label(metrics: Controller
     for i in range(100):
         unknown = record(model=f"made-up-{i}", worker=None, outcome="model_not_found", ended_at=11)
         metrics.observe(unknown)
-    count = value(metrics, "model_requests_total", model_name="other", outcome="model_not_found")
-    assert count == 100.0
+    labels = {"model_name": "other", "outcome": "model_not_found", "fault": "client"}
+    assert value(metrics, "model_requests_total", **labels) == 100.0
     assert b"made-up" not in generate_latest(metrics.collectors)
 
 
 def test_a_model_keeps_its_label_when_its_last_worker_has_left(metrics: ControllerMetrics) -> None:
     metrics.observe(record(ended_at=11.0))
     metrics.observe(record(worker=None, outcome="no_worker", ended_at=11.0))
-    labels = {"model_name": "echo", "outcome": "no_worker"}
+    labels = {"model_name": "echo", "outcome": "no_worker", "fault": "server"}
     assert value(metrics, "model_requests_total", **labels) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fault"),
+    [
+        ("ok", "none"),
+        ("client_left", "client"),
+        ("refused", "client"),
+        ("context_length_exceeded", "client"),
+        ("busy", "client"),
+        ("failed", "server"),
+        ("broken_off", "server"),
+        ("workers_lost", "server"),
+    ],
+)
+def test_every_outcome_is_somebodys_fault(outcome: str, fault: str) -> None:
+    assert fault_of(outcome) == fault
 
 
 def test_workers_are_read_from_the_registry(workers: Registry, metrics: ControllerMetrics) -> None:
