@@ -5,7 +5,7 @@ Source: vllm-project/vllm, vllm/v1/metrics/loggers.py::PrometheusStatLogger, of 
 """
 
 from collections import Counter as CounterOf
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cache, partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from llava_serve.cluster.breaker import BreakerState
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.request_record import RequestRecord, TokenCounts
@@ -139,8 +140,9 @@ class _WorkerCollector(Collector):
         self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
+        now = self._clock()
         known = self._workers.known()
-        alive = {worker.address for worker in self._workers.alive(self._clock())}
+        alive = {worker.address for worker in self._workers.alive(now)}
         yield GaugeMetricFamily(
             f"{_NAMESPACE}_workers_alive", "Workers in dispatch.", value=len(alive)
         )
@@ -152,9 +154,9 @@ class _WorkerCollector(Collector):
         )
         yield _by_worker(
             "worker_up",
-            "1 for a worker in dispatch, 0 for one that is silent or unreachable.",
+            "1 for a worker that lives, drained or not; 0 for one that is silent or unreachable.",
             known,
-            lambda worker: worker.address in alive,
+            lambda worker: worker.is_reachable and not self._workers.lease_expired(worker, now),
         )
         yield _by_worker(
             "worker_queue_length",
@@ -168,6 +170,18 @@ class _WorkerCollector(Collector):
             known,
             lambda worker: worker.status.capacity or 0,
         )
+        breaker = GaugeMetricFamily(
+            f"{_NAMESPACE}_breaker",
+            "Circuit breaker of a worker: 1 in the state that it is in.",
+            labels=["worker", "state"],
+        )
+        for worker in known:
+            for state in BreakerState:
+                breaker.add_metric([worker.address, state], worker.breaker.state is state)
+        yield breaker
+        yield self._models(known, alive)
+
+    def _models(self, known: Iterable[RegisteredWorker], alive: Collection[str]) -> Metric:
         served = CounterOf({name: 0 for each in known for name in each.status.model_names})
         served.update(
             name for each in known if each.address in alive for name in each.status.model_names
@@ -179,7 +193,7 @@ class _WorkerCollector(Collector):
         )
         for name, count in served.items():
             models.add_metric([name], count)
-        yield models
+        return models
 
 
 def _by_worker(

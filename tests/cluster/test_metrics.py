@@ -120,6 +120,16 @@ def test_workers_are_read_from_the_registry(workers: Registry, metrics: Controll
     assert value(metrics, "model_workers", model_name="two") == 0.0
 
 
+def test_a_worker_that_drains_is_up_and_serves_no_model(
+    workers: Registry, metrics: ControllerMetrics
+) -> None:
+    workers.register("http://a", status_of("one"), now=0.0)
+    workers.drain("http://a")
+    assert value(metrics, "worker_up", worker="http://a") == 1.0
+    assert value(metrics, "model_workers", model_name="one") == 0.0
+    assert value(metrics, "breaker", worker="http://a", state="closed") == 1.0
+
+
 async def test_a_real_request_is_timed(cluster: Cluster, start_worker: StartWorker) -> None:
     await start_worker(cluster)
     assert (await cluster.http.post("/v1/chat/completions", json=chat(stream=True))).is_success
