@@ -17,6 +17,7 @@ COMMANDS = [
     "gradio_web_server",
     "cli",
     "launch",
+    "admin",
     "keys",
 ]
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ import aiohttp
 from llava_serve import args, logs
 from llava_serve.cluster_token import bearer, read_token, token_file
 from llava_serve.config import STATE
-from llava_serve.doctor import cluster, machine, model, software
+from llava_serve.doctor import address, cluster, machine, model, software
 from llava_serve.doctor.finding import Finding
 from llava_serve.http import serving
 from llava_serve.logs import replace_unprintable
@@ -50,6 +51,8 @@ class DoctorConfig:
 
     def __post_init__(self) -> None:
         args.require_http(self, "controller", "worker")
+        if self.worker is not None:
+            args.require_port(address.port_of(self.worker))
         for port in self.port:
             args.require_port(port)
 
@@ -70,7 +73,7 @@ async def findings(config: DoctorConfig) -> AsyncIterator[Finding]:
         yield each
     yield machine.check_disk(config.state_dir)
     is_elsewhere = config.controller is not None and not serving.is_loopback(
-        cluster.host_of(config.controller)
+        address.host_of(config.controller)
     )
     yield machine.check_token_file(config.token_path, is_needed=is_elsewhere)
     given = filter(None, (config.controller, config.worker))
@@ -85,26 +88,30 @@ async def findings(config: DoctorConfig) -> AsyncIterator[Finding]:
             yield each
 
 
-async def _of_controller(address: str, config: DoctorConfig) -> AsyncIterator[Finding]:
+async def _of_controller(controller: str, config: DoctorConfig) -> AsyncIterator[Finding]:
     headers = _token_shown(config.token_path)
     async with aiohttp.ClientSession(trust_env=False) as session:
+        ask = partial(cluster.ask, session, headers=headers)
         try:
-            health = await cluster.get(session, f"{address}/health", headers)
-            yield (identity := cluster.check_identity(address, health))
+            health = await ask(f"{controller}/health")
+            yield (identity := cluster.check_identity(controller, health))
             if identity.level != "ok":
                 return
             yield cluster.check_clock(health, time.time())
-            described = await cluster.get(session, f"{address}/openapi.json", headers)
-            yield cluster.check_version(described)
-            for each in cluster.check_workers(
-                await cluster.get(session, f"{address}/workers", headers)
-            ):
+            yield cluster.check_version(await ask(f"{controller}/openapi.json"))
+            for each in cluster.check_workers(await ask(f"{controller}/workers")):
                 yield each
+            if config.worker is None:
+                return
+            own = address.own_addresses()
+            yield (there := address.check_worker_address(config.worker, controller, own))
+            if there.level == "problem":
+                return
+            async with address.stand_in(config.host, address.port_of(config.worker)) as own_id:
+                probe = await ask(f"{controller}/admin/probe", body={"address": config.worker})
+                yield address.check_probe(config.worker, probe, own_id)
         except (aiohttp.ClientError, TimeoutError) as exc:
-            yield cluster.unreachable(address, exc)
-            return
-    if config.worker is not None:
-        yield cluster.check_worker_address(config.worker, address, cluster.own_addresses())
+            yield cluster.unreachable(controller, exc)
 
 
 def _token_shown(path: Path) -> dict[str, str]:

@@ -1,20 +1,16 @@
 """Checks of a controller and its workers, as they are seen from this machine."""
 
-import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
-import psutil
 
 from llava_serve import __version__
 from llava_serve.doctor.finding import Finding
 from llava_serve.errors import RemoteError
-from llava_serve.http import serving
 from llava_serve.http.client_error import reason_of
 
 _LIMIT = aiohttp.ClientTimeout(total=10)
@@ -24,16 +20,21 @@ _MUCH_SKEW_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An answer to GET; `content` is its JSON, None where it is none."""
+    """An answer; `content` is its JSON, None where it is none."""
 
     status: int
     headers: Mapping[str, str]
     content: Any
 
 
-async def get(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> HttpAnswer:
-    """Ask for `url`; raises what aiohttp raises."""
-    async with session.get(url, headers=headers, timeout=_LIMIT, allow_redirects=False) as answer:
+async def ask(
+    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], body: Any = None
+) -> HttpAnswer:
+    """Ask for `url`, with a `body` by POST; raises what aiohttp raises."""
+    method = "GET" if body is None else "POST"
+    async with session.request(
+        method, url, json=body, headers=headers, timeout=_LIMIT, allow_redirects=False
+    ) as answer:
         try:
             content = await answer.json(content_type=None)
         except ValueError:
@@ -145,50 +146,3 @@ def check_workers(listed: HttpAnswer) -> Iterator[Finding]:
                 f"{named} has been silent for {worker['last_seen_s']:g} s",
                 "Look whether it runs, and into its log.",
             )
-
-
-def own_addresses() -> set[str]:
-    """Return the IP addresses of this machine."""
-    return {one.address for each in psutil.net_if_addrs().values() for one in each}
-
-
-def check_worker_address(worker: str, controller: str, own: Sequence[str] | set[str]) -> Finding:
-    """Say whether a controller at `controller` can mean this machine by the address `worker`.
-
-    `own` are the IP addresses of this machine.
-    """
-    parts = urlsplit(worker)
-    host = parts.hostname or ""
-    ips = _ips_of(host)
-    if not ips:
-        return Finding(
-            "address", "problem", f"{host!r} in --worker is no known name", "Correct it."
-        )
-    is_here = any(serving.is_loopback(ip) or ip in own for ip in _ips_of(host_of(controller)))
-    if any(map(serving.is_loopback, ips)) and not is_here:
-        return Finding(
-            "address",
-            "problem",
-            f"{worker} means the controller's own machine when the controller asks it",
-            "Give --worker the address at which the other machine reaches this one.",
-        )
-    if not any(serving.is_loopback(ip) or ip in own for ip in ips):
-        return Finding(
-            "address",
-            "warning",
-            f"{host} is {', '.join(sorted(ips))}, which is none of this machine's addresses",
-            "That is right behind a port forwarding; else correct --worker.",
-        )
-    return Finding("address", "ok", f"{worker} is this machine")
-
-
-def host_of(address: str) -> str:
-    """Return the host of an address."""
-    return urlsplit(address).hostname or ""
-
-
-def _ips_of(host: str) -> set[str]:
-    try:
-        return {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
-    except OSError:
-        return set()

@@ -10,7 +10,7 @@
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
     │     engine   SglangRefused
-    │     cluster  RegistrationRefused
+    │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ModerationRefused
     ├── Unavailable    try again later, or elsewhere
@@ -74,6 +74,7 @@ from llava_serve.errors.cluster import (
     ControllerUnreachable as ControllerUnreachable,
     EventTooLarge as EventTooLarge,
     Interrupted as Interrupted,
+    NoSuchWorker as NoSuchWorker,
     NoWorker as NoWorker,
     RegistrationRefused as RegistrationRefused,
     RemoteError as RemoteError,
