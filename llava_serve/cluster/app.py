@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from llava_serve import __version__
 from llava_serve.cluster import routes
+from llava_serve.cluster.admin_routes import Administration, admin_router
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.forward_request import ForwardContext
 from llava_serve.cluster.line import Line, LineLimits
@@ -88,19 +89,25 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     async def show_metrics() -> Response:
         return Response(generate_latest(metrics.collectors), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/workers")
-    async def list_workers() -> list[dict[str, Any]]:
+    def described_workers() -> list[dict[str, Any]]:
         now = clock()
         return [
             _described(worker, workers.lease_expired(worker, now), now)
             for worker in workers.known()
         ]
 
+    @app.get("/workers")
+    async def list_workers() -> list[dict[str, Any]]:
+        return described_workers()
+
+    administration = Administration(workers, upstream, clock)
+    app.include_router(admin_router(administration, described_workers))
     return app
 
 
 def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dict[str, Any]:
     return {
+        "id": worker.status.worker_id or worker.address,
         "address": worker.address,
         "state": _state(worker, lease_expired),
         "breaker": worker.breaker.state,

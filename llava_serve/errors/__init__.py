@@ -10,7 +10,7 @@
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
     │     engine   SglangRefused
-    │     cluster  RegistrationRefused
+    │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ModerationRefused
     ├── Unavailable    try again later, or elsewhere
@@ -76,6 +76,7 @@ from llava_serve.errors.cluster import (
     Interrupted as Interrupted,
     LineFull as LineFull,
     LineTimeout as LineTimeout,
+    NoSuchWorker as NoSuchWorker,
     NoWorker as NoWorker,
     OwnLineFull as OwnLineFull,
     RegistrationRefused as RegistrationRefused,
