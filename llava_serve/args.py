@@ -110,6 +110,13 @@ def require_positive(config: object, *names: str) -> None:
             raise ValueError(f"{flag_of(name)} must be above 0, not {value}")
 
 
+def require_not_negative(config: object, *names: str) -> None:
+    """Raises: ValueError, when a field of `config` is below 0."""
+    for name in names:
+        if getattr(config, name) < 0:
+            raise ValueError(f"{flag_of(name)} must not be negative")
+
+
 def require_defaults(config: Any, names: Collection[str], reason: str) -> None:
     """Raises: ValueError, when a field has another value than its default, to no effect."""
     for field in fields(config):
@@ -153,12 +160,6 @@ def require_http(config: object, *names: str) -> None:
                 raise ValueError(
                     f"{flag} must be an address like http://host:port, not {address!r}"
                 )
-
-
-def require_redis(url: str | None) -> None:
-    """Raises: ValueError, when `url` is given and none of a Redis."""
-    if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("--registry must be a URL like redis://host:6379, rediss:// or unix://")
 
 
 def bytes_of(size: str) -> int:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from llava_serve import args
+from llava_serve.registry_config import RegistryConfig
 from llava_serve.tiny import CHECKPOINT
 from llava_serve.tls_config import TlsConfig
 
 STATE = Path.home() / ".local" / "state" / "llava_serve"
 CONTROLLER = "http://127.0.0.1:10000"
-REGISTRY_PREFIX = "llava_serve"
 
 _PILLOW_MEGAPIXELS = 178  # Pillow itself refuses larger pictures
 
@@ -86,7 +86,7 @@ class ApiConfig(ListenConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControllerConfig(ApiConfig):
+class ControllerConfig(ApiConfig, RegistryConfig):
     """Keep the registry of workers and send each request to a live worker that serves its model."""
 
     port: Annotated[int, "port to listen on"] = 10000
@@ -99,26 +99,29 @@ class ControllerConfig(ApiConfig):
     trust_workers_from: Annotated[
         str, "comma-separated IP addresses whose LLaVA workers may join without the token"
     ] = ""
-    registry: Annotated[
-        str | None,
-        "URL of the Redis in which several controllers keep one registry: redis://, rediss:// or "
-        "unix://; default: the memory of this one",
-    ] = None
-    registry_prefix: Annotated[
-        str, "what the keys of this cluster begin with, where several clusters use one Redis"
-    ] = REGISTRY_PREFIX
     heartbeat_expiry: Annotated[float, "seconds of silence before a worker is dropped"] = 45.0
     connect_timeout: Annotated[float, "seconds to wait for a worker to accept"] = 3.0
     first_byte_timeout: Annotated[float, "seconds to wait for a worker's first byte"] = 120.0
     answer_timeout: Annotated[float, "seconds to wait for an answer that is not streamed"] = 600.0
     idle_timeout: Annotated[float, "seconds of silence within an answer"] = 60.0
+    max_waiting: Annotated[
+        int,
+        "requests that may wait in line for a model, one caller's half as many; more are refused "
+        "with 503 or 429",
+    ] = 1000
+    max_wait: Annotated[float, "seconds a request may wait in line"] = 120.0
+    no_resume: Annotated[
+        bool, "end a stream whose worker is lost, and let no other worker go on with it"
+    ] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         args.require_port(self.port)
+        args.require_positive(self, "max_wait")
+        args.require_not_negative(self, "max_waiting")
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")
-        args.require_redis(self.registry)
+        RegistryConfig.__post_init__(self)
         for address in self.trusted_addresses:
             try:
                 ipaddress.ip_address(address)
@@ -237,13 +240,7 @@ class MembershipConfig(ApiConfig):
         args.require_port(self.port)
         args.require_http(self, "controller", "worker")
         args.require_positive(self, "limit_model_concurrency")
-        if self.max_waiting < 0:
-            raise ValueError("--max-waiting must not be negative")
-
-    @property
-    def controllers(self) -> tuple[str, ...]:
-        """The addresses of `--controller`, each once."""
-        return args.addresses_of(self.controller)
+        args.require_not_negative(self, "max_waiting")
 
     @property
     def worker_address(self) -> str:
@@ -300,8 +297,3 @@ class WebConfig(ListenConfig):
             raise ValueError("--moderate needs --moderation-key-file")
         if self.moderation_key_file is not None and not self.moderate:
             raise ValueError("--moderation-key-file has no effect without --moderate")
-
-    @property
-    def controllers(self) -> tuple[str, ...]:
-        """The addresses of `--controller`, each once."""
-        return args.addresses_of(self.controller)

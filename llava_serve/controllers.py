@@ -1,6 +1,6 @@
 """Several controllers of one cluster, asked as one: the next takes over from one that is away."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -9,6 +9,7 @@ from openai.types.chat import ChatCompletionChunk
 from llava_serve.client import ChatClient
 from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError, ServeError
 from llava_serve.errors.base import DECLINED, not_answered
+from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.openai import ModelCard
 
 
@@ -43,7 +44,10 @@ class Controllers:
         raise _what_to_say(failures)
 
     async def stream(
-        self, body: dict[str, Any], request_id: str | None = None
+        self,
+        body: dict[str, Any],
+        request_id: str | None = None,
+        on_place: Callable[[LinePlace | None], None] = lambda place: None,
     ) -> AsyncGenerator[ChatCompletionChunk]:
         """Yield the chunks of one answer, from the first controller that begins one.
 
@@ -56,7 +60,7 @@ class Controllers:
         for client in tuple(self._clients):
             has_begun = False
             try:
-                async with aclosing(client.stream(body, request_id)) as chunks:
+                async with aclosing(client.stream(body, request_id, on_place)) as chunks:
                     async for chunk in chunks:
                         if not has_begun and _has_content(chunk):
                             has_begun = True

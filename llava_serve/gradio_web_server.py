@@ -58,7 +58,7 @@ def _services(config: WebConfig, trust: ssl.SSLContext) -> Services:
     store = Store(config.database or default_url(config.state_dir))
     store.create_tables()
     return Services(
-        link=ControllerLink(config.controllers, config.model_list_mode, trust),
+        link=ControllerLink(args.addresses_of(config.controller), config.model_list_mode, trust),
         store=store,
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,

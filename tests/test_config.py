@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from llava_serve import config
-from llava_serve.args import parse
+from llava_serve.args import addresses_of, parse
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.terminal.config import CliConfig
@@ -105,8 +105,8 @@ def test_a_contradiction_is_refused(command: type[Any], line: str) -> None:
     ],
 )
 def test_controllers_are_one_or_several(line: str, addresses: tuple[str, ...]) -> None:
-    assert parse(config.WorkerConfig, line.split()).controllers == addresses
-    assert parse(config.WebConfig, line.split()).controllers == addresses
+    assert addresses_of(parse(config.WorkerConfig, line.split()).controller) == addresses
+    assert addresses_of(parse(config.WebConfig, line.split()).controller) == addresses
 
 
 @pytest.mark.parametrize("names", ["a.example.com, .example.org,localhost", "*", "", "a_b-c."])

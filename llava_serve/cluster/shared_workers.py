@@ -120,7 +120,11 @@ class SharedWorkers:
         marked = self._marked_as_of(ours, self.changed.get(ours.address, at))
         if theirs.last_seen > ours.last_seen:
             worker = replace(
-                worker, status=theirs.status, last_seen=theirs.last_seen, reports_here=False
+                worker,
+                status=theirs.status,
+                last_seen=theirs.last_seen,
+                reports_here=False,
+                is_busy=False,
             )
         if marked_at is not None and (marked.at is None or marked_at > marked.at):
             worker = replace(worker, **marked_fields(marks))

@@ -10,14 +10,14 @@ from llava_serve.args import (
     require_http,
     require_names,
     require_positive,
-    require_redis,
 )
-from llava_serve.config import REGISTRY_PREFIX, StateConfig
+from llava_serve.config import StateConfig
+from llava_serve.registry_config import RegistryConfig
 from llava_serve.tls_config import TlsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig(StateConfig, TlsConfig):
+class LaunchConfig(StateConfig, RegistryConfig, TlsConfig):
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
 
     Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
@@ -51,12 +51,6 @@ class LaunchConfig(StateConfig, TlsConfig):
         "address of a further controller of the cluster, with which the workers register too and "
         "with which the page goes on when this one is away; may be repeated",
     ] = ()
-    registry: Annotated[
-        str | None, "URL of the Redis in which this and other controllers keep one registry"
-    ] = None
-    registry_prefix: Annotated[
-        str, "what the keys of this cluster begin with, where several clusters use one Redis"
-    ] = REGISTRY_PREFIX
     public_metrics: Annotated[bool, "let everybody read the controller's metrics"] = False
     controller_port: Annotated[int, "port of the controller"] = 10000
     worker_port: Annotated[int, "port of the first worker; the next ones count up"] = 40000
@@ -69,7 +63,7 @@ class LaunchConfig(StateConfig, TlsConfig):
         super().__post_init__()
         require_positive(self, "tp", "dp")
         require_http(self, "controller")
-        require_redis(self.registry)
+        RegistryConfig.__post_init__(self)
         require_names(names_of(self.allowed_hosts))
         try:
             shlex.split(self.sglang_flags)

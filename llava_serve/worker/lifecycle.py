@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from llava_serve.args import addresses_of
 from llava_serve.background import background
 from llava_serve.cluster.heartbeat import Membership, RegistrationClient, membership
 from llava_serve.cluster_token import read_token, token_file
@@ -163,7 +164,7 @@ class WorkerLifecycle:
         address, status = self._config.worker_address, partial(self._worker.status, card)
         return [
             RegistrationClient(session, controller, address, self._token, status)
-            for controller in self._config.controllers
+            for controller in addresses_of(self._config.controller)
         ]
 
 
