@@ -380,6 +380,21 @@ async def test_without_the_state_each_works_on_and_what_happened_is_told_afterwa
     assert addresses(b, controllers.clock()) == [W]
 
 
+async def test_without_the_state_workers_of_others_are_kept_by_asking_them(
+    controllers: Controllers, start_worker: StartWorker
+) -> None:
+    controllers.state = state = AwayState(controllers.clock)
+    state.is_away = False
+    a, b = await controllers.start("a"), await controllers.start("b")
+    worker = await start_worker()
+    a.register(worker.address, worker.status, controllers.clock())
+    await controllers.meet()
+    state.is_away = True
+    for _ in range(40):
+        await controllers.meet("b", after_s=3)
+        assert addresses(b, controllers.clock()) == [worker.address]
+
+
 async def test_what_cannot_be_read_is_left_alone(
     controllers: Controllers, a: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
