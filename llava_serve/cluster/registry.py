@@ -1,12 +1,14 @@
 """Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue
+from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest
 from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.cluster.worker_pool import WorkerPool
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
@@ -26,6 +28,7 @@ class Registry:
         self._policy = policy
         self._expiry_s = expiry_s
         self._workers: dict[str, RegisteredWorker] = {}
+        self._pools: defaultdict[str, WorkerPool] = defaultdict(WorkerPool)  # by model
         # Called with the address of each worker that joins, is heard of, marked or leaves.
         self.on_change: Callable[[str], None] = lambda address: None
         # By address, apart from the entries: a worker that registers again keeps its open streams.
@@ -101,7 +104,10 @@ class Registry:
 
     def count_elsewhere(self, counts: Mapping[str, int]) -> None:
         """Take over how many answers other controllers wait for, by the worker's address."""
-        self._elsewhere = counts
+        former, self._elsewhere = self._elsewhere, counts
+        for address in former.keys() | counts.keys():
+            if former.get(address) != counts.get(address):
+                self._update_pools(address)
 
     def get(self, address: str) -> RegisteredWorker | None:
         """Return the entry of the worker at `address`; None of one that is not known."""
@@ -120,25 +126,17 @@ class Registry:
             ModelNotFound: none of the workers serves the model (native wire only).
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
-        candidates = [
-            worker
-            for worker in self.alive(now)
-            if worker.serves(request.model, native=request.native)
-            and worker.address not in request.excluding
-        ]
-        if not candidates:
+        chosen = self._choose(request, now)
+        if chosen is None:
             raise (
                 self._why_none(request.model, now) if request.native else NoWorker(request.model)
             )
-        chosen = self._policy(candidates, request)
-        counted = min(request.answers, chosen.status.capacity or request.answers)
-        self._in_flight[chosen.address] += counted
+        answers = min(request.answers, chosen.status.capacity or request.answers)
+        self._count(chosen.address, answers)
         try:
             yield chosen
         finally:
-            self._in_flight[chosen.address] -= counted
-            if not self._in_flight[chosen.address]:
-                del self._in_flight[chosen.address]
+            self._count(chosen.address, -answers)
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
@@ -157,7 +155,7 @@ class Registry:
         ]
         if not candidates:
             raise NoWorker(model)
-        address = shortest_queue(candidates, DispatchRequest(model=model, native=False)).address
+        address = min(candidates, key=lambda one: (one.load, -one.speed, random.random())).address
         self._looked_up[address] += 1
         return address
 
@@ -205,6 +203,47 @@ class Registry:
                     cards.setdefault(card.id, card)
         return sorted(cards.values(), key=lambda card: card.id)
 
+    def _choose(self, request: DispatchRequest, now: float) -> RegisteredWorker | None:
+        """Return the policy's choice; who is found to be silent waits for its next heartbeat."""
+        if (pool := self._pools.get(request.model)) is None:
+            return None
+        silent: list[str] = []
+
+        def is_eligible(worker: RegisteredWorker) -> bool:
+            if self.lease_expired(worker, now):
+                silent.append(worker.address)
+                return False
+            is_tried = worker.address in request.excluding
+            return not is_tried and worker.serves(request.model, native=request.native)
+
+        chosen = self._policy(pool, request, is_eligible)
+        for address in silent:
+            self._leave_pools(self._workers[address], (request.model,))
+        return chosen
+
+    def _count(self, address: str, answers: int) -> None:
+        self._in_flight[address] += answers
+        if not self._in_flight[address]:
+            del self._in_flight[address]
+        self._update_pools(address)
+
+    def _update_pools(self, address: str) -> None:
+        """Let dispatch see how a worker is that is known."""
+        if (worker := self._workers.get(address)) is None:
+            return
+        if not worker.is_reachable:
+            self._leave_pools(worker, worker.status.model_names)
+            return
+        counted = self._counted(worker)
+        for model in worker.status.model_names:
+            self._pools[model].put(counted)
+
+    def _leave_pools(self, worker: RegisteredWorker, models: Iterable[str]) -> None:
+        for model in models:
+            self._pools[model].remove(worker.address)
+            if not self._pools[model]:
+                del self._pools[model]
+
     def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
         """Return the entry of a worker, unless it left or another process has replaced it."""
         current = self._workers.get(worker.address)
@@ -212,7 +251,10 @@ class Registry:
 
     def _put(self, worker: RegisteredWorker) -> None:
         """Set an entry; every change of one goes through here, for other controllers to see it."""
+        if (former := self._workers.get(worker.address)) is not None:
+            self._leave_pools(former, {*former.status.model_names} - {*worker.status.model_names})
         self._workers[worker.address] = worker
+        self._update_pools(worker.address)
         self.on_change(worker.address)
 
     def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
@@ -222,7 +264,10 @@ class Registry:
 
     def _forget(self, address: str) -> bool:
         self._looked_up.pop(address, None)
-        return self._workers.pop(address, None) is not None
+        if (worker := self._workers.pop(address, None)) is None:
+            return False
+        self._leave_pools(worker, worker.status.model_names)
+        return True
 
     def _counted(self, worker: RegisteredWorker) -> RegisteredWorker:
         address = worker.address
