@@ -45,7 +45,7 @@ class Load:
     workers: int = 200
     rate: float = 2_000.0  # requests
     seconds: float = 30.0
-    pictures: int = 20_000
+    images: int = 20_000
     turns: int = 4
     think_s: float = 4.0  # between an answer's request and the next question
     slow_share: float = 0.05  # of the workers, which need twice as long as they say
@@ -63,11 +63,9 @@ class SimulatedWorker:
     prefixes: "OrderedDict[int, None]" = field(default_factory=OrderedDict)
     answered: int = 0
 
-    def answer(
-        self, picture: int, conversation: int, now: float
-    ) -> tuple[float, float, bool, bool]:
+    def answer(self, image: int, conversation: int, now: float) -> tuple[float, float, bool, bool]:
         """Return when the first token comes, when the answer ends, and which caches were hit."""
-        feature_hit = _touch(self.features, picture, SEEN_FEATURES)
+        feature_hit = _touch(self.features, image, SEEN_FEATURES)
         prefix_hit = _touch(self.prefixes, conversation, SEEN_PREFIXES)
         encode_s = 0.0 if feature_hit else ENCODE_S
         read_s = REREAD_S if prefix_hit else READ_S
@@ -122,7 +120,7 @@ class Simulation:
         self._hits = [0, 0]
         self._dispatch_s: list[float] = []
         self._again = self._lost = 0
-        weights = itertools.accumulate(1 / rank for rank in range(1, load.pictures + 1))
+        weights = itertools.accumulate(1 / rank for rank in range(1, load.images + 1))
         self._popularity = list(weights)
 
     def run(self) -> Outcome:
@@ -180,20 +178,20 @@ class Simulation:
 
     def _arrive(self, now: float) -> None:
         """Begin a conversation; each of its questions is a request."""
-        (picture,) = self._random.choices(range(self._load.pictures), cum_weights=self._popularity)
+        (image,) = self._random.choices(range(self._load.images), cum_weights=self._popularity)
         conversation = next(self._order)
         for turn in range(self._load.turns):
             at = now + turn * self._load.think_s
-            self._later(at, lambda at: self._ask(picture, conversation, at))
+            self._later(at, lambda at: self._ask(image, conversation, at))
         self._later(now + self._load.turns / self._load.rate, self._arrive)
 
-    def _ask(self, picture: int, conversation: int, now: float) -> None:
+    def _ask(self, image: int, conversation: int, now: float) -> None:
         tried: list[str] = []
         while True:
             request = DispatchRequest(
                 model=MODEL,
                 has_images=True,
-                affinity=hash_of(picture.to_bytes(8)),
+                affinity=(hash_of(image.to_bytes(8)), hash_of(conversation.to_bytes(8))),
                 excluding=tuple(tried),
             )
             dispatched = self._registry.dispatch(request, now)
@@ -205,7 +203,7 @@ class Simulation:
                 return
             self._dispatch_s.append(time.perf_counter() - started)
             if worker.address in self._workers:
-                self._serve(dispatched, worker, picture, conversation, now)
+                self._serve(dispatched, worker, image, conversation, now)
                 return
             dispatched.__exit__(None, None, None)
             self._registry.mark_unreachable(worker)
@@ -216,16 +214,20 @@ class Simulation:
         self,
         dispatched: AbstractContextManager[RegisteredWorker],
         worker: RegisteredWorker,
-        picture: int,
+        image: int,
         conversation: int,
         now: float,
     ) -> None:
-        answer = self._workers[worker.address].answer(picture, conversation, now)
+        answer = self._workers[worker.address].answer(image, conversation, now)
         first_token, ends, feature_hit, prefix_hit = answer
         self._waits.append(first_token - now)
         self._hits[0] += feature_hit
         self._hits[1] += prefix_hit
-        self._later(ends, lambda _: dispatched.__exit__(None, None, None) and None)
+
+        def end(_: float) -> None:
+            dispatched.__exit__(None, None, None)
+
+        self._later(ends, end)
 
 
 def table(outcomes: Iterable[Outcome]) -> Iterator[str]:

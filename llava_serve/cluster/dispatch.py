@@ -15,7 +15,8 @@ class DispatchRequest:
     """What a worker is chosen for.
 
     `excluding` are addresses that the request has tried already; `answers` is how many it asks for.
-    Only workers that speak the native wire are asked where it is `native`.
+    Only workers that speak the native wire are asked where it is `native`, and only those of one
+    `fingerprint` where that is given.
     """
 
     model: str
@@ -23,7 +24,18 @@ class DispatchRequest:
     has_images: bool = False  # or videos
     answers: int = 1
     excluding: Collection[str] = ()
-    affinity: int | None = None  # 64 bits that say what a worker may hold of the request already
+    # What a worker may hold of the request already, 64 bits each: first its pictures, then the
+    # beginning of its conversation.
+    affinity: tuple[int, ...] = ()
+    fingerprint: str | None = None
+
+    def accepts(self, worker: RegisteredWorker) -> bool:
+        """Tell whether a worker that is alive may be asked."""
+        return (
+            worker.address not in self.excluding
+            and worker.serves(self.model, native=self.native)
+            and self.fingerprint in (None, worker.status.fingerprint)
+        )
 
 
 # Chooses an eligible worker; None where there is none.
@@ -33,7 +45,7 @@ _MOST_TRIES = 20
 # Pictures go to the next worker where theirs has so much more than its share of the load ...
 _BOUND = 1.25
 # ... and more than so much of its slots.
-_FREE_SHARE = 0.5
+_FREE_FRACTION = 0.75
 
 
 def shortest_queue(
@@ -70,22 +82,26 @@ def round_robin(
     return worker
 
 
-def picture_affine(
+def image_affine(
     pool: WorkerPool, request: DispatchRequest, is_eligible: IsEligible
 ) -> RegisteredWorker | None:
     """Choose the worker that has seen the request's pictures, or the beginning of its prompt.
 
-    Requests with one affinity meet at one worker, unless it has more than its share of the load:
-    then they go to the next on the ring that has not.
+    Requests about the same pictures meet at one worker, unless it has more than its share of the
+    load. Then those of one conversation meet at another, and what is left goes along the ring.
 
     Source: Mirrokni, Thorup, Zadimoghaddam, "Consistent hashing with bounded loads", 2018,
     arXiv:1608.01350.
     """
-    if request.affinity is None:
+    if not request.affinity:
         return pool.least_loaded(is_eligible)
-    for worker in itertools.islice(pool.on_ring(request.affinity), _MOST_TRIES):
-        free_slots = (worker.status.capacity or 0) * _FREE_SHARE
-        most = max(free_slots, math.ceil(_BOUND * pool.share_of(worker)))
+    images, *further = request.affinity
+    along = pool.on_ring(images)
+    owners = (next(pool.on_ring(key)) for key in further)
+    candidates = itertools.chain(itertools.islice(along, 1), owners, along)
+    for worker in itertools.islice(candidates, _MOST_TRIES):
+        free_slots = (worker.status.capacity or 0) * _FREE_FRACTION
+        most = max(free_slots, math.ceil(_BOUND * pool.fair_queue_length(worker)))
         if worker.queue_length < most and is_eligible(worker):
             return worker
     return pool.least_loaded(is_eligible)
@@ -95,5 +111,5 @@ DISPATCH: dict[str, DispatchPolicy] = {
     "shortest_queue": shortest_queue,
     "lottery": lottery,
     "round_robin": round_robin,
-    "picture_affine": picture_affine,
+    "picture_affine": image_affine,
 }

@@ -77,6 +77,7 @@ class ForwardRequest:
     first_byte_s: float
     is_streamed: bool = True
     has_images: bool = False  # or videos
+    affinity: tuple[int, ...] = ()
     answers: int = 1
     prompt: str = ""
 
@@ -139,6 +140,7 @@ class Forward(Response):
         self._context = context
         self._request = request
         self._body = body  # as it came, while another worker may be given it
+        self._asked: RegisteredWorker | None = None
         self._record = RequestRecord(
             request_id=logs.request_id.get(),
             wire=request.wire.name,
@@ -151,12 +153,14 @@ class Forward(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context, request, record = self._context, self._request, self._record
 
-        def drop_body() -> None:
+        def on_answer() -> None:
             """Forget the bytes, so that another large body may come in; harmless when repeated."""
+            if self._asked is not None:
+                context.workers.record_answer(self._asked)
             self._body = b""
             release_body(Request(scope))
 
-        relay = Relay(request.wire, request.prompt, send, drop_body, context.clock)
+        relay = Relay(request.wire, request.prompt, send, on_answer, context.clock)
         try:
             try:
                 left = await unless_client_leaves(self._run(relay), receive)
@@ -186,6 +190,7 @@ class Forward(Response):
                     model=request.model,
                     native=request.wire.is_native,
                     has_images=request.has_images,
+                    affinity=request.affinity,
                     answers=request.answers,
                     excluding=attempts.tried,
                 )
@@ -225,6 +230,7 @@ class Forward(Response):
                 may be asked.
         """
         context, request, record = self._context, self._request, self._record
+        self._asked = worker
         record.worker = worker.address
         record.asked_workers += 1
         headers = {

@@ -1,15 +1,17 @@
 """Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
-import random
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from llava_serve.cluster.address_lookup import AddressLookup
+from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest
 from llava_serve.cluster.registered_worker import RegisteredWorker
-from llava_serve.cluster.worker_pool import WorkerPool
-from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
+from llava_serve.cluster.served_models import cards_of, names_of, why_none
+from llava_serve.cluster.worker_pool import WorkerPools
+from llava_serve.errors import NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
 
@@ -28,13 +30,15 @@ class Registry:
         self._policy = policy
         self._expiry_s = expiry_s
         self._workers: dict[str, RegisteredWorker] = {}
-        self._pools: defaultdict[str, WorkerPool] = defaultdict(WorkerPool)  # by model
+        self._pools = WorkerPools()
         # Called with the address of each worker that joins, is heard of, marked or leaves.
         self.on_change: Callable[[str], None] = lambda address: None
         # By address, apart from the entries: a worker that registers again keeps its open streams.
         self._in_flight: Counter[str] = Counter()
         self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
-        self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
+        self._lookup = AddressLookup()
+        self._swept_at = float("-inf")
+        self._tried: set[str] = set()  # addresses of half-open workers that a request tries
 
     def register(
         self,
@@ -47,12 +51,15 @@ class Registry:
     ) -> None:
         """Add a worker, or replace the one that had its address.
 
+        It keeps the failures of the one before, and a drain of the same process.
+
         Raises:
             RegistrationRefused: see `check_owner`.
         """
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
-        self._looked_up.pop(address, None)
+        self._lookup.forget(address)
+        before = self._workers.get(address)
         self._put(
             RegisteredWorker(
                 address,
@@ -60,6 +67,8 @@ class Registry:
                 last_seen=now,
                 is_legacy=is_legacy,
                 expires=expires,
+                breaker=before.breaker.restart() if before else CLOSED,
+                is_draining=bool(before and before.is_draining and before.is_process_of(status)),
                 others=self._others(address, status.queue_length),
             )
         )
@@ -78,7 +87,7 @@ class Registry:
         """
         if (current := self._current(worker)) is None:
             return False
-        if status.worker_id != worker.status.worker_id:
+        if not worker.is_process_of(status):
             self.mark_unreachable(worker)
             return False
         self._renew(replace(current, status=status), status.queue_length, now)
@@ -94,9 +103,23 @@ class Registry:
 
         A process that has replaced it since stays in dispatch.
         """
-        current = self._current(worker)
-        if current is not None and current.is_reachable:
-            self._put(replace(current, is_reachable=False))
+        self._change_breaker(worker, Breaker.miss)
+
+    def record_failure(self, worker: RegisteredWorker, now: float) -> Breaker:
+        """Open a worker's breaker, and return it: it broke off a request."""
+        return self._change_breaker(worker, lambda breaker: breaker.fail(now))
+
+    def record_answer(self, worker: RegisteredWorker) -> None:
+        """Close a worker's breaker: it answers a request."""
+        self._change_breaker(worker, lambda _: CLOSED)
+
+    def drain(self, address: str) -> bool:
+        """Give a worker nothing new until its process ends or `undrain`; False: it is unknown."""
+        return self._set_draining(address, True)
+
+    def undrain(self, address: str) -> bool:
+        """Put a worker that drains back into dispatch; False: it is unknown."""
+        return self._set_draining(address, False)
 
     def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
@@ -126,42 +149,33 @@ class Registry:
             ModelNotFound: none of the workers serves the model (native wire only).
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
-        chosen = self._choose(request, now)
-        if chosen is None:
-            raise (
-                self._why_none(request.model, now) if request.native else NoWorker(request.model)
-            )
+        if (chosen := self._choose(request, now)) is None:
+            raise why_none(request, self._workers.values(), self.alive(now))
+        if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
+            self._tried.add(chosen.address)
         answers = min(request.answers, chosen.status.capacity or request.answers)
         self._count(chosen.address, answers)
         try:
             yield chosen
         finally:
+            if is_trial:
+                self._tried.discard(chosen.address)
             self._count(chosen.address, -answers)
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
 
-        Look-ups are spread by load and by the look-ups since each worker's last heartbeat. They
-        are no load themselves, nor a turn of the dispatch: anybody may look up, and need not ask
-        the worker then.
-
         Raises:
             NoWorker: nobody alive serves `model`.
         """
-        candidates = [
-            replace(worker, others=worker.others + self._looked_up[worker.address])
-            for worker in self.alive(now)
-            if worker.serves(model, native=False)
-        ]
-        if not candidates:
+        serving = (w for w in self.alive(now) if w.serves(model, native=False))
+        if (address := self._lookup.choose(serving)) is None:
             raise NoWorker(model)
-        address = min(candidates, key=lambda one: (one.load, -one.speed, random.random())).address
-        self._looked_up[address] += 1
         return address
 
     def alive(self, now: float) -> list[RegisteredWorker]:
         """Return the workers that requests can go to, in the order they registered."""
-        return [w for w in self.known() if w.is_reachable and not self.lease_expired(w, now)]
+        return [w for w in self.known() if w.takes_requests and not self.lease_expired(w, now)]
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
@@ -192,33 +206,32 @@ class Registry:
             )
 
     def models(self, now: float) -> list[str]:
-        return sorted({name for worker in self.alive(now) for name in worker.status.model_names})
+        return names_of(self.alive(now))
 
     def cards(self, now: float) -> list[ModelCard]:
-        """Return one card for each model of the native wire; the earliest worker's counts."""
-        cards: dict[str, ModelCard] = {}
-        for worker in self.alive(now):
-            if not worker.is_legacy:
-                for card in worker.status.cards:
-                    cards.setdefault(card.id, card)
-        return sorted(cards.values(), key=lambda card: card.id)
+        """Return one card for each model of the native wire."""
+        return cards_of(self.alive(now))
 
     def _choose(self, request: DispatchRequest, now: float) -> RegisteredWorker | None:
         """Return the policy's choice; who is found to be silent waits for its next heartbeat."""
         if (pool := self._pools.get(request.model)) is None:
             return None
-        silent: list[str] = []
+        silent: list[RegisteredWorker] = []
 
         def is_eligible(worker: RegisteredWorker) -> bool:
             if self.lease_expired(worker, now):
-                silent.append(worker.address)
+                silent.append(worker)
                 return False
-            is_tried = worker.address in request.excluding
-            return not is_tried and worker.serves(request.model, native=request.native)
+            return request.accepts(worker)
 
-        chosen = self._policy(pool, request, is_eligible)
-        for address in silent:
-            self._leave_pools(self._workers[address], (request.model,))
+        # A half-open worker that is being tried gets more only where there is no other.
+        chosen = self._policy(
+            pool, request, lambda one: one.address not in self._tried and is_eligible(one)
+        )
+        if chosen is None and self._tried:
+            chosen = self._policy(pool, request, is_eligible)
+        for worker in silent:
+            self._pools.remove(worker)
         return chosen
 
     def _count(self, address: str, answers: int) -> None:
@@ -231,42 +244,52 @@ class Registry:
         """Let dispatch see how a worker is that is known."""
         if (worker := self._workers.get(address)) is None:
             return
-        if not worker.is_reachable:
-            self._leave_pools(worker, worker.status.model_names)
-            return
-        counted = self._counted(worker)
-        for model in worker.status.model_names:
-            self._pools[model].put(counted)
-
-    def _leave_pools(self, worker: RegisteredWorker, models: Iterable[str]) -> None:
-        for model in models:
-            self._pools[model].remove(worker.address)
-            if not self._pools[model]:
-                del self._pools[model]
+        if worker.takes_requests:
+            self._pools.put(self._counted(worker))
+        else:
+            self._pools.remove(worker)
 
     def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
         """Return the entry of a worker, unless it left or another process has replaced it."""
         current = self._workers.get(worker.address)
-        return current if current and current.status.worker_id == worker.status.worker_id else None
+        return current if current and current.is_process_of(worker.status) else None
+
+    def _change_breaker(
+        self, worker: RegisteredWorker, change: Callable[[Breaker], Breaker]
+    ) -> Breaker:
+        """Change it and return it, unless another process has replaced the worker since."""
+        if (current := self._current(worker)) is None:
+            return CLOSED
+        self._tried.discard(worker.address)
+        if (breaker := change(current.breaker)) != current.breaker:
+            self._put(replace(current, breaker=breaker))
+        return breaker
+
+    def _set_draining(self, address: str, is_draining: bool) -> bool:
+        if (worker := self._workers.get(address)) is None:
+            return False
+        self._put(replace(worker, is_draining=is_draining))
+        return True
 
     def _put(self, worker: RegisteredWorker) -> None:
         """Set an entry; every change of one goes through here, for other controllers to see it."""
-        if (former := self._workers.get(worker.address)) is not None:
-            self._leave_pools(former, {*former.status.model_names} - {*worker.status.model_names})
+        former = self._workers.get(worker.address)
+        if former is not None and former.status.model_names != worker.status.model_names:
+            self._pools.remove(former)
         self._workers[worker.address] = worker
         self._update_pools(worker.address)
         self.on_change(worker.address)
 
     def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
         others = self._others(worker.address, queue_length)
-        self._looked_up.pop(worker.address, None)
-        self._put(replace(worker, last_seen=now, is_reachable=True, others=others))
+        self._lookup.forget(worker.address)
+        self._put(replace(worker, last_seen=now, breaker=worker.breaker.live(now), others=others))
 
     def _forget(self, address: str) -> bool:
-        self._looked_up.pop(address, None)
+        self._lookup.forget(address)
         if (worker := self._workers.pop(address, None)) is None:
             return False
-        self._leave_pools(worker, worker.status.model_names)
+        self._pools.remove(worker)
         return True
 
     def _counted(self, worker: RegisteredWorker) -> RegisteredWorker:
@@ -279,19 +302,10 @@ class Registry:
         return max(0, queue_length - counted)
 
     def _forget_expired(self, now: float) -> None:
+        if now - self._swept_at <= self._expiry_s:
+            return
+        self._swept_at = now
         longest_s = self._expiry_s * _REMEMBERED_LEASES
-        for worker in self.known():
+        for worker in list(self._workers.values()):
             if worker.expires and now - worker.last_seen > longest_s:
                 self._forget(worker.address)
-
-    def _why_none(self, model: str, now: float) -> NoWorker | ModelNotFound | InvalidField:
-        serving = [w for w in self._workers.values() if w.serves(model, native=False)]
-        if serving and all(worker.is_legacy for worker in serving):
-            return InvalidField(
-                "model",
-                f"{model!r} is served by a worker of LLaVA's own protocol, which answers "
-                "POST /worker_generate_stream only",
-            )
-        if serving or not self._workers:
-            return NoWorker(model)
-        return ModelNotFound(model, [card.id for card in self.cards(now)])

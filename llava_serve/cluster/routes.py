@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from llava_serve.cluster import affinity
 from llava_serve.cluster.admission import Admission
 from llava_serve.cluster.forward import Forward, ForwardContext, ForwardRequest
 from llava_serve.cluster.wire import LLAVA, NATIVE
@@ -31,6 +32,7 @@ def native_router(context: ForwardContext) -> APIRouter:
             first_byte_s=limits.first_byte_s if chat.stream else limits.answer_s,
             is_streamed=bool(chat.stream),
             has_images=chat.has_images,
+            affinity=affinity.of_chat(chat),
             answers=chat.n or 1,
         )
         return Forward(context, forwarded, body)
@@ -71,14 +73,16 @@ def llava_router(context: ForwardContext) -> APIRouter:
         model = decoded.get("model") if isinstance(decoded, dict) else None
         if not isinstance(model, str):
             raise InvalidField("model", "must be the name of a model")
-        prompt = decoded.get("prompt")
+        given = decoded.get("prompt")
+        prompt = given if isinstance(given, str) else ""
         forwarded = ForwardRequest(
             wire=LLAVA,
             model=model,
             via=request.headers.get("via"),
             first_byte_s=context.upstream.limits.first_byte_s,
             has_images=bool(decoded.get("images")),
-            prompt=prompt if isinstance(prompt, str) else "",
+            affinity=affinity.of_llava(prompt, decoded.get("images")),
+            prompt=prompt,
         )
         return Forward(context, forwarded, body)
 

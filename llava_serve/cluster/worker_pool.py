@@ -35,7 +35,7 @@ class WorkerPool:
     def __contains__(self, address: str) -> bool:
         return address in self._workers
 
-    def share_of(self, worker: RegisteredWorker) -> float:
+    def fair_queue_length(self, worker: RegisteredWorker) -> float:
         """Return the answers a worker has when all have the same load, with one more to give."""
         return (self._queue_length + 1) * worker.speed / self._speed
 
@@ -106,6 +106,29 @@ class WorkerPool:
             heapify(self._by_load)
         else:
             heappush(self._by_load, _entry(worker))
+
+
+class WorkerPools:
+    """The pools of all models that are served."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, WorkerPool] = {}
+
+    def get(self, model: str) -> WorkerPool | None:
+        return self._pools.get(model)
+
+    def put(self, worker: RegisteredWorker) -> None:
+        """Add or replace a worker in the pool of each of its models."""
+        for model in worker.status.model_names:
+            self._pools.setdefault(model, WorkerPool()).put(worker)
+
+    def remove(self, worker: RegisteredWorker) -> None:
+        """Take a worker out of the pools of its models; nothing where it is in none."""
+        for model in worker.status.model_names:
+            if (pool := self._pools.get(model)) is not None:
+                pool.remove(worker.address)
+                if not len(pool):
+                    del self._pools[model]
 
 
 def _entry(worker: RegisteredWorker) -> _Entry:

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -15,14 +16,14 @@ from tests.cluster.conftest import status_of
 ECHO = DispatchRequest(model="echo")
 
 
-def registry_of(policy: str, *addresses: str, **fields: float) -> Registry:
+def registry_of(policy: str, *addresses: str, **fields: Any) -> Registry:
     registry = Registry(DISPATCH[policy])
     for address in addresses:
         registry.register(address, status_of(**fields), now=0)
     return registry
 
 
-def add(registry: Registry, address: str, **fields: object) -> None:
+def add(registry: Registry, address: str, **fields: Any) -> None:
     registry.register(address, status_of(**fields), now=0)
 
 
@@ -32,7 +33,7 @@ def choose(registry: Registry, request: DispatchRequest = ECHO) -> str:
 
 
 def about(picture: str) -> DispatchRequest:
-    return DispatchRequest(model="echo", has_images=True, affinity=hash_of(picture.encode()))
+    return DispatchRequest(model="echo", has_images=True, affinity=(hash_of(picture.encode()),))
 
 
 def test_the_least_loaded_worker_is_chosen() -> None:
@@ -140,8 +141,8 @@ def test_every_policy_chooses_among_one(policy: str) -> None:
 def test_no_policy_chooses_a_worker_that_was_tried(policy: str) -> None:
     registry = registry_of(policy, "a", "b")
     for _ in range(20):
-        tried_a = DispatchRequest(model="echo", affinity=1, excluding={"a"})
+        tried_a = DispatchRequest(model="echo", affinity=(1,), excluding={"a"})
         assert choose(registry, tried_a) == "b"
-    both = DispatchRequest(model="echo", affinity=1, excluding={"a", "b"})
+    both = DispatchRequest(model="echo", affinity=(1,), excluding={"a", "b"})
     with pytest.raises(NoWorker), registry.dispatch(both, now=0):
         pass

@@ -1,6 +1,7 @@
 """A worker pool answers in each order what a look at every worker would answer."""
 
 import random
+from functools import partial
 
 import pytest
 
@@ -11,6 +12,10 @@ from tests.cluster.conftest import status_of
 
 def worker_of(address: str, queue_length: int = 0, speed: float = 1) -> RegisteredWorker:
     return RegisteredWorker(address, status_of(speed=speed), last_seen=0, others=queue_length)
+
+
+def is_other(address: str, worker: RegisteredWorker) -> bool:
+    return worker.address != address
 
 
 def anyone(_: RegisteredWorker) -> bool:
@@ -29,7 +34,7 @@ def test_the_least_load_is_found_however_loads_change() -> None:
             workers[address] = worker_of(address, draw.randrange(50), draw.choice((1, 2)))
             pool.put(workers[address])
         excluded = str(draw.randrange(40))
-        found = pool.least_loaded(lambda one, excluded=excluded: one.address != excluded)
+        found = pool.least_loaded(partial(is_other, excluded))
         loads = [one.load for one in workers.values() if one.address != excluded]
         assert (found.load if found else None) == min(loads, default=None)
         assert len(pool) == len(workers)
@@ -66,7 +71,7 @@ def test_a_share_follows_speed() -> None:
     slow, fast = worker_of("slow", 3), worker_of("fast", 4, speed=3)
     pool.put(slow)
     pool.put(fast)
-    assert (pool.share_of(slow), pool.share_of(fast)) == (2, 6)
+    assert (pool.fair_queue_length(slow), pool.fair_queue_length(fast)) == (2, 6)
 
 
 def test_turns_go_round() -> None:
