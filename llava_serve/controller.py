@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
     app = build_app(
-        Registry(DISPATCH[config.dispatch_method](), config.heartbeat_expiry),
+        Registry(DISPATCH[config.dispatch_method], config.heartbeat_expiry),
         policy,
         limits=UpstreamLimits(
             connect_s=config.connect_timeout,

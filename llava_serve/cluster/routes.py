@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from llava_serve.cluster import affinity
 from llava_serve.cluster.admission import Admission
 from llava_serve.cluster.forward import Forward
 from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
@@ -34,6 +35,7 @@ def native_router(context: ForwardContext) -> APIRouter:
             is_streamed=bool(chat.stream),
             is_resumable=bool(chat.stream) and chat.n in (None, 1) and not chat.logprobs,
             has_images=chat.has_images,
+            affinity=affinity.of_chat(chat),
             answers=chat.n or 1,
             cost=estimate_tokens(chat),
         )
@@ -86,6 +88,7 @@ def llava_router(context: ForwardContext) -> APIRouter:
             first_byte_s=context.upstream.limits.first_byte_s,
             is_resumable=True,
             has_images=bool(images),
+            affinity=affinity.of_llava(prompt, images),
             cost=estimate_llava_tokens(prompt, len(images), decoded.get("max_new_tokens")),
             prompt=prompt,
         )
