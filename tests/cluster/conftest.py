@@ -135,10 +135,11 @@ StartRawWorker = Callable[..., Awaitable["RawWorker"]]
 
 @asynccontextmanager
 async def _controller(
-    limits: UpstreamLimits, trusted: frozenset[str], bodies: BodyLimits | None
+    limits: UpstreamLimits, trusted: frozenset[str], bodies: BodyLimits | None, resumes: bool
 ) -> AsyncIterator[Cluster]:
     workers = Registry(shortest_queue)
-    app = build_app(workers, AdmissionPolicy(TOKEN, trusted), limits=limits, bodies=bodies)
+    policy = AdmissionPolicy(TOKEN, trusted)
+    app = build_app(workers, policy, limits=limits, bodies=bodies, resumes=resumes)
     async with (
         served(app) as address,
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as http,
@@ -183,9 +184,12 @@ async def stack() -> AsyncIterator[Stack]:
 @pytest.fixture
 def start_controller(stack: Stack) -> StartController:
     async def start(
-        trusted: frozenset[str] = frozenset(), bodies: BodyLimits | None = None, **limits: float
+        trusted: frozenset[str] = frozenset(),
+        bodies: BodyLimits | None = None,
+        resumes: bool = True,
+        **limits: float,
     ) -> Cluster:
-        return await stack.enter(_controller(UpstreamLimits(**limits), trusted, bodies))
+        return await stack.enter(_controller(UpstreamLimits(**limits), trusted, bodies, resumes))
 
     return start
 
