@@ -17,11 +17,12 @@ COMMANDS = [
     "gradio_web_server",
     "cli",
     "launch",
+    "admin",
     "keys",
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "doctor.__main__"])
 def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
     program = (
         f"import sys, llava_serve.{command}; "
@@ -37,7 +38,7 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 # Folders and modules of the package from the ground to the top; each imports lower ones only.
 LAYERS = (
     ("errors",),
-    ("api_key", "args", "local_path", "logs", "quota", "request", "tiny"),
+    ("api_key", "args", "local_path", "logs", "quota", "request", "tiny", "tls_config"),
     ("background", "cluster_token", "config", "protocol", "retry"),
     ("http",),
     ("chat", "client", "media"),
@@ -46,7 +47,7 @@ LAYERS = (
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("launching", "terminal", "web"),
+    ("doctor", "launching", "terminal", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

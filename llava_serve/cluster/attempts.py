@@ -15,7 +15,6 @@ from llava_serve.errors import (
 from llava_serve.retry import jittered_backoff_s
 
 MOST_LOST = 3  # workers with one request: the first, and two that were asked again
-WAIT_S = 1.0  # until a busy worker is asked again
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.05, 1.0  # after a lost worker, until another one is asked
 
 Failure = WorkerUnreachable | WorkerLost | NotAnswered
@@ -60,10 +59,9 @@ class Attempts:
         self.lost = 0
 
     async def may_retry(self, latest: float) -> bool:
-        """Wait for the budget, after a worker that was lost; False: it is too late then, or
-        too many were.
+        """Wait for the budget after a worker that was lost; False: that takes too long.
 
-        One that only declined did no work, so that another one is asked at once.
+        False too where too many were lost. After one that only declined nobody waits.
         """
         if self.last is None or self.last.headers[NOT_ANSWERED] != LOST:
             return True
@@ -76,14 +74,7 @@ class Attempts:
             await asyncio.sleep(wait_s)
         return True
 
-    async def may_wait(self, latest: float) -> bool:
-        """Wait a moment for a slot, where a lost worker's request found the others busy."""
-        if self._clock() + WAIT_S > latest or not self._forget_busy():
-            return False
-        await asyncio.sleep(WAIT_S)
-        return True
-
-    def _forget_busy(self) -> bool:
+    def forget_busy(self) -> bool:
         """Let busy workers be asked again; False where no worker was lost, or none is busy."""
         if not self.lost:
             return False

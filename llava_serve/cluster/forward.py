@@ -1,16 +1,14 @@
 """Forwarding of one request: a worker is chosen, asked, and another one where it fails.
 
-Until the first token is out, a request belongs to the cluster and not to the worker; behind it, to
-the workers of the same fingerprint. A worker is asked once, except that a request whose worker was
-lost may wait for busy ones. Only so many workers are lost with one request before it gets on: it
-may be what they die of.
+A request waits in line for a free slot. Until the first token is out, it belongs to the cluster and
+not to the worker; behind it, to the workers of the same fingerprint. A worker is asked once, except
+that a request whose worker was lost waits for busy ones. Only so many workers are lost with one
+request before it gets on: it may be what they die of.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from fastapi import Request
 from starlette.responses import Response
@@ -19,21 +17,20 @@ from starlette.types import Receive, Scope, Send
 from llava_serve import logs
 from llava_serve.cluster.attempts import Attempts, Failure
 from llava_serve.cluster.dispatch import DispatchRequest
-from llava_serve.cluster.metrics import ControllerMetrics
-from llava_serve.cluster.prober import Prober
+from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
+from llava_serve.cluster.model_line import LineRequest
 from llava_serve.cluster.registered_worker import RegisteredWorker
-from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.relay import Relay
-from llava_serve.cluster.request_record import RequestObserver, RequestRecord, log_end, outcome_of
+from llava_serve.cluster.request_record import RequestRecord, log_end, outcome_of
 from llava_serve.cluster.resume import Progress
-from llava_serve.cluster.retry_budget import RetryBudget
-from llava_serve.cluster.upstream import NotAnswered, Upstream, WorkerSilent
-from llava_serve.cluster.wire import Wire
+from llava_serve.cluster.upstream import NotAnswered, WorkerSilent
 from llava_serve.cluster_token import bearer
 from llava_serve.errors import (
+    BUSY,
     NOT_ANSWERED,
     AnswerTimeout,
     Interrupted,
+    LineTimeout,
     ModelNotFound,
     NoWorker,
     ServeError,
@@ -44,52 +41,12 @@ from llava_serve.errors import (
 )
 from llava_serve.http import stopping
 from llava_serve.http.body import release_body
+from llava_serve.http.caller import Caller, caller_of
 from llava_serve.http.disconnect import unless_client_leaves
+from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.resume import RESUME, with_tokens
-from llava_serve.quota import Quota
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardContext:
-    """What all requests of one controller share.
-
-    `kept_bytes` are those of bodies that are kept to go on with at another worker, for as long as
-    their answers run; None where nothing is to go on.
-    """
-
-    workers: Registry
-    upstream: Upstream
-    prober: Prober
-    metrics: ControllerMetrics
-    name: str  # unlike any other controller's
-    token: str
-    clock: Callable[[], float]
-    budget: RetryBudget
-    kept_bytes: Quota | None = None
-    observers: tuple[RequestObserver, ...] = ()  # of each request's end
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForwardRequest:
-    """One request to pass on, which asks for so many `answers`.
-
-    `via` is the request's `Via` header, the controllers it came through; `first_byte_s` is how long
-    the workers together may take to begin the answer, or to finish it where it is not streamed;
-    `prompt` is that of LLaVA's wire. A worker can go on with the answer of another one where it
-    `is_resumable`.
-    """
-
-    wire: Wire
-    model: str
-    via: str | None
-    first_byte_s: float
-    is_streamed: bool = True
-    is_resumable: bool = False
-    has_images: bool = False  # or videos
-    answers: int = 1
-    prompt: str = ""
 
 
 class Forward(Response):
@@ -139,9 +96,10 @@ class Forward(Response):
             release_body(Request(scope))
 
         relay = Relay(request.wire, request.prompt, send, on_answer, context.clock)
+        waiting = self._line_request(caller_of(Request(scope)), relay)
         try:
             try:
-                left = await unless_client_leaves(self._run(relay), receive)
+                left = await unless_client_leaves(self._run(relay, waiting), receive)
                 record.outcome = left or "client_left"
             except asyncio.CancelledError as exc:
                 if not stopping.is_end_of_grace(exc):
@@ -155,17 +113,30 @@ class Forward(Response):
             if kept is not None:
                 kept.release(kept_bytes)
             record.ended_at = context.clock()
+            record.queue_s = waiting.waited_s
             record.first_text_at = relay.answered_at
             for observe in (context.metrics.observe, log_end, *context.observers):
                 observe(record)
 
-    async def _run(self, relay: Relay) -> str:
+    def _line_request(self, caller: Caller, relay: Relay) -> LineRequest:
+        request = self._request
+
+        async def tell(place: LinePlace) -> None:
+            if request.is_streamed:
+                await relay.show_life(place)
+
+        return LineRequest(
+            owner=caller.owner, cost=request.cost, body_bytes=len(self._body), tell=tell
+        )
+
+    async def _run(self, relay: Relay, waiting: LineRequest) -> str:
         """Ask one worker after the other until one answers; return the outcome's name."""
         context = self._context
         _check_via(context.name, self._request.via)
         while True:
             try:
-                with context.workers.dispatch(self._wanted(relay), context.clock()) as worker:
+                async with context.line.dispatch(self._wanted(relay), waiting) as worker:
+                    self._record.queue_s = waiting.waited_s
                     return await self._ask(worker, relay)
             except WorkerSilent as exc:
                 self._blame_silent(worker, exc)
@@ -173,8 +144,9 @@ class Forward(Response):
             except (WorkerUnreachable, WorkerLost, NotAnswered) as exc:
                 if not await self._take_back(worker, exc, relay):
                     return await self._give_up(exc, relay)
-            except (NoWorker, ModelNotFound) as exc:  # the latter once all that served it have left
-                if not await self._attempts.may_wait(self._latest(relay)):
+            except (NoWorker, ModelNotFound, LineTimeout) as exc:
+                # ModelNotFound: all that served it have left since
+                if isinstance(exc, LineTimeout) or not self._attempts.forget_busy():
                     return await self._give_up(exc, relay)
                 await relay.show_life()
 
@@ -223,7 +195,7 @@ class Forward(Response):
     def _latest(self, relay: Relay) -> float:
         """Return when the workers must have begun, or gone on, at the latest."""
         since = relay.alive_at if relay.has_answered else self._record.arrived_at
-        return since + self._request.first_byte_s
+        return since + self._record.queue_s + self._request.first_byte_s
 
     async def _ask(self, worker: RegisteredWorker, relay: Relay) -> str:
         """Return the outcome of an answer.
@@ -241,7 +213,7 @@ class Forward(Response):
         if self._progress:
             self._progress.begin()
             body = with_tokens(body, self._progress.tokens) if goes_on else body
-        left_s = max(relay.alive_at + request.first_byte_s - context.clock(), 0)
+        left_s = max(relay.alive_at + record.queue_s + request.first_byte_s - context.clock(), 0)
         try:
             async with context.upstream.post(
                 worker.address, request.wire.path, body, self._headers_for(worker), left_s
@@ -258,6 +230,10 @@ class Forward(Response):
                     record.first_byte_at = context.clock()
                 return await relay.pass_answer(answer)
         except WorkerSilent:
+            raise
+        except NotAnswered as exc:
+            if exc.headers[NOT_ANSWERED] == BUSY:
+                context.workers.mark_busy(worker)
             raise
         except (WorkerUnreachable, WorkerLost):
             context.prober.mark_unreachable(worker)

@@ -1,6 +1,6 @@
 """Relay of an answer to its client: status and headers once, whole records, and one end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.types import Send
@@ -12,6 +12,7 @@ from llava_serve.cluster.wire import Wire
 from llava_serve.errors import ServeError, WorkerLost
 from llava_serve.http.client_error import remote_error
 from llava_serve.protocol import sse
+from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.resume import RESUME
 
 # Between two neighbours only, or written anew by this controller's own server.
@@ -77,10 +78,15 @@ class Relay:
         await self._send_whole(last.answer, last.content)
         return "failed"
 
-    async def show_life(self) -> None:
-        """Tell a client of a stream that the answer has yet to begin."""
+    async def show_life(self, place: LinePlace | None = None) -> None:
+        """Tell a client of a stream that more is to come, or its place in line.
+
+        Without a place the status of an answer is left open where it is.
+        """
+        if place is not None:
+            await self._start_stream({})
         if self.has_started and (self.wire.is_native or not self.has_answered):
-            await self._write(self.wire.encode_sign_of_life(self.prompt))
+            await self._write(self.wire.encode_sign_of_life(self.prompt, place))
 
     async def show_resumed(self) -> None:
         """Tell a client that another worker goes on with its answer."""
@@ -97,8 +103,7 @@ class Relay:
             raise error
         if self._has_ended:
             return
-        headers = {"content-type": "application/octet-stream", **error.headers}
-        await self._start(200, [(name.encode(), value.encode()) for name, value in headers.items()])
+        await self._start_stream(error.headers)
         await self._write(self.wire.encode_error(error))
         await self._end()
 
@@ -162,6 +167,11 @@ class Relay:
         if length is not None:
             headers.append((b"content-length", str(length).encode()))
         await self._start(answer.status, headers)
+
+    async def _start_stream(self, headers: Mapping[str, str]) -> None:
+        """Send the status of a stream that has no worker yet, or none any more."""
+        shown = {**self.wire.stream_headers, **headers}
+        await self._start(200, [(name.encode(), value.encode()) for name, value in shown.items()])
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if self.has_started:

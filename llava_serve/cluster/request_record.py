@@ -34,6 +34,7 @@ class RequestRecord:
     has_images: bool = False
     worker: str | None = None  # address of the last one asked
     asked_workers: int = 0
+    queue_s: float = 0.0  # waited in line, for all workers together
     resumed: int = 0  # times that another worker went on with the answer
     first_byte_at: float | None = None
     first_text_at: float | None = None

@@ -5,7 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from llava_serve.cluster.admission import Admission
-from llava_serve.cluster.forward import Forward, ForwardContext, ForwardRequest
+from llava_serve.cluster.forward import Forward
+from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
+from llava_serve.cluster.token_estimate import estimate_llava_tokens, estimate_tokens
 from llava_serve.cluster.wire import LLAVA, NATIVE
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.http.body import read_json
@@ -34,6 +36,7 @@ def native_router(context: ForwardContext) -> APIRouter:
             is_resumable=bool(chat.stream) and chat.n in (None, 1) and not chat.logprobs,
             has_images=chat.has_images,
             answers=chat.n or 1,
+            cost=estimate_tokens(chat),
         )
         return Forward(context, forwarded, body)
 
@@ -76,14 +79,18 @@ def llava_router(context: ForwardContext) -> APIRouter:
         if RESUME_TOKENS in decoded:  # which a worker believes this controller about
             raise InvalidField(RESUME_TOKENS, "is no field of this wire")
         prompt = decoded.get("prompt")
+        prompt = prompt if isinstance(prompt, str) else ""
+        images = decoded.get("images")
+        images = images if isinstance(images, list) else []
         forwarded = ForwardRequest(
             wire=LLAVA,
             model=model,
             via=request.headers.get("via"),
             first_byte_s=context.upstream.limits.first_byte_s,
             is_resumable=True,
-            has_images=bool(decoded.get("images")),
-            prompt=prompt if isinstance(prompt, str) else "",
+            has_images=bool(images),
+            cost=estimate_llava_tokens(prompt, len(images), decoded.get("max_new_tokens")),
+            prompt=prompt,
         )
         return Forward(context, forwarded, body)
 

@@ -1,7 +1,7 @@
 """Wire formats of a stream that is passed on: what its records say, and how it ends."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from llava_serve import logs
 from llava_serve.errors import DECLINED, LOST, ServeError, Unavailable, WorkerLost, not_answered
 from llava_serve.protocol import llava, sse
+from llava_serve.protocol.line_place import LinePlace
 
 
 class RecordKind(Enum):
@@ -39,7 +40,8 @@ class Wire:
     kind_of: Callable[[bytes, str], RecordKind]
     not_answered: Callable[[bytes], str | None]
     encode_error: Callable[[ServeError], bytes]
-    encode_sign_of_life: Callable[[str], bytes]  # takes the prompt
+    encode_sign_of_life: Callable[[str, LinePlace | None], bytes]  # takes the prompt
+    stream_headers: Mapping[str, str]
 
 
 def _kind_of_event(record: bytes, _: str) -> RecordKind:
@@ -102,7 +104,8 @@ NATIVE = Wire(
     kind_of=_kind_of_event,
     not_answered=_of_event,
     encode_error=lambda error: sse.encode(json.dumps(error.as_body(logs.request_id.get()))),
-    encode_sign_of_life=lambda _: sse.KEEP_ALIVE,
+    encode_sign_of_life=lambda _, place: place.encode() if place else sse.KEEP_ALIVE,
+    stream_headers={"content-type": sse.MEDIA_TYPE} | sse.HEADERS,
 )
 LLAVA = Wire(
     name="llava",
@@ -114,5 +117,6 @@ LLAVA = Wire(
     kind_of=_kind_of_chunk,
     not_answered=_of_chunk,
     encode_error=lambda error: llava.LlavaChunk.from_error(error).encode(),
-    encode_sign_of_life=lambda prompt: llava.LlavaChunk(text=prompt).encode(),
+    encode_sign_of_life=lambda prompt, _: llava.LlavaChunk(text=prompt).encode(),
+    stream_headers={"content-type": "application/octet-stream"},
 )

@@ -62,6 +62,8 @@ class Generation:
         self._usage: Usage | None = None  # of the answers that are finished
         self._unfinished = count
         self._queue_s = self._media_s = 0.0
+        self._decode_s: float | None = None
+        self._text_at: dict[int, float] = {}  # of each answer's last text
         self._started = worker.clock()
         self._cancelled_at: float | None = None
         self._deltas: asyncio.Queue[Delta | None] = asyncio.Queue()  # None: the end
@@ -148,6 +150,7 @@ class Generation:
             raise
         finally:
             metrics.requests.labels(outcome).inc()
+            metrics.total_s.observe(self.elapsed_s)
             if self._cancelled_at is not None:
                 metrics.cancelled.inc()
                 metrics.cancel_to_free_s.observe(self._worker.clock() - self._cancelled_at)
@@ -175,17 +178,26 @@ class Generation:
                     raise ReaderTooSlow
 
     def _measure(self, delta: Delta) -> None:
-        if delta.text and not delta.is_replay and self.first_text_s is None:
-            self.first_text_s = self.elapsed_s
-            self._worker.metrics.first_token_s.observe(self.first_text_s)
+        metrics = self._worker.metrics
+        if delta.text and not delta.is_replay:
+            elapsed_s = self.elapsed_s
+            if self.first_text_s is None:
+                self.first_text_s = elapsed_s
+                metrics.first_token_s.observe(elapsed_s)
+            if (before_s := self._text_at.get(delta.index)) is not None:
+                metrics.gap_s.observe(elapsed_s - before_s)
+            self._text_at[delta.index] = elapsed_s
+        if delta.finish_reason is not None:
+            metrics.count_answer(delta.finish_reason)
         if delta.usage is None:
             return
         self.timings |= {"first_token_s": self.first_text_s, "total_s": self.elapsed_s}
-        self._worker.metrics.count_tokens(delta.usage)
-        self._worker.metrics.observe_timings(self.timings)
+        metrics.count_tokens(delta.usage)
+        metrics.observe_timings(self.timings, self._decode_s)
 
     def _add_stages(self, stages: Stages, usage: Usage) -> None:
         decoded = usage.completion_tokens - len(self._resumed) - 1
+        self._decode_s = stages.decode_s
         self.timings |= {
             "queue_s": self._queue_s + stages.queue_s,
             "vision_s": stages.vision_s,

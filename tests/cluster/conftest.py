@@ -16,6 +16,7 @@ from fastapi.responses import StreamingResponse
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import shortest_queue
+from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import UpstreamLimits
 from llava_serve.http.body import BodyLimits
@@ -52,6 +53,7 @@ class EchoWorker:
 
     model: str = "echo"
     is_legacy: bool = False
+    capacity: int | None = None
     address: str = ""
     running: int = 0
     breaks: int = 0
@@ -69,7 +71,8 @@ class EchoWorker:
     def status(self) -> WorkerStatus:
         if self.is_legacy:
             return WorkerStatus(model_names=[self.model], queue_length=self.running)
-        return status_of(self.model, self.worker_id, queue_length=self.running)
+        counts = {"queue_length": self.running, "capacity": self.capacity}
+        return status_of(self.model, self.worker_id, **counts)
 
     def app(self) -> FastAPI:
         app = FastAPI()
@@ -126,6 +129,7 @@ class Cluster:
     address: str
     workers: Registry
     http: httpx.AsyncClient
+    tasks: list[asyncio.Task[Any]] = field(default_factory=list)  # ended with it
 
 
 StartController = Callable[..., Awaitable[Cluster]]
@@ -135,16 +139,24 @@ StartRawWorker = Callable[..., Awaitable["RawWorker"]]
 
 @asynccontextmanager
 async def _controller(
-    limits: UpstreamLimits, trusted: frozenset[str], bodies: BodyLimits | None, resumes: bool
+    limits: UpstreamLimits,
+    trusted: frozenset[str],
+    bodies: BodyLimits | None,
+    waiting: LineLimits | None,
+    resumes: bool,
 ) -> AsyncIterator[Cluster]:
     workers = Registry(shortest_queue)
     policy = AdmissionPolicy(TOKEN, trusted)
-    app = build_app(workers, policy, limits=limits, bodies=bodies, resumes=resumes)
+    app = build_app(workers, policy, limits=limits, bodies=bodies, waiting=waiting, resumes=resumes)
     async with (
         served(app) as address,
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as http,
     ):
-        yield Cluster(address, workers, http)
+        cluster = Cluster(address, workers, http)
+        yield cluster
+        for task in cluster.tasks:
+            task.cancel()
+        await asyncio.gather(*cluster.tasks, return_exceptions=True)
 
 
 class Stack:
@@ -186,10 +198,12 @@ def start_controller(stack: Stack) -> StartController:
     async def start(
         trusted: frozenset[str] = frozenset(),
         bodies: BodyLimits | None = None,
+        waiting: LineLimits | None = None,
         resumes: bool = True,
         **limits: float,
     ) -> Cluster:
-        return await stack.enter(_controller(UpstreamLimits(**limits), trusted, bodies, resumes))
+        upstream = UpstreamLimits(**limits)
+        return await stack.enter(_controller(upstream, trusted, bodies, waiting, resumes))
 
     return start
 
