@@ -16,6 +16,7 @@ from llava_serve.http.json_body import JsonRoute
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
 from llava_serve.protocol.openai import ModelCard, ModelList, parse_chat_request
+from llava_serve.protocol.resume import RESUME_TOKENS
 
 
 def native_router(context: ForwardContext) -> APIRouter:
@@ -77,6 +78,8 @@ def llava_router(context: ForwardContext) -> APIRouter:
         model = decoded.get("model") if isinstance(decoded, dict) else None
         if not isinstance(model, str):
             raise InvalidField("model", "must be the name of a model")
+        if RESUME_TOKENS in decoded:  # which a worker believes this controller about
+            raise InvalidField(RESUME_TOKENS, "is no field of this wire")
         prompt = decoded.get("prompt")
         prompt = prompt if isinstance(prompt, str) else ""
         images = decoded.get("images")
