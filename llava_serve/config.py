@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from llava_serve import args
 from llava_serve.tiny import CHECKPOINT
+from llava_serve.tls_config import TlsConfig
 
 STATE = Path.home() / ".local" / "state" / "llava_serve"
 
@@ -36,7 +37,7 @@ class StateConfig(LogConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListenConfig(StateConfig):
+class ListenConfig(StateConfig, TlsConfig):
     """Flags of a command that listens: host, names, limits of bodies."""
 
     host: Annotated[str, "address to listen on"] = "127.0.0.1"
@@ -51,6 +52,7 @@ class ListenConfig(StateConfig):
     ] = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         args.require_positive(self, "max_body_mb", "max_text_mb")
         args.require_names(self.allowed_names)
 
@@ -216,7 +218,7 @@ class MembershipConfig(ApiConfig):
     )
     worker: Annotated[
         str | None,
-        "address the controller reaches this worker at; default: http://HOST:PORT",
+        "address the controller reaches this worker at; default: http://HOST:PORT, or https",
         "--worker-address",
     ] = None
     cluster_token_file: Annotated[
@@ -239,7 +241,7 @@ class MembershipConfig(ApiConfig):
     def worker_address(self) -> str:
         """The address at which the controller reaches this worker."""
         host = f"[{self.host}]" if ":" in self.host else self.host  # IPv6
-        return (self.worker or f"http://{host}:{self.port}").rstrip("/")
+        return (self.worker or f"{self.scheme}://{host}:{self.port}").rstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from llava_serve.config import ControllerConfig
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
+from llava_serve.http.tls import Tls
 
 logger = logging.getLogger("llava_serve.controller")
 
@@ -22,6 +23,7 @@ logger = logging.getLogger("llava_serve.controller")
 def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(ControllerConfig, argv)
     logs.configure(config.log_level)
+    tls = Tls.of_or_exit(config)
     path = token_file(config.cluster_token_file, config.state_dir)
     policy = AdmissionPolicy(read_token(path), config.trusted_addresses)
     logger.info("workers register with the cluster token in %s", path)
@@ -55,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
+        trust=tls.trust,
     )
-    serving.run(app, config.host, config.port)
+    serving.run(app, config.host, config.port, certificate=tls.certificate)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """App of the controller: registry, admission, forwarding and metrics, put together."""
 
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -38,14 +39,16 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     waiting: LineLimits | None = None,
     access: Access | None = None,
     resumes: bool = True,
+    trust: ssl.SSLContext | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does. It `resumes` the answers of lost workers.
+    Without `access` it answers as one on loopback does. It `resumes` the answers of lost workers,
+    and `trust` checks the certificates of workers.
     """
     bodies = bodies or BodyLimits(max_bytes=50_000_000)
-    upstream = Upstream(limits or UpstreamLimits())
+    upstream = Upstream(limits or UpstreamLimits(), trust)
     prober = Prober(workers, upstream, clock)
     line = Line(workers, waiting or LineLimits(), bodies.held.total // 2, clock, prober.ask_soon)
     metrics = ControllerMetrics(workers, clock)

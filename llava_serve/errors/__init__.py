@@ -5,7 +5,7 @@
     │     http     InvalidField, NotJson, UnsupportedField, MalformedHttp, NoSuchRoute,
     │              HostRefused, OriginRefused, ContentTypeRefused, ForInsiders,
     │              HeadersTooLarge, HeadersTimeout, BodyTooLarge, BodyTimeout,
-    │              TextTooLarge, ReaderTooSlow
+    │              TextTooLarge, ReaderTooSlow, TlsExpected
     │     access   KeyMissing, KeyRefused, ModelNotAllowed, AdminOnly, RateLimited, BudgetSpent
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
@@ -110,6 +110,7 @@ from llava_serve.errors.http import (
     OriginRefused as OriginRefused,
     ReaderTooSlow as ReaderTooSlow,
     TextTooLarge as TextTooLarge,
+    TlsExpected as TlsExpected,
     TooManyConnections as TooManyConnections,
     UnsupportedField as UnsupportedField,
 )
