@@ -18,10 +18,13 @@ from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.request_trace import trace_request
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
+from llava_serve.http.traced import TracedRequests
+from llava_serve.tracing.span import Tracer
 
 
 def build_app(  # noqa: PLR0913 - what a server is made of
@@ -32,6 +35,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     bodies: BodyLimits | None = None,
     access: Access | None = None,
     clock: Callable[[], float] = time.monotonic,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
@@ -41,7 +45,8 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     prober = Prober(workers, upstream, clock)
     metrics = ControllerMetrics(workers, clock)
     name = "llava-controller-" + secrets.token_hex(8)
-    context = ForwardContext(workers, upstream, prober, metrics, name, clock)
+    observers = (trace_request,) if tracer else ()
+    context = ForwardContext(workers, upstream, prober, metrics, name, clock, observers)
     admission = Admission(workers, upstream, prober, policy, clock)
 
     @asynccontextmanager
@@ -50,6 +55,8 @@ def build_app(  # noqa: PLR0913 - what a server is made of
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
+    if tracer is not None:
+        app.add_middleware(TracedRequests, tracer=tracer)
     app.add_middleware(ApiGuard, access=access or Access(token=policy.token))
     serving.prepare(app, bodies or BodyLimits(max_bytes=50_000_000))
     app.include_router(routes.native_router(context))

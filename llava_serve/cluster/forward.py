@@ -42,6 +42,7 @@ from llava_serve.errors.base import class_of
 from llava_serve.http import stopping
 from llava_serve.http.body import release_body
 from llava_serve.http.disconnect import unless_client_leaves
+from llava_serve.tracing import span
 
 logger = logging.getLogger(__name__)
 
@@ -233,7 +234,10 @@ class Forward(Response):
         record.asked_workers += 1
         if record.dispatched_at is None:
             record.dispatched_at = context.clock()
+        traced = span.current.get()
+        traced.add_event("worker asked", {"llava.worker": worker.address})
         headers = {
+            **traced.headers,
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "X-Request-ID": logs.request_id.get(),

@@ -169,7 +169,8 @@ def _with_unique_names(models: Sequence[Model]) -> Iterator[tuple[str, Model]]:
 def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tuple[str, ...]:
     listen = ("--host", port.host, "--port", str(port.number))
     state = ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
-    return (*_python(module), *listen, *state, *flags)
+    traces = ("--otlp-endpoint", config.otlp_endpoint) if config.otlp_endpoint else ()
+    return (*_python(module), *listen, *state, *traces, *flags)
 
 
 def _python(module: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from llava_serve.background import background
 from llava_serve.client import ChatClient
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.tracing.span import Tracer
 from llava_serve.web import messages
 
 logger = logging.getLogger(__name__)
@@ -25,11 +26,17 @@ class ControllerLink:
     In mode `once` the question is asked until a controller names a model, and never again.
     """
 
-    def __init__(self, address: str, mode: Literal["once", "reload"] = "reload") -> None:
+    def __init__(
+        self,
+        address: str,
+        mode: Literal["once", "reload"] = "reload",
+        tracer: Tracer | None = None,
+    ) -> None:
         self.address = address
         self.cards: tuple[ModelCard, ...] = ()
         self.error: ServeError | None = None
         self._mode = mode
+        self._tracer = tracer
         self._client: ChatClient | None = None
 
     @property
@@ -63,7 +70,7 @@ class ControllerLink:
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
-            self._client = ChatClient(self.address, session)
+            self._client = ChatClient(self.address, session, self._tracer)
             async with background(self._keep_polling(sleep), "polling"):
                 yield
 
