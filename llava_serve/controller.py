@@ -8,6 +8,7 @@ from llava_serve import args, logs
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import DISPATCH
+from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import UpstreamLimits
 from llava_serve.cluster_token import read_token, token_file
@@ -15,6 +16,7 @@ from llava_serve.config import ControllerConfig
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
+from llava_serve.http.tls import Tls
 from llava_serve.tracing.span import open_tracer
 
 logger = logging.getLogger("llava_serve.controller")
@@ -23,6 +25,7 @@ logger = logging.getLogger("llava_serve.controller")
 def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(ControllerConfig, argv)
     logs.configure(config.log_level)
+    tls = Tls.of_or_exit(config)
     path = token_file(config.cluster_token_file, config.state_dir)
     policy = AdmissionPolicy(read_token(path), config.trusted_addresses)
     logger.info("workers register with the cluster token in %s", path)
@@ -49,16 +52,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             answer_s=config.answer_timeout,
             idle_s=config.idle_timeout,
         ),
+        waiting=LineLimits(max_waiting=config.max_waiting, max_wait_s=config.max_wait),
         access=Access(
             hosts=Hosts.of(config.host, config.allowed_names),
             token=policy.token,
             is_public=config.public_metrics,
         ),
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
+        resumes=not config.no_resume,
+        trust=tls.trust,
         tracer=tracer,
     )
     with closing(tracer):
-        serving.run(app, config.host, config.port)
+        serving.run(app, config.host, config.port, certificate=tls.certificate)
 
 
 if __name__ == "__main__":

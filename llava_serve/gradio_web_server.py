@@ -1,6 +1,7 @@
 """The command that serves the browser page."""
 
 import logging
+import ssl
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -9,6 +10,7 @@ from llava_serve.config import WebConfig
 from llava_serve.errors import StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Hosts
+from llava_serve.http.tls import Tls
 from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
@@ -26,12 +28,13 @@ logger = logging.getLogger("llava_serve.gradio_web_server")
 def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(WebConfig, argv)
     logs.configure(config.log_level)
+    tls = Tls.of_or_exit(config)
     try:
         make_state_dir(config.state_dir)
         serving.bind_or_exit(config.host, config.port).close()  # the uploads of who has it stay
         uploads.use_folder(config.state_dir / "uploads" / str(config.port))
         tracer = open_tracer(config.otlp_endpoint, "page")
-        services = _services(config, tracer)
+        services = _services(config, tls.trust, tracer)
         shown = examples.load(tiny.EXAMPLES, services.media)
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc
@@ -49,17 +52,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             "anybody who reaches %s:%d can use the page and its models", config.host, config.port
         )
     with closing(tracer):
-        serving.run(page.app, config.host, config.port, page.before_stop)
+        serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
 
 
-def _services(config: WebConfig, tracer: Tracer) -> Services:
+def _services(config: WebConfig, trust: ssl.SSLContext, tracer: Tracer) -> Services:
     moderation = None
     if config.moderation_key_file is not None:
         moderation = Moderation(read_key(config.moderation_key_file))
     store = Store(config.database or default_url(config.state_dir))
     store.create_tables()
     return Services(
-        link=ControllerLink(config.controller, config.model_list_mode, tracer),
+        link=ControllerLink(config.controller, config.model_list_mode, trust, tracer),
         store=store,
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,

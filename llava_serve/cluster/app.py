@@ -1,6 +1,7 @@
 """App of the controller: registry, admission, forwarding and metrics, put together."""
 
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,18 +14,24 @@ from llava_serve import __version__
 from llava_serve.cluster import routes
 from llava_serve.cluster.admin_routes import Administration, admin_router
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
-from llava_serve.cluster.forward import ForwardContext
+from llava_serve.cluster.forward_request import ForwardContext
+from llava_serve.cluster.line import Line, LineLimits
+from llava_serve.cluster.line_metrics import LineCollector
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.request_trace import trace_request
+from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
 from llava_serve.http.traced import TracedRequests
+from llava_serve.quota import Quota
 from llava_serve.tracing.span import Tracer
+
+_BODIES_KEPT = 4  # of the largest size, while their answers run
 
 
 def build_app(  # noqa: PLR0913 - what a server is made of
@@ -33,20 +40,38 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     *,
     limits: UpstreamLimits | None = None,
     bodies: BodyLimits | None = None,
+    waiting: LineLimits | None = None,
     access: Access | None = None,
+    resumes: bool = True,
+    trust: ssl.SSLContext | None = None,
     clock: Callable[[], float] = time.monotonic,
     tracer: Tracer | None = None,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does.
+    Without `access` it answers as one on loopback does. It `resumes` the answers of lost workers,
+    and `trust` checks the certificates of workers.
     """
-    upstream = Upstream(limits or UpstreamLimits())
+    bodies = bodies or BodyLimits(max_bytes=50_000_000)
+    upstream = Upstream(limits or UpstreamLimits(), trust)
     prober = Prober(workers, upstream, clock)
+    line = Line(workers, waiting or LineLimits(), bodies.held.total // 2, clock, prober.ask_soon)
     metrics = ControllerMetrics(workers, clock)
+    metrics.collectors.register(LineCollector(line))
     name = "llava-controller-" + secrets.token_hex(8)
-    observers = (trace_request,) if tracer else ()
-    context = ForwardContext(workers, upstream, prober, metrics, name, clock, observers)
+    context = ForwardContext(
+        workers,
+        upstream,
+        prober,
+        line,
+        metrics,
+        name,
+        policy.token,
+        clock,
+        RetryBudget(clock()),
+        Quota(_BODIES_KEPT * bodies.max_bytes) if resumes else None,
+        (trace_request,) if tracer else (),
+    )
     admission = Admission(workers, upstream, prober, policy, clock)
 
     @asynccontextmanager
@@ -58,7 +83,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     if tracer is not None:
         app.add_middleware(TracedRequests, tracer=tracer)
     app.add_middleware(ApiGuard, access=access or Access(token=policy.token))
-    serving.prepare(app, bodies or BodyLimits(max_bytes=50_000_000))
+    serving.prepare(app, bodies)
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))
     app.include_router(routes.registration_router(admission))

@@ -57,6 +57,11 @@ class ControllerMetrics:
             "Requests taken back from a worker that gave no answer, to ask another one.",
             ["wire"],
         )
+        self.resumed = counter(
+            "resumed",
+            "Streams whose worker was lost in mid-answer and that another one went on with.",
+            ["wire"],
+        )
         self.first_byte_seconds = histogram(
             "first_byte_seconds",
             "Time from a request's arrival to the first byte of its worker's answer.",
@@ -64,7 +69,7 @@ class ControllerMetrics:
         )
         self._queue = histogram(
             "request_queue_time_seconds",
-            "From a request's arrival until a worker was chosen for it.",
+            "Time that a request waited in line, for all its workers together.",
             of_model,
             buckets=_WAIT_S,
         )
@@ -102,8 +107,7 @@ class ControllerMetrics:
         if record.first_byte_at is not None:
             took_s = record.first_byte_at - record.arrived_at
             self.first_byte_seconds.labels(record.wire).observe(took_s)
-        if record.dispatched_at is not None:
-            self._queue.labels(model).observe(record.dispatched_at - record.arrived_at)
+        self._queue.labels(model).observe(record.queue_s)
         if record.ended_at is not None:
             self._total.labels(model).observe(record.ended_at - record.arrived_at)
         if record.is_streamed and record.first_text_at is not None:

@@ -16,10 +16,10 @@ def trace_request(record: RequestRecord) -> None:
             "gen_ai.request.stream": record.is_streamed,
             "llava.outcome": record.outcome,
             "llava.asked_workers": record.asked_workers,
+            "llava.resumed": record.resumed,
+            "llava.queue_s": record.queue_s,
         }
     )
-    if record.dispatched_at is not None:
-        current.set({"llava.queue_s": record.dispatched_at - record.arrived_at})
     if record.first_text_at is not None:
         waited_s = record.first_text_at - record.arrived_at
         current.set({"gen_ai.response.time_to_first_chunk": waited_s})

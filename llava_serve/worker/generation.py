@@ -48,8 +48,12 @@ class Generation:
         read_prompt: ReadPrompt,
         sampling: SamplingParams,
         count: int = 1,
+        resumed: tuple[int, ...] = (),
     ) -> None:
-        """Generate `count` answers to the same prompt, each with a seed of its own."""
+        """Generate `count` answers to the same prompt, each with a seed of its own.
+
+        They go on behind the tokens `resumed`.
+        """
         self.request_id = logs.request_id.get()
         self.first_text_s: float | None = None  # since the request arrived
         self.timings: dict[str, float | None] = {}  # complete with the last delta
@@ -57,6 +61,7 @@ class Generation:
         self._read_prompt = read_prompt
         self.with_logprobs = sampling.top_logprobs is not None
         self._samplings = [_seeded(sampling, i) for i in range(count)]
+        self._resumed = resumed
         self._usage: Usage | None = None  # of the answers that are finished
         self._unfinished = count
         self._queue_s = self._media_s = 0.0
@@ -132,7 +137,12 @@ class Generation:
                 self.timings = {"queue_s": self._queue_s, "media_s": self._media_s}
                 free = asyncio.Semaphore(slots)
                 requests = [
-                    GenerateRequest(request_id=self.request_id, prompt=prompt, sampling=sampling)
+                    GenerateRequest(
+                        request_id=self.request_id,
+                        prompt=prompt,
+                        sampling=sampling,
+                        resumed=self._resumed,
+                    )
                     for sampling in self._samplings
                 ]
                 await gather_or_cancel(
@@ -179,7 +189,7 @@ class Generation:
 
     def _measure(self, delta: Delta) -> None:
         metrics = self._worker.metrics
-        if delta.text:
+        if delta.text and not delta.is_replay:
             elapsed_s = self.elapsed_s
             if self.first_text_s is None:
                 self.first_text_s = elapsed_s
@@ -202,7 +212,7 @@ class Generation:
         metrics.observe_timings(self.timings, self._decode_s)
 
     def _add_stages(self, stages: Stages, usage: Usage) -> None:
-        decoded = usage.completion_tokens - 1
+        decoded = usage.completion_tokens - len(self._resumed) - 1
         self._decode_s = stages.decode_s
         self.timings |= {
             "queue_s": self._queue_s + stages.queue_s,

@@ -36,7 +36,7 @@ def value(metrics: ControllerMetrics, name: str, **labels: str) -> float | None:
 def test_each_duration_of_a_stream_is_observed(metrics: ControllerMetrics) -> None:
     metrics.observe(
         record(
-            dispatched_at=11.0,
+            queue_s=1.0,
             first_byte_at=12.0,
             first_text_at=13.0,
             ended_at=17.0,
