@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 
 from llava_serve import args, logs
 from llava_serve.cluster.admission import AdmissionPolicy
@@ -16,6 +17,7 @@ from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
 from llava_serve.http.tls import Tls
+from llava_serve.tracing.span import open_tracer
 
 logger = logging.getLogger("llava_serve.controller")
 
@@ -40,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
+    tracer = open_tracer(config.otlp_endpoint, "controller")
     app = build_app(
         Registry(DISPATCH[config.dispatch_method], config.heartbeat_expiry),
         policy,
@@ -58,8 +61,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
         trust=tls.trust,
+        tracer=tracer,
     )
-    serving.run(app, config.host, config.port, certificate=tls.certificate)
+    with closing(tracer):
+        serving.run(app, config.host, config.port, certificate=tls.certificate)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,10 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 # Folders and modules of the package from the ground to the top; each imports lower ones only.
 LAYERS = (
     ("errors",),
-    ("api_key", "args", "local_path", "logs", "quota", "request", "tiny", "tls_config"),
+    (
+        *("api_key", "args", "local_path", "logs", "quota", "request", "tiny", "tls_config"),
+        "tracing",
+    ),
     ("background", "cluster_token", "config", "protocol", "retry"),
     ("http",),
     ("chat", "client", "media"),

@@ -13,6 +13,7 @@ from llava_serve.background import background
 from llava_serve.client import ChatClient
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.tracing.span import Tracer
 from llava_serve.web import messages
 
 logger = logging.getLogger(__name__)
@@ -31,12 +32,14 @@ class ControllerLink:
         address: str,
         mode: Literal["once", "reload"] = "reload",
         trust: ssl.SSLContext | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.address = address
         self.cards: tuple[ModelCard, ...] = ()
         self.error: ServeError | None = None
         self._mode = mode
         self._trust = trust
+        self._tracer = tracer
         self._client: ChatClient | None = None
 
     @property
@@ -70,7 +73,7 @@ class ControllerLink:
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
-            self._client = ChatClient(self.address, session)
+            self._client = ChatClient(self.address, session, self._tracer)
             async with background(self._keep_polling(sleep), "polling"):
                 yield
 
