@@ -22,6 +22,9 @@ CONTROLLER = "http://127.0.0.1:10000"
 _PILLOW_MEGAPIXELS = 178  # Pillow itself refuses larger pictures
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+OtlpEndpoint = Annotated[
+    str | None, "address of an OpenTelemetry collector (OTLP over HTTP) that gets traces"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +55,13 @@ class ListenConfig(StateConfig, TlsConfig):
     max_text_mb: Annotated[
         float, "largest request body without its pictures and videos, in 10^6 bytes"
     ] = 1.0
+    otlp_endpoint: OtlpEndpoint = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         args.require_positive(self, "max_body_mb", "max_text_mb")
         args.require_names(self.allowed_names)
+        args.require_http(self, "otlp_endpoint")
 
     @property
     def allowed_names(self) -> tuple[str, ...]:
@@ -91,7 +96,8 @@ class ControllerConfig(ApiConfig, RegistryConfig):
 
     port: Annotated[int, "port to listen on"] = 10000
     dispatch_method: Annotated[
-        Literal["shortest_queue", "lottery", "round_robin"], "how a worker is chosen"
+        Literal["picture_affine", "shortest_queue", "lottery", "round_robin"],
+        "how a worker is chosen: by what it holds in its caches, its load, chance or turn",
     ] = "shortest_queue"
     cluster_token_file: Annotated[
         Path | None, "file with the token workers prove themselves with; made when missing"
@@ -217,9 +223,7 @@ class MembershipConfig(ApiConfig):
 
     port: Annotated[int, "port to listen on"] = 40000
     controller: Annotated[
-        tuple[str, ...],
-        "address of the controller; may be repeated, to register with each",
-        "--controller-address",
+        tuple[str, ...], "address of a controller to register with", "--controller-address"
     ] = (CONTROLLER,)
     worker: Annotated[
         str | None,
@@ -271,8 +275,7 @@ class WebConfig(ListenConfig):
     controller: Annotated[
         tuple[str, ...],
         "address of the controller; may be repeated, to go on with the next when one is away",
-        "--controller-url",
-        "--controller-address",
+        *("--controller-url", "--controller-address"),
     ] = (CONTROLLER,)
     model_list_mode: Annotated[
         Literal["once", "reload"], "ask for the models once, or again and again"

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 
 from llava_serve import args, logs
 from llava_serve.cluster.admission import AdmissionPolicy
@@ -17,6 +18,7 @@ from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
 from llava_serve.http.tls import Tls
+from llava_serve.tracing.span import open_tracer
 
 logger = logging.getLogger("llava_serve.controller")
 
@@ -42,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
     state = _shared_state(config)
+    tracer = open_tracer(config.otlp_endpoint, "controller")
     app = build_app(
-        Registry(DISPATCH[config.dispatch_method](), config.heartbeat_expiry),
+        Registry(DISPATCH[config.dispatch_method], config.heartbeat_expiry),
         policy,
         limits=UpstreamLimits(
             connect_s=config.connect_timeout,
@@ -61,8 +64,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
         trust=tls.trust,
+        tracer=tracer,
     )
-    serving.run(app, config.host, config.port, certificate=tls.certificate)
+    with closing(tracer):
+        serving.run(app, config.host, config.port, certificate=tls.certificate)
 
 
 def _shared_state(config: ControllerConfig) -> SharedState | None:

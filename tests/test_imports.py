@@ -39,7 +39,7 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 LAYERS = (
     ("errors",),
     ("api_key", "args", "local_path", "logs", "quota", "registry_config", "request", "tiny"),
-    ("tls_config",),
+    ("tls_config", "tracing"),
     ("background", "cluster_token", "config", "protocol", "retry"),
     ("http",),
     ("chat", "client", "media"),

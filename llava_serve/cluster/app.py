@@ -22,13 +22,16 @@ from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.registry_sync import RegistrySync
+from llava_serve.cluster.request_trace import trace_request
 from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.shared_state import MemoryState, SharedState
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
+from llava_serve.http.traced import TracedRequests
 from llava_serve.quota import Quota
+from llava_serve.tracing.span import Tracer
 
 _BODIES_KEPT = 4  # of the largest size, while their answers run
 
@@ -45,6 +48,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     trust: ssl.SSLContext | None = None,
     state: SharedState | None = None,
     clock: Callable[[], float] = time.monotonic,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
@@ -70,6 +74,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         clock,
         RetryBudget(clock()),
         Quota(_BODIES_KEPT * bodies.max_bytes) if resumes else None,
+        (trace_request,) if tracer else (),
     )
     sync = RegistrySync(workers, prober, state or MemoryState(clock), name, clock)
     admission = Admission(workers, upstream, prober, policy, clock)
@@ -80,6 +85,8 @@ def build_app(  # noqa: PLR0913 - what a server is made of
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
+    if tracer is not None:
+        app.add_middleware(TracedRequests, tracer=tracer)
     app.add_middleware(ApiGuard, access=access or Access(token=policy.token))
     serving.prepare(app, bodies)
     app.include_router(routes.native_router(context))

@@ -1,14 +1,16 @@
 """Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from llava_serve.cluster.address_lookup import AddressLookup
 from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
-from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue
-from llava_serve.cluster.model_list import cards_of, why_none
+from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest
+from llava_serve.cluster.in_flight import InFlight
+from llava_serve.cluster.model_list import cards_of, names_of, why_none
 from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.cluster.worker_choice import WorkerChoice
 from llava_serve.errors import NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
@@ -25,17 +27,16 @@ class Registry:
     """
 
     def __init__(self, policy: DispatchPolicy, expiry_s: float = 45.0) -> None:
-        self._policy = policy
         self.expiry_s = expiry_s
         self._workers: dict[str, RegisteredWorker] = {}
+        self._choice = WorkerChoice(policy, self.lease_expired)
         # Called with the address of each worker that joins, is heard of, marked or leaves.
         self.on_change: Callable[[str], None] = lambda address: None
         # Called when slots came back or workers changed: whoever waits may have a turn.
         self.on_room: Callable[[], None] = lambda: None
-        # By address, apart from the entries: a worker that registers again keeps its open streams.
-        self._in_flight: Counter[str] = Counter()
-        self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
-        self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
+        self._in_flight = InFlight()
+        self._lookup = AddressLookup()
+        self._swept_at = float("-inf")
         self._tried: set[str] = set()  # addresses of half-open workers that a request tries
 
     def register(
@@ -124,21 +125,23 @@ class Registry:
 
     def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
-        self._put(replace(worker, others=self._others(worker.address, queue_length)))
+        self._put(replace(worker, others=self._in_flight.others(worker.address, queue_length)))
 
     def in_flight(self) -> dict[str, int]:
         """Return how many answers this controller waits for, by the worker's address."""
-        return dict(self._in_flight)
+        return dict(self._in_flight.here)
 
     def count_elsewhere(self, counts: Mapping[str, int]) -> None:
         """Take over how many answers other controllers wait for, by the worker's address."""
-        if counts != self._elsewhere:
-            self._elsewhere = counts
+        changed = self._in_flight.take_elsewhere(counts)
+        for address in changed:
+            self._update_choice(address)
+        if changed:
             self.on_room()
 
     def get(self, address: str) -> RegisteredWorker | None:
         """Return the entry of the worker at `address`; None of one that is not known."""
-        return self._counted(self._workers[address]) if address in self._workers else None
+        return self._in_flight.counted(self._workers[address]) if address in self._workers else None
 
     @contextmanager
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
@@ -153,56 +156,36 @@ class Registry:
             ModelNotFound: none of the workers serves the model (native wire only).
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
-        candidates = list(self.candidates(request, now))
-        if not candidates:
+        if (chosen := self._choice.choose(request, now, self._tried)) is None:
             raise why_none(request, self.known(), self.alive(now))
-        # A half-open worker that is being tried gets more only where there is no other.
-        candidates = [one for one in candidates if one.address not in self._tried] or candidates
-        with_room = [worker for worker in candidates if worker.has_room(request.answers)]
-        chosen = self._policy(with_room or candidates, request)
         if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
             self._tried.add(chosen.address)
-        self._in_flight[chosen.address] += (counted := chosen.counted(request.answers))
+        self._count(chosen.address, answers := chosen.counted(request.answers))
         try:
             yield chosen
         finally:
             if is_trial:
                 self._tried.discard(chosen.address)
-            self._in_flight[chosen.address] -= counted
-            if not self._in_flight[chosen.address]:
-                del self._in_flight[chosen.address]
+            self._count(chosen.address, -answers)
             self.on_room()
 
     def candidates(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
         """Yield the workers that `dispatch` chooses from."""
-        for worker in self._workers.values():
-            if (
-                self._is_alive(worker, now)
-                and worker.serves(request.model, native=request.native)
-                and worker.address not in request.excluding
-                and request.fingerprint in (None, worker.fingerprint)
-            ):
-                yield self._counted(worker)
+        return self._choice.candidates(request, now)
+
+    def has_room(self, request: DispatchRequest, now: float) -> bool:
+        """Tell whether a worker has free slots for a request."""
+        return self._choice.has_room(request, now)
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
 
-        Look-ups are spread by load and by the look-ups since each worker's last heartbeat. They
-        are no load themselves, nor a turn of the dispatch: anybody may look up, and need not ask
-        the worker then.
-
         Raises:
             NoWorker: nobody alive serves `model`.
         """
-        candidates = [
-            replace(worker, others=worker.others + self._looked_up[worker.address])
-            for worker in self.alive(now)
-            if worker.serves(model, native=False)
-        ]
-        if not candidates:
+        serving = (w for w in self.alive(now) if w.serves(model, native=False))
+        if (address := self._lookup.choose(serving)) is None:
             raise NoWorker(model)
-        address = shortest_queue(candidates, DispatchRequest(model=model, native=False)).address
-        self._looked_up[address] += 1
         return address
 
     def alive(self, now: float) -> list[RegisteredWorker]:
@@ -211,7 +194,7 @@ class Registry:
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
-        return [self._counted(worker) for worker in self._workers.values()]
+        return [self._in_flight.counted(worker) for worker in self._workers.values()]
 
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
         return worker.expires and now - worker.last_seen > self.expiry_s
@@ -238,10 +221,23 @@ class Registry:
             )
 
     def models(self, now: float) -> list[str]:
-        return sorted({name for worker in self.alive(now) for name in worker.status.model_names})
+        return names_of(self.alive(now))
 
     def cards(self, now: float) -> list[ModelCard]:
         return cards_of(self.alive(now))
+
+    def _count(self, address: str, answers: int) -> None:
+        self._in_flight.add(address, answers)
+        self._update_choice(address)
+
+    def _update_choice(self, address: str) -> None:
+        """Let dispatch see how a worker is that is known."""
+        if (worker := self._workers.get(address)) is None:
+            return
+        if worker.takes_requests:
+            self._choice.put(self._in_flight.counted(worker))
+        else:
+            self._choice.remove(worker)
 
     def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
         """Return the entry of a worker, unless it left or another process has replaced it."""
@@ -270,30 +266,32 @@ class Registry:
 
     def _put(self, worker: RegisteredWorker) -> None:
         """Set an entry; every change of one goes through here, for other controllers to see it."""
+        former = self._workers.get(worker.address)
+        if former is not None and former.status.model_names != worker.status.model_names:
+            self._choice.remove(former)
         self._workers[worker.address] = worker
+        self._update_choice(worker.address)
         self.on_change(worker.address)
         self.on_room()
 
     def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
-        others = self._others(worker.address, queue_length)
-        self._looked_up.pop(worker.address, None)
+        others = self._in_flight.others(worker.address, queue_length)
+        self._lookup.forget(worker.address)
         breaker = worker.breaker.live(now)
         self._put(replace(worker, last_seen=now, breaker=breaker, is_busy=False, others=others))
 
     def _forget(self, address: str) -> bool:
-        self._looked_up.pop(address, None)
-        return self._workers.pop(address, None) is not None
-
-    def _counted(self, worker: RegisteredWorker) -> RegisteredWorker:
-        address = worker.address
-        elsewhere = self._elsewhere.get(address, 0)
-        return replace(worker, in_flight=self._in_flight[address], elsewhere=elsewhere)
-
-    def _others(self, address: str, queue_length: int) -> int:
-        return max(0, queue_length - self._in_flight[address] - self._elsewhere.get(address, 0))
+        self._lookup.forget(address)
+        if (worker := self._workers.pop(address, None)) is None:
+            return False
+        self._choice.remove(worker)
+        return True
 
     def _forget_expired(self, now: float) -> None:
+        if now - self._swept_at <= self.expiry_s:
+            return
+        self._swept_at = now
         longest_s = self.expiry_s * _REMEMBERED_LEASES
-        for worker in self.known():
+        for worker in list(self._workers.values()):
             if worker.expires and now - worker.last_seen > longest_s:
                 self._forget(worker.address)

@@ -11,7 +11,7 @@ from llava_serve.args import (
     require_names,
     require_positive,
 )
-from llava_serve.config import StateConfig
+from llava_serve.config import OtlpEndpoint, StateConfig
 from llava_serve.registry_config import RegistryConfig
 from llava_serve.tls_config import TlsConfig
 
@@ -52,6 +52,7 @@ class LaunchConfig(StateConfig, RegistryConfig, TlsConfig):
         "with which the page goes on when this one is away; may be repeated",
     ] = ()
     public_metrics: Annotated[bool, "let everybody read the controller's metrics"] = False
+    otlp_endpoint: OtlpEndpoint = None
     controller_port: Annotated[int, "port of the controller"] = 10000
     worker_port: Annotated[int, "port of the first worker; the next ones count up"] = 40000
     web_port: Annotated[int, "port of the page"] = 7860
@@ -65,6 +66,7 @@ class LaunchConfig(StateConfig, RegistryConfig, TlsConfig):
         require_http(self, "controller")
         RegistryConfig.__post_init__(self)
         require_names(names_of(self.allowed_hosts))
+        require_http(self, "otlp_endpoint")
         try:
             shlex.split(self.sglang_flags)
         except ValueError as exc:

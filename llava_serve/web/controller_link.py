@@ -14,6 +14,7 @@ from llava_serve.client import ChatClient
 from llava_serve.controllers import Controllers
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.tracing.span import Tracer
 from llava_serve.web import messages
 
 logger = logging.getLogger(__name__)
@@ -32,12 +33,14 @@ class ControllerLink:
         addresses: Sequence[str],
         mode: Literal["once", "reload"] = "reload",
         trust: ssl.SSLContext | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._addresses = addresses
         self.cards: tuple[ModelCard, ...] = ()
         self.error: ServeError | None = None
         self._mode = mode
         self._trust = trust
+        self._tracer = tracer
         self._client: Controllers | None = None
 
     @property
@@ -71,7 +74,9 @@ class ControllerLink:
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
-            self._client = Controllers([ChatClient(each, session) for each in self._addresses])
+            self._client = Controllers(
+                [ChatClient(each, session, self._tracer) for each in self._addresses]
+            )
             async with background(self._keep_polling(sleep), "polling"):
                 yield
 
