@@ -183,9 +183,7 @@ def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tupl
 
 def _registry(config: LaunchConfig) -> tuple[str, ...]:
     """Return the flags of the registry that the controller keeps with others."""
-    if config.registry is None:
-        return ()
-    return ("--registry", config.registry, "--registry-prefix", config.registry_prefix)
+    return ("--registry", config.registry) if config.registry else ()
 
 
 def _tls(config: LaunchConfig) -> Iterator[str]:
