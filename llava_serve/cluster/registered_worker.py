@@ -4,13 +4,18 @@ from dataclasses import dataclass
 
 from llava_serve.protocol.cluster import WorkerStatus
 
+# Annotated[bool, SHARED] makes a field one that all controllers of a cluster have one value of, as
+# long as the worker's process lives; the value must fit in JSON.
+SHARED = "shared"
+
 
 @dataclass(frozen=True, slots=True)
 class RegisteredWorker:
     """One entry of the registry.
 
     `in_flight` are answers that this controller asked for and that are still made, counted here;
-    `others` are all further ones, as of the last heartbeat.
+    `elsewhere` are those that other controllers of the cluster count; `others` are all further
+    ones, as of the last heartbeat.
     """
 
     address: str
@@ -19,7 +24,9 @@ class RegisteredWorker:
     is_legacy: bool = False  # LLaVA's own worker: registered without the token, LLaVA's wire only
     expires: bool = True
     is_reachable: bool = True
+    reports_here: bool = True  # and not to another controller of the cluster only
     in_flight: int = 0
+    elsewhere: int = 0
     others: int = 0
 
     @property
@@ -30,7 +37,7 @@ class RegisteredWorker:
     @property
     def queue_length(self) -> int:
         """Answers made and waiting, whoever asked for them."""
-        return self.in_flight + self.others
+        return self.in_flight + self.elsewhere + self.others
 
     @property
     def load(self) -> float:

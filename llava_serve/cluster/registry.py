@@ -1,7 +1,7 @@
 """Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -26,8 +26,11 @@ class Registry:
         self._policy = policy
         self._expiry_s = expiry_s
         self._workers: dict[str, RegisteredWorker] = {}
+        # Called with the address of each worker that joins, is heard of, marked or leaves.
+        self.on_change: Callable[[str], None] = lambda address: None
         # By address, apart from the entries: a worker that registers again keeps its open streams.
         self._in_flight: Counter[str] = Counter()
+        self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
         self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
 
     def register(
@@ -47,22 +50,22 @@ class Registry:
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
         self._looked_up.pop(address, None)
-        self._workers[address] = RegisteredWorker(
-            address,
-            status,
-            last_seen=now,
-            is_legacy=is_legacy,
-            expires=expires,
-            others=self._others(address, status.queue_length),
+        self._put(
+            RegisteredWorker(
+                address,
+                status,
+                last_seen=now,
+                is_legacy=is_legacy,
+                expires=expires,
+                others=self._others(address, status.queue_length),
+            )
         )
 
     def heartbeat(self, address: str, queue_length: int, now: float) -> bool:
         """Renew a worker's lease; False tells an unknown one to register again."""
         if (worker := self._workers.get(address)) is None:
             return False
-        others = self._others(address, queue_length)
-        self._looked_up.pop(address, None)
-        self._workers[address] = replace(worker, last_seen=now, is_reachable=True, others=others)
+        self._renew(replace(worker, reports_here=True), queue_length, now)
         return True
 
     def refresh(self, worker: RegisteredWorker, status: WorkerStatus, now: float) -> bool:
@@ -70,25 +73,40 @@ class Registry:
 
         False: it has left or was replaced meanwhile, or another process answers at its address.
         """
-        if self._current(worker) is None:
+        if (current := self._current(worker)) is None:
             return False
         if status.worker_id != worker.status.worker_id:
             self.mark_unreachable(worker)
             return False
-        self._workers[worker.address] = replace(worker, status=status)
-        return self.heartbeat(worker.address, status.queue_length, now)
+        self._renew(replace(current, status=status), status.queue_length, now)
+        return True
 
     def deregister(self, address: str) -> bool:
-        self._looked_up.pop(address, None)
-        return self._workers.pop(address, None) is not None
+        was_known = self._forget(address)
+        self.on_change(address)
+        return was_known
 
     def mark_unreachable(self, worker: RegisteredWorker) -> None:
         """Take a worker out of dispatch until its next heartbeat, status or registration.
 
         A process that has replaced it since stays in dispatch.
         """
-        if (current := self._current(worker)) is not None:
-            self._workers[worker.address] = replace(current, is_reachable=False)
+        current = self._current(worker)
+        if current is not None and current.is_reachable:
+            self._put(replace(current, is_reachable=False))
+
+    def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
+        """Take over the entry of a worker that another controller of the cluster has admitted."""
+        self._put(replace(worker, others=self._others(worker.address, queue_length)))
+
+    def count_elsewhere(self, counts: Mapping[str, int]) -> None:
+        """Take over how many answers other controllers wait for, by the worker's address."""
+        self._elsewhere = counts
+
+    def get(self, address: str) -> RegisteredWorker | None:
+        """Return the entry of the worker at `address`; None of one that is not known."""
+        worker = self._workers.get(address)
+        return None if worker is None else self._counted(worker)
 
     @contextmanager
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
@@ -149,10 +167,7 @@ class Registry:
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
-        return [
-            replace(worker, in_flight=self._in_flight[worker.address])
-            for worker in self._workers.values()
-        ]
+        return [self._counted(worker) for worker in self._workers.values()]
 
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
         return worker.expires and now - worker.last_seen > self._expiry_s
@@ -195,14 +210,34 @@ class Registry:
         current = self._workers.get(worker.address)
         return current if current and current.status.worker_id == worker.status.worker_id else None
 
+    def _put(self, worker: RegisteredWorker) -> None:
+        """Set an entry; every change of one goes through here, for other controllers to see it."""
+        self._workers[worker.address] = worker
+        self.on_change(worker.address)
+
+    def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
+        others = self._others(worker.address, queue_length)
+        self._looked_up.pop(worker.address, None)
+        self._put(replace(worker, last_seen=now, is_reachable=True, others=others))
+
+    def _forget(self, address: str) -> bool:
+        self._looked_up.pop(address, None)
+        return self._workers.pop(address, None) is not None
+
+    def _counted(self, worker: RegisteredWorker) -> RegisteredWorker:
+        address = worker.address
+        elsewhere = self._elsewhere.get(address, 0)
+        return replace(worker, in_flight=self._in_flight[address], elsewhere=elsewhere)
+
     def _others(self, address: str, queue_length: int) -> int:
-        return max(0, queue_length - self._in_flight[address])
+        counted = self._in_flight[address] + self._elsewhere.get(address, 0)
+        return max(0, queue_length - counted)
 
     def _forget_expired(self, now: float) -> None:
         longest_s = self._expiry_s * _REMEMBERED_LEASES
         for worker in self.known():
             if worker.expires and now - worker.last_seen > longest_s:
-                self.deregister(worker.address)
+                self._forget(worker.address)
 
     def _why_none(self, model: str, now: float) -> NoWorker | ModelNotFound | InvalidField:
         serving = [w for w in self._workers.values() if w.serves(model, native=False)]
