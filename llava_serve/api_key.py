@@ -35,6 +35,12 @@ class ApiKey:
     expires_at: float | None = None
     revoked_at: float | None = None
 
+    @property
+    def is_limited(self) -> bool:
+        """True where somebody has to count what it uses."""
+        counted = (self.requests_per_minute, self.tokens_per_minute)
+        return (*counted, self.max_parallel, self.monthly_tokens) != (None,) * 4
+
     def may_ask(self, model: str) -> bool:
         return not self.models or model in self.models
 

@@ -72,13 +72,27 @@ class ListenConfig(StateConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ApiConfig(ListenConfig):
-    """Flags of controller and workers: who may read metrics and documentation."""
+    """Flags of controller and workers: who is answered, and may read the metrics."""
+
+    no_auth: Annotated[
+        bool, "beyond loopback, answer everybody who reaches the port, without an API key"
+    ] = False
+    require_keys: Annotated[bool, "ask for an API key on loopback too"] = False
+    database: Annotated[
+        str | None,
+        "SQLAlchemy URL of keys and usage; default: accounts.sqlite in the state folder",
+    ] = None
 
     public_metrics: Annotated[
         bool,
-        "show /metrics, /workers and /docs to everybody, and not to this machine and holders of "
-        "the cluster's token only",
+        "show /metrics, /workers and /docs to everybody, and not to this machine, admin keys and "
+        "holders of the cluster's token only",
     ] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.no_auth and self.require_keys:
+            raise ValueError("--no-auth and --require-keys exclude each other")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +109,14 @@ class ControllerConfig(ApiConfig):
     trust_workers_from: Annotated[
         str, "comma-separated IP addresses whose LLaVA workers may join without the token"
     ] = ""
+    audit: Annotated[
+        bool, "write a row for each request into --database, without prompts and answers"
+    ] = False
+    limits_storage: Annotated[
+        str,
+        "where the limits of keys are counted: memory, or a redis:// address that several "
+        "controllers share",
+    ] = "memory"
     heartbeat_expiry: Annotated[float, "seconds of silence before a worker is dropped"] = 45.0
     connect_timeout: Annotated[float, "seconds to wait for a worker to accept"] = 3.0
     first_byte_timeout: Annotated[float, "seconds to wait for a worker's first byte"] = 120.0
@@ -106,6 +128,11 @@ class ControllerConfig(ApiConfig):
         args.require_port(self.port)
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")
+        if self.redis_url is not None and not self.redis_url.startswith(("redis://", "rediss://")):
+            raise ValueError(
+                "--limits-storage takes memory or an address like redis://host:6379/0, and not "
+                f"{self.limits_storage!r}"
+            )
         for address in self.trusted_addresses:
             try:
                 ipaddress.ip_address(address)
@@ -113,6 +140,11 @@ class ControllerConfig(ApiConfig):
                 raise ValueError(
                     f"--trust-workers-from takes IP addresses, and {address!r} is none"
                 ) from exc
+
+    @property
+    def redis_url(self) -> str | None:
+        """`--limits-storage`, unless it is this process's memory."""
+        return None if self.limits_storage == "memory" else self.limits_storage
 
     @property
     def trusted_addresses(self) -> frozenset[str]:
@@ -263,6 +295,11 @@ class WebConfig(ListenConfig):
     share: Annotated[bool, "open a public link through Gradio's servers"] = False
     moderate: Annotated[bool, "check each question with OpenAI's moderation first"] = False
     moderation_key_file: Annotated[Path | None, "file with the OpenAI key for --moderate"] = None
+    api_key_file: Annotated[
+        Path | None,
+        "file with an API key for --controller; default: the cluster's token, where the "
+        "controller is on this machine",
+    ] = None
     embed: Annotated[bool, "leave out title and footer, for embedding in a page"] = False
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"

@@ -4,6 +4,10 @@ import logging
 from collections.abc import Sequence
 
 from llava_serve import args, logs
+from llava_serve.accounts.accounts import Accounts
+from llava_serve.accounts.config import asks_for_keys, make_store
+from llava_serve.accounts.first_key import make_first_key
+from llava_serve.accounts.rates import Rates
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import DISPATCH
@@ -11,6 +15,7 @@ from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import UpstreamLimits
 from llava_serve.cluster_token import read_token, token_file
 from llava_serve.config import ControllerConfig
+from llava_serve.errors import StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
@@ -29,14 +34,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             "workers at %s may register without the token, on LLaVA's own wire",
             ", ".join(sorted(policy.addresses)),
         )
-    if not serving.is_loopback(config.host):
+    if config.no_auth and not serving.is_loopback(config.host):
         logger.warning(
-            "--host %s: whoever reaches port %d can use every model%s; there are no accounts. "
-            "Registering a worker takes the token.",
+            "--no-auth at --host %s: whoever reaches port %d can use every model%s. Registering a "
+            "worker takes the token.",
             config.host,
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
+    accounts = _accounts(config)
     app = build_app(
         Registry(DISPATCH[config.dispatch_method](), config.heartbeat_expiry),
         policy,
@@ -50,10 +56,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             hosts=Hosts.of(config.host, config.allowed_names),
             token=policy.token,
             is_public=config.public_metrics,
+            find_key=accounts.keys.find if accounts and asks_for_keys(config) else None,
         ),
+        accounts=accounts,
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
     )
     serving.run(app, config.host, config.port)
+
+
+def _accounts(config: ControllerConfig) -> Accounts | None:
+    """Return keys, limits and audit where there are any, after the first key is made."""
+    if not (asks_for_keys(config) or config.audit):
+        return None
+    try:
+        store = make_store(config.state_dir, config.database)
+        if asks_for_keys(config):
+            make_first_key(store, config.state_dir, serving.address_here(config.host, config.port))
+    except StorageFailed as exc:
+        raise SystemExit(exc.with_remedy) from exc
+    return Accounts(store, Rates(config.redis_url), is_audited=config.audit)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,15 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Literal
 
-from llava_serve.accounts.store import AccountStore, default_url
+from llava_serve.accounts.config import AccountsConfig
+from llava_serve.accounts.store import AccountStore
 from llava_serve.api_key import ApiKey, IssuedKey
 from llava_serve.args import parse, require_positive
-from llava_serve.config import STATE
 from llava_serve.errors import CommandError, StorageFailed
-from llava_serve.storage.database import make_state_dir
 
 _USAGE = """usage: python -m llava_serve.keys create --name NAME [limits]
        python -m llava_serve.keys list
@@ -22,26 +18,6 @@ _USAGE = """usage: python -m llava_serve.keys create --name NAME [limits]
        python -m llava_serve.keys rotate --name NAME
 
 Each takes --state-dir or --database, as the controller does; create --help lists the limits."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccountsConfig:
-    state_dir: Annotated[Path, "state folder of the controller"] = STATE
-    database: Annotated[
-        str | None, "SQLAlchemy URL of keys and usage; default: SQLite in the state folder"
-    ] = None
-
-    @contextmanager
-    def opened(self) -> Iterator[AccountStore]:
-        """Open the accounts, which are made when there are none."""
-        if self.database is None:
-            make_state_dir(self.state_dir)
-        store = AccountStore(self.database or default_url(self.state_dir))
-        try:
-            store.create_tables()
-            yield store
-        finally:
-            store.close()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,9 +53,8 @@ class KeyLimits:
             if not self._at_once[key.id]:
                 del self._at_once[key.id]
 
-    async def charge(self, key: ApiKey, tokens: int) -> None:
-        """Count the tokens of an answer that has ended."""
-        self._keys.add_tokens(key, tokens)
+    async def count_tokens(self, key: ApiKey, tokens: int) -> None:
+        """Count the tokens of an answer that has ended, for the minute."""
         if key.tokens_per_minute is not None and tokens:
             await self._rates.count("tokens", key.id, key.tokens_per_minute, tokens)
 

@@ -95,8 +95,6 @@ async def _count(
     storage: Storage, item: RateLimitItem, what: str, key_id: str, amount: int
 ) -> Rate:
     key = item.key_for(what, key_id)
-    used = (
-        await storage.incr(key, item.get_expiry(), amount) if amount else await storage.get(key)
-    )
+    used = await storage.incr(key, item.get_expiry(), amount) if amount else await storage.get(key)
     ends_at = await storage.get_expiry(key) if used else 0.0
     return Rate(item.amount, used, max(ends_at - time.time(), 0.0))

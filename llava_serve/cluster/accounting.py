@@ -22,9 +22,9 @@ class Accounting:
         tokens = record.tokens
         if record.caller.key is not None and tokens is not None:
             total = tokens.prompt_tokens + tokens.completion_tokens
-            self.tasks.start(
-                self._accounts.limits.charge(record.caller.key, total), "charge-tokens"
-            )
+            self._accounts.keys.add_tokens(record.caller.key, total)
+            counting = self._accounts.limits.count_tokens(record.caller.key, total)
+            self.tasks.start(counting, "count-tokens")
         if self._accounts.audit is not None:
             self._accounts.audit.add(self._row(record))
 

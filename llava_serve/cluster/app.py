@@ -3,14 +3,16 @@
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from llava_serve import __version__
+from llava_serve.accounts.accounts import Accounts
 from llava_serve.cluster import routes
+from llava_serve.cluster.accounting import Accounting
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.forward import ForwardContext
 from llava_serve.cluster.metrics import ControllerMetrics
@@ -30,22 +32,39 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     limits: UpstreamLimits | None = None,
     bodies: BodyLimits | None = None,
     access: Access | None = None,
+    accounts: Accounts | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does.
+    Without `access` it answers as one on loopback does. Keys of `accounts` have limits here, and
+    requests are charged to them.
     """
-    upstream = Upstream(limits or UpstreamLimits())
+    upstream = Upstream(limits or UpstreamLimits(), policy.token)
+    accounting = Accounting(accounts) if accounts is not None else None
     prober = Prober(workers, upstream, clock)
     metrics = ControllerMetrics(workers, clock)
     name = "llava-controller-" + secrets.token_hex(8)
-    context = ForwardContext(workers, upstream, prober, metrics, name, clock)
+    context = ForwardContext(
+        workers,
+        upstream,
+        prober,
+        metrics,
+        name,
+        clock,
+        accounts=accounts,
+        observers=(accounting.observe,) if accounting else (),
+    )
     admission = Admission(workers, upstream, prober, policy, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with upstream.opened(), prober.tasks:
+        async with AsyncExitStack() as stack:
+            if accounts is not None and accounting is not None:
+                await stack.enter_async_context(accounts.opened())
+                await stack.enter_async_context(accounting.tasks)
+            await stack.enter_async_context(upstream.opened())
+            await stack.enter_async_context(prober.tasks)
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)

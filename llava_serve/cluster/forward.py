@@ -8,13 +8,14 @@ are lost with one request: it may be what they die of.
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from llava_serve import logs
+from llava_serve.accounts.accounts import Accounts
 from llava_serve.cluster.dispatch import DispatchRequest
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
@@ -41,7 +42,9 @@ from llava_serve.errors import (
 from llava_serve.errors.base import class_of
 from llava_serve.http import stopping
 from llava_serve.http.body import release_body
+from llava_serve.http.caller import Caller
 from llava_serve.http.disconnect import unless_client_leaves
+from llava_serve.protocol import usage
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +62,7 @@ class ForwardContext:
     metrics: ControllerMetrics
     name: str  # unlike any other controller's
     clock: Callable[[], float]
+    accounts: Accounts | None = None  # None where no key is asked for, and nothing audited
     observers: tuple[RequestObserver, ...] = ()  # of each request's end
 
 
@@ -79,6 +83,9 @@ class ForwardRequest:
     has_images: bool = False  # or videos
     answers: int = 1
     prompt: str = ""
+    caller: Caller = field(default_factory=Caller)
+    counts_tokens: bool = False  # the caller is a controller
+    image_sha256: tuple[str, ...] = ()
 
 
 Failure = WorkerUnreachable | WorkerLost | NotAnswered
@@ -146,6 +153,8 @@ class Forward(Response):
             arrived_at=context.clock(),
             is_streamed=request.is_streamed,
             has_images=request.has_images,
+            caller=request.caller,
+            image_sha256=request.image_sha256,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -157,9 +166,10 @@ class Forward(Response):
             release_body(Request(scope))
 
         relay = Relay(request.wire, request.prompt, send, drop_body, context.clock)
+        relay.counts_tokens = request.counts_tokens
         try:
             try:
-                left = await unless_client_leaves(self._run(relay), receive)
+                left = await unless_client_leaves(self._admitted(relay), receive)
                 record.outcome = left or "client_left"
             except asyncio.CancelledError as exc:
                 if not stopping.is_end_of_grace(exc):
@@ -171,9 +181,18 @@ class Forward(Response):
             logger.warning("%s: %s", exc.code, exc.message)
         finally:
             record.ended_at = context.clock()
-            record.first_text_at = relay.answered_at
+            record.first_text_at, record.tokens = relay.answered_at, relay.tokens
             for observe in (context.metrics.observe, _log, *context.observers):
                 observe(record)
+
+    async def _admitted(self, relay: Relay) -> str:
+        """Count the request for its key, and run it."""
+        request, accounts = self._request, self._context.accounts
+        if accounts is None:
+            return await self._run(relay)
+        admitted = accounts.limits.admitted(request.caller.key, request.model, request.answers)
+        async with admitted as relay.headers:
+            return await self._run(relay)
 
     async def _run(self, relay: Relay) -> str:
         """Ask one worker after the other until one answers; return the outcome's name."""
@@ -232,6 +251,8 @@ class Forward(Response):
             "Accept-Encoding": "identity",
             "X-Request-ID": logs.request_id.get(),
             "Via": ", ".join(filter(None, (request.via, f"1.1 {context.name}"))),
+            **context.upstream.shown_to(is_legacy=worker.is_legacy),
+            **usage.ASKING,
         }
         left_s = max(relay.alive_at + request.first_byte_s - context.clock(), 0)
         try:

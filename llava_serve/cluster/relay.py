@@ -1,7 +1,7 @@
 """Relay of an answer to its client: status and headers once, whole records, and one end."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 from starlette.types import Send
 
@@ -10,6 +10,7 @@ from llava_serve.cluster.wire import MAX_HELD_BYTES, Records, Wire
 from llava_serve.errors import ServeError, WorkerLost
 from llava_serve.http.client_error import remote_error
 from llava_serve.protocol import sse
+from llava_serve.protocol.usage import HEADER, TokenCounts, parse_usage, take_usage
 
 # Between two neighbours only, or written anew by this controller's own server.
 _NOT_PASSED_BACK = {
@@ -24,7 +25,8 @@ class Relay:
 
     A client that has seen signs of life only may still be given the answer of another worker:
     `has_started` says that the status is out, `has_answered` that the answer is one worker's alone,
-    since `answered_at`. `on_answer` is called then.
+    since `answered_at`. `on_answer` is called then. `headers` are added to the answer's own. The
+    answer's `tokens` are taken out of it unless the client is a controller, which `counts_tokens`.
     """
 
     wire: Wire
@@ -32,6 +34,9 @@ class Relay:
     send: Send
     on_answer: Callable[[], None]
     clock: Callable[[], float]
+    counts_tokens: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tokens: TokenCounts | None = None
     has_started: bool = False
     answered_at: float | None = None
     _has_ended: bool = False
@@ -56,6 +61,7 @@ class Relay:
         if answer.status < 400 and is_stream:
             return await self._pass_stream(answer)
         content = await answer.rest()
+        self.tokens = parse_usage(answer.headers.get(HEADER, ""))
         self.on_answer()
         if self._takes_only_records:
             raise remote_error(content, answer.status)
@@ -92,6 +98,10 @@ class Relay:
         await self._end()
 
     @property
+    def _kept_back(self) -> Collection[str]:
+        return _NOT_PASSED_BACK if self.counts_tokens else _NOT_PASSED_BACK | {HEADER.lower()}
+
+    @property
     def _takes_only_records(self) -> bool:
         """LLaVA's clients read nothing but records, and no client anything else in a stream."""
         return not self.wire.is_native or self.has_started
@@ -101,7 +111,7 @@ class Relay:
         records = Records(self.wire, self.prompt)
         try:
             while received := await answer.next_bytes():
-                whole = records.feed(received)
+                whole = self._without_usage(records.feed(received))
                 if records.refusal is not None:
                     return await self._pass_refusal(answer, whole, records.refusal)
                 if whole:
@@ -122,6 +132,8 @@ class Relay:
         else:
             await self._start_as(answer)
             await self._write(records.rest)
+        finally:
+            self.tokens = self.wire.usage_of(records.last) or self.tokens
         await self._end()
         return "failed" if records.has_failed else "ok"
 
@@ -136,13 +148,22 @@ class Relay:
         await self._send_whole(answer, last)
         return "failed"
 
+    def _without_usage(self, whole: bytes) -> bytes:
+        """Remember the usage in events that are passed on; return what their client is sent."""
+        if not self.wire.is_native:
+            return whole  # the last chunk has all of it
+        rest, tokens = take_usage(whole)
+        self.tokens = tokens or self.tokens
+        return whole if self.counts_tokens else rest
+
     async def _start_as(self, answer: UpstreamResponse, length: int | None = None) -> None:
         """Send status and headers of `answer`, the first time."""
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in answer.headers.items()
-            if name.lower() not in _NOT_PASSED_BACK
+            if name.lower() not in self._kept_back
         ]
+        headers += [(name.encode(), value.encode()) for name, value in self.headers.items()]
         if length is not None:
             headers.append((b"content-length", str(length).encode()))
         await self._start(answer.status, headers)

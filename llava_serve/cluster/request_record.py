@@ -1,16 +1,10 @@
 """Request record: what happened to one request on its way through the controller."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True, slots=True)
-class TokenCounts:
-    """Tokens of one request, as its worker counted them."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    image_tokens: int = 0
+from llava_serve.http.caller import Caller
+from llava_serve.protocol.usage import TokenCounts as TokenCounts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,8 +18,10 @@ class RequestRecord:
     wire: str
     model: str
     arrived_at: float
+    caller: Caller = field(default_factory=Caller)
     is_streamed: bool = True
     has_images: bool = False
+    image_sha256: tuple[str, ...] = ()  # of the files as they were sent, where they are audited
     worker: str | None = None  # address of the last one asked
     asked_workers: int = 0
     first_byte_at: float | None = None

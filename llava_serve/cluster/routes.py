@@ -6,10 +6,13 @@ from fastapi import APIRouter, Request
 
 from llava_serve.cluster.admission import Admission
 from llava_serve.cluster.forward import Forward, ForwardContext, ForwardRequest
+from llava_serve.cluster.image_digest import digests, sources_of
 from llava_serve.cluster.wire import LLAVA, NATIVE
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.http.body import read_json
+from llava_serve.http.caller import caller_of
 from llava_serve.http.json_body import JsonRoute
+from llava_serve.protocol import usage
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
 from llava_serve.protocol.openai import ModelCard, ModelList, parse_chat_request
@@ -19,6 +22,7 @@ def native_router(context: ForwardContext) -> APIRouter:
     """Return the routes of the native wire: chat completions and models."""
     router = APIRouter()
     limits = context.upstream.limits
+    is_audited = context.accounts is not None and context.accounts.audit is not None
 
     @router.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Forward:
@@ -32,16 +36,23 @@ def native_router(context: ForwardContext) -> APIRouter:
             is_streamed=bool(chat.stream),
             has_images=chat.has_images,
             answers=chat.n or 1,
+            caller=caller_of(request),
+            counts_tokens=usage.HEADER in request.headers,
+            image_sha256=await digests(sources_of(chat)) if is_audited else (),
         )
         return Forward(context, forwarded, body)
 
+    def cards_for(request: Request) -> list[ModelCard]:
+        may_ask = caller_of(request).may_ask
+        return [card for card in context.workers.cards(context.clock()) if may_ask(card.id)]
+
     @router.get("/v1/models")
-    async def models() -> ModelList:
-        return ModelList(data=context.workers.cards(context.clock()))
+    async def models(request: Request) -> ModelList:
+        return ModelList(data=cards_for(request))
 
     @router.get("/v1/models/{model:path}")
-    async def one_model(model: str) -> ModelCard:
-        cards = {card.id: card for card in context.workers.cards(context.clock())}
+    async def one_model(model: str, request: Request) -> ModelCard:
+        cards = {card.id: card for card in cards_for(request)}
         if model not in cards:
             raise ModelNotFound(model, list(cards))
         return cards[model]
@@ -53,13 +64,19 @@ def llava_router(context: ForwardContext) -> APIRouter:
     """Return the routes of LLaVA's own wire: names, addresses, streams."""
     router = APIRouter(route_class=JsonRoute)
     workers, clock = context.workers, context.clock
+    is_audited = context.accounts is not None and context.accounts.audit is not None
+
+    def models_for(request: Request) -> list[str]:
+        return list(filter(caller_of(request).may_ask, workers.models(clock())))
 
     @router.post("/list_models")
-    async def list_models() -> ModelNames:
-        return ModelNames(models=workers.models(clock()))
+    async def list_models(request: Request) -> ModelNames:
+        return ModelNames(models=models_for(request))
 
     @router.post("/get_worker_address")
-    async def get_worker_address(body: ModelQuery) -> AddressAnswer:
+    async def get_worker_address(body: ModelQuery, request: Request) -> AddressAnswer:
+        if not caller_of(request).may_ask(body.model):
+            return AddressAnswer(address="")
         try:
             return AddressAnswer(address=workers.address_of(body.model, clock()))
         except NoWorker:
@@ -71,28 +88,35 @@ def llava_router(context: ForwardContext) -> APIRouter:
         model = decoded.get("model") if isinstance(decoded, dict) else None
         if not isinstance(model, str):
             raise InvalidField("model", "must be the name of a model")
-        prompt = decoded.get("prompt")
+        prompt, images = decoded.get("prompt"), decoded.get("images")
         forwarded = ForwardRequest(
             wire=LLAVA,
             model=model,
             via=request.headers.get("via"),
             first_byte_s=context.upstream.limits.first_byte_s,
-            has_images=bool(decoded.get("images")),
+            has_images=bool(images),
             prompt=prompt if isinstance(prompt, str) else "",
+            caller=caller_of(request),
+            counts_tokens=usage.HEADER in request.headers,
+            image_sha256=await digests(_texts(images)) if is_audited else (),
         )
         return Forward(context, forwarded, body)
 
     @router.post("/worker_get_status")
-    async def worker_get_status() -> dict[str, Any]:
+    async def worker_get_status(request: Request) -> dict[str, Any]:
         """All workers as one, out of the registry: two controllers never poll each other."""
         alive = workers.alive(clock())
         return {
-            "model_names": workers.models(clock()),
+            "model_names": models_for(request),
             "speed": sum(worker.speed for worker in alive),
             "queue_length": sum(worker.queue_length for worker in alive),
         }
 
     return router
+
+
+def _texts(images: object) -> list[str]:
+    return [one for one in images if isinstance(one, str)] if isinstance(images, list) else []
 
 
 def registration_router(admission: Admission) -> APIRouter:

@@ -9,6 +9,7 @@ import aiohttp
 import anyio
 from pydantic import ValidationError
 
+from llava_serve.cluster_token import bearer
 from llava_serve.errors import ASK_ANOTHER, NOT_ANSWERED, WorkerLost, WorkerUnreachable
 from llava_serve.http.client_error import reason_of
 from llava_serve.protocol.cluster import WorkerStatus
@@ -102,8 +103,9 @@ class NotAnswered(Exception):
 class Upstream:
     """The workers, as seen from here. Usable inside `opened`."""
 
-    def __init__(self, limits: UpstreamLimits) -> None:
+    def __init__(self, limits: UpstreamLimits, token: str | None = None) -> None:
         self.limits = limits
+        self._token = token
         self._session: aiohttp.ClientSession
 
     @asynccontextmanager
@@ -118,7 +120,11 @@ class Upstream:
         ) as self._session:
             yield
 
-    async def status(self, address: str) -> WorkerStatus:
+    def shown_to(self, *, is_legacy: bool) -> dict[str, str]:
+        """Return the headers that open a worker of ours; LLaVA's own are not told the token."""
+        return {} if is_legacy or self._token is None else bearer(self._token)
+
+    async def status(self, address: str, *, is_legacy: bool = False) -> WorkerStatus:
         """Ask a worker who it is.
 
         Raises:
@@ -127,7 +133,12 @@ class Upstream:
         url = f"{address}/worker_get_status"
         try:
             with anyio.fail_after(self.limits.status_s):
-                async with self._session.post(url, json={}, allow_redirects=False) as answer:
+                async with self._session.post(
+                    url,
+                    json={},
+                    headers=self.shown_to(is_legacy=is_legacy),
+                    allow_redirects=False,
+                ) as answer:
                     return WorkerStatus.model_validate_json(await _read_status(answer))
         except ValidationError as exc:
             reason = f"its /worker_get_status is no worker's (HTTP {answer.status})"

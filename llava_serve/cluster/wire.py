@@ -9,6 +9,7 @@ from typing import Any
 from llava_serve import logs
 from llava_serve.errors import DECLINED, LOST, ServeError, Unavailable, WorkerLost, not_answered
 from llava_serve.protocol import llava, sse
+from llava_serve.protocol.usage import TokenCounts, usage_of
 
 # Of one stream. The largest record of ours is LLaVA's: all of a prompt and its answer, escaped.
 MAX_HELD_BYTES = sse.MAX_EVENT_BYTES
@@ -39,6 +40,7 @@ class Wire:
     end: bytes | None
     kind_of: Callable[[bytes, str], RecordKind]
     not_answered: Callable[[bytes], str | None]
+    usage_of: Callable[[bytes], TokenCounts | None]  # takes a stream's last record
     encode_error: Callable[[ServeError], bytes]
     encode_sign_of_life: Callable[[str], bytes]  # takes the prompt
 
@@ -63,6 +65,11 @@ class Records:
     def rest(self) -> bytes:
         """The beginning of a record whose end has not come."""
         return bytes(self._rest)
+
+    @property
+    def last(self) -> bytes:
+        """The last whole record."""
+        return self._last
 
     @property
     def held_bytes(self) -> int:
@@ -170,6 +177,7 @@ NATIVE = Wire(
     end=sse.encode(sse.DONE).strip(),
     kind_of=_kind_of_event,
     not_answered=_of_event,
+    usage_of=lambda _: None,  # in comments
     encode_error=lambda error: sse.encode(json.dumps(error.as_body(logs.request_id.get()))),
     encode_sign_of_life=lambda _: sse.KEEP_ALIVE,
 )
@@ -181,6 +189,7 @@ LLAVA = Wire(
     end=None,
     kind_of=_kind_of_chunk,
     not_answered=_of_chunk,
+    usage_of=lambda record: usage_of(_object(record).get("usage")),
     encode_error=lambda error: llava.LlavaChunk.from_error(error).encode(),
     encode_sign_of_life=lambda prompt: llava.LlavaChunk(text=prompt).encode(),
 )

@@ -37,8 +37,7 @@ class Port:
     @property
     def address(self) -> str:
         """The address at which this machine reaches it; a wildcard is on loopback."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://[{host}]:{self.number}" if ":" in host else f"http://{host}:{self.number}"
+        return serving.address_here(self.host, self.number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ from llava_serve.worker import llava_wire
 from llava_serve.worker.completion import CompletionBody, CompletionEvents
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.stream import KEEP_ALIVE_S
+from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
 Background = Callable[[], AbstractAsyncContextManager[object]]
@@ -63,11 +65,14 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         check(body, worker.engine.card)
         read_prompt = read_once(request, partial(_conversation, worker, body))
         sampling = sampling_of(body, worker.engine.card.sampling)
+        tally = UsageTally.asked_for(request.headers)
+        if tally is not None:
+            sampling = replace(sampling, tells_usage=True)
         generation = Generation(worker, read_prompt, sampling, body.n or 1)
         if not body.stream:
-            return CompletionBody(generation, body.model)
+            return CompletionBody(generation, body.model, tally)
         options = body.stream_options or StreamOptions()
-        return CompletionEvents(generation, body.model, options, keep_alive_s)
+        return CompletionEvents(generation, body.model, options, keep_alive_s, tally)
 
     @app.get("/v1/models")
     async def models() -> ModelList:

@@ -21,9 +21,11 @@ from starlette.types import Receive, Scope, Send
 from llava_serve.errors import ServeError
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import StreamOptions
+from llava_serve.protocol.usage import HEADER
 from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.stream import GenerationResponse, StreamedResponse
+from llava_serve.worker.usage import UsageTally
 
 
 class CompletionEvents(StreamedResponse):
@@ -33,18 +35,26 @@ class CompletionEvents(StreamedResponse):
     """
 
     def __init__(
-        self, generation: Generation, model: str, options: StreamOptions, keep_alive_s: float
+        self,
+        generation: Generation,
+        model: str,
+        options: StreamOptions,
+        keep_alive_s: float,
+        tally: UsageTally | None = None,
     ) -> None:
         super().__init__(generation, {"Content-Type": sse.MEDIA_TYPE} | sse.HEADERS, keep_alive_s)
         self._model = model
+        self._tally = tally
         self._options = options
         self._created = int(time.time())
         self._started: set[int] = set()
 
     def encode(self, delta: Delta) -> bytes:
-        """Return the events of one delta's chunks."""
+        """Return the events of one delta's chunks, and the usage where a controller asks for it."""
         chunks = self._chunks(delta)
-        return b"".join(sse.encode(one.model_dump_json(exclude_unset=True)) for one in chunks)
+        events = b"".join(sse.encode(one.model_dump_json(exclude_unset=True)) for one in chunks)
+        is_told = self._tally is not None and self._tally.add(delta)
+        return events + self._usage_so_far() if is_told else events
 
     def keep_alive(self) -> bytes:
         """Return a comment, which clients skip."""
@@ -56,7 +66,12 @@ class CompletionEvents(StreamedResponse):
 
     def failure(self, error: ServeError) -> bytes:
         """Return an event with the body of the error."""
-        return sse.encode(json.dumps(error.as_body(self.generation.request_id)))
+        body = json.dumps(error.as_body(self.generation.request_id))
+        return self._usage_so_far() + sse.encode(body)
+
+    def _usage_so_far(self) -> bytes:
+        so_far = self._tally and self._tally.so_far
+        return so_far.as_comment() if so_far else b""
 
     def _chunks(self, delta: Delta) -> Iterator[ChatCompletionChunk]:
         index, so_far = delta.index, delta.so_far
@@ -98,9 +113,10 @@ class CompletionEvents(StreamedResponse):
 class CompletionBody(GenerationResponse):
     """The whole answer in one JSON body."""
 
-    def __init__(self, generation: Generation, model: str) -> None:
+    def __init__(self, generation: Generation, model: str, tally: UsageTally | None = None) -> None:
         super().__init__(generation, {})
         self._model = model
+        self._tally = tally
 
     async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
         deltas: defaultdict[int, list[Delta]] = defaultdict(list)
@@ -109,6 +125,8 @@ class CompletionBody(GenerationResponse):
             if delta is not None:
                 deltas[delta.index].append(delta)
                 usage = delta.usage or usage
+                if self._tally is not None:
+                    self._tally.add(delta)
         completion = ChatCompletion(
             id=f"chatcmpl-{self.generation.request_id}",
             object="chat.completion",
@@ -122,7 +140,9 @@ class CompletionBody(GenerationResponse):
         )
         body = completion.model_dump(mode="json", exclude_unset=True)
         body["timings"] = self.generation.timings
-        await JSONResponse(body)(scope, receive, send)
+        so_far = self._tally and self._tally.so_far
+        headers = {HEADER: so_far.as_json()} if so_far else {}
+        await JSONResponse(body, headers=headers)(scope, receive, send)
 
 
 def _full_choice(index: int, deltas: Sequence[Delta], with_logprobs: bool) -> FullChoice:

@@ -4,6 +4,7 @@ Every answer of `/worker_generate_stream` to a JSON body has status 200 and ends
 text or of error, because that is all LLaVA's clients look at.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from fastapi import FastAPI, Request
@@ -16,9 +17,11 @@ from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import LlavaChunk, LlavaRequest
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.protocol.strict import refusal_of
+from llava_serve.protocol.usage import TokenCounts
 from llava_serve.request import Delta, SamplingParams
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.stream import StreamedResponse
+from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
 _MEDIA_TYPE = "application/octet-stream"
@@ -30,18 +33,27 @@ class LlavaChunks(StreamedResponse):
 
     errors_in_stream = True
 
-    def __init__(self, generation: Generation, prompt: str, keep_alive_s: float) -> None:
+    def __init__(
+        self,
+        generation: Generation,
+        prompt: str,
+        keep_alive_s: float,
+        tally: UsageTally | None = None,
+    ) -> None:
         super().__init__(generation, {"Content-Type": _MEDIA_TYPE}, keep_alive_s)
         self._text = prompt
+        self._tally = tally
 
     def encode(self, delta: Delta) -> bytes:
         """Return the chunk of all text so far."""
         self._text += delta.text
+        if self._tally is not None:
+            self._tally.add(delta)
         return self.keep_alive()
 
     def keep_alive(self) -> bytes:
         """Return the last chunk again."""
-        return LlavaChunk(text=self._text).encode()
+        return LlavaChunk(text=self._text, usage=self._usage).encode()
 
     def end(self) -> bytes:
         """Return nothing: the last chunk has the whole text."""
@@ -49,7 +61,11 @@ class LlavaChunks(StreamedResponse):
 
     def failure(self, error: ServeError) -> bytes:
         """Return a chunk of the error."""
-        return LlavaChunk.from_error(error).encode()
+        return LlavaChunk.from_error(error).model_copy(update={"usage": self._usage}).encode()
+
+    @property
+    def _usage(self) -> TokenCounts | None:
+        return self._tally and self._tally.so_far
 
 
 def add_routes(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
@@ -70,9 +86,11 @@ def add_routes(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
             return Response(content, headers=exc.headers, media_type=_MEDIA_TYPE)
         read = partial(worker.media.ready_prompt, body.prompt, body.images or [])
         read_prompt = read_once(request, read)
-        generation = Generation(worker, read_prompt, sampling_of(body))
+        tally = UsageTally.asked_for(request.headers)
+        sampling = replace(sampling_of(body), tells_usage=tally is not None)
+        generation = Generation(worker, read_prompt, sampling)
         # LLaVA's controller gives up after 5 s without a byte: be there before.
-        return LlavaChunks(generation, body.prompt, keep_alive_s / 2)
+        return LlavaChunks(generation, body.prompt, keep_alive_s / 2, tally)
 
 
 def parse(content: object, card: ModelCard) -> LlavaRequest:
