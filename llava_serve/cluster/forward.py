@@ -146,6 +146,7 @@ class Forward(Response):
         self._context = context
         self._request = request
         self._body = body  # as it came, while another worker may be given it
+        self._asked: RegisteredWorker | None = None
         self._record = RequestRecord(
             request_id=logs.request_id.get(),
             wire=request.wire.name,
@@ -160,12 +161,14 @@ class Forward(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context, request, record = self._context, self._request, self._record
 
-        def drop_body() -> None:
+        def on_answer() -> None:
             """Forget the bytes, so that another large body may come in; harmless when repeated."""
+            if self._asked is not None:
+                context.workers.record_answer(self._asked)
             self._body = b""
             release_body(Request(scope))
 
-        relay = Relay(request.wire, request.prompt, send, drop_body, context.clock)
+        relay = Relay(request.wire, request.prompt, send, on_answer, context.clock)
         relay.counts_tokens = request.counts_tokens
         try:
             try:
@@ -244,6 +247,7 @@ class Forward(Response):
                 may be asked.
         """
         context, request, record = self._context, self._request, self._record
+        self._asked = worker
         record.worker = worker.address
         record.asked_workers += 1
         headers = {

@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from llava_serve.cluster.breaker import BreakerState
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.request_record import RequestRecord
 
@@ -63,6 +64,14 @@ class _WorkerCollector(Collector):
             "Requests that were sent to a worker and still run.",
             labels=["worker"],
         )
+        breaker = GaugeMetricFamily(
+            "llava_controller_breaker",
+            "Circuit breaker of a worker: 1 in the state that it is in.",
+            labels=["worker", "state"],
+        )
         for worker in self._workers.known():
             in_flight.add_metric([worker.address], worker.in_flight)
+            for state in BreakerState:
+                breaker.add_metric([worker.address, state], worker.breaker.state is state)
         yield in_flight
+        yield breaker

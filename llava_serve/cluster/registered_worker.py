@@ -1,7 +1,9 @@
 """Registered worker: what the controller knows of one, and how loaded it is."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.protocol.cluster import WorkerStatus
 
 # Annotated[bool, SHARED] makes a field one that all controllers of a cluster have one value of, as
@@ -23,11 +25,23 @@ class RegisteredWorker:
     last_seen: float  # seconds on the caller's monotonic clock
     is_legacy: bool = False  # LLaVA's own worker: registered without the token, LLaVA's wire only
     expires: bool = True
-    is_reachable: bool = True
+    breaker: Breaker = CLOSED
+    # It gets no new requests; what runs there ends.
+    is_draining: Annotated[bool, SHARED] = False
     reports_here: bool = True  # and not to another controller of the cluster only
     in_flight: int = 0
     elsewhere: int = 0
     others: int = 0
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether requests may go there, as far as failures say."""
+        return self.breaker.state is not BreakerState.OPEN
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether new requests may go there, while its lease runs."""
+        return self.is_reachable and not self.is_draining
 
     @property
     def speed(self) -> float:
@@ -47,3 +61,7 @@ class RegisteredWorker:
     def serves(self, model: str, *, native: bool) -> bool:
         """Tell whether a request for `model` can be sent there, on the native wire or LLaVA's."""
         return model in self.status.model_names and not (native and self.is_legacy)
+
+    def is_process_of(self, status: WorkerStatus) -> bool:
+        """Tell whether the process that gives `status` is this worker's."""
+        return self.status.worker_id == status.worker_id

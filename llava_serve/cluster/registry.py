@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
@@ -32,6 +33,7 @@ class Registry:
         self._in_flight: Counter[str] = Counter()
         self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
         self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
+        self._tried: set[str] = set()  # addresses of half-open workers that a request tries
 
     def register(
         self,
@@ -44,12 +46,15 @@ class Registry:
     ) -> None:
         """Add a worker, or replace the one that had its address.
 
+        It keeps the failures of the one before, and a drain of the same process.
+
         Raises:
             RegistrationRefused: see `check_owner`.
         """
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
         self._looked_up.pop(address, None)
+        before = self._workers.get(address)
         self._put(
             RegisteredWorker(
                 address,
@@ -57,6 +62,8 @@ class Registry:
                 last_seen=now,
                 is_legacy=is_legacy,
                 expires=expires,
+                breaker=before.breaker.restart() if before else CLOSED,
+                is_draining=bool(before and before.is_draining and before.is_process_of(status)),
                 others=self._others(address, status.queue_length),
             )
         )
@@ -75,7 +82,7 @@ class Registry:
         """
         if (current := self._current(worker)) is None:
             return False
-        if status.worker_id != worker.status.worker_id:
+        if not worker.is_process_of(status):
             self.mark_unreachable(worker)
             return False
         self._renew(replace(current, status=status), status.queue_length, now)
@@ -91,9 +98,23 @@ class Registry:
 
         A process that has replaced it since stays in dispatch.
         """
-        current = self._current(worker)
-        if current is not None and current.is_reachable:
-            self._put(replace(current, is_reachable=False))
+        self._change_breaker(worker, Breaker.miss)
+
+    def record_failure(self, worker: RegisteredWorker, now: float) -> Breaker:
+        """Open a worker's breaker, and return it: it broke off a request."""
+        return self._change_breaker(worker, lambda breaker: breaker.fail(now))
+
+    def record_answer(self, worker: RegisteredWorker) -> None:
+        """Close a worker's breaker: it answers a request."""
+        self._change_breaker(worker, lambda _: CLOSED)
+
+    def drain(self, address: str) -> bool:
+        """Give a worker nothing new until its process ends or `undrain`; False: it is unknown."""
+        return self._set_draining(address, True)
+
+    def undrain(self, address: str) -> bool:
+        """Put a worker that drains back into dispatch; False: it is unknown."""
+        return self._set_draining(address, False)
 
     def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
@@ -125,17 +146,24 @@ class Registry:
             for worker in self.alive(now)
             if worker.serves(request.model, native=request.native)
             and worker.address not in request.excluding
+            and request.fingerprint in (None, worker.status.fingerprint)
         ]
         if not candidates:
             raise (
                 self._why_none(request.model, now) if request.native else NoWorker(request.model)
             )
-        chosen = self._policy(candidates, request)
+        # A half-open worker that is being tried gets more only where there is no other.
+        untried = [worker for worker in candidates if worker.address not in self._tried]
+        chosen = self._policy(untried or candidates, request)
+        if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
+            self._tried.add(chosen.address)
         counted = min(request.answers, chosen.status.capacity or request.answers)
         self._in_flight[chosen.address] += counted
         try:
             yield chosen
         finally:
+            if is_trial:
+                self._tried.discard(chosen.address)
             self._in_flight[chosen.address] -= counted
             if not self._in_flight[chosen.address]:
                 del self._in_flight[chosen.address]
@@ -163,7 +191,7 @@ class Registry:
 
     def alive(self, now: float) -> list[RegisteredWorker]:
         """Return the workers that requests can go to, in the order they registered."""
-        return [w for w in self.known() if w.is_reachable and not self.lease_expired(w, now)]
+        return [w for w in self.known() if w.takes_requests and not self.lease_expired(w, now)]
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
@@ -208,7 +236,24 @@ class Registry:
     def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
         """Return the entry of a worker, unless it left or another process has replaced it."""
         current = self._workers.get(worker.address)
-        return current if current and current.status.worker_id == worker.status.worker_id else None
+        return current if current and current.is_process_of(worker.status) else None
+
+    def _change_breaker(
+        self, worker: RegisteredWorker, change: Callable[[Breaker], Breaker]
+    ) -> Breaker:
+        """Change it and return it, unless another process has replaced the worker since."""
+        if (current := self._current(worker)) is None:
+            return CLOSED
+        self._tried.discard(worker.address)
+        if (breaker := change(current.breaker)) != current.breaker:
+            self._put(replace(current, breaker=breaker))
+        return breaker
+
+    def _set_draining(self, address: str, is_draining: bool) -> bool:
+        if (worker := self._workers.get(address)) is None:
+            return False
+        self._put(replace(worker, is_draining=is_draining))
+        return True
 
     def _put(self, worker: RegisteredWorker) -> None:
         """Set an entry; every change of one goes through here, for other controllers to see it."""
@@ -218,7 +263,7 @@ class Registry:
     def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
         others = self._others(worker.address, queue_length)
         self._looked_up.pop(worker.address, None)
-        self._put(replace(worker, last_seen=now, is_reachable=True, others=others))
+        self._put(replace(worker, last_seen=now, breaker=worker.breaker.live(now), others=others))
 
     def _forget(self, address: str) -> bool:
         self._looked_up.pop(address, None)

@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from tests.cluster.conftest import Cluster, StartController, StartWorker, chat
+from tests.cluster.conftest import BEARER, Cluster, StartController, StartWorker, chat
 
 CHAT = "/v1/chat/completions"
 JSON = {"Content-Type": "application/json"}
