@@ -8,7 +8,9 @@ import aiohttp
 from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
+from llava_serve.credential import Credential
 from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError
+from llava_serve.http.caller import USER_HEADER
 from llava_serve.http.client_error import reason_of, remote_error
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import ModelCard, ModelList
@@ -21,11 +23,15 @@ class ChatClient:
     """Speaks the native wire with the controller (or one worker) at `address`.
 
     `session` should be made with `trust_env=False`: cluster traffic goes around proxies.
+    `credential` returns the headers that open the controller.
     """
 
-    def __init__(self, address: str, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, address: str, session: aiohttp.ClientSession, credential: Credential = dict
+    ) -> None:
         self.address = address.rstrip("/")
         self._session = session
+        self._credential = credential
 
     async def models(self) -> list[ModelCard]:
         """Return what is served at this moment.
@@ -35,7 +41,9 @@ class ChatClient:
             RemoteError: the answer is an error, or comes from another kind of server.
         """
         try:
-            async with self._session.get(f"{self.address}/v1/models", timeout=_ASK) as answer:
+            async with self._session.get(
+                f"{self.address}/v1/models", headers=self._credential(), timeout=_ASK
+            ) as answer:
                 if answer.status != 200:
                     raise await _error_of(answer)
                 return ModelList.model_validate_json(await answer.read()).data
@@ -45,11 +53,12 @@ class ChatClient:
             raise self._foreign(exc) from exc
 
     async def stream(
-        self, body: dict[str, Any], request_id: str | None = None
+        self, body: dict[str, Any], request_id: str | None = None, user: str | None = None
     ) -> AsyncGenerator[ChatCompletionChunk]:
         """Yield the chunks of one answer; closing the generator stops the work on the worker.
 
-        `request_id` is what every log on the way shows; without one a new one is made.
+        `request_id` is what every log on the way shows; without one a new one is made. `user` is
+        an opaque name of who asks, so that one user waits for no other.
 
         Raises:
             ControllerUnreachable: nobody answers at the address.
@@ -60,7 +69,9 @@ class ChatClient:
         options = {"include_usage": True, **body.get("stream_options", {})}
         asked = body | {"stream": True, "stream_options": options}
         url = f"{self.address}/v1/chat/completions"
-        headers = {"X-Request-ID": request_id or logs.new_request_id()}
+        headers = {"X-Request-ID": request_id or logs.new_request_id(), **self._credential()}
+        if user is not None:
+            headers[USER_HEADER] = user
         answering = False
         try:
             async with self._session.post(

@@ -8,12 +8,13 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-FILE_NAME = "cluster-token"
+TOKEN_FILE = "cluster-token"
+API_KEY_FILE = "api-key"  # beside it: the first key of a controller that asks for keys
 
 
 def token_file(chosen: Path | None, state_dir: Path) -> Path:
     """Return the file of `--cluster-token-file`, by default the one in the state folder."""
-    return chosen if chosen is not None else state_dir / FILE_NAME
+    return chosen if chosen is not None else state_dir / TOKEN_FILE
 
 
 def read_token(path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from llava_serve import args
+from llava_serve.key_config import AccountingConfig, KeyConfig
 from llava_serve.tiny import CHECKPOINT
 
 STATE = Path.home() / ".local" / "state" / "llava_serve"
@@ -71,17 +72,8 @@ class ListenConfig(StateConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApiConfig(ListenConfig):
+class ApiConfig(ListenConfig, KeyConfig):
     """Flags of controller and workers: who is answered, and may read the metrics."""
-
-    no_auth: Annotated[
-        bool, "beyond loopback, answer everybody who reaches the port, without an API key"
-    ] = False
-    require_keys: Annotated[bool, "ask for an API key on loopback too"] = False
-    database: Annotated[
-        str | None,
-        "SQLAlchemy URL of keys and usage; default: accounts.sqlite in the state folder",
-    ] = None
 
     public_metrics: Annotated[
         bool,
@@ -90,13 +82,12 @@ class ApiConfig(ListenConfig):
     ] = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.no_auth and self.require_keys:
-            raise ValueError("--no-auth and --require-keys exclude each other")
+        ListenConfig.__post_init__(self)
+        KeyConfig.__post_init__(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControllerConfig(ApiConfig):
+class ControllerConfig(ApiConfig, AccountingConfig):
     """Keep the registry of workers and send each request to a live worker that serves its model."""
 
     port: Annotated[int, "port to listen on"] = 10000
@@ -109,14 +100,6 @@ class ControllerConfig(ApiConfig):
     trust_workers_from: Annotated[
         str, "comma-separated IP addresses whose LLaVA workers may join without the token"
     ] = ""
-    audit: Annotated[
-        bool, "write a row for each request into --database, without prompts and answers"
-    ] = False
-    limits_storage: Annotated[
-        str,
-        "where the limits of keys are counted: memory, or a redis:// address that several "
-        "controllers share",
-    ] = "memory"
     heartbeat_expiry: Annotated[float, "seconds of silence before a worker is dropped"] = 45.0
     connect_timeout: Annotated[float, "seconds to wait for a worker to accept"] = 3.0
     first_byte_timeout: Annotated[float, "seconds to wait for a worker's first byte"] = 120.0
@@ -124,15 +107,11 @@ class ControllerConfig(ApiConfig):
     idle_timeout: Annotated[float, "seconds of silence within an answer"] = 60.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        ApiConfig.__post_init__(self)
+        AccountingConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")
-        if self.redis_url is not None and not self.redis_url.startswith(("redis://", "rediss://")):
-            raise ValueError(
-                "--limits-storage takes memory or an address like redis://host:6379/0, and not "
-                f"{self.limits_storage!r}"
-            )
         for address in self.trusted_addresses:
             try:
                 ipaddress.ip_address(address)
@@ -140,11 +119,6 @@ class ControllerConfig(ApiConfig):
                 raise ValueError(
                     f"--trust-workers-from takes IP addresses, and {address!r} is none"
                 ) from exc
-
-    @property
-    def redis_url(self) -> str | None:
-        """`--limits-storage`, unless it is this process's memory."""
-        return None if self.limits_storage == "memory" else self.limits_storage
 
     @property
     def trusted_addresses(self) -> frozenset[str]:

@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
-    accounts = _accounts(config)
+    asks = asks_for_keys(config, config.host)
+    accounts = _accounts(config, asks)
     app = build_app(
         Registry(DISPATCH[config.dispatch_method](), config.heartbeat_expiry),
         policy,
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             hosts=Hosts.of(config.host, config.allowed_names),
             token=policy.token,
             is_public=config.public_metrics,
-            find_key=accounts.keys.find if accounts and asks_for_keys(config) else None,
+            find_key=accounts.keys.find if accounts and asks else None,
         ),
         accounts=accounts,
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
@@ -64,13 +65,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     serving.run(app, config.host, config.port)
 
 
-def _accounts(config: ControllerConfig) -> Accounts | None:
+def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
     """Return keys, limits and audit where there are any, after the first key is made."""
-    if not (asks_for_keys(config) or config.audit):
+    if not (asks or config.audit):
         return None
     try:
         store = make_store(config.state_dir, config.database)
-        if asks_for_keys(config):
+        if asks:
             make_first_key(store, config.state_dir, serving.address_here(config.host, config.port))
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc

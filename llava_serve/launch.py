@@ -13,6 +13,8 @@ import aiohttp
 from rich.console import Console
 
 from llava_serve import args
+from llava_serve.accounts.config import asks_for_keys
+from llava_serve.credential import credential_for, key_file_in
 from llava_serve.errors import CommandError
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.console import LaunchConsole, first_sample, greeting, write_or_drop
@@ -33,25 +35,28 @@ def main(argv: Sequence[str]) -> int:
     except CommandError as exc:
         return _fail(exc, 2)
     try:
-        asyncio.run(_supervise(plan))
+        asyncio.run(_supervise(plan, config))
     except CommandError as exc:
         return _fail(exc, 1)
     return 0
 
 
-async def _supervise(plan: Plan) -> None:
+async def _supervise(plan: Plan, config: LaunchConfig) -> None:
     names = [process.name for stage in plan.stages for process in stage]
     console = LaunchConsole(names, Console(stderr=True))
     loop = asyncio.get_running_loop()
     async with aiohttp.ClientSession(trust_env=False) as session:
-        supervisor = Supervisor(Readiness(session, plan.controller.address).missing, console)
+        credential = credential_for(plan.controller.address, None, config.state_dir)
+        readiness = Readiness(session, plan.controller.address, credential)
+        supervisor = Supervisor(readiness.missing, console)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, supervisor.stop)
-        await supervisor.run(plan.stages, lambda: _greet(plan))
+        await supervisor.run(plan.stages, lambda: _greet(plan, config))
 
 
-def _greet(plan: Plan) -> None:
-    write_or_drop(sys.stdout, f"\n{greeting(plan, first_sample(EXAMPLES))}\n")
+def _greet(plan: Plan, config: LaunchConfig) -> None:
+    key_file = key_file_in(config.state_dir) if asks_for_keys(config, config.host) else None
+    write_or_drop(sys.stdout, f"\n{greeting(plan, first_sample(EXAMPLES), key_file)}\n")
 
 
 def _fail(error: CommandError, code: int) -> int:

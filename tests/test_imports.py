@@ -37,9 +37,9 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 # Folders and modules of the package from the ground to the top; each imports lower ones only.
 LAYERS = (
     ("errors",),
-    ("api_key", "args", "local_path", "logs", "quota", "request", "tiny"),
+    ("api_key", "args", "key_config", "local_path", "logs", "quota", "request", "tiny"),
     ("background", "cluster_token", "config", "protocol", "retry"),
-    ("http",),
+    ("credential", "http"),
     ("chat", "client", "media"),
     ("checkpoints",),
     ("engines", "storage"),

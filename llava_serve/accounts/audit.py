@@ -41,6 +41,7 @@ class AuditLog:
         finally:
             closing.set()  # not cancelled: rows that are half written would be written twice
             await writing
+            await self.flush()
 
     async def _keep_writing(self, closing: asyncio.Event) -> None:
         while not closing.is_set():

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 from llava_serve.accounts.store import AccountStore, default_url
-from llava_serve.config import STATE, ApiConfig
+from llava_serve.config import STATE
 from llava_serve.http.serving import is_loopback
+from llava_serve.key_config import KeyConfig
 from llava_serve.storage.database import make_state_dir
 
 
@@ -44,6 +45,6 @@ def make_store(state_dir: Path, database: str | None) -> AccountStore:
     return store
 
 
-def asks_for_keys(config: ApiConfig) -> bool:
-    """Tell whether a server answers only who shows a key: beyond loopback, unless it is opened."""
-    return config.require_keys or not (config.no_auth or is_loopback(config.host))
+def asks_for_keys(config: KeyConfig, host: str) -> bool:
+    """Tell whether a server at `host` answers only who shows a key."""
+    return config.require_keys or not (config.no_auth or is_loopback(host))

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from llava_serve.accounts.store import AccountStore
 from llava_serve.api_key import ApiKey
-from llava_serve.cluster_token import write_secret
+from llava_serve.cluster_token import API_KEY_FILE, write_secret
 from llava_serve.errors import KeyNameTaken, StorageFailed
 
 logger = logging.getLogger(__name__)
 
 NAME = "first"
-FILE_NAME = "api-key"
 
 
 def make_first_key(store: AccountStore, state_dir: Path, address: str) -> None:
@@ -27,7 +26,7 @@ def make_first_key(store: AccountStore, state_dir: Path, address: str) -> None:
         issued = store.create(ApiKey(id="", name=NAME, role="admin"))
     except KeyNameTaken:  # another controller on the same database was faster
         return
-    path = state_dir / FILE_NAME
+    path = state_dir / API_KEY_FILE
     try:
         path.unlink(missing_ok=True)  # of a database that is gone
         write_secret(path, issued.text)

@@ -11,6 +11,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.errors import StorageError
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError
 
 from llava_serve.retry import RateLimitedWarning
 
@@ -80,14 +81,16 @@ class Rates:
 
 
 def _redis(url: str) -> RedisStorage:
+    scheme = "async+redis+" if url.startswith("unix://") else "async+"
     return RedisStorage(
-        f"async+{url}",
+        scheme + url,
         wrap_exceptions=True,
         implementation="redispy",
         key_prefix="llava:limits",
         socket_timeout=_ANSWER_S,
         socket_connect_timeout=_ANSWER_S,
-        retry=Retry(NoBackoff(), 1),  # type: ignore[arg-type] # a connection may have died idle
+        # Once more where a connection has died idle, and not where Redis is slow.
+        retry=Retry(NoBackoff(), 1, (ConnectionError,)),  # type: ignore[arg-type]
     )
 
 

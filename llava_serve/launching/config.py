@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from llava_serve.args import names_of, require_defaults, require_names, require_positive
 from llava_serve.config import StateConfig
+from llava_serve.key_config import AccountingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig(StateConfig):
+class LaunchConfig(StateConfig, AccountingConfig):
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
 
     Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
@@ -47,6 +48,7 @@ class LaunchConfig(StateConfig):
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the models run"] = "auto"
 
     def __post_init__(self) -> None:
+        AccountingConfig.__post_init__(self)
         require_positive(self, "tp", "dp")
         require_names(names_of(self.allowed_hosts))
         try:

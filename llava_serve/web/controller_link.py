@@ -10,6 +10,7 @@ import aiohttp
 
 from llava_serve.background import background
 from llava_serve.client import ChatClient
+from llava_serve.credential import Credential
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.web import messages
@@ -25,8 +26,14 @@ class ControllerLink:
     In mode `once` the question is asked until a controller names a model, and never again.
     """
 
-    def __init__(self, address: str, mode: Literal["once", "reload"] = "reload") -> None:
+    def __init__(
+        self,
+        address: str,
+        mode: Literal["once", "reload"] = "reload",
+        credential: Credential = dict,
+    ) -> None:
         self.address = address
+        self._credential = credential
         self.cards: tuple[ModelCard, ...] = ()
         self.error: ServeError | None = None
         self._mode = mode
@@ -63,7 +70,7 @@ class ControllerLink:
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
-            self._client = ChatClient(self.address, session)
+            self._client = ChatClient(self.address, session, self._credential)
             async with background(self._keep_polling(sleep), "polling"):
                 yield
 

@@ -65,7 +65,7 @@ class LlavaChunks(StreamedResponse):
 
     @property
     def _usage(self) -> TokenCounts | None:
-        return self._tally and self._tally.so_far
+        return self._tally.so_far if self._tally else None
 
 
 def add_routes(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
