@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from llava_serve.accounts import keyring
 from llava_serve.accounts.keyring import KeyRing
 from llava_serve.accounts.store import AccountStore, default_url
 
@@ -40,7 +41,11 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[AccountStore]:
 
 
 @pytest.fixture
-async def ring(store: AccountStore, clock: Clock) -> AsyncIterator[KeyRing]:
+async def ring(
+    store: AccountStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[KeyRing]:
+    monkeypatch.setattr(keyring, "REFRESH_S", 0.1)
+    monkeypatch.setattr(keyring, "_LEAST_REFRESH_S", 0.01)
     ring = KeyRing(store, clock)
     async with ring.opened():
         yield ring
