@@ -109,6 +109,18 @@ def day_of(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
 
 
+def day_start(day: str, flag: str) -> float:
+    """Return the first second of a date like `2026-01-31`, in UTC.
+
+    Raises:
+        ValueError: what `flag` was given is no date.
+    """
+    try:
+        return datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+    except ValueError as exc:
+        raise ValueError(f"{flag} takes a date like 2027-01-31, not {day!r}") from exc
+
+
 def seconds_to_next_month(now: float) -> float:
     """Return the seconds until the next calendar month begins, in UTC."""
     at = datetime.fromtimestamp(now, UTC)

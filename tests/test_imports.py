@@ -18,6 +18,7 @@ COMMANDS = [
     "cli",
     "launch",
     "keys",
+    "usage",
 ]
 
 

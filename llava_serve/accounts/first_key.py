@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from llava_serve.accounts.store import AccountStore
-from llava_serve.api_key import ApiKey
+from llava_serve.api_key import ApiKey, IssuedKey, id_of
 from llava_serve.cluster_token import API_KEY_FILE, write_secret
 from llava_serve.errors import KeyNameTaken, StorageFailed
 
@@ -40,3 +40,18 @@ def make_first_key(store: AccountStore, state_dir: Path, address: str) -> None:
         "\nMore keys, with limits: python -m llava_serve.keys create --name NAME\n\n"
     )
     sys.stdout.flush()
+
+
+def renew_first_key(issued: IssuedKey, state_dir: Path) -> None:
+    """Keep the new secret of the key that our own programs read from the state folder.
+
+    Raises:
+        StorageFailed: the file cannot be written.
+    """
+    path = state_dir / API_KEY_FILE
+    try:
+        if path.exists() and id_of(path.read_text(encoding="ascii").strip()) == issued.id:
+            path.unlink()
+            write_secret(path, issued.text)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise StorageFailed(f"the key in {path} cannot be renewed: {exc}") from exc

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from llava_serve.accounts.keyring import KeyRing
@@ -73,13 +73,19 @@ class KeyLimits:
             tokens = await self._rates.count("tokens", key.id, limit, 0)
             headers |= _told("tokens", tokens)
             if not tokens.remaining:
-                raise RateLimited("tokens per minute", limit, tokens.reset_s, headers)
+                raise _refusal("tokens", tokens, headers)
         if (limit := key.requests_per_minute) is not None:
             requests = await self._rates.count("requests", key.id, limit, 1)
             headers |= _told("requests", requests)
             if requests.used > limit:
-                raise RateLimited("requests per minute", limit, requests.reset_s, headers)
+                raise _refusal("requests", requests, headers)
         return headers
+
+
+def _refusal(what: str, rate: Rate, told: Mapping[str, str]) -> RateLimited:
+    refused = RateLimited(f"{what} per minute", rate.limit, rate.reset_s)
+    refused.headers = {**refused.headers, **told}
+    return refused
 
 
 def _told(what: str, rate: Rate) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Errors of API keys: none shown, not good, not for this model, or used up."""
 
 import math
-from collections.abc import Mapping
 from types import MappingProxyType
 
 from llava_serve.errors.base import RETRY_AFTER, BadRequest, CommandError
@@ -77,16 +76,10 @@ class RateLimited(BadRequest):
     user_told = "more was asked in a short time than is allowed"
     user_remedy = "Wait a moment, then try again."
 
-    def __init__(
-        self,
-        what: str,
-        limit: int,
-        retry_after_s: float,
-        headers: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, what: str, limit: int, retry_after_s: float) -> None:
         """Tell that a key has used its `limit` of `what`, such as `requests per minute`."""
         super().__init__(f"the API key allows {limit:,} {what}, and they are used")
-        self.headers = {RETRY_AFTER: str(max(1, math.ceil(retry_after_s))), **headers}
+        self.headers = {RETRY_AFTER: str(max(1, math.ceil(retry_after_s)))}
 
 
 class BudgetSpent(BadRequest):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llava_serve.accounts.first_key import make_first_key
+from llava_serve.accounts.first_key import make_first_key, renew_first_key
 from llava_serve.accounts.store import AccountStore
 from llava_serve.api_key import ApiKey, is_same
 from llava_serve.errors import StorageFailed
@@ -56,3 +56,16 @@ def test_a_key_that_cannot_be_kept_is_good_for_nobody(store: AccountStore, tmp_p
     with pytest.raises(StorageFailed, match="cannot be kept"):
         make_first_key(store, tmp_path, ADDRESS)
     assert [key.state(0) for key, _ in store.all_keys()] == ["revoked"]
+
+
+def test_a_renewed_first_key_is_kept_and_that_of_another_is_not(
+    store: AccountStore, tmp_path: Path
+) -> None:
+    make_first_key(store, tmp_path, ADDRESS)
+    before = (tmp_path / "api-key").read_text()
+    store.create(ApiKey(id="", name="alice"))
+    renew_first_key(store.rotate("alice"), tmp_path)
+    assert (tmp_path / "api-key").read_text() == before
+    issued = store.rotate("first")
+    renew_first_key(issued, tmp_path)
+    assert (tmp_path / "api-key").read_text().strip() == issued.text

@@ -68,7 +68,7 @@ async def test_a_revoked_key_ends_on_every_server_of_the_database(
         await asyncio.gather(ring.find(text), other.find(text))
         store.revoke("alice")
         reasons = await asyncio.gather(refused(ring, text), refused(other, text))
-    assert reasons == ["the API key is revoked"] * 2
+    assert set(reasons) == {"the API key is revoked"}
     other_store.close()
 
 

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 import pytest
 
@@ -122,13 +121,13 @@ async def test_openais_client_backs_off_by_itself_and_succeeds(
     key = await keyed.key(max_parallel=1)
     refusals = 0
 
-    async def let_the_first_end(answer: httpx.Response) -> None:
+    async def let_the_first_end(answer: Any) -> None:
         nonlocal refusals
         if answer.status_code == 429:
             refusals += 1
             worker.may_go_on.set()
 
-    http = httpx.AsyncClient(event_hooks={"response": [let_the_first_end]}, trust_env=False)
+    http = openai.DefaultAsyncHttpxClient(event_hooks={"response": [let_the_first_end]})
     async with openai.AsyncOpenAI(
         api_key=key, base_url=f"{keyed.address}/v1", http_client=http, max_retries=5
     ) as client:
@@ -151,7 +150,9 @@ async def test_openais_client_backs_off_by_itself_and_succeeds(
 
 async def test_openais_client_names_a_missing_key_for_what_it_is(keyed: Keyed) -> None:
     async with openai.AsyncOpenAI(
-        api_key="EMPTY", base_url=f"{keyed.address}/v1", http_client=httpx.AsyncClient()
+        api_key="EMPTY",
+        base_url=f"{keyed.address}/v1",
+        http_client=openai.DefaultAsyncHttpxClient(),
     ) as client:
         with pytest.raises(openai.AuthenticationError, match="unknown"):
             await client.models.list()
