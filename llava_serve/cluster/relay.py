@@ -10,7 +10,7 @@ from llava_serve.cluster.wire import MAX_HELD_BYTES, Records, Wire
 from llava_serve.errors import ServeError, WorkerLost
 from llava_serve.http.client_error import remote_error
 from llava_serve.protocol import sse
-from llava_serve.protocol.usage import HEADER, TokenCounts, parse_usage, take_usage
+from llava_serve.protocol.usage import HEADER, TokenCounts, parse_usage, take_records
 
 # Between two neighbours only, or written anew by this controller's own server.
 _NOT_PASSED_BACK = {
@@ -132,8 +132,6 @@ class Relay:
         else:
             await self._start_as(answer)
             await self._write(records.rest)
-        finally:
-            self.tokens = self.wire.usage_of(records.last) or self.tokens
         await self._end()
         return "failed" if records.has_failed else "ok"
 
@@ -149,11 +147,10 @@ class Relay:
         return "failed"
 
     def _without_usage(self, whole: bytes) -> bytes:
-        """Remember the usage in events that are passed on; return what their client is sent."""
-        if not self.wire.is_native:
-            return whole  # the last chunk has all of it
-        rest, tokens = take_usage(whole)
-        self.tokens = tokens or self.tokens
+        """Remember the usage in records that are passed on; return what their client is sent."""
+        rest, told = take_records(whole, self.wire.separator, self.wire.usage_mark)
+        if told:
+            self.tokens = self.wire.usage_of(told[-1]) or self.tokens
         return whole if self.counts_tokens else rest
 
     async def _start_as(self, answer: UpstreamResponse, length: int | None = None) -> None:

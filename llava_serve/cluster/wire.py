@@ -8,8 +8,8 @@ from typing import Any
 
 from llava_serve import logs
 from llava_serve.errors import DECLINED, LOST, ServeError, Unavailable, WorkerLost, not_answered
-from llava_serve.protocol import llava, sse
-from llava_serve.protocol.usage import TokenCounts, usage_of
+from llava_serve.protocol import llava, sse, usage
+from llava_serve.protocol.usage import TokenCounts
 
 # Of one stream. The largest record of ours is LLaVA's: all of a prompt and its answer, escaped.
 MAX_HELD_BYTES = sse.MAX_EVENT_BYTES
@@ -40,7 +40,8 @@ class Wire:
     end: bytes | None
     kind_of: Callable[[bytes, str], RecordKind]
     not_answered: Callable[[bytes], str | None]
-    usage_of: Callable[[bytes], TokenCounts | None]  # takes a stream's last record
+    usage_mark: bytes  # what a record with the usage begins with
+    usage_of: Callable[[bytes], TokenCounts | None]
     encode_error: Callable[[ServeError], bytes]
     encode_sign_of_life: Callable[[str], bytes]  # takes the prompt
 
@@ -65,11 +66,6 @@ class Records:
     def rest(self) -> bytes:
         """The beginning of a record whose end has not come."""
         return bytes(self._rest)
-
-    @property
-    def last(self) -> bytes:
-        """The last whole record."""
-        return self._last
 
     @property
     def held_bytes(self) -> int:
@@ -143,6 +139,8 @@ def _opens(record: bytes) -> bool:
 
 
 def _kind_of_chunk(record: bytes, prompt: str) -> RecordKind:
+    if record.startswith(usage.LLAVA_MARK):
+        return RecordKind.SIGN_OF_LIFE
     chunk = _object(record)
     if chunk.get("error_code"):
         return RecordKind.ERROR
@@ -177,7 +175,8 @@ NATIVE = Wire(
     end=sse.encode(sse.DONE).strip(),
     kind_of=_kind_of_event,
     not_answered=_of_event,
-    usage_of=lambda _: None,  # in comments
+    usage_mark=usage.COMMENT,
+    usage_of=lambda record: usage.parse_usage(record.removeprefix(usage.COMMENT)),
     encode_error=lambda error: sse.encode(json.dumps(error.as_body(logs.request_id.get()))),
     encode_sign_of_life=lambda _: sse.KEEP_ALIVE,
 )
@@ -189,7 +188,8 @@ LLAVA = Wire(
     end=None,
     kind_of=_kind_of_chunk,
     not_answered=_of_chunk,
-    usage_of=lambda record: usage_of(_object(record).get("usage")),
+    usage_mark=usage.LLAVA_MARK,
+    usage_of=lambda record: usage.usage_of(_object(record).get("usage")),
     encode_error=lambda error: llava.LlavaChunk.from_error(error).encode(),
     encode_sign_of_life=lambda prompt: llava.LlavaChunk(text=prompt).encode(),
 )

@@ -9,7 +9,6 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from llava_serve.errors import ServeError
-from llava_serve.protocol.usage import TokenCounts
 
 SEPARATOR = b"\0"
 
@@ -32,14 +31,11 @@ class LlavaRequest(BaseModel):
 
 
 class LlavaChunk(BaseModel):
-    """One record of an answer; `usage` is for controllers that ask for it."""
-
     text: str
     error_code: int = 0
-    usage: TokenCounts | None = None
 
     def encode(self) -> bytes:
-        return self.model_dump_json(exclude_none=True).encode() + SEPARATOR
+        return self.model_dump_json().encode() + SEPARATOR
 
     @classmethod
     def from_error(cls, error: ServeError) -> "LlavaChunk":

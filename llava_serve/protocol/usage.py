@@ -1,8 +1,9 @@
 """Usage for controllers: how a worker tells them an answer's tokens, beside the answer itself.
 
-A controller asks for it with the header `X-Llava-Usage: 1`. A stream of server-sent events has it
-in comments, the last one right before its end; a whole answer in the header of the same name; a
-stream of LLaVA's wire in the field `usage` of its chunks. Whoever did not ask sees nothing of it.
+A controller asks for it with the header `X-Llava-Usage: 1`. A stream has it in records of its own,
+the last one right before its end: comments of server-sent events, or objects with nothing but
+`usage` on LLaVA's wire. A whole answer has it in the header of the same name. Whoever did not ask
+sees nothing of it.
 """
 
 import json
@@ -10,8 +11,8 @@ from dataclasses import asdict, dataclass
 
 HEADER = "X-Llava-Usage"
 ASKING = {HEADER: "1"}
-_COMMENT = b": usage "
-_END = b"\n\n"
+COMMENT = b": usage "
+LLAVA_MARK = b'{"usage":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,11 @@ class TokenCounts:
 
     def as_comment(self) -> bytes:
         """Return a comment of server-sent events, which clients skip."""
-        return _COMMENT + self.as_json().encode() + _END
+        return COMMENT + self.as_json().encode() + b"\n\n"
+
+    def as_chunk(self) -> bytes:
+        """Return a record of LLaVA's wire."""
+        return LLAVA_MARK + self.as_json().encode() + b"}\0"
 
 
 def parse_usage(text: str | bytes) -> TokenCounts | None:
@@ -48,14 +53,10 @@ def usage_of(content: object) -> TokenCounts | None:
     return TokenCounts(*counts)  # type: ignore[arg-type]
 
 
-def take_usage(events: bytes) -> tuple[bytes, TokenCounts | None]:
-    """Take the comments with usage out of whole events; return the rest and the last usage."""
-    if _COMMENT not in events:
-        return events, None
-    rest, usage = b"", None
-    for event in events.split(_END)[:-1]:
-        if event.startswith(_COMMENT):
-            usage = parse_usage(event.removeprefix(_COMMENT)) or usage
-        else:
-            rest += event + _END
-    return rest, usage
+def take_records(stream: bytes, separator: bytes, mark: bytes) -> tuple[bytes, list[bytes]]:
+    """Take the records that begin with `mark` out of whole ones; return the rest and those."""
+    if mark not in stream:
+        return stream, []
+    records = stream.split(separator)[:-1]
+    rest = [record + separator for record in records if not record.startswith(mark)]
+    return b"".join(rest), [record for record in records if record.startswith(mark)]

@@ -17,7 +17,6 @@ from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import LlavaChunk, LlavaRequest
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.protocol.strict import refusal_of
-from llava_serve.protocol.usage import TokenCounts
 from llava_serve.request import Delta, SamplingParams
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.stream import StreamedResponse
@@ -45,15 +44,14 @@ class LlavaChunks(StreamedResponse):
         self._tally = tally
 
     def encode(self, delta: Delta) -> bytes:
-        """Return the chunk of all text so far."""
+        """Return the chunk of all text so far, and the usage where a controller asks for it."""
         self._text += delta.text
-        if self._tally is not None:
-            self._tally.add(delta)
-        return self.keep_alive()
+        is_told = self._tally is not None and self._tally.add(delta)
+        return self.keep_alive() + (self._usage_so_far() if is_told else b"")
 
     def keep_alive(self) -> bytes:
         """Return the last chunk again."""
-        return LlavaChunk(text=self._text, usage=self._usage).encode()
+        return LlavaChunk(text=self._text).encode()
 
     def end(self) -> bytes:
         """Return nothing: the last chunk has the whole text."""
@@ -61,11 +59,11 @@ class LlavaChunks(StreamedResponse):
 
     def failure(self, error: ServeError) -> bytes:
         """Return a chunk of the error."""
-        return LlavaChunk.from_error(error).model_copy(update={"usage": self._usage}).encode()
+        return self._usage_so_far() + LlavaChunk.from_error(error).encode()
 
-    @property
-    def _usage(self) -> TokenCounts | None:
-        return self._tally.so_far if self._tally else None
+    def _usage_so_far(self) -> bytes:
+        so_far = self._tally and self._tally.so_far
+        return so_far.as_chunk() if so_far else b""
 
 
 def add_routes(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:

@@ -68,8 +68,9 @@ async def test_llavas_wire_is_charged_too(keyed: Keyed) -> None:
     body = {"model": "echo", "prompt": "USER: one two three ASSISTANT:"}
     async with echo_worker(keyed):
         answer = await keyed.http.post("/worker_generate_stream", json=body, headers=headers)
-    usage = json.loads(answer.content.split(b"\0")[-2])["usage"]
-    assert await keyed.used() == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert b"usage" not in answer.content
+    prompt = len(["USER:", "one", "two", "three", "ASSISTANT:"])
+    assert await keyed.used() == 2 * prompt  # the echo of the prompt
 
 
 async def test_who_leaves_is_charged_for_what_was_generated(keyed: Keyed) -> None:

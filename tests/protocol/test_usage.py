@@ -1,25 +1,39 @@
 """Usage goes beside an answer and comes out of it again, and nothing else does."""
 
+import json
+
 import pytest
 
-from llava_serve.protocol.usage import TokenCounts, parse_usage, take_usage
+from llava_serve.protocol.usage import (
+    COMMENT,
+    LLAVA_MARK,
+    TokenCounts,
+    parse_usage,
+    take_records,
+    usage_of,
+)
 
 COUNTS = TokenCounts(7, 3, 5)
 TEXT = b'data: {"said": ": usage {}"}\n\n'
 
 
 def test_a_comment_is_taken_out_and_read() -> None:
-    assert take_usage(TEXT + COUNTS.as_comment() + TEXT) == (TEXT + TEXT, COUNTS)
+    events = TEXT + COUNTS.as_comment() + TEXT
+    rest, (record,) = take_records(events, b"\n\n", COMMENT)
+    assert rest == TEXT + TEXT
+    assert parse_usage(record.removeprefix(COMMENT)) == COUNTS
 
 
-def test_of_several_the_last_is_the_usage() -> None:
-    events = TokenCounts(7, 1).as_comment() + TEXT + COUNTS.as_comment() + b"data: [DONE]\n\n"
-    assert take_usage(events) == (TEXT + b"data: [DONE]\n\n", COUNTS)
+def test_a_record_of_llavas_wire_is_taken_out_and_read() -> None:
+    text = b'{"text": "{\\"usage\\":1}", "error_code": 0}\0'
+    rest, (record,) = take_records(text + COUNTS.as_chunk() + text, b"\0", LLAVA_MARK)
+    assert rest == text + text
+    assert usage_of(json.loads(record)["usage"]) == COUNTS
 
 
 @pytest.mark.parametrize("events", [b"", TEXT, b": keep-alive\n\n", TEXT + b": usages\n\n"])
 def test_other_events_stay_as_they_are(events: bytes) -> None:
-    assert take_usage(events) == (events, None)
+    assert take_records(events, b"\n\n", COMMENT) == (events, [])
 
 
 @pytest.mark.parametrize(
@@ -38,7 +52,6 @@ def test_other_events_stay_as_they_are(events: bytes) -> None:
 )
 def test_what_no_worker_of_ours_says_is_no_usage(text: str) -> None:
     assert parse_usage(text) is None
-    assert take_usage(b": usage " + text.encode() + b"\n\n") == (b"", None)
 
 
 def test_what_is_written_is_read() -> None:
