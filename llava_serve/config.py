@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from llava_serve import args
 from llava_serve.key_config import AccountingConfig, KeyConfig
 from llava_serve.tiny import CHECKPOINT
+from llava_serve.tls_config import TlsConfig
 
 STATE = Path.home() / ".local" / "state" / "llava_serve"
 
@@ -37,7 +38,7 @@ class StateConfig(LogConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListenConfig(StateConfig):
+class ListenConfig(StateConfig, TlsConfig):
     """Flags of a command that listens: host, names, limits of bodies."""
 
     host: Annotated[str, "address to listen on"] = "127.0.0.1"
@@ -52,6 +53,7 @@ class ListenConfig(StateConfig):
     ] = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         args.require_positive(self, "max_body_mb", "max_text_mb")
         args.require_names(self.allowed_names)
 
@@ -105,11 +107,22 @@ class ControllerConfig(ApiConfig, AccountingConfig):
     first_byte_timeout: Annotated[float, "seconds to wait for a worker's first byte"] = 120.0
     answer_timeout: Annotated[float, "seconds to wait for an answer that is not streamed"] = 600.0
     idle_timeout: Annotated[float, "seconds of silence within an answer"] = 60.0
+    max_waiting: Annotated[
+        int,
+        "requests that may wait in line for a model, one caller's half as many; more are refused "
+        "with 503 or 429",
+    ] = 1000
+    max_wait: Annotated[float, "seconds a request may wait in line"] = 120.0
+    no_resume: Annotated[
+        bool, "end a stream whose worker is lost, and let no other worker go on with it"
+    ] = False
 
     def __post_init__(self) -> None:
         ApiConfig.__post_init__(self)
         AccountingConfig.__post_init__(self)
         args.require_port(self.port)
+        args.require_positive(self, "max_wait")
+        args.require_not_negative(self, "max_waiting")
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")
         for address in self.trusted_addresses:
@@ -211,7 +224,7 @@ class MembershipConfig(ApiConfig):
     )
     worker: Annotated[
         str | None,
-        "address the controller reaches this worker at; default: http://HOST:PORT",
+        "address the controller reaches this worker at; default: http://HOST:PORT, or https",
         "--worker-address",
     ] = None
     cluster_token_file: Annotated[
@@ -228,14 +241,13 @@ class MembershipConfig(ApiConfig):
         args.require_port(self.port)
         args.require_http(self, "controller", "worker")
         args.require_positive(self, "limit_model_concurrency")
-        if self.max_waiting < 0:
-            raise ValueError("--max-waiting must not be negative")
+        args.require_not_negative(self, "max_waiting")
 
     @property
     def worker_address(self) -> str:
         """The address at which the controller reaches this worker."""
         host = f"[{self.host}]" if ":" in self.host else self.host  # IPv6
-        return (self.worker or f"http://{host}:{self.port}").rstrip("/")
+        return (self.worker or f"{self.scheme}://{host}:{self.port}").rstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from llava_serve.accounts.rates import Rates
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import DISPATCH
+from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import UpstreamLimits
 from llava_serve.cluster_token import read_token, token_file
@@ -19,6 +20,8 @@ from llava_serve.errors import StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
+from llava_serve.http.hosts import address_here
+from llava_serve.http.tls import Tls
 
 logger = logging.getLogger("llava_serve.controller")
 
@@ -26,6 +29,7 @@ logger = logging.getLogger("llava_serve.controller")
 def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(ControllerConfig, argv)
     logs.configure(config.log_level)
+    tls = Tls.of_or_exit(config)
     path = token_file(config.cluster_token_file, config.state_dir)
     policy = AdmissionPolicy(read_token(path), config.trusted_addresses)
     logger.info("workers register with the cluster token in %s", path)
@@ -53,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             answer_s=config.answer_timeout,
             idle_s=config.idle_timeout,
         ),
+        waiting=LineLimits(max_waiting=config.max_waiting, max_wait_s=config.max_wait),
         access=Access(
             hosts=Hosts.of(config.host, config.allowed_names),
             token=policy.token,
@@ -61,8 +66,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
         accounts=accounts,
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
+        resumes=not config.no_resume,
+        trust=tls.trust,
     )
-    serving.run(app, config.host, config.port)
+    serving.run(app, config.host, config.port, certificate=tls.certificate)
 
 
 def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
@@ -72,7 +79,9 @@ def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
     try:
         store = make_store(config.state_dir, config.database)
         if asks:
-            make_first_key(store, config.state_dir, serving.address_here(config.host, config.port))
+            make_first_key(
+                store, config.state_dir, address_here(config.host, config.port, config.scheme)
+            )
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc
     return Accounts(store, Rates(config.redis_url), is_audited=config.audit)

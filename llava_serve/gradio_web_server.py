@@ -1,6 +1,7 @@
 """The command that serves the browser page."""
 
 import logging
+import ssl
 from collections.abc import Sequence
 
 from llava_serve import args, logs, tiny
@@ -9,6 +10,7 @@ from llava_serve.credential import credential_for
 from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Hosts
+from llava_serve.http.tls import Tls
 from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
@@ -25,11 +27,12 @@ logger = logging.getLogger("llava_serve.gradio_web_server")
 def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(WebConfig, argv)
     logs.configure(config.log_level)
+    tls = Tls.of_or_exit(config)
     try:
         make_state_dir(config.state_dir)
         serving.bind_or_exit(config.host, config.port).close()  # the uploads of who has it stay
         uploads.use_folder(config.state_dir / "uploads" / str(config.port))
-        services = _services(config)
+        services = _services(config, tls.trust)
         shown = examples.load(tiny.EXAMPLES, services.media)
     except (StorageFailed, CommandError) as exc:
         raise SystemExit(exc.with_remedy) from exc
@@ -46,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         logger.warning(
             "anybody who reaches %s:%d can use the page and its models", config.host, config.port
         )
-    serving.run(page.app, config.host, config.port, page.before_stop)
+    serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
 
 
-def _services(config: WebConfig) -> Services:
+def _services(config: WebConfig, trust: ssl.SSLContext) -> Services:
     moderation = None
     if config.moderation_key_file is not None:
         moderation = Moderation(read_key(config.moderation_key_file))
@@ -57,7 +60,7 @@ def _services(config: WebConfig) -> Services:
     store.create_tables()
     credential = credential_for(config.controller, config.api_key_file, config.state_dir)
     return Services(
-        link=ControllerLink(config.controller, config.model_list_mode, credential),
+        link=ControllerLink(config.controller, config.model_list_mode, trust, credential),
         store=store,
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,

@@ -6,6 +6,7 @@ model or a port is wrong, and nothing was started.
 
 import asyncio
 import signal
+import ssl
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from llava_serve import args
 from llava_serve.accounts.config import asks_for_keys
 from llava_serve.credential import credential_for, key_file_in
 from llava_serve.errors import CommandError
+from llava_serve.http.tls import Tls
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.console import LaunchConsole, first_sample, greeting, write_or_drop
 from llava_serve.launching.plan import Plan, check_ports, make_plan
@@ -32,20 +34,22 @@ def main(argv: Sequence[str]) -> int:
     try:
         plan = make_plan(config, worker_flags=argv[end + 1 :])
         check_ports(plan.ports)
+        trust = Tls.of(config).trust
     except CommandError as exc:
         return _fail(exc, 2)
     try:
-        asyncio.run(_supervise(plan, config))
+        asyncio.run(_supervise(plan, trust, config))
     except CommandError as exc:
         return _fail(exc, 1)
     return 0
 
 
-async def _supervise(plan: Plan, config: LaunchConfig) -> None:
+async def _supervise(plan: Plan, trust: ssl.SSLContext, config: LaunchConfig) -> None:
     names = [process.name for stage in plan.stages for process in stage]
     console = LaunchConsole(names, Console(stderr=True))
     loop = asyncio.get_running_loop()
-    async with aiohttp.ClientSession(trust_env=False) as session:
+    connector = aiohttp.TCPConnector(ssl=trust)
+    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
         credential = credential_for(plan.controller.address, None, config.state_dir)
         readiness = Readiness(session, plan.controller.address, credential)
         supervisor = Supervisor(readiness.missing, console)
@@ -55,8 +59,9 @@ async def _supervise(plan: Plan, config: LaunchConfig) -> None:
 
 
 def _greet(plan: Plan, config: LaunchConfig) -> None:
-    key_file = key_file_in(config.state_dir) if asks_for_keys(config, config.host) else None
-    write_or_drop(sys.stdout, f"\n{greeting(plan, first_sample(EXAMPLES), key_file)}\n")
+    key = key_file_in(config.state_dir) if asks_for_keys(config, config.host) else None
+    text = greeting(plan, first_sample(EXAMPLES), config.ca_file, key)
+    write_or_drop(sys.stdout, f"\n{text}\n")
 
 
 def _fail(error: CommandError, code: int) -> int:

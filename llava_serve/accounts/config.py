@@ -8,7 +8,7 @@ from typing import Annotated
 
 from llava_serve.accounts.store import AccountStore, default_url
 from llava_serve.config import STATE
-from llava_serve.http.serving import is_loopback
+from llava_serve.http.hosts import is_loopback
 from llava_serve.key_config import KeyConfig
 from llava_serve.storage.database import make_state_dir
 

@@ -1,6 +1,7 @@
 """App of the controller: registry, admission, forwarding and metrics, put together."""
 
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,16 +14,23 @@ from llava_serve import __version__
 from llava_serve.accounts.accounts import Accounts
 from llava_serve.cluster import routes
 from llava_serve.cluster.accounting import Accounting
+from llava_serve.cluster.admin_routes import Administration, admin_router
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
-from llava_serve.cluster.forward import ForwardContext
+from llava_serve.cluster.forward_request import ForwardContext
+from llava_serve.cluster.line import Line, LineLimits
+from llava_serve.cluster.line_metrics import LineCollector
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
+from llava_serve.quota import Quota
+
+_BODIES_KEPT = 4  # of the largest size, while their answers run
 
 
 def build_app(  # noqa: PLR0913 - what a server is made of
@@ -31,28 +39,38 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     *,
     limits: UpstreamLimits | None = None,
     bodies: BodyLimits | None = None,
+    waiting: LineLimits | None = None,
     access: Access | None = None,
     accounts: Accounts | None = None,
+    resumes: bool = True,
+    trust: ssl.SSLContext | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
     Without `access` it answers as one on loopback does. Keys of `accounts` have limits here, and
-    requests are charged to them.
+    requests are charged to them. It `resumes` the answers of lost workers, and `trust` checks the
+    certificates of workers.
     """
-    upstream = Upstream(limits or UpstreamLimits(), policy.token)
+    bodies = bodies or BodyLimits(max_bytes=50_000_000)
+    upstream = Upstream(limits or UpstreamLimits(), trust, policy.token)
     accounting = Accounting(accounts) if accounts is not None else None
     prober = Prober(workers, upstream, clock)
+    line = Line(workers, waiting or LineLimits(), bodies.held.total // 2, clock, prober.ask_soon)
     metrics = ControllerMetrics(workers, clock)
+    metrics.collectors.register(LineCollector(line))
     name = "llava-controller-" + secrets.token_hex(8)
     context = ForwardContext(
         workers,
         upstream,
         prober,
+        line,
         metrics,
         name,
         clock,
-        accounts=accounts,
+        RetryBudget(clock()),
+        Quota(_BODIES_KEPT * bodies.max_bytes) if resumes else None,
+        accounts,
         observers=(accounting.observe,) if accounting else (),
     )
     admission = Admission(workers, upstream, prober, policy, clock)
@@ -69,7 +87,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
     app.add_middleware(ApiGuard, access=access or Access(token=policy.token))
-    serving.prepare(app, bodies or BodyLimits(max_bytes=50_000_000))
+    serving.prepare(app, bodies)
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))
     app.include_router(routes.registration_router(admission))
@@ -82,19 +100,25 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     async def show_metrics() -> Response:
         return Response(generate_latest(metrics.collectors), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/workers")
-    async def list_workers() -> list[dict[str, Any]]:
+    def described_workers() -> list[dict[str, Any]]:
         now = clock()
         return [
             _described(worker, workers.lease_expired(worker, now), now)
             for worker in workers.known()
         ]
 
+    @app.get("/workers")
+    async def list_workers() -> list[dict[str, Any]]:
+        return described_workers()
+
+    administration = Administration(workers, upstream, clock)
+    app.include_router(admin_router(administration, described_workers))
     return app
 
 
 def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dict[str, Any]:
     return {
+        "id": worker.status.worker_id or worker.address,
         "address": worker.address,
         "state": _state(worker, lease_expired),
         "breaker": worker.breaker.state,

@@ -10,13 +10,15 @@ from llava_serve.protocol.openai import ChatRequest, ImagePart, VideoPart
 _SHORT = 100_000  # characters that are hashed faster than a thread takes over
 
 
-async def digests(sources: Iterable[str]) -> tuple[str, ...]:
+async def digests(sources: Iterable[object]) -> tuple[str, ...]:
     """Return the digest of each file that a request holds itself, in its order.
 
     A source is base64 or a `data:` URL; what has to be fetched from elsewhere has none.
     """
     found = []
     for source in sources:
+        if not isinstance(source, str):
+            continue  # the worker will say so
         is_short = len(source) < _SHORT
         found.append(_digest(source) if is_short else await asyncio.to_thread(_digest, source))
     return tuple(filter(None, found))

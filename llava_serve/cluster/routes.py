@@ -5,24 +5,25 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from llava_serve.cluster.admission import Admission
-from llava_serve.cluster.forward import Forward, ForwardContext, ForwardRequest
+from llava_serve.cluster.forward import Forward
+from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
 from llava_serve.cluster.image_digest import digests, sources_of
+from llava_serve.cluster.token_estimate import estimate_llava_tokens, estimate_tokens
 from llava_serve.cluster.wire import LLAVA, NATIVE
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.http.body import read_json
 from llava_serve.http.caller import caller_of
 from llava_serve.http.json_body import JsonRoute
-from llava_serve.protocol import usage
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
 from llava_serve.protocol.openai import ModelCard, ModelList, parse_chat_request
+from llava_serve.protocol.usage import HEADER
 
 
 def native_router(context: ForwardContext) -> APIRouter:
     """Return the routes of the native wire: chat completions and models."""
     router = APIRouter()
     limits = context.upstream.limits
-    is_audited = context.accounts is not None and context.accounts.audit is not None
 
     @router.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Forward:
@@ -34,11 +35,12 @@ def native_router(context: ForwardContext) -> APIRouter:
             via=request.headers.get("via"),
             first_byte_s=limits.first_byte_s if chat.stream else limits.answer_s,
             is_streamed=bool(chat.stream),
+            is_resumable=bool(chat.stream) and chat.n in (None, 1) and not chat.logprobs,
             has_images=chat.has_images,
             answers=chat.n or 1,
-            caller=caller_of(request),
-            counts_tokens=usage.HEADER in request.headers,
-            image_sha256=await digests(sources_of(chat)) if is_audited else (),
+            cost=estimate_tokens(chat),
+            counts_tokens=HEADER in request.headers,
+            image_sha256=await digests(sources_of(chat)) if context.is_audited else (),
         )
         return Forward(context, forwarded, body)
 
@@ -64,7 +66,6 @@ def llava_router(context: ForwardContext) -> APIRouter:
     """Return the routes of LLaVA's own wire: names, addresses, streams."""
     router = APIRouter(route_class=JsonRoute)
     workers, clock = context.workers, context.clock
-    is_audited = context.accounts is not None and context.accounts.audit is not None
 
     def models_for(request: Request) -> list[str]:
         return list(filter(caller_of(request).may_ask, workers.models(clock())))
@@ -88,17 +89,21 @@ def llava_router(context: ForwardContext) -> APIRouter:
         model = decoded.get("model") if isinstance(decoded, dict) else None
         if not isinstance(model, str):
             raise InvalidField("model", "must be the name of a model")
-        prompt, images = decoded.get("prompt"), decoded.get("images")
+        prompt = decoded.get("prompt")
+        prompt = prompt if isinstance(prompt, str) else ""
+        images = decoded.get("images")
+        images = images if isinstance(images, list) else []
         forwarded = ForwardRequest(
             wire=LLAVA,
             model=model,
             via=request.headers.get("via"),
             first_byte_s=context.upstream.limits.first_byte_s,
+            is_resumable=True,
             has_images=bool(images),
-            prompt=prompt if isinstance(prompt, str) else "",
-            caller=caller_of(request),
-            counts_tokens=usage.HEADER in request.headers,
-            image_sha256=await digests(_texts(images)) if is_audited else (),
+            cost=estimate_llava_tokens(prompt, len(images), decoded.get("max_new_tokens")),
+            prompt=prompt,
+            counts_tokens=HEADER in request.headers,
+            image_sha256=await digests(images) if context.is_audited else (),
         )
         return Forward(context, forwarded, body)
 
@@ -113,10 +118,6 @@ def llava_router(context: ForwardContext) -> APIRouter:
         }
 
     return router
-
-
-def _texts(images: object) -> list[str]:
-    return [one for one in images if isinstance(one, str)] if isinstance(images, list) else []
 
 
 def registration_router(admission: Admission) -> APIRouter:

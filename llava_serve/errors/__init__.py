@@ -5,20 +5,20 @@
     │     http     InvalidField, NotJson, UnsupportedField, MalformedHttp, NoSuchRoute,
     │              HostRefused, OriginRefused, ContentTypeRefused, ForInsiders,
     │              HeadersTooLarge, HeadersTimeout, BodyTooLarge, BodyTimeout,
-    │              TextTooLarge, ReaderTooSlow
+    │              TextTooLarge, ReaderTooSlow, TlsExpected
     │     access   KeyMissing, KeyRefused, ModelNotAllowed, AdminOnly, RateLimited, BudgetSpent
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
     │     engine   SglangRefused
-    │     cluster  RegistrationRefused
+    │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ModerationRefused
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
-    │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, ShuttingDown,
-    │              Interrupted
+    │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, LineFull,
+    │              OwnLineFull, LineTimeout, ShuttingDown, Interrupted
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
     │     engine   EngineLost, OutOfMemory, SglangFailed
@@ -74,7 +74,11 @@ from llava_serve.errors.cluster import (
     ControllerUnreachable as ControllerUnreachable,
     EventTooLarge as EventTooLarge,
     Interrupted as Interrupted,
+    LineFull as LineFull,
+    LineTimeout as LineTimeout,
+    NoSuchWorker as NoSuchWorker,
     NoWorker as NoWorker,
+    OwnLineFull as OwnLineFull,
     RegistrationRefused as RegistrationRefused,
     RemoteError as RemoteError,
     ShuttingDown as ShuttingDown,
@@ -107,6 +111,7 @@ from llava_serve.errors.http import (
     OriginRefused as OriginRefused,
     ReaderTooSlow as ReaderTooSlow,
     TextTooLarge as TextTooLarge,
+    TlsExpected as TlsExpected,
     TooManyConnections as TooManyConnections,
     UnsupportedField as UnsupportedField,
 )

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from llava_serve.args import names_of, require_defaults, require_names, require_positive
 from llava_serve.config import StateConfig
 from llava_serve.key_config import AccountingConfig
+from llava_serve.tls_config import TlsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig(StateConfig, AccountingConfig):
+class LaunchConfig(StateConfig, TlsConfig, AccountingConfig):
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
 
     Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
@@ -48,6 +49,7 @@ class LaunchConfig(StateConfig, AccountingConfig):
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the models run"] = "auto"
 
     def __post_init__(self) -> None:
+        TlsConfig.__post_init__(self)
         AccountingConfig.__post_init__(self)
         require_positive(self, "tp", "dp")
         require_names(names_of(self.allowed_hosts))

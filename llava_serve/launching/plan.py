@@ -11,6 +11,7 @@ from llava_serve.config import WorkerConfig
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.errors import CommandError
 from llava_serve.http import serving
+from llava_serve.http.hosts import address_here
 from llava_serve.key_config import AccountingConfig
 from llava_serve.launching import sglang_server
 from llava_serve.launching.config import LaunchConfig
@@ -23,6 +24,7 @@ _SET_BY_LAUNCH = (
     *("--host", "--port", "--worker", "--worker-address", "--state-dir", "--no-register"),
     *("--controller", "--controller-address", "--cluster-token-file", "--sgl-endpoint"),
     *("--model-path", "--model-base", "--model-name"),
+    *("--tls-cert", "--tls-key", "--ca-file"),
 )
 
 
@@ -34,11 +36,12 @@ class Port:
     number: int
     wanted_by: str
     flag: str
+    scheme: str = "http"
 
     @property
     def address(self) -> str:
         """The address at which this machine reaches it; a wildcard is on loopback."""
-        return serving.address_here(self.host, self.number)
+        return address_here(self.host, self.number, self.scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +94,19 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     """
     models = models_to_serve(config.model, config.sglang)
     _check_worker_flags(worker_flags, models)
-    port = Port(config.host, config.controller_port, "the controller", "--controller-port")
+    port = _port(config, config.controller_port, "the controller", "--controller-port")
     metrics = ["--public-metrics"] if config.public_metrics else []
     controller = _public(config, "controller", "controller", port, *metrics, *_key_flags(config))
     servers = _servers(config, models.sglang)
     given = ("--controller", controller.address)
     workers = _workers(config, models, servers, (*given, *worker_flags))
-    port = Port(config.host, config.web_port, "the page", "--web-port")
+    port = _port(config, config.web_port, "the page", "--web-port")
     page = _public(config, "page", "gradio_web_server", port, *given)
     return Plan(controller, servers, workers, None if config.no_web else page)
+
+
+def _port(config: LaunchConfig, number: int, wanted_by: str, flag: str) -> Port:
+    return Port(config.host, number, wanted_by, flag, config.scheme)
 
 
 def _key_flags(config: AccountingConfig) -> Iterator[str]:
@@ -155,7 +162,8 @@ def _workers(
     named = _with_unique_names((*models.torch, *models.sglang))
     workers = []
     for i, ((name, model), server) in enumerate(zip(named, addresses, strict=True)):
-        port = Port(_WORKER_HOST, config.worker_port + i, f"the worker of {name}", "--worker-port")
+        wanted_by, number = f"the worker of {name}", config.worker_port + i
+        port = Port(_WORKER_HOST, number, wanted_by, "--worker-port", config.scheme)
         if server is None:
             module, own = "model_worker", ["--model-path", model.path, "--device", config.device]
             own += ["--model-base", model.base] if model.base else []
@@ -178,7 +186,14 @@ def _with_unique_names(models: Sequence[Model]) -> Iterator[tuple[str, Model]]:
 def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tuple[str, ...]:
     listen = ("--host", port.host, "--port", str(port.number))
     state = ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
-    return (*_python(module), *listen, *state, *flags)
+    return (*_python(module), *listen, *state, *_tls(config), *flags)
+
+
+def _tls(config: LaunchConfig) -> Iterator[str]:
+    """Yield the flags of the certificates, which are the same for every process."""
+    for name in ("tls_cert", "tls_key", "ca_file"):
+        if (path := getattr(config, name)) is not None:
+            yield from (args.flag_of(name), str(path))
 
 
 def _python(module: str) -> tuple[str, ...]:

@@ -1,9 +1,8 @@
 """Usage for controllers: how a worker tells them an answer's tokens, beside the answer itself.
 
 A controller asks for it with the header `X-Llava-Usage: 1`. A stream has it in records of its own,
-the last one right before its end: comments of server-sent events, or objects with nothing but
-`usage` on LLaVA's wire. A whole answer has it in the header of the same name. Whoever did not ask
-sees nothing of it.
+the last one right before its end; a whole answer in the header of the same name. Whoever did not
+ask sees nothing of it.
 """
 
 import json
@@ -11,8 +10,7 @@ from dataclasses import asdict, dataclass
 
 HEADER = "X-Llava-Usage"
 ASKING = {HEADER: "1"}
-COMMENT = b": usage "
-LLAVA_MARK = b'{"usage":'
+USAGE_MARK = b": usage "  # clients of server-sent events skip it; the controller cuts it out
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +24,17 @@ class TokenCounts:
     def as_json(self) -> str:
         return json.dumps(asdict(self))
 
-    def as_comment(self) -> bytes:
-        """Return a comment of server-sent events, which clients skip."""
-        return COMMENT + self.as_json().encode() + b"\n\n"
-
-    def as_chunk(self) -> bytes:
-        """Return a record of LLaVA's wire."""
-        return LLAVA_MARK + self.as_json().encode() + b"}\0"
+    def as_record(self, separator: bytes) -> bytes:
+        """Return a record for a wire that ends records with `separator`."""
+        return USAGE_MARK + self.as_json().encode() + separator
 
 
 def parse_usage(text: str | bytes) -> TokenCounts | None:
     """Read `TokenCounts.as_json`; None where `text` is anything else."""
     try:
-        return usage_of(json.loads(text))
+        content = json.loads(text)
     except ValueError:
         return None
-
-
-def usage_of(content: object) -> TokenCounts | None:
-    """Return the usage that a decoded object is; None where it is none."""
     if not isinstance(content, dict):
         return None
     counts = [content.get(name) for name in TokenCounts.__slots__]
@@ -53,10 +43,15 @@ def usage_of(content: object) -> TokenCounts | None:
     return TokenCounts(*counts)  # type: ignore[arg-type]
 
 
-def take_records(stream: bytes, separator: bytes, mark: bytes) -> tuple[bytes, list[bytes]]:
-    """Take the records that begin with `mark` out of whole ones; return the rest and those."""
-    if mark not in stream:
-        return stream, []
-    records = stream.split(separator)[:-1]
-    rest = [record + separator for record in records if not record.startswith(mark)]
-    return b"".join(rest), [record for record in records if record.startswith(mark)]
+def take_usage(stream: bytes, separator: bytes) -> tuple[bytes, TokenCounts | None]:
+    """Take the records with usage out of others; return the rest and the last usage."""
+    if USAGE_MARK not in stream:
+        return stream, None
+    *records, end = stream.split(separator)
+    rest, usage = b"", None
+    for record in records:
+        if record.startswith(USAGE_MARK):
+            usage = parse_usage(record.removeprefix(USAGE_MARK)) or usage
+        else:
+            rest += record + separator
+    return rest + end, usage

@@ -13,7 +13,9 @@ from llava_serve.client import ChatClient
 from llava_serve.credential import credential_for
 from llava_serve.engines.base import Engine
 from llava_serve.errors import CommandError, ModelNotFound, NoWorker
+from llava_serve.http.tls import trust
 from llava_serve.media.reader import MediaReader
+from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.openai import ChatMessage
 from llava_serve.request import Delta, FinishReason, GenerateRequest, SamplingParams, Usage
 from llava_serve.terminal.config import CliConfig
@@ -64,8 +66,9 @@ class LocalModel:
 class RemoteModel:
     """A model behind a controller: gets the whole conversation, images included, every time."""
 
-    def __init__(self, client: ChatClient, model: str, config: CliConfig) -> None:
+    def __init__(self, client: ChatClient, model: str, config: CliConfig, notes: Notes) -> None:
         self.name = model
+        self._notes = notes
         self._client = client
         self._body: dict[str, Any] = {
             "model": model,
@@ -78,9 +81,17 @@ class RemoteModel:
     async def stream(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[Delta]:
         """See `ChatModel.stream`."""
         content = [message.model_dump(exclude_none=True) for message in messages]
-        async with aclosing(self._client.stream({**self._body, "messages": content})) as chunks:
-            async for chunk in chunks:
-                yield _delta(chunk)
+        stream = self._client.stream({**self._body, "messages": content}, on_place=self._show)
+        try:
+            async with aclosing(stream) as chunks:
+                async for chunk in chunks:
+                    self._show(None)
+                    yield _delta(chunk)
+        finally:
+            self._show(None)
+
+    def _show(self, place: LinePlace | None) -> None:
+        self._notes.pass_by(f"waiting in line: {place.for_user}" if place else "")
 
 
 def _delta(chunk: ChatCompletionChunk) -> Delta:
@@ -110,17 +121,19 @@ async def open_model(
     """Yield the model of `engine`, or without one a model of the controller in the settings.
 
     Raises:
-        ServeError: the controller does not answer, or does not serve the wanted model.
+        ServeError: the controller does not answer or serve the wanted model, or the file of
+            authorities cannot be used.
     """
     if engine is not None:
         yield LocalModel(engine, reader, config)
         return
-    async with aiohttp.ClientSession(trust_env=False) as session:
+    connector = aiohttp.TCPConnector(ssl=trust(config.ca_file))
+    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
         controller = str(config.controller)
         credential = credential_for(controller, config.api_key_file, config.state_dir)
         client = ChatClient(controller, session, credential)
         model = await _choose_model(client, config.model_name, notes)
-        yield RemoteModel(client, model, config)
+        yield RemoteModel(client, model, config, notes)
 
 
 async def _choose_model(client: ChatClient, wanted: str | None, notes: Notes) -> str:

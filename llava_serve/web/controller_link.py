@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -30,6 +31,7 @@ class ControllerLink:
         self,
         address: str,
         mode: Literal["once", "reload"] = "reload",
+        trust: ssl.SSLContext | None = None,
         credential: Credential = dict,
     ) -> None:
         self.address = address
@@ -37,6 +39,7 @@ class ControllerLink:
         self.cards: tuple[ModelCard, ...] = ()
         self.error: ServeError | None = None
         self._mode = mode
+        self._trust = trust
         self._client: ChatClient | None = None
 
     @property
@@ -66,7 +69,7 @@ class ControllerLink:
     ) -> AsyncIterator[None]:
         """Connect and keep asking, for as long as the block runs."""
         # The page bounds its answers itself; a bound here would make the question for models wait.
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._trust or True)
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:

@@ -24,15 +24,18 @@ from llava_serve.protocol.openai import StreamOptions
 from llava_serve.protocol.usage import HEADER
 from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
 from llava_serve.worker.generation import Generation
+from llava_serve.worker.resumption import Resumption
 from llava_serve.worker.stream import GenerationResponse, StreamedResponse
-from llava_serve.worker.usage import UsageTally
 
 
 class CompletionEvents(StreamedResponse):
     """Server-sent chunks of one id, time and model; each answer's role first, usage last.
 
-    An error before the headers has its own HTTP status.
+    An error before the headers has its own HTTP status. An answer that another worker began has no
+    role here.
     """
+
+    separator = sse.SEPARATOR
 
     def __init__(
         self,
@@ -40,21 +43,21 @@ class CompletionEvents(StreamedResponse):
         model: str,
         options: StreamOptions,
         keep_alive_s: float,
-        tally: UsageTally | None = None,
+        resumption: Resumption | None = None,
     ) -> None:
-        super().__init__(generation, {"Content-Type": sse.MEDIA_TYPE} | sse.HEADERS, keep_alive_s)
+        headers = {"Content-Type": sse.MEDIA_TYPE} | sse.HEADERS
+        super().__init__(generation, headers, keep_alive_s, resumption)
         self._model = model
-        self._tally = tally
         self._options = options
-        self._created = int(time.time())
-        self._started: set[int] = set()
+        self._created = resumption.created if resumption else int(time.time())
+        self._started: set[int] = {0} if resumption and resumption.tokens else set()
 
     def encode(self, delta: Delta) -> bytes:
-        """Return the events of one delta's chunks, and the usage where a controller asks for it."""
+        """Return the events of one delta's chunks; the client has a replay already."""
+        if delta.is_replay:
+            return b""
         chunks = self._chunks(delta)
-        events = b"".join(sse.encode(one.model_dump_json(exclude_unset=True)) for one in chunks)
-        is_told = self._tally is not None and self._tally.add(delta)
-        return events + self._usage_so_far() if is_told else events
+        return b"".join(sse.encode(one.model_dump_json(exclude_unset=True)) for one in chunks)
 
     def keep_alive(self) -> bytes:
         """Return a comment, which clients skip."""
@@ -66,12 +69,7 @@ class CompletionEvents(StreamedResponse):
 
     def failure(self, error: ServeError) -> bytes:
         """Return an event with the body of the error."""
-        body = json.dumps(error.as_body(self.generation.request_id))
-        return self._usage_so_far() + sse.encode(body)
-
-    def _usage_so_far(self) -> bytes:
-        so_far = self._tally and self._tally.so_far
-        return so_far.as_comment() if so_far else b""
+        return sse.encode(json.dumps(error.as_body(self.generation.request_id)))
 
     def _chunks(self, delta: Delta) -> Iterator[ChatCompletionChunk]:
         index, so_far = delta.index, delta.so_far
@@ -113,10 +111,9 @@ class CompletionEvents(StreamedResponse):
 class CompletionBody(GenerationResponse):
     """The whole answer in one JSON body."""
 
-    def __init__(self, generation: Generation, model: str, tally: UsageTally | None = None) -> None:
+    def __init__(self, generation: Generation, model: str) -> None:
         super().__init__(generation, {})
         self._model = model
-        self._tally = tally
 
     async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
         deltas: defaultdict[int, list[Delta]] = defaultdict(list)
@@ -125,8 +122,8 @@ class CompletionBody(GenerationResponse):
             if delta is not None:
                 deltas[delta.index].append(delta)
                 usage = delta.usage or usage
-                if self._tally is not None:
-                    self._tally.add(delta)
+                if self.tally is not None:
+                    self.tally.add(delta)
         completion = ChatCompletion(
             id=f"chatcmpl-{self.generation.request_id}",
             object="chat.completion",
@@ -140,7 +137,7 @@ class CompletionBody(GenerationResponse):
         )
         body = completion.model_dump(mode="json", exclude_unset=True)
         body["timings"] = self.generation.timings
-        so_far = self._tally and self._tally.so_far
+        so_far = self.tally and self.tally.so_far
         headers = {HEADER: so_far.as_json()} if so_far else {}
         await JSONResponse(body, headers=headers)(scope, receive, send)
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import signal
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
@@ -20,6 +21,7 @@ from llava_serve.config import MediaConfig, MembershipConfig
 from llava_serve.engines.base import Engine, Load
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
+from llava_serve.http.tls import Tls
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.worker.app import build_app
@@ -78,7 +80,8 @@ def serve(
     watch = watch or LoadedModelWatch(engine.card)
     gate = Gate(config.limit_model_concurrency or engine.slots, config.max_waiting, watch.load)
     worker = ModelWorker(engine, gate, MediaReader(media), worker_id=secrets.token_hex(8))
-    lifecycle = WorkerLifecycle(worker, config, watch)
+    tls = Tls.of_or_exit(config)
+    lifecycle = WorkerLifecycle(worker, config, watch, tls.trust)
     if config.no_auth and not serving.is_loopback(config.host):
         logger.warning(
             "--no-auth at --host %s: whoever reaches port %d can use the model%s.",
@@ -93,16 +96,23 @@ def serve(
         access=lifecycle.access,
         background=lifecycle.running,
     )
-    serving.run(app, config.host, config.port, before_stop=lifecycle.leave)
+    serving.run(app, config.host, config.port, lifecycle.leave, tls.certificate)
 
 
 class WorkerLifecycle:
     """Keeps a worker registered while it serves, and frees its engine at the end."""
 
-    def __init__(self, worker: ModelWorker, config: MembershipConfig, watch: ModelWatch) -> None:
+    def __init__(
+        self,
+        worker: ModelWorker,
+        config: MembershipConfig,
+        watch: ModelWatch,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
         self._worker = worker
         self._watch = watch
         self._config = config
+        self._trust = trust
         self._token = require_token(config)
         self._keys = None
         if asks_for_keys(config, config.host):
@@ -126,7 +136,10 @@ class WorkerLifecycle:
                 await stack.enter_async_context(self._keys.opened())
             await stack.enter_async_context(self._watch.watched())
             if not self._config.no_register:
-                session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+                connector = aiohttp.TCPConnector(ssl=self._trust or True)
+                session = await stack.enter_async_context(
+                    aiohttp.ClientSession(connector=connector, trust_env=False)
+                )
                 registering = self._stay_registered(session)
                 await stack.enter_async_context(background(registering, "membership"))
             watching = stop_when_unhealthy(self._worker.engine)

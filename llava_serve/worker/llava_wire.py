@@ -14,11 +14,12 @@ from pydantic import ValidationError
 from llava_serve.errors import MediaNotAccepted, ModelNotFound, NotJson, ServeError
 from llava_serve.http.body import read_json, read_once
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.protocol.llava import LlavaChunk, LlavaRequest
+from llava_serve.protocol.llava import SEPARATOR, LlavaChunk, LlavaRequest
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.protocol.strict import refusal_of
 from llava_serve.request import Delta, SamplingParams
 from llava_serve.worker.generation import Generation
+from llava_serve.worker.resumption import Resumption, take_resumption
 from llava_serve.worker.stream import StreamedResponse
 from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
@@ -31,23 +32,22 @@ class LlavaChunks(StreamedResponse):
     """Chunks of the prompt and all text so far; in silence the last one comes again."""
 
     errors_in_stream = True
+    separator = SEPARATOR
 
     def __init__(
         self,
         generation: Generation,
         prompt: str,
         keep_alive_s: float,
-        tally: UsageTally | None = None,
+        resumption: Resumption | None = None,
     ) -> None:
-        super().__init__(generation, {"Content-Type": _MEDIA_TYPE}, keep_alive_s)
+        super().__init__(generation, {"Content-Type": _MEDIA_TYPE}, keep_alive_s, resumption)
         self._text = prompt
-        self._tally = tally
 
     def encode(self, delta: Delta) -> bytes:
-        """Return the chunk of all text so far, and the usage where a controller asks for it."""
+        """Return the chunk of all text so far."""
         self._text += delta.text
-        is_told = self._tally is not None and self._tally.add(delta)
-        return self.keep_alive() + (self._usage_so_far() if is_told else b"")
+        return self.keep_alive()
 
     def keep_alive(self) -> bytes:
         """Return the last chunk again."""
@@ -59,11 +59,7 @@ class LlavaChunks(StreamedResponse):
 
     def failure(self, error: ServeError) -> bytes:
         """Return a chunk of the error."""
-        return self._usage_so_far() + LlavaChunk.from_error(error).encode()
-
-    def _usage_so_far(self) -> bytes:
-        so_far = self._tally and self._tally.so_far
-        return so_far.as_chunk() if so_far else b""
+        return LlavaChunk.from_error(error).encode()
 
 
 def add_routes(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
@@ -76,19 +72,23 @@ def add_routes(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
     @app.post("/worker_generate_stream")
     async def worker_generate_stream(request: Request) -> Response:
         try:
-            body = parse((await read_json(request))[0], worker.engine.card)
+            content = (await read_json(request))[0]
+            resumption = take_resumption(request, content)
+            body = parse(content, worker.engine.card)
         except NotJson:  # what no client of LLaVA's sends; the controller answers it the same way
             raise
         except ServeError as exc:
-            content = LlavaChunk.from_error(exc).encode()
-            return Response(content, headers=exc.headers, media_type=_MEDIA_TYPE)
+            chunk = LlavaChunk.from_error(exc).encode()
+            return Response(chunk, headers=exc.headers, media_type=_MEDIA_TYPE)
         read = partial(worker.media.ready_prompt, body.prompt, body.images or [])
         read_prompt = read_once(request, read)
+        resumed = resumption.tokens if resumption else ()
         tally = UsageTally.asked_for(request.headers)
         sampling = replace(sampling_of(body), tells_usage=tally is not None)
-        generation = Generation(worker, read_prompt, sampling)
+        generation = Generation(worker, read_prompt, sampling, resumed=resumed)
         # LLaVA's controller gives up after 5 s without a byte: be there before.
-        return LlavaChunks(generation, body.prompt, keep_alive_s / 2, tally)
+        chunks = LlavaChunks(generation, body.prompt, keep_alive_s / 2, resumption)
+        return chunks.telling(tally)
 
 
 def parse(content: object, card: ModelCard) -> LlavaRequest:

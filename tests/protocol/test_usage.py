@@ -1,39 +1,30 @@
 """Usage goes beside an answer and comes out of it again, and nothing else does."""
 
-import json
-
 import pytest
 
-from llava_serve.protocol.usage import (
-    COMMENT,
-    LLAVA_MARK,
-    TokenCounts,
-    parse_usage,
-    take_records,
-    usage_of,
-)
+from llava_serve.protocol.usage import TokenCounts, parse_usage, take_usage
 
 COUNTS = TokenCounts(7, 3, 5)
-TEXT = b'data: {"said": ": usage {}"}\n\n'
+END = b"\n\n"
+TEXT = b'data: {"said": ": usage {}"}' + END
 
 
-def test_a_comment_is_taken_out_and_read() -> None:
-    events = TEXT + COUNTS.as_comment() + TEXT
-    rest, (record,) = take_records(events, b"\n\n", COMMENT)
-    assert rest == TEXT + TEXT
-    assert parse_usage(record.removeprefix(COMMENT)) == COUNTS
+@pytest.mark.parametrize("separator", [END, b"\0"])
+def test_a_record_is_taken_out_and_read(separator: bytes) -> None:
+    text = b'{"text": ": usage {}"}' + separator
+    told = TokenCounts(7, 1).as_record(separator) + text + COUNTS.as_record(separator)
+    assert take_usage(text + told + text, separator) == (text * 3, COUNTS)
 
 
-def test_a_record_of_llavas_wire_is_taken_out_and_read() -> None:
-    text = b'{"text": "{\\"usage\\":1}", "error_code": 0}\0'
-    rest, (record,) = take_records(text + COUNTS.as_chunk() + text, b"\0", LLAVA_MARK)
-    assert rest == text + text
-    assert usage_of(json.loads(record)["usage"]) == COUNTS
+def test_what_is_no_whole_record_stays() -> None:
+    half = b'data: {"sa'
+    assert take_usage(COUNTS.as_record(END) + half, END) == (half, COUNTS)
+    assert take_usage(b": usage ", END) == (b": usage ", None)
 
 
 @pytest.mark.parametrize("events", [b"", TEXT, b": keep-alive\n\n", TEXT + b": usages\n\n"])
 def test_other_events_stay_as_they_are(events: bytes) -> None:
-    assert take_records(events, b"\n\n", COMMENT) == (events, [])
+    assert take_usage(events, END) == (events, None)
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,7 @@ import json
 import httpx
 import pytest
 
-from llava_serve.cluster.wire import LLAVA, NATIVE
-from llava_serve.protocol.usage import (
-    ASKING,
-    COMMENT,
-    HEADER,
-    TokenCounts,
-    parse_usage,
-    take_records,
-)
+from llava_serve.protocol.usage import ASKING, HEADER, TokenCounts, parse_usage, take_usage
 from llava_serve.request import Delta, Usage
 from llava_serve.worker.app import build_app
 from llava_serve.worker.usage import UsageTally
@@ -44,8 +36,8 @@ async def test_what_the_client_gets_is_the_same_without_the_comments(
     http: httpx.AsyncClient,
 ) -> None:
     told = await http.post(CHAT, json=chat(stream=True), headers=ASKING)
-    rest, records = take_records(told.content, b"\n\n", COMMENT)
-    assert len(records) >= 2
+    rest, counts = take_usage(told.content, b"\n\n")
+    assert counts is not None
     plain = await http.post(CHAT, json=chat(stream=True))
     assert len(rest.split(b"\n\n")) == len(plain.content.split(b"\n\n"))
 
@@ -61,8 +53,8 @@ async def test_a_whole_answer_has_it_in_a_header(http: httpx.AsyncClient) -> Non
 async def test_llavas_wire_has_it_in_a_record_of_its_own(http: httpx.AsyncClient) -> None:
     body = {"model": "echo", "prompt": "USER: hello ASSISTANT:"}
     told = await http.post("/worker_generate_stream", json=body, headers=ASKING)
-    last = json.loads(told.content.split(b"\0")[-2])
-    assert parse_usage(json.dumps(last["usage"])) is not None
+    last = told.content.split(b"\0")[-2]
+    assert parse_usage(last.removeprefix(b": usage ")) is not None
     plain = await http.post("/worker_generate_stream", json=body)
     assert b"usage" not in plain.content
 
@@ -77,9 +69,8 @@ async def test_an_answer_that_fails_tells_what_it_used(
     body = chat(model="scripted", stream=True) if path == CHAT else old
     async with client_of(app) as http:
         answer = await http.post(path, json=body, headers=ASKING)
-    wire = NATIVE if path == CHAT else LLAVA
-    told = take_records(answer.content, wire.separator, wire.usage_mark)[1]
-    assert wire.usage_of(told[-1]) == TokenCounts(9, 2)
+    separator = b"\n\n" if path == CHAT else b"\0"
+    assert take_usage(answer.content, separator)[1] == TokenCounts(9, 2)
 
 
 def test_the_first_delta_tells_the_prompt_and_later_ones_not_each() -> None:
