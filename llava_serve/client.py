@@ -57,8 +57,8 @@ class ChatClient:
         self,
         body: dict[str, Any],
         request_id: str | None = None,
-        user: str | None = None,
         on_place: Callable[[LinePlace | None], None] = lambda place: None,
+        user: str | None = None,
     ) -> AsyncGenerator[ChatCompletionChunk]:
         """Yield the chunks of one answer; closing the generator stops the work on the worker.
 

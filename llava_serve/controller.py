@@ -79,9 +79,8 @@ def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
     try:
         store = make_store(config.state_dir, config.database)
         if asks:
-            make_first_key(
-                store, config.state_dir, address_here(config.host, config.port, config.scheme)
-            )
+            address = address_here(config.host, config.port, config.scheme)
+            make_first_key(store, config.state_dir, address)
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc
     return Accounts(store, Rates(config.redis_url), is_audited=config.audit)

@@ -9,7 +9,7 @@ from llava_serve.protocol.usage import ASKING, HEADER, TokenCounts, parse_usage,
 from llava_serve.request import Delta, Usage
 from llava_serve.worker.app import build_app
 from llava_serve.worker.usage import UsageTally
-from tests.worker.conftest import MAX_BODY_BYTES, ClientOf, MakeWorker, ScriptedEngine
+from tests.worker.conftest import MAX_BODY_BYTES, ClientOf, MakeWorker, ScriptedEngine, Step
 
 CHAT = "/v1/chat/completions"
 
@@ -63,7 +63,11 @@ async def test_llavas_wire_has_it_in_a_record_of_its_own(http: httpx.AsyncClient
 async def test_an_answer_that_fails_tells_what_it_used(
     make_worker: MakeWorker, scripted: type[ScriptedEngine], client_of: ClientOf, path: str
 ) -> None:
-    steps = [Delta("a", so_far=Usage(9, 1)), Delta("b", so_far=Usage(9, 2)), RuntimeError("lost")]
+    steps: list[Step] = [
+        Delta("a", so_far=Usage(9, 1)),
+        Delta("b", so_far=Usage(9, 2)),
+        RuntimeError("lost"),
+    ]
     app = build_app(make_worker(scripted(*steps)), max_body_bytes=MAX_BODY_BYTES)
     old = {"model": "scripted", "prompt": ""}
     body = chat(model="scripted", stream=True) if path == CHAT else old
