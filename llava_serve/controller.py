@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from llava_serve import args, logs
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
+from llava_serve.cluster.canary import CHECK_WITHIN_S
 from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import UpstreamLimits
@@ -38,7 +39,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
     app = build_app(
-        Registry(DISPATCH[config.dispatch_method](), config.heartbeat_expiry),
+        Registry(
+            DISPATCH[config.dispatch_method](),
+            config.heartbeat_expiry,
+            check_within_s=CHECK_WITHIN_S if config.canary_every else 0.0,
+            serve_blind=config.serve_blind,
+        ),
         policy,
         limits=UpstreamLimits(
             connect_s=config.connect_timeout,
@@ -52,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             is_public=config.public_metrics,
         ),
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
+        canary_every_s=config.canary_every,
     )
     serving.run(app, config.host, config.port)
 

@@ -12,6 +12,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from llava_serve import __version__
 from llava_serve.cluster import routes
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
+from llava_serve.cluster.canary import Canary
+from llava_serve.cluster.canary_check import CanaryCheck
 from llava_serve.cluster.forward import ForwardContext
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
@@ -30,22 +32,26 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     limits: UpstreamLimits | None = None,
     bodies: BodyLimits | None = None,
     access: Access | None = None,
+    canary_every_s: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does.
+    Without `access` it answers as one on loopback does. Without `canary_every_s` no worker is asked
+    whether it sees, and `workers` should hold none back until it was.
     """
     upstream = Upstream(limits or UpstreamLimits())
     prober = Prober(workers, upstream, clock)
     metrics = ControllerMetrics(workers, clock)
     name = "llava-controller-" + secrets.token_hex(8)
-    context = ForwardContext(workers, upstream, prober, metrics, name, clock)
-    admission = Admission(workers, upstream, prober, policy, clock)
+    check = CanaryCheck(upstream, policy.token)
+    canary = Canary(workers, check, metrics.canary_checks, canary_every_s, clock)
+    context = ForwardContext(workers, upstream, prober, canary, metrics, name, clock)
+    admission = Admission(workers, upstream, prober, canary, policy, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with upstream.opened(), prober.tasks:
+        async with upstream.opened(), prober.tasks, canary.tasks:
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
@@ -85,5 +91,7 @@ def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dic
         "in_flight": worker.in_flight,
         "queue_length": worker.queue_length,
         "load": worker.load,
+        "sees": worker.sees,
+        "sight": worker.why,
         "last_seen_s": round(now - worker.last_seen, 1),
     }

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.errors import OnlyBlindWorkers, WorkerUnchecked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,20 @@ class DispatchRequest:
     has_images: bool = False  # or videos
     answers: int = 1
     excluding: Collection[str] = ()
+
+
+def sighted(workers: Sequence[RegisteredWorker], model: str, now: float) -> list[RegisteredWorker]:
+    """Return those that pictures can go to, of at least one worker.
+
+    Raises:
+        WorkerUnchecked, OnlyBlindWorkers: to none.
+    """
+    found = [w for w in workers if w.sees is not False and not w.awaits_canary(now)]
+    if found:
+        return found
+    if any(worker.awaits_canary(now) for worker in workers):
+        raise WorkerUnchecked(model)
+    raise OnlyBlindWorkers(model, workers[0].why)
 
 
 # Chooses one of at least one worker.

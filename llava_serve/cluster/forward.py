@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from llava_serve import logs
+from llava_serve.cluster.canary import Canary
 from llava_serve.cluster.dispatch import DispatchRequest
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
@@ -36,6 +37,7 @@ from llava_serve.errors import (
     Unavailable,
     WorkerLost,
     WorkersLost,
+    WorkerUnchecked,
     WorkerUnreachable,
 )
 from llava_serve.errors.base import class_of
@@ -56,6 +58,7 @@ class ForwardContext:
     workers: Registry
     upstream: Upstream
     prober: Prober
+    canary: Canary
     metrics: ControllerMetrics
     name: str  # unlike any other controller's
     clock: Callable[[], float]
@@ -203,6 +206,9 @@ class Forward(Response):
                 logger.warning("the worker at %s has this request no more: %s", worker.address, exc)
                 context.metrics.taken_back.labels(request.wire.name).inc()
                 attempts.add(worker.address, exc)
+            except WorkerUnchecked:  # bounded by the registry
+                await context.canary.next_verdict(_WAIT_S)
+                await relay.show_life()
             except (NoWorker, ModelNotFound) as exc:  # the latter once all that served it have left
                 if not await self._may_wait(attempts, relay):
                     return await _give_up(attempts.last or exc, relay)

@@ -31,6 +31,12 @@ class ControllerMetrics:
             ["wire"],
             registry=self.collectors,
         )
+        self.canary_checks = Counter(
+            "llava_controller_canary_checks",
+            "Checks of workers for sight by outcome: sees, blind, unclear or unanswered.",
+            ["outcome"],
+            registry=self.collectors,
+        )
         self.first_byte_seconds = Histogram(
             "llava_controller_first_byte_seconds",
             "Time from a request's arrival to the first byte of its worker's answer.",
@@ -63,6 +69,14 @@ class _WorkerCollector(Collector):
             "Requests that were sent to a worker and still run.",
             labels=["worker"],
         )
+        sees = GaugeMetricFamily(
+            "llava_controller_worker_sees",
+            "1: the worker's answers follow pictures; 0: they do not. Absent where nobody knows.",
+            labels=["worker"],
+        )
         for worker in self._workers.known():
             in_flight.add_metric([worker.address], worker.in_flight)
+            if worker.sees is not None:
+                sees.add_metric([worker.address], worker.sees)
         yield in_flight
+        yield sees

@@ -1,12 +1,14 @@
 """Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue
+from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue, sighted
 from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.cluster.sight import Sight, sees_of_all
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
@@ -22,9 +24,22 @@ class Registry:
     looks at the registry takes anything out of it, nor does `refresh`.
     """
 
-    def __init__(self, policy: DispatchPolicy, expiry_s: float = 45.0) -> None:
+    def __init__(
+        self,
+        policy: DispatchPolicy,
+        expiry_s: float = 45.0,
+        *,
+        check_within_s: float = 0.0,
+        serve_blind: bool = False,
+    ) -> None:
+        """A new worker has `check_within_s` to be judged before pictures go to it unchecked.
+
+        With `serve_blind` they go to every worker at once.
+        """
         self._policy = policy
         self._expiry_s = expiry_s
+        self._check_within_s = check_within_s
+        self._serve_blind = serve_blind
         self._workers: dict[str, RegisteredWorker] = {}
         # By address, apart from the entries: a worker that registers again keeps its open streams.
         self._in_flight: Counter[str] = Counter()
@@ -38,7 +53,7 @@ class Registry:
         *,
         is_legacy: bool = False,
         expires: bool = True,
-    ) -> None:
+    ) -> RegisteredWorker:
         """Add a worker, or replace the one that had its address.
 
         Raises:
@@ -47,7 +62,8 @@ class Registry:
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
         self._looked_up.pop(address, None)
-        self._workers[address] = RegisteredWorker(
+        before = self._workers.get(address)
+        worker = RegisteredWorker(
             address,
             status,
             last_seen=now,
@@ -55,6 +71,12 @@ class Registry:
             expires=expires,
             others=self._others(address, status.queue_length),
         )
+        if before is not None and before.is_same_model(worker):
+            worker = replace(worker, sight=before.sight, checked_by=before.checked_by)
+        elif worker.canary_model is not None:
+            worker = replace(worker, checked_by=now + self._check_within_s)
+        self._workers[address] = worker
+        return worker
 
     def heartbeat(self, address: str, queue_length: int, now: float) -> bool:
         """Renew a worker's lease; False tells an unknown one to register again."""
@@ -70,13 +92,20 @@ class Registry:
 
         False: it has left or was replaced meanwhile, or another process answers at its address.
         """
-        if self._current(worker) is None:
+        if self.current(worker) is None:
             return False
         if status.worker_id != worker.status.worker_id:
             self.mark_unreachable(worker)
             return False
         self._workers[worker.address] = replace(worker, status=status)
         return self.heartbeat(worker.address, status.queue_length, now)
+
+    def judge(self, worker: RegisteredWorker, sight: Sight) -> bool:
+        """Write down what a canary found; False: another process has replaced the worker."""
+        if (current := self.current(worker)) is None:
+            return False
+        self._workers[worker.address] = replace(current, sight=sight, checked_by=-math.inf)
+        return True
 
     def deregister(self, address: str) -> bool:
         self._looked_up.pop(address, None)
@@ -87,7 +116,7 @@ class Registry:
 
         A process that has replaced it since stays in dispatch.
         """
-        if (current := self._current(worker)) is not None:
+        if (current := self.current(worker)) is not None:
             self._workers[worker.address] = replace(current, is_reachable=False)
 
     @contextmanager
@@ -97,6 +126,8 @@ class Registry:
         A worker counts no more answers than it makes at once.
 
         Raises:
+            WorkerUnchecked: none can take pictures before it is checked for sight.
+            OnlyBlindWorkers: pictures can go to none, because none sees.
             NoWorker: of the workers that serve the model none is alive and not excluded; or there
                 is no worker at all.
             ModelNotFound: none of the workers serves the model (native wire only).
@@ -112,15 +143,22 @@ class Registry:
             raise (
                 self._why_none(request.model, now) if request.native else NoWorker(request.model)
             )
+        if request.has_images and not self._serve_blind:
+            candidates = sighted(candidates, request.model, now)
         chosen = self._policy(candidates, request)
-        counted = min(request.answers, chosen.status.capacity or request.answers)
-        self._in_flight[chosen.address] += counted
-        try:
+        with self.counted(chosen, min(request.answers, chosen.status.capacity or request.answers)):
             yield chosen
+
+    @contextmanager
+    def counted(self, worker: RegisteredWorker, answers: int = 1) -> Iterator[None]:
+        """Count answers against a worker while the body runs."""
+        self._in_flight[worker.address] += answers
+        try:
+            yield
         finally:
-            self._in_flight[chosen.address] -= counted
-            if not self._in_flight[chosen.address]:
-                del self._in_flight[chosen.address]
+            self._in_flight[worker.address] -= answers
+            if not self._in_flight[worker.address]:
+                del self._in_flight[worker.address]
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
@@ -139,6 +177,7 @@ class Registry:
         ]
         if not candidates:
             raise NoWorker(model)
+        candidates = [one for one in candidates if one.sees is not False] or candidates
         address = shortest_queue(candidates, DispatchRequest(model=model, native=False)).address
         self._looked_up[address] += 1
         return address
@@ -154,12 +193,19 @@ class Registry:
             for worker in self._workers.values()
         ]
 
+    def current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
+        """Return the entry of a worker, unless it left or another process has replaced it."""
+        current = self._workers.get(worker.address)
+        if current is None or current.status.worker_id != worker.status.worker_id:
+            return None
+        return replace(current, in_flight=self._in_flight[worker.address])
+
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
         return worker.expires and now - worker.last_seen > self._expiry_s
 
     def may_recover(self, worker: RegisteredWorker, now: float) -> bool:
         """Tell whether a worker is unreachable and its lease still runs."""
-        current = self._current(worker)
+        current = self.current(worker)
         if current is None or current.is_reachable:
             return False
         return not self.lease_expired(current, now)
@@ -182,18 +228,21 @@ class Registry:
         return sorted({name for worker in self.alive(now) for name in worker.status.model_names})
 
     def cards(self, now: float) -> list[ModelCard]:
-        """Return one card for each model of the native wire; the earliest worker's counts."""
+        """Return one card for each model of the native wire; the earliest worker's counts.
+
+        A model sees where one of its workers does, and is blind where all of them are.
+        """
         cards: dict[str, ModelCard] = {}
+        sights: dict[str, set[bool | None]] = defaultdict(set)
         for worker in self.alive(now):
             if not worker.is_legacy:
                 for card in worker.status.cards:
                     cards.setdefault(card.id, card)
-        return sorted(cards.values(), key=lambda card: card.id)
-
-    def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
-        """Return the entry of a worker, unless it left or another process has replaced it."""
-        current = self._workers.get(worker.address)
-        return current if current and current.status.worker_id == worker.status.worker_id else None
+                    sights[card.id].add(worker.sees)
+        return [
+            card.model_copy(update={"sees": sees_of_all(sights[name])})
+            for name, card in sorted(cards.items())
+        ]
 
     def _others(self, address: str, queue_length: int) -> int:
         return max(0, queue_length - self._in_flight[address])

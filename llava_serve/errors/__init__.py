@@ -17,7 +17,7 @@
     │     engine   SglangUnreachable, SglangLost, SglangBusy
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
     │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, ShuttingDown,
-    │              Interrupted
+    │              Interrupted, WorkerUnchecked, OnlyBlindWorkers
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
     │     engine   EngineLost, OutOfMemory, SglangFailed
@@ -64,11 +64,13 @@ from llava_serve.errors.cluster import (
     EventTooLarge as EventTooLarge,
     Interrupted as Interrupted,
     NoWorker as NoWorker,
+    OnlyBlindWorkers as OnlyBlindWorkers,
     RegistrationRefused as RegistrationRefused,
     RemoteError as RemoteError,
     ShuttingDown as ShuttingDown,
     WorkerLost as WorkerLost,
     WorkersLost as WorkersLost,
+    WorkerUnchecked as WorkerUnchecked,
     WorkerUnreachable as WorkerUnreachable,
 )
 from llava_serve.errors.engine import (
