@@ -8,8 +8,9 @@ from llava_serve.config import WebConfig
 from llava_serve.errors import StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Hosts
+from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.media import MediaStore
-from llava_serve.storage.store import Store, default_url, make_state_dir
+from llava_serve.storage.store import Store, default_url
 from llava_serve.web import examples, public_link, uploads
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services

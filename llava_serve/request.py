@@ -120,9 +120,15 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateRequest:
+    """A prompt to answer; `resumed` are tokens of its answer that another engine generated.
+
+    The deltas then begin with the text of these, and go on as if the engine had generated all.
+    """
+
     request_id: str
     prompt: Conversation | ReadyPrompt
     sampling: SamplingParams
+    resumed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +178,10 @@ class Delta:
 
     `so_far` is the usage behind this delta, where the request asks for it.
 
+    `tokens` were generated since the last delta, some maybe with no text in this one. They are told
+    where the engine can go on with an answer. The text of a `is_replay` is that of tokens which
+    the request brought.
+
     Of a request that asked for several answers, `index` says to which one it belongs, and only the
     last one to end has `usage`.
     """
@@ -183,3 +193,5 @@ class Delta:
     index: int = 0
     so_far: Usage | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
+    tokens: tuple[int, ...] = ()
+    is_replay: bool = False

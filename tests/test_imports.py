@@ -17,6 +17,7 @@ COMMANDS = [
     "gradio_web_server",
     "cli",
     "launch",
+    "keys",
 ]
 
 
@@ -36,12 +37,13 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 # Folders and modules of the package from the ground to the top; each imports lower ones only.
 LAYERS = (
     ("errors",),
-    ("args", "local_path", "logs", "quota", "request", "tiny"),
+    ("api_key", "args", "local_path", "logs", "quota", "request", "tiny"),
     ("background", "cluster_token", "config", "protocol", "retry"),
     ("http",),
     ("chat", "client", "media"),
     ("checkpoints",),
     ("engines", "storage"),
+    ("accounts",),
     ("cluster",),
     ("worker",),
     ("launching", "terminal", "web"),

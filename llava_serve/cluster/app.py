@@ -81,10 +81,10 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 
 
 def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dict[str, Any]:
-    state = "silent" if lease_expired else "alive" if worker.is_reachable else "unreachable"
     return {
         "address": worker.address,
-        "state": state,
+        "state": _state(worker, lease_expired),
+        "breaker": worker.breaker.state,
         "models": worker.status.model_names,
         "wires": ["llava"] if worker.is_legacy else ["openai", "llava"],
         "speed": worker.speed,
@@ -95,3 +95,13 @@ def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dic
         "sight": worker.why,
         "last_seen_s": round(now - worker.last_seen, 1),
     }
+
+
+def _state(worker: RegisteredWorker, lease_expired: bool) -> str:
+    if lease_expired:
+        return "silent"
+    if not worker.is_reachable:
+        return "unreachable"
+    if worker.is_draining:
+        return "draining" if worker.queue_length else "drained"
+    return "alive"

@@ -69,7 +69,9 @@ class Canary:
         has_passed = False  # since it was blind
         while True:
             await self.sleep(wait_s)
-            if (current := self.workers.current(worker)) is None:
+            if (current := self.workers.get(worker.address)) is None or not current.is_same_model(
+                worker
+            ):
                 return
             is_awaited = current.awaits_canary(self.clock())
             if was_awaited and not is_awaited:
@@ -99,7 +101,7 @@ class Canary:
         if not (worker.is_reachable and is_free):
             return None
         try:
-            with self.workers.counted(worker):
+            with self.workers.counting(worker):
                 sight = await self.check.look(worker)
         except ServeError as exc:
             logger.warning("the worker at %s was not checked for sight: %s", worker.address, exc)
@@ -114,7 +116,7 @@ class Canary:
             return
         self._judged.set()
         self._judged = asyncio.Event()
-        if worker.sight != sight:
+        if (worker.sees, worker.sight) != (sight.sees, sight.reason):
             level = logging.INFO if sight.sees else logging.WARNING
             words = {True: "sees", False: "is blind", None: "may be blind"}
             logger.log(level, "worker %s %s: %s", worker.address, words[sight.sees], sight.reason)

@@ -13,7 +13,8 @@ class DispatchRequest:
     """What a worker is chosen for.
 
     `excluding` are addresses that the request has tried already; `answers` is how many it asks for.
-    Only workers that speak the native wire are asked where it is `native`.
+    Only workers that speak the native wire are asked where it is `native`, and only those of one
+    `fingerprint` where that is given.
     """
 
     model: str
@@ -21,6 +22,7 @@ class DispatchRequest:
     has_images: bool = False  # or videos
     answers: int = 1
     excluding: Collection[str] = ()
+    fingerprint: str | None = None
 
 
 def sighted(workers: Sequence[RegisteredWorker], model: str, now: float) -> list[RegisteredWorker]:

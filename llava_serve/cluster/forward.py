@@ -142,6 +142,7 @@ class Forward(Response):
         self._context = context
         self._request = request
         self._body = body  # as it came, while another worker may be given it
+        self._asked: RegisteredWorker | None = None
         self._record = RequestRecord(
             request_id=logs.request_id.get(),
             wire=request.wire.name,
@@ -154,12 +155,14 @@ class Forward(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context, request, record = self._context, self._request, self._record
 
-        def drop_body() -> None:
+        def on_answer() -> None:
             """Forget the bytes, so that another large body may come in; harmless when repeated."""
+            if self._asked is not None:
+                context.workers.record_answer(self._asked)
             self._body = b""
             release_body(Request(scope))
 
-        relay = Relay(request.wire, request.prompt, send, drop_body, context.clock)
+        relay = Relay(request.wire, request.prompt, send, on_answer, context.clock)
         try:
             try:
                 left = await unless_client_leaves(self._run(relay), receive)
@@ -231,6 +234,7 @@ class Forward(Response):
                 may be asked.
         """
         context, request, record = self._context, self._request, self._record
+        self._asked = worker
         record.worker = worker.address
         record.asked_workers += 1
         headers = {

@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from llava_serve.cluster.breaker import BreakerState
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.request_record import RequestRecord
 
@@ -69,6 +70,11 @@ class _WorkerCollector(Collector):
             "Requests that were sent to a worker and still run.",
             labels=["worker"],
         )
+        breaker = GaugeMetricFamily(
+            "llava_controller_breaker",
+            "Circuit breaker of a worker: 1 in the state that it is in.",
+            labels=["worker", "state"],
+        )
         sees = GaugeMetricFamily(
             "llava_controller_worker_sees",
             "1: the worker's answers follow pictures; 0: they do not. Absent where nobody knows.",
@@ -78,5 +84,8 @@ class _WorkerCollector(Collector):
             in_flight.add_metric([worker.address], worker.in_flight)
             if worker.sees is not None:
                 sees.add_metric([worker.address], worker.sees)
+            for state in BreakerState:
+                breaker.add_metric([worker.address, state], worker.breaker.state is state)
         yield in_flight
+        yield breaker
         yield sees

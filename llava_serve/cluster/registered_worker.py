@@ -2,9 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
-from llava_serve.cluster.sight import NOT_ASKED, Sight
+from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.protocol.cluster import WorkerStatus
+
+# Annotated[bool, SHARED] makes a field one that all controllers of a cluster have one value of, as
+# long as the worker's process lives; the value must fit in JSON.
+SHARED = "shared"
 
 # Of what no canary asks: the echo engine never looks, and LLaVA's workers tell no capabilities.
 _NEVER_ASKED = "it is not asked: it takes no pictures, or repeats the question, or is LLaVA's own"
@@ -15,7 +20,8 @@ class RegisteredWorker:
     """One entry of the registry.
 
     `in_flight` are answers that this controller asked for and that are still made, counted here;
-    `others` are all further ones, as of the last heartbeat.
+    `elsewhere` are those that other controllers of the cluster count; `others` are all further
+    ones, as of the last heartbeat.
     """
 
     address: str
@@ -23,26 +29,27 @@ class RegisteredWorker:
     last_seen: float  # seconds on the caller's monotonic clock
     is_legacy: bool = False  # LLaVA's own worker: registered without the token, LLaVA's wire only
     expires: bool = True
-    is_reachable: bool = True
-    in_flight: int = 0
-    others: int = 0
-    sight: Sight = NOT_ASKED
+    breaker: Breaker = CLOSED
+    # It gets no new requests; what runs there ends.
+    is_draining: Annotated[bool, SHARED] = False
+    # Whether its answers follow pictures, and why that is known or not.
+    sees: Annotated[bool | None, SHARED] = None
+    sight: Annotated[str, SHARED] = "it has not been asked about pictures yet"
     checked_by: float = -math.inf  # until then pictures wait for its first check
+    reports_here: bool = True  # and not to another controller of the cluster only
+    in_flight: int = 0
+    elsewhere: int = 0
+    others: int = 0
 
     @property
-    def speed(self) -> float:
-        """What the worker says of itself, to be weighed against the others."""
-        return self.status.speed
+    def is_reachable(self) -> bool:
+        """Whether requests may go there, as far as failures say."""
+        return self.breaker.state is not BreakerState.OPEN
 
     @property
-    def queue_length(self) -> int:
-        """Answers made and waiting, whoever asked for them."""
-        return self.in_flight + self.others
-
-    @property
-    def load(self) -> float:
-        """Answers made and waiting per unit of speed: lower is better."""
-        return self.queue_length / self.status.speed
+    def takes_requests(self) -> bool:
+        """Whether new requests may go there, while its lease runs."""
+        return self.is_reachable and not self.is_draining
 
     @property
     def canary_model(self) -> str | None:
@@ -52,24 +59,38 @@ class RegisteredWorker:
         return next(sighted, None)
 
     @property
-    def sees(self) -> bool | None:
-        """Whether its answers follow the pictures; None where nobody knows."""
-        return self.sight.sees
-
-    @property
     def why(self) -> str:
         """Why `sees` is as it is, in plain words."""
-        return _NEVER_ASKED if self.canary_model is None else self.sight.reason
+        return _NEVER_ASKED if self.canary_model is None else self.sight
 
-    def is_same_model(self, other: "RegisteredWorker") -> bool:
-        """Tell whether both are one process that serves one and the same model."""
-        names = ("worker_id", "model_names")
-        return all(getattr(self.status, name) == getattr(other.status, name) for name in names)
+    @property
+    def speed(self) -> float:
+        """What the worker says of itself, to be weighed against the others."""
+        return self.status.speed
+
+    @property
+    def queue_length(self) -> int:
+        """Answers made and waiting, whoever asked for them."""
+        return self.in_flight + self.elsewhere + self.others
+
+    @property
+    def load(self) -> float:
+        """Answers made and waiting per unit of speed: lower is better."""
+        return self.queue_length / self.status.speed
 
     def awaits_canary(self, now: float) -> bool:
         """Tell whether it is held back from pictures until its first check, which is bounded."""
         return self.sees is None and now < self.checked_by
 
+    def is_same_model(self, other: "RegisteredWorker") -> bool:
+        """Tell whether both are one process that serves one and the same model."""
+        same_names = self.status.model_names == other.status.model_names
+        return same_names and self.is_process_of(other.status)
+
     def serves(self, model: str, *, native: bool) -> bool:
         """Tell whether a request for `model` can be sent there, on the native wire or LLaVA's."""
         return model in self.status.model_names and not (native and self.is_legacy)
+
+    def is_process_of(self, status: WorkerStatus) -> bool:
+        """Tell whether the process that gives `status` is this worker's."""
+        return self.status.worker_id == status.worker_id

@@ -1,14 +1,16 @@
 """Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue, sighted
+from llava_serve.cluster.model_list import cards_of
 from llava_serve.cluster.registered_worker import RegisteredWorker
-from llava_serve.cluster.sight import Sight, sees_of_all
+from llava_serve.cluster.sight import Sight
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
@@ -41,9 +43,13 @@ class Registry:
         self._check_within_s = check_within_s
         self._serve_blind = serve_blind
         self._workers: dict[str, RegisteredWorker] = {}
+        # Called with the address of each worker that joins, is heard of, marked or leaves.
+        self.on_change: Callable[[str], None] = lambda address: None
         # By address, apart from the entries: a worker that registers again keeps its open streams.
         self._in_flight: Counter[str] = Counter()
+        self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
         self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
+        self._tried: set[str] = set()  # addresses of half-open workers that a request tries
 
     def register(
         self,
@@ -55,6 +61,9 @@ class Registry:
         expires: bool = True,
     ) -> RegisteredWorker:
         """Add a worker, or replace the one that had its address.
+
+        It keeps the failures of the one before, and of the same process a drain and what is known
+        of its sight.
 
         Raises:
             RegistrationRefused: see `check_owner`.
@@ -69,22 +78,21 @@ class Registry:
             last_seen=now,
             is_legacy=is_legacy,
             expires=expires,
+            breaker=before.breaker.restart() if before else CLOSED,
+            is_draining=bool(before and before.is_draining and before.is_process_of(status)),
             others=self._others(address, status.queue_length),
         )
-        if before is not None and before.is_same_model(worker):
-            worker = replace(worker, sight=before.sight, checked_by=before.checked_by)
-        elif worker.canary_model is not None:
-            worker = replace(worker, checked_by=now + self._check_within_s)
-        self._workers[address] = worker
+        if before and before.is_same_model(worker):
+            worker = replace(worker, sees=before.sees, sight=before.sight)
+        worker = self._held_back(worker)
+        self._put(worker)
         return worker
 
     def heartbeat(self, address: str, queue_length: int, now: float) -> bool:
         """Renew a worker's lease; False tells an unknown one to register again."""
         if (worker := self._workers.get(address)) is None:
             return False
-        others = self._others(address, queue_length)
-        self._looked_up.pop(address, None)
-        self._workers[address] = replace(worker, last_seen=now, is_reachable=True, others=others)
+        self._renew(replace(worker, reports_here=True), queue_length, now)
         return True
 
     def refresh(self, worker: RegisteredWorker, status: WorkerStatus, now: float) -> bool:
@@ -92,32 +100,63 @@ class Registry:
 
         False: it has left or was replaced meanwhile, or another process answers at its address.
         """
-        if self.current(worker) is None:
+        if (current := self._current(worker)) is None:
             return False
-        if status.worker_id != worker.status.worker_id:
+        if not worker.is_process_of(status):
             self.mark_unreachable(worker)
             return False
-        self._workers[worker.address] = replace(worker, status=status)
-        return self.heartbeat(worker.address, status.queue_length, now)
+        self._renew(replace(current, status=status), status.queue_length, now)
+        return True
 
     def judge(self, worker: RegisteredWorker, sight: Sight) -> bool:
         """Write down what a canary found; False: another process has replaced the worker."""
-        if (current := self.current(worker)) is None:
+        if (current := self._current(worker)) is None:
             return False
-        self._workers[worker.address] = replace(current, sight=sight, checked_by=-math.inf)
+        known = replace(current, sees=sight.sees, sight=sight.reason, checked_by=-math.inf)
+        self._put(known)
         return True
 
     def deregister(self, address: str) -> bool:
-        self._looked_up.pop(address, None)
-        return self._workers.pop(address, None) is not None
+        was_known = self._forget(address)
+        self.on_change(address)
+        return was_known
 
     def mark_unreachable(self, worker: RegisteredWorker) -> None:
         """Take a worker out of dispatch until its next heartbeat, status or registration.
 
         A process that has replaced it since stays in dispatch.
         """
-        if (current := self.current(worker)) is not None:
-            self._workers[worker.address] = replace(current, is_reachable=False)
+        self._change_breaker(worker, Breaker.miss)
+
+    def record_failure(self, worker: RegisteredWorker, now: float) -> Breaker:
+        """Open a worker's breaker, and return it: it broke off a request."""
+        return self._change_breaker(worker, lambda breaker: breaker.fail(now))
+
+    def record_answer(self, worker: RegisteredWorker) -> None:
+        """Close a worker's breaker: it answers a request."""
+        self._change_breaker(worker, lambda _: CLOSED)
+
+    def drain(self, address: str) -> bool:
+        """Give a worker nothing new until its process ends or `undrain`; False: it is unknown."""
+        return self._set_draining(address, True)
+
+    def undrain(self, address: str) -> bool:
+        """Put a worker that drains back into dispatch; False: it is unknown."""
+        return self._set_draining(address, False)
+
+    def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
+        """Take over the entry of a worker that another controller of the cluster has admitted."""
+        others = self._others(worker.address, queue_length)
+        self._put(self._held_back(replace(worker, others=others)))
+
+    def count_elsewhere(self, counts: Mapping[str, int]) -> None:
+        """Take over how many answers other controllers wait for, by the worker's address."""
+        self._elsewhere = counts
+
+    def get(self, address: str) -> RegisteredWorker | None:
+        """Return the entry of the worker at `address`; None of one that is not known."""
+        worker = self._workers.get(address)
+        return None if worker is None else self._counted(worker)
 
     @contextmanager
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
@@ -138,6 +177,7 @@ class Registry:
             for worker in self.alive(now)
             if worker.serves(request.model, native=request.native)
             and worker.address not in request.excluding
+            and request.fingerprint in (None, worker.status.fingerprint)
         ]
         if not candidates:
             raise (
@@ -145,12 +185,21 @@ class Registry:
             )
         if request.has_images and not self._serve_blind:
             candidates = sighted(candidates, request.model, now)
-        chosen = self._policy(candidates, request)
-        with self.counted(chosen, min(request.answers, chosen.status.capacity or request.answers)):
-            yield chosen
+        # A half-open worker that is being tried gets more only where there is no other.
+        untried = [worker for worker in candidates if worker.address not in self._tried]
+        chosen = self._policy(untried or candidates, request)
+        if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
+            self._tried.add(chosen.address)
+        answers = min(request.answers, chosen.status.capacity or request.answers)
+        try:
+            with self.counting(chosen, answers):
+                yield chosen
+        finally:
+            if is_trial:
+                self._tried.discard(chosen.address)
 
     @contextmanager
-    def counted(self, worker: RegisteredWorker, answers: int = 1) -> Iterator[None]:
+    def counting(self, worker: RegisteredWorker, answers: int = 1) -> Iterator[None]:
         """Count answers against a worker while the body runs."""
         self._in_flight[worker.address] += answers
         try:
@@ -184,28 +233,18 @@ class Registry:
 
     def alive(self, now: float) -> list[RegisteredWorker]:
         """Return the workers that requests can go to, in the order they registered."""
-        return [w for w in self.known() if w.is_reachable and not self.lease_expired(w, now)]
+        return [w for w in self.known() if w.takes_requests and not self.lease_expired(w, now)]
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
-        return [
-            replace(worker, in_flight=self._in_flight[worker.address])
-            for worker in self._workers.values()
-        ]
-
-    def current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
-        """Return the entry of a worker, unless it left or another process has replaced it."""
-        current = self._workers.get(worker.address)
-        if current is None or current.status.worker_id != worker.status.worker_id:
-            return None
-        return replace(current, in_flight=self._in_flight[worker.address])
+        return [self._counted(worker) for worker in self._workers.values()]
 
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
         return worker.expires and now - worker.last_seen > self._expiry_s
 
     def may_recover(self, worker: RegisteredWorker, now: float) -> bool:
         """Tell whether a worker is unreachable and its lease still runs."""
-        current = self.current(worker)
+        current = self._current(worker)
         if current is None or current.is_reachable:
             return False
         return not self.lease_expired(current, now)
@@ -228,30 +267,68 @@ class Registry:
         return sorted({name for worker in self.alive(now) for name in worker.status.model_names})
 
     def cards(self, now: float) -> list[ModelCard]:
-        """Return one card for each model of the native wire; the earliest worker's counts.
+        """Return one card for each model of the native wire; see `cards_of`."""
+        return cards_of(self.alive(now))
 
-        A model sees where one of its workers does, and is blind where all of them are.
-        """
-        cards: dict[str, ModelCard] = {}
-        sights: dict[str, set[bool | None]] = defaultdict(set)
-        for worker in self.alive(now):
-            if not worker.is_legacy:
-                for card in worker.status.cards:
-                    cards.setdefault(card.id, card)
-                    sights[card.id].add(worker.sees)
-        return [
-            card.model_copy(update={"sees": sees_of_all(sights[name])})
-            for name, card in sorted(cards.items())
-        ]
+    def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
+        """Return the entry of a worker, unless it left or another process has replaced it."""
+        current = self._workers.get(worker.address)
+        return current if current and current.is_process_of(worker.status) else None
+
+    def _held_back(self, worker: RegisteredWorker) -> RegisteredWorker:
+        """Return a worker for which pictures wait, as long as for the entry it had, if any."""
+        before = self._workers.get(worker.address)
+        if before and before.is_same_model(worker):
+            return replace(worker, checked_by=before.checked_by)
+        if worker.canary_model is None:
+            return worker
+        return replace(worker, checked_by=worker.last_seen + self._check_within_s)
+
+    def _change_breaker(
+        self, worker: RegisteredWorker, change: Callable[[Breaker], Breaker]
+    ) -> Breaker:
+        """Change it and return it, unless another process has replaced the worker since."""
+        if (current := self._current(worker)) is None:
+            return CLOSED
+        self._tried.discard(worker.address)
+        if (breaker := change(current.breaker)) != current.breaker:
+            self._put(replace(current, breaker=breaker))
+        return breaker
+
+    def _set_draining(self, address: str, is_draining: bool) -> bool:
+        if (worker := self._workers.get(address)) is None:
+            return False
+        self._put(replace(worker, is_draining=is_draining))
+        return True
+
+    def _put(self, worker: RegisteredWorker) -> None:
+        """Set an entry; every change of one goes through here, for other controllers to see it."""
+        self._workers[worker.address] = worker
+        self.on_change(worker.address)
+
+    def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
+        others = self._others(worker.address, queue_length)
+        self._looked_up.pop(worker.address, None)
+        self._put(replace(worker, last_seen=now, breaker=worker.breaker.live(now), others=others))
+
+    def _forget(self, address: str) -> bool:
+        self._looked_up.pop(address, None)
+        return self._workers.pop(address, None) is not None
+
+    def _counted(self, worker: RegisteredWorker) -> RegisteredWorker:
+        address = worker.address
+        elsewhere = self._elsewhere.get(address, 0)
+        return replace(worker, in_flight=self._in_flight[address], elsewhere=elsewhere)
 
     def _others(self, address: str, queue_length: int) -> int:
-        return max(0, queue_length - self._in_flight[address])
+        counted = self._in_flight[address] + self._elsewhere.get(address, 0)
+        return max(0, queue_length - counted)
 
     def _forget_expired(self, now: float) -> None:
         longest_s = self._expiry_s * _REMEMBERED_LEASES
         for worker in self.known():
             if worker.expires and now - worker.last_seen > longest_s:
-                self.deregister(worker.address)
+                self._forget(worker.address)
 
     def _why_none(self, model: str, now: float) -> NoWorker | ModelNotFound | InvalidField:
         serving = [w for w in self._workers.values() if w.serves(model, native=False)]

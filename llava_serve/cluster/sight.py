@@ -1,7 +1,7 @@
 """Sight of a worker: whether what it answers depends on the picture, judged by its answers."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,8 +127,3 @@ def judge(comparisons: Sequence[Comparison]) -> Sight:
         f"it answers {answers} whatever the pictures show (log-probabilities move by {most:.2g}): "
         "its vision tower, its projector or its picture cache is at fault",
     )
-
-
-def sees_of_all(each: Collection[bool | None]) -> bool | None:
-    """Return whether a model sees of whose workers so much is known."""
-    return True if True in each else None if None in each else False

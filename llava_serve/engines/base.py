@@ -33,6 +33,10 @@ class Engine(Protocol):
 
     slots: int  # answers it makes at once where the flags do not say
 
+    # Equal for engines that give equal answers; None where an engine cannot tell, or cannot go on
+    # with the answer of another.
+    fingerprint: str | None
+
     @property
     def card(self) -> ModelCard:
         """What is served.

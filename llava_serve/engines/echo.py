@@ -28,12 +28,13 @@ class EchoEngine:
 
     Where it continues a text that its answer begins with, it yields the rest of the answer.
 
-    A token is a word, with a log probability of 0. `delay_s` is waited before each one; `running`
-    counts open streams.
+    A token is a word, with a log probability of 0 and its number as id. `delay_s` is waited before
+    each one; `running` counts open streams.
     """
 
     healthy = True
     slots = 16
+    fingerprint = "echo"
 
     def __init__(self, model_name: str = "echo", delay_s: float = 0.0) -> None:
         self.card = ModelCard(
@@ -57,11 +58,13 @@ class EchoEngine:
         words = re.findall(r"\S+\s*", _answer(request.prompt))
         reason: FinishReason = "length" if len(words) > limit else "stop"
         matcher = StopMatcher(sampling.stop)
-        num_tokens = 0
+        num_tokens = told = len(request.resumed)
         logprobs = LogprobBuffer()
         self.running += 1
         try:
-            for word in words[:limit]:
+            if request.resumed:
+                yield Delta(matcher.feed("".join(words[:num_tokens])), is_replay=True)
+            for word in words[num_tokens:limit]:
                 await asyncio.sleep(self._delay_s)
                 num_tokens += 1
                 if sampling.top_logprobs is not None:
@@ -69,7 +72,9 @@ class EchoEngine:
                 if text := matcher.feed(word):
                     shown = logprobs.take(len(matcher.unshown.encode()))
                     so_far = Usage(prompt_tokens, num_tokens, image_tokens)
-                    yield Delta(text, so_far=so_far, logprobs=shown)
+                    tokens = tuple(range(told, num_tokens))
+                    yield Delta(text, so_far=so_far, logprobs=shown, tokens=tokens)
+                    told = num_tokens
                 if matcher.stopped:
                     reason = "stop"
                     break

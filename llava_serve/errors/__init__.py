@@ -6,6 +6,7 @@
     │              HostRefused, OriginRefused, ContentTypeRefused, ForInsiders,
     │              HeadersTooLarge, HeadersTimeout, BodyTooLarge, BodyTimeout,
     │              TextTooLarge, ReaderTooSlow
+    │     access   KeyMissing, KeyRefused, ModelNotAllowed, AdminOnly, RateLimited, BudgetSpent
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
     │     engine   SglangRefused
@@ -21,7 +22,7 @@
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
     │     engine   EngineLost, OutOfMemory, SglangFailed
-    └── StorageFailed, CheckpointError, CommandError, RemoteError
+    └── StorageFailed, CheckpointError, CommandError (access: KeyNameTaken, NoSuchKey), RemoteError
 
 The word before the names is the module; the docstring of each class says when it is raised.
 `code` names the error on the native wire, `number` on LLaVA's (its own numbers where it has one),
@@ -41,6 +42,16 @@ that stands in the log, under the request id.
 Source of the numbers: haotian-liu/LLaVA@c121f04, llava/constants.py and llava/serve.
 """
 
+from llava_serve.errors.access import (
+    AdminOnly as AdminOnly,
+    BudgetSpent as BudgetSpent,
+    KeyMissing as KeyMissing,
+    KeyNameTaken as KeyNameTaken,
+    KeyRefused as KeyRefused,
+    ModelNotAllowed as ModelNotAllowed,
+    NoSuchKey as NoSuchKey,
+    RateLimited as RateLimited,
+)
 from llava_serve.errors.base import (
     ASK_ANOTHER as ASK_ANOTHER,
     BUSY as BUSY,

@@ -4,28 +4,33 @@ A browser will send requests to any address for any page that it shows. What kee
 out: names that are not this server's are refused (a page that makes its own name point here is
 known by it), a body must be declared as JSON (which a foreign page may not send without being
 allowed to by the server, and this one allows nobody), and so must an `Origin` that a browser adds
-be of this host. Programs send no `Origin`, and who shows the cluster's token is no browser. The
-Gradio page takes uploads, which are forms, so that it checks the `Origin` and not the type.
+be of this host. Programs send no `Origin`, and who shows the cluster's token or an API key is no
+browser. The Gradio page takes uploads, which are forms, so that it checks the `Origin` and not the
+type.
 """
 
 import re
+import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from llava_serve.cluster_token import is_shown
+from llava_serve.api_key import ApiKey, shown_key
 from llava_serve.errors import (
+    AdminOnly,
     ContentTypeRefused,
     ForInsiders,
     HostRefused,
+    KeyMissing,
     OriginRefused,
     ServeError,
 )
 from llava_serve.http import serving
+from llava_serve.http.caller import Caller
 from llava_serve.http.error_response import error_response
 
 # Nobody can own a name below these on the internet, nor one without a dot.
@@ -33,6 +38,9 @@ _PRIVATE = (".local", ".internal", ".home.arpa")
 _FOR_INSIDERS = frozenset(
     ("/metrics", "/workers", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
 )
+_OPEN = frozenset(("/health",))
+# Admission asks for the cluster's token, and knows the addresses of LLaVA's own workers.
+_OF_WORKERS = frozenset(("/register_worker", "/receive_heart_beat", "/deregister_worker"))
 _JSON = re.compile(r"application/(?:.*\+)?json")
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
 # Who adds one of these speaks for somebody else, who need not be on this machine.
@@ -76,16 +84,27 @@ class Hosts:
         return below or name in self.allowed or "*" in self.allowed
 
 
+FindKey = Callable[[str], Awaitable[ApiKey]]  # raises KeyRefused
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who may do what; `token` is the cluster's, None where there is no cluster."""
+    """Who may do what.
+
+    `token` is the cluster's, None where there is no cluster. `find_key` tells which key a client
+    shows; where it is None, no key is asked for.
+    """
 
     hosts: Hosts = field(default_factory=Hosts)
     token: str | None = None
     is_public: bool = False  # strangers may read the metrics, the workers and the documentation
+    find_key: FindKey | None = None
 
-    def is_insider(self, authorization: str | None) -> bool:
-        return self.token is not None and is_shown(self.token, authorization)
+    def is_token(self, text: str | None) -> bool:
+        """Tell whether `text` is the cluster's token, in time that tells nothing of it."""
+        if self.token is None or text is None:
+            return False
+        return secrets.compare_digest(text.encode(), self.token.encode())
 
 
 class HostGuard:
@@ -98,14 +117,14 @@ class HostGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                self._check(scope, Headers(scope=scope))
+                await self._check(scope, Headers(scope=scope))
             except ServeError as exc:
                 serving.log_error(exc)
                 await error_response(exc)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _check(self, scope: Scope, headers: Headers) -> None:
+    async def _check(self, scope: Scope, headers: Headers) -> None:
         for host in headers.getlist("host"):
             if not self._access.hosts.serves(host):
                 raise HostRefused(_plain(host)[:100])
@@ -124,17 +143,43 @@ class HostGuard:
 
 
 class ApiGuard(HostGuard):
-    """Middleware of controllers and workers: also refuses what only a foreign page would send."""
+    """Middleware of controllers and workers: also asks who calls, for `caller_of`.
 
-    def _check(self, scope: Scope, headers: Headers) -> None:
-        if self._access.is_insider(headers.get("authorization")):
+    What only a foreign page would send is refused, unless it shows the token or a good key.
+    """
+
+    async def _check(self, scope: Scope, headers: Headers) -> None:
+        caller = await self._caller(scope, headers)
+        scope.setdefault("state", {})["caller"] = caller
+        if caller.is_insider:
             return
-        super()._check(scope, headers)
-        if scope["method"] not in _READING:
-            _check_content_type(headers)
-        is_private = scope["path"] in _FOR_INSIDERS and not self._access.is_public
-        if is_private and not _is_on_this_machine(scope, headers):
-            raise ForInsiders(scope["path"])
+        if caller.key is None:
+            await super()._check(scope, headers)
+            if scope["method"] not in _READING:
+                _check_content_type(headers)
+        is_private = scope["path"] in _FOR_INSIDERS
+        if is_private and (self._access.is_public or _is_on_this_machine(scope, headers)):
+            return
+        if caller.key is None and self._asks_for_key(scope):
+            raise KeyMissing
+        if is_private and not caller.is_admin:
+            raise AdminOnly(scope["path"]) if caller.key else ForInsiders(scope["path"])
+
+    async def _caller(self, scope: Scope, headers: Headers) -> Caller:
+        """Return who calls.
+
+        Raises:
+            KeyRefused: the request needs a key, and the one it shows is not good.
+        """
+        text = shown_key(headers.items())
+        if self._access.is_token(text):
+            return Caller.of(scope, headers, is_insider=True)
+        if text is None or self._access.find_key is None or not self._asks_for_key(scope):
+            return Caller.of(scope, headers)
+        return Caller.of(scope, headers, await self._access.find_key(text))
+
+    def _asks_for_key(self, scope: Scope) -> bool:
+        return self._access.find_key is not None and scope["path"] not in _OPEN | _OF_WORKERS
 
 
 def _check_content_type(headers: Headers) -> None:

@@ -20,7 +20,8 @@ class WorkerStatus(BaseModel):
     """What a worker says of itself.
 
     `speed` weighs workers against each other; `queue_length` counts answers that are made or
-    wait. LLaVA's workers send the first three fields only: no `worker_id` and no `cards`.
+    wait. Workers of one `fingerprint` answer alike: one can go on with the answer of another.
+    LLaVA's workers send the first three fields only: no `worker_id` and no `cards`.
     """
 
     model_names: Annotated[list[str], Field(min_length=1)]
@@ -29,6 +30,7 @@ class WorkerStatus(BaseModel):
     worker_id: str | None = None  # new for each process: proves that an address is who it says
     capacity: Annotated[Count, Field(ge=1)] | None = None  # answers made at once
     cards: list[ModelCard] = []
+    fingerprint: str | None = None
 
 
 class Registration(BaseModel):

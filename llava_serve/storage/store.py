@@ -2,18 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, create_engine, delete, event, inspect, select, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import ColumnElement, delete, inspect, select, update
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 
 from llava_serve.errors import StorageFailed
 from llava_serve.storage import migration
+from llava_serve.storage.database import file_of, open_database, touch, translated
 from llava_serve.storage.tables import (
     ComparedRow,
     ConversationRow,
@@ -45,8 +44,8 @@ class Store:
 
     def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        with _translated():
-            self._engine = _engine(url)
+        with translated():
+            self._engine = open_database(url)
             self._sessions = sessionmaker(self._engine)
 
     def create_tables(self) -> None:
@@ -54,29 +53,21 @@ class Store:
 
         Only the owner of a new SQLite file may read it.
         """
-        if (file := self._file) is not None:
-            with suppress(OSError):  # SQLite says why in a moment
-                file.touch(mode=0o600)  # the files of its log take this mode too
-        with _translated():
+        touch(self._engine)
+        with translated():
             Table.metadata.create_all(self._engine)
             with self._engine.begin() as connection:
                 migration.add_missing_columns(connection)
 
     def require_tables(self) -> None:
         """Raise StorageFailed unless there are conversations; make nothing."""
-        there = self._file is None or self._file.exists()  # to look into it would make the file
-        with _translated():
+        file = file_of(self._engine)
+        there = file is None or file.exists()  # to look into it would make the file
+        with translated():
             if there and inspect(self._engine).has_table(ConversationRow.__tablename__):
                 return
-        where = self._file or self._engine.url.render_as_string(hide_password=True)
+        where = file or self._engine.url.render_as_string(hide_password=True)
         raise StorageFailed(f"there are no conversations at {where}")
-
-    @property
-    def _file(self) -> Path | None:
-        """The file of a SQLite database."""
-        url = self._engine.url
-        is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
-        return Path(str(url.database)) if is_file else None
 
     def add_turns(self, conversation_id: str, kind: str, turns: Sequence[TurnRow]) -> list[int]:
         """Append turns to a conversation, which begins with its first; return their ids."""
@@ -143,7 +134,7 @@ class Store:
 
     def conversations(self) -> Iterator[ConversationRow]:
         """Yield every conversation with turns, media and votes, oldest first."""
-        with _translated(), self._sessions() as session:
+        with translated(), self._sessions() as session:
             rows = session.scalars(
                 select(ConversationRow)
                 .order_by(ConversationRow.created_at, ConversationRow.id)
@@ -155,7 +146,7 @@ class Store:
     def conversation(self, conversation_id: str) -> ConversationRow | None:
         """Return one conversation with turns, media and votes, or None when there is none."""
         wanted = select(ConversationRow).where(ConversationRow.id == conversation_id)
-        with _translated(), self._sessions() as session:
+        with translated(), self._sessions() as session:
             return session.scalars(wanted.options(*_WHOLE)).one_or_none()
 
     def delete_before(self, before: float) -> Deleted:
@@ -182,7 +173,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
-        with _translated(), self._sessions.begin() as session:
+        with translated(), self._sessions.begin() as session:
             yield session
 
 
@@ -191,39 +182,5 @@ def _filenames(session: Session, *which: ColumnElement[bool]) -> set[str]:
     return {f"{row.sha256}.{row.extension}" for row in session.execute(files)}
 
 
-def make_state_dir(state_dir: Path) -> None:
-    """Make the state folder when it is missing, for its owner's eyes only."""
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as exc:
-        raise StorageFailed(f"the state folder {state_dir} cannot be made: {exc.strerror}") from exc
-
-
 def default_url(state_dir: Path) -> str:
     return f"sqlite:///{state_dir / 'conversations.sqlite'}"
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except SQLAlchemyError as exc:
-        reason = str(getattr(exc, "orig", None) or exc).splitlines()[0]
-        raise StorageFailed(f"the database refused: {reason}") from exc
-    except ImportError as exc:  # the URL names a driver that is not installed
-        raise StorageFailed(f"the database's driver is missing: {exc}") from exc
-
-
-def _engine(url: str) -> Engine:
-    engine = create_engine(url)
-    if make_url(url).get_backend_name() == "sqlite":
-
-        @event.listens_for(engine, "connect")
-        def set_pragmas(connection: Any, _: Any) -> None:
-            # Readers (an export) do not wait for the page's writes, nor block them.
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA foreign_keys=ON")
-            connection.execute("PRAGMA busy_timeout=5000")
-            connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten
-
-    return engine

@@ -58,6 +58,7 @@ class ModelWorker:
             worker_id=self.worker_id,
             capacity=load.capacity,
             cards=[card],
+            fingerprint=self.engine.fingerprint,
         )
 
     def check_health(self) -> None:

@@ -241,3 +241,39 @@ def test_a_late_refresh_does_not_bring_a_worker_back_that_left(workers: Registry
 def test_a_speed_that_cannot_divide_is_refused(speed: float) -> None:
     with pytest.raises(ValidationError, match="speed"):
         WorkerStatus(model_names=["echo"], speed=speed)
+
+
+def test_a_worker_that_drains_gets_nothing_new_until_it_is_put_back(workers: Registry) -> None:
+    workers.register(A, status_of(), now=0)
+    assert not workers.drain(B)
+    with workers.dispatch(DispatchRequest(model="echo"), 0):
+        assert workers.drain(A)
+        with pytest.raises(NoWorker):
+            pick(workers)
+        workers.heartbeat(A, queue_length=1, now=1)
+        workers.register(A, status_of(), now=1)  # the same process
+        assert (workers.models(now=1), queue_lengths(workers)) == ([], {A: 1})
+    assert workers.undrain(A)
+    assert pick(workers, now=1) == A
+
+
+def test_a_drain_ends_with_its_process(workers: Registry) -> None:
+    workers.register(A, status_of(worker_id="old"), now=0)
+    workers.drain(A)
+    workers.register(A, status_of(worker_id="new"), now=1)
+    assert pick(workers, now=1) == A
+
+
+def test_a_refresh_does_not_undo_what_happened_while_it_asked(workers: Registry) -> None:
+    workers.register(A, status_of(), now=0)
+    asked = workers.known()[0]
+    workers.drain(A)
+    assert workers.refresh(asked, status_of(), now=1)
+    assert workers.known()[0].is_draining
+
+
+def test_a_fingerprint_names_the_workers_that_answer_alike(workers: Registry) -> None:
+    workers.register(A, status_of(fingerprint="one"), now=0)
+    workers.register(B, status_of(fingerprint="other", queue_length=9), now=0)
+    with workers.dispatch(DispatchRequest(model="echo", fingerprint="other"), 0) as worker:
+        assert worker.address == B

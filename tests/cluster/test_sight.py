@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from llava_serve.cluster.sight import CanaryAnswer, Comparison, judge, moved, sees_of_all
+from llava_serve.cluster.sight import CanaryAnswer, Comparison, judge, moved
 
 
 def answer(text: str, *places: dict[str, float]) -> CanaryAnswer:
@@ -100,13 +100,3 @@ def test_logprobs_that_are_no_numbers_leave_it_to_the_words(value: object) -> No
 def test_what_is_no_completion_is_refused(body: object) -> None:
     with pytest.raises((LookupError, TypeError)):
         CanaryAnswer.of(body)
-
-
-@pytest.mark.parametrize(
-    ("each", "together"),
-    [({True, False, None}, True), ({False, None}, None), ({False}, False), ({None}, None)],
-)
-def test_a_model_sees_if_one_of_its_workers_does(
-    each: set[bool | None], together: bool | None
-) -> None:
-    assert sees_of_all(each) is together

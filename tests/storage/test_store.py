@@ -9,9 +9,10 @@ import pytest
 
 from llava_serve.errors import StorageFailed
 from llava_serve.storage import export
+from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.filetypes import BY_FORMAT
 from llava_serve.storage.media import StoredFile
-from llava_serve.storage.store import Store, default_url, make_state_dir
+from llava_serve.storage.store import Store, default_url
 from llava_serve.storage.tables import TurnMediaRow, TurnRow
 
 PICTURE = StoredFile("a" * 64, BY_FORMAT["PNG"], 12, "cat.png")

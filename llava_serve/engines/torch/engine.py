@@ -12,6 +12,7 @@ from llava_serve.engines.preprocessing import PreprocessingPool
 from llava_serve.engines.torch import failures
 from llava_serve.engines.torch.budget import EngineBudget, warm_up
 from llava_serve.engines.torch.engine_core import EngineCore
+from llava_serve.engines.torch.fingerprint import fingerprint_of
 from llava_serve.engines.torch.kv_cache import KVAllocator
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.prompt import PromptProcessor
@@ -74,6 +75,7 @@ class TorchEngine:
         self._loaded = loaded
         context = min(loaded.context_length, budget.kv_tokens)
         self.card = loaded.card.model_copy(update={"context_length": context})
+        self.fingerprint = fingerprint_of(loaded)
         self._features = ImageFeatureCache(loaded, budget.feature_bytes)
         processor = PromptProcessor(loaded, self._features, context)
         self._preprocessing = PreprocessingPool(processor.preprocess)

@@ -23,6 +23,7 @@ from llava_serve.engines.torch.vision import (
     merge_image_features,
 )
 from llava_serve.errors import ContextOverflow, InvalidField, MediaNotAccepted
+from llava_serve.protocol.openai import RESUMED
 from llava_serve.request import Conversation, Image, ReadyPrompt, SamplingParams, Video
 
 
@@ -66,6 +67,7 @@ class PromptProcessor:
 
         Raises:
             ContextOverflow: the context does not hold prompt and answer.
+            InvalidField: the tokens that it goes on with are none of an answer that goes on.
         """
         loaded, sampling = self._loaded, sequence.request.sampling
         prompt = merge_image_features(loaded, sequence.items, sequence.features)
@@ -77,6 +79,13 @@ class PromptProcessor:
         if isinstance(asked, Conversation) and asked.continues:
             output.continue_from(prompt.tokens)
         sequence.complete_prompt(prompt, SamplerState.of(sampling), output)
+        if resumed := sequence.request.resumed:
+            rows = loaded.model.get_input_embeddings().num_embeddings
+            if max(resumed) >= rows or min(resumed) < 0 or len(resumed) >= limit:
+                raise InvalidField(RESUMED, "holds what this model has not generated")
+            sequence.deltas.put(sequence.replay(resumed))
+            if output.finish_reason is not None:
+                raise InvalidField(RESUMED, "ends the answer")
 
     def _max_new_tokens(self, prompt_tokens: int, sampling: SamplingParams) -> int:
         left = self._context - prompt_tokens

@@ -28,6 +28,10 @@ class SamplerState:
             generator.manual_seed(sampling.seed)
         return cls(sampling, generator)
 
+    def skip(self) -> None:
+        """Draw what `sample` draws for one token."""
+        torch.rand((), generator=self.generator)
+
 
 @dataclass(frozen=True, slots=True)
 class SampledLogprobs:

@@ -111,6 +111,7 @@ class Sequence:
         self._arrived_at = arrived_at
         self._allocated_at = 0.0
         self._first_token_at = 0.0
+        self._num_told = 0  # generated tokens that a delta has told
 
     @property
     def is_running(self) -> bool:
@@ -160,6 +161,16 @@ class Sequence:
         self.features = []  # the prompt has a copy of their rows
         self.status = Status.READY
 
+    def replay(self, tokens: tuple[int, ...]) -> Delta:
+        """Take tokens that another engine generated as if this one had, and return their text."""
+        text = ""
+        for token in tokens:
+            self.sampler.skip()
+            self.tokens.append(token)
+            text += self.output.process(token)
+        self._num_told = len(tokens)
+        return Delta(text, is_replay=True)
+
     def start_prefill(self, allocation: Allocation) -> None:
         """Take a slot and a region, whose cached tokens need no computing."""
         self.region = allocation.region
@@ -178,7 +189,7 @@ class Sequence:
 
     def append(self, token: int) -> Delta | None:
         """Take a sampled token; returns the delta to send, if it has text or is the last."""
-        if not self.output.num_tokens:
+        if not self._first_token_at:
             self._first_token_at = time.monotonic()
         self.tokens.append(token)
         text, reason = self.output.process(token), self.output.finish_reason
@@ -186,7 +197,9 @@ class Sequence:
             return None
         logprobs = self.output.take_logprobs() if text else ()
         if reason is None:
-            return Delta(text, so_far=self.usage, logprobs=logprobs)
+            told, self._num_told = self._num_told, self.output.num_tokens
+            tokens = tuple(self.tokens[len(self.prompt.tokens) + told :])
+            return Delta(text, so_far=self.usage, logprobs=logprobs, tokens=tokens)
         return Delta(text, reason, self.usage, self._stages(), logprobs=logprobs)
 
     def leave_region(self) -> CacheKey:

@@ -1,0 +1,1 @@
+"""Accounts: API keys, what each may do and has used."""

@@ -1,0 +1,110 @@
+"""Key ring: every key in memory, read again every few seconds, so that no request waits for it."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from llava_serve.accounts.store import AccountStore
+from llava_serve.api_key import ApiKey, id_of, is_same
+from llava_serve.errors import KeyRefused, StorageFailed
+
+logger = logging.getLogger(__name__)
+
+REFRESH_S = 2.0  # a key that was revoked is refused everywhere after so long
+_LEAST_REFRESH_S = 0.5  # between reads for ids that are not known; their callers wait
+
+
+class KeyRing:
+    """The keys of a store, and the tokens they have used this month. Usable inside `opened`.
+
+    While the database is away, what was read last holds, and tokens are added once it is back.
+    """
+
+    def __init__(self, store: AccountStore, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._clock = clock
+        self._keys: dict[str, tuple[ApiKey, str]] = {}
+        self._used: dict[str, int] = {}  # as the database knows it
+        self._unwritten: Counter[str] = Counter()
+        self._read_at = float("-inf")
+        self._syncing = asyncio.Lock()
+        self._reading_soon = asyncio.Lock()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Read the keys now and then again and again.
+
+        Raises:
+            StorageFailed: the database cannot be used at all.
+        """
+        await self._sync()
+        task = asyncio.create_task(self._keep_reading())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await self._sync()
+
+    @property
+    def is_empty(self) -> bool:
+        """True where no key was ever made."""
+        return not self._keys
+
+    async def find(self, text: str) -> ApiKey:
+        """Return the key that a client shows.
+
+        Raises:
+            KeyRefused: it is unknown, expired or revoked.
+        """
+        key_id = id_of(text) or ""
+        if key_id and key_id not in self._keys:
+            await self._read_soon()
+        key, digest = self._keys.get(key_id, (None, ""))
+        if not is_same(text, digest) or key is None:
+            raise KeyRefused("unknown")
+        if (state := key.state(self._clock())) != "active":
+            raise KeyRefused(state)
+        return key
+
+    def tokens_this_month(self, key: ApiKey) -> int:
+        return self._used.get(key.id, 0) + self._unwritten[key.id]
+
+    def add_tokens(self, key: ApiKey, tokens: int) -> None:
+        self._unwritten[key.id] += tokens
+
+    async def _read_soon(self) -> None:
+        """Read the keys once more, for one that may have been made just now."""
+        asked_at = time.monotonic()
+        async with self._reading_soon:
+            if self._read_at < asked_at:
+                await asyncio.sleep(self._read_at + _LEAST_REFRESH_S - time.monotonic())
+                await self._try_sync()
+
+    async def _keep_reading(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            await self._try_sync()
+
+    async def _try_sync(self) -> None:
+        try:
+            await self._sync()
+        except StorageFailed as exc:
+            logger.warning("API keys are served as they were read last: %s", exc.message)
+
+    async def _sync(self) -> None:
+        async with self._syncing:
+            self._read_at = time.monotonic()
+            written = Counter({id_: n for id_, n in self._unwritten.items() if n})
+            if written:
+                await asyncio.to_thread(self._store.add_tokens, written)
+                self._unwritten -= written
+            self._keys = {
+                key.id: (key, digest)
+                for key, digest in await asyncio.to_thread(self._store.all_keys)
+            }
+            self._used = await asyncio.to_thread(self._store.tokens_this_month)

@@ -1,0 +1,143 @@
+"""Keys, budgets and the audit survive in a database, and secrets are not in it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llava_serve.accounts.store import AccountStore, AuditedRequest, default_url
+from llava_serve.api_key import ApiKey, is_same
+from llava_serve.errors import KeyNameTaken, NoSuchKey, StorageFailed
+
+ALICE = ApiKey(id="", name="alice", models=("a", "b"), requests_per_minute=3, expires_at=1e12)
+
+
+class Clock:
+    now = 1_769_900_000.0  # 2026-01-31 22:53:20 UTC
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[AccountStore]:
+    store = AccountStore(default_url(tmp_path), clock)
+    store.create_tables()
+    yield store
+    store.close()
+
+
+def test_a_key_comes_back_as_it_was_made(store: AccountStore, clock: Clock) -> None:
+    issued = store.create(ALICE)
+    ((key, digest),) = store.all_keys()
+    assert is_same(issued.text, digest)
+    assert key.models == ("a", "b")
+    assert (key.id, key.requests_per_minute, key.created_at) == (issued.id, 3, clock.now)
+
+
+def test_the_secret_is_not_in_the_file_and_the_file_is_the_owners(
+    store: AccountStore, tmp_path: Path
+) -> None:
+    issued = store.create(ALICE)
+    for file in tmp_path.iterdir():
+        assert issued.text.encode() not in file.read_bytes()
+        assert issued.text.split("-", 3)[3].encode() not in file.read_bytes()
+        assert file.stat().st_mode & 0o077 == 0
+
+
+def test_two_keys_cannot_have_one_name(store: AccountStore) -> None:
+    store.create(ALICE)
+    with pytest.raises(KeyNameTaken):
+        store.create(ALICE)
+
+
+def test_a_key_is_revoked_by_name_or_id_once_and_for_good(
+    store: AccountStore, clock: Clock
+) -> None:
+    issued = store.create(ALICE)
+    first = store.revoke("alice").revoked_at
+    clock.now += 10
+    assert store.revoke(issued.id).revoked_at == first == clock.now - 10
+    with pytest.raises(NoSuchKey, match="revoked"):
+        store.rotate("alice")
+
+
+def test_a_rotated_key_keeps_its_id_and_limits(store: AccountStore) -> None:
+    old = store.create(ALICE)
+    new = store.rotate("alice")
+    ((key, digest),) = store.all_keys()
+    assert (key.id, key.requests_per_minute) == (old.id, 3) == (new.id, 3)
+    assert is_same(new.text, digest)
+    assert not is_same(old.text, digest)
+
+
+def test_an_unknown_name_is_told(store: AccountStore) -> None:
+    for change in (store.revoke, store.rotate):
+        with pytest.raises(NoSuchKey, match="bob"):
+            change("bob")
+
+
+def test_tokens_add_up_within_a_month_and_begin_anew_in_the_next(
+    store: AccountStore, clock: Clock
+) -> None:
+    key = store.create(ALICE).id
+    store.add_tokens({key: 10})
+    store.add_tokens({key: 5})
+    assert store.tokens_this_month() == {key: 15}
+    clock.now += 86_400
+    assert store.tokens_this_month() == {}
+    store.add_tokens({key: 1})
+    assert store.tokens_this_month() == {key: 1}
+
+
+def test_usage_is_summed_by_day_key_and_model(store: AccountStore, clock: Clock) -> None:
+    key = store.create(ALICE).id
+
+    def asked(model: str, outcome: str = "ok", at: float = clock.now) -> AuditedRequest:
+        return AuditedRequest(
+            at=at,
+            request_id="r",
+            key_id=key,
+            model=model,
+            worker="w",
+            outcome=outcome,
+            prompt_tokens=7,
+            completion_tokens=2,
+            image_tokens=5,
+            image_sha256=["ab"],
+            timings={"total_s": 0.5},
+        )
+
+    store.add_requests([asked("a"), asked("a", "worker_lost"), asked("b")])
+    store.add_requests([asked("a", at=clock.now + 86_400)])
+    sums = store.usage(0, 1e12)
+    assert [(s.day, s.key, s.model, s.requests, s.failed) for s in sums] == [
+        ("2026-01-31", "alice", "a", 2, 1),
+        ("2026-01-31", "alice", "b", 1, 0),
+        ("2026-02-01", "alice", "a", 1, 0),
+    ]
+    assert (sums[0].prompt_tokens, sums[0].completion_tokens, sums[0].image_tokens) == (14, 4, 10)
+    assert len(store.usage(0, clock.now + 1)) == 2
+
+
+def test_requests_without_a_key_are_summed_too(store: AccountStore, clock: Clock) -> None:
+    store.add_requests(
+        [
+            AuditedRequest(
+                at=clock.now, request_id="r", key_id=None, model="a", worker="", outcome="x"
+            )
+        ]
+    )
+    (one,) = store.usage(0, 1e12)
+    assert (one.key, one.failed) == ("", 1)
+
+
+def test_a_database_that_is_not_there_is_told(tmp_path: Path) -> None:
+    store = AccountStore(default_url(tmp_path / "missing"))
+    with pytest.raises(StorageFailed):
+        store.create_tables()

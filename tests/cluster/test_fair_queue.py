@@ -1,0 +1,79 @@
+"""Whoever sends much waits behind themselves and not in front of others."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from llava_serve.cluster.fair_queue import QUANTUM, FairQueue
+
+
+def drained(queue: FairQueue[str]) -> list[str]:
+    return [queue.pop().item for _ in range(len(queue))]
+
+
+def test_one_owners_requests_keep_their_order() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for item in "abc":
+        queue.push("alice", 10, item)
+    assert drained(queue) == ["a", "b", "c"]
+    with pytest.raises(IndexError):
+        queue.pop()
+
+
+def test_a_thousand_requests_delay_anothers_first_by_one_at_most() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(1000):
+        queue.push("alice", QUANTUM, "alice")
+    queue.pop()
+    queue.push("bob", QUANTUM, "bob")
+    assert "bob" in (queue.pop().item, queue.pop().item)
+
+
+def test_owners_get_equal_tokens_and_not_equal_requests() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(200):
+        queue.push("long", 4 * QUANTUM, "long")
+        queue.push("short", QUANTUM, "short")
+    had = Counter(queue.pop().item for _ in range(200))
+    assert had["short"] == pytest.approx(4 * had["long"], rel=0.1)
+
+
+def test_a_request_that_costs_many_turns_has_one_in_the_end() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("alice", 50 * QUANTUM, "huge")
+    queue.push("bob", 1, "small")
+    assert drained(queue) == ["small", "huge"]
+
+
+def test_whoever_leaves_the_line_is_out_of_it() -> None:
+    queue: FairQueue[str] = FairQueue()
+    gone, kept = queue.push("a", 1, "gone"), queue.push("a", 1, "kept")
+    assert queue.remove(gone)
+    assert not queue.remove(gone)
+    assert queue.position(kept) == 0
+    assert drained(queue) == ["kept"]
+    assert not queue.remove(kept)
+
+
+def test_the_position_counts_no_more_of_another_than_of_oneself() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(100):
+        queue.push("alice", QUANTUM, "")
+    mine = [queue.push("bob", QUANTUM, "") for _ in range(3)]
+    assert [queue.position(ticket) for ticket in mine] == [1, 3, 5]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_everybody_who_waits_has_a_turn_once(seed: int) -> None:
+    drawn = random.Random(seed)
+    queue: FairQueue[int] = FairQueue()
+    pushed, popped = [], []
+    for number in range(drawn.randrange(300)):
+        if drawn.random() < 0.6:
+            queue.push(drawn.choice("abc"), drawn.uniform(1, 1e5), number)
+            pushed.append(number)
+        elif len(queue):
+            popped.append(queue.pop().item)
+    popped += [queue.pop().item for _ in range(len(queue))]
+    assert sorted(popped) == pushed
