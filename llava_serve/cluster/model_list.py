@@ -1,9 +1,11 @@
-"""Model list of a controller: one card for each model, out of those of its workers."""
+"""Model list of a controller: one card for each model, and why there is no worker for one."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
+from llava_serve.cluster.dispatch import DispatchRequest
 from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.protocol.openai import ModelCard
 
 
@@ -23,6 +25,23 @@ def cards_of(workers: Iterable[RegisteredWorker]) -> list[ModelCard]:
         card.model_copy(update={"sees": _sees_of_all(sights[name])})
         for name, card in sorted(cards.items())
     ]
+
+
+def why_none(
+    request: DispatchRequest, workers: Collection[RegisteredWorker], cards: Iterable[ModelCard]
+) -> NoWorker | ModelNotFound | InvalidField:
+    """Return the error of a request that no worker takes; `cards` are of the models to ask for."""
+    model = request.model
+    serving = [worker for worker in workers if worker.serves(model, native=False)]
+    if request.native and serving and all(worker.is_legacy for worker in serving):
+        return InvalidField(
+            "model",
+            f"{model!r} is served by a worker of LLaVA's own protocol, which answers "
+            "POST /worker_generate_stream only",
+        )
+    if serving or not workers or not request.native:
+        return NoWorker(model)
+    return ModelNotFound(model, [card.id for card in cards])
 
 
 def _sees_of_all(each: Collection[bool | None]) -> bool | None:

@@ -1,7 +1,7 @@
 """Registered worker: what the controller knows of one, and how loaded it is."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
@@ -81,6 +81,16 @@ class RegisteredWorker:
     def awaits_canary(self, now: float) -> bool:
         """Tell whether it is held back from pictures until its first check, which is bounded."""
         return self.sees is None and now < self.checked_by
+
+    def held_back(
+        self, before: "RegisteredWorker | None", check_within_s: float
+    ) -> "RegisteredWorker":
+        """Return it with the time for its first check: as its entry had before, or anew."""
+        if before is not None and before.is_same_model(self):
+            return replace(self, checked_by=before.checked_by)
+        if self.canary_model is None:
+            return self
+        return replace(self, checked_by=self.last_seen + check_within_s)
 
     def is_same_model(self, other: "RegisteredWorker") -> bool:
         """Tell whether both are one process that serves one and the same model."""

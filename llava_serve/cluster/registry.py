@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from llava_serve.cluster.answer_counts import AnswerCounts
 from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue, sighted
-from llava_serve.cluster.model_list import cards_of
+from llava_serve.cluster.model_list import cards_of, why_none
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.sight import Sight
-from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
+from llava_serve.errors import NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
 
@@ -45,9 +46,7 @@ class Registry:
         self._workers: dict[str, RegisteredWorker] = {}
         # Called with the address of each worker that joins, is heard of, marked or leaves.
         self.on_change: Callable[[str], None] = lambda address: None
-        # By address, apart from the entries: a worker that registers again keeps its open streams.
-        self._in_flight: Counter[str] = Counter()
-        self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
+        self.counts = AnswerCounts()
         self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
         self._tried: set[str] = set()  # addresses of half-open workers that a request tries
 
@@ -80,11 +79,11 @@ class Registry:
             expires=expires,
             breaker=before.breaker.restart() if before else CLOSED,
             is_draining=bool(before and before.is_draining and before.is_process_of(status)),
-            others=self._others(address, status.queue_length),
+            others=self.counts.others(address, status.queue_length),
         )
         if before and before.is_same_model(worker):
             worker = replace(worker, sees=before.sees, sight=before.sight)
-        worker = self._held_back(worker)
+        worker = worker.held_back(before, self._check_within_s)
         self._put(worker)
         return worker
 
@@ -112,8 +111,7 @@ class Registry:
         """Write down what a canary found; False: another process has replaced the worker."""
         if (current := self._current(worker)) is None:
             return False
-        known = replace(current, sees=sight.sees, sight=sight.reason, checked_by=-math.inf)
-        self._put(known)
+        self._put(replace(current, sees=sight.sees, sight=sight.reason, checked_by=-math.inf))
         return True
 
     def deregister(self, address: str) -> bool:
@@ -146,17 +144,18 @@ class Registry:
 
     def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
-        others = self._others(worker.address, queue_length)
-        self._put(self._held_back(replace(worker, others=others)))
+        others = self.counts.others(worker.address, queue_length)
+        before = self._workers.get(worker.address)
+        self._put(replace(worker, others=others).held_back(before, self._check_within_s))
 
     def count_elsewhere(self, counts: Mapping[str, int]) -> None:
         """Take over how many answers other controllers wait for, by the worker's address."""
-        self._elsewhere = counts
+        self.counts.elsewhere = counts
 
     def get(self, address: str) -> RegisteredWorker | None:
         """Return the entry of the worker at `address`; None of one that is not known."""
         worker = self._workers.get(address)
-        return None if worker is None else self._counted(worker)
+        return None if worker is None else self.counts.counted(worker)
 
     @contextmanager
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
@@ -180,9 +179,7 @@ class Registry:
             and request.fingerprint in (None, worker.status.fingerprint)
         ]
         if not candidates:
-            raise (
-                self._why_none(request.model, now) if request.native else NoWorker(request.model)
-            )
+            raise why_none(request, self._workers.values(), self.cards(now))
         if request.has_images and not self._serve_blind:
             candidates = sighted(candidates, request.model, now)
         # A half-open worker that is being tried gets more only where there is no other.
@@ -192,22 +189,11 @@ class Registry:
             self._tried.add(chosen.address)
         answers = min(request.answers, chosen.status.capacity or request.answers)
         try:
-            with self.counting(chosen, answers):
+            with self.counts.counting(chosen.address, answers):
                 yield chosen
         finally:
             if is_trial:
                 self._tried.discard(chosen.address)
-
-    @contextmanager
-    def counting(self, worker: RegisteredWorker, answers: int = 1) -> Iterator[None]:
-        """Count answers against a worker while the body runs."""
-        self._in_flight[worker.address] += answers
-        try:
-            yield
-        finally:
-            self._in_flight[worker.address] -= answers
-            if not self._in_flight[worker.address]:
-                del self._in_flight[worker.address]
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
@@ -237,7 +223,7 @@ class Registry:
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
-        return [self._counted(worker) for worker in self._workers.values()]
+        return [self.counts.counted(worker) for worker in self._workers.values()]
 
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
         return worker.expires and now - worker.last_seen > self._expiry_s
@@ -275,15 +261,6 @@ class Registry:
         current = self._workers.get(worker.address)
         return current if current and current.is_process_of(worker.status) else None
 
-    def _held_back(self, worker: RegisteredWorker) -> RegisteredWorker:
-        """Return a worker for which pictures wait, as long as for the entry it had, if any."""
-        before = self._workers.get(worker.address)
-        if before and before.is_same_model(worker):
-            return replace(worker, checked_by=before.checked_by)
-        if worker.canary_model is None:
-            return worker
-        return replace(worker, checked_by=worker.last_seen + self._check_within_s)
-
     def _change_breaker(
         self, worker: RegisteredWorker, change: Callable[[Breaker], Breaker]
     ) -> Breaker:
@@ -307,7 +284,7 @@ class Registry:
         self.on_change(worker.address)
 
     def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
-        others = self._others(worker.address, queue_length)
+        others = self.counts.others(worker.address, queue_length)
         self._looked_up.pop(worker.address, None)
         self._put(replace(worker, last_seen=now, breaker=worker.breaker.live(now), others=others))
 
@@ -315,29 +292,8 @@ class Registry:
         self._looked_up.pop(address, None)
         return self._workers.pop(address, None) is not None
 
-    def _counted(self, worker: RegisteredWorker) -> RegisteredWorker:
-        address = worker.address
-        elsewhere = self._elsewhere.get(address, 0)
-        return replace(worker, in_flight=self._in_flight[address], elsewhere=elsewhere)
-
-    def _others(self, address: str, queue_length: int) -> int:
-        counted = self._in_flight[address] + self._elsewhere.get(address, 0)
-        return max(0, queue_length - counted)
-
     def _forget_expired(self, now: float) -> None:
         longest_s = self._expiry_s * _REMEMBERED_LEASES
         for worker in self.known():
             if worker.expires and now - worker.last_seen > longest_s:
                 self._forget(worker.address)
-
-    def _why_none(self, model: str, now: float) -> NoWorker | ModelNotFound | InvalidField:
-        serving = [w for w in self._workers.values() if w.serves(model, native=False)]
-        if serving and all(worker.is_legacy for worker in serving):
-            return InvalidField(
-                "model",
-                f"{model!r} is served by a worker of LLaVA's own protocol, which answers "
-                "POST /worker_generate_stream only",
-            )
-        if serving or not self._workers:
-            return NoWorker(model)
-        return ModelNotFound(model, [card.id for card in self.cards(now)])
