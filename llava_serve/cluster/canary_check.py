@@ -13,8 +13,8 @@ from llava_serve.cluster.upstream import Upstream
 from llava_serve.cluster.wire import NATIVE
 from llava_serve.errors import NOT_ANSWERED, RemoteError, Unavailable, WorkerUnreachable
 from llava_serve.http.client_error import remote_error
+from llava_serve.protocol.cluster import CANARY
 
-CANARY = "X-Llava-Canary"  # a worker leaves such requests out of its statistics
 _ANSWER_S = 60.0
 _MAX_TOKENS = 8
 _TOP = 20  # the most that the wire gives

@@ -14,7 +14,9 @@ from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, Un
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
+from llava_serve.http.caller import caller_of
 from llava_serve.media.limits import PixelReservation
+from llava_serve.protocol.cluster import CANARY
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
     AnyJson,
@@ -63,7 +65,9 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         check(body, worker.engine.card)
         read_prompt = read_once(request, partial(_conversation, worker, body))
         sampling = sampling_of(body, worker.engine.card.sampling)
-        generation = Generation(worker, read_prompt, sampling, body.n or 1)
+        is_counted = CANARY not in request.headers or not caller_of(request).is_insider
+        metrics = worker.metrics if is_counted else worker.uncounted
+        generation = Generation(worker, read_prompt, sampling, body.n or 1, metrics)
         if not body.stream:
             return CompletionBody(generation, body.model)
         options = body.stream_options or StreamOptions()

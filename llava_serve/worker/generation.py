@@ -24,7 +24,7 @@ from llava_serve.request import (
     Stages,
     Usage,
 )
-from llava_serve.worker.worker import ModelWorker
+from llava_serve.worker.worker import ModelWorker, WorkerMetrics
 
 ReadPrompt = Callable[[PixelReservation], Awaitable[Conversation | ReadyPrompt]]
 
@@ -45,12 +45,17 @@ class Generation:
         read_prompt: ReadPrompt,
         sampling: SamplingParams,
         count: int = 1,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
-        """Generate `count` answers to the same prompt, each with a seed of its own."""
+        """Generate `count` answers to the same prompt, each with a seed of its own.
+
+        They count in the worker's metrics unless there are others.
+        """
         self.request_id = logs.request_id.get()
         self.first_text_s: float | None = None  # since the request arrived
         self.timings: dict[str, float | None] = {}  # complete with the last delta
         self._worker = worker
+        self._metrics = metrics or worker.metrics
         self._read_prompt = read_prompt
         self.with_logprobs = sampling.top_logprobs is not None
         self._samplings = [_seeded(sampling, i) for i in range(count)]
@@ -111,7 +116,7 @@ class Generation:
             self._task.cancel()
 
     async def _run(self) -> None:
-        metrics, outcome = self._worker.metrics, "failed"
+        metrics, outcome = self._metrics, "failed"
         try:
             async with (
                 self._worker.media.reservation() as reservation,
@@ -167,12 +172,12 @@ class Generation:
     def _measure(self, delta: Delta) -> None:
         if delta.text and self.first_text_s is None:
             self.first_text_s = self.elapsed_s
-            self._worker.metrics.first_token_s.observe(self.first_text_s)
+            self._metrics.first_token_s.observe(self.first_text_s)
         if delta.usage is None:
             return
         self.timings |= {"first_token_s": self.first_text_s, "total_s": self.elapsed_s}
-        self._worker.metrics.count_tokens(delta.usage)
-        self._worker.metrics.observe_timings(self.timings)
+        self._metrics.count_tokens(delta.usage)
+        self._metrics.observe_timings(self.timings)
 
     def _add_stages(self, stages: Stages, usage: Usage) -> None:
         decoded = usage.completion_tokens - 1

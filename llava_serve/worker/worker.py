@@ -48,6 +48,7 @@ class ModelWorker:
         self.worker_id = worker_id
         self.clock = clock
         self.metrics = WorkerMetrics(gate, engine)
+        self.uncounted = WorkerMetrics(gate, engine)  # of the controller's own checks; never shown
 
     def status(self, card: ModelCard) -> WorkerStatus:
         """Return the status that the controller gets while this worker serves `card`."""
