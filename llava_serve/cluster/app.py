@@ -14,15 +14,21 @@ from llava_serve.cluster import routes
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.canary import Canary
 from llava_serve.cluster.canary_check import CanaryCheck
-from llava_serve.cluster.forward import ForwardContext
+from llava_serve.cluster.forward_request import ForwardContext
+from llava_serve.cluster.line import Line, LineLimits
+from llava_serve.cluster.line_metrics import LineCollector
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
+from llava_serve.quota import Quota
+
+_BODIES_KEPT = 4  # of the largest size, while their answers run
 
 
 def build_app(  # noqa: PLR0913 - what a server is made of
@@ -31,22 +37,39 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     *,
     limits: UpstreamLimits | None = None,
     bodies: BodyLimits | None = None,
+    waiting: LineLimits | None = None,
     access: Access | None = None,
+    resumes: bool = True,
     canary_every_s: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does. Without `canary_every_s` no worker is asked
-    whether it sees, and `workers` should hold none back until it was.
+    Without `access` it answers as one on loopback does. It `resumes` the answers of lost workers.
+    Without `canary_every_s` no worker is asked whether it sees; `workers` should hold none back.
     """
+    bodies = bodies or BodyLimits(max_bytes=50_000_000)
     upstream = Upstream(limits or UpstreamLimits())
     prober = Prober(workers, upstream, clock)
+    line = Line(workers, waiting or LineLimits(), bodies.held.total // 2, clock, prober.ask_soon)
     metrics = ControllerMetrics(workers, clock)
+    metrics.collectors.register(LineCollector(line))
     name = "llava-controller-" + secrets.token_hex(8)
     check = CanaryCheck(upstream, policy.token)
     canary = Canary(workers, check, metrics.canary_checks, canary_every_s, clock)
-    context = ForwardContext(workers, upstream, prober, canary, metrics, name, clock)
+    context = ForwardContext(
+        workers,
+        upstream,
+        prober,
+        canary,
+        line,
+        metrics,
+        name,
+        policy.token,
+        clock,
+        RetryBudget(clock()),
+        Quota(_BODIES_KEPT * bodies.max_bytes) if resumes else None,
+    )
     admission = Admission(workers, upstream, prober, canary, policy, clock)
 
     @asynccontextmanager
@@ -56,7 +79,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
     app.add_middleware(ApiGuard, access=access or Access(token=policy.token))
-    serving.prepare(app, bodies or BodyLimits(max_bytes=50_000_000))
+    serving.prepare(app, bodies)
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))
     app.include_router(routes.registration_router(admission))

@@ -101,7 +101,7 @@ class Canary:
         if not (worker.is_reachable and is_free):
             return None
         try:
-            with self.workers.counts.counting(worker.address):
+            with self.workers.counting(worker):
                 sight = await self.check.look(worker)
         except ServeError as exc:
             logger.warning("the worker at %s was not checked for sight: %s", worker.address, exc)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from llava_serve.cluster.registered_worker import RegisteredWorker
-from llava_serve.errors import OnlyBlindWorkers, WorkerUnchecked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,20 +22,6 @@ class DispatchRequest:
     answers: int = 1
     excluding: Collection[str] = ()
     fingerprint: str | None = None
-
-
-def sighted(workers: Sequence[RegisteredWorker], model: str, now: float) -> list[RegisteredWorker]:
-    """Return those that pictures can go to, of at least one worker.
-
-    Raises:
-        WorkerUnchecked, OnlyBlindWorkers: to none.
-    """
-    found = [w for w in workers if w.sees is not False and not w.awaits_canary(now)]
-    if found:
-        return found
-    if any(worker.awaits_canary(now) for worker in workers):
-        raise WorkerUnchecked(model)
-    raise OnlyBlindWorkers(model, workers[0].why)
 
 
 # Chooses one of at least one worker.

@@ -32,6 +32,12 @@ class ControllerMetrics:
             ["wire"],
             registry=self.collectors,
         )
+        self.resumed = Counter(
+            "llava_controller_resumed",
+            "Streams whose worker was lost in mid-answer and that another one went on with.",
+            ["wire"],
+            registry=self.collectors,
+        )
         self.canary_checks = Counter(
             "llava_controller_canary_checks",
             "Checks of workers for sight by outcome: sees, blind, unclear or unanswered.",

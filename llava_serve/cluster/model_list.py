@@ -1,22 +1,28 @@
-"""Model list of a controller: one card for each model, and why there is no worker for one."""
+"""Model list: what the workers of a cluster serve, and why one model is not among it."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 
 from llava_serve.cluster.dispatch import DispatchRequest
 from llava_serve.cluster.registered_worker import RegisteredWorker
-from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
+from llava_serve.errors import (
+    InvalidField,
+    ModelNotFound,
+    NoWorker,
+    OnlyBlindWorkers,
+    WorkerUnchecked,
+)
 from llava_serve.protocol.openai import ModelCard
 
 
-def cards_of(workers: Iterable[RegisteredWorker]) -> list[ModelCard]:
+def cards_of(alive: Sequence[RegisteredWorker]) -> list[ModelCard]:
     """Return one card for each model of the native wire; the earliest worker's counts.
 
     A model sees where one of its workers does, and is blind where all of them are.
     """
     cards: dict[str, ModelCard] = {}
     sights: dict[str, set[bool | None]] = defaultdict(set)
-    for worker in workers:
+    for worker in alive:
         if not worker.is_legacy:
             for card in worker.status.cards:
                 cards.setdefault(card.id, card)
@@ -27,22 +33,31 @@ def cards_of(workers: Iterable[RegisteredWorker]) -> list[ModelCard]:
     ]
 
 
+def _sees_of_all(each: Collection[bool | None]) -> bool | None:
+    return True if True in each else None if None in each else False
+
+
 def why_none(
-    request: DispatchRequest, workers: Collection[RegisteredWorker], cards: Iterable[ModelCard]
+    request: DispatchRequest, known: Sequence[RegisteredWorker], alive: Sequence[RegisteredWorker]
 ) -> NoWorker | ModelNotFound | InvalidField:
-    """Return the error of a request that no worker takes; `cards` are of the models to ask for."""
+    """Return the error of a request for which no worker can be asked."""
     model = request.model
-    serving = [worker for worker in workers if worker.serves(model, native=False)]
-    if request.native and serving and all(worker.is_legacy for worker in serving):
+    if not request.native:
+        return NoWorker(model)
+    serving = [worker for worker in known if worker.serves(model, native=False)]
+    if serving and all(worker.is_legacy for worker in serving):
         return InvalidField(
             "model",
             f"{model!r} is served by a worker of LLaVA's own protocol, which answers "
             "POST /worker_generate_stream only",
         )
-    if serving or not workers or not request.native:
+    if serving or not known:
         return NoWorker(model)
-    return ModelNotFound(model, [card.id for card in cards])
+    return ModelNotFound(model, [card.id for card in cards_of(alive)])
 
 
-def _sees_of_all(each: Collection[bool | None]) -> bool | None:
-    return True if True in each else None if None in each else False
+def why_unseen(model: str, workers: Sequence[RegisteredWorker], now: float) -> NoWorker:
+    """Return the error of pictures that none of `workers` takes, which could take text."""
+    if any(worker.awaits_canary(now) for worker in workers):
+        return WorkerUnchecked(model)
+    return OnlyBlindWorkers(model, workers[0].why)

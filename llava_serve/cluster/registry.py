@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from llava_serve.cluster.answer_counts import AnswerCounts
 from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
-from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue, sighted
-from llava_serve.cluster.model_list import cards_of, why_none
+from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue
+from llava_serve.cluster.model_list import cards_of, why_none, why_unseen
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.sight import Sight
 from llava_serve.errors import NoWorker, RegistrationRefused
@@ -46,7 +46,9 @@ class Registry:
         self._workers: dict[str, RegisteredWorker] = {}
         # Called with the address of each worker that joins, is heard of, marked or leaves.
         self.on_change: Callable[[str], None] = lambda address: None
-        self.counts = AnswerCounts()
+        # Called when slots came back or workers changed: whoever waits may have a turn.
+        self.on_room: Callable[[], None] = lambda: None
+        self._counts = AnswerCounts()
         self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
         self._tried: set[str] = set()  # addresses of half-open workers that a request tries
 
@@ -79,7 +81,7 @@ class Registry:
             expires=expires,
             breaker=before.breaker.restart() if before else CLOSED,
             is_draining=bool(before and before.is_draining and before.is_process_of(status)),
-            others=self.counts.others(address, status.queue_length),
+            others=self._counts.others(address, status.queue_length),
         )
         if before and before.is_same_model(worker):
             worker = replace(worker, sees=before.sees, sight=before.sight)
@@ -117,6 +119,7 @@ class Registry:
     def deregister(self, address: str) -> bool:
         was_known = self._forget(address)
         self.on_change(address)
+        self.on_room()
         return was_known
 
     def mark_unreachable(self, worker: RegisteredWorker) -> None:
@@ -142,58 +145,83 @@ class Registry:
         """Put a worker that drains back into dispatch; False: it is unknown."""
         return self._set_draining(address, False)
 
+    def mark_busy(self, worker: RegisteredWorker) -> None:
+        """Take a worker for full until its next heartbeat, status or registration."""
+        if (current := self._current(worker)) is not None:
+            self._put(replace(current, is_busy=True))
+
     def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
-        others = self.counts.others(worker.address, queue_length)
         before = self._workers.get(worker.address)
+        others = self._counts.others(worker.address, queue_length)
         self._put(replace(worker, others=others).held_back(before, self._check_within_s))
 
     def count_elsewhere(self, counts: Mapping[str, int]) -> None:
         """Take over how many answers other controllers wait for, by the worker's address."""
-        self.counts.elsewhere = counts
+        self._counts.elsewhere = counts
+        self.on_room()
 
     def get(self, address: str) -> RegisteredWorker | None:
         """Return the entry of the worker at `address`; None of one that is not known."""
         worker = self._workers.get(address)
-        return None if worker is None else self.counts.counted(worker)
+        return None if worker is None else self._counts.counted(worker)
 
     @contextmanager
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
         """Choose a worker and count the request against it while the body runs.
 
-        A worker counts no more answers than it makes at once.
+        One with room is chosen where there is one. A worker counts no more answers than it makes
+        at once.
 
         Raises:
-            WorkerUnchecked: none can take pictures before it is checked for sight.
-            OnlyBlindWorkers: pictures can go to none, because none sees.
+            WorkerUnchecked, OnlyBlindWorkers: pictures can go to none of the workers.
             NoWorker: of the workers that serve the model none is alive and not excluded; or there
                 is no worker at all.
             ModelNotFound: none of the workers serves the model (native wire only).
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
-        candidates = [
-            worker
-            for worker in self.alive(now)
-            if worker.serves(request.model, native=request.native)
-            and worker.address not in request.excluding
-            and request.fingerprint in (None, worker.status.fingerprint)
-        ]
+        candidates = list(self.candidates(request, now))
         if not candidates:
-            raise why_none(request, self._workers.values(), self.cards(now))
-        if request.has_images and not self._serve_blind:
-            candidates = sighted(candidates, request.model, now)
+            if unseeing := list(self._able(request, now)):
+                raise why_unseen(request.model, unseeing, now)
+            raise why_none(request, self.known(), self.alive(now))
         # A half-open worker that is being tried gets more only where there is no other.
-        untried = [worker for worker in candidates if worker.address not in self._tried]
-        chosen = self._policy(untried or candidates, request)
+        candidates = [one for one in candidates if one.address not in self._tried] or candidates
+        with_room = [worker for worker in candidates if worker.has_room(request.answers)]
+        chosen = self._policy(with_room or candidates, request)
         if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
             self._tried.add(chosen.address)
-        answers = min(request.answers, chosen.status.capacity or request.answers)
         try:
-            with self.counts.counting(chosen.address, answers):
+            with self.counting(chosen, request.answers):
                 yield chosen
         finally:
             if is_trial:
                 self._tried.discard(chosen.address)
+
+    @contextmanager
+    def counting(self, worker: RegisteredWorker, answers: int = 1) -> Iterator[None]:
+        """Count answers against a worker while the body runs."""
+        try:
+            with self._counts.counting(worker.address, worker.counted(answers)):
+                yield
+        finally:
+            self.on_room()
+
+    def candidates(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
+        """Yield the workers that `dispatch` chooses from."""
+        takes_all = self._serve_blind or not request.has_images
+        return (one for one in self._able(request, now) if takes_all or one.takes_images(now))
+
+    def _able(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
+        """Yield those that could answer, were there nothing to be seen."""
+        for worker in self._workers.values():
+            if (
+                self._is_alive(worker, now)
+                and worker.serves(request.model, native=request.native)
+                and worker.address not in request.excluding
+                and request.fingerprint in (None, worker.fingerprint)
+            ):
+                yield self._counts.counted(worker)
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
@@ -219,11 +247,11 @@ class Registry:
 
     def alive(self, now: float) -> list[RegisteredWorker]:
         """Return the workers that requests can go to, in the order they registered."""
-        return [w for w in self.known() if w.takes_requests and not self.lease_expired(w, now)]
+        return [one for one in self.known() if self._is_alive(one, now)]
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
-        return [self.counts.counted(worker) for worker in self._workers.values()]
+        return [self._counts.counted(worker) for worker in self._workers.values()]
 
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
         return worker.expires and now - worker.last_seen > self._expiry_s
@@ -253,7 +281,6 @@ class Registry:
         return sorted({name for worker in self.alive(now) for name in worker.status.model_names})
 
     def cards(self, now: float) -> list[ModelCard]:
-        """Return one card for each model of the native wire; see `cards_of`."""
         return cards_of(self.alive(now))
 
     def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
@@ -278,15 +305,20 @@ class Registry:
         self._put(replace(worker, is_draining=is_draining))
         return True
 
+    def _is_alive(self, worker: RegisteredWorker, now: float) -> bool:
+        return worker.takes_requests and not self.lease_expired(worker, now)
+
     def _put(self, worker: RegisteredWorker) -> None:
         """Set an entry; every change of one goes through here, for other controllers to see it."""
         self._workers[worker.address] = worker
         self.on_change(worker.address)
+        self.on_room()
 
     def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
-        others = self.counts.others(worker.address, queue_length)
+        others = self._counts.others(worker.address, queue_length)
         self._looked_up.pop(worker.address, None)
-        self._put(replace(worker, last_seen=now, breaker=worker.breaker.live(now), others=others))
+        breaker = worker.breaker.live(now)
+        self._put(replace(worker, last_seen=now, breaker=breaker, is_busy=False, others=others))
 
     def _forget(self, address: str) -> bool:
         self._looked_up.pop(address, None)

@@ -17,8 +17,9 @@
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
-    │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, ShuttingDown,
-    │              Interrupted, WorkerUnchecked, OnlyBlindWorkers
+    │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, LineFull,
+    │              OwnLineFull, LineTimeout, ShuttingDown, Interrupted, WorkerUnchecked,
+    │              OnlyBlindWorkers
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
     │     engine   EngineLost, OutOfMemory, SglangFailed
@@ -74,8 +75,11 @@ from llava_serve.errors.cluster import (
     ControllerUnreachable as ControllerUnreachable,
     EventTooLarge as EventTooLarge,
     Interrupted as Interrupted,
+    LineFull as LineFull,
+    LineTimeout as LineTimeout,
     NoWorker as NoWorker,
     OnlyBlindWorkers as OnlyBlindWorkers,
+    OwnLineFull as OwnLineFull,
     RegistrationRefused as RegistrationRefused,
     RemoteError as RemoteError,
     ShuttingDown as ShuttingDown,

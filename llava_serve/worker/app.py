@@ -32,6 +32,7 @@ from llava_serve.request import Conversation, SamplingParams
 from llava_serve.worker import llava_wire
 from llava_serve.worker.completion import CompletionBody, CompletionEvents
 from llava_serve.worker.generation import Generation
+from llava_serve.worker.resumption import take_resumption
 from llava_serve.worker.stream import KEEP_ALIVE_S
 from llava_serve.worker.worker import ModelWorker
 
@@ -61,17 +62,20 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        body = parse_chat_request((await read_json(request))[0])
+        content = (await read_json(request))[0]
+        resumption = take_resumption(request, content)
+        body = parse_chat_request(content)
         check(body, worker.engine.card)
         read_prompt = read_once(request, partial(_conversation, worker, body))
         sampling = sampling_of(body, worker.engine.card.sampling)
-        is_counted = CANARY not in request.headers or not caller_of(request).is_insider
-        metrics = worker.metrics if is_counted else worker.uncounted
-        generation = Generation(worker, read_prompt, sampling, body.n or 1, metrics)
+        resumed = resumption.tokens if resumption else ()
+        is_canary = CANARY in request.headers and caller_of(request).is_insider
+        asked = worker.uncounted if is_canary else worker
+        generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
         if not body.stream:
             return CompletionBody(generation, body.model)
         options = body.stream_options or StreamOptions()
-        return CompletionEvents(generation, body.model, options, keep_alive_s)
+        return CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
 
     @app.get("/v1/models")
     async def models() -> ModelList:

@@ -24,7 +24,7 @@ from llava_serve.request import (
     Stages,
     Usage,
 )
-from llava_serve.worker.worker import ModelWorker, WorkerMetrics
+from llava_serve.worker.worker import ModelWorker
 
 ReadPrompt = Callable[[PixelReservation], Awaitable[Conversation | ReadyPrompt]]
 
@@ -45,20 +45,20 @@ class Generation:
         read_prompt: ReadPrompt,
         sampling: SamplingParams,
         count: int = 1,
-        metrics: WorkerMetrics | None = None,
+        resumed: tuple[int, ...] = (),
     ) -> None:
         """Generate `count` answers to the same prompt, each with a seed of its own.
 
-        They count in the worker's metrics unless there are others.
+        They go on behind the tokens `resumed`.
         """
         self.request_id = logs.request_id.get()
         self.first_text_s: float | None = None  # since the request arrived
         self.timings: dict[str, float | None] = {}  # complete with the last delta
         self._worker = worker
-        self._metrics = metrics or worker.metrics
         self._read_prompt = read_prompt
         self.with_logprobs = sampling.top_logprobs is not None
         self._samplings = [_seeded(sampling, i) for i in range(count)]
+        self._resumed = resumed
         self._usage: Usage | None = None  # of the answers that are finished
         self._unfinished = count
         self._queue_s = self._media_s = 0.0
@@ -116,7 +116,7 @@ class Generation:
             self._task.cancel()
 
     async def _run(self) -> None:
-        metrics, outcome = self._metrics, "failed"
+        metrics, outcome = self._worker.metrics, "failed"
         try:
             async with (
                 self._worker.media.reservation() as reservation,
@@ -128,7 +128,12 @@ class Generation:
                 self.timings = {"queue_s": self._queue_s, "media_s": self._media_s}
                 free = asyncio.Semaphore(slots)
                 requests = [
-                    GenerateRequest(request_id=self.request_id, prompt=prompt, sampling=sampling)
+                    GenerateRequest(
+                        request_id=self.request_id,
+                        prompt=prompt,
+                        sampling=sampling,
+                        resumed=self._resumed,
+                    )
                     for sampling in self._samplings
                 ]
                 await gather_or_cancel(
@@ -170,17 +175,17 @@ class Generation:
                     raise ReaderTooSlow
 
     def _measure(self, delta: Delta) -> None:
-        if delta.text and self.first_text_s is None:
+        if delta.text and not delta.is_replay and self.first_text_s is None:
             self.first_text_s = self.elapsed_s
-            self._metrics.first_token_s.observe(self.first_text_s)
+            self._worker.metrics.first_token_s.observe(self.first_text_s)
         if delta.usage is None:
             return
         self.timings |= {"first_token_s": self.first_text_s, "total_s": self.elapsed_s}
-        self._metrics.count_tokens(delta.usage)
-        self._metrics.observe_timings(self.timings)
+        self._worker.metrics.count_tokens(delta.usage)
+        self._worker.metrics.observe_timings(self.timings)
 
     def _add_stages(self, stages: Stages, usage: Usage) -> None:
-        decoded = usage.completion_tokens - 1
+        decoded = usage.completion_tokens - len(self._resumed) - 1
         self.timings |= {
             "queue_s": self._queue_s + stages.queue_s,
             "vision_s": stages.vision_s,

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import fields
-from functools import partial
+from functools import cached_property, partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -48,7 +49,13 @@ class ModelWorker:
         self.worker_id = worker_id
         self.clock = clock
         self.metrics = WorkerMetrics(gate, engine)
-        self.uncounted = WorkerMetrics(gate, engine)  # of the controller's own checks; never shown
+
+    @cached_property
+    def uncounted(self) -> "ModelWorker":
+        """The same worker with metrics that nobody sees, for the controller's own checks."""
+        other = copy(self)
+        other.metrics = WorkerMetrics(self.gate, self.engine)
+        return other
 
     def status(self, card: ModelCard) -> WorkerStatus:
         """Return the status that the controller gets while this worker serves `card`."""
