@@ -17,6 +17,7 @@ COMMANDS = [
     "gradio_web_server",
     "cli",
     "launch",
+    "replay",
     "keys",
 ]
 
@@ -46,7 +47,7 @@ LAYERS = (
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("launching", "terminal", "web"),
+    ("launching", "replaying", "terminal", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
