@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from llava_serve import args
+from llava_serve.key_config import AccountingConfig, KeyConfig
 from llava_serve.registry_config import RegistryConfig
 from llava_serve.tiny import CHECKPOINT
 from llava_serve.tls_config import TlsConfig
@@ -80,18 +81,22 @@ class ListenConfig(StateConfig, TlsConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApiConfig(ListenConfig):
-    """Flags of controller and workers: who may read metrics and documentation."""
+class ApiConfig(ListenConfig, KeyConfig):
+    """Flags of controller and workers: who is answered, and may read the metrics."""
 
     public_metrics: Annotated[
         bool,
-        "show /metrics, /workers and /docs to everybody, and not to this machine and holders of "
-        "the cluster's token only",
+        "show /metrics, /workers and /docs to everybody, and not to this machine, admin keys and "
+        "holders of the cluster's token only",
     ] = False
+
+    def __post_init__(self) -> None:
+        ListenConfig.__post_init__(self)
+        KeyConfig.__post_init__(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControllerConfig(ApiConfig, RegistryConfig):
+class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig):
     """Keep the registry of workers and send each request to a live worker that serves its model."""
 
     port: Annotated[int, "port to listen on"] = 10000
@@ -106,6 +111,12 @@ class ControllerConfig(ApiConfig, RegistryConfig):
         str, "comma-separated IP addresses whose LLaVA workers may join without the token"
     ] = ""
     heartbeat_expiry: Annotated[float, "seconds of silence before a worker is dropped"] = 45.0
+    canary_every: Annotated[
+        float,
+        "seconds between two checks whether an idle worker sees what is in pictures; 0 checks "
+        "none, not even one that joins",
+    ] = 600.0
+    serve_blind: Annotated[bool, "send pictures to workers that do not see them, too"] = False
     connect_timeout: Annotated[float, "seconds to wait for a worker to accept"] = 3.0
     first_byte_timeout: Annotated[float, "seconds to wait for a worker's first byte"] = 120.0
     answer_timeout: Annotated[float, "seconds to wait for an answer that is not streamed"] = 600.0
@@ -121,12 +132,15 @@ class ControllerConfig(ApiConfig, RegistryConfig):
     ] = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        ApiConfig.__post_init__(self)
+        AccountingConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_positive(self, "max_wait")
         args.require_not_negative(self, "max_waiting")
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")
+        if self.canary_every < 0:
+            raise ValueError("--canary-every must not be negative; 0 switches the checks off")
         RegistryConfig.__post_init__(self)
         for address in self.trusted_addresses:
             try:
@@ -135,6 +149,11 @@ class ControllerConfig(ApiConfig, RegistryConfig):
                 raise ValueError(
                     f"--trust-workers-from takes IP addresses, and {address!r} is none"
                 ) from exc
+
+    @property
+    def limits_url(self) -> str | None:
+        """The Redis that the limits of keys are counted in; None: this process's memory."""
+        return self.registry if self.limits_storage is None else self.redis_url
 
     @property
     def trusted_addresses(self) -> frozenset[str]:
@@ -286,6 +305,11 @@ class WebConfig(ListenConfig):
     share: Annotated[bool, "open a public link through Gradio's servers"] = False
     moderate: Annotated[bool, "check each question with OpenAI's moderation first"] = False
     moderation_key_file: Annotated[Path | None, "file with the OpenAI key for --moderate"] = None
+    api_key_file: Annotated[
+        Path | None,
+        "file with an API key for --controller; default: the cluster's token, where the "
+        "controller is on this machine",
+    ] = None
     embed: Annotated[bool, "leave out title and footer, for embedding in a page"] = False
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"

@@ -1,6 +1,6 @@
 """Several controllers of one cluster, asked as one: the next takes over from one that is away."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -16,7 +16,7 @@ from llava_serve.protocol.openai import ModelCard
 class Controllers:
     """Asks the controllers behind `clients` in turn, beginning with the one that answered last."""
 
-    def __init__(self, clients: Sequence[ChatClient]) -> None:
+    def __init__(self, clients: Iterable[ChatClient]) -> None:
         self._clients = [*clients]
 
     @property
@@ -48,6 +48,7 @@ class Controllers:
         body: dict[str, Any],
         request_id: str | None = None,
         on_place: Callable[[LinePlace | None], None] = lambda place: None,
+        user: str | None = None,
     ) -> AsyncGenerator[ChatCompletionChunk]:
         """Yield the chunks of one answer, from the first controller that begins one.
 
@@ -60,7 +61,7 @@ class Controllers:
         for client in tuple(self._clients):
             has_begun = False
             try:
-                async with aclosing(client.stream(body, request_id, on_place)) as chunks:
+                async with aclosing(client.stream(body, request_id, on_place, user)) as chunks:
                     async for chunk in chunks:
                         if not has_begun and _has_content(chunk):
                             has_begun = True

@@ -18,7 +18,9 @@ COMMANDS = [
     "cli",
     "launch",
     "admin",
+    "replay",
     "keys",
+    "usage",
 ]
 
 
@@ -38,10 +40,12 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 # Folders and modules of the package from the ground to the top; each imports lower ones only.
 LAYERS = (
     ("errors",),
-    ("api_key", "args", "local_path", "logs", "quota", "registry_config", "request", "tiny"),
-    ("tls_config", "tracing"),
+    (
+        *("api_key", "args", "key_config", "local_path", "logs", "quota", "registry_config"),
+        *("request", "tiny", "tls_config", "tracing"),
+    ),
     ("background", "cluster_token", "config", "protocol", "retry"),
-    ("http",),
+    ("credential", "http"),
     ("chat", "client", "media"),
     ("controllers",),
     ("checkpoints",),
@@ -49,7 +53,7 @@ LAYERS = (
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("doctor", "launching", "terminal", "web"),
+    ("doctor", "launching", "replaying", "terminal", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

@@ -1,15 +1,17 @@
 """Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
 from llava_serve.cluster.address_lookup import AddressLookup
+from llava_serve.cluster.answer_counts import AnswerCounts
 from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest
-from llava_serve.cluster.in_flight import InFlight
-from llava_serve.cluster.model_list import cards_of, names_of, why_none
+from llava_serve.cluster.model_list import cards_of, names_of, why_none, why_unseen
 from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.cluster.sight import Sight
 from llava_serve.cluster.worker_choice import WorkerChoice
 from llava_serve.errors import NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
@@ -26,15 +28,27 @@ class Registry:
     looks at the registry takes anything out of it, nor does `refresh`.
     """
 
-    def __init__(self, policy: DispatchPolicy, expiry_s: float = 45.0) -> None:
+    def __init__(
+        self,
+        policy: DispatchPolicy,
+        expiry_s: float = 45.0,
+        *,
+        check_within_s: float = 0.0,
+        serve_blind: bool = False,
+    ) -> None:
+        """A new worker has `check_within_s` to be judged before pictures go to it unchecked.
+
+        With `serve_blind` they go to every worker at once.
+        """
         self.expiry_s = expiry_s
+        self._check_within_s = check_within_s
         self._workers: dict[str, RegisteredWorker] = {}
-        self._choice = WorkerChoice(policy, self.lease_expired)
+        self._choice = WorkerChoice(policy, self.lease_expired, serve_blind=serve_blind)
         # Called with the address of each worker that joins, is heard of, marked or leaves.
         self.on_change: Callable[[str], None] = lambda address: None
         # Called when slots came back or workers changed: whoever waits may have a turn.
         self.on_room: Callable[[], None] = lambda: None
-        self._in_flight = InFlight()
+        self._counts = AnswerCounts(self._update_choice)
         self._lookup = AddressLookup()
         self._swept_at = float("-inf")
         self._tried: set[str] = set()  # addresses of half-open workers that a request tries
@@ -47,10 +61,11 @@ class Registry:
         *,
         is_legacy: bool = False,
         expires: bool = True,
-    ) -> None:
+    ) -> RegisteredWorker:
         """Add a worker, or replace the one that had its address.
 
-        It keeps the failures of the one before, and what was marked of the same process.
+        It keeps the failures of the one before, what was marked of the same process, and what is
+        known of its sight where that serves the same models.
 
         Raises:
             RegistrationRefused: see `check_owner`.
@@ -58,12 +73,15 @@ class Registry:
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
         before = self._workers.get(address)
-        entry = RegisteredWorker(address, status, now)
+        entry = unjudged = RegisteredWorker(address, status, now)
         if before is not None and before.is_process_of(status):
-            entry = replace(before, status=status, reports_here=True)
+            entry = replace(before, status=status, last_seen=now, reports_here=True)
+            if not before.is_same_model(entry):
+                entry = replace(entry, sees=unjudged.sees, sight=unjudged.sight)
         breaker = before.breaker.restart() if before else CLOSED
         entry = replace(entry, is_legacy=is_legacy, expires=expires, breaker=breaker)
-        self._renew(entry, status.queue_length, now)
+        entry = entry.held_back(before, self._check_within_s)
+        return self._renew(entry, status.queue_length, now)
 
     def heartbeat(self, address: str, queue_length: int, now: float) -> bool:
         """Renew a worker's lease; False tells an unknown one to register again."""
@@ -83,6 +101,13 @@ class Registry:
             self.mark_unreachable(worker)
             return False
         self._renew(replace(current, status=status), status.queue_length, now)
+        return True
+
+    def judge(self, worker: RegisteredWorker, sight: Sight) -> bool:
+        """Write down what a canary found; False: another process has replaced the worker."""
+        if (current := self._current(worker)) is None:
+            return False
+        self._put(replace(current, sees=sight.sees, sight=sight.reason, checked_by=-math.inf))
         return True
 
     def deregister(self, address: str) -> bool:
@@ -125,23 +150,23 @@ class Registry:
 
     def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
-        self._put(replace(worker, others=self._in_flight.others(worker.address, queue_length)))
+        before = self._workers.get(worker.address)
+        others = self._counts.others(worker.address, queue_length)
+        self._put(replace(worker, others=others).held_back(before, self._check_within_s))
 
     def in_flight(self) -> dict[str, int]:
         """Return how many answers this controller waits for, by the worker's address."""
-        return dict(self._in_flight.here)
+        return dict(self._counts.here)
 
     def count_elsewhere(self, counts: Mapping[str, int]) -> None:
         """Take over how many answers other controllers wait for, by the worker's address."""
-        changed = self._in_flight.take_elsewhere(counts)
-        for address in changed:
-            self._update_choice(address)
-        if changed:
+        if self._counts.count_elsewhere(counts):
             self.on_room()
 
     def get(self, address: str) -> RegisteredWorker | None:
         """Return the entry of the worker at `address`; None of one that is not known."""
-        return self._in_flight.counted(self._workers[address]) if address in self._workers else None
+        worker = self._workers.get(address)
+        return None if worker is None else self._counts.counted(worker)
 
     @contextmanager
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
@@ -151,22 +176,32 @@ class Registry:
         at once.
 
         Raises:
+            WorkerUnchecked, OnlyBlindWorkers: pictures can go to none of the workers.
             NoWorker: of the workers that serve the model none is alive and not excluded; or there
                 is no worker at all.
             ModelNotFound: none of the workers serves the model (native wire only).
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
         if (chosen := self._choice.choose(request, now, self._tried)) is None:
+            if unseeing := [one for one in self.alive(now) if request.accepts(one)]:
+                raise why_unseen(request.model, unseeing, now)
             raise why_none(request, self.known(), self.alive(now))
         if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
             self._tried.add(chosen.address)
-        self._count(chosen.address, answers := chosen.counted(request.answers))
         try:
-            yield chosen
+            with self.counting(chosen, request.answers):
+                yield chosen
         finally:
             if is_trial:
                 self._tried.discard(chosen.address)
-            self._count(chosen.address, -answers)
+
+    @contextmanager
+    def counting(self, worker: RegisteredWorker, answers: int = 1) -> Iterator[None]:
+        """Count answers against a worker while the body runs."""
+        try:
+            with self._counts.counting(worker.address, worker.counted(answers)):
+                yield
+        finally:
             self.on_room()
 
     def candidates(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
@@ -183,8 +218,9 @@ class Registry:
         Raises:
             NoWorker: nobody alive serves `model`.
         """
-        serving = (w for w in self.alive(now) if w.serves(model, native=False))
-        if (address := self._lookup.choose(serving)) is None:
+        serving = [one for one in self.alive(now) if one.serves(model, native=False)]
+        seeing = [one for one in serving if one.sees is not False]
+        if (address := self._lookup.choose(seeing or serving)) is None:
             raise NoWorker(model)
         return address
 
@@ -194,7 +230,7 @@ class Registry:
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
-        return [self._in_flight.counted(worker) for worker in self._workers.values()]
+        return [self._counts.counted(worker) for worker in self._workers.values()]
 
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
         return worker.expires and now - worker.last_seen > self.expiry_s
@@ -226,16 +262,12 @@ class Registry:
     def cards(self, now: float) -> list[ModelCard]:
         return cards_of(self.alive(now))
 
-    def _count(self, address: str, answers: int) -> None:
-        self._in_flight.add(address, answers)
-        self._update_choice(address)
-
     def _update_choice(self, address: str) -> None:
         """Let dispatch see how a worker is that is known."""
         if (worker := self._workers.get(address)) is None:
             return
         if worker.takes_requests:
-            self._choice.put(self._in_flight.counted(worker))
+            self._choice.put(self._counts.counted(worker))
         else:
             self._choice.remove(worker)
 
@@ -274,11 +306,13 @@ class Registry:
         self.on_change(worker.address)
         self.on_room()
 
-    def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
-        others = self._in_flight.others(worker.address, queue_length)
+    def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> RegisteredWorker:
+        others = self._counts.others(worker.address, queue_length)
         self._lookup.forget(worker.address)
         breaker = worker.breaker.live(now)
-        self._put(replace(worker, last_seen=now, breaker=breaker, is_busy=False, others=others))
+        entry = replace(worker, last_seen=now, breaker=breaker, is_busy=False, others=others)
+        self._put(entry)
+        return entry
 
     def _forget(self, address: str) -> bool:
         self._lookup.forget(address)

@@ -12,6 +12,7 @@ from llava_serve import logs
 from llava_serve.args import addresses_of
 from llava_serve.client import ChatClient
 from llava_serve.controllers import Controllers
+from llava_serve.credential import credential_for
 from llava_serve.engines.base import Engine
 from llava_serve.errors import CommandError, ModelNotFound, NoWorker
 from llava_serve.http.tls import trust
@@ -130,8 +131,10 @@ async def open_model(
         return
     connector = aiohttp.TCPConnector(ssl=trust(config.ca_file))
     async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
-        addresses = addresses_of(config.controller)
-        client = Controllers([ChatClient(address, session) for address in addresses])
+        client = Controllers(
+            ChatClient(one, session, credential_for(one, config.api_key_file, config.state_dir))
+            for one in addresses_of(config.controller)
+        )
         model = await _choose_model(client, config.model_name, notes)
         yield RemoteModel(client, model, config, notes)
 

@@ -12,6 +12,7 @@ import aiohttp
 from llava_serve.background import background
 from llava_serve.client import ChatClient
 from llava_serve.controllers import Controllers
+from llava_serve.credential import Credential
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.tracing.span import Tracer
@@ -33,9 +34,11 @@ class ControllerLink:
         addresses: Sequence[str],
         mode: Literal["once", "reload"] = "reload",
         trust: ssl.SSLContext | None = None,
+        credentials: Sequence[Credential] = (),
         tracer: Tracer | None = None,
     ) -> None:
         self._addresses = addresses
+        self._credentials = credentials or [dict] * len(addresses)
         self.cards: tuple[ModelCard, ...] = ()
         self.error: ServeError | None = None
         self._mode = mode
@@ -75,7 +78,8 @@ class ControllerLink:
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
             self._client = Controllers(
-                [ChatClient(each, session, self._tracer) for each in self._addresses]
+                ChatClient(address, session, credential, self._tracer)
+                for address, credential in zip(self._addresses, self._credentials, strict=True)
             )
             async with background(self._keep_polling(sleep), "polling"):
                 yield
