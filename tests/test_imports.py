@@ -17,11 +17,14 @@ COMMANDS = [
     "gradio_web_server",
     "cli",
     "launch",
+    "admin",
+    "replay",
     "keys",
+    "usage",
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "doctor.__main__"])
 def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
     program = (
         f"import sys, llava_serve.{command}; "
@@ -37,16 +40,19 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 # Folders and modules of the package from the ground to the top; each imports lower ones only.
 LAYERS = (
     ("errors",),
-    ("api_key", "args", "local_path", "logs", "quota", "request", "tiny", "tls_config"),
+    (
+        *("api_key", "args", "key_config", "local_path", "logs", "quota", "request", "tiny"),
+        *("tls_config", "tracing"),
+    ),
     ("background", "cluster_token", "config", "protocol", "retry"),
-    ("http",),
+    ("credential", "http"),
     ("chat", "client", "media"),
     ("checkpoints",),
     ("engines", "storage"),
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("launching", "terminal", "web"),
+    ("doctor", "launching", "replaying", "terminal", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

@@ -10,7 +10,7 @@
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
     │     engine   SglangRefused
-    │     cluster  RegistrationRefused
+    │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ModerationRefused
     ├── Unavailable    try again later, or elsewhere
@@ -18,7 +18,8 @@
     │     engine   SglangUnreachable, SglangLost, SglangBusy
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
     │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, LineFull,
-    │              OwnLineFull, LineTimeout, ShuttingDown, Interrupted
+    │              OwnLineFull, LineTimeout, ShuttingDown, Interrupted, WorkerUnchecked,
+    │              OnlyBlindWorkers
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
     │     engine   EngineLost, OutOfMemory, SglangFailed
@@ -76,13 +77,16 @@ from llava_serve.errors.cluster import (
     Interrupted as Interrupted,
     LineFull as LineFull,
     LineTimeout as LineTimeout,
+    NoSuchWorker as NoSuchWorker,
     NoWorker as NoWorker,
+    OnlyBlindWorkers as OnlyBlindWorkers,
     OwnLineFull as OwnLineFull,
     RegistrationRefused as RegistrationRefused,
     RemoteError as RemoteError,
     ShuttingDown as ShuttingDown,
     WorkerLost as WorkerLost,
     WorkersLost as WorkersLost,
+    WorkerUnchecked as WorkerUnchecked,
     WorkerUnreachable as WorkerUnreachable,
 )
 from llava_serve.errors.engine import (
