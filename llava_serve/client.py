@@ -9,6 +9,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
 from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError
+from llava_serve.http.caller import USER_HEADER
 from llava_serve.http.client_error import reason_of, remote_error
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import ModelCard, ModelList
@@ -45,11 +46,12 @@ class ChatClient:
             raise self._foreign(exc) from exc
 
     async def stream(
-        self, body: dict[str, Any], request_id: str | None = None
+        self, body: dict[str, Any], request_id: str | None = None, user: str | None = None
     ) -> AsyncGenerator[ChatCompletionChunk]:
         """Yield the chunks of one answer; closing the generator stops the work on the worker.
 
-        `request_id` is what every log on the way shows; without one a new one is made.
+        `request_id` is what every log on the way shows; without one a new one is made. `user` is an
+        opaque name of whom the question is from, so that one of many cannot hold up the others.
 
         Raises:
             ControllerUnreachable: nobody answers at the address.
@@ -61,6 +63,8 @@ class ChatClient:
         asked = body | {"stream": True, "stream_options": options}
         url = f"{self.address}/v1/chat/completions"
         headers = {"X-Request-ID": request_id or logs.new_request_id()}
+        if user is not None:
+            headers[USER_HEADER] = user
         answering = False
         try:
             async with self._session.post(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from llava_serve import args, logs, tiny
 from llava_serve.config import WebConfig
-from llava_serve.errors import StorageFailed
+from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Hosts
 from llava_serve.http.tls import Tls
+from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
@@ -29,11 +30,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     tls = Tls.of_or_exit(config)
     try:
         make_state_dir(config.state_dir)
+        logins = LoginSessions.of(config, config.state_dir)
         serving.bind_or_exit(config.host, config.port).close()  # the uploads of who has it stay
         uploads.use_folder(config.state_dir / "uploads" / str(config.port))
-        services = _services(config, tls.trust)
+        services = _services(config, tls.trust, logins)
         shown = examples.load(tiny.EXAMPLES, services.media)
-    except StorageFailed as exc:
+    except (CommandError, StorageFailed) as exc:
         raise SystemExit(exc.with_remedy) from exc
     page = build_app(
         services,
@@ -44,14 +46,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.host, (*config.allowed_names, *([public_link.DOMAIN] if config.share else []))
         ),
     )
-    if not serving.is_loopback(config.host):
+    if logins is None and not serving.is_loopback(config.host):
         logger.warning(
-            "anybody who reaches %s:%d can use the page and its models", config.host, config.port
+            "anybody who reaches %s:%d can use the page; --auth-file makes them sign in",
+            config.host,
+            config.port,
         )
     serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
 
 
-def _services(config: WebConfig, trust: ssl.SSLContext) -> Services:
+def _services(config: WebConfig, trust: ssl.SSLContext, logins: LoginSessions | None) -> Services:
     moderation = None
     if config.moderation_key_file is not None:
         moderation = Moderation(read_key(config.moderation_key_file))
@@ -63,6 +67,7 @@ def _services(config: WebConfig, trust: ssl.SSLContext) -> Services:
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,
         max_body_bytes=config.max_body_bytes,
+        logins=logins,
         running=ActiveReplies(config.concurrency_count),
     )
 

@@ -18,6 +18,7 @@ COMMANDS = [
     "cli",
     "launch",
     "keys",
+    "page_users",
 ]
 
 
@@ -37,12 +38,23 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 # Folders and modules of the package from the ground to the top; each imports lower ones only.
 LAYERS = (
     ("errors",),
-    ("api_key", "args", "local_path", "logs", "quota", "request", "tiny", "tls_config"),
+    (
+        "api_key",
+        "args",
+        "local_path",
+        "logs",
+        "quota",
+        "renewed_files",
+        "request",
+        "tiny",
+        "tls_config",
+    ),
+    ("login_config",),
     ("background", "cluster_token", "config", "protocol", "retry"),
     ("http",),
     ("chat", "client", "media"),
     ("checkpoints",),
-    ("engines", "storage"),
+    ("engines", "logins", "storage"),
     ("accounts",),
     ("cluster",),
     ("worker",),

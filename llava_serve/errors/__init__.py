@@ -12,14 +12,15 @@
     │     engine   SglangRefused
     │     cluster  RegistrationRefused
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
-    │              ModerationRefused
+    │              ModerationRefused, LoginRequired, LoginFailed, LoginRefused, TooManyLogins
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
     │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, ShuttingDown,
     │              Interrupted
-    │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable
+    │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable,
+    │              ProviderFailed
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
     │     engine   EngineLost, OutOfMemory, SglangFailed
     └── StorageFailed, CheckpointError, CommandError (access: KeyNameTaken, NoSuchKey), RemoteError
@@ -116,11 +117,16 @@ from llava_serve.errors.page import (
     AskedModelGone as AskedModelGone,
     CannotContinue as CannotContinue,
     ConversationUnknown as ConversationUnknown,
+    LoginFailed as LoginFailed,
+    LoginRefused as LoginRefused,
+    LoginRequired as LoginRequired,
     ModerationRefused as ModerationRefused,
     ModerationUnavailable as ModerationUnavailable,
+    ProviderFailed as ProviderFailed,
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,
     TooManyFiles as TooManyFiles,
+    TooManyLogins as TooManyLogins,
 )
 from llava_serve.errors.prompt import (
     ContextOverflow as ContextOverflow,

@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 from llava_serve.args import names_of, require_defaults, require_names, require_positive
 from llava_serve.config import StateConfig
+from llava_serve.login_config import LoginConfig
 from llava_serve.tls_config import TlsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig(StateConfig, TlsConfig):
+class LaunchConfig(StateConfig, TlsConfig, LoginConfig):
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
 
     Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
@@ -48,7 +49,8 @@ class LaunchConfig(StateConfig, TlsConfig):
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the models run"] = "auto"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        TlsConfig.__post_init__(self)
+        LoginConfig.__post_init__(self)
         require_positive(self, "tp", "dp")
         require_names(names_of(self.allowed_hosts))
         try:

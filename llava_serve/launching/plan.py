@@ -4,7 +4,7 @@ import errno
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from llava_serve import args
 from llava_serve.config import WorkerConfig
@@ -14,6 +14,8 @@ from llava_serve.http import serving
 from llava_serve.launching import sglang_server
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.models import Model, Models, models_to_serve
+from llava_serve.login_config import LoginConfig
+from llava_serve.tls_config import TlsConfig
 
 _WORKER_HOST = "127.0.0.1"
 
@@ -100,7 +102,8 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     given = ("--controller", controller.address)
     workers = _workers(config, models, servers, (*given, *worker_flags))
     port = _port(config, config.web_port, "the page", "--web-port")
-    page = _public(config, "page", "gradio_web_server", port, *given)
+    logins = _given(config, LoginConfig)
+    page = _public(config, "page", "gradio_web_server", port, *given, *logins)
     return Plan(controller, servers, workers, None if config.no_web else page)
 
 
@@ -176,14 +179,14 @@ def _with_unique_names(models: Sequence[Model]) -> Iterator[tuple[str, Model]]:
 def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tuple[str, ...]:
     listen = ("--host", port.host, "--port", str(port.number))
     state = ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
-    return (*_python(module), *listen, *state, *_tls(config), *flags)
+    return (*_python(module), *listen, *state, *_given(config, TlsConfig), *flags)
 
 
-def _tls(config: LaunchConfig) -> Iterator[str]:
-    """Yield the flags of the certificates, which are the same for every process."""
-    for name in ("tls_cert", "tls_key", "ca_file"):
-        if (path := getattr(config, name)) is not None:
-            yield from (args.flag_of(name), str(path))
+def _given(config: LaunchConfig, kind: type[TlsConfig | LoginConfig]) -> Iterator[str]:
+    """Yield those flags of a kind that were given."""
+    for field in fields(kind):
+        if value := getattr(config, field.name):
+            yield from (args.flag_of(field.name), str(value))
 
 
 def _python(module: str) -> tuple[str, ...]:

@@ -58,22 +58,29 @@ async def streaming(
 
 
 async def fill(
-    client: ChatClient, requests: Sequence[ReplyRequest], on_change: Callable[[], None]
+    client: ChatClient,
+    requests: Sequence[ReplyRequest],
+    on_change: Callable[[], None],
+    user: str | None = None,
 ) -> None:
-    """Fill every request's reply, all at once."""
-    filling = [_fill(client, reply, body, on_change) for reply, body in requests]
+    """Fill every request's reply, all at once, for a user whose name is opaque."""
+    filling = [_fill(client, reply, body, on_change, user) for reply, body in requests]
     # It waits for all of them; without `return_exceptions` a stop would leave some unfinished.
     await asyncio.gather(*filling, return_exceptions=True)
 
 
 async def _fill(
-    client: ChatClient, reply: StreamedReply, body: dict[str, Any], on_change: Callable[[], None]
+    client: ChatClient,
+    reply: StreamedReply,
+    body: dict[str, Any],
+    on_change: Callable[[], None],
+    user: str | None,
 ) -> None:
     """Fill one reply; one that is cancelled stays open, for whoever knows why it was."""
     logs.request_id.set(reply.request_id)
     try:
         reply.begin(time.monotonic())
-        async with aclosing(client.stream(body, reply.request_id)) as chunks:
+        async with aclosing(client.stream(body, reply.request_id, user)) as chunks:
             async for chunk in chunks:
                 reply.take(chunk, time.monotonic())
                 on_change()
@@ -186,7 +193,7 @@ class ReplyTasks:
                 requests = await asyncio.shield(reading)
             finally:
                 await asyncio.wait({reading})  # a thread cannot be cancelled, and holds the files
-            await fill(self._link.client, requests, conversation.notify)
+            await fill(self._link.client, requests, conversation.notify, conversation.asks_as)
 
     def _requests(self, conversation: ChatState, exchange: Exchange) -> list[ReplyRequest]:
         uri_of = cache(partial(data_uri, self._media))  # read once, whoever is asked
