@@ -84,6 +84,13 @@ def require_positive(config: object, *names: str) -> None:
             raise ValueError(f"{flag_of(name)} must be above 0, not {value}")
 
 
+def require_not_negative(config: object, *names: str) -> None:
+    """Raises: ValueError, when a field of `config` is below 0."""
+    for name in names:
+        if getattr(config, name) < 0:
+            raise ValueError(f"{flag_of(name)} must not be negative")
+
+
 def require_defaults(config: Any, names: Collection[str], reason: str) -> None:
     """Raises: ValueError, when a field has another value than its default, to no effect."""
     for field in fields(config):

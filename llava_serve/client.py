@@ -1,7 +1,7 @@
 """Client of a controller or a worker: models and streamed answers, for our own programs."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import aiohttp
@@ -12,6 +12,7 @@ from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteErro
 from llava_serve.http.caller import USER_HEADER
 from llava_serve.http.client_error import reason_of, remote_error
 from llava_serve.protocol import sse
+from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.openai import ModelCard, ModelList
 
 _ASK = aiohttp.ClientTimeout(total=10)
@@ -46,12 +47,17 @@ class ChatClient:
             raise self._foreign(exc) from exc
 
     async def stream(
-        self, body: dict[str, Any], request_id: str | None = None, user: str | None = None
+        self,
+        body: dict[str, Any],
+        request_id: str | None = None,
+        on_place: Callable[[LinePlace | None], None] = lambda place: None,
+        user: str | None = None,
     ) -> AsyncGenerator[ChatCompletionChunk]:
         """Yield the chunks of one answer; closing the generator stops the work on the worker.
 
-        `request_id` is what every log on the way shows; without one a new one is made. `user` is an
-        opaque name of whom the question is from, so that one of many cannot hold up the others.
+        `request_id` is what every log on the way shows; without one a new one is made. `on_place`
+        is called while the request waits in line, and with None while its answer is awaited. `user`
+        is an opaque name of whom the question is from: one of many cannot hold up the others.
 
         Raises:
             ControllerUnreachable: nobody answers at the address.
@@ -73,7 +79,8 @@ class ChatClient:
                 if answer.status != 200:
                     raise await _error_of(answer)
                 answering = True
-                async for data in _events(answer):
+                decoder = sse.EventDecoder(lambda comment: on_place(LinePlace.parse(comment)))
+                async for data in _events(answer, decoder):
                     if data == sse.DONE:
                         return
                     yield _chunk(data)
@@ -94,8 +101,7 @@ class ChatClient:
         )
 
 
-async def _events(answer: aiohttp.ClientResponse) -> AsyncGenerator[str]:
-    decoder = sse.EventDecoder()
+async def _events(answer: aiohttp.ClientResponse, decoder: sse.EventDecoder) -> AsyncGenerator[str]:
     async for chunk in answer.content.iter_any():
         for data in decoder.feed(chunk):
             yield data

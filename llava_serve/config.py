@@ -103,10 +103,21 @@ class ControllerConfig(ApiConfig):
     first_byte_timeout: Annotated[float, "seconds to wait for a worker's first byte"] = 120.0
     answer_timeout: Annotated[float, "seconds to wait for an answer that is not streamed"] = 600.0
     idle_timeout: Annotated[float, "seconds of silence within an answer"] = 60.0
+    max_waiting: Annotated[
+        int,
+        "requests that may wait in line for a model, one caller's half as many; more are refused "
+        "with 503 or 429",
+    ] = 1000
+    max_wait: Annotated[float, "seconds a request may wait in line"] = 120.0
+    no_resume: Annotated[
+        bool, "end a stream whose worker is lost, and let no other worker go on with it"
+    ] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         args.require_port(self.port)
+        args.require_positive(self, "max_wait")
+        args.require_not_negative(self, "max_waiting")
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")
         for address in self.trusted_addresses:
@@ -225,8 +236,7 @@ class MembershipConfig(ApiConfig):
         args.require_port(self.port)
         args.require_http(self, "controller", "worker")
         args.require_positive(self, "limit_model_concurrency")
-        if self.max_waiting < 0:
-            raise ValueError("--max-waiting must not be negative")
+        args.require_not_negative(self, "max_waiting")
 
     @property
     def worker_address(self) -> str:

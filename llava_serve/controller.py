@@ -7,6 +7,7 @@ from llava_serve import args, logs
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import DISPATCH
+from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import UpstreamLimits
 from llava_serve.cluster_token import read_token, token_file
@@ -48,12 +49,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             answer_s=config.answer_timeout,
             idle_s=config.idle_timeout,
         ),
+        waiting=LineLimits(max_waiting=config.max_waiting, max_wait_s=config.max_wait),
         access=Access(
             hosts=Hosts.of(config.host, config.allowed_names),
             token=policy.token,
             is_public=config.public_metrics,
         ),
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
+        resumes=not config.no_resume,
         trust=tls.trust,
     )
     serving.run(app, config.host, config.port, certificate=tls.certificate)

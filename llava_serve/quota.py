@@ -35,6 +35,13 @@ class Quota:
         finally:
             self.waiting -= 1
 
+    def try_acquire(self, units: int) -> bool:
+        """Take `units` if they are free; False where they are not."""
+        if self.held + units > self.total:
+            return False
+        self.held += units
+        return True
+
     def release(self, units: int) -> None:
         """Give `units` back, to whoever waits for them."""
         self.held -= units

@@ -1,6 +1,7 @@
 """Retries: back-off between them, and rate-limited warnings while they fail."""
 
 import logging
+import random
 import time
 from collections.abc import Callable
 
@@ -10,6 +11,14 @@ WARN_EVERY_S = 60.0
 def backoff_s(attempt: int, first_s: float, longest_s: float) -> float:
     """Return the seconds to wait after failure number `attempt`, from 0: doubled each time."""
     return min(first_s * 2.0 ** min(attempt, 100), longest_s)
+
+
+def jittered_backoff_s(attempt: int, first_s: float, longest_s: float) -> float:
+    """Return a random time up to `backoff_s`, so that those who failed together come apart.
+
+    Source: AWS Architecture Blog, "Exponential Backoff And Jitter", 2015, "full jitter".
+    """
+    return random.uniform(0, backoff_s(attempt, first_s, longest_s))
 
 
 class RateLimitedWarning:

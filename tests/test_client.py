@@ -12,6 +12,7 @@ from llava_serve.client import ChatClient
 from llava_serve.errors import ControllerLost, ControllerUnreachable, NoWorker, RemoteError
 from llava_serve.http.serving import served
 from llava_serve.protocol import sse
+from llava_serve.protocol.line_place import LinePlace
 
 CHUNK = sse.encode(
     json.dumps(
@@ -60,6 +61,16 @@ async def test_an_answer_streams_under_the_id_it_was_given(session: aiohttp.Clie
     assert seen[0].headers["x-request-id"] == "mine-1"
     body = await seen[0].json()
     assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
+
+
+async def test_the_place_in_line_is_told_while_it_waits(session: aiohttp.ClientSession) -> None:
+    places: list[LinePlace | None] = []
+    waits = LinePlace(2, 3).encode() + LinePlace(1, 2, 8).encode() + sse.KEEP_ALIVE
+    async with served(answering(200, waits + CHUNK + sse.encode(sse.DONE))) as address:
+        stream = ChatClient(address, session).stream({"model": "m"}, on_place=places.append)
+        async with aclosing(stream) as chunks:
+            assert len([chunk async for chunk in chunks]) == 1
+    assert places == [LinePlace(2, 3), LinePlace(1, 2, 8), None]
 
 
 @pytest.mark.parametrize(("status", "content"), [(503, FAILED[6:]), (200, CHUNK + FAILED)])

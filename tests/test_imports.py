@@ -17,12 +17,13 @@ COMMANDS = [
     "gradio_web_server",
     "cli",
     "launch",
+    "admin",
     "keys",
     "page_users",
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "doctor.__main__"])
 def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
     program = (
         f"import sys, llava_serve.{command}; "
@@ -58,7 +59,7 @@ LAYERS = (
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("launching", "terminal", "web"),
+    ("doctor", "launching", "terminal", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

@@ -12,16 +12,23 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from llava_serve import __version__
 from llava_serve.cluster import routes
+from llava_serve.cluster.admin_routes import Administration, admin_router
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
-from llava_serve.cluster.forward import ForwardContext
+from llava_serve.cluster.forward_request import ForwardContext
+from llava_serve.cluster.line import Line, LineLimits
+from llava_serve.cluster.line_metrics import LineCollector
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
+from llava_serve.quota import Quota
+
+_BODIES_KEPT = 4  # of the largest size, while their answers run
 
 
 def build_app(  # noqa: PLR0913 - what a server is made of
@@ -30,19 +37,36 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     *,
     limits: UpstreamLimits | None = None,
     bodies: BodyLimits | None = None,
+    waiting: LineLimits | None = None,
     access: Access | None = None,
+    resumes: bool = True,
     trust: ssl.SSLContext | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does; `trust` checks the certificates of workers.
+    Without `access` it answers as one on loopback does. It `resumes` the answers of lost workers,
+    and `trust` checks the certificates of workers.
     """
+    bodies = bodies or BodyLimits(max_bytes=50_000_000)
     upstream = Upstream(limits or UpstreamLimits(), trust)
     prober = Prober(workers, upstream, clock)
+    line = Line(workers, waiting or LineLimits(), bodies.held.total // 2, clock, prober.ask_soon)
     metrics = ControllerMetrics(workers, clock)
+    metrics.collectors.register(LineCollector(line))
     name = "llava-controller-" + secrets.token_hex(8)
-    context = ForwardContext(workers, upstream, prober, metrics, name, clock)
+    context = ForwardContext(
+        workers,
+        upstream,
+        prober,
+        line,
+        metrics,
+        name,
+        policy.token,
+        clock,
+        RetryBudget(clock()),
+        Quota(_BODIES_KEPT * bodies.max_bytes) if resumes else None,
+    )
     admission = Admission(workers, upstream, prober, policy, clock)
 
     @asynccontextmanager
@@ -52,7 +76,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
     app.add_middleware(ApiGuard, access=access or Access(token=policy.token))
-    serving.prepare(app, bodies or BodyLimits(max_bytes=50_000_000))
+    serving.prepare(app, bodies)
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))
     app.include_router(routes.registration_router(admission))
@@ -65,19 +89,25 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     async def show_metrics() -> Response:
         return Response(generate_latest(metrics.collectors), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/workers")
-    async def list_workers() -> list[dict[str, Any]]:
+    def described_workers() -> list[dict[str, Any]]:
         now = clock()
         return [
             _described(worker, workers.lease_expired(worker, now), now)
             for worker in workers.known()
         ]
 
+    @app.get("/workers")
+    async def list_workers() -> list[dict[str, Any]]:
+        return described_workers()
+
+    administration = Administration(workers, upstream, clock)
+    app.include_router(admin_router(administration, described_workers))
     return app
 
 
 def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dict[str, Any]:
     return {
+        "id": worker.status.worker_id or worker.address,
         "address": worker.address,
         "state": _state(worker, lease_expired),
         "breaker": worker.breaker.state,

@@ -1,35 +1,36 @@
-"""Forwarding of one request: a worker is chosen, asked, and another one while there is no token.
+"""Forwarding of one request: a worker is chosen, asked, and another one where it fails.
 
-Until the first token is out, a request belongs to the cluster and not to the worker. A worker is
-asked once, except that a request whose worker was lost may wait for busy ones. Only so many workers
-are lost with one request: it may be what they die of.
+A request waits in line for a free slot. Until the first token is out, it belongs to the cluster and
+not to the worker; behind it, to the workers of the same fingerprint. A worker is asked once, except
+that a request whose worker was lost waits for busy ones. Only so many workers are lost with one
+request before it gets on: it may be what they die of.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+import time
 
 from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from llava_serve import logs
+from llava_serve.cluster.attempts import Attempts, Failure
 from llava_serve.cluster.dispatch import DispatchRequest
-from llava_serve.cluster.metrics import ControllerMetrics
-from llava_serve.cluster.prober import Prober
+from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
+from llava_serve.cluster.model_line import LineRequest
 from llava_serve.cluster.registered_worker import RegisteredWorker
-from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.relay import Relay
-from llava_serve.cluster.request_record import RequestObserver, RequestRecord
-from llava_serve.cluster.upstream import NotAnswered, Upstream, WorkerSilent
-from llava_serve.cluster.wire import Wire
+from llava_serve.cluster.request_record import RequestRecord, log_end, outcome_of
+from llava_serve.cluster.resume import Progress
+from llava_serve.cluster.upstream import NotAnswered, WorkerSilent
+from llava_serve.cluster_token import bearer
 from llava_serve.errors import (
     BUSY,
-    LOST,
     NOT_ANSWERED,
     AnswerTimeout,
     Interrupted,
+    LineTimeout,
     ModelNotFound,
     NoWorker,
     ServeError,
@@ -38,89 +39,14 @@ from llava_serve.errors import (
     WorkersLost,
     WorkerUnreachable,
 )
-from llava_serve.errors.base import class_of
 from llava_serve.http import stopping
 from llava_serve.http.body import release_body
+from llava_serve.http.caller import Caller, caller_of
 from llava_serve.http.disconnect import unless_client_leaves
+from llava_serve.protocol.line_place import LinePlace
+from llava_serve.protocol.resume import RESUME, with_tokens
 
 logger = logging.getLogger(__name__)
-
-MOST_LOST = 3  # workers with one request: the first, and two that were asked again
-_WAIT_S = 1.0  # until a busy worker is asked again
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardContext:
-    """What all requests of one controller share."""
-
-    workers: Registry
-    upstream: Upstream
-    prober: Prober
-    metrics: ControllerMetrics
-    name: str  # unlike any other controller's
-    clock: Callable[[], float]
-    observers: tuple[RequestObserver, ...] = ()  # of each request's end
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForwardRequest:
-    """One request to pass on, which asks for so many `answers`.
-
-    `via` is the request's `Via` header, the controllers it came through; `first_byte_s` is how long
-    the workers together may take to begin the answer, or to finish it where it is not streamed;
-    `prompt` is that of LLaVA's wire.
-    """
-
-    wire: Wire
-    model: str
-    via: str | None
-    first_byte_s: float
-    is_streamed: bool = True
-    has_images: bool = False  # or videos
-    answers: int = 1
-    prompt: str = ""
-
-
-Failure = WorkerUnreachable | WorkerLost | NotAnswered
-
-
-class Attempts:
-    """How the workers failed that a request was given to, by address."""
-
-    def __init__(self) -> None:
-        self._failures: dict[str, Failure] = {}
-        self._lost = 0
-
-    @property
-    def tried(self) -> Collection[str]:
-        return self._failures
-
-    @property
-    def last(self) -> Failure | None:
-        return next(reversed(self._failures.values()), None)
-
-    def add(self, address: str, failure: Failure) -> None:
-        """Remember that the worker at `address` gave no answer.
-
-        Raises:
-            WorkersLost: it is one too many that was lost with this request.
-        """
-        self._failures.pop(address, None)
-        self._failures[address] = failure
-        if failure.headers[NOT_ANSWERED] == LOST:
-            self._lost += 1
-        if self._lost >= MOST_LOST:
-            raise WorkersLost(self._lost)
-
-    def forget_busy(self) -> bool:
-        """Let busy workers be asked again; False where no worker was lost, or none is busy."""
-        if not self._lost:
-            return False
-        tried = self._failures.items()
-        others = {address: how for address, how in tried if how.headers[NOT_ANSWERED] != BUSY}
-        had_busy = len(others) < len(tried)
-        self._failures = others
-        return had_busy
 
 
 class Forward(Response):
@@ -139,7 +65,11 @@ class Forward(Response):
         self._context = context
         self._request = request
         self._body = body  # as it came, while another worker may be given it
+        self._began = int(time.time())
         self._asked: RegisteredWorker | None = None
+        self._attempts = Attempts(context.budget, context.clock)
+        is_resumable = request.is_resumable and context.kept_bytes is not None
+        self._progress = Progress(request.wire) if is_resumable else None
         self._record = RequestRecord(
             request_id=logs.request_id.get(),
             wire=request.wire.name,
@@ -151,120 +81,174 @@ class Forward(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context, request, record = self._context, self._request, self._record
+        kept = context.kept_bytes
+        kept_bytes = 0
 
         def on_answer() -> None:
             """Forget the bytes, so that another large body may come in; harmless when repeated."""
+            nonlocal kept_bytes
             if self._asked is not None:
                 context.workers.record_answer(self._asked)
-            self._body = b""
+            if kept and relay.progress and not kept_bytes and kept.try_acquire(len(self._body)):
+                kept_bytes = len(self._body)
+            if not kept_bytes:
+                self._body = b""
             release_body(Request(scope))
 
         relay = Relay(request.wire, request.prompt, send, on_answer, context.clock)
+        waiting = self._line_request(caller_of(Request(scope)), relay)
         try:
             try:
-                left = await unless_client_leaves(self._run(relay), receive)
+                left = await unless_client_leaves(self._run(relay, waiting), receive)
                 record.outcome = left or "client_left"
             except asyncio.CancelledError as exc:
                 if not stopping.is_end_of_grace(exc):
                     raise
                 raise Interrupted from exc
         except ServeError as exc:
-            record.outcome = _outcome(exc)
+            record.outcome = outcome_of(exc)
             await relay.fail(exc)
             logger.warning("%s: %s", exc.code, exc.message)
         finally:
+            if kept is not None:
+                kept.release(kept_bytes)
             record.ended_at = context.clock()
+            record.queue_s = waiting.waited_s
             record.first_text_at = relay.answered_at
-            for observe in (context.metrics.observe, _log, *context.observers):
+            for observe in (context.metrics.observe, log_end, *context.observers):
                 observe(record)
 
-    async def _run(self, relay: Relay) -> str:
+    def _line_request(self, caller: Caller, relay: Relay) -> LineRequest:
+        request = self._request
+
+        async def tell(place: LinePlace) -> None:
+            if request.is_streamed:
+                await relay.show_life(place)
+
+        return LineRequest(
+            owner=caller.owner, cost=request.cost, body_bytes=len(self._body), tell=tell
+        )
+
+    async def _run(self, relay: Relay, waiting: LineRequest) -> str:
         """Ask one worker after the other until one answers; return the outcome's name."""
-        context, request = self._context, self._request
-        _check_via(context.name, request.via)
-        attempts = Attempts()
+        context = self._context
+        _check_via(context.name, self._request.via)
         while True:
             try:
-                wanted = DispatchRequest(
-                    model=request.model,
-                    native=request.wire.is_native,
-                    has_images=request.has_images,
-                    answers=request.answers,
-                    excluding=attempts.tried,
-                )
-                with context.workers.dispatch(wanted, context.clock()) as worker:
+                async with context.line.dispatch(self._wanted(relay), waiting) as worker:
+                    self._record.queue_s = waiting.waited_s
                     return await self._ask(worker, relay)
             except WorkerSilent as exc:
-                if not request.is_streamed:
-                    raise AnswerTimeout(request.first_byte_s) from exc.__cause__
-                if attempts.last is None:
-                    context.workers.mark_unreachable(worker)
+                self._blame_silent(worker, exc)
                 raise
             except (WorkerUnreachable, WorkerLost, NotAnswered) as exc:
-                if relay.has_answered:
-                    raise
-                logger.warning("the worker at %s has this request no more: %s", worker.address, exc)
-                context.metrics.taken_back.labels(request.wire.name).inc()
-                attempts.add(worker.address, exc)
-            except (NoWorker, ModelNotFound) as exc:  # the latter once all that served it have left
-                if not await self._may_wait(attempts, relay):
-                    return await _give_up(attempts.last or exc, relay)
+                if not await self._take_back(worker, exc, relay):
+                    return await self._give_up(exc, relay)
+            except (NoWorker, ModelNotFound, LineTimeout) as exc:
+                # ModelNotFound: all that served it have left since
+                if isinstance(exc, LineTimeout) or not self._attempts.forget_busy():
+                    return await self._give_up(exc, relay)
+                await relay.show_life()
 
-    async def _may_wait(self, attempts: Attempts, relay: Relay) -> bool:
-        """Wait a moment for a slot, where a lost worker's request found the others busy."""
-        latest = self._record.arrived_at + self._request.first_byte_s - _WAIT_S
-        if self._context.clock() > latest or not attempts.forget_busy():
+    def _wanted(self, relay: Relay) -> DispatchRequest:
+        request = self._request
+        return DispatchRequest(
+            model=request.model,
+            native=request.wire.is_native,
+            has_images=request.has_images,
+            answers=request.answers,
+            excluding=self._attempts.tried,
+            fingerprint=self._asked.fingerprint if self._asked and relay.has_answered else None,
+        )
+
+    def _blame_silent(self, worker: RegisteredWorker, silent: WorkerSilent) -> None:
+        if not self._request.is_streamed:
+            raise AnswerTimeout(self._request.first_byte_s) from silent.__cause__
+        if self._attempts.last is None:
+            self._context.workers.mark_unreachable(worker)
+
+    async def _take_back(self, worker: RegisteredWorker, failure: Failure, relay: Relay) -> bool:
+        """Tell whether another worker may have the request, or go on with its answer."""
+        if not relay.has_answered:
+            self._context.metrics.taken_back.labels(self._request.wire.name).inc()
+        elif not (self._body and relay.progress and relay.progress.is_complete):
             return False
-        await asyncio.sleep(_WAIT_S)
-        await relay.show_life()
-        return True
+        elif relay.progress.has_got_on:
+            self._attempts.start_over()
+        logger.warning("the worker at %s has this request no more: %s", worker.address, failure)
+        self._attempts.add(worker.address, failure)
+        return await self._attempts.may_retry(self._latest(relay))
+
+    async def _give_up(self, failure: Exception, relay: Relay) -> str:
+        """End with what a worker said, which tells more than that there is no further one.
+
+        That is the last one, or the one whose answer nobody goes on with.
+        """
+        attempts = self._attempts
+        if attempts.are_too_many and not relay.has_answered:
+            raise WorkersLost(attempts.lost)
+        told = (attempts.first if relay.has_answered else attempts.last) or failure
+        if isinstance(told, NotAnswered):
+            return await relay.pass_not_answered(told)
+        raise told
+
+    def _latest(self, relay: Relay) -> float:
+        """Return when the workers must have begun, or gone on, at the latest."""
+        since = relay.alive_at if relay.has_answered else self._record.arrived_at
+        return since + self._record.queue_s + self._request.first_byte_s
 
     async def _ask(self, worker: RegisteredWorker, relay: Relay) -> str:
         """Return the outcome of an answer.
 
         Raises:
             WorkerSilent: there was none in time.
-            WorkerUnreachable, WorkerLost, NotAnswered: it failed; before any text another worker
-                may be asked.
+            WorkerUnreachable, WorkerLost, NotAnswered: it failed, or broke off; another worker may
+                be asked, or asked to go on.
         """
         context, request, record = self._context, self._request, self._record
         self._asked = worker
         record.worker = worker.address
         record.asked_workers += 1
-        headers = {
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-            "X-Request-ID": logs.request_id.get(),
-            "Via": ", ".join(filter(None, (request.via, f"1.1 {context.name}"))),
-        }
-        left_s = max(relay.alive_at + request.first_byte_s - context.clock(), 0)
+        body, goes_on = self._body, relay.has_answered
+        if self._progress:
+            self._progress.begin()
+            body = with_tokens(body, self._progress.tokens) if goes_on else body
+        left_s = max(relay.alive_at + record.queue_s + request.first_byte_s - context.clock(), 0)
         try:
             async with context.upstream.post(
-                worker.address, request.wire.path, self._body, headers, left_s
+                worker.address, request.wire.path, body, self._headers_for(worker), left_s
             ) as answer:
                 if value := answer.headers.get(NOT_ANSWERED):
                     raise NotAnswered(answer, await answer.rest(), value)
-                record.first_byte_at = context.clock()
+                relay.progress = self._progress if RESUME in answer.headers else None
+                if goes_on:
+                    record.resumed += 1
+                    context.metrics.resumed.labels(request.wire.name).inc()
+                    context.workers.record_answer(worker)
+                    await relay.show_resumed()
+                else:
+                    record.first_byte_at = context.clock()
                 return await relay.pass_answer(answer)
         except WorkerSilent:
+            raise
+        except NotAnswered as exc:
+            if exc.headers[NOT_ANSWERED] == BUSY:
+                context.workers.mark_busy(worker)
             raise
         except (WorkerUnreachable, WorkerLost):
             context.prober.mark_unreachable(worker)
             raise
 
-
-def _log(record: RequestRecord) -> None:
-    took_s = (record.ended_at or record.arrived_at) - record.arrived_at
-    logger.info(
-        "%s at %s: %s, %.3f s", record.model, record.worker or "no worker", record.outcome, took_s
-    )
-
-
-async def _give_up(failure: Exception, relay: Relay) -> str:
-    """End with what the last worker said, which tells more than that there is no further one."""
-    if isinstance(failure, NotAnswered):
-        return await relay.pass_not_answered(failure)
-    raise failure
+    def _headers_for(self, worker: RegisteredWorker) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "X-Request-ID": logs.request_id.get(),
+            "Via": ", ".join(filter(None, (self._request.via, f"1.1 {self._context.name}"))),
+        }
+        if self._progress and worker.fingerprint:
+            headers |= bearer(self._context.token) | {RESUME: str(self._began)}
+        return headers
 
 
 def _check_via(name: str, via: str | None) -> None:
@@ -273,10 +257,3 @@ def _check_via(name: str, via: str | None) -> None:
             "the request came back to the controller that forwarded it: controllers are "
             "registered with each other in a circle"
         )
-
-
-def _outcome(error: ServeError) -> str:
-    """Return the metric's label: a code of ours, for a worker may write whatever it likes."""
-    if isinstance(error, Interrupted):
-        return "broken_off"
-    return error.code if class_of(error.code) else "failed"

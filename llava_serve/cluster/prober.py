@@ -5,6 +5,7 @@ import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from llava_serve.background import BackgroundTasks
 from llava_serve.cluster.breaker import Breaker, probe_wait_s
@@ -33,6 +34,7 @@ class Prober:
         self._sleep = sleep
         self.tasks = BackgroundTasks()
         self._probed: set[tuple[str, str | None]] = set()  # address and worker_id
+        self._asked: set[str] = set()  # addresses
         self._warning = RateLimitedWarning(logger, clock)
 
     def mark_unreachable(self, worker: RegisteredWorker) -> None:
@@ -56,6 +58,20 @@ class Prober:
             self._workers.mark_unreachable(worker)
             return False
         return self._workers.refresh(worker, status, self._clock())
+
+    def ask_soon(self, worker: RegisteredWorker) -> None:
+        """Ask for a worker's status in the background; silence means nothing here."""
+        if worker.address not in self._asked:
+            self._asked.add(worker.address)
+            self.tasks.start(self._ask_once(worker), "ask-worker")
+
+    async def _ask_once(self, worker: RegisteredWorker) -> None:
+        try:
+            with suppress(WorkerUnreachable):
+                status = await self._upstream.status(worker.address)
+                self._workers.refresh(worker, status, self._clock())
+        finally:
+            self._asked.discard(worker.address)
 
     async def _probe(self, worker: RegisteredWorker, breaker: Breaker) -> None:
         try:

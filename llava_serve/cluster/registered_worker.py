@@ -29,6 +29,7 @@ class RegisteredWorker:
     # It gets no new requests; what runs there ends.
     is_draining: Annotated[bool, SHARED] = False
     reports_here: bool = True  # and not to another controller of the cluster only
+    is_busy: bool = False  # it refused a request, and its slots were not heard of since
     in_flight: int = 0
     elsewhere: int = 0
     others: int = 0
@@ -42,6 +43,11 @@ class RegisteredWorker:
     def takes_requests(self) -> bool:
         """Whether new requests may go there, while its lease runs."""
         return self.is_reachable and not self.is_draining
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What the worker says of itself, if it has shown the token."""
+        return None if self.is_legacy else self.status.fingerprint
 
     @property
     def speed(self) -> float:
@@ -65,3 +71,19 @@ class RegisteredWorker:
     def is_process_of(self, status: WorkerStatus) -> bool:
         """Tell whether the process that gives `status` is this worker's."""
         return self.status.worker_id == status.worker_id
+
+    def has_room(self, answers: int) -> bool:
+        """Tell whether so many more would find free slots; where no capacity is told, always."""
+        return not self.is_busy and self._fits(self.queue_length, answers)
+
+    def has_own_room(self, answers: int) -> bool:
+        """Tell the same, had nobody else sent the worker anything."""
+        return self._fits(self.in_flight, answers)
+
+    def counted(self, answers: int) -> int:
+        """Return how many of so many answers are made at once."""
+        return min(answers, self.status.capacity or answers)
+
+    def _fits(self, queue_length: int, answers: int) -> bool:
+        capacity = self.status.capacity
+        return capacity is None or queue_length + self.counted(answers) <= capacity

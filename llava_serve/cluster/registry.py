@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue
+from llava_serve.cluster.model_list import cards_of, why_none
 from llava_serve.cluster.registered_worker import RegisteredWorker
-from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
+from llava_serve.errors import NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
 
@@ -29,6 +30,8 @@ class Registry:
         self._workers: dict[str, RegisteredWorker] = {}
         # Called with the address of each worker that joins, is heard of, marked or leaves.
         self.on_change: Callable[[str], None] = lambda address: None
+        # Called when slots came back or workers changed: whoever waits may have a turn.
+        self.on_room: Callable[[], None] = lambda: None
         # By address, apart from the entries: a worker that registers again keeps its open streams.
         self._in_flight: Counter[str] = Counter()
         self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
@@ -91,6 +94,7 @@ class Registry:
     def deregister(self, address: str) -> bool:
         was_known = self._forget(address)
         self.on_change(address)
+        self.on_room()
         return was_known
 
     def mark_unreachable(self, worker: RegisteredWorker) -> None:
@@ -116,6 +120,11 @@ class Registry:
         """Put a worker that drains back into dispatch; False: it is unknown."""
         return self._set_draining(address, False)
 
+    def mark_busy(self, worker: RegisteredWorker) -> None:
+        """Take a worker for full until its next heartbeat, status or registration."""
+        if (current := self._current(worker)) is not None:
+            self._put(replace(current, is_busy=True))
+
     def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
         self._put(replace(worker, others=self._others(worker.address, queue_length)))
@@ -123,6 +132,7 @@ class Registry:
     def count_elsewhere(self, counts: Mapping[str, int]) -> None:
         """Take over how many answers other controllers wait for, by the worker's address."""
         self._elsewhere = counts
+        self.on_room()
 
     def get(self, address: str) -> RegisteredWorker | None:
         """Return the entry of the worker at `address`; None of one that is not known."""
@@ -133,7 +143,8 @@ class Registry:
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
         """Choose a worker and count the request against it while the body runs.
 
-        A worker counts no more answers than it makes at once.
+        One with room is chosen where there is one. A worker counts no more answers than it makes
+        at once.
 
         Raises:
             NoWorker: of the workers that serve the model none is alive and not excluded; or there
@@ -141,24 +152,16 @@ class Registry:
             ModelNotFound: none of the workers serves the model (native wire only).
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
-        candidates = [
-            worker
-            for worker in self.alive(now)
-            if worker.serves(request.model, native=request.native)
-            and worker.address not in request.excluding
-            and request.fingerprint in (None, worker.status.fingerprint)
-        ]
+        candidates = list(self.candidates(request, now))
         if not candidates:
-            raise (
-                self._why_none(request.model, now) if request.native else NoWorker(request.model)
-            )
+            raise why_none(request, self.known(), self.alive(now))
         # A half-open worker that is being tried gets more only where there is no other.
-        untried = [worker for worker in candidates if worker.address not in self._tried]
-        chosen = self._policy(untried or candidates, request)
+        candidates = [one for one in candidates if one.address not in self._tried] or candidates
+        with_room = [worker for worker in candidates if worker.has_room(request.answers)]
+        chosen = self._policy(with_room or candidates, request)
         if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
             self._tried.add(chosen.address)
-        counted = min(request.answers, chosen.status.capacity or request.answers)
-        self._in_flight[chosen.address] += counted
+        self._in_flight[chosen.address] += (counted := chosen.counted(request.answers))
         try:
             yield chosen
         finally:
@@ -167,6 +170,18 @@ class Registry:
             self._in_flight[chosen.address] -= counted
             if not self._in_flight[chosen.address]:
                 del self._in_flight[chosen.address]
+            self.on_room()
+
+    def candidates(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
+        """Yield the workers that `dispatch` chooses from."""
+        for worker in self._workers.values():
+            if (
+                self._is_alive(worker, now)
+                and worker.serves(request.model, native=request.native)
+                and worker.address not in request.excluding
+                and request.fingerprint in (None, worker.fingerprint)
+            ):
+                yield self._counted(worker)
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
@@ -191,7 +206,7 @@ class Registry:
 
     def alive(self, now: float) -> list[RegisteredWorker]:
         """Return the workers that requests can go to, in the order they registered."""
-        return [w for w in self.known() if w.takes_requests and not self.lease_expired(w, now)]
+        return [one for one in self.known() if self._is_alive(one, now)]
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
@@ -225,13 +240,7 @@ class Registry:
         return sorted({name for worker in self.alive(now) for name in worker.status.model_names})
 
     def cards(self, now: float) -> list[ModelCard]:
-        """Return one card for each model of the native wire; the earliest worker's counts."""
-        cards: dict[str, ModelCard] = {}
-        for worker in self.alive(now):
-            if not worker.is_legacy:
-                for card in worker.status.cards:
-                    cards.setdefault(card.id, card)
-        return sorted(cards.values(), key=lambda card: card.id)
+        return cards_of(self.alive(now))
 
     def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
         """Return the entry of a worker, unless it left or another process has replaced it."""
@@ -255,15 +264,20 @@ class Registry:
         self._put(replace(worker, is_draining=is_draining))
         return True
 
+    def _is_alive(self, worker: RegisteredWorker, now: float) -> bool:
+        return worker.takes_requests and not self.lease_expired(worker, now)
+
     def _put(self, worker: RegisteredWorker) -> None:
         """Set an entry; every change of one goes through here, for other controllers to see it."""
         self._workers[worker.address] = worker
         self.on_change(worker.address)
+        self.on_room()
 
     def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
         others = self._others(worker.address, queue_length)
         self._looked_up.pop(worker.address, None)
-        self._put(replace(worker, last_seen=now, breaker=worker.breaker.live(now), others=others))
+        breaker = worker.breaker.live(now)
+        self._put(replace(worker, last_seen=now, breaker=breaker, is_busy=False, others=others))
 
     def _forget(self, address: str) -> bool:
         self._looked_up.pop(address, None)
@@ -283,15 +297,3 @@ class Registry:
         for worker in self.known():
             if worker.expires and now - worker.last_seen > longest_s:
                 self._forget(worker.address)
-
-    def _why_none(self, model: str, now: float) -> NoWorker | ModelNotFound | InvalidField:
-        serving = [w for w in self._workers.values() if w.serves(model, native=False)]
-        if serving and all(worker.is_legacy for worker in serving):
-            return InvalidField(
-                "model",
-                f"{model!r} is served by a worker of LLaVA's own protocol, which answers "
-                "POST /worker_generate_stream only",
-            )
-        if serving or not self._workers:
-            return NoWorker(model)
-        return ModelNotFound(model, [card.id for card in self.cards(now)])

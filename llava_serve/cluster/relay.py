@@ -1,20 +1,24 @@
 """Relay of an answer to its client: status and headers once, whole records, and one end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.types import Send
 
+from llava_serve.cluster.records import MAX_HELD_BYTES, Records
+from llava_serve.cluster.resume import Progress
 from llava_serve.cluster.upstream import NotAnswered, UpstreamResponse
-from llava_serve.cluster.wire import MAX_HELD_BYTES, Records, Wire
+from llava_serve.cluster.wire import Wire
 from llava_serve.errors import ServeError, WorkerLost
 from llava_serve.http.client_error import remote_error
 from llava_serve.protocol import sse
+from llava_serve.protocol.line_place import LinePlace
+from llava_serve.protocol.resume import RESUME
 
 # Between two neighbours only, or written anew by this controller's own server.
 _NOT_PASSED_BACK = {
     *("connection", "keep-alive", "transfer-encoding", "content-length"),
-    *("date", "server", "x-request-id"),
+    *("date", "server", "x-request-id", RESUME.lower()),
 }
 
 
@@ -24,7 +28,8 @@ class Relay:
 
     A client that has seen signs of life only may still be given the answer of another worker:
     `has_started` says that the status is out, `has_answered` that the answer is one worker's alone,
-    since `answered_at`. `on_answer` is called then.
+    since `answered_at`. `on_answer` is called then. Where the worker tells its `progress`, another
+    one may go on with the answer even so.
     """
 
     wire: Wire
@@ -32,6 +37,7 @@ class Relay:
     send: Send
     on_answer: Callable[[], None]
     clock: Callable[[], float]
+    progress: Progress | None = None
     has_started: bool = False
     answered_at: float | None = None
     _has_ended: bool = False
@@ -47,8 +53,9 @@ class Relay:
         """Pass on a worker's answer; return the outcome's name.
 
         Raises:
-            WorkerLost: it ends too early; another worker may be asked unless `has_answered`.
-            NotAnswered: it is an error before any text, and another worker may be asked.
+            WorkerLost: it ends too early; another worker may be asked unless `has_answered`, and to
+                go on where there is a `progress`.
+            NotAnswered: it ends with an error after which the same holds.
             RemoteError: it is no stream, where only a stream can be passed on.
         """
         kind = answer.headers.get("Content-Type", "")
@@ -71,10 +78,20 @@ class Relay:
         await self._send_whole(last.answer, last.content)
         return "failed"
 
-    async def show_life(self) -> None:
-        """Tell a client of a stream that the answer has yet to begin."""
-        if self.has_started:
-            await self._write(self.wire.encode_sign_of_life(self.prompt))
+    async def show_life(self, place: LinePlace | None = None) -> None:
+        """Tell a client of a stream that more is to come, or its place in line.
+
+        Without a place the status of an answer is left open where it is.
+        """
+        if place is not None:
+            await self._start_stream({})
+        if self.has_started and (self.wire.is_native or not self.has_answered):
+            await self._write(self.wire.encode_sign_of_life(self.prompt, place))
+
+    async def show_resumed(self) -> None:
+        """Tell a client that another worker goes on with its answer."""
+        if self.wire.resumed:
+            await self._write(self.wire.resumed)
 
     async def fail(self, error: ServeError) -> None:
         """End a stream with an error, unless it has ended.
@@ -86,8 +103,7 @@ class Relay:
             raise error
         if self._has_ended:
             return
-        headers = {"content-type": "application/octet-stream", **error.headers}
-        await self._start(200, [(name.encode(), value.encode()) for name, value in headers.items()])
+        await self._start_stream(error.headers)
         await self._write(self.wire.encode_error(error))
         await self._end()
 
@@ -98,19 +114,17 @@ class Relay:
 
     async def _pass_stream(self, answer: UpstreamResponse) -> str:
         """Pass on whole records as they come; whatever happens, the last one ends the stream."""
-        records = Records(self.wire, self.prompt)
+        progress = self.progress
+        records = Records(self.wire, self.prompt, progress, opens=not self.has_answered)
         try:
             while received := await answer.next_bytes():
-                whole = records.feed(received)
-                if records.refusal is not None:
-                    return await self._pass_refusal(answer, whole, records.refusal)
+                whole, error = records.feed(received), records.refusal
+                if progress is not None and progress.has_ended and records.has_failed:
+                    whole, error = records.cut_error(whole)
                 if whole:
-                    self.alive_at = self.clock()
-                    await self._start_as(answer)
-                    if records.has_answered and not self.has_answered:
-                        self.answered_at = self.alive_at
-                        self.on_answer()
-                    await self._write(whole)
+                    await self._pass_records(answer, whole, is_answer=records.has_answered)
+                if error is not None:
+                    return await self._pass_error(answer, error)
                 if records.held_bytes > MAX_HELD_BYTES:
                     reason = f"it sent {MAX_HELD_BYTES:,} bytes that hold no whole text"
                     raise WorkerLost(answer.address, reason)
@@ -125,13 +139,20 @@ class Relay:
         await self._end()
         return "failed" if records.has_failed else "ok"
 
-    async def _pass_refusal(self, answer: UpstreamResponse, alive: bytes, refusal: bytes) -> str:
-        """End the stream with an error that came before any text, unless another may be asked."""
-        if alive:
-            await self._start_as(answer)
-            await self._write(alive)
-        last = refusal + self.wire.separator
-        if value := self.wire.not_answered(refusal):
+    async def _pass_records(
+        self, answer: UpstreamResponse, whole: bytes, *, is_answer: bool
+    ) -> None:
+        self.alive_at = self.clock()
+        await self._start_as(answer)
+        if is_answer and not self.has_answered:
+            self.answered_at = self.alive_at
+            self.on_answer()
+        await self._write(whole)
+
+    async def _pass_error(self, answer: UpstreamResponse, error: bytes) -> str:
+        """End the stream with the worker's error, unless another worker may be asked after it."""
+        last = error + self.wire.separator
+        if value := self.wire.not_answered(error):
             raise NotAnswered(answer, last, value)
         await self._send_whole(answer, last)
         return "failed"
@@ -146,6 +167,11 @@ class Relay:
         if length is not None:
             headers.append((b"content-length", str(length).encode()))
         await self._start(answer.status, headers)
+
+    async def _start_stream(self, headers: Mapping[str, str]) -> None:
+        """Send the status of a stream that has no worker yet, or none any more."""
+        shown = {**self.wire.stream_headers, **headers}
+        await self._start(200, [(name.encode(), value.encode()) for name, value in shown.items()])
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if self.has_started:

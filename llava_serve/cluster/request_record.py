@@ -1,7 +1,13 @@
 """Request record: what happened to one request on its way through the controller."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from llava_serve.errors import Interrupted, ServeError
+from llava_serve.errors.base import class_of
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,8 @@ class RequestRecord:
     has_images: bool = False
     worker: str | None = None  # address of the last one asked
     asked_workers: int = 0
+    queue_s: float = 0.0  # waited in line, for all workers together
+    resumed: int = 0  # times that another worker went on with the answer
     first_byte_at: float | None = None
     first_text_at: float | None = None
     ended_at: float | None = None
@@ -37,3 +45,18 @@ class RequestRecord:
 
 # Called once per request, at its end; it must not wait.
 RequestObserver = Callable[[RequestRecord], None]
+
+
+def log_end(record: RequestRecord) -> None:
+    """Write a line of the request's end."""
+    took_s = (record.ended_at or record.arrived_at) - record.arrived_at
+    logger.info(
+        "%s at %s: %s, %.3f s", record.model, record.worker or "no worker", record.outcome, took_s
+    )
+
+
+def outcome_of(error: ServeError) -> str:
+    """Return the outcome's name: a code of ours, for a worker may write whatever it likes."""
+    if isinstance(error, Interrupted):
+        return "broken_off"
+    return error.code if class_of(error.code) else "failed"

@@ -5,7 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from llava_serve.cluster.admission import Admission
-from llava_serve.cluster.forward import Forward, ForwardContext, ForwardRequest
+from llava_serve.cluster.forward import Forward
+from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
+from llava_serve.cluster.token_estimate import estimate_llava_tokens, estimate_tokens
 from llava_serve.cluster.wire import LLAVA, NATIVE
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.http.body import read_json
@@ -30,8 +32,10 @@ def native_router(context: ForwardContext) -> APIRouter:
             via=request.headers.get("via"),
             first_byte_s=limits.first_byte_s if chat.stream else limits.answer_s,
             is_streamed=bool(chat.stream),
+            is_resumable=bool(chat.stream) and chat.n in (None, 1) and not chat.logprobs,
             has_images=chat.has_images,
             answers=chat.n or 1,
+            cost=estimate_tokens(chat),
         )
         return Forward(context, forwarded, body)
 
@@ -72,13 +76,18 @@ def llava_router(context: ForwardContext) -> APIRouter:
         if not isinstance(model, str):
             raise InvalidField("model", "must be the name of a model")
         prompt = decoded.get("prompt")
+        prompt = prompt if isinstance(prompt, str) else ""
+        images = decoded.get("images")
+        images = images if isinstance(images, list) else []
         forwarded = ForwardRequest(
             wire=LLAVA,
             model=model,
             via=request.headers.get("via"),
             first_byte_s=context.upstream.limits.first_byte_s,
-            has_images=bool(decoded.get("images")),
-            prompt=prompt if isinstance(prompt, str) else "",
+            is_resumable=True,
+            has_images=bool(images),
+            cost=estimate_llava_tokens(prompt, len(images), decoded.get("max_new_tokens")),
+            prompt=prompt,
         )
         return Forward(context, forwarded, body)
 

@@ -1,7 +1,7 @@
-"""Wire formats of a stream that is passed on: its records, what each one says, how it ends."""
+"""Wire formats of a stream that is passed on: what its records say, and how it ends."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -9,9 +9,7 @@ from typing import Any
 from llava_serve import logs
 from llava_serve.errors import DECLINED, LOST, ServeError, Unavailable, WorkerLost, not_answered
 from llava_serve.protocol import llava, sse
-
-# Of one stream. The largest record of ours is LLaVA's: all of a prompt and its answer, escaped.
-MAX_HELD_BYTES = sse.MAX_EVENT_BYTES
+from llava_serve.protocol.line_place import LinePlace
 
 
 class RecordKind(Enum):
@@ -28,6 +26,7 @@ class Wire:
     """Streams are sequences of records, each followed by `separator`.
 
     A whole stream ends with the record `end`, where the wire has one; a failed one with an error.
+    `resumed` tells clients that another worker goes on, where the wire has comments.
     `kind_of` takes a record and the request's prompt; `not_answered` takes an error record and
     returns what the header `NOT_ANSWERED` would say, had the error come before the stream.
     """
@@ -37,79 +36,12 @@ class Wire:
     is_native: bool  # else LLaVA's, where every answer is a stream, and so is an error
     separator: bytes
     end: bytes | None
+    resumed: bytes
     kind_of: Callable[[bytes, str], RecordKind]
     not_answered: Callable[[bytes], str | None]
     encode_error: Callable[[ServeError], bytes]
-    encode_sign_of_life: Callable[[str], bytes]  # takes the prompt
-
-
-class Records:
-    """Cuts a byte stream behind whole records, so that nothing is ever appended to half a one.
-
-    What opens an answer is held back until its first text: until then another worker may be asked,
-    and a client sees one opening only.
-    """
-
-    def __init__(self, wire: Wire, prompt: str = "") -> None:
-        self._wire = wire
-        self._prompt = prompt
-        self._last = b""
-        self._opening = bytearray()
-        self._rest = bytearray()
-        self.has_answered = False  # from here on the answer is this worker's alone
-        self.refusal: bytes | None = None  # an error that came before any text
-
-    @property
-    def rest(self) -> bytes:
-        """The beginning of a record whose end has not come."""
-        return bytes(self._rest)
-
-    @property
-    def held_bytes(self) -> int:
-        """How much came in and was neither passed on nor thrown away."""
-        return len(self._rest) + len(self._opening)
-
-    def feed(self, received: bytes) -> bytes:
-        """Return the bytes to pass on, up to the last separator at most; they may be none."""
-        separator = self._wire.separator
-        searched_bytes = max(len(self._rest) - len(separator) + 1, 0)
-        self._rest += received
-        end = self._rest.rfind(separator, searched_bytes)
-        if end < 0:
-            return b""
-        whole = bytes(self._rest[: end + len(separator)])
-        del self._rest[: end + len(separator)]
-        self._last = whole[:end].rpartition(separator)[2]
-        return whole if self.has_answered else self._before_text(whole)
-
-    def _before_text(self, whole: bytes) -> bytes:
-        separator = self._wire.separator
-        records = whole.split(separator)[:-1]
-        alive = b""
-        for at, record in enumerate(records):
-            kind = self._wire.kind_of(record, self._prompt)
-            if kind is RecordKind.SIGN_OF_LIFE:
-                alive += record + separator
-            elif kind is RecordKind.OPENING:
-                self._opening += record + separator
-            elif kind is RecordKind.ERROR:
-                self.refusal = record
-                break
-            else:
-                self.has_answered = True
-                opening = bytes(self._opening)
-                self._opening.clear()
-                return alive + opening + separator.join(records[at:]) + separator
-        return alive
-
-    @property
-    def has_ended(self) -> bool:
-        """True behind a record after which nothing can come."""
-        return self.has_failed or self._last == self._wire.end
-
-    @property
-    def has_failed(self) -> bool:
-        return self._wire.kind_of(self._last, self._prompt) is RecordKind.ERROR
+    encode_sign_of_life: Callable[[str, LinePlace | None], bytes]  # takes the prompt
+    stream_headers: Mapping[str, str]
 
 
 def _kind_of_event(record: bytes, _: str) -> RecordKind:
@@ -166,12 +98,14 @@ NATIVE = Wire(
     name="native",
     path="/v1/chat/completions",
     is_native=True,
-    separator=b"\n\n",
+    separator=sse.SEPARATOR,
     end=sse.encode(sse.DONE).strip(),
+    resumed=b": resumed\n\n",
     kind_of=_kind_of_event,
     not_answered=_of_event,
     encode_error=lambda error: sse.encode(json.dumps(error.as_body(logs.request_id.get()))),
-    encode_sign_of_life=lambda _: sse.KEEP_ALIVE,
+    encode_sign_of_life=lambda _, place: place.encode() if place else sse.KEEP_ALIVE,
+    stream_headers={"content-type": sse.MEDIA_TYPE} | sse.HEADERS,
 )
 LLAVA = Wire(
     name="llava",
@@ -179,8 +113,10 @@ LLAVA = Wire(
     is_native=False,
     separator=llava.SEPARATOR,
     end=None,
+    resumed=b"",
     kind_of=_kind_of_chunk,
     not_answered=_of_chunk,
     encode_error=lambda error: llava.LlavaChunk.from_error(error).encode(),
-    encode_sign_of_life=lambda prompt: llava.LlavaChunk(text=prompt).encode(),
+    encode_sign_of_life=lambda prompt, _: llava.LlavaChunk(text=prompt).encode(),
+    stream_headers={"content-type": "application/octet-stream"},
 )

@@ -33,9 +33,10 @@ class Engine(Protocol):
 
     slots: int  # answers it makes at once where the flags do not say
 
-    # Equal for engines that give equal answers; None where an engine cannot tell, or cannot go on
-    # with the answer of another.
-    fingerprint: str | None
+    @property
+    def fingerprint(self) -> str | None:
+        """Equal for engines that can go on with each other's answers; None: with no other's."""
+        ...
 
     @property
     def card(self) -> ModelCard:

@@ -10,15 +10,15 @@
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
     │     engine   SglangRefused
-    │     cluster  RegistrationRefused
+    │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ModerationRefused, LoginRequired, LoginFailed, LoginRefused, TooManyLogins
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
-    │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, ShuttingDown,
-    │              Interrupted
+    │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, LineFull,
+    │              OwnLineFull, LineTimeout, ShuttingDown, Interrupted
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable,
     │              ProviderFailed
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
@@ -75,7 +75,11 @@ from llava_serve.errors.cluster import (
     ControllerUnreachable as ControllerUnreachable,
     EventTooLarge as EventTooLarge,
     Interrupted as Interrupted,
+    LineFull as LineFull,
+    LineTimeout as LineTimeout,
+    NoSuchWorker as NoSuchWorker,
     NoWorker as NoWorker,
+    OwnLineFull as OwnLineFull,
     RegistrationRefused as RegistrationRefused,
     RemoteError as RemoteError,
     ShuttingDown as ShuttingDown,

@@ -13,6 +13,7 @@ from llava_serve.protocol.openai import ModelCard
 # The address that a worker advertises, `http://host:port`; a slash behind it is no part of it.
 WITHOUT_SLASH = AfterValidator(lambda address: address.rstrip("/"))
 WorkerName = Annotated[str, WITHOUT_SLASH]
+WorkerAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$"), WITHOUT_SLASH]
 Count = Annotated[int, Field(ge=0, le=10**9)]  # small enough to be divided by a speed
 
 
@@ -36,7 +37,7 @@ class WorkerStatus(BaseModel):
 class Registration(BaseModel):
     """What a worker joins with; the controller calls it back at its address."""
 
-    worker_name: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$"), WITHOUT_SLASH]
+    worker_name: WorkerAddress
     check_heart_beat: bool = True
     worker_status: WorkerStatus | None = None
 

@@ -1,10 +1,11 @@
 """Server-sent events: bytes of one event, and events out of any cut of the byte stream."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from llava_serve.errors import EventTooLarge
 
 DONE = "[DONE]"
+SEPARATOR = b"\n\n"  # behind each event
 KEEP_ALIVE = b": keep-alive\n\n"
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # proxies must not buffer
 MEDIA_TYPE = "text/event-stream"
@@ -17,9 +18,13 @@ def encode(data: str) -> bytes:
 
 
 class EventDecoder:
-    """Collects bytes and gives back the `data` of each event that is complete; comments vanish."""
+    """Collects bytes and gives back the `data` of each event that is complete.
 
-    def __init__(self) -> None:
+    Comments go to `on_comment`, each with its colon.
+    """
+
+    def __init__(self, on_comment: Callable[[str], None] = lambda comment: None) -> None:
+        self._on_comment = on_comment
         self._line = bytearray()  # the beginning of a line whose end has not come
         self._data: list[str] = []  # of the event whose end has not come
         self._size_bytes = 0  # of that event
@@ -37,6 +42,8 @@ class EventDecoder:
             self._line.clear()
             if line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" ").decode())
+            elif line.startswith(b":"):
+                self._on_comment(line.decode(errors="replace"))
             elif not line:
                 data, self._data, self._size_bytes = self._data, [], 0
                 if data:

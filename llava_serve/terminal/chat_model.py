@@ -14,6 +14,7 @@ from llava_serve.engines.base import Engine
 from llava_serve.errors import CommandError, ModelNotFound, NoWorker
 from llava_serve.http.tls import trust
 from llava_serve.media.reader import MediaReader
+from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.openai import ChatMessage
 from llava_serve.request import Delta, FinishReason, GenerateRequest, SamplingParams, Usage
 from llava_serve.terminal.config import CliConfig
@@ -64,8 +65,9 @@ class LocalModel:
 class RemoteModel:
     """A model behind a controller: gets the whole conversation, images included, every time."""
 
-    def __init__(self, client: ChatClient, model: str, config: CliConfig) -> None:
+    def __init__(self, client: ChatClient, model: str, config: CliConfig, notes: Notes) -> None:
         self.name = model
+        self._notes = notes
         self._client = client
         self._body: dict[str, Any] = {
             "model": model,
@@ -78,9 +80,17 @@ class RemoteModel:
     async def stream(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[Delta]:
         """See `ChatModel.stream`."""
         content = [message.model_dump(exclude_none=True) for message in messages]
-        async with aclosing(self._client.stream({**self._body, "messages": content})) as chunks:
-            async for chunk in chunks:
-                yield _delta(chunk)
+        stream = self._client.stream({**self._body, "messages": content}, on_place=self._show)
+        try:
+            async with aclosing(stream) as chunks:
+                async for chunk in chunks:
+                    self._show(None)
+                    yield _delta(chunk)
+        finally:
+            self._show(None)
+
+    def _show(self, place: LinePlace | None) -> None:
+        self._notes.pass_by(f"waiting in line: {place.for_user}" if place else "")
 
 
 def _delta(chunk: ChatCompletionChunk) -> Delta:
@@ -120,7 +130,7 @@ async def open_model(
     async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
         client = ChatClient(str(config.controller), session)
         model = await _choose_model(client, config.model_name, notes)
-        yield RemoteModel(client, model, config)
+        yield RemoteModel(client, model, config, notes)
 
 
 async def _choose_model(client: ChatClient, wanted: str | None, notes: Notes) -> str:

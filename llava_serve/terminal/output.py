@@ -6,6 +6,8 @@ from dataclasses import asdict
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
+from rich.control import Control
+from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
@@ -72,10 +74,19 @@ class Notes:
     def __init__(self, console: Console, debug: bool = False) -> None:
         self.console = console
         self._debug = debug
+        self._is_passing = False
 
     def say(self, text: str) -> None:
         """Show a note."""
         self._write(visible(text), "dim")
+
+    def pass_by(self, text: str) -> None:
+        """Show a note in place of the last passing one, on a terminal only; "" takes it away."""
+        if not self.console.is_terminal or not (text or self._is_passing):
+            return
+        self.console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
+        self.console.print(Text(visible(text), style="dim"), end="")
+        self._is_passing = bool(text)
 
     def failed(self, error: ServeError) -> None:
         """Show what happened and what to do; with --debug also where."""
@@ -93,4 +104,5 @@ class Notes:
         self.console.print(table)
 
     def _write(self, text: str, style: str) -> None:
+        self.pass_by("")
         self.console.print(Text(text, style=style), soft_wrap=True)

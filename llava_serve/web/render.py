@@ -198,6 +198,8 @@ def _thumbnail(file: StoredFile) -> str:
 def _waiting(one: StreamedReply) -> str:
     waited_s = int(time.monotonic() - one.began) if one.state == "running" else 0
     text = f"no token yet, {waited_s} s" if waited_s >= 2 else "waiting"
+    if one.place is not None:
+        text = f"waiting in line: {one.place.for_user}"
     return f'<p class="waiting"><i></i><i></i><i></i><span>{text}</span></p>'
 
 

@@ -16,6 +16,7 @@ from llava_serve.errors import (
     ServeError,
     TextTooLarge,
 )
+from llava_serve.protocol.line_place import LinePlace
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
 Vote = Literal["up", "down", "flag"]
@@ -42,6 +43,7 @@ class StreamedReply:
     error: ServeError | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    place: LinePlace | None = None  # while it waits in line
     began: float = 0.0
     ended: float | None = None
     first_delta: float | None = None
@@ -57,8 +59,13 @@ class StreamedReply:
         """Say that its request is on its way."""
         self.began, self.state = now, "running"
 
+    def wait_at(self, place: LinePlace | None) -> None:
+        """Take over its place in line; None once it has had its turn."""
+        self.place = place
+
     def take(self, chunk: ChatCompletionChunk, now: float) -> None:
         """Append what a chunk brings."""
+        self.place = None
         for choice in chunk.choices:
             if choice.delta.content:
                 self._time(now)

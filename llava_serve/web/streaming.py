@@ -19,6 +19,7 @@ from llava_serve.errors import (
     StillAnswering,
 )
 from llava_serve.http import serving
+from llava_serve.protocol.line_place import LinePlace
 from llava_serve.storage.media import MediaStore
 from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.controller_link import ControllerLink
@@ -80,7 +81,12 @@ async def _fill(
     logs.request_id.set(reply.request_id)
     try:
         reply.begin(time.monotonic())
-        async with aclosing(client.stream(body, reply.request_id, user)) as chunks:
+
+        def wait_at(place: LinePlace | None) -> None:
+            reply.place = place
+            on_change()
+
+        async with aclosing(client.stream(body, reply.request_id, wait_at, user)) as chunks:
             async for chunk in chunks:
                 reply.take(chunk, time.monotonic())
                 on_change()

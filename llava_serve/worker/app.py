@@ -30,6 +30,7 @@ from llava_serve.request import Conversation, SamplingParams
 from llava_serve.worker import llava_wire
 from llava_serve.worker.completion import CompletionBody, CompletionEvents
 from llava_serve.worker.generation import Generation
+from llava_serve.worker.resumption import take_resumption
 from llava_serve.worker.stream import KEEP_ALIVE_S
 from llava_serve.worker.worker import ModelWorker
 
@@ -59,15 +60,18 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        body = parse_chat_request((await read_json(request))[0])
+        content = (await read_json(request))[0]
+        resumption = take_resumption(request, content)
+        body = parse_chat_request(content)
         check(body, worker.engine.card)
         read_prompt = read_once(request, partial(_conversation, worker, body))
         sampling = sampling_of(body, worker.engine.card.sampling)
-        generation = Generation(worker, read_prompt, sampling, body.n or 1)
+        resumed = resumption.tokens if resumption else ()
+        generation = Generation(worker, read_prompt, sampling, body.n or 1, resumed)
         if not body.stream:
             return CompletionBody(generation, body.model)
         options = body.stream_options or StreamOptions()
-        return CompletionEvents(generation, body.model, options, keep_alive_s)
+        return CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
 
     @app.get("/v1/models")
     async def models() -> ModelList:

@@ -23,26 +23,38 @@ from llava_serve.protocol import sse
 from llava_serve.protocol.openai import StreamOptions
 from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
 from llava_serve.worker.generation import Generation
+from llava_serve.worker.resumption import Resumption
 from llava_serve.worker.stream import GenerationResponse, StreamedResponse
 
 
 class CompletionEvents(StreamedResponse):
     """Server-sent chunks of one id, time and model; each answer's role first, usage last.
 
-    An error before the headers has its own HTTP status.
+    An error before the headers has its own HTTP status. An answer that another worker began has no
+    role here.
     """
 
+    separator = sse.SEPARATOR
+
     def __init__(
-        self, generation: Generation, model: str, options: StreamOptions, keep_alive_s: float
+        self,
+        generation: Generation,
+        model: str,
+        options: StreamOptions,
+        keep_alive_s: float,
+        resumption: Resumption | None = None,
     ) -> None:
-        super().__init__(generation, {"Content-Type": sse.MEDIA_TYPE} | sse.HEADERS, keep_alive_s)
+        headers = {"Content-Type": sse.MEDIA_TYPE} | sse.HEADERS
+        super().__init__(generation, headers, keep_alive_s, resumption)
         self._model = model
         self._options = options
-        self._created = int(time.time())
-        self._started: set[int] = set()
+        self._created = resumption.created if resumption else int(time.time())
+        self._started: set[int] = {0} if resumption and resumption.tokens else set()
 
     def encode(self, delta: Delta) -> bytes:
-        """Return the events of one delta's chunks."""
+        """Return the events of one delta's chunks; the client has a replay already."""
+        if delta.is_replay:
+            return b""
         chunks = self._chunks(delta)
         return b"".join(sse.encode(one.model_dump_json(exclude_unset=True)) for one in chunks)
 

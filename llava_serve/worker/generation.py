@@ -45,8 +45,12 @@ class Generation:
         read_prompt: ReadPrompt,
         sampling: SamplingParams,
         count: int = 1,
+        resumed: tuple[int, ...] = (),
     ) -> None:
-        """Generate `count` answers to the same prompt, each with a seed of its own."""
+        """Generate `count` answers to the same prompt, each with a seed of its own.
+
+        They go on behind the tokens `resumed`.
+        """
         self.request_id = logs.request_id.get()
         self.first_text_s: float | None = None  # since the request arrived
         self.timings: dict[str, float | None] = {}  # complete with the last delta
@@ -54,9 +58,12 @@ class Generation:
         self._read_prompt = read_prompt
         self.with_logprobs = sampling.top_logprobs is not None
         self._samplings = [_seeded(sampling, i) for i in range(count)]
+        self._resumed = resumed
         self._usage: Usage | None = None  # of the answers that are finished
         self._unfinished = count
         self._queue_s = self._media_s = 0.0
+        self._decode_s: float | None = None
+        self._text_at: dict[int, float] = {}  # of each answer's last text
         self._started = worker.clock()
         self._cancelled_at: float | None = None
         self._deltas: asyncio.Queue[Delta | None] = asyncio.Queue()  # None: the end
@@ -123,7 +130,12 @@ class Generation:
                 self.timings = {"queue_s": self._queue_s, "media_s": self._media_s}
                 free = asyncio.Semaphore(slots)
                 requests = [
-                    GenerateRequest(request_id=self.request_id, prompt=prompt, sampling=sampling)
+                    GenerateRequest(
+                        request_id=self.request_id,
+                        prompt=prompt,
+                        sampling=sampling,
+                        resumed=self._resumed,
+                    )
                     for sampling in self._samplings
                 ]
                 await gather_or_cancel(
@@ -138,6 +150,7 @@ class Generation:
             raise
         finally:
             metrics.requests.labels(outcome).inc()
+            metrics.total_s.observe(self.elapsed_s)
             if self._cancelled_at is not None:
                 metrics.cancelled.inc()
                 metrics.cancel_to_free_s.observe(self._worker.clock() - self._cancelled_at)
@@ -165,17 +178,26 @@ class Generation:
                     raise ReaderTooSlow
 
     def _measure(self, delta: Delta) -> None:
-        if delta.text and self.first_text_s is None:
-            self.first_text_s = self.elapsed_s
-            self._worker.metrics.first_token_s.observe(self.first_text_s)
+        metrics = self._worker.metrics
+        if delta.text and not delta.is_replay:
+            elapsed_s = self.elapsed_s
+            if self.first_text_s is None:
+                self.first_text_s = elapsed_s
+                metrics.first_token_s.observe(elapsed_s)
+            if (before_s := self._text_at.get(delta.index)) is not None:
+                metrics.gap_s.observe(elapsed_s - before_s)
+            self._text_at[delta.index] = elapsed_s
+        if delta.finish_reason is not None:
+            metrics.count_answer(delta.finish_reason)
         if delta.usage is None:
             return
         self.timings |= {"first_token_s": self.first_text_s, "total_s": self.elapsed_s}
-        self._worker.metrics.count_tokens(delta.usage)
-        self._worker.metrics.observe_timings(self.timings)
+        metrics.count_tokens(delta.usage)
+        metrics.observe_timings(self.timings, self._decode_s)
 
     def _add_stages(self, stages: Stages, usage: Usage) -> None:
-        decoded = usage.completion_tokens - 1
+        decoded = usage.completion_tokens - len(self._resumed) - 1
+        self._decode_s = stages.decode_s
         self.timings |= {
             "queue_s": self._queue_s + stages.queue_s,
             "vision_s": stages.vision_s,

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from llava_serve.errors import MediaNotAccepted, ModelNotFound, NotJson, ServeError
 from llava_serve.http.body import read_json, read_once
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.protocol.llava import LlavaChunk, LlavaRequest
+from llava_serve.protocol.llava import SEPARATOR, LlavaChunk, LlavaRequest
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.protocol.strict import refusal_of
 from llava_serve.request import Delta, SamplingParams
 from llava_serve.worker.generation import Generation
+from llava_serve.worker.resumption import Resumption, take_resumption
 from llava_serve.worker.stream import StreamedResponse
 from llava_serve.worker.worker import ModelWorker
 
@@ -29,9 +30,16 @@ class LlavaChunks(StreamedResponse):
     """Chunks of the prompt and all text so far; in silence the last one comes again."""
 
     errors_in_stream = True
+    separator = SEPARATOR
 
-    def __init__(self, generation: Generation, prompt: str, keep_alive_s: float) -> None:
-        super().__init__(generation, {"Content-Type": _MEDIA_TYPE}, keep_alive_s)
+    def __init__(
+        self,
+        generation: Generation,
+        prompt: str,
+        keep_alive_s: float,
+        resumption: Resumption | None = None,
+    ) -> None:
+        super().__init__(generation, {"Content-Type": _MEDIA_TYPE}, keep_alive_s, resumption)
         self._text = prompt
 
     def encode(self, delta: Delta) -> bytes:
@@ -62,17 +70,20 @@ def add_routes(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
     @app.post("/worker_generate_stream")
     async def worker_generate_stream(request: Request) -> Response:
         try:
-            body = parse((await read_json(request))[0], worker.engine.card)
+            content = (await read_json(request))[0]
+            resumption = take_resumption(request, content)
+            body = parse(content, worker.engine.card)
         except NotJson:  # what no client of LLaVA's sends; the controller answers it the same way
             raise
         except ServeError as exc:
-            content = LlavaChunk.from_error(exc).encode()
-            return Response(content, headers=exc.headers, media_type=_MEDIA_TYPE)
+            chunk = LlavaChunk.from_error(exc).encode()
+            return Response(chunk, headers=exc.headers, media_type=_MEDIA_TYPE)
         read = partial(worker.media.ready_prompt, body.prompt, body.images or [])
         read_prompt = read_once(request, read)
-        generation = Generation(worker, read_prompt, sampling_of(body))
+        resumed = resumption.tokens if resumption else ()
+        generation = Generation(worker, read_prompt, sampling_of(body), resumed=resumed)
         # LLaVA's controller gives up after 5 s without a byte: be there before.
-        return LlavaChunks(generation, body.prompt, keep_alive_s / 2)
+        return LlavaChunks(generation, body.prompt, keep_alive_s / 2, resumption)
 
 
 def parse(content: object, card: ModelCard) -> LlavaRequest:

@@ -16,8 +16,10 @@ from starlette.types import Receive, Scope, Send
 
 from llava_serve.errors import EngineFailure, Interrupted, OutOfMemory, ServeError
 from llava_serve.http import stopping
+from llava_serve.protocol.resume import RESUME, mark
 from llava_serve.request import Delta
 from llava_serve.worker.generation import Generation
+from llava_serve.worker.resumption import Resumption
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +50,25 @@ class StreamedResponse(GenerationResponse):
     """Writes deltas in the format of one wire.
 
     The headers wait for the first delta, at most `keep_alive_s`: an error before them has a real
-    HTTP status, unless the wire wants `errors_in_stream` only.
+    HTTP status, unless the wire wants `errors_in_stream` only. With a `resumption` marks between
+    the records tell the tokens.
     """
 
     errors_in_stream = False
+    separator: bytes  # behind each record
 
     def __init__(
-        self, generation: Generation, headers: Mapping[str, str], keep_alive_s: float
+        self,
+        generation: Generation,
+        headers: Mapping[str, str],
+        keep_alive_s: float,
+        resumption: Resumption | None = None,
     ) -> None:
         super().__init__(generation, headers)
         self._keep_alive_s = keep_alive_s
+        self._tells_tokens = resumption is not None
+        if resumption is not None:
+            self.headers[RESUME] = str(resumption.created)
         self._has_headers = False
 
     async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,12 +92,19 @@ class StreamedResponse(GenerationResponse):
         """
         try:
             async for delta in self.generation.read(self._keep_alive_s):
-                await self._send(send, self.keep_alive() if delta is None else self.encode(delta))
+                await self._send(send, self._marked(delta))
         except asyncio.CancelledError as exc:
             if not stopping.is_end_of_grace(exc):
                 raise
             raise Interrupted from exc
         return self.end()
+
+    def _marked(self, delta: Delta | None) -> bytes:
+        """Return the records of a delta and their mark; the last ones have none."""
+        records = self.keep_alive() if delta is None else self.encode(delta)
+        if not self._tells_tokens or (delta is not None and delta.finish_reason is not None):
+            return records
+        return records + mark(() if delta is None else delta.tokens, self.separator)
 
     async def _send(self, send: Send, body: bytes, more_body: bool = True) -> None:
         if not self._has_headers:

@@ -16,6 +16,7 @@ from fastapi.responses import StreamingResponse
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import shortest_queue
+from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import UpstreamLimits
 from llava_serve.http.body import BodyLimits
@@ -52,6 +53,7 @@ class EchoWorker:
 
     model: str = "echo"
     is_legacy: bool = False
+    capacity: int | None = None
     address: str = ""
     running: int = 0
     breaks: int = 0
@@ -69,7 +71,8 @@ class EchoWorker:
     def status(self) -> WorkerStatus:
         if self.is_legacy:
             return WorkerStatus(model_names=[self.model], queue_length=self.running)
-        return status_of(self.model, self.worker_id, queue_length=self.running)
+        counts = {"queue_length": self.running, "capacity": self.capacity}
+        return status_of(self.model, self.worker_id, **counts)
 
     def app(self) -> FastAPI:
         app = FastAPI()
@@ -126,6 +129,7 @@ class Cluster:
     address: str
     workers: Registry
     http: httpx.AsyncClient
+    tasks: list[asyncio.Task[Any]] = field(default_factory=list)  # ended with it
 
 
 StartController = Callable[..., Awaitable[Cluster]]
@@ -135,15 +139,23 @@ StartRawWorker = Callable[..., Awaitable["RawWorker"]]
 
 @asynccontextmanager
 async def _controller(
-    limits: UpstreamLimits, trusted: frozenset[str], bodies: BodyLimits | None
+    limits: UpstreamLimits,
+    trusted: frozenset[str],
+    bodies: BodyLimits | None,
+    waiting: LineLimits | None,
 ) -> AsyncIterator[Cluster]:
     workers = Registry(shortest_queue)
-    app = build_app(workers, AdmissionPolicy(TOKEN, trusted), limits=limits, bodies=bodies)
+    policy = AdmissionPolicy(TOKEN, trusted)
+    app = build_app(workers, policy, limits=limits, bodies=bodies, waiting=waiting)
     async with (
         served(app) as address,
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as http,
     ):
-        yield Cluster(address, workers, http)
+        cluster = Cluster(address, workers, http)
+        yield cluster
+        for task in cluster.tasks:
+            task.cancel()
+        await asyncio.gather(*cluster.tasks, return_exceptions=True)
 
 
 class Stack:
@@ -183,9 +195,12 @@ async def stack() -> AsyncIterator[Stack]:
 @pytest.fixture
 def start_controller(stack: Stack) -> StartController:
     async def start(
-        trusted: frozenset[str] = frozenset(), bodies: BodyLimits | None = None, **limits: float
+        trusted: frozenset[str] = frozenset(),
+        bodies: BodyLimits | None = None,
+        waiting: LineLimits | None = None,
+        **limits: float,
     ) -> Cluster:
-        return await stack.enter(_controller(UpstreamLimits(**limits), trusted, bodies))
+        return await stack.enter(_controller(UpstreamLimits(**limits), trusted, bodies, waiting))
 
     return start
 

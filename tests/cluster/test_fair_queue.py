@@ -21,13 +21,14 @@ def test_one_owners_requests_keep_their_order() -> None:
         queue.pop()
 
 
-def test_a_thousand_requests_delay_anothers_first_by_one_at_most() -> None:
+@pytest.mark.parametrize("cost", [1, QUANTUM, 20 * QUANTUM])
+def test_a_thousand_requests_do_not_delay_anothers_first(cost: float) -> None:
     queue: FairQueue[str] = FairQueue()
     for _ in range(1000):
-        queue.push("alice", QUANTUM, "alice")
+        queue.push("alice", QUANTUM / 5, "alice")
     queue.pop()
-    queue.push("bob", QUANTUM, "bob")
-    assert "bob" in (queue.pop().item, queue.pop().item)
+    queue.push("bob", cost, "bob")
+    assert queue.pop().item == "bob"
 
 
 def test_owners_get_equal_tokens_and_not_equal_requests() -> None:
@@ -39,11 +40,57 @@ def test_owners_get_equal_tokens_and_not_equal_requests() -> None:
     assert had["short"] == pytest.approx(4 * had["long"], rel=0.1)
 
 
-def test_a_request_that_costs_many_turns_has_one_in_the_end() -> None:
+def test_a_request_that_costs_many_turns_is_paid_with_those_that_follow() -> None:
     queue: FairQueue[str] = FairQueue()
-    queue.push("alice", 50 * QUANTUM, "huge")
-    queue.push("bob", 1, "small")
-    assert drained(queue) == ["small", "huge"]
+    queue.push("alice", 4.5 * QUANTUM, "huge")
+    queue.push("alice", 1, "small")
+    for _ in range(9):
+        queue.push("bob", QUANTUM, "bob")
+    assert drained(queue) == ["huge", *["bob"] * 4, "small", *["bob"] * 5]
+
+
+def test_who_owes_turns_is_not_new_by_waiting_for_nothing() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("alice", 4.5 * QUANTUM, "huge")
+    for _ in range(9):
+        queue.push("bob", QUANTUM, "bob")
+    had = [queue.pop().item, queue.pop().item]
+    queue.push("alice", QUANTUM, "again")
+    assert had + drained(queue)[:5] == ["huge", *["bob"] * 4, "again", "bob"]
+
+
+def test_who_is_served_already_is_not_new() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("alice", QUANTUM, "a", is_served=True)
+    queue.push("bob", QUANTUM, "b")
+    assert drained(queue) == ["b", "a"]
+
+
+def test_who_comes_again_and_again_is_new_once() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(100):
+        queue.push("alice", QUANTUM, "alice")
+    had = []
+    for _ in range(20):
+        queue.push("bob", QUANTUM, "bob")
+        had += [queue.pop().item, queue.pop().item]
+    assert Counter(had)["bob"] == 20
+
+
+def test_a_cost_beyond_all_measure_takes_no_time_to_pay() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for item in "ab":
+        queue.push("alice", 1e18, item)
+    queue.push("bob", 1, "c")
+    assert drained(queue) == ["a", "c", "b"]
+
+
+def test_nobody_s_turn_is_taken_by_looking() -> None:
+    queue: FairQueue[str] = FairQueue()
+    assert queue.peek() is None
+    first = queue.push("alice", 1, "a")
+    assert queue.peek() is queue.peek() is first
+    assert len(queue) == 1
 
 
 def test_whoever_leaves_the_line_is_out_of_it() -> None:
@@ -62,6 +109,8 @@ def test_the_position_counts_no_more_of_another_than_of_oneself() -> None:
         queue.push("alice", QUANTUM, "")
     mine = [queue.push("bob", QUANTUM, "") for _ in range(3)]
     assert [queue.position(ticket) for ticket in mine] == [1, 3, 5]
+    assert queue.pop().item == ""
+    assert [queue.position(ticket) for ticket in mine] == [0, 3, 5]
 
 
 @pytest.mark.parametrize("seed", range(50))

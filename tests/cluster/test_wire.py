@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from llava_serve.cluster.wire import LLAVA, NATIVE, RecordKind, Records, Wire
+from llava_serve.cluster.records import Records
+from llava_serve.cluster.wire import LLAVA, NATIVE, RecordKind, Wire
 from llava_serve.errors import (
     BUSY,
     DECLINED,

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import RedirectResponse
@@ -66,9 +66,7 @@ class Provider:
 
         @app.post("/token")
         async def token(request: Request) -> dict[str, Any]:
-            form = {
-                name: one for name, (one, *_) in parse_qs((await request.body()).decode()).items()
-            }
+            form = dict(parse_qsl((await request.body()).decode()))
             shown = base64.b64decode(request.headers["authorization"].removeprefix("Basic "))
             asked = self._codes.pop(form["code"])
             digest = hashlib.sha256(form["code_verifier"].encode()).digest()

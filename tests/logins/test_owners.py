@@ -59,7 +59,7 @@ class Browser:
         said = await self.call("submit", {"text": text, "files": named}, *CONTROLS)
         (found,) = set(re.findall(r'\\"id\\": \\"([0-9a-f]{32})', said))
         await self.transcript(found)
-        return found
+        return str(found)
 
     async def transcript(self, conversation: str) -> httpx.Response:
         return await self.http.post("/transcript", json={"id": conversation})

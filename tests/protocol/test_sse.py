@@ -22,6 +22,14 @@ def test_events_come_out_whole_however_the_bytes_are_cut() -> None:
         assert seen == events
 
 
+def test_comments_are_told_and_are_no_events() -> None:
+    comments: list[str] = []
+    decoder = sse.EventDecoder(comments.append)
+    stream = b": waiting 1 of 2\n\n" + sse.KEEP_ALIVE + sse.encode("x")
+    assert [event for byte in stream for event in decoder.feed(bytes([byte]))] == ["x"]
+    assert comments == [": waiting 1 of 2", ": keep-alive"]
+
+
 def test_other_servers_line_endings_are_understood() -> None:
     stream = b"event: x\r\ndata:a\r\n\r\ndata: b\r\n\r\n"
     assert list(sse.EventDecoder().feed(stream)) == ["a", "b"]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI, Response
 from rich.console import Console
 
 from llava_serve.cluster.admission import AdmissionPolicy
@@ -23,7 +24,9 @@ from llava_serve.errors import (
 )
 from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
-from llava_serve.protocol.openai import ChatMessage, ImagePart, ImageUrl
+from llava_serve.protocol import sse
+from llava_serve.protocol.line_place import LinePlace
+from llava_serve.protocol.openai import ChatMessage, ImagePart, ImageUrl, ModelList
 from llava_serve.request import Usage
 from llava_serve.terminal.attachment import initial_history
 from llava_serve.terminal.chat_model import open_model
@@ -41,6 +44,29 @@ async def address() -> AsyncIterator[str]:
     worker = ModelWorker(EchoEngine("echo"), Gate(2, 2), media, worker_id="this-one")
     async with serving.served(build_app(worker, max_body_bytes=10_000_000)) as address:
         yield address
+
+
+async def test_a_model_behind_a_controller_shows_the_place_in_line() -> None:
+    app, err = FastAPI(), io.StringIO()
+
+    @app.get("/v1/models")
+    async def models() -> ModelList:
+        return ModelList(data=[EchoEngine("echo").card])
+
+    @app.post("/v1/chat/completions")
+    async def answer() -> Response:
+        return Response(LinePlace(3, 4, 8).encode() + sse.encode(sse.DONE))
+
+    notes = Notes(Console(file=err, width=80, force_terminal=True, color_system=None))
+    async with (
+        serving.served(app) as address,
+        MediaReader(CliConfig()) as reader,
+        open_model(CliConfig(controller=address), None, reader, notes) as model,
+    ):
+        asked = [ChatMessage(role="user", content="hi")]
+        assert [delta async for delta in model.stream(asked)] == []
+    assert "waiting in line: 2 are before you, about 8 s" in err.getvalue()
+    assert err.getvalue().endswith("\r\x1b[2K")
 
 
 async def _answer(

@@ -90,6 +90,24 @@ def test_a_traceback_is_shown_only_with_debug() -> None:
     assert "Traceback" in _shown(error, debug=True)
 
 
+def test_a_passing_note_leaves_nothing_behind() -> None:
+    err = io.StringIO()
+    notes = Notes(Console(file=err, width=80, force_terminal=True, color_system=None))
+    notes.pass_by("")
+    notes.pass_by("waiting in line: 1 is before you")
+    notes.pass_by("waiting in line: you are next")
+    notes.pass_by("")
+    *_, last = err.getvalue().split("\r\x1b[2K")
+    assert "1 is before you" in err.getvalue() and "you are next" in err.getvalue()
+    assert last == ""
+
+
+def test_a_passing_note_is_for_a_terminal_only() -> None:
+    err = io.StringIO()
+    Notes(Console(file=err, width=80)).pass_by("waiting in line: you are next")
+    assert err.getvalue() == ""
+
+
 def test_what_another_process_says_is_neither_markup_nor_control() -> None:
     shown = _shown(RemoteError("[red]\x1b[2Jgone[/red]", "x", 500, "[link]"), debug=False)
     assert shown == "error: [red]␛[2Jgone[/red]\n       [link]\n"

@@ -28,6 +28,7 @@ class ScriptedEngine:
     def __init__(self, *script: Step) -> None:
         self.card = EchoEngine("scripted").card
         self.healthy = True
+        self.fingerprint = None
         self.slots = 2
         self.running = 0
         self.asked: list[GenerateRequest] = []

@@ -34,6 +34,7 @@ class EndlessEngine:
     def __init__(self) -> None:
         self.card = EchoEngine("endless").card
         self.healthy = True
+        self.fingerprint = None
         self.running = 0
         self.started = asyncio.Event()
 

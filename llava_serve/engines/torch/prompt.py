@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -23,7 +24,7 @@ from llava_serve.engines.torch.vision import (
     merge_image_features,
 )
 from llava_serve.errors import ContextOverflow, InvalidField, MediaNotAccepted
-from llava_serve.protocol.openai import RESUMED
+from llava_serve.protocol.resume import RESUME_TOKENS
 from llava_serve.request import Conversation, Image, ReadyPrompt, SamplingParams, Video
 
 
@@ -80,12 +81,12 @@ class PromptProcessor:
             output.continue_from(prompt.tokens)
         sequence.complete_prompt(prompt, SamplerState.of(sampling), output)
         if resumed := sequence.request.resumed:
-            rows = loaded.model.get_input_embeddings().num_embeddings
-            if max(resumed) >= rows or min(resumed) < 0 or len(resumed) >= limit:
-                raise InvalidField(RESUMED, "holds what this model has not generated")
+            embed: Any = loaded.model.get_input_embeddings()
+            if max(resumed) >= embed.num_embeddings or min(resumed) < 0 or len(resumed) >= limit:
+                raise InvalidField(RESUME_TOKENS, "holds what this model has not generated")
             sequence.deltas.put(sequence.replay(resumed))
             if output.finish_reason is not None:
-                raise InvalidField(RESUMED, "ends the answer")
+                raise InvalidField(RESUME_TOKENS, "ends the answer")
 
     def _max_new_tokens(self, prompt_tokens: int, sampling: SamplingParams) -> int:
         left = self._context - prompt_tokens

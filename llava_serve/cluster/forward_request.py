@@ -1,0 +1,57 @@
+"""Forward request: what a controller knows of a request to pass on, and what all of them share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llava_serve.cluster.line import Line
+from llava_serve.cluster.metrics import ControllerMetrics
+from llava_serve.cluster.prober import Prober
+from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.request_record import RequestObserver
+from llava_serve.cluster.retry_budget import RetryBudget
+from llava_serve.cluster.upstream import Upstream
+from llava_serve.cluster.wire import Wire
+from llava_serve.quota import Quota
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardContext:
+    """What all requests of one controller share.
+
+    `kept_bytes` are those of bodies that are kept to go on with at another worker, for as long as
+    their answers run; None where nothing is to go on.
+    """
+
+    workers: Registry
+    upstream: Upstream
+    prober: Prober
+    line: Line
+    metrics: ControllerMetrics
+    name: str  # unlike any other controller's
+    token: str
+    clock: Callable[[], float]
+    budget: RetryBudget
+    kept_bytes: Quota | None = None
+    observers: tuple[RequestObserver, ...] = ()  # of each request's end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardRequest:
+    """One request to pass on, which asks for so many `answers`.
+
+    `via` is the request's `Via` header, the controllers it came through; `first_byte_s` is how long
+    the workers together may take to begin the answer, or to finish it where it is not streamed;
+    `cost` is the tokens it will probably take; `prompt` is that of LLaVA's wire. A worker can go on
+    with the answer of another one where it `is_resumable`.
+    """
+
+    wire: Wire
+    model: str
+    via: str | None
+    first_byte_s: float
+    is_streamed: bool = True
+    is_resumable: bool = False
+    has_images: bool = False  # or videos
+    answers: int = 1
+    cost: float = 1.0
+    prompt: str = ""

@@ -1,0 +1,37 @@
+"""Model list: what the workers of a cluster serve, and why one model is not among it."""
+
+from collections.abc import Sequence
+
+from llava_serve.cluster.dispatch import DispatchRequest
+from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
+from llava_serve.protocol.openai import ModelCard
+
+
+def cards_of(alive: Sequence[RegisteredWorker]) -> list[ModelCard]:
+    """Return one card for each model of the native wire; the earliest worker's counts."""
+    cards: dict[str, ModelCard] = {}
+    for worker in alive:
+        if not worker.is_legacy:
+            for card in worker.status.cards:
+                cards.setdefault(card.id, card)
+    return sorted(cards.values(), key=lambda card: card.id)
+
+
+def why_none(
+    request: DispatchRequest, known: Sequence[RegisteredWorker], alive: Sequence[RegisteredWorker]
+) -> NoWorker | ModelNotFound | InvalidField:
+    """Return the error of a request for which no worker can be asked."""
+    model = request.model
+    if not request.native:
+        return NoWorker(model)
+    serving = [worker for worker in known if worker.serves(model, native=False)]
+    if serving and all(worker.is_legacy for worker in serving):
+        return InvalidField(
+            "model",
+            f"{model!r} is served by a worker of LLaVA's own protocol, which answers "
+            "POST /worker_generate_stream only",
+        )
+    if serving or not known:
+        return NoWorker(model)
+    return ModelNotFound(model, [card.id for card in cards_of(alive)])

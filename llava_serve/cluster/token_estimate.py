@@ -1,0 +1,36 @@
+"""Token estimate of a request, by which the line weighs it: its prompt and its longest answers."""
+
+from llava_serve.protocol.openai import ChatRequest, ImagePart, TextPart
+
+_CHARACTERS = 4  # of English text in a token
+# Source: LLaVA-1.5 makes 576 tokens of a picture, LLaVA-1.6 up to 2,880; LLaVA-OneVision 196 of a
+# frame.
+IMAGE_TOKENS = 1000
+_FRAME_TOKENS = 200
+_FRAMES = 8  # where the request does not say
+_ANSWER_TOKENS = 500  # where the request does not say
+
+
+def estimate_tokens(chat: ChatRequest) -> float:
+    """Return what a request of the native wire will probably take."""
+    tokens = 0.0
+    for message in chat.messages:
+        if isinstance(message.content, str):
+            tokens += len(message.content) / _CHARACTERS
+            continue
+        for part in message.content:
+            if isinstance(part, TextPart):
+                tokens += len(part.text) / _CHARACTERS
+            elif isinstance(part, ImagePart):
+                tokens += IMAGE_TOKENS
+            else:
+                tokens += _FRAME_TOKENS * (part.video_url.num_frames or _FRAMES)
+    answer_tokens = chat.max_completion_tokens or chat.max_tokens or _ANSWER_TOKENS
+    return tokens + answer_tokens * (chat.n or 1)
+
+
+def estimate_llava_tokens(prompt: str, images: int, answer_tokens: object) -> float:
+    """Return the same for a request of LLaVA's wire, whose fields nobody has checked yet."""
+    if not isinstance(answer_tokens, int) or answer_tokens < 1:
+        answer_tokens = _ANSWER_TOKENS
+    return len(prompt) / _CHARACTERS + images * IMAGE_TOKENS + answer_tokens
