@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from llava_serve import args
+from llava_serve.key_config import AccountingConfig, KeyConfig
 from llava_serve.login_config import LoginConfig
 from llava_serve.tiny import CHECKPOINT
 from llava_serve.tls_config import TlsConfig
@@ -21,6 +22,9 @@ STATE = Path.home() / ".local" / "state" / "llava_serve"
 _PILLOW_MEGAPIXELS = 178  # Pillow itself refuses larger pictures
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+OtlpEndpoint = Annotated[
+    str | None, "address of an OpenTelemetry collector (OTLP over HTTP) that gets traces"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +55,13 @@ class ListenConfig(StateConfig, TlsConfig):
     max_text_mb: Annotated[
         float, "largest request body without its pictures and videos, in 10^6 bytes"
     ] = 1.0
+    otlp_endpoint: OtlpEndpoint = None
 
     def __post_init__(self) -> None:
         TlsConfig.__post_init__(self)
         args.require_positive(self, "max_body_mb", "max_text_mb")
         args.require_names(self.allowed_names)
+        args.require_http(self, "otlp_endpoint")
 
     @property
     def allowed_names(self) -> tuple[str, ...]:
@@ -74,23 +80,28 @@ class ListenConfig(StateConfig, TlsConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApiConfig(ListenConfig):
-    """Flags of controller and workers: who may read metrics and documentation."""
+class ApiConfig(ListenConfig, KeyConfig):
+    """Flags of controller and workers: who is answered, and may read the metrics."""
 
     public_metrics: Annotated[
         bool,
-        "show /metrics, /workers and /docs to everybody, and not to this machine and holders of "
-        "the cluster's token only",
+        "show /metrics, /workers and /docs to everybody, and not to this machine, admin keys and "
+        "holders of the cluster's token only",
     ] = False
+
+    def __post_init__(self) -> None:
+        ListenConfig.__post_init__(self)
+        KeyConfig.__post_init__(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControllerConfig(ApiConfig):
+class ControllerConfig(ApiConfig, AccountingConfig):
     """Keep the registry of workers and send each request to a live worker that serves its model."""
 
     port: Annotated[int, "port to listen on"] = 10000
     dispatch_method: Annotated[
-        Literal["shortest_queue", "lottery", "round_robin"], "how a worker is chosen"
+        Literal["picture_affine", "shortest_queue", "lottery", "round_robin"],
+        "how a worker is chosen: by what it holds in its caches, its load, chance or turn",
     ] = "shortest_queue"
     cluster_token_file: Annotated[
         Path | None, "file with the token workers prove themselves with; made when missing"
@@ -114,7 +125,8 @@ class ControllerConfig(ApiConfig):
     ] = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        ApiConfig.__post_init__(self)
+        AccountingConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_positive(self, "max_wait")
         args.require_not_negative(self, "max_waiting")
@@ -276,6 +288,11 @@ class WebConfig(ListenConfig, LoginConfig):
     share: Annotated[bool, "open a public link through Gradio's servers"] = False
     moderate: Annotated[bool, "check each question with OpenAI's moderation first"] = False
     moderation_key_file: Annotated[Path | None, "file with the OpenAI key for --moderate"] = None
+    api_key_file: Annotated[
+        Path | None,
+        "file with an API key for --controller; default: the cluster's token, where the "
+        "controller is on this machine",
+    ] = None
     embed: Annotated[bool, "leave out title and footer, for embedding in a page"] = False
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"

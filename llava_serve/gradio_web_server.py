@@ -3,9 +3,11 @@
 import logging
 import ssl
 from collections.abc import Sequence
+from contextlib import closing
 
 from llava_serve import args, logs, tiny
 from llava_serve.config import WebConfig
+from llava_serve.credential import credential_for
 from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Hosts
@@ -14,6 +16,7 @@ from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
+from llava_serve.tracing.span import Tracer, open_tracer
 from llava_serve.web import examples, public_link, uploads
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
@@ -33,9 +36,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         logins = LoginSessions.of(config, config.state_dir)
         serving.bind_or_exit(config.host, config.port).close()  # the uploads of who has it stay
         uploads.use_folder(config.state_dir / "uploads" / str(config.port))
-        services = _services(config, tls.trust, logins)
+        tracer = open_tracer(config.otlp_endpoint, "page")
+        services = _services(config, tls.trust, tracer, logins)
         shown = examples.load(tiny.EXAMPLES, services.media)
-    except (CommandError, StorageFailed) as exc:
+    except (StorageFailed, CommandError) as exc:
         raise SystemExit(exc.with_remedy) from exc
     page = build_app(
         services,
@@ -52,17 +56,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.host,
             config.port,
         )
-    serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
+    with closing(tracer):
+        serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
 
 
-def _services(config: WebConfig, trust: ssl.SSLContext, logins: LoginSessions | None) -> Services:
+def _services(
+    config: WebConfig, trust: ssl.SSLContext, tracer: Tracer, logins: LoginSessions | None
+) -> Services:
     moderation = None
     if config.moderation_key_file is not None:
         moderation = Moderation(read_key(config.moderation_key_file))
     store = Store(config.database or default_url(config.state_dir))
     store.create_tables()
+    credential = credential_for(config.controller, config.api_key_file, config.state_dir)
     return Services(
-        link=ControllerLink(config.controller, config.model_list_mode, trust),
+        link=ControllerLink(config.controller, config.model_list_mode, trust, credential, tracer),
         store=store,
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,

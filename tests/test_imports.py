@@ -20,6 +20,7 @@ COMMANDS = [
     "admin",
     "keys",
     "page_users",
+    "usage",
 ]
 
 
@@ -40,19 +41,12 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 LAYERS = (
     ("errors",),
     (
-        "api_key",
-        "args",
-        "local_path",
-        "logs",
-        "quota",
-        "renewed_files",
-        "request",
-        "tiny",
-        "tls_config",
+        *("api_key", "args", "key_config", "local_path", "logs", "quota", "renewed_files"),
+        *("request", "tiny", "tls_config", "tracing"),
     ),
     ("login_config",),
     ("background", "cluster_token", "config", "protocol", "retry"),
-    ("http",),
+    ("credential", "http"),
     ("chat", "client", "media"),
     ("checkpoints",),
     ("engines", "logins", "storage"),

@@ -11,6 +11,8 @@ from llava_serve.config import WorkerConfig
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.errors import CommandError
 from llava_serve.http import serving
+from llava_serve.http.hosts import address_here
+from llava_serve.key_config import AccountingConfig
 from llava_serve.launching import sglang_server
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.models import Model, Models, models_to_serve
@@ -41,8 +43,7 @@ class Port:
     @property
     def address(self) -> str:
         """The address at which this machine reaches it; a wildcard is on loopback."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.number}"
+        return address_here(self.host, self.number, self.scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     _check_worker_flags(worker_flags, models)
     port = _port(config, config.controller_port, "the controller", "--controller-port")
     metrics = ["--public-metrics"] if config.public_metrics else []
-    controller = _public(config, "controller", "controller", port, *metrics)
+    keys = _given(config, AccountingConfig)
+    controller = _public(config, "controller", "controller", port, *metrics, *keys)
     servers = _servers(config, models.sglang)
     given = ("--controller", controller.address)
     workers = _workers(config, models, servers, (*given, *worker_flags))
@@ -179,14 +181,19 @@ def _with_unique_names(models: Sequence[Model]) -> Iterator[tuple[str, Model]]:
 def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tuple[str, ...]:
     listen = ("--host", port.host, "--port", str(port.number))
     state = ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
-    return (*_python(module), *listen, *state, *_given(config, TlsConfig), *flags)
+    traces = ("--otlp-endpoint", config.otlp_endpoint) if config.otlp_endpoint else ()
+    return (*_python(module), *listen, *state, *traces, *_given(config, TlsConfig), *flags)
 
 
-def _given(config: LaunchConfig, kind: type[TlsConfig | LoginConfig]) -> Iterator[str]:
-    """Yield those flags of a kind that were given."""
+def _given(
+    config: LaunchConfig, kind: type[TlsConfig | LoginConfig | AccountingConfig]
+) -> Iterator[str]:
+    """Yield the flags of a kind of settings that are not as they are by default."""
     for field in fields(kind):
-        if value := getattr(config, field.name):
-            yield from (args.flag_of(field.name), str(value))
+        if (value := getattr(config, field.name)) != field.default:
+            yield args.flag_of(field.name)
+            if value is not True:
+                yield str(value)
 
 
 def _python(module: str) -> tuple[str, ...]:

@@ -11,8 +11,10 @@ import aiohttp
 
 from llava_serve.background import background
 from llava_serve.client import ChatClient
+from llava_serve.credential import Credential
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.tracing.span import Tracer
 from llava_serve.web import messages
 
 logger = logging.getLogger(__name__)
@@ -31,12 +33,16 @@ class ControllerLink:
         address: str,
         mode: Literal["once", "reload"] = "reload",
         trust: ssl.SSLContext | None = None,
+        credential: Credential = dict,
+        tracer: Tracer | None = None,
     ) -> None:
         self.address = address
+        self._credential = credential
         self.cards: tuple[ModelCard, ...] = ()
         self.error: ServeError | None = None
         self._mode = mode
         self._trust = trust
+        self._tracer = tracer
         self._client: ChatClient | None = None
 
     @property
@@ -70,7 +76,7 @@ class ControllerLink:
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
-            self._client = ChatClient(self.address, session)
+            self._client = ChatClient(self.address, session, self._credential, self._tracer)
             async with background(self._keep_polling(sleep), "polling"):
                 yield
 
