@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from llava_serve import args
 from llava_serve.key_config import AccountingConfig, KeyConfig
+from llava_serve.login_config import LoginConfig
 from llava_serve.registry_config import RegistryConfig
 from llava_serve.tiny import CHECKPOINT
 from llava_serve.tls_config import TlsConfig
@@ -59,7 +60,7 @@ class ListenConfig(StateConfig, TlsConfig):
     otlp_endpoint: OtlpEndpoint = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        TlsConfig.__post_init__(self)
         args.require_positive(self, "max_body_mb", "max_text_mb")
         args.require_names(self.allowed_names)
         args.require_http(self, "otlp_endpoint")
@@ -287,7 +288,7 @@ class WorkerConfig(ModelConfig, MediaConfig, MembershipConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebConfig(ListenConfig):
+class WebConfig(ListenConfig, LoginConfig):
     """Serve the browser page: chat and side-by-side comparison."""
 
     port: Annotated[int, "port to listen on"] = 7860
@@ -316,7 +317,8 @@ class WebConfig(ListenConfig):
     ] = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        ListenConfig.__post_init__(self)
+        LoginConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_http(self, "controller")
         args.require_positive(self, "concurrency_count")

@@ -150,3 +150,10 @@ def test_the_certificates_reach_every_process_and_the_addresses_are_https(tmp_pa
 def test_a_worker_gets_no_certificate_of_its_own_from_behind_the_dashes() -> None:
     with pytest.raises(CommandError, match="--tls-cert"):
         make_plan(LaunchConfig(), ["--tls-cert=x"])
+
+
+def test_who_may_sign_in_is_the_page_s_alone_to_know(tmp_path: Path) -> None:
+    plan = make_plan(LaunchConfig(auth_file=tmp_path / "users", public_address="https://c.org"))
+    page = args.parse(WebConfig, _flags(plan.page))
+    assert (page.auth_file, page.public_address) == (tmp_path / "users", "https://c.org")
+    args.parse(ControllerConfig, _flags(plan.controller))
