@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import closing
 
 from llava_serve import args, logs
 from llava_serve.cluster.admission import AdmissionPolicy
@@ -63,8 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         trust=tls.trust,
         tracer=tracer,
     )
-    with closing(tracer):
-        serving.run(app, config.host, config.port, certificate=tls.certificate)
+    serving.run(app, config.host, config.port, certificate=tls.certificate)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with upstream.opened(), prober.tasks:
+        async with (tracer or Tracer()).running(), upstream.opened(), prober.tasks:
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)

@@ -69,7 +69,7 @@ class ControllerMetrics:
         )
         self._queue = histogram(
             "request_queue_time_seconds",
-            "Time that a request waited in line, for all its workers together.",
+            "Time in the controller's line, for all workers that were asked.",
             of_model,
             buckets=_WAIT_S,
         )
@@ -107,7 +107,8 @@ class ControllerMetrics:
         if record.first_byte_at is not None:
             took_s = record.first_byte_at - record.arrived_at
             self.first_byte_seconds.labels(record.wire).observe(took_s)
-        self._queue.labels(model).observe(record.queue_s)
+        if record.worker is not None:
+            self._queue.labels(model).observe(record.queue_s)
         if record.ended_at is not None:
             self._total.labels(model).observe(record.ended_at - record.arrived_at)
         if record.is_streamed and record.first_text_at is not None:

@@ -39,7 +39,7 @@ class ControllerLink:
         self.error: ServeError | None = None
         self._mode = mode
         self._trust = trust
-        self._tracer = tracer
+        self._tracer = tracer or Tracer()
         self._client: ChatClient | None = None
 
     @property
@@ -74,7 +74,7 @@ class ControllerLink:
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
             self._client = ChatClient(self.address, session, self._tracer)
-            async with background(self._keep_polling(sleep), "polling"):
+            async with self._tracer.running(), background(self._keep_polling(sleep), "polling"):
                 yield
 
     async def _keep_polling(self, sleep: Callable[[float], Awaitable[None]]) -> None:

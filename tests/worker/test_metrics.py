@@ -114,6 +114,7 @@ class AbsentEngine:
     healthy = True
     fingerprint: str | None = None
     slots = 1
+    fingerprint = None
 
     @property
     def card(self) -> ModelCard:
