@@ -94,7 +94,8 @@ class ControllerConfig(ApiConfig):
 
     port: Annotated[int, "port to listen on"] = 10000
     dispatch_method: Annotated[
-        Literal["shortest_queue", "lottery", "round_robin"], "how a worker is chosen"
+        Literal["picture_affine", "shortest_queue", "lottery", "round_robin"],
+        "how a worker is chosen: by what it holds in its caches, its load, chance or turn",
     ] = "shortest_queue"
     cluster_token_file: Annotated[
         Path | None, "file with the token workers prove themselves with; made when missing"

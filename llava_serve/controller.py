@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     tracer = open_tracer(config.otlp_endpoint, "controller")
     app = build_app(
-        Registry(DISPATCH[config.dispatch_method](), config.heartbeat_expiry),
+        Registry(DISPATCH[config.dispatch_method], config.heartbeat_expiry),
         policy,
         limits=UpstreamLimits(
             connect_s=config.connect_timeout,

@@ -157,6 +157,7 @@ class Forward(Response):
             model=request.model,
             native=request.wire.is_native,
             has_images=request.has_images,
+            affinity=request.affinity,
             answers=request.answers,
             excluding=self._attempts.tried,
             fingerprint=self._asked.fingerprint if self._asked and relay.has_answered else None,
