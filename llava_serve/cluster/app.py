@@ -4,14 +4,16 @@ import secrets
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from llava_serve import __version__
+from llava_serve.accounts.accounts import Accounts
 from llava_serve.cluster import routes
+from llava_serve.cluster.accounting import Accounting
 from llava_serve.cluster.admin_routes import Administration, admin_router
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.forward_request import ForwardContext
@@ -42,6 +44,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     bodies: BodyLimits | None = None,
     waiting: LineLimits | None = None,
     access: Access | None = None,
+    accounts: Accounts | None = None,
     resumes: bool = True,
     trust: ssl.SSLContext | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -49,11 +52,13 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does. It `resumes` the answers of lost workers,
-    and `trust` checks the certificates of workers.
+    Without `access` it answers as one on loopback does. Keys of `accounts` have limits here, and
+    requests are charged to them. It `resumes` the answers of lost workers, and `trust` checks the
+    certificates of workers.
     """
     bodies = bodies or BodyLimits(max_bytes=50_000_000)
-    upstream = Upstream(limits or UpstreamLimits(), trust)
+    upstream = Upstream(limits or UpstreamLimits(), trust, policy.token)
+    accounting = Accounting(accounts) if accounts is not None else None
     prober = Prober(workers, upstream, clock)
     line = Line(workers, waiting or LineLimits(), bodies.held.total // 2, clock, prober.ask_soon)
     metrics = ControllerMetrics(workers, clock)
@@ -66,17 +71,26 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         line,
         metrics,
         name,
-        policy.token,
         clock,
         RetryBudget(clock()),
         Quota(_BODIES_KEPT * bodies.max_bytes) if resumes else None,
-        (trace_request,) if tracer else (),
+        accounts,
+        observers=(
+            *((accounting.observe,) if accounting else ()),
+            *((trace_request,) if tracer else ()),
+        ),
     )
     admission = Admission(workers, upstream, prober, policy, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with (tracer or Tracer()).running(), upstream.opened(), prober.tasks:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context((tracer or Tracer()).running())
+            if accounts is not None and accounting is not None:
+                await stack.enter_async_context(accounts.opened())
+                await stack.enter_async_context(accounting.tasks)
+            await stack.enter_async_context(upstream.opened())
+            await stack.enter_async_context(prober.tasks)
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)

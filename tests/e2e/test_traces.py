@@ -35,7 +35,7 @@ async def test_a_trace_reaches_the_steps_of_a_real_model(tmp_path: Path) -> None
             assert await launch.stdout.readline(), log.read_text()  # it greets once all is ready
             tracer = open_tracer(receiver.address, "page")
             async with tracer.running(), aiohttp.ClientSession(trust_env=False) as session:
-                client = ChatClient(f"http://127.0.0.1:{port}", session, tracer)
+                client = ChatClient(f"http://127.0.0.1:{port}", session, tracer=tracer)
                 messages = [{"role": "user", "content": "What can you see?"}]
                 body = {"model": "tiny", "messages": messages, "temperature": 0}
                 chunks = [chunk async for chunk in client.stream(body)]
