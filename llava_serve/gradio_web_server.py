@@ -3,7 +3,6 @@
 import logging
 import ssl
 from collections.abc import Sequence
-from contextlib import closing
 
 from llava_serve import args, logs, tiny
 from llava_serve.config import WebConfig
@@ -56,8 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.host,
             config.port,
         )
-    with closing(tracer):
-        serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
+    serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
 
 
 def _services(

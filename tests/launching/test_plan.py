@@ -94,6 +94,15 @@ def test_host_names_and_open_metrics_reach_who_listens_for_others() -> None:
     assert controller.public_metrics
 
 
+def test_traces_of_every_process_go_to_one_collector() -> None:
+    collector = "http://collector:4318"
+    plan = make_plan(LaunchConfig(otlp_endpoint=collector, model=("x/a",)))
+    controller = args.parse(ControllerConfig, _flags(plan.controller))
+    page = args.parse(WebConfig, _flags(plan.page))
+    (worker,) = (args.parse(WorkerConfig, _flags(worker)) for worker in plan.workers)
+    assert {controller.otlp_endpoint, page.otlp_endpoint, worker.otlp_endpoint} == {collector}
+
+
 def test_a_port_in_use_is_named_with_who_needs_it_and_the_flag() -> None:
     with serving.bind("127.0.0.1", 0) as taken:
         number = taken.getsockname()[1]
