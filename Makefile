@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint scripts/constraints.txt --editable
 
-.PHONY: help demo install test test-sglang check format bench tiny clean
+.PHONY: help demo install test test-sglang sglang-env check format bench tiny clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -16,14 +16,16 @@ demo: .venv/installed ## start controller, models and page; also with FLAGS="--w
 
 install: .venv/installed ## make .venv with all that serving needs, and start nothing
 
-test: .venv/installed-dev ## run every test, those with models, processes and a browser included
+test: check sglang-env ## run every test: those of `make check`, then those with models, processes, a browser and SGLang
 	bash scripts/get_chromium.sh $(BIN)/python
-	$(BIN)/python -m pytest
-	$(MAKE) test-sglang
-
-test-sglang: .venv/installed-dev ## run the tests against a real SGLang server, without a GPU
-	bash scripts/sglang_env.sh $(PYTHON)
+	$(BIN)/python -m pytest -m "slow and not sglang"
 	$(BIN)/python -m pytest -m sglang tests/sglang
+
+test-sglang: .venv/installed-dev sglang-env ## run the tests against a real SGLang server, without a GPU
+	$(BIN)/python -m pytest -m sglang tests/sglang
+
+sglang-env:
+	bash scripts/sglang_env.sh $(PYTHON)
 
 check: .venv/installed-dev ## format, lint, types and the fast tests
 	$(BIN)/ruff format --check

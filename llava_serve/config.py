@@ -13,12 +13,16 @@ from typing import Annotated, Literal
 
 from llava_serve import args
 from llava_serve.tiny import CHECKPOINT
+from llava_serve.tls_config import TlsConfig
 
 STATE = Path.home() / ".local" / "state" / "llava_serve"
 
 _PILLOW_MEGAPIXELS = 178  # Pillow itself refuses larger pictures
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+OtlpEndpoint = Annotated[
+    str | None, "address of an OpenTelemetry collector (OTLP over HTTP) that gets traces"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,7 @@ class StateConfig(LogConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListenConfig(StateConfig):
+class ListenConfig(StateConfig, TlsConfig):
     """Flags of a command that listens: host, names, limits of bodies."""
 
     host: Annotated[str, "address to listen on"] = "127.0.0.1"
@@ -49,10 +53,13 @@ class ListenConfig(StateConfig):
     max_text_mb: Annotated[
         float, "largest request body without its pictures and videos, in 10^6 bytes"
     ] = 1.0
+    otlp_endpoint: OtlpEndpoint = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         args.require_positive(self, "max_body_mb", "max_text_mb")
         args.require_names(self.allowed_names)
+        args.require_http(self, "otlp_endpoint")
 
     @property
     def allowed_names(self) -> tuple[str, ...]:
@@ -87,7 +94,8 @@ class ControllerConfig(ApiConfig):
 
     port: Annotated[int, "port to listen on"] = 10000
     dispatch_method: Annotated[
-        Literal["shortest_queue", "lottery", "round_robin"], "how a worker is chosen"
+        Literal["picture_affine", "shortest_queue", "lottery", "round_robin"],
+        "how a worker is chosen: by what it holds in its caches, its load, chance or turn",
     ] = "shortest_queue"
     cluster_token_file: Annotated[
         Path | None, "file with the token workers prove themselves with; made when missing"
@@ -224,7 +232,7 @@ class MembershipConfig(ApiConfig):
     )
     worker: Annotated[
         str | None,
-        "address the controller reaches this worker at; default: http://HOST:PORT",
+        "address the controller reaches this worker at; default: http://HOST:PORT, or https",
         "--worker-address",
     ] = None
     cluster_token_file: Annotated[
@@ -247,7 +255,7 @@ class MembershipConfig(ApiConfig):
     def worker_address(self) -> str:
         """The address at which the controller reaches this worker."""
         host = f"[{self.host}]" if ":" in self.host else self.host  # IPv6
-        return (self.worker or f"http://{host}:{self.port}").rstrip("/")
+        return (self.worker or f"{self.scheme}://{host}:{self.port}").rstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)

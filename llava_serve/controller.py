@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 
 from llava_serve import args, logs
 from llava_serve.cluster.admission import AdmissionPolicy
@@ -16,6 +17,8 @@ from llava_serve.config import ControllerConfig
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
+from llava_serve.http.tls import Tls
+from llava_serve.tracing.span import open_tracer
 
 logger = logging.getLogger("llava_serve.controller")
 
@@ -23,6 +26,7 @@ logger = logging.getLogger("llava_serve.controller")
 def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(ControllerConfig, argv)
     logs.configure(config.log_level)
+    tls = Tls.of_or_exit(config)
     path = token_file(config.cluster_token_file, config.state_dir)
     policy = AdmissionPolicy(read_token(path), config.trusted_addresses)
     logger.info("workers register with the cluster token in %s", path)
@@ -39,9 +43,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
+    tracer = open_tracer(config.otlp_endpoint, "controller")
     app = build_app(
         Registry(
-            DISPATCH[config.dispatch_method](),
+            DISPATCH[config.dispatch_method],
             config.heartbeat_expiry,
             check_within_s=CHECK_WITHIN_S if config.canary_every else 0.0,
             serve_blind=config.serve_blind,
@@ -62,8 +67,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
         canary_every_s=config.canary_every,
+        trust=tls.trust,
+        tracer=tracer,
     )
-    serving.run(app, config.host, config.port)
+    with closing(tracer):
+        serving.run(app, config.host, config.port, certificate=tls.certificate)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 """The command that serves the browser page."""
 
 import logging
+import ssl
 from collections.abc import Sequence
+from contextlib import closing
 
 from llava_serve import args, logs, tiny
 from llava_serve.config import WebConfig
 from llava_serve.errors import StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Hosts
+from llava_serve.http.tls import Tls
 from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
+from llava_serve.tracing.span import Tracer, open_tracer
 from llava_serve.web import examples, public_link, uploads
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
@@ -24,11 +28,13 @@ logger = logging.getLogger("llava_serve.gradio_web_server")
 def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(WebConfig, argv)
     logs.configure(config.log_level)
+    tls = Tls.of_or_exit(config)
     try:
         make_state_dir(config.state_dir)
         serving.bind_or_exit(config.host, config.port).close()  # the uploads of who has it stay
         uploads.use_folder(config.state_dir / "uploads" / str(config.port))
-        services = _services(config)
+        tracer = open_tracer(config.otlp_endpoint, "page")
+        services = _services(config, tls.trust, tracer)
         shown = examples.load(tiny.EXAMPLES, services.media)
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc
@@ -45,17 +51,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         logger.warning(
             "anybody who reaches %s:%d can use the page and its models", config.host, config.port
         )
-    serving.run(page.app, config.host, config.port, page.before_stop)
+    with closing(tracer):
+        serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
 
 
-def _services(config: WebConfig) -> Services:
+def _services(config: WebConfig, trust: ssl.SSLContext, tracer: Tracer) -> Services:
     moderation = None
     if config.moderation_key_file is not None:
         moderation = Moderation(read_key(config.moderation_key_file))
     store = Store(config.database or default_url(config.state_dir))
     store.create_tables()
     return Services(
-        link=ControllerLink(config.controller, config.model_list_mode),
+        link=ControllerLink(config.controller, config.model_list_mode, trust, tracer),
         store=store,
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,

@@ -6,14 +6,17 @@ model or a port is wrong, and nothing was started.
 
 import asyncio
 import signal
+import ssl
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import aiohttp
 from rich.console import Console
 
 from llava_serve import args
 from llava_serve.errors import CommandError
+from llava_serve.http.tls import Tls
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.console import LaunchConsole, first_sample, greeting, write_or_drop
 from llava_serve.launching.plan import Plan, check_ports, make_plan
@@ -30,28 +33,30 @@ def main(argv: Sequence[str]) -> int:
     try:
         plan = make_plan(config, worker_flags=argv[end + 1 :])
         check_ports(plan.ports)
+        trust = Tls.of(config).trust
     except CommandError as exc:
         return _fail(exc, 2)
     try:
-        asyncio.run(_supervise(plan))
+        asyncio.run(_supervise(plan, trust, config.ca_file))
     except CommandError as exc:
         return _fail(exc, 1)
     return 0
 
 
-async def _supervise(plan: Plan) -> None:
+async def _supervise(plan: Plan, trust: ssl.SSLContext, ca_file: Path | None) -> None:
     names = [process.name for stage in plan.stages for process in stage]
     console = LaunchConsole(names, Console(stderr=True))
     loop = asyncio.get_running_loop()
-    async with aiohttp.ClientSession(trust_env=False) as session:
+    connector = aiohttp.TCPConnector(ssl=trust)
+    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
         supervisor = Supervisor(Readiness(session, plan.controller.address).missing, console)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, supervisor.stop)
-        await supervisor.run(plan.stages, lambda: _greet(plan))
+        await supervisor.run(plan.stages, lambda: _greet(plan, ca_file))
 
 
-def _greet(plan: Plan) -> None:
-    write_or_drop(sys.stdout, f"\n{greeting(plan, first_sample(EXAMPLES))}\n")
+def _greet(plan: Plan, ca_file: Path | None) -> None:
+    write_or_drop(sys.stdout, f"\n{greeting(plan, first_sample(EXAMPLES), ca_file)}\n")
 
 
 def _fail(error: CommandError, code: int) -> int:

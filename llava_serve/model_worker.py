@@ -7,6 +7,7 @@ from llava_serve import args, logs
 from llava_serve.config import WorkerConfig
 from llava_serve.engines.build import build_engine
 from llava_serve.errors import CheckpointError, ServeError
+from llava_serve.http.tls import Tls
 from llava_serve.worker.lifecycle import require_token, serve
 
 
@@ -14,7 +15,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Load the checkpoint and serve it; exits with code 2 when it cannot be loaded."""
     config = args.parse(WorkerConfig, argv)
     logs.configure(config.log_level)
-    require_token(config)  # before the checkpoint, which takes minutes, is loaded
+    # Before the checkpoint, which takes minutes, is loaded.
+    require_token(config)
+    Tls.of_or_exit(config)
     try:
         engine = build_engine(config, kind=config.engine, slots=config.limit_model_concurrency)
     except CheckpointError as exc:  # its message says what to do

@@ -10,6 +10,7 @@ from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
+from llava_serve.http.tls import Tls
 from llava_serve.worker.lifecycle import serve
 
 
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError as exc:
         sys.stderr.write(f"--conv-mode: {exc}\n")
         raise SystemExit(2) from exc
-    client = SglangClient(config.sgl_endpoint)
+    client = SglangClient(config.sgl_endpoint, Tls.of_or_exit(config).trust)
     server = Server(client, config.model_name)
     serve(SglangEngine(client, server, form), config, config, watch=server)
 

@@ -1,5 +1,6 @@
 """Every flag published for LLaVA's commands is accepted by ours."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +59,8 @@ def test_a_worker_is_reached_where_it_listens_unless_told_otherwise() -> None:
     assert config.WorkerConfig(port=5).worker_address == "http://127.0.0.1:5"
     assert config.WorkerConfig(worker="http://w:9/").worker_address == "http://w:9"
     assert config.WorkerConfig(host="::1", port=5).worker_address == "http://[::1]:5"
+    secure = config.WorkerConfig(port=5, tls_cert=Path("c.pem"), tls_key=Path("c.key"))
+    assert secure.worker_address == "https://127.0.0.1:5"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,8 @@ def test_a_worker_is_reached_where_it_listens_unless_told_otherwise() -> None:
         (config.ControllerConfig, "--heartbeat-expiry 0"),
         (config.WebConfig, "--moderate"),
         (CliConfig, "--temperature -1"),
+        (CliConfig, "--ca-file ca.pem"),
+        (config.WorkerConfig, "--tls-key server.key"),
         (config.ControllerConfig, "--port 65536"),
         (config.WorkerConfig, "--port 0"),
         (config.WorkerConfig, "--worker localhost:40000"),

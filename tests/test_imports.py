@@ -18,11 +18,12 @@ COMMANDS = [
     "cli",
     "launch",
     "replay",
+    "admin",
     "keys",
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "doctor.__main__"])
 def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
     program = (
         f"import sys, llava_serve.{command}; "
@@ -38,7 +39,10 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 # Folders and modules of the package from the ground to the top; each imports lower ones only.
 LAYERS = (
     ("errors",),
-    ("api_key", "args", "local_path", "logs", "quota", "request", "tiny"),
+    (
+        *("api_key", "args", "local_path", "logs", "quota", "request", "tiny", "tls_config"),
+        "tracing",
+    ),
     ("background", "cluster_token", "config", "protocol", "retry"),
     ("http",),
     ("chat", "client", "media"),
@@ -47,7 +51,7 @@ LAYERS = (
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("launching", "replaying", "terminal", "web"),
+    ("doctor", "launching", "replaying", "terminal", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import re
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -43,7 +44,8 @@ def _imported(folder: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("folder", "extras"), [("llava_serve", []), ("scripts/tiny", ["train"]), ("scripts", ["dev"])]
+    ("folder", "extras"),
+    [("llava_serve", ["otel"]), ("scripts/tiny", ["train"]), ("scripts", ["dev"])],
 )
 def test_what_is_imported_is_required(folder: str, extras: list[str]) -> None:
     distributions = packages_distributions()
@@ -75,6 +77,19 @@ def _would_run(*words: str) -> str:
 
 def test_flags_for_the_demo_reach_the_launch() -> None:
     assert "-m llava_serve.launch --web-port 7861" in _would_run("demo", "FLAGS=--web-port 7861")
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"slow": False, "sglang": False},
+        {"slow": True, "sglang": False},
+        {"slow": True, "sglang": True},
+    ],
+)
+def test_every_test_runs_once_in_all(marks: dict[str, bool]) -> None:
+    selections = re.findall(r'pytest.* -m (?:"([^"]+)"|(\w+))', _would_run("test"))
+    assert sum(bool(eval(quoted or word, dict(marks))) for quoted, word in selections) == 1
 
 
 def test_clean_leaves_the_training_alone() -> None:

@@ -1,6 +1,7 @@
 """App of the controller: registry, admission, forwarding and metrics, put together."""
 
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from llava_serve import __version__
 from llava_serve.cluster import routes
+from llava_serve.cluster.admin_routes import Administration, admin_router
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.canary import Canary
 from llava_serve.cluster.canary_check import CanaryCheck
@@ -21,12 +23,15 @@ from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.request_trace import trace_request
 from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
+from llava_serve.http.traced import TracedRequests
 from llava_serve.quota import Quota
+from llava_serve.tracing.span import Tracer
 
 _BODIES_KEPT = 4  # of the largest size, while their answers run
 
@@ -40,16 +45,19 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     waiting: LineLimits | None = None,
     access: Access | None = None,
     resumes: bool = True,
+    trust: ssl.SSLContext | None = None,
     canary_every_s: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does. It `resumes` the answers of lost workers.
-    Without `canary_every_s` no worker is asked whether it sees; `workers` should hold none back.
+    Without `access` it answers as one on loopback does. It `resumes` the answers of lost workers,
+    and `trust` checks the certificates of workers. Without `canary_every_s` no worker is asked
+    whether it sees, and `workers` should hold none back.
     """
     bodies = bodies or BodyLimits(max_bytes=50_000_000)
-    upstream = Upstream(limits or UpstreamLimits())
+    upstream = Upstream(limits or UpstreamLimits(), trust)
     prober = Prober(workers, upstream, clock)
     line = Line(workers, waiting or LineLimits(), bodies.held.total // 2, clock, prober.ask_soon)
     metrics = ControllerMetrics(workers, clock)
@@ -69,6 +77,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         clock,
         RetryBudget(clock()),
         Quota(_BODIES_KEPT * bodies.max_bytes) if resumes else None,
+        (trace_request,) if tracer else (),
     )
     admission = Admission(workers, upstream, prober, canary, policy, clock)
 
@@ -78,6 +87,8 @@ def build_app(  # noqa: PLR0913 - what a server is made of
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
+    if tracer is not None:
+        app.add_middleware(TracedRequests, tracer=tracer)
     app.add_middleware(ApiGuard, access=access or Access(token=policy.token))
     serving.prepare(app, bodies)
     app.include_router(routes.native_router(context))
@@ -92,19 +103,25 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     async def show_metrics() -> Response:
         return Response(generate_latest(metrics.collectors), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/workers")
-    async def list_workers() -> list[dict[str, Any]]:
+    def described_workers() -> list[dict[str, Any]]:
         now = clock()
         return [
             _described(worker, workers.lease_expired(worker, now), now)
             for worker in workers.known()
         ]
 
+    @app.get("/workers")
+    async def list_workers() -> list[dict[str, Any]]:
+        return described_workers()
+
+    administration = Administration(workers, upstream, clock)
+    app.include_router(admin_router(administration, described_workers))
     return app
 
 
 def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dict[str, Any]:
     return {
+        "id": worker.status.worker_id or worker.address,
         "address": worker.address,
         "state": _state(worker, lease_expired),
         "breaker": worker.breaker.state,

@@ -46,6 +46,7 @@ from llava_serve.http.caller import Caller, caller_of
 from llava_serve.http.disconnect import unless_client_leaves
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.resume import RESUME, with_tokens
+from llava_serve.tracing import span
 
 logger = logging.getLogger(__name__)
 
@@ -162,6 +163,7 @@ class Forward(Response):
             model=request.model,
             native=request.wire.is_native,
             has_images=request.has_images,
+            affinity=request.affinity,
             answers=request.answers,
             excluding=self._attempts.tried,
             fingerprint=self._asked.fingerprint if self._asked and relay.has_answered else None,
@@ -215,6 +217,7 @@ class Forward(Response):
         self._asked = worker
         record.worker = worker.address
         record.asked_workers += 1
+        span.current.get().add_event("worker asked", {"llava.worker": worker.address})
         body, goes_on = self._body, relay.has_answered
         if self._progress:
             self._progress.begin()
@@ -247,6 +250,7 @@ class Forward(Response):
 
     def _headers_for(self, worker: RegisteredWorker) -> dict[str, str]:
         headers = {
+            **span.current.get().headers,
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "X-Request-ID": logs.request_id.get(),

@@ -18,6 +18,7 @@ from llava_serve.errors import (
     ControllerUnreachable,
     RegistrationRefused,
     RemoteError,
+    TlsExpected,
     Unavailable,
 )
 from llava_serve.http.client_error import reason_of
@@ -94,6 +95,8 @@ class RegistrationClient:
         if answer.ok:
             return content
         error = RemoteError.from_body(content, answer.status)
+        if error.code == TlsExpected.code:
+            raise ControllerUnreachable(self.controller, error.with_remedy)
         if answer.status < 500:
             raise RegistrationRefused(error.message)
         raise ControllerUnreachable(self.controller, f"{answer.status} {error.message}")

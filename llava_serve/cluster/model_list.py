@@ -1,7 +1,7 @@
 """Model list: what the workers of a cluster serve, and why one model is not among it."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from llava_serve.cluster.dispatch import DispatchRequest
 from llava_serve.cluster.registered_worker import RegisteredWorker
@@ -13,6 +13,10 @@ from llava_serve.errors import (
     WorkerUnchecked,
 )
 from llava_serve.protocol.openai import ModelCard
+
+
+def names_of(workers: Iterable[RegisteredWorker]) -> list[str]:
+    return sorted({name for worker in workers for name in worker.status.model_names})
 
 
 def cards_of(alive: Sequence[RegisteredWorker]) -> list[ModelCard]:
@@ -38,10 +42,18 @@ def _sees_of_all(each: Collection[bool | None]) -> bool | None:
 
 
 def why_none(
-    request: DispatchRequest, known: Sequence[RegisteredWorker], alive: Sequence[RegisteredWorker]
+    request: DispatchRequest,
+    known: Sequence[RegisteredWorker],
+    alive: Sequence[RegisteredWorker],
+    now: float,
 ) -> NoWorker | ModelNotFound | InvalidField:
     """Return the error of a request for which no worker can be asked."""
     model = request.model
+    able = [one for one in alive if model in one.status.model_names and request.accepts(one)]
+    if able and request.has_images:
+        if any(worker.awaits_canary(now) for worker in able):
+            return WorkerUnchecked(model)
+        return OnlyBlindWorkers(model, able[0].why)
     if not request.native:
         return NoWorker(model)
     serving = [worker for worker in known if worker.serves(model, native=False)]
@@ -54,10 +66,3 @@ def why_none(
     if serving or not known:
         return NoWorker(model)
     return ModelNotFound(model, [card.id for card in cards_of(alive)])
-
-
-def why_unseen(model: str, workers: Sequence[RegisteredWorker], now: float) -> NoWorker:
-    """Return the error of pictures that none of `workers` takes, which could take text."""
-    if any(worker.awaits_canary(now) for worker in workers):
-        return WorkerUnchecked(model)
-    return OnlyBlindWorkers(model, workers[0].why)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from llava_serve.cluster.answer_counts import AnswerCounts
+from llava_serve.cluster.address_lookup import AddressLookup
 from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
-from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue
-from llava_serve.cluster.model_list import cards_of, why_none, why_unseen
+from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest
+from llava_serve.cluster.model_list import cards_of, names_of, why_none
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.sight import Sight
+from llava_serve.cluster.worker_choice import WorkerChoice
 from llava_serve.errors import NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
@@ -39,17 +40,19 @@ class Registry:
 
         With `serve_blind` they go to every worker at once.
         """
-        self._policy = policy
         self._expiry_s = expiry_s
         self._check_within_s = check_within_s
-        self._serve_blind = serve_blind
         self._workers: dict[str, RegisteredWorker] = {}
+        self._choice = WorkerChoice(policy, self.lease_expired, serve_blind)
         # Called with the address of each worker that joins, is heard of, marked or leaves.
         self.on_change: Callable[[str], None] = lambda address: None
         # Called when slots came back or workers changed: whoever waits may have a turn.
         self.on_room: Callable[[], None] = lambda: None
-        self._counts = AnswerCounts()
-        self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
+        # By address, apart from the entries: a worker that registers again keeps its open streams.
+        self._in_flight: Counter[str] = Counter()
+        self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
+        self._lookup = AddressLookup()
+        self._swept_at = float("-inf")
         self._tried: set[str] = set()  # addresses of half-open workers that a request tries
 
     def register(
@@ -71,7 +74,7 @@ class Registry:
         """
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
-        self._looked_up.pop(address, None)
+        self._lookup.forget(address)
         before = self._workers.get(address)
         worker = RegisteredWorker(
             address,
@@ -81,7 +84,7 @@ class Registry:
             expires=expires,
             breaker=before.breaker.restart() if before else CLOSED,
             is_draining=bool(before and before.is_draining and before.is_process_of(status)),
-            others=self._counts.others(address, status.queue_length),
+            others=self._others(address, status.queue_length),
         )
         if before and before.is_same_model(worker):
             worker = replace(worker, sees=before.sees, sight=before.sight)
@@ -153,18 +156,21 @@ class Registry:
     def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
         before = self._workers.get(worker.address)
-        others = self._counts.others(worker.address, queue_length)
+        others = self._others(worker.address, queue_length)
         self._put(replace(worker, others=others).held_back(before, self._check_within_s))
 
     def count_elsewhere(self, counts: Mapping[str, int]) -> None:
         """Take over how many answers other controllers wait for, by the worker's address."""
-        self._counts.elsewhere = counts
+        former, self._elsewhere = self._elsewhere, counts
+        for address in former.keys() | counts.keys():
+            if former.get(address) != counts.get(address):
+                self._update_choice(address)
         self.on_room()
 
     def get(self, address: str) -> RegisteredWorker | None:
         """Return the entry of the worker at `address`; None of one that is not known."""
         worker = self._workers.get(address)
-        return None if worker is None else self._counts.counted(worker)
+        return None if worker is None else self._counted(worker)
 
     @contextmanager
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
@@ -180,15 +186,8 @@ class Registry:
             ModelNotFound: none of the workers serves the model (native wire only).
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
-        candidates = list(self.candidates(request, now))
-        if not candidates:
-            if unseeing := list(self._able(request, now)):
-                raise why_unseen(request.model, unseeing, now)
-            raise why_none(request, self.known(), self.alive(now))
-        # A half-open worker that is being tried gets more only where there is no other.
-        candidates = [one for one in candidates if one.address not in self._tried] or candidates
-        with_room = [worker for worker in candidates if worker.has_room(request.answers)]
-        chosen = self._policy(with_room or candidates, request)
+        if (chosen := self._choice.choose(request, now, self._tried)) is None:
+            raise why_none(request, self.known(), self.alive(now), now)
         if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
             self._tried.add(chosen.address)
         try:
@@ -201,48 +200,30 @@ class Registry:
     @contextmanager
     def counting(self, worker: RegisteredWorker, answers: int = 1) -> Iterator[None]:
         """Count answers against a worker while the body runs."""
+        self._count(worker.address, counted := worker.counted(answers))
         try:
-            with self._counts.counting(worker.address, worker.counted(answers)):
-                yield
+            yield
         finally:
+            self._count(worker.address, -counted)
             self.on_room()
 
     def candidates(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
         """Yield the workers that `dispatch` chooses from."""
-        takes_all = self._serve_blind or not request.has_images
-        return (one for one in self._able(request, now) if takes_all or one.takes_images(now))
+        return self._choice.candidates(request, now)
 
-    def _able(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
-        """Yield those that could answer, were there nothing to be seen."""
-        for worker in self._workers.values():
-            if (
-                self._is_alive(worker, now)
-                and worker.serves(request.model, native=request.native)
-                and worker.address not in request.excluding
-                and request.fingerprint in (None, worker.fingerprint)
-            ):
-                yield self._counts.counted(worker)
+    def has_room(self, request: DispatchRequest, now: float) -> bool:
+        """Tell whether a worker has free slots for a request."""
+        return self._choice.has_room(request, now)
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
 
-        Look-ups are spread by load and by the look-ups since each worker's last heartbeat. They
-        are no load themselves, nor a turn of the dispatch: anybody may look up, and need not ask
-        the worker then.
-
         Raises:
             NoWorker: nobody alive serves `model`.
         """
-        candidates = [
-            replace(worker, others=worker.others + self._looked_up[worker.address])
-            for worker in self.alive(now)
-            if worker.serves(model, native=False)
-        ]
-        if not candidates:
+        serving = (w for w in self.alive(now) if w.serves(model, native=False))
+        if (address := self._lookup.choose(serving)) is None:
             raise NoWorker(model)
-        candidates = [one for one in candidates if one.sees is not False] or candidates
-        address = shortest_queue(candidates, DispatchRequest(model=model, native=False)).address
-        self._looked_up[address] += 1
         return address
 
     def alive(self, now: float) -> list[RegisteredWorker]:
@@ -251,7 +232,7 @@ class Registry:
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
-        return [self._counts.counted(worker) for worker in self._workers.values()]
+        return [self._counted(worker) for worker in self._workers.values()]
 
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
         return worker.expires and now - worker.last_seen > self._expiry_s
@@ -278,10 +259,25 @@ class Registry:
             )
 
     def models(self, now: float) -> list[str]:
-        return sorted({name for worker in self.alive(now) for name in worker.status.model_names})
+        return names_of(self.alive(now))
 
     def cards(self, now: float) -> list[ModelCard]:
         return cards_of(self.alive(now))
+
+    def _count(self, address: str, answers: int) -> None:
+        self._in_flight[address] += answers
+        if not self._in_flight[address]:
+            del self._in_flight[address]
+        self._update_choice(address)
+
+    def _update_choice(self, address: str) -> None:
+        """Let dispatch see how a worker is that is known."""
+        if (worker := self._workers.get(address)) is None:
+            return
+        if worker.takes_requests:
+            self._choice.put(self._counted(worker))
+        else:
+            self._choice.remove(worker)
 
     def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
         """Return the entry of a worker, unless it left or another process has replaced it."""
@@ -310,22 +306,41 @@ class Registry:
 
     def _put(self, worker: RegisteredWorker) -> None:
         """Set an entry; every change of one goes through here, for other controllers to see it."""
+        former = self._workers.get(worker.address)
+        if former is not None and former.status.model_names != worker.status.model_names:
+            self._choice.remove(former)
         self._workers[worker.address] = worker
+        self._update_choice(worker.address)
         self.on_change(worker.address)
         self.on_room()
 
     def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
-        others = self._counts.others(worker.address, queue_length)
-        self._looked_up.pop(worker.address, None)
+        others = self._others(worker.address, queue_length)
+        self._lookup.forget(worker.address)
         breaker = worker.breaker.live(now)
         self._put(replace(worker, last_seen=now, breaker=breaker, is_busy=False, others=others))
 
     def _forget(self, address: str) -> bool:
-        self._looked_up.pop(address, None)
-        return self._workers.pop(address, None) is not None
+        self._lookup.forget(address)
+        if (worker := self._workers.pop(address, None)) is None:
+            return False
+        self._choice.remove(worker)
+        return True
+
+    def _counted(self, worker: RegisteredWorker) -> RegisteredWorker:
+        address = worker.address
+        elsewhere = self._elsewhere.get(address, 0)
+        return replace(worker, in_flight=self._in_flight[address], elsewhere=elsewhere)
+
+    def _others(self, address: str, queue_length: int) -> int:
+        counted = self._in_flight[address] + self._elsewhere.get(address, 0)
+        return max(0, queue_length - counted)
 
     def _forget_expired(self, now: float) -> None:
+        if now - self._swept_at <= self._expiry_s:
+            return
+        self._swept_at = now
         longest_s = self._expiry_s * _REMEMBERED_LEASES
-        for worker in self.known():
+        for worker in list(self._workers.values()):
             if worker.expires and now - worker.last_seen > longest_s:
                 self._forget(worker.address)

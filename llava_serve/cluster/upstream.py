@@ -1,6 +1,7 @@
 """Upstream calls from the controller to a worker: one HTTP client, time limits, named errors."""
 
 import io
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,8 +10,14 @@ import aiohttp
 import anyio
 from pydantic import ValidationError
 
-from llava_serve.errors import ASK_ANOTHER, NOT_ANSWERED, WorkerLost, WorkerUnreachable
-from llava_serve.http.client_error import reason_of
+from llava_serve.errors import (
+    ASK_ANOTHER,
+    NOT_ANSWERED,
+    TlsExpected,
+    WorkerLost,
+    WorkerUnreachable,
+)
+from llava_serve.http.client_error import reason_of, remote_error
 from llava_serve.protocol.cluster import WorkerStatus
 
 MAX_WHOLE_BYTES = 200_000_000  # of an answer that is not streamed
@@ -102,13 +109,16 @@ class NotAnswered(Exception):
 class Upstream:
     """The workers, as seen from here. Usable inside `opened`."""
 
-    def __init__(self, limits: UpstreamLimits) -> None:
+    def __init__(self, limits: UpstreamLimits, trust: ssl.SSLContext | None = None) -> None:
         self.limits = limits
+        self._trust = trust
         self._session: aiohttp.ClientSession
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+        connector = aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=self._trust or True
+        )
         async with aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, connect=self.limits.connect_s),
@@ -128,9 +138,12 @@ class Upstream:
         try:
             with anyio.fail_after(self.limits.status_s):
                 async with self._session.post(url, json={}, allow_redirects=False) as answer:
-                    return WorkerStatus.model_validate_json(await _read_status(answer))
+                    content = await _read_status(answer)
+                    return WorkerStatus.model_validate_json(content)
         except ValidationError as exc:
+            error = remote_error(content, answer.status)
             reason = f"its /worker_get_status is no worker's (HTTP {answer.status})"
+            reason = error.with_remedy if error.code == TlsExpected.code else reason
             raise WorkerUnreachable(address, reason) from exc
         except aiohttp.ClientError as exc:
             raise WorkerUnreachable(address, reason_of(exc)) from exc

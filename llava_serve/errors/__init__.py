@@ -5,12 +5,12 @@
     │     http     InvalidField, NotJson, UnsupportedField, MalformedHttp, NoSuchRoute,
     │              HostRefused, OriginRefused, ContentTypeRefused, ForInsiders,
     │              HeadersTooLarge, HeadersTimeout, BodyTooLarge, BodyTimeout,
-    │              TextTooLarge, ReaderTooSlow
+    │              TextTooLarge, ReaderTooSlow, TlsExpected
     │     access   KeyMissing, KeyRefused, ModelNotAllowed, AdminOnly, RateLimited, BudgetSpent
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
     │     engine   SglangRefused
-    │     cluster  RegistrationRefused
+    │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ModerationRefused
     ├── Unavailable    try again later, or elsewhere
@@ -77,6 +77,7 @@ from llava_serve.errors.cluster import (
     Interrupted as Interrupted,
     LineFull as LineFull,
     LineTimeout as LineTimeout,
+    NoSuchWorker as NoSuchWorker,
     NoWorker as NoWorker,
     OnlyBlindWorkers as OnlyBlindWorkers,
     OwnLineFull as OwnLineFull,
@@ -113,6 +114,7 @@ from llava_serve.errors.http import (
     OriginRefused as OriginRefused,
     ReaderTooSlow as ReaderTooSlow,
     TextTooLarge as TextTooLarge,
+    TlsExpected as TlsExpected,
     TooManyConnections as TooManyConnections,
     UnsupportedField as UnsupportedField,
 )

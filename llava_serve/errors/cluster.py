@@ -25,6 +25,18 @@ class RegistrationRefused(BadRequest):
     user_told = "a model could not be added"
 
 
+class NoSuchWorker(BadRequest):
+    """An operator names a worker that the controller does not know."""
+
+    code = "worker_not_found"
+    status = 404
+    remedy = "GET /admin/workers lists the ids and addresses."
+    user_told = "there is no such model server"
+
+    def __init__(self, worker_id: str) -> None:
+        super().__init__(f"no worker has the id or the address {worker_id!r}")
+
+
 class NoWorker(Unavailable):
     """No live worker serves the model."""
 

@@ -41,6 +41,18 @@ class MalformedHttp(BadRequest):
     remedy = "Speak HTTP/1.1 (or 1.0) without TLS at this port."
 
 
+class TlsExpected(BadRequest):
+    """The request came without TLS to a port that takes nothing else."""
+
+    code = "tls_expected"
+    remedy = "Write https:// in place of http:// in the address."
+    user_told = "this page takes encrypted connections only"
+    user_remedy = "Open the page under the address that you were given for it."
+
+    def __init__(self) -> None:
+        super().__init__("this port speaks TLS, and the request came without")
+
+
 class NoSuchRoute(BadRequest):
     """Nothing is served at that path, or not with that method."""
 

@@ -10,7 +10,12 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from llava_serve.errors import HeadersTimeout, HeadersTooLarge, TooManyConnections
+from llava_serve.errors import (
+    HeadersTimeout,
+    HeadersTooLarge,
+    ServeError,
+    TooManyConnections,
+)
 from llava_serve.http.connections import ConnectionTable
 from llava_serve.http.protocol import HttpProtocol, refusal
 
@@ -26,6 +31,7 @@ class BoundedProtocol(HttpProtocol):
     def __init__(self, table: ConnectionTable, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
         self.address = ""
+        self.refusal: ServeError | None = None  # the answer to every request
         self._table = table
         self._is_counted = False
         self._is_refused = False
@@ -43,6 +49,7 @@ class BoundedProtocol(HttpProtocol):
         self._is_counted = self._table.add(self)
         if not self._is_counted:
             self._is_refused = True
+            self.refusal = TooManyConnections()
             self._table.refused += 1
             logger.warning("too many connections (%d): one is refused", self._table.count)
             if self._table.refused > _REFUSED_AT_ONCE:
@@ -117,8 +124,8 @@ class BoundedProtocol(HttpProtocol):
         self.app = self.config.loaded_app
         self._has_head, self._is_message_complete = True, False
         limit = self._table.limits.header_bytes
-        if self._is_refused:
-            self.app = refusal(TooManyConnections())
+        if self.refusal is not None:
+            self.app = refusal(self.refusal)
         elif sum(len(name) + len(value) for name, value in self.headers) > limit:
             self.app = refusal(HeadersTooLarge(limit))
         super().on_headers_complete()

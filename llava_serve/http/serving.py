@@ -5,14 +5,13 @@ is the stream writer of `worker.stream`, where status 200 is already out.
 """
 
 import asyncio
-import ipaddress
 import logging
 import math
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -41,6 +40,9 @@ from llava_serve.http.connections import (
     raise_descriptor_limit,
 )
 from llava_serve.http.error_response import error_response
+from llava_serve.http.hosts import ip_of as ip_of, is_loopback as is_loopback
+from llava_serve.http.tls import Certificate
+from llava_serve.http.tls_protocol import TlsProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -166,10 +168,21 @@ class _GuestServer(_GracefulServer):
         yield
 
 
-def _config(app: FastAPI, limits: ConnectionLimits, grace_s: float = GRACE_S) -> uvicorn.Config:
+def _config(
+    app: FastAPI,
+    limits: ConnectionLimits,
+    certificate: Certificate | None,
+    grace_s: float = GRACE_S,
+) -> uvicorn.Config:
+    table = ConnectionTable(limits)
+
+    def protocol(**uvicorns: Any) -> asyncio.Protocol:
+        inner = BoundedProtocol(table, **uvicorns)
+        return inner if certificate is None else TlsProtocol(inner, certificate.context())
+
     return uvicorn.Config(
         app,
-        http=partial(BoundedProtocol, ConnectionTable(limits)),  # type: ignore[arg-type]
+        http=protocol,  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,
@@ -177,25 +190,6 @@ def _config(app: FastAPI, limits: ConnectionLimits, grace_s: float = GRACE_S) ->
         timeout_graceful_shutdown=math.ceil(grace_s) + stopping.FINAL_WRITE_S,
         lifespan="on",
     )
-
-
-def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the IP address that `host` is, if it is one and no name.
-
-    On a socket for both versions an IPv4 address arrives as `::ffff:1.2.3.4`: it is returned as
-    IPv4.
-    """
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach what listens at `host`."""
-    address = ip_of(host)
-    return address.is_loopback if address else host == "localhost"
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -208,8 +202,14 @@ def bind(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=2048)
 
 
-def run(app: FastAPI, host: str, port: int, before_stop: BeforeStop | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C.
+def run(
+    app: FastAPI,
+    host: str,
+    port: int,
+    before_stop: BeforeStop | None = None,
+    certificate: Certificate | None = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; with a certificate over TLS.
 
     The socket listens before the app's start-up runs, so what start-up announces is reachable.
 
@@ -217,12 +217,16 @@ def run(app: FastAPI, host: str, port: int, before_stop: BeforeStop | None = Non
         SystemExit: the address cannot be listened on, and the message says why; or Ctrl-C came.
     """
     with bind_or_exit(host, port) as listening:
-        logger.info("listening on http://%s:%d", host, port)
+        logger.info("listening on %s://%s:%d", _scheme(certificate), host, port)
         limits = ConnectionLimits.of_descriptors(raise_descriptor_limit())
         try:
-            _GracefulServer(_config(app, limits), before_stop).run(sockets=[listening])
+            _GracefulServer(_config(app, limits, certificate), before_stop).run(sockets=[listening])
         except KeyboardInterrupt:  # uvicorn passes it on once everything is shut down
             raise SystemExit(_INTERRUPTED) from None
+
+
+def _scheme(certificate: Certificate | None) -> str:
+    return "http" if certificate is None else "https"
 
 
 def bind_or_exit(host: str, port: int) -> socket.socket:
@@ -241,24 +245,26 @@ def bind_or_exit(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def served(
+async def served(  # noqa: PLR0913 - each has a default that stands for most
     app: FastAPI,
     before_stop: BeforeStop | None = None,
     port: int = 0,
     limits: ConnectionLimits | None = None,
     grace_s: float = GRACE_S,
+    certificate: Certificate | None = None,
 ) -> AsyncIterator[str]:
     """Serve `app` on a free loopback port inside this loop; yield its address."""
     limits = limits or ConnectionLimits.of_descriptors(raise_descriptor_limit())
     with bind("127.0.0.1", port) as listening:
-        server = _GuestServer(_config(app, limits, grace_s), before_stop, grace_s)
+        config = _config(app, limits, certificate, grace_s)
+        server = _GuestServer(config, before_stop, grace_s)
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="serving")
         try:
             while not server.started:
                 if serving.done():
                     raise RuntimeError("start-up failed; the log says why")
                 await asyncio.sleep(0.01)
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            yield f"{_scheme(certificate)}://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
             await serving

@@ -75,16 +75,16 @@ def first_sample(folder: Path) -> SampleQuestion:
     return SampleQuestion("What can you see in a picture?", None)
 
 
-def greeting(plan: Plan, sample: SampleQuestion) -> str:
+def greeting(plan: Plan, sample: SampleQuestion, ca_file: Path | None = None) -> str:
     """Return the lines to show; the commands work in the folder the launch was started in."""
     page = f"Open in a browser:  {plan.page.address}\n\n" if plan.page else ""
     return (
-        f"{page}Ask with curl:\n\n  {_curl(plan, sample)}\n\n"
-        f"Chat in a terminal:\n\n  {_cli(plan, sample)}\n"
+        f"{page}Ask with curl:\n\n  {_curl(plan, sample, ca_file)}\n\n"
+        f"Chat in a terminal:\n\n  {_cli(plan, sample, ca_file)}\n"
     )
 
 
-def _curl(plan: Plan, sample: SampleQuestion) -> str:
+def _curl(plan: Plan, sample: SampleQuestion, ca_file: Path | None) -> str:
     content: list[dict[str, Any]] = [{"type": "text", "text": sample.text}]
     encoded = ""
     if sample.image:
@@ -96,12 +96,14 @@ def _curl(plan: Plan, sample: SampleQuestion) -> str:
     body = json.dumps(request)
     data = encoded.join(shlex.quote(part) for part in body.split("\\u0000"))
     url = f"{plan.controller.address}/v1/chat/completions"
-    return f"curl -s {url} -H 'Content-Type: application/json' -d {data}"
+    trust = f"--cacert {shlex.quote(_short(ca_file))} " if ca_file else ""
+    return f"curl -s {trust}{url} -H 'Content-Type: application/json' -d {data}"
 
 
-def _cli(plan: Plan, sample: SampleQuestion) -> str:
+def _cli(plan: Plan, sample: SampleQuestion, ca_file: Path | None) -> str:
     words = [_short(Path(sys.executable)), "-m", "llava_serve.cli"]
     words += ["--controller", plan.controller.address, "--model-name", str(plan.workers[0].model)]
+    words += ["--ca-file", _short(ca_file)] if ca_file else []
     words += ["--image-file", _short(sample.image)] if sample.image else []
     return shlex.join(words)
 

@@ -22,6 +22,7 @@ _SET_BY_LAUNCH = (
     *("--host", "--port", "--worker", "--worker-address", "--state-dir", "--no-register"),
     *("--controller", "--controller-address", "--cluster-token-file", "--sgl-endpoint"),
     *("--model-path", "--model-base", "--model-name"),
+    *("--tls-cert", "--tls-key", "--ca-file"),
 )
 
 
@@ -33,12 +34,13 @@ class Port:
     number: int
     wanted_by: str
     flag: str
+    scheme: str = "http"
 
     @property
     def address(self) -> str:
         """The address at which this machine reaches it; a wildcard is on loopback."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://[{host}]:{self.number}" if ":" in host else f"http://{host}:{self.number}"
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +93,19 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     """
     models = models_to_serve(config.model, config.sglang)
     _check_worker_flags(worker_flags, models)
-    port = Port(config.host, config.controller_port, "the controller", "--controller-port")
+    port = _port(config, config.controller_port, "the controller", "--controller-port")
     metrics = ["--public-metrics"] if config.public_metrics else []
     controller = _public(config, "controller", "controller", port, *metrics)
     servers = _servers(config, models.sglang)
     given = ("--controller", controller.address)
     workers = _workers(config, models, servers, (*given, *worker_flags))
-    port = Port(config.host, config.web_port, "the page", "--web-port")
+    port = _port(config, config.web_port, "the page", "--web-port")
     page = _public(config, "page", "gradio_web_server", port, *given)
     return Plan(controller, servers, workers, None if config.no_web else page)
+
+
+def _port(config: LaunchConfig, number: int, wanted_by: str, flag: str) -> Port:
+    return Port(config.host, number, wanted_by, flag, config.scheme)
 
 
 def _check_worker_flags(flags: Sequence[str], models: Models) -> None:
@@ -146,7 +152,8 @@ def _workers(
     named = _with_unique_names((*models.torch, *models.sglang))
     workers = []
     for i, ((name, model), server) in enumerate(zip(named, addresses, strict=True)):
-        port = Port(_WORKER_HOST, config.worker_port + i, f"the worker of {name}", "--worker-port")
+        wanted_by, number = f"the worker of {name}", config.worker_port + i
+        port = Port(_WORKER_HOST, number, wanted_by, "--worker-port", config.scheme)
         if server is None:
             module, own = "model_worker", ["--model-path", model.path, "--device", config.device]
             own += ["--model-base", model.base] if model.base else []
@@ -169,7 +176,15 @@ def _with_unique_names(models: Sequence[Model]) -> Iterator[tuple[str, Model]]:
 def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tuple[str, ...]:
     listen = ("--host", port.host, "--port", str(port.number))
     state = ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
-    return (*_python(module), *listen, *state, *flags)
+    traces = ("--otlp-endpoint", config.otlp_endpoint) if config.otlp_endpoint else ()
+    return (*_python(module), *listen, *state, *traces, *_tls(config), *flags)
+
+
+def _tls(config: LaunchConfig) -> Iterator[str]:
+    """Yield the flags of the certificates, which are the same for every process."""
+    for name in ("tls_cert", "tls_key", "ca_file"):
+        if (path := getattr(config, name)) is not None:
+            yield from (args.flag_of(name), str(path))
 
 
 def _python(module: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import aiohttp
 from llava_serve.background import background
 from llava_serve.client import ChatClient
 from llava_serve.errors import CommandError, ServeError
+from llava_serve.http.client_error import reason_of
 from llava_serve.launching.child import running
 from llava_serve.launching.console import LaunchConsole
 from llava_serve.launching.plan import Process
@@ -179,6 +180,8 @@ class Readiness:
         try:
             async with self._session.get(health, timeout=_HEALTH_TIMEOUT) as answer:
                 return None if answer.status == 200 else f"{health} answers {answer.status}"
+        except aiohttp.ClientSSLError as exc:
+            return f"{health}: {reason_of(exc)}"
         except (TimeoutError, aiohttp.ClientError):
             return f"nothing answers at {health} yet"
 

@@ -15,6 +15,7 @@ WITHOUT_SLASH = AfterValidator(lambda address: address.rstrip("/"))
 WorkerName = Annotated[str, WITHOUT_SLASH]
 # Header of a request that the controller makes itself, to see how a worker is: no user's.
 CANARY = "X-Llava-Canary"
+WorkerAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$"), WITHOUT_SLASH]
 Count = Annotated[int, Field(ge=0, le=10**9)]  # small enough to be divided by a speed
 
 
@@ -38,7 +39,7 @@ class WorkerStatus(BaseModel):
 class Registration(BaseModel):
     """What a worker joins with; the controller calls it back at its address."""
 
-    worker_name: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$"), WITHOUT_SLASH]
+    worker_name: WorkerAddress
     check_heart_beat: bool = True
     worker_status: WorkerStatus | None = None
 

@@ -12,6 +12,7 @@ from llava_serve import logs
 from llava_serve.client import ChatClient
 from llava_serve.engines.base import Engine
 from llava_serve.errors import CommandError, ModelNotFound, NoWorker
+from llava_serve.http.tls import trust
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.openai import ChatMessage
@@ -119,12 +120,14 @@ async def open_model(
     """Yield the model of `engine`, or without one a model of the controller in the settings.
 
     Raises:
-        ServeError: the controller does not answer, or does not serve the wanted model.
+        ServeError: the controller does not answer or serve the wanted model, or the file of
+            authorities cannot be used.
     """
     if engine is not None:
         yield LocalModel(engine, reader, config)
         return
-    async with aiohttp.ClientSession(trust_env=False) as session:
+    connector = aiohttp.TCPConnector(ssl=trust(config.ca_file))
+    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
         client = ChatClient(str(config.controller), session)
         model = await _choose_model(client, config.model_name, notes)
         yield RemoteModel(client, model, config, notes)

@@ -5,10 +5,11 @@ from typing import Annotated
 
 from llava_serve.args import require_defaults, require_http, require_positive
 from llava_serve.config import LogConfig, LogLevel, MediaConfig, ModelConfig
+from llava_serve.tls_config import TrustConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class CliConfig(ModelConfig, MediaConfig, LogConfig):
+class CliConfig(ModelConfig, MediaConfig, TrustConfig, LogConfig):
     """Talk with a model about pictures in the terminal.
 
     Without --controller the model runs in this process. With a pipe on standard input each line is
@@ -55,3 +56,5 @@ class CliConfig(ModelConfig, MediaConfig, LogConfig):
             theirs = {field.name for field in fields(ModelConfig)} - {"model_name"}
             theirs |= {"max_images", "allow_remote_media"}
             require_defaults(self, theirs, "with --controller: the worker decides that")
+        else:
+            require_defaults(self, ("ca_file",), "without --controller")

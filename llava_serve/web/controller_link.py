@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -12,6 +13,7 @@ from llava_serve.background import background
 from llava_serve.client import ChatClient
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.tracing.span import Tracer
 from llava_serve.web import messages
 
 logger = logging.getLogger(__name__)
@@ -25,11 +27,19 @@ class ControllerLink:
     In mode `once` the question is asked until a controller names a model, and never again.
     """
 
-    def __init__(self, address: str, mode: Literal["once", "reload"] = "reload") -> None:
+    def __init__(
+        self,
+        address: str,
+        mode: Literal["once", "reload"] = "reload",
+        trust: ssl.SSLContext | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
         self.address = address
         self.cards: tuple[ModelCard, ...] = ()
         self.error: ServeError | None = None
         self._mode = mode
+        self._trust = trust
+        self._tracer = tracer
         self._client: ChatClient | None = None
 
     @property
@@ -59,11 +69,11 @@ class ControllerLink:
     ) -> AsyncIterator[None]:
         """Connect and keep asking, for as long as the block runs."""
         # The page bounds its answers itself; a bound here would make the question for models wait.
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._trust or True)
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
-            self._client = ChatClient(self.address, session)
+            self._client = ChatClient(self.address, session, self._tracer)
             async with background(self._keep_polling(sleep), "polling"):
                 yield
 

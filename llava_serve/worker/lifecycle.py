@@ -4,8 +4,15 @@ import asyncio
 import logging
 import secrets
 import signal
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    closing,
+    nullcontext,
+)
 from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -19,8 +26,10 @@ from llava_serve.config import MediaConfig, MembershipConfig
 from llava_serve.engines.base import Engine, Load
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
+from llava_serve.http.tls import Tls
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.tracing.span import open_tracer
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
@@ -76,7 +85,8 @@ def serve(
     watch = watch or LoadedModelWatch(engine.card)
     gate = Gate(config.limit_model_concurrency or engine.slots, config.max_waiting, watch.load)
     worker = ModelWorker(engine, gate, MediaReader(media), worker_id=secrets.token_hex(8))
-    lifecycle = WorkerLifecycle(worker, config, watch)
+    tls = Tls.of_or_exit(config)
+    lifecycle = WorkerLifecycle(worker, config, watch, tls.trust)
     if not serving.is_loopback(config.host):
         logger.warning(
             "--host %s: whoever reaches port %d can use the model%s; there are no accounts.",
@@ -84,23 +94,33 @@ def serve(
             config.port,
             " and read the metrics" if config.public_metrics else "",
         )
+    tracer = open_tracer(config.otlp_endpoint, "worker")
     app = build_app(
         worker,
         max_body_bytes=config.max_body_bytes,
         max_text_bytes=config.max_text_bytes,
         access=lifecycle.access,
         background=lifecycle.running,
+        tracer=tracer,
     )
-    serving.run(app, config.host, config.port, before_stop=lifecycle.leave)
+    with closing(tracer):
+        serving.run(app, config.host, config.port, lifecycle.leave, tls.certificate)
 
 
 class WorkerLifecycle:
     """Keeps a worker registered while it serves, and frees its engine at the end."""
 
-    def __init__(self, worker: ModelWorker, config: MembershipConfig, watch: ModelWatch) -> None:
+    def __init__(
+        self,
+        worker: ModelWorker,
+        config: MembershipConfig,
+        watch: ModelWatch,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
         self._worker = worker
         self._watch = watch
         self._config = config
+        self._trust = trust
         self._token = require_token(config)
         # The controller asks under the address that this worker gave it.
         reached_at = urlsplit(config.worker_address).hostname or ""
@@ -118,7 +138,10 @@ class WorkerLifecycle:
             stack.push_async_callback(asyncio.to_thread, self._worker.engine.close)
             await stack.enter_async_context(self._watch.watched())
             if not self._config.no_register:
-                session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+                connector = aiohttp.TCPConnector(ssl=self._trust or True)
+                session = await stack.enter_async_context(
+                    aiohttp.ClientSession(connector=connector, trust_env=False)
+                )
                 registering = self._stay_registered(session)
                 await stack.enter_async_context(background(registering, "membership"))
             watching = stop_when_unhealthy(self._worker.engine)

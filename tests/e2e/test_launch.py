@@ -42,7 +42,7 @@ class Stack:
             return session.post(f"{self.address}/v1/chat/completions", json=body, timeout=30)
 
 
-def _free_ports(count: int) -> int:
+def free_ports(count: int) -> int:
     """Return the first of `count` free ports in a row, below those the system hands out itself."""
     for first in range(20_000 + os.getpid() % 5000, 32_000, count):
         try:
@@ -63,14 +63,14 @@ def _command(port: int, state: Path, *more: str) -> list[str]:
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    port = _free_ports(3)
+    port = free_ports(3)
     command = _command(port, tmp_path, "--model", "x/a", "x/b", "--", "--engine", "echo")
     log = tmp_path / "log"
     with log.open("w") as err:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True)
     with process:
         try:
-            greeting = _greeting(process)
+            greeting = greeting_of(process)
             if "llava_serve.cli" not in greeting[-1]:
                 pytest.fail(f"the stack did not start:\n{log.read_text()}")
             yield Stack(process, f"http://127.0.0.1:{port}", greeting, log)
@@ -78,7 +78,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
             process.terminate()
 
 
-def _greeting(process: "subprocess.Popen[str]") -> list[str]:
+def greeting_of(process: "subprocess.Popen[str]") -> list[str]:
     """Return the greeting, which is shown once all is ready; `llava_serve.cli` is its last line."""
     lines = [""]
     assert process.stdout is not None
@@ -146,13 +146,13 @@ def test_a_signal_ends_everything_in_order(stack: Stack, number: signal.Signals)
 
 
 def test_nobody_has_to_read_the_log(tmp_path: Path) -> None:
-    port = _free_ports(2)
+    port = free_ports(2)
     command = _command(port, tmp_path, "--model", "x/a", "--", "--engine", "echo")
     reading, writing = os.pipe()
     os.close(reading)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=writing, text=True) as process:
         os.close(writing)
-        assert "llava_serve.cli" in _greeting(process)[-1]
+        assert "llava_serve.cli" in greeting_of(process)[-1]
         assert process.stdout is not None
         process.stdout.close()
         children = psutil.Process(process.pid).children(recursive=True)
@@ -169,7 +169,7 @@ def test_a_killed_launcher_leaves_no_process(stack: Stack) -> None:
 
 
 def test_a_port_in_use_is_one_clear_sentence_before_anything_starts(tmp_path: Path) -> None:
-    port = _free_ports(3)
+    port = free_ports(3)
     with socket.create_server(("127.0.0.1", port + 1)):
         refused = subprocess.run(
             _command(port, tmp_path, "--model", "x/a", "x/b"),
@@ -190,7 +190,7 @@ def test_a_checkpoint_that_cannot_be_loaded_ends_the_launch(tmp_path: Path) -> N
     empty = tmp_path / "empty"
     empty.mkdir()
     refused = subprocess.run(
-        _command(_free_ports(2), tmp_path, "--model", str(empty)),
+        _command(free_ports(2), tmp_path, "--model", str(empty)),
         capture_output=True,
         text=True,
         check=False,

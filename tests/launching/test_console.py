@@ -113,3 +113,11 @@ def test_the_example_is_the_first_of_one_still_image(tmp_path: Path) -> None:
 
 def test_without_examples_the_question_needs_no_image(tmp_path: Path) -> None:
     assert first_sample(tmp_path).image is None
+
+
+def test_with_a_file_of_authorities_the_commands_name_it(tmp_path: Path) -> None:
+    text = greeting(make_plan(LaunchConfig()), TEXT_ONLY, tmp_path / "our ca.pem")
+    curl, cli = (line for line in text.splitlines() if "our ca.pem" in line)
+    assert shlex.split(curl)[2:4] == ["--cacert", str(tmp_path / "our ca.pem")]
+    words = shlex.split(cli)
+    assert words[words.index("--ca-file") + 1] == str(tmp_path / "our ca.pem")

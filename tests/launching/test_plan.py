@@ -1,5 +1,7 @@
 """Which processes a launch lays out."""
 
+from pathlib import Path
+
 import pytest
 
 from llava_serve import args
@@ -119,3 +121,21 @@ def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(CommandError, match=r"cannot listen on 192\.0\.2\.1:41999") as refused:
         check_ports([Port("192.0.2.1", 41999, "the page", "--web-port")])
     assert "--host" in refused.value.remedy
+
+
+def test_the_certificates_reach_every_process_and_the_addresses_are_https(tmp_path: Path) -> None:
+    certificate, key, ca_file = tmp_path / "c.pem", tmp_path / "c.key", tmp_path / "ca.pem"
+    config = LaunchConfig(tls_cert=certificate, tls_key=key, ca_file=ca_file)
+    plan = make_plan(config, ["--engine", "echo"])
+    controller = args.parse(ControllerConfig, _flags(plan.controller))
+    page = args.parse(WebConfig, _flags(plan.page))
+    worker = args.parse(WorkerConfig, _flags(plan.workers[0]))
+    for one in (controller, page, worker):
+        assert (one.tls_cert, one.tls_key, one.ca_file) == (certificate, key, ca_file)
+    assert page.controller == worker.controller == "https://127.0.0.1:10000"
+    assert worker.worker_address == plan.workers[0].address == "https://127.0.0.1:40000"
+
+
+def test_a_worker_gets_no_certificate_of_its_own_from_behind_the_dashes() -> None:
+    with pytest.raises(CommandError, match="--tls-cert"):
+        make_plan(LaunchConfig(), ["--tls-cert=x"])

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import psutil  # type: ignore[import-untyped, unused-ignore]
@@ -17,6 +18,7 @@ from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import CommandError
 from llava_serve.http import serving
+from llava_serve.http.tls import Certificate
 from llava_serve.launching.console import LaunchConsole
 from llava_serve.launching.plan import Port, Process
 from llava_serve.launching.supervisor import Readiness, RestartBackoff, Supervisor, describe_end
@@ -24,6 +26,7 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
+from tests.certificates import Certificates
 
 SERVE = "echo $0 started $$; exec sleep 600"
 
@@ -173,6 +176,15 @@ async def test_a_process_that_does_not_answer_lacks_that() -> None:
     assert "nothing answers at http://127.0.0.1:1/health" in str(
         await _missing("http://127.0.0.1:1", None)
     )
+
+
+async def test_a_process_whose_certificate_is_not_trusted_lacks_that(tmp_path: Path) -> None:
+    certificate = Certificate(*Certificates.made(tmp_path).issue("127.0.0.1"))
+    async with serving.served(FastAPI(), certificate=certificate) as address:
+        port = Port("127.0.0.1", int(address.rpartition(":")[2]), "it", "--port", "https")
+        async with aiohttp.ClientSession() as session:
+            missing = await Readiness(session, address).missing(Process("it", ("true",), port))
+    assert "--ca-file" in str(missing)
 
 
 async def test_a_process_whose_health_check_fails_is_not_ready() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -33,15 +34,18 @@ class SglangSilent(SglangUnreachable):
 class SglangClient:
     """Usable inside `opened`."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, trust: ssl.SSLContext | None = None) -> None:
         self.endpoint = endpoint.rstrip("/")
+        self._trust = trust
         self._session: aiohttp.ClientSession
         self._waiting: set[anyio.CancelScope] = set()
         self._aborting: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+        connector = aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=self._trust or True
+        )
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_S)
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, trust_env=False

@@ -1,0 +1,154 @@
+"""Operators' command: a controller's workers and models, drains, removal, its log level."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import aiohttp
+from pydantic_core import from_json
+from yarl import URL
+
+from llava_serve.args import parse, require_http
+from llava_serve.cluster_token import bearer, read_token, token_file
+from llava_serve.config import STATE
+from llava_serve.errors import CommandError, ControllerUnreachable, ServeError
+from llava_serve.http.client_error import reason_of, remote_error
+from llava_serve.http.tls import trust
+from llava_serve.local_path import local_path
+from llava_serve.logs import replace_unprintable
+from llava_serve.tls_config import TrustConfig
+
+_PROGRAM = "python -m llava_serve.admin"
+_USAGE = f"""usage: {_PROGRAM} workers
+       {_PROGRAM} models
+       {_PROGRAM} drain WORKER
+       {_PROGRAM} undrain WORKER
+       {_PROGRAM} remove WORKER
+       {_PROGRAM} log-level debug|info|warning|error
+
+WORKER is an id or an address that `workers` shows. Each takes --controller and --help."""
+_LIMIT = aiohttp.ClientTimeout(total=30)
+_CHANGES = {"drain": ("POST", "/drain"), "undrain": ("POST", "/undrain"), "remove": ("DELETE", "")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdminConfig(TrustConfig):
+    """Look after the workers of a controller. It wants the cluster's token, or an admin's key."""
+
+    controller: Annotated[str, "address of the controller", "--controller-address"] = (
+        "http://127.0.0.1:10000"
+    )
+    api_key_file: Annotated[
+        Path | None, "file with an API key that has the role admin; default: the cluster's token"
+    ] = None
+    cluster_token_file: Annotated[
+        Path | None, "file with the controller's token; default: the one in the state folder"
+    ] = None
+    state_dir: Annotated[Path, "folder of the cluster token"] = STATE
+
+    def __post_init__(self) -> None:
+        require_http(self, "controller")
+
+    @property
+    def secret(self) -> str:
+        """What the command shows the controller.
+
+        Raises:
+            CommandError: the file cannot be read.
+        """
+        if self.api_key_file is None:
+            path = token_file(self.cluster_token_file, self.state_dir)
+            if path.exists():
+                return read_token(path)
+        else:
+            path = self.api_key_file
+        try:
+            return local_path(str(path)).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise CommandError(
+                f"cannot read {path}: {exc}",
+                "Give the controller's token with --cluster-token-file, or an admin's key with "
+                "--api-key-file.",
+            ) from exc
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; exits with code 1 when the controller refuses, 2 when it is misspelt."""
+    replace_unprintable()
+    words = sys.argv[1:] if argv is None else argv
+    match words:
+        case ["workers" | "models" as what, *flags]:
+            asked = _show(parse(AdminConfig, flags, program=f"{_PROGRAM} {what}"), what)
+        case ["drain" | "undrain" | "remove" as change, worker, *flags] if worker[:1] != "-":
+            config = parse(AdminConfig, flags, program=f"{_PROGRAM} {change} WORKER")
+            method, suffix = _CHANGES[change]
+            asked = _ask(config, method, f"/admin/workers/{quote(worker, safe='')}{suffix}")
+        case ["log-level", level, *flags] if level[:1] != "-":
+            config = parse(AdminConfig, flags, program=f"{_PROGRAM} log-level LEVEL")
+            asked = _ask(config, "PUT", "/admin/log-level", {"level": level})
+        case ["-h" | "--help", *_]:
+            sys.stdout.write(_USAGE + "\n")
+            return 0
+        case _:
+            sys.stderr.write(_USAGE + "\n")
+            return 2
+    try:
+        asyncio.run(asked)
+    except ServeError as exc:
+        sys.stderr.write(exc.with_remedy + "\n")
+        return 1
+    return 0
+
+
+async def _show(config: AdminConfig, what: str) -> None:
+    listed = await _ask(config, "GET", f"/admin/{what}")
+    sys.stdout.write(table(listed) if listed else f"there are no {what}\n")
+
+
+async def _ask(config: AdminConfig, method: str, path: str, body: Any = None) -> Any:
+    """Return the JSON of the controller's answer; None where it has none."""
+    address = config.controller.rstrip("/")
+    headers = bearer(config.secret)
+    connector = aiohttp.TCPConnector(ssl=trust(config.ca_file))
+    async with aiohttp.ClientSession(
+        connector=connector, trust_env=False, timeout=_LIMIT
+    ) as session:
+        try:
+            async with session.request(
+                method,
+                URL(address + path, encoded=True),
+                json=body,
+                headers=headers,
+                allow_redirects=False,
+            ) as answer:
+                content = await answer.read()
+        except (TimeoutError, aiohttp.ClientError) as exc:
+            raise ControllerUnreachable(address, reason_of(exc)) from exc
+    if answer.status >= 300:
+        raise remote_error(content, answer.status)
+    return from_json(content) if content else None
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return records of the same fields as lines with aligned columns."""
+    lines = [[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

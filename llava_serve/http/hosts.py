@@ -1,0 +1,22 @@
+"""Host names and IP addresses: which of them are this machine alone."""
+
+import ipaddress
+
+
+def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the IP address that `host` is, if it is one and no name.
+
+    On a socket for both versions an IPv4 address arrives as `::ffff:1.2.3.4`: it is returned as
+    IPv4.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach what listens at `host`."""
+    address = ip_of(host)
+    return address.is_loopback if address else host == "localhost"

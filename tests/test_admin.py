@@ -1,0 +1,99 @@
+"""The operators' command shows and changes what a real controller knows."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from llava_serve import admin
+from llava_serve.cluster.admission import AdmissionPolicy
+from llava_serve.cluster.app import build_app
+from llava_serve.cluster.dispatch import shortest_queue
+from llava_serve.cluster.registry import Registry
+from llava_serve.http.serving import served
+from tests.cluster.conftest import TOKEN, status_of
+
+WORKER = "http://10.0.0.1:40000"
+
+
+class Controller:
+    """A controller with one worker, and the command that asks it."""
+
+    def __init__(self, address: str, workers: Registry, token: Path) -> None:
+        self.workers = workers
+        self._flags = ["--controller", address, "--cluster-token-file", str(token)]
+
+    async def run(self, *words: str) -> int:
+        return await asyncio.to_thread(admin.main, [*words, *self._flags])
+
+
+@pytest.fixture
+async def controller(tmp_path: Path) -> AsyncIterator[Controller]:
+    workers = Registry(shortest_queue)
+    workers.register(WORKER, status_of("mine", "this-one", capacity=4), now=0.0, expires=False)
+    (tmp_path / "token").write_text(TOKEN)
+    async with served(build_app(workers, AdmissionPolicy(TOKEN))) as address:
+        yield Controller(address, workers, tmp_path / "token")
+
+
+Output = pytest.CaptureFixture[str]
+
+
+async def test_workers_and_models_are_tables(controller: Controller, capsys: Output) -> None:
+    assert await controller.run("workers") == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["id", "address", "state"]
+    assert row.split()[:3] == ["this-one", WORKER, "alive"]
+    assert head.index("state") == row.index("alive")
+    assert await controller.run("models") == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["mine", "1", "1", "4", "0"]
+
+
+@pytest.mark.parametrize("named", [WORKER, "this-one"])
+async def test_a_worker_is_drained_and_undrained_by_id_or_address(
+    controller: Controller, named: str
+) -> None:
+    assert await controller.run("drain", named) == 0
+    assert controller.workers.known()[0].is_draining
+    assert await controller.run("undrain", named) == 0
+    assert not controller.workers.known()[0].is_draining
+
+
+async def test_a_worker_is_removed(controller: Controller, capsys: Output) -> None:
+    assert await controller.run("remove", WORKER) == 0
+    assert await controller.run("workers") == 0
+    assert capsys.readouterr().out == "there are no workers\n"
+    assert await controller.run("remove", WORKER) == 1
+    assert "no worker has the id" in capsys.readouterr().err
+
+
+async def test_a_bad_level_and_a_bad_token_say_what_to_do(
+    controller: Controller, tmp_path: Path, capsys: Output
+) -> None:
+    assert await controller.run("log-level", "loud") == 1
+    assert "debug" in capsys.readouterr().err
+    (tmp_path / "token").write_text("another")
+    assert await controller.run("workers") == 1
+    assert "the role admin" in capsys.readouterr().err
+
+
+def test_nobody_at_the_address_and_no_token_say_so(tmp_path: Path, capsys: Output) -> None:
+    state = ["--state-dir", str(tmp_path)]
+    assert admin.main(["workers", *state]) == 1
+    assert "--cluster-token-file" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "cluster-token").write_text(TOKEN)
+    assert admin.main(["workers", *state, "--controller", "http://127.0.0.1:9"]) == 1
+    assert "refused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["drain"], ["drain", "--controller"], ["sing"]])
+def test_a_misspelt_command_shows_the_usage(words: list[str], capsys: Output) -> None:
+    assert admin.main(words) == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_help_is_no_failure(capsys: Output) -> None:
+    assert admin.main(["--help"]) == 0
+    assert "drain WORKER" in capsys.readouterr().out
