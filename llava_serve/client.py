@@ -9,7 +9,9 @@ import aiohttp
 from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
+from llava_serve.credential import Credential
 from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError, ServeError
+from llava_serve.http.caller import USER_HEADER
 from llava_serve.http.client_error import reason_of, remote_error
 from llava_serve.protocol import sse
 from llava_serve.protocol.line_place import LinePlace
@@ -25,13 +27,19 @@ class ChatClient:
     """Speaks the native wire with the controller (or one worker) at `address`.
 
     `session` should be made with `trust_env=False`: cluster traffic goes around proxies.
+    `credential` returns the headers that open the controller.
     """
 
     def __init__(
-        self, address: str, session: aiohttp.ClientSession, tracer: Tracer | None = None
+        self,
+        address: str,
+        session: aiohttp.ClientSession,
+        credential: Credential = dict,
+        tracer: Tracer | None = None,
     ) -> None:
         self.address = address.rstrip("/")
         self._session = session
+        self._credential = credential
         self._tracer = tracer or Tracer()
 
     async def models(self) -> list[ModelCard]:
@@ -42,7 +50,9 @@ class ChatClient:
             RemoteError: the answer is an error, or comes from another kind of server.
         """
         try:
-            async with self._session.get(f"{self.address}/v1/models", timeout=_ASK) as answer:
+            async with self._session.get(
+                f"{self.address}/v1/models", headers=self._credential(), timeout=_ASK
+            ) as answer:
                 if answer.status != 200:
                     raise await _error_of(answer)
                 return ModelList.model_validate_json(await answer.read()).data
@@ -56,11 +66,13 @@ class ChatClient:
         body: dict[str, Any],
         request_id: str | None = None,
         on_place: Callable[[LinePlace | None], None] = lambda place: None,
+        user: str | None = None,
     ) -> AsyncGenerator[ChatCompletionChunk]:
         """Yield the chunks of one answer; closing the generator stops the work on the worker.
 
-        `request_id` is what every log on the way shows; without one a new one is made. `on_place`
-        is called while the request waits in line, and with None while its answer is awaited.
+        `request_id` is what every log on the way shows; without one a new one is made. `user` is
+        an opaque name of who asks, so that one user waits for no other. `on_place` is called while
+        the request waits in line, and with None while its answer is awaited.
 
         Raises:
             ControllerUnreachable: nobody answers at the address.
@@ -72,7 +84,9 @@ class ChatClient:
         model = str(body.get("model"))
         with self._tracer.span(genai.name_of(model), "client", {}) as traced:
             traced.set(genai.of_model(model, request_id))
-            headers = {"X-Request-ID": request_id, **traced.headers}
+            headers = {"X-Request-ID": request_id, **traced.headers, **self._credential()}
+            if user is not None:
+                headers[USER_HEADER] = user
             try:
                 async with aclosing(self._stream(body, headers, on_place)) as chunks:
                     async for chunk in chunks:

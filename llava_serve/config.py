@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from llava_serve import args
+from llava_serve.key_config import AccountingConfig, KeyConfig
 from llava_serve.tiny import CHECKPOINT
 from llava_serve.tls_config import TlsConfig
 
@@ -78,18 +79,22 @@ class ListenConfig(StateConfig, TlsConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApiConfig(ListenConfig):
-    """Flags of controller and workers: who may read metrics and documentation."""
+class ApiConfig(ListenConfig, KeyConfig):
+    """Flags of controller and workers: who is answered, and may read the metrics."""
 
     public_metrics: Annotated[
         bool,
-        "show /metrics, /workers and /docs to everybody, and not to this machine and holders of "
-        "the cluster's token only",
+        "show /metrics, /workers and /docs to everybody, and not to this machine, admin keys and "
+        "holders of the cluster's token only",
     ] = False
+
+    def __post_init__(self) -> None:
+        ListenConfig.__post_init__(self)
+        KeyConfig.__post_init__(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControllerConfig(ApiConfig):
+class ControllerConfig(ApiConfig, AccountingConfig):
     """Keep the registry of workers and send each request to a live worker that serves its model."""
 
     port: Annotated[int, "port to listen on"] = 10000
@@ -125,7 +130,8 @@ class ControllerConfig(ApiConfig):
     ] = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        ApiConfig.__post_init__(self)
+        AccountingConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_positive(self, "max_wait")
         args.require_not_negative(self, "max_waiting")
@@ -289,6 +295,11 @@ class WebConfig(ListenConfig):
     share: Annotated[bool, "open a public link through Gradio's servers"] = False
     moderate: Annotated[bool, "check each question with OpenAI's moderation first"] = False
     moderation_key_file: Annotated[Path | None, "file with the OpenAI key for --moderate"] = None
+    api_key_file: Annotated[
+        Path | None,
+        "file with an API key for --controller; default: the cluster's token, where the "
+        "controller is on this machine",
+    ] = None
     embed: Annotated[bool, "leave out title and footer, for embedding in a page"] = False
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from llava_serve import args, logs
+from llava_serve.accounts.accounts import Accounts
+from llava_serve.accounts.config import asks_for_keys, make_store
+from llava_serve.accounts.first_key import make_first_key
+from llava_serve.accounts.rates import Rates
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.canary import CHECK_WITHIN_S
@@ -14,9 +18,11 @@ from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import UpstreamLimits
 from llava_serve.cluster_token import read_token, token_file
 from llava_serve.config import ControllerConfig
+from llava_serve.errors import StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
+from llava_serve.http.hosts import address_here
 from llava_serve.http.tls import Tls
 from llava_serve.tracing.span import open_tracer
 
@@ -35,15 +41,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             "workers at %s may register without the token, on LLaVA's own wire",
             ", ".join(sorted(policy.addresses)),
         )
-    if not serving.is_loopback(config.host):
+    if config.no_auth and not serving.is_loopback(config.host):
         logger.warning(
-            "--host %s: whoever reaches port %d can use every model%s; there are no accounts. "
-            "Registering a worker takes the token.",
+            "--no-auth at --host %s: whoever reaches port %d can use every model%s. Registering a "
+            "worker takes the token.",
             config.host,
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
     tracer = open_tracer(config.otlp_endpoint, "controller")
+    asks = asks_for_keys(config, config.host)
+    accounts = _accounts(config, asks)
     app = build_app(
         Registry(
             DISPATCH[config.dispatch_method],
@@ -63,15 +71,31 @@ def main(argv: Sequence[str] | None = None) -> None:
             hosts=Hosts.of(config.host, config.allowed_names),
             token=policy.token,
             is_public=config.public_metrics,
+            find_key=accounts.keys.find if accounts and asks else None,
         ),
+        accounts=accounts,
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
-        canary_every_s=config.canary_every,
         trust=tls.trust,
+        canary_every_s=config.canary_every,
         tracer=tracer,
     )
     with closing(tracer):
         serving.run(app, config.host, config.port, certificate=tls.certificate)
+
+
+def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
+    """Return keys, limits and audit where there are any, after the first key is made."""
+    if not (asks or config.audit):
+        return None
+    try:
+        store = make_store(config.state_dir, config.database)
+        if asks:
+            address = address_here(config.host, config.port, config.scheme)
+            make_first_key(store, config.state_dir, address)
+    except StorageFailed as exc:
+        raise SystemExit(exc.with_remedy) from exc
+    return Accounts(store, Rates(config.redis_url), is_audited=config.audit)
 
 
 if __name__ == "__main__":

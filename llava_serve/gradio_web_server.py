@@ -7,7 +7,8 @@ from contextlib import closing
 
 from llava_serve import args, logs, tiny
 from llava_serve.config import WebConfig
-from llava_serve.errors import StorageFailed
+from llava_serve.credential import credential_for
+from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Hosts
 from llava_serve.http.tls import Tls
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tracer = open_tracer(config.otlp_endpoint, "page")
         services = _services(config, tls.trust, tracer)
         shown = examples.load(tiny.EXAMPLES, services.media)
-    except StorageFailed as exc:
+    except (StorageFailed, CommandError) as exc:
         raise SystemExit(exc.with_remedy) from exc
     page = build_app(
         services,
@@ -61,8 +62,9 @@ def _services(config: WebConfig, trust: ssl.SSLContext, tracer: Tracer) -> Servi
         moderation = Moderation(read_key(config.moderation_key_file))
     store = Store(config.database or default_url(config.state_dir))
     store.create_tables()
+    credential = credential_for(config.controller, config.api_key_file, config.state_dir)
     return Services(
-        link=ControllerLink(config.controller, config.model_list_mode, trust, tracer),
+        link=ControllerLink(config.controller, config.model_list_mode, trust, credential, tracer),
         store=store,
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,

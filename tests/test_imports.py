@@ -17,9 +17,10 @@ COMMANDS = [
     "gradio_web_server",
     "cli",
     "launch",
-    "replay",
     "admin",
+    "replay",
     "keys",
+    "usage",
 ]
 
 
@@ -40,11 +41,11 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 LAYERS = (
     ("errors",),
     (
-        *("api_key", "args", "local_path", "logs", "quota", "request", "tiny", "tls_config"),
-        "tracing",
+        *("api_key", "args", "key_config", "local_path", "logs", "quota", "request", "tiny"),
+        *("tls_config", "tracing"),
     ),
     ("background", "cluster_token", "config", "protocol", "retry"),
-    ("http",),
+    ("credential", "http"),
     ("chat", "client", "media"),
     ("checkpoints",),
     ("engines", "storage"),

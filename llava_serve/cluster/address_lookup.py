@@ -26,7 +26,6 @@ class AddressLookup:
         ]
         if not candidates:
             return None
-        candidates = [one for one in candidates if one.sees is not False] or candidates
         address = min(candidates, key=lambda one: (one.load, -one.speed, random.random())).address
         self._looked_up[address] += 1
         return address

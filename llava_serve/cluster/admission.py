@@ -118,7 +118,7 @@ class Admission:
     ) -> WorkerStatus:
         """Return what the worker at `address` says of itself, if it is the one that calls."""
         try:
-            status = await self.upstream.status(address)
+            status = await self.upstream.status(address, is_legacy=is_legacy)
         except WorkerUnreachable as exc:
             raise RegistrationRefused(f"you advertised {address}; from here {exc.message}") from exc
         if is_legacy:

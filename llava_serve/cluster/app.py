@@ -4,14 +4,16 @@ import secrets
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from llava_serve import __version__
+from llava_serve.accounts.accounts import Accounts
 from llava_serve.cluster import routes
+from llava_serve.cluster.accounting import Accounting
 from llava_serve.cluster.admin_routes import Administration, admin_router
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.canary import Canary
@@ -44,6 +46,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     bodies: BodyLimits | None = None,
     waiting: LineLimits | None = None,
     access: Access | None = None,
+    accounts: Accounts | None = None,
     resumes: bool = True,
     trust: ssl.SSLContext | None = None,
     canary_every_s: float = 0.0,
@@ -52,12 +55,14 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does. It `resumes` the answers of lost workers,
-    and `trust` checks the certificates of workers. Without `canary_every_s` no worker is asked
-    whether it sees, and `workers` should hold none back.
+    Without `access` it answers as one on loopback does. Keys of `accounts` have limits here, and
+    requests are charged to them. It `resumes` the answers of lost workers, and `trust` checks the
+    certificates of workers. Without `canary_every_s` no worker is asked whether it sees; `workers`
+    should hold none back.
     """
     bodies = bodies or BodyLimits(max_bytes=50_000_000)
-    upstream = Upstream(limits or UpstreamLimits(), trust)
+    upstream = Upstream(limits or UpstreamLimits(), trust, policy.token)
+    accounting = Accounting(accounts) if accounts is not None else None
     prober = Prober(workers, upstream, clock)
     line = Line(workers, waiting or LineLimits(), bodies.held.total // 2, clock, prober.ask_soon)
     metrics = ControllerMetrics(workers, clock)
@@ -73,17 +78,26 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         line,
         metrics,
         name,
-        policy.token,
         clock,
         RetryBudget(clock()),
         Quota(_BODIES_KEPT * bodies.max_bytes) if resumes else None,
-        (trace_request,) if tracer else (),
+        accounts,
+        observers=(
+            *((accounting.observe,) if accounting else ()),
+            *((trace_request,) if tracer else ()),
+        ),
     )
     admission = Admission(workers, upstream, prober, canary, policy, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with upstream.opened(), prober.tasks, canary.tasks:
+        async with AsyncExitStack() as stack:
+            if accounts is not None and accounting is not None:
+                await stack.enter_async_context(accounts.opened())
+                await stack.enter_async_context(accounting.tasks)
+            await stack.enter_async_context(upstream.opened())
+            await stack.enter_async_context(prober.tasks)
+            await stack.enter_async_context(canary.tasks)
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)

@@ -24,7 +24,6 @@ from llava_serve.cluster.relay import Relay
 from llava_serve.cluster.request_record import RequestRecord, log_end, outcome_of
 from llava_serve.cluster.resume import Progress
 from llava_serve.cluster.upstream import NotAnswered, WorkerSilent
-from llava_serve.cluster_token import bearer
 from llava_serve.errors import (
     BUSY,
     NOT_ANSWERED,
@@ -46,6 +45,7 @@ from llava_serve.http.caller import Caller, caller_of
 from llava_serve.http.disconnect import unless_client_leaves
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.resume import RESUME, with_tokens
+from llava_serve.protocol.usage import ASKING
 from llava_serve.tracing import span
 
 logger = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ class Forward(Response):
             arrived_at=context.clock(),
             is_streamed=request.is_streamed,
             has_images=request.has_images,
+            image_sha256=request.image_sha256,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,10 +101,12 @@ class Forward(Response):
             release_body(Request(scope))
 
         relay = Relay(request.wire, request.prompt, send, on_answer, context.clock)
-        waiting = self._line_request(caller_of(Request(scope)), relay)
+        relay.counts_tokens = request.counts_tokens
+        record.caller = caller_of(Request(scope))
+        waiting = self._line_request(record.caller, relay)
         try:
             try:
-                left = await unless_client_leaves(self._run(relay, waiting), receive)
+                left = await unless_client_leaves(self._admitted(relay, waiting), receive)
                 record.outcome = left or "client_left"
             except asyncio.CancelledError as exc:
                 if not stopping.is_end_of_grace(exc):
@@ -118,7 +121,7 @@ class Forward(Response):
                 kept.release(kept_bytes)
             record.ended_at = context.clock()
             record.queue_s = waiting.waited_s
-            record.first_text_at = relay.answered_at
+            record.first_text_at, record.tokens = relay.answered_at, relay.tokens
             for observe in (context.metrics.observe, log_end, *context.observers):
                 observe(record)
 
@@ -132,6 +135,15 @@ class Forward(Response):
         return LineRequest(
             owner=caller.owner, cost=request.cost, body_bytes=len(self._body), tell=tell
         )
+
+    async def _admitted(self, relay: Relay, waiting: LineRequest) -> str:
+        """Count the request for its key, and run it."""
+        accounts = self._context.accounts
+        if accounts is None:
+            return await self._run(relay, waiting)
+        key, request = self._record.caller.key, self._request
+        async with accounts.limits.admitted(key, request.model, request.answers) as relay.headers:
+            return await self._run(relay, waiting)
 
     async def _run(self, relay: Relay, waiting: LineRequest) -> str:
         """Ask one worker after the other until one answers; return the outcome's name."""
@@ -255,9 +267,11 @@ class Forward(Response):
             "Accept-Encoding": "identity",
             "X-Request-ID": logs.request_id.get(),
             "Via": ", ".join(filter(None, (self._request.via, f"1.1 {self._context.name}"))),
+            **self._context.upstream.shown_to(is_legacy=worker.is_legacy),
+            **ASKING,
         }
         if self._progress and worker.fingerprint:
-            headers |= bearer(self._context.token) | {RESUME: str(self._began)}
+            headers[RESUME] = str(self._began)
         return headers
 
 

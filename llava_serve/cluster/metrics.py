@@ -180,21 +180,23 @@ class _WorkerCollector(Collector):
             known,
             lambda worker: worker.status.capacity or 0,
         )
-        yield _by_worker(
-            "worker_sees",
-            "1: a worker's answers follow pictures; 0: they do not. Absent where nobody knows.",
-            [worker for worker in known if worker.sees is not None],
-            lambda worker: bool(worker.sees),
-        )
         breaker = GaugeMetricFamily(
             f"{_NAMESPACE}_breaker",
             "Circuit breaker of a worker: 1 in the state that it is in.",
             labels=["worker", "state"],
         )
+        sees = GaugeMetricFamily(
+            f"{_NAMESPACE}_worker_sees",
+            "1: the worker's answers follow pictures; 0: they do not. Absent where nobody knows.",
+            labels=["worker"],
+        )
         for worker in known:
+            if worker.sees is not None:
+                sees.add_metric([worker.address], worker.sees)
             for state in BreakerState:
                 breaker.add_metric([worker.address, state], worker.breaker.state is state)
         yield breaker
+        yield sees
         yield self._models(known, alive)
 
     def _models(self, known: Iterable[RegisteredWorker], alive: Collection[str]) -> Metric:

@@ -42,18 +42,10 @@ def _sees_of_all(each: Collection[bool | None]) -> bool | None:
 
 
 def why_none(
-    request: DispatchRequest,
-    known: Sequence[RegisteredWorker],
-    alive: Sequence[RegisteredWorker],
-    now: float,
+    request: DispatchRequest, known: Sequence[RegisteredWorker], alive: Sequence[RegisteredWorker]
 ) -> NoWorker | ModelNotFound | InvalidField:
     """Return the error of a request for which no worker can be asked."""
     model = request.model
-    able = [one for one in alive if model in one.status.model_names and request.accepts(one)]
-    if able and request.has_images:
-        if any(worker.awaits_canary(now) for worker in able):
-            return WorkerUnchecked(model)
-        return OnlyBlindWorkers(model, able[0].why)
     if not request.native:
         return NoWorker(model)
     serving = [worker for worker in known if worker.serves(model, native=False)]
@@ -66,3 +58,10 @@ def why_none(
     if serving or not known:
         return NoWorker(model)
     return ModelNotFound(model, [card.id for card in cards_of(alive)])
+
+
+def why_unseen(model: str, workers: Sequence[RegisteredWorker], now: float) -> NoWorker:
+    """Return the error of pictures that none of `workers` takes, which could take text."""
+    if any(worker.awaits_canary(now) for worker in workers):
+        return WorkerUnchecked(model)
+    return OnlyBlindWorkers(model, workers[0].why)

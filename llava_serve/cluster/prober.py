@@ -51,7 +51,7 @@ class Prober:
     async def ask(self, worker: RegisteredWorker) -> bool:
         """Take over a worker's status; False: it does not answer, and leaves dispatch."""
         try:
-            status = await self._upstream.status(worker.address)
+            status = await self._upstream.status(worker.address, is_legacy=worker.is_legacy)
         except WorkerUnreachable as exc:
             kind = (worker.address, exc.message)
             self._warning.warn(kind, "%s: %s", worker.address, exc.message)

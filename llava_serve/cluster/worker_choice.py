@@ -19,12 +19,13 @@ class WorkerChoice:
         self,
         policy: DispatchPolicy,
         lease_expired: Callable[[RegisteredWorker, float], bool],
-        serve_blind: bool = False,
+        *,
+        serve_blind: bool,
     ) -> None:
-        """Pictures are given to workers that do not see only with `serve_blind`."""
+        """Pictures go to workers that are not known to see too, if it may `serve_blind`."""
+        self._serve_blind = serve_blind
         self._policy = policy
         self._lease_expired = lease_expired
-        self._serve_blind = serve_blind
         self._pools: dict[str, WorkerPool] = {}
         self._expired: list[RegisteredWorker] = []  # that were met
 
@@ -82,14 +83,12 @@ class WorkerChoice:
 
     def _eligibility(self, request: DispatchRequest, now: float) -> IsEligible:
         self._expired.clear()
-        is_looked_at = request.has_images and not self._serve_blind
+        takes_all = self._serve_blind or not request.has_images
 
         def is_eligible(worker: RegisteredWorker) -> bool:
             if self._lease_expired(worker, now):
                 self._expired.append(worker)
                 return False
-            if is_looked_at and not worker.takes_images(now):
-                return False
-            return request.accepts(worker)
+            return request.accepts(worker) and (takes_all or worker.takes_images(now))
 
         return is_eligible

@@ -12,11 +12,12 @@ from llava_serve.args import (
     require_positive,
 )
 from llava_serve.config import OtlpEndpoint, StateConfig
+from llava_serve.key_config import AccountingConfig
 from llava_serve.tls_config import TlsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig(StateConfig, TlsConfig):
+class LaunchConfig(StateConfig, TlsConfig, AccountingConfig):
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
 
     Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
@@ -55,7 +56,8 @@ class LaunchConfig(StateConfig, TlsConfig):
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the models run"] = "auto"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        TlsConfig.__post_init__(self)
+        AccountingConfig.__post_init__(self)
         require_positive(self, "tp", "dp")
         require_names(names_of(self.allowed_hosts))
         require_http(self, "otlp_endpoint")

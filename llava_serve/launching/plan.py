@@ -4,13 +4,15 @@ import errno
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from llava_serve import args
 from llava_serve.config import WorkerConfig
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.errors import CommandError
 from llava_serve.http import serving
+from llava_serve.http.hosts import address_here
+from llava_serve.key_config import AccountingConfig
 from llava_serve.launching import sglang_server
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.models import Model, Models, models_to_serve
@@ -39,8 +41,7 @@ class Port:
     @property
     def address(self) -> str:
         """The address at which this machine reaches it; a wildcard is on loopback."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.number}"
+        return address_here(self.host, self.number, self.scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     _check_worker_flags(worker_flags, models)
     port = _port(config, config.controller_port, "the controller", "--controller-port")
     metrics = ["--public-metrics"] if config.public_metrics else []
-    controller = _public(config, "controller", "controller", port, *metrics)
+    controller = _public(config, "controller", "controller", port, *metrics, *_key_flags(config))
     servers = _servers(config, models.sglang)
     given = ("--controller", controller.address)
     workers = _workers(config, models, servers, (*given, *worker_flags))
@@ -106,6 +107,15 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
 
 def _port(config: LaunchConfig, number: int, wanted_by: str, flag: str) -> Port:
     return Port(config.host, number, wanted_by, flag, config.scheme)
+
+
+def _key_flags(config: AccountingConfig) -> Iterator[str]:
+    """Yield the flags of `AccountingConfig` that are not as they are by default."""
+    for field in fields(AccountingConfig):
+        if (value := getattr(config, field.name)) != field.default:
+            yield args.flag_of(field.name)
+            if value is not True:
+                yield value
 
 
 def _check_worker_flags(flags: Sequence[str], models: Models) -> None:

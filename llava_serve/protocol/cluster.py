@@ -13,9 +13,9 @@ from llava_serve.protocol.openai import ModelCard
 # The address that a worker advertises, `http://host:port`; a slash behind it is no part of it.
 WITHOUT_SLASH = AfterValidator(lambda address: address.rstrip("/"))
 WorkerName = Annotated[str, WITHOUT_SLASH]
+WorkerAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$"), WITHOUT_SLASH]
 # Header of a request that the controller makes itself, to see how a worker is: no user's.
 CANARY = "X-Llava-Canary"
-WorkerAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$"), WITHOUT_SLASH]
 Count = Annotated[int, Field(ge=0, le=10**9)]  # small enough to be divided by a speed
 
 

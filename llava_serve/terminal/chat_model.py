@@ -10,6 +10,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
 from llava_serve.client import ChatClient
+from llava_serve.credential import credential_for
 from llava_serve.engines.base import Engine
 from llava_serve.errors import CommandError, ModelNotFound, NoWorker
 from llava_serve.http.tls import trust
@@ -128,7 +129,9 @@ async def open_model(
         return
     connector = aiohttp.TCPConnector(ssl=trust(config.ca_file))
     async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
-        client = ChatClient(str(config.controller), session)
+        controller = str(config.controller)
+        credential = credential_for(controller, config.api_key_file, config.state_dir)
+        client = ChatClient(controller, session, credential)
         model = await _choose_model(client, config.model_name, notes)
         yield RemoteModel(client, model, config, notes)
 

@@ -11,6 +11,7 @@ import aiohttp
 
 from llava_serve.background import background
 from llava_serve.client import ChatClient
+from llava_serve.credential import Credential
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.tracing.span import Tracer
@@ -32,9 +33,11 @@ class ControllerLink:
         address: str,
         mode: Literal["once", "reload"] = "reload",
         trust: ssl.SSLContext | None = None,
+        credential: Credential = dict,
         tracer: Tracer | None = None,
     ) -> None:
         self.address = address
+        self._credential = credential
         self.cards: tuple[ModelCard, ...] = ()
         self.error: ServeError | None = None
         self._mode = mode
@@ -73,7 +76,7 @@ class ControllerLink:
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
-            self._client = ChatClient(self.address, session, self._tracer)
+            self._client = ChatClient(self.address, session, self._credential, self._tracer)
             async with background(self._keep_polling(sleep), "polling"):
                 yield
 

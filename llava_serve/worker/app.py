@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,7 @@ from llava_serve.worker.completion import CompletionBody, CompletionEvents
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.resumption import take_resumption
 from llava_serve.worker.stream import KEEP_ALIVE_S
+from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
 Background = Callable[[], AbstractAsyncContextManager[object]]
@@ -72,15 +74,19 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         body = parse_chat_request(content)
         check(body, worker.engine.card)
         read_prompt = read_once(request, partial(_conversation, worker, body))
+        tally = UsageTally.asked_for(request.headers)
         sampling = sampling_of(body, worker.engine.card.sampling)
+        if tally is not None:
+            sampling = replace(sampling, tells_usage=True)
         resumed = resumption.tokens if resumption else ()
         is_canary = CANARY in request.headers and caller_of(request).is_insider
         asked = worker.uncounted if is_canary else worker
         generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
         if not body.stream:
-            return CompletionBody(generation, body.model)
+            return CompletionBody(generation, body.model).telling(tally)
         options = body.stream_options or StreamOptions()
-        return CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
+        events = CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
+        return events.telling(tally)
 
     @app.get("/v1/models")
     async def models() -> ModelList:

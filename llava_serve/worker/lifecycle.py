@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from llava_serve.accounts.config import asks_for_keys
 from llava_serve.background import background
 from llava_serve.cluster.heartbeat import Membership, RegistrationClient, membership
 from llava_serve.cluster_token import read_token, token_file
@@ -32,6 +33,7 @@ from llava_serve.protocol.openai import ModelCard
 from llava_serve.tracing.span import open_tracer
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
+from llava_serve.worker.keys import WorkerKeys
 from llava_serve.worker.worker import ModelWorker
 
 logger = logging.getLogger(__name__)
@@ -87,9 +89,9 @@ def serve(
     worker = ModelWorker(engine, gate, MediaReader(media), worker_id=secrets.token_hex(8))
     tls = Tls.of_or_exit(config)
     lifecycle = WorkerLifecycle(worker, config, watch, tls.trust)
-    if not serving.is_loopback(config.host):
+    if config.no_auth and not serving.is_loopback(config.host):
         logger.warning(
-            "--host %s: whoever reaches port %d can use the model%s; there are no accounts.",
+            "--no-auth at --host %s: whoever reaches port %d can use the model%s.",
             config.host,
             config.port,
             " and read the metrics" if config.public_metrics else "",
@@ -122,12 +124,16 @@ class WorkerLifecycle:
         self._config = config
         self._trust = trust
         self._token = require_token(config)
+        self._keys = None
+        if asks_for_keys(config, config.host):
+            self._keys = WorkerKeys(config, lambda: worker.engine.card.id)
         # The controller asks under the address that this worker gave it.
         reached_at = urlsplit(config.worker_address).hostname or ""
         self.access = Access(
             hosts=Hosts.of(config.host, config.allowed_names, own=[reached_at]),
             token=self._token or None,
             is_public=config.public_metrics,
+            find_key=self._keys.find if self._keys else None,
         )
         self._member: Membership | None = None
 
@@ -136,6 +142,8 @@ class WorkerLifecycle:
         """Stay in the cluster while the app serves; free the engine after the last stream."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, self._worker.engine.close)
+            if self._keys is not None:
+                await stack.enter_async_context(self._keys.opened())
             await stack.enter_async_context(self._watch.watched())
             if not self._config.no_register:
                 connector = aiohttp.TCPConnector(ssl=self._trust or True)
@@ -193,9 +201,10 @@ def require_token(config: MembershipConfig) -> str:
     """Read the cluster token; a worker makes none in a file that somebody named for it.
 
     Raises:
-        SystemExit: it cannot be read; the message says why. Never for a worker that serves alone.
+        SystemExit: it cannot be read; the message says why. Never for a worker that serves alone
+            and everybody.
     """
-    if config.no_register:
+    if config.no_register and not asks_for_keys(config, config.host):
         return ""
     named = config.cluster_token_file
     if named is not None and not named.exists():
