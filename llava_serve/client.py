@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
@@ -9,12 +10,14 @@ from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
 from llava_serve.credential import Credential
-from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError
+from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError, ServeError
 from llava_serve.http.caller import USER_HEADER
 from llava_serve.http.client_error import reason_of, remote_error
 from llava_serve.protocol import sse
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.openai import ModelCard, ModelList
+from llava_serve.tracing import genai
+from llava_serve.tracing.span import Tracer
 
 _ASK = aiohttp.ClientTimeout(total=10)
 _STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
@@ -28,10 +31,15 @@ class ChatClient:
     """
 
     def __init__(
-        self, address: str, session: aiohttp.ClientSession, credential: Credential = dict
+        self,
+        address: str,
+        session: aiohttp.ClientSession,
+        tracer: Tracer | None = None,
+        credential: Credential = dict,
     ) -> None:
         self.address = address.rstrip("/")
         self._session = session
+        self._tracer = tracer or Tracer()
         self._credential = credential
 
     async def models(self) -> list[ModelCard]:
@@ -72,12 +80,33 @@ class ChatClient:
                 another kind of server.
             ControllerLost: the connection ended before the answer did; what came so far is valid.
         """
+        request_id = request_id or logs.new_request_id()
+        model = str(body.get("model"))
+        with self._tracer.span(genai.name_of(model), "client", {}) as traced:
+            traced.set(genai.of_model(model, request_id))
+            headers = {"X-Request-ID": request_id, **traced.headers, **self._credential()}
+            if user is not None:
+                headers[USER_HEADER] = user
+            try:
+                async with aclosing(self._stream(body, headers, on_place)) as chunks:
+                    async for chunk in chunks:
+                        if (usage := chunk.usage) is not None:
+                            used = genai.of_usage(usage.prompt_tokens, usage.completion_tokens)
+                            traced.set(used)
+                        yield chunk
+            except ServeError as exc:
+                traced.fail(exc.code)
+                raise
+
+    async def _stream(
+        self,
+        body: dict[str, Any],
+        headers: dict[str, str],
+        on_place: Callable[[LinePlace | None], None],
+    ) -> AsyncGenerator[ChatCompletionChunk]:
         options = {"include_usage": True, **body.get("stream_options", {})}
         asked = body | {"stream": True, "stream_options": options}
         url = f"{self.address}/v1/chat/completions"
-        headers = {"X-Request-ID": request_id or logs.new_request_id(), **self._credential()}
-        if user is not None:
-            headers[USER_HEADER] = user
         answering = False
         try:
             async with self._session.post(

@@ -21,6 +21,9 @@ STATE = Path.home() / ".local" / "state" / "llava_serve"
 _PILLOW_MEGAPIXELS = 178  # Pillow itself refuses larger pictures
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+OtlpEndpoint = Annotated[
+    str | None, "address of an OpenTelemetry collector (OTLP over HTTP) that gets traces"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +54,13 @@ class ListenConfig(StateConfig, TlsConfig):
     max_text_mb: Annotated[
         float, "largest request body without its pictures and videos, in 10^6 bytes"
     ] = 1.0
+    otlp_endpoint: OtlpEndpoint = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         args.require_positive(self, "max_body_mb", "max_text_mb")
         args.require_names(self.allowed_names)
+        args.require_http(self, "otlp_endpoint")
 
     @property
     def allowed_names(self) -> tuple[str, ...]:
@@ -94,7 +99,8 @@ class ControllerConfig(ApiConfig, AccountingConfig):
 
     port: Annotated[int, "port to listen on"] = 10000
     dispatch_method: Annotated[
-        Literal["shortest_queue", "lottery", "round_robin"], "how a worker is chosen"
+        Literal["picture_affine", "shortest_queue", "lottery", "round_robin"],
+        "how a worker is chosen: by what it holds in its caches, its load, chance or turn",
     ] = "shortest_queue"
     cluster_token_file: Annotated[
         Path | None, "file with the token workers prove themselves with; made when missing"

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 
 from llava_serve import args, logs
 from llava_serve.accounts.accounts import Accounts
@@ -22,6 +23,7 @@ from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
 from llava_serve.http.hosts import address_here
 from llava_serve.http.tls import Tls
+from llava_serve.tracing.span import open_tracer
 
 logger = logging.getLogger("llava_serve.controller")
 
@@ -48,8 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     asks = asks_for_keys(config, config.host)
     accounts = _accounts(config, asks)
+    tracer = open_tracer(config.otlp_endpoint, "controller")
     app = build_app(
-        Registry(DISPATCH[config.dispatch_method](), config.heartbeat_expiry),
+        Registry(DISPATCH[config.dispatch_method], config.heartbeat_expiry),
         policy,
         limits=UpstreamLimits(
             connect_s=config.connect_timeout,
@@ -68,8 +71,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
         trust=tls.trust,
+        tracer=tracer,
     )
-    serving.run(app, config.host, config.port, certificate=tls.certificate)
+    with closing(tracer):
+        serving.run(app, config.host, config.port, certificate=tls.certificate)
 
 
 def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:

@@ -3,6 +3,7 @@
 import logging
 import ssl
 from collections.abc import Sequence
+from contextlib import closing
 
 from llava_serve import args, logs, tiny
 from llava_serve.config import WebConfig
@@ -14,6 +15,7 @@ from llava_serve.http.tls import Tls
 from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
+from llava_serve.tracing.span import Tracer, open_tracer
 from llava_serve.web import examples, public_link, uploads
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
@@ -32,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_state_dir(config.state_dir)
         serving.bind_or_exit(config.host, config.port).close()  # the uploads of who has it stay
         uploads.use_folder(config.state_dir / "uploads" / str(config.port))
-        services = _services(config, tls.trust)
+        tracer = open_tracer(config.otlp_endpoint, "page")
+        services = _services(config, tls.trust, tracer)
         shown = examples.load(tiny.EXAMPLES, services.media)
     except (StorageFailed, CommandError) as exc:
         raise SystemExit(exc.with_remedy) from exc
@@ -49,10 +52,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         logger.warning(
             "anybody who reaches %s:%d can use the page and its models", config.host, config.port
         )
-    serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
+    with closing(tracer):
+        serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
 
 
-def _services(config: WebConfig, trust: ssl.SSLContext) -> Services:
+def _services(config: WebConfig, trust: ssl.SSLContext, tracer: Tracer) -> Services:
     moderation = None
     if config.moderation_key_file is not None:
         moderation = Moderation(read_key(config.moderation_key_file))
@@ -60,7 +64,7 @@ def _services(config: WebConfig, trust: ssl.SSLContext) -> Services:
     store.create_tables()
     credential = credential_for(config.controller, config.api_key_file, config.state_dir)
     return Services(
-        link=ControllerLink(config.controller, config.model_list_mode, trust, credential),
+        link=ControllerLink(config.controller, config.model_list_mode, trust, tracer, credential),
         store=store,
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,

@@ -23,12 +23,15 @@ from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.request_trace import trace_request
 from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
+from llava_serve.http.traced import TracedRequests
 from llava_serve.quota import Quota
+from llava_serve.tracing.span import Tracer
 
 _BODIES_KEPT = 4  # of the largest size, while their answers run
 
@@ -45,6 +48,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     resumes: bool = True,
     trust: ssl.SSLContext | None = None,
     clock: Callable[[], float] = time.monotonic,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
@@ -71,7 +75,10 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         RetryBudget(clock()),
         Quota(_BODIES_KEPT * bodies.max_bytes) if resumes else None,
         accounts,
-        observers=(accounting.observe,) if accounting else (),
+        (
+            *((accounting.observe,) if accounting else ()),
+            *((trace_request,) if tracer else ()),
+        ),
     )
     admission = Admission(workers, upstream, prober, policy, clock)
 
@@ -86,6 +93,8 @@ def build_app(  # noqa: PLR0913 - what a server is made of
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
+    if tracer is not None:
+        app.add_middleware(TracedRequests, tracer=tracer)
     app.add_middleware(ApiGuard, access=access or Access(token=policy.token))
     serving.prepare(app, bodies)
     app.include_router(routes.native_router(context))

@@ -59,10 +59,9 @@ class Attempts:
         self.lost = 0
 
     async def may_retry(self, latest: float) -> bool:
-        """Wait for the budget, after a worker that was lost; False: it is too late then, or
-        too many were.
+        """Wait for the budget after a worker that was lost; False: that takes too long.
 
-        One that only declined did no work, so that another one is asked at once.
+        False too where too many were lost. After one that only declined nobody waits.
         """
         if self.last is None or self.last.headers[NOT_ANSWERED] != LOST:
             return True

@@ -45,6 +45,7 @@ from llava_serve.http.disconnect import unless_client_leaves
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.resume import RESUME, with_tokens
 from llava_serve.protocol.usage import ASKING
+from llava_serve.tracing import span
 
 logger = logging.getLogger(__name__)
 
@@ -168,6 +169,7 @@ class Forward(Response):
             model=request.model,
             native=request.wire.is_native,
             has_images=request.has_images,
+            affinity=request.affinity,
             answers=request.answers,
             excluding=self._attempts.tried,
             fingerprint=self._asked.fingerprint if self._asked and relay.has_answered else None,
@@ -221,6 +223,7 @@ class Forward(Response):
         self._asked = worker
         record.worker = worker.address
         record.asked_workers += 1
+        span.current.get().add_event("worker asked", {"llava.worker": worker.address})
         body, goes_on = self._body, relay.has_answered
         if self._progress:
             self._progress.begin()
@@ -253,6 +256,7 @@ class Forward(Response):
 
     def _headers_for(self, worker: RegisteredWorker) -> dict[str, str]:
         headers = {
+            **span.current.get().headers,
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "X-Request-ID": logs.request_id.get(),

@@ -58,6 +58,7 @@ class ForwardRequest:
     is_streamed: bool = True
     is_resumable: bool = False
     has_images: bool = False  # or videos
+    affinity: tuple[int, ...] = ()
     answers: int = 1
     cost: float = 1.0
     prompt: str = ""

@@ -1,11 +1,15 @@
 """Model list: what the workers of a cluster serve, and why one model is not among it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from llava_serve.cluster.dispatch import DispatchRequest
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.protocol.openai import ModelCard
+
+
+def names_of(workers: Iterable[RegisteredWorker]) -> list[str]:
+    return sorted({name for worker in workers for name in worker.status.model_names})
 
 
 def cards_of(alive: Sequence[RegisteredWorker]) -> list[ModelCard]:

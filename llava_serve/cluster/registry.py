@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from llava_serve.cluster.address_lookup import AddressLookup
 from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
-from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue
-from llava_serve.cluster.model_list import cards_of, why_none
+from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest
+from llava_serve.cluster.model_list import cards_of, names_of, why_none
 from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.cluster.worker_choice import WorkerChoice
 from llava_serve.errors import NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
@@ -25,9 +27,9 @@ class Registry:
     """
 
     def __init__(self, policy: DispatchPolicy, expiry_s: float = 45.0) -> None:
-        self._policy = policy
         self._expiry_s = expiry_s
         self._workers: dict[str, RegisteredWorker] = {}
+        self._choice = WorkerChoice(policy, self.lease_expired)
         # Called with the address of each worker that joins, is heard of, marked or leaves.
         self.on_change: Callable[[str], None] = lambda address: None
         # Called when slots came back or workers changed: whoever waits may have a turn.
@@ -35,7 +37,8 @@ class Registry:
         # By address, apart from the entries: a worker that registers again keeps its open streams.
         self._in_flight: Counter[str] = Counter()
         self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
-        self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
+        self._lookup = AddressLookup()
+        self._swept_at = float("-inf")
         self._tried: set[str] = set()  # addresses of half-open workers that a request tries
 
     def register(
@@ -56,7 +59,7 @@ class Registry:
         """
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
-        self._looked_up.pop(address, None)
+        self._lookup.forget(address)
         before = self._workers.get(address)
         self._put(
             RegisteredWorker(
@@ -131,7 +134,10 @@ class Registry:
 
     def count_elsewhere(self, counts: Mapping[str, int]) -> None:
         """Take over how many answers other controllers wait for, by the worker's address."""
-        self._elsewhere = counts
+        former, self._elsewhere = self._elsewhere, counts
+        for address in former.keys() | counts.keys():
+            if former.get(address) != counts.get(address):
+                self._update_choice(address)
         self.on_room()
 
     def get(self, address: str) -> RegisteredWorker | None:
@@ -152,56 +158,36 @@ class Registry:
             ModelNotFound: none of the workers serves the model (native wire only).
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
-        candidates = list(self.candidates(request, now))
-        if not candidates:
+        if (chosen := self._choice.choose(request, now, self._tried)) is None:
             raise why_none(request, self.known(), self.alive(now))
-        # A half-open worker that is being tried gets more only where there is no other.
-        candidates = [one for one in candidates if one.address not in self._tried] or candidates
-        with_room = [worker for worker in candidates if worker.has_room(request.answers)]
-        chosen = self._policy(with_room or candidates, request)
         if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
             self._tried.add(chosen.address)
-        self._in_flight[chosen.address] += (counted := chosen.counted(request.answers))
+        self._count(chosen.address, answers := chosen.counted(request.answers))
         try:
             yield chosen
         finally:
             if is_trial:
                 self._tried.discard(chosen.address)
-            self._in_flight[chosen.address] -= counted
-            if not self._in_flight[chosen.address]:
-                del self._in_flight[chosen.address]
+            self._count(chosen.address, -answers)
             self.on_room()
 
     def candidates(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
         """Yield the workers that `dispatch` chooses from."""
-        for worker in self._workers.values():
-            if (
-                self._is_alive(worker, now)
-                and worker.serves(request.model, native=request.native)
-                and worker.address not in request.excluding
-                and request.fingerprint in (None, worker.fingerprint)
-            ):
-                yield self._counted(worker)
+        return self._choice.candidates(request, now)
+
+    def has_room(self, request: DispatchRequest, now: float) -> bool:
+        """Tell whether a worker has free slots for a request."""
+        return self._choice.has_room(request, now)
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
 
-        Look-ups are spread by load and by the look-ups since each worker's last heartbeat. They
-        are no load themselves, nor a turn of the dispatch: anybody may look up, and need not ask
-        the worker then.
-
         Raises:
             NoWorker: nobody alive serves `model`.
         """
-        candidates = [
-            replace(worker, others=worker.others + self._looked_up[worker.address])
-            for worker in self.alive(now)
-            if worker.serves(model, native=False)
-        ]
-        if not candidates:
+        serving = (w for w in self.alive(now) if w.serves(model, native=False))
+        if (address := self._lookup.choose(serving)) is None:
             raise NoWorker(model)
-        address = shortest_queue(candidates, DispatchRequest(model=model, native=False)).address
-        self._looked_up[address] += 1
         return address
 
     def alive(self, now: float) -> list[RegisteredWorker]:
@@ -237,10 +223,25 @@ class Registry:
             )
 
     def models(self, now: float) -> list[str]:
-        return sorted({name for worker in self.alive(now) for name in worker.status.model_names})
+        return names_of(self.alive(now))
 
     def cards(self, now: float) -> list[ModelCard]:
         return cards_of(self.alive(now))
+
+    def _count(self, address: str, answers: int) -> None:
+        self._in_flight[address] += answers
+        if not self._in_flight[address]:
+            del self._in_flight[address]
+        self._update_choice(address)
+
+    def _update_choice(self, address: str) -> None:
+        """Let dispatch see how a worker is that is known."""
+        if (worker := self._workers.get(address)) is None:
+            return
+        if worker.takes_requests:
+            self._choice.put(self._counted(worker))
+        else:
+            self._choice.remove(worker)
 
     def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
         """Return the entry of a worker, unless it left or another process has replaced it."""
@@ -269,19 +270,26 @@ class Registry:
 
     def _put(self, worker: RegisteredWorker) -> None:
         """Set an entry; every change of one goes through here, for other controllers to see it."""
+        former = self._workers.get(worker.address)
+        if former is not None and former.status.model_names != worker.status.model_names:
+            self._choice.remove(former)
         self._workers[worker.address] = worker
+        self._update_choice(worker.address)
         self.on_change(worker.address)
         self.on_room()
 
     def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
         others = self._others(worker.address, queue_length)
-        self._looked_up.pop(worker.address, None)
+        self._lookup.forget(worker.address)
         breaker = worker.breaker.live(now)
         self._put(replace(worker, last_seen=now, breaker=breaker, is_busy=False, others=others))
 
     def _forget(self, address: str) -> bool:
-        self._looked_up.pop(address, None)
-        return self._workers.pop(address, None) is not None
+        self._lookup.forget(address)
+        if (worker := self._workers.pop(address, None)) is None:
+            return False
+        self._choice.remove(worker)
+        return True
 
     def _counted(self, worker: RegisteredWorker) -> RegisteredWorker:
         address = worker.address
@@ -293,7 +301,10 @@ class Registry:
         return max(0, queue_length - counted)
 
     def _forget_expired(self, now: float) -> None:
+        if now - self._swept_at <= self._expiry_s:
+            return
+        self._swept_at = now
         longest_s = self._expiry_s * _REMEMBERED_LEASES
-        for worker in self.known():
+        for worker in list(self._workers.values()):
             if worker.expires and now - worker.last_seen > longest_s:
                 self._forget(worker.address)

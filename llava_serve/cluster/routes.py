@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from llava_serve.cluster import affinity
 from llava_serve.cluster.admission import Admission
 from llava_serve.cluster.forward import Forward
 from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
@@ -17,6 +18,7 @@ from llava_serve.http.json_body import JsonRoute
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
 from llava_serve.protocol.openai import ModelCard, ModelList, parse_chat_request
+from llava_serve.protocol.resume import RESUME_TOKENS
 from llava_serve.protocol.usage import HEADER
 
 
@@ -37,6 +39,7 @@ def native_router(context: ForwardContext) -> APIRouter:
             is_streamed=bool(chat.stream),
             is_resumable=bool(chat.stream) and chat.n in (None, 1) and not chat.logprobs,
             has_images=chat.has_images,
+            affinity=affinity.of_chat(chat),
             answers=chat.n or 1,
             cost=estimate_tokens(chat),
             counts_tokens=HEADER in request.headers,
@@ -89,6 +92,8 @@ def llava_router(context: ForwardContext) -> APIRouter:
         model = decoded.get("model") if isinstance(decoded, dict) else None
         if not isinstance(model, str):
             raise InvalidField("model", "must be the name of a model")
+        if RESUME_TOKENS in decoded:  # which a worker believes this controller about
+            raise InvalidField(RESUME_TOKENS, "is no field of this wire")
         prompt = decoded.get("prompt")
         prompt = prompt if isinstance(prompt, str) else ""
         images = decoded.get("images")
@@ -100,6 +105,7 @@ def llava_router(context: ForwardContext) -> APIRouter:
             first_byte_s=context.upstream.limits.first_byte_s,
             is_resumable=True,
             has_images=bool(images),
+            affinity=affinity.of_llava(prompt, images),
             cost=estimate_llava_tokens(prompt, len(images), decoded.get("max_new_tokens")),
             prompt=prompt,
             counts_tokens=HEADER in request.headers,

@@ -4,8 +4,14 @@ import shlex
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from llava_serve.args import names_of, require_defaults, require_names, require_positive
-from llava_serve.config import StateConfig
+from llava_serve.args import (
+    names_of,
+    require_defaults,
+    require_http,
+    require_names,
+    require_positive,
+)
+from llava_serve.config import OtlpEndpoint, StateConfig
 from llava_serve.key_config import AccountingConfig
 from llava_serve.tls_config import TlsConfig
 
@@ -41,6 +47,7 @@ class LaunchConfig(StateConfig, TlsConfig, AccountingConfig):
         str, "comma-separated host names the controller and the page answer under beside their own"
     ] = ""
     public_metrics: Annotated[bool, "let everybody read the controller's metrics"] = False
+    otlp_endpoint: OtlpEndpoint = None
     controller_port: Annotated[int, "port of the controller"] = 10000
     worker_port: Annotated[int, "port of the first worker; the next ones count up"] = 40000
     web_port: Annotated[int, "port of the page"] = 7860
@@ -53,6 +60,7 @@ class LaunchConfig(StateConfig, TlsConfig, AccountingConfig):
         AccountingConfig.__post_init__(self)
         require_positive(self, "tp", "dp")
         require_names(names_of(self.allowed_hosts))
+        require_http(self, "otlp_endpoint")
         try:
             shlex.split(self.sglang_flags)
         except ValueError as exc:

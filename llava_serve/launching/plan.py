@@ -186,7 +186,8 @@ def _with_unique_names(models: Sequence[Model]) -> Iterator[tuple[str, Model]]:
 def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tuple[str, ...]:
     listen = ("--host", port.host, "--port", str(port.number))
     state = ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
-    return (*_python(module), *listen, *state, *_tls(config), *flags)
+    traces = ("--otlp-endpoint", config.otlp_endpoint) if config.otlp_endpoint else ()
+    return (*_python(module), *listen, *state, *traces, *_tls(config), *flags)
 
 
 def _tls(config: LaunchConfig) -> Iterator[str]:

@@ -131,7 +131,7 @@ async def open_model(
     async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
         controller = str(config.controller)
         credential = credential_for(controller, config.api_key_file, config.state_dir)
-        client = ChatClient(controller, session, credential)
+        client = ChatClient(controller, session, credential=credential)
         model = await _choose_model(client, config.model_name, notes)
         yield RemoteModel(client, model, config, notes)
 

@@ -14,6 +14,7 @@ from llava_serve.client import ChatClient
 from llava_serve.credential import Credential
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.tracing.span import Tracer
 from llava_serve.web import messages
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class ControllerLink:
         address: str,
         mode: Literal["once", "reload"] = "reload",
         trust: ssl.SSLContext | None = None,
+        tracer: Tracer | None = None,
         credential: Credential = dict,
     ) -> None:
         self.address = address
@@ -40,6 +42,7 @@ class ControllerLink:
         self.error: ServeError | None = None
         self._mode = mode
         self._trust = trust
+        self._tracer = tracer
         self._client: ChatClient | None = None
 
     @property
@@ -73,7 +76,7 @@ class ControllerLink:
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
-            self._client = ChatClient(self.address, session, self._credential)
+            self._client = ChatClient(self.address, session, self._tracer, self._credential)
             async with background(self._keep_polling(sleep), "polling"):
                 yield
 

@@ -15,6 +15,7 @@ from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, Un
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
+from llava_serve.http.traced import TracedRequests
 from llava_serve.media.limits import PixelReservation
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
@@ -28,6 +29,7 @@ from llava_serve.protocol.openai import (
     parse_chat_request,
 )
 from llava_serve.request import Conversation, SamplingParams
+from llava_serve.tracing.span import Tracer
 from llava_serve.worker import llava_wire
 from llava_serve.worker.completion import CompletionBody, CompletionEvents
 from llava_serve.worker.generation import Generation
@@ -47,6 +49,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     access: Access | None = None,
     background: Background = nullcontext,
     keep_alive_s: float = KEEP_ALIVE_S,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """Build the app; while it runs, it keeps `worker.media` and then `background` open."""
 
@@ -56,6 +59,8 @@ def build_app(  # noqa: PLR0913 - what a server is made of
             yield
 
     app = FastAPI(title="worker", lifespan=lifespan)
+    if tracer is not None:
+        app.add_middleware(TracedRequests, tracer=tracer)
     app.add_middleware(ApiGuard, access=access or Access())
     serving.prepare(app, BodyLimits(max_body_bytes, max_text_bytes))
     llava_wire.add_routes(app, worker, keep_alive_s)

@@ -6,7 +6,13 @@ import secrets
 import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    closing,
+    nullcontext,
+)
 from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -24,6 +30,7 @@ from llava_serve.http.access import Access, Hosts
 from llava_serve.http.tls import Tls
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.tracing.span import open_tracer
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.keys import WorkerKeys
@@ -89,14 +96,17 @@ def serve(
             config.port,
             " and read the metrics" if config.public_metrics else "",
         )
+    tracer = open_tracer(config.otlp_endpoint, "worker")
     app = build_app(
         worker,
         max_body_bytes=config.max_body_bytes,
         max_text_bytes=config.max_text_bytes,
         access=lifecycle.access,
         background=lifecycle.running,
+        tracer=tracer,
     )
-    serving.run(app, config.host, config.port, lifecycle.leave, tls.certificate)
+    with closing(tracer):
+        serving.run(app, config.host, config.port, lifecycle.leave, tls.certificate)
 
 
 class WorkerLifecycle:

@@ -120,7 +120,7 @@ async def test_a_model_that_is_not_served_is_refused_with_those_that_are(address
 
 
 async def test_a_controller_without_workers_is_told_with_what_to_do() -> None:
-    app = build_controller(Registry(DISPATCH["shortest_queue"]()), AdmissionPolicy("token"))
+    app = build_controller(Registry(DISPATCH["shortest_queue"]), AdmissionPolicy("token"))
     async with serving.served(app) as empty:
         with pytest.raises(CommandError, match=f"{empty} has no live worker") as refused:
             await _answer(CliConfig(controller=empty), [])

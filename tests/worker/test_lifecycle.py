@@ -53,7 +53,7 @@ async def test_a_worker_joins_serves_through_the_controller_and_leaves(
     token_file = tmp_path / "token"
     token_file.write_text("secret\n")
     controller_app = build_controller(
-        Registry(DISPATCH["shortest_queue"](), 45.0), AdmissionPolicy("secret")
+        Registry(DISPATCH["shortest_queue"], 45.0), AdmissionPolicy("secret")
     )
     engine = ClosableEngine("echo")
     worker = make_worker(engine)
