@@ -12,6 +12,7 @@ from llava_serve import args, config
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.terminal.config import CliConfig
+from llava_serve.usage import UsageConfig
 
 README = Path(__file__).parent.parent / "README.md"
 SETTINGS: dict[str, type[Any]] = {
@@ -21,6 +22,7 @@ SETTINGS: dict[str, type[Any]] = {
     "llava_serve.gradio_web_server": config.WebConfig,
     "llava_serve.cli": CliConfig,
     "llava_serve.launch": LaunchConfig,
+    "llava_serve.usage": UsageConfig,
 }
 
 
