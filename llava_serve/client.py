@@ -34,13 +34,13 @@ class ChatClient:
         self,
         address: str,
         session: aiohttp.ClientSession,
-        tracer: Tracer | None = None,
         credential: Credential = dict,
+        tracer: Tracer | None = None,
     ) -> None:
         self.address = address.rstrip("/")
         self._session = session
-        self._tracer = tracer or Tracer()
         self._credential = credential
+        self._tracer = tracer or Tracer()
 
     async def models(self) -> list[ModelCard]:
         """Return what is served at this moment.

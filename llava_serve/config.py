@@ -109,6 +109,12 @@ class ControllerConfig(ApiConfig, AccountingConfig):
         str, "comma-separated IP addresses whose LLaVA workers may join without the token"
     ] = ""
     heartbeat_expiry: Annotated[float, "seconds of silence before a worker is dropped"] = 45.0
+    canary_every: Annotated[
+        float,
+        "seconds between two checks whether an idle worker sees what is in pictures; 0 checks "
+        "none, not even one that joins",
+    ] = 600.0
+    serve_blind: Annotated[bool, "send pictures to workers that do not see them, too"] = False
     connect_timeout: Annotated[float, "seconds to wait for a worker to accept"] = 3.0
     first_byte_timeout: Annotated[float, "seconds to wait for a worker's first byte"] = 120.0
     answer_timeout: Annotated[float, "seconds to wait for an answer that is not streamed"] = 600.0
@@ -131,6 +137,8 @@ class ControllerConfig(ApiConfig, AccountingConfig):
         args.require_not_negative(self, "max_waiting")
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")
+        if self.canary_every < 0:
+            raise ValueError("--canary-every must not be negative; 0 switches the checks off")
         for address in self.trusted_addresses:
             try:
                 ipaddress.ip_address(address)

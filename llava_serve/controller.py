@@ -11,6 +11,7 @@ from llava_serve.accounts.first_key import make_first_key
 from llava_serve.accounts.rates import Rates
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
+from llava_serve.cluster.canary import CHECK_WITHIN_S
 from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registry import Registry
@@ -48,11 +49,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
+    tracer = open_tracer(config.otlp_endpoint, "controller")
     asks = asks_for_keys(config, config.host)
     accounts = _accounts(config, asks)
-    tracer = open_tracer(config.otlp_endpoint, "controller")
     app = build_app(
-        Registry(DISPATCH[config.dispatch_method], config.heartbeat_expiry),
+        Registry(
+            DISPATCH[config.dispatch_method],
+            config.heartbeat_expiry,
+            check_within_s=CHECK_WITHIN_S if config.canary_every else 0.0,
+            serve_blind=config.serve_blind,
+        ),
         policy,
         limits=UpstreamLimits(
             connect_s=config.connect_timeout,
@@ -71,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
         trust=tls.trust,
+        canary_every_s=config.canary_every,
         tracer=tracer,
     )
     with closing(tracer):

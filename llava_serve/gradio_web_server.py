@@ -64,7 +64,7 @@ def _services(config: WebConfig, trust: ssl.SSLContext, tracer: Tracer) -> Servi
     store.create_tables()
     credential = credential_for(config.controller, config.api_key_file, config.state_dir)
     return Services(
-        link=ControllerLink(config.controller, config.model_list_mode, trust, tracer, credential),
+        link=ControllerLink(config.controller, config.model_list_mode, trust, credential, tracer),
         store=store,
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,

@@ -18,6 +18,7 @@ COMMANDS = [
     "cli",
     "launch",
     "admin",
+    "replay",
     "keys",
     "usage",
 ]
@@ -51,7 +52,7 @@ LAYERS = (
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("doctor", "launching", "terminal", "web"),
+    ("doctor", "launching", "replaying", "terminal", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

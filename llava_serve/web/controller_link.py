@@ -33,8 +33,8 @@ class ControllerLink:
         address: str,
         mode: Literal["once", "reload"] = "reload",
         trust: ssl.SSLContext | None = None,
-        tracer: Tracer | None = None,
         credential: Credential = dict,
+        tracer: Tracer | None = None,
     ) -> None:
         self.address = address
         self._credential = credential
@@ -76,7 +76,7 @@ class ControllerLink:
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
-            self._client = ChatClient(self.address, session, self._tracer, self._credential)
+            self._client = ChatClient(self.address, session, self._credential, self._tracer)
             async with background(self._keep_polling(sleep), "polling"):
                 yield
 

@@ -71,7 +71,7 @@ class Stack:
         self.session = await self._running.enter_async_context(
             aiohttp.ClientSession(trust_env=False)
         )
-        self.client = ChatClient(address, self.session, self._tracer("page"))
+        self.client = ChatClient(address, self.session, tracer=self._tracer("page"))
 
     async def ask(self, model: str = "scripted", **fields: Any) -> str:
         body = {"model": model, "messages": [{"role": "user", "content": PROMPT}]} | fields
