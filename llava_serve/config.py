@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from llava_serve import args
-from llava_serve.key_config import AccountingConfig, KeyConfig
+from llava_serve.key_config import AccountingConfig, CredentialConfig, KeyConfig
 from llava_serve.login_config import LoginConfig
 from llava_serve.registry_config import RegistryConfig
 from llava_serve.tiny import CHECKPOINT
@@ -288,7 +288,7 @@ class WorkerConfig(ModelConfig, MediaConfig, MembershipConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebConfig(ListenConfig, LoginConfig):
+class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
     """Serve the browser page: chat and side-by-side comparison."""
 
     port: Annotated[int, "port to listen on"] = 7860
@@ -306,11 +306,6 @@ class WebConfig(ListenConfig, LoginConfig):
     share: Annotated[bool, "open a public link through Gradio's servers"] = False
     moderate: Annotated[bool, "check each question with OpenAI's moderation first"] = False
     moderation_key_file: Annotated[Path | None, "file with the OpenAI key for --moderate"] = None
-    api_key_file: Annotated[
-        Path | None,
-        "file with an API key for --controller; default: the cluster's token, where the "
-        "controller is on this machine",
-    ] = None
     embed: Annotated[bool, "leave out title and footer, for embedding in a page"] = False
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"

@@ -13,6 +13,7 @@ from llava_serve.doctor.__main__ import DoctorConfig
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.terminal.config import CliConfig
+from llava_serve.usage import UsageConfig
 
 README = Path(__file__).parent.parent / "README.md"
 SETTINGS: dict[str, type[Any]] = {
@@ -23,6 +24,7 @@ SETTINGS: dict[str, type[Any]] = {
     "llava_serve.cli": CliConfig,
     "llava_serve.launch": LaunchConfig,
     "llava_serve.doctor": DoctorConfig,
+    "llava_serve.usage": UsageConfig,
 }
 
 

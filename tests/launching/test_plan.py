@@ -103,6 +103,18 @@ def test_traces_of_every_process_go_to_one_collector() -> None:
     assert {controller.otlp_endpoint, page.otlp_endpoint, worker.otlp_endpoint} == {collector}
 
 
+def test_flags_of_keys_reach_the_controller_alone() -> None:
+    database = "postgresql://db/accounts"
+    config = LaunchConfig(require_keys=True, audit=True, database=database)
+    plan = make_plan(config)
+    controller = args.parse(ControllerConfig, _flags(plan.controller))
+    assert (controller.require_keys, controller.audit) == (True, True)
+    assert controller.database == database
+    others = [*plan.workers, plan.page]
+    assert not any(database in process.command for process in others if process)
+    assert "--database" not in make_plan(LaunchConfig()).controller.command
+
+
 def test_a_port_in_use_is_named_with_who_needs_it_and_the_flag() -> None:
     with serving.bind("127.0.0.1", 0) as taken:
         number = taken.getsockname()[1]
