@@ -16,7 +16,7 @@ from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.shared_state import SharedState
 from llava_serve.cluster.upstream import UpstreamLimits
-from llava_serve.cluster_token import read_token, token_file
+from llava_serve.cluster_token import digest, read_token, token_file
 from llava_serve.config import ControllerConfig
 from llava_serve.errors import StorageFailed
 from llava_serve.http import serving
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
-    state = _shared_state(config)
+    state = _shared_state(config, policy.token)
     tracer = open_tracer(config.otlp_endpoint, "controller")
     asks = asks_for_keys(config, config.host)
     accounts = _accounts(config, asks)
@@ -99,17 +99,17 @@ def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
     return Accounts(store, Rates(config.limits_url), is_audited=config.audit)
 
 
-def _shared_state(config: ControllerConfig) -> SharedState | None:
+def _shared_state(config: ControllerConfig, token: str) -> SharedState | None:
     """Return what the controllers of this cluster share; None: there is this one only."""
     if config.registry is None:
         return None
     from llava_serve.cluster.redis_state import RedisState  # a quarter of a second to import
 
     try:
-        state = RedisState(config.registry, config.registry_prefix)
+        state = RedisState(config.registry, f"llava_serve:{digest(token)}")
     except ValueError as exc:
         raise SystemExit(f"--registry: {exc}") from exc
-    logger.info("the registry of workers is shared in %s", state.where)
+    logger.info("one registry with the controllers at %s that have this token", state.where)
     return state
 
 

@@ -13,9 +13,6 @@ class RegistryConfig:
         "URL of the Redis in which several controllers keep one registry: redis://, rediss:// or "
         "unix://; default: the memory of this one",
     ] = None
-    registry_prefix: Annotated[
-        str, "what the keys of this cluster begin with, where several clusters use one Redis"
-    ] = "llava_serve"
 
     def __post_init__(self) -> None:
         if self.registry and not self.registry.startswith(("redis://", "rediss://", "unix://")):

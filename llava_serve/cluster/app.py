@@ -90,7 +90,9 @@ def build_app(  # noqa: PLR0913 - what a server is made of
             *((trace_request,) if tracer else ()),
         ),
     )
-    sync = RegistrySync(workers, prober, state or MemoryState(clock), name, clock)
+    sync = RegistrySync(
+        workers, prober, state or MemoryState(clock), name, clock, watch=canary.watch
+    )
     admission = Admission(workers, upstream, prober, canary, policy, clock)
 
     @asynccontextmanager

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from llava_serve.background import background
 from llava_serve.cluster.prober import Prober
+from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.shared_state import SharedState, SharedStateAway, StateRecord
 from llava_serve.cluster.shared_workers import SharedWorkers
@@ -41,7 +42,8 @@ class _Peer:
 class RegistrySync:
     """Keeps a registry in step with those of the other controllers that use the same state.
 
-    `name` is unlike any other controller's.
+    `name` is unlike any other controller's; `watch` has a worker's sight checked from here, which
+    else the controller does that the worker reports to.
     """
 
     workers: Registry
@@ -50,6 +52,7 @@ class RegistrySync:
     name: str
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    watch: Callable[[RegisteredWorker], None] = lambda worker: None
     _failures: int = field(default=0, init=False)  # in a row
     _since: int = field(default=0, init=False)
     _asked_at: float = field(default=float("-inf"), init=False)
@@ -146,3 +149,4 @@ class RegistrySync:
             is_late = now - worker.last_seen > self.workers.expiry_s / 2
             if is_late and worker.expires and not worker.reports_here:
                 self.prober.ask_soon(worker)
+                self.watch(worker)

@@ -9,6 +9,7 @@ import pytest
 
 from llava_serve.cluster.dispatch import DispatchRequest, shortest_queue
 from llava_serve.cluster.prober import Prober
+from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.registry_sync import RegistrySync
 from llava_serve.cluster.shared_state import (
@@ -331,9 +332,12 @@ async def test_a_worker_whose_controller_died_is_kept_by_asking_it(
     worker = await start_worker()
     a.register(worker.address, worker.status, controllers.clock())
     await controllers.meet()
+    watched: list[RegisteredWorker] = []
+    controllers.syncs["b"].watch = watched.append
     for _ in range(30):  # a is gone
         await controllers.meet("b", after_s=6)
         assert addresses(b, controllers.clock()) == [worker.address]
+    assert {one.address for one in watched} == {worker.address}
     assert 5 <= worker.status_calls <= 10
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import anyio
 import pytest
+from redis.asyncio import Redis
 
 from llava_serve.errors import ControllerLost
 from llava_serve.web.controller_link import ControllerLink
@@ -30,7 +31,7 @@ class Controllers:
     def __init__(
         self, folder: Path, registry: str, session: aiohttp.ClientSession, alive: AsyncExitStack
     ) -> None:
-        self._folder, self._registry = folder, registry
+        self._folder, self.registry = folder, registry
         self._session, self._alive = session, alive
         self._ports = {"a": free_port(), "b": free_port()}
 
@@ -40,12 +41,12 @@ class Controllers:
     def log(self, name: str) -> str:
         return (self._folder / f"{name}.log").read_text()
 
-    async def start(self, name: str) -> Process:
+    async def start(self, name: str, *flags: str) -> Process:
         log = self._alive.enter_context((self._folder / f"{name}.log").open("w"))
-        listen = ("--port", str(self._ports[name]), "--registry", self._registry)
+        listen = ("--port", str(self._ports[name]), "--registry", self.registry)
         state = ("--state-dir", str(self._folder))
-        module = "llava_serve.controller"
-        return await self._alive.enter_async_context(running(module, *listen, *state, stderr=log))
+        command = ("llava_serve.controller", *listen, *state, *flags)
+        return await self._alive.enter_async_context(running(*command, stderr=log))
 
     async def start_worker(self, *controllers: str, model: str = "echo") -> Process:
         known = ",".join(self.address(name) for name in controllers)
@@ -223,3 +224,20 @@ async def test_a_controller_starts_without_its_redis(
     redis_server.start()
     await controllers.start("b")
     await controllers.know("b", ["echo"], 1)
+
+
+async def test_a_controller_with_another_token_is_another_cluster(
+    controllers: Controllers, tmp_path: Path
+) -> None:
+    await controllers.start("a")
+    (tmp_path / "other").write_text("other\n")
+    await controllers.start("b", "--cluster-token-file", str(tmp_path / "other"))
+    await controllers.start_worker("a")
+    await controllers.know("a", ["echo"], 1)
+    async with Redis.from_url(controllers.registry, decode_responses=True) as redis:
+
+        async def both_have_written() -> bool:
+            return len({str(key).partition("}")[0] for key in await redis.keys()}) == 2
+
+        await _until(both_have_written)
+    await controllers.know("b", [], 0)

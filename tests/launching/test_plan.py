@@ -28,12 +28,12 @@ def test_the_bundled_models_get_a_worker_each_on_ports_that_count_up() -> None:
 
 def test_with_other_controllers_workers_join_all_and_the_page_asks_this_one_first() -> None:
     others = ("http://b:1,http://c:1", "http://d:1")
-    config = LaunchConfig(controller=others, registry="redis://r", registry_prefix="ours")
+    config = LaunchConfig(controller=others, registry="redis://r")
     plan = make_plan(config, ["--engine", "echo"])
     controller = args.parse(ControllerConfig, _flags(plan.controller))
     page = args.parse(WebConfig, _flags(plan.page))
     worker = args.parse(WorkerConfig, _flags(plan.workers[0]))
-    assert (controller.registry, controller.registry_prefix) == ("redis://r", "ours")
+    assert controller.registry == "redis://r"
     assert page.controller == worker.controller == ("http://127.0.0.1:10000", *others)
 
 
