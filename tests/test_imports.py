@@ -41,12 +41,13 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 LAYERS = (
     ("errors",),
     (
-        *("api_key", "args", "key_config", "local_path", "logs", "quota", "request", "tiny"),
-        *("tls_config", "tracing"),
+        *("api_key", "args", "key_config", "local_path", "logs", "quota", "registry_config"),
+        *("request", "tiny", "tls_config", "tracing"),
     ),
     ("background", "cluster_token", "config", "protocol", "retry"),
     ("credential", "http"),
     ("chat", "client", "media"),
+    ("controllers",),
     ("checkpoints",),
     ("engines", "storage"),
     ("accounts",),

@@ -22,11 +22,12 @@ class CliConfig(ModelConfig, MediaConfig, TrustConfig, CredentialConfig, StateCo
     ] = ()
     video_file: Annotated[tuple[str, ...], "video to talk about; may be repeated"] = ()
     controller: Annotated[
-        str | None,
-        "ask a running controller instead of loading a model",
+        tuple[str, ...],
+        "ask a running controller instead of loading a model; may be repeated, to go on with the "
+        "next when one is away",
         "--controller-url",
         "--controller-address",
-    ] = None
+    ] = ()
     model_name: Annotated[
         str | None,
         "with --controller, the model to ask, by default its first; otherwise what to call the "
@@ -53,7 +54,7 @@ class CliConfig(ModelConfig, MediaConfig, TrustConfig, CredentialConfig, StateCo
             raise ValueError("--temperature must be between 0 and 2")
         if self.top_p > 1:
             raise ValueError("--top-p must be at most 1")
-        if self.controller is not None:
+        if self.controller:
             theirs = {field.name for field in fields(ModelConfig)} - {"model_name"}
             theirs |= {"max_images", "allow_remote_media"}
             require_defaults(self, theirs, "with --controller: the worker decides that")
