@@ -177,6 +177,8 @@ class Relay:
 
     async def _start_as(self, answer: UpstreamResponse, length: int | None = None) -> None:
         """Send status and headers of `answer`, the first time."""
+        if self.has_started:
+            return
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in answer.headers.items()

@@ -15,7 +15,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from llava_serve import __version__
 from llava_serve.tracing.span import Attributes, Span, SpanKind, Tracer
 
-_SEND_S = 5  # how long one batch may take, and the stop of a process behind its endpoint's
+_SEND_S = 3  # how long one batch may take, and the stop of a process behind its endpoint's
 _KINDS = {"server": trace.SpanKind.SERVER, "client": trace.SpanKind.CLIENT}
 _PROPAGATOR = TraceContextTextMapPropagator()
 

@@ -94,6 +94,15 @@ def test_host_names_and_open_metrics_reach_who_listens_for_others() -> None:
     assert controller.public_metrics
 
 
+def test_traces_of_every_process_go_to_one_collector() -> None:
+    collector = "http://collector:4318"
+    plan = make_plan(LaunchConfig(otlp_endpoint=collector, model=("x/a",)))
+    controller = args.parse(ControllerConfig, _flags(plan.controller))
+    page = args.parse(WebConfig, _flags(plan.page))
+    (worker,) = (args.parse(WorkerConfig, _flags(worker)) for worker in plan.workers)
+    assert {controller.otlp_endpoint, page.otlp_endpoint, worker.otlp_endpoint} == {collector}
+
+
 def test_flags_of_keys_reach_the_controller_alone() -> None:
     database = "postgresql://db/accounts"
     config = LaunchConfig(require_keys=True, audit=True, database=database)
@@ -162,3 +171,10 @@ def test_the_certificates_reach_every_process_and_the_addresses_are_https(tmp_pa
 def test_a_worker_gets_no_certificate_of_its_own_from_behind_the_dashes() -> None:
     with pytest.raises(CommandError, match="--tls-cert"):
         make_plan(LaunchConfig(), ["--tls-cert=x"])
+
+
+def test_who_may_sign_in_is_the_page_s_alone_to_know(tmp_path: Path) -> None:
+    plan = make_plan(LaunchConfig(auth_file=tmp_path / "users", public_address="https://c.org"))
+    page = args.parse(WebConfig, _flags(plan.page))
+    assert (page.auth_file, page.public_address) == (tmp_path / "users", "https://c.org")
+    args.parse(ControllerConfig, _flags(plan.controller))
