@@ -45,7 +45,7 @@ LAYERS = (
         *("api_key", "args", "key_config", "local_path", "logs", "quota", "registry_config"),
         *("renewed_files", "request", "tiny", "tls_config", "tracing"),
     ),
-    ("login_config",),
+    ("login_config", "model_config"),
     ("background", "cluster_token", "config", "protocol", "retry"),
     ("credential", "http"),
     ("chat", "client", "media"),
