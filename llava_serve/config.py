@@ -13,10 +13,12 @@ from typing import Annotated, Literal
 
 from llava_serve import args
 from llava_serve.key_config import AccountingConfig, KeyConfig
+from llava_serve.registry_config import RegistryConfig
 from llava_serve.tiny import CHECKPOINT
 from llava_serve.tls_config import TlsConfig
 
 STATE = Path.home() / ".local" / "state" / "llava_serve"
+CONTROLLER = "http://127.0.0.1:10000"
 
 _PILLOW_MEGAPIXELS = 178  # Pillow itself refuses larger pictures
 
@@ -94,7 +96,7 @@ class ApiConfig(ListenConfig, KeyConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControllerConfig(ApiConfig, AccountingConfig):
+class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig):
     """Keep the registry of workers and send each request to a live worker that serves its model."""
 
     port: Annotated[int, "port to listen on"] = 10000
@@ -109,6 +111,12 @@ class ControllerConfig(ApiConfig, AccountingConfig):
         str, "comma-separated IP addresses whose LLaVA workers may join without the token"
     ] = ""
     heartbeat_expiry: Annotated[float, "seconds of silence before a worker is dropped"] = 45.0
+    canary_every: Annotated[
+        float,
+        "seconds between two checks whether an idle worker sees what is in pictures; 0 checks "
+        "none, not even one that joins",
+    ] = 600.0
+    serve_blind: Annotated[bool, "send pictures to workers that do not see them, too"] = False
     connect_timeout: Annotated[float, "seconds to wait for a worker to accept"] = 3.0
     first_byte_timeout: Annotated[float, "seconds to wait for a worker's first byte"] = 120.0
     answer_timeout: Annotated[float, "seconds to wait for an answer that is not streamed"] = 600.0
@@ -131,6 +139,9 @@ class ControllerConfig(ApiConfig, AccountingConfig):
         args.require_not_negative(self, "max_waiting")
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")
+        if self.canary_every < 0:
+            raise ValueError("--canary-every must not be negative; 0 switches the checks off")
+        RegistryConfig.__post_init__(self)
         for address in self.trusted_addresses:
             try:
                 ipaddress.ip_address(address)
@@ -138,6 +149,11 @@ class ControllerConfig(ApiConfig, AccountingConfig):
                 raise ValueError(
                     f"--trust-workers-from takes IP addresses, and {address!r} is none"
                 ) from exc
+
+    @property
+    def limits_url(self) -> str | None:
+        """The Redis that the limits of keys are counted in; None: this process's memory."""
+        return self.registry if self.limits_storage is None else self.redis_url
 
     @property
     def trusted_addresses(self) -> frozenset[str]:
@@ -225,9 +241,9 @@ class MembershipConfig(ApiConfig):
     """Flags of a worker in a cluster: port, controller, queue."""
 
     port: Annotated[int, "port to listen on"] = 40000
-    controller: Annotated[str, "address of the controller", "--controller-address"] = (
-        "http://127.0.0.1:10000"
-    )
+    controller: Annotated[
+        tuple[str, ...], "address of a controller to register with", "--controller-address"
+    ] = (CONTROLLER,)
     worker: Annotated[
         str | None,
         "address the controller reaches this worker at; default: http://HOST:PORT, or https",
@@ -276,8 +292,10 @@ class WebConfig(ListenConfig):
 
     port: Annotated[int, "port to listen on"] = 7860
     controller: Annotated[
-        str, "address of the controller", "--controller-url", "--controller-address"
-    ] = "http://127.0.0.1:10000"
+        tuple[str, ...],
+        "address of the controller; may be repeated, to go on with the next when one is away",
+        *("--controller-url", "--controller-address"),
+    ] = (CONTROLLER,)
     model_list_mode: Annotated[
         Literal["once", "reload"], "ask for the models once, or again and again"
     ] = "reload"

@@ -10,9 +10,11 @@ from llava_serve.accounts.first_key import make_first_key
 from llava_serve.accounts.rates import Rates
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
+from llava_serve.cluster.canary import CHECK_WITHIN_S
 from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.shared_state import SharedState
 from llava_serve.cluster.upstream import UpstreamLimits
 from llava_serve.cluster_token import read_token, token_file
 from llava_serve.config import ControllerConfig
@@ -47,11 +49,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
+    state = _shared_state(config)
     tracer = open_tracer(config.otlp_endpoint, "controller")
     asks = asks_for_keys(config, config.host)
     accounts = _accounts(config, asks)
     app = build_app(
-        Registry(DISPATCH[config.dispatch_method], config.heartbeat_expiry),
+        Registry(
+            DISPATCH[config.dispatch_method],
+            config.heartbeat_expiry,
+            check_within_s=CHECK_WITHIN_S if config.canary_every else 0.0,
+            serve_blind=config.serve_blind,
+        ),
         policy,
         limits=UpstreamLimits(
             connect_s=config.connect_timeout,
@@ -67,9 +75,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             find_key=accounts.keys.find if accounts and asks else None,
         ),
         accounts=accounts,
+        state=state,
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
         trust=tls.trust,
+        canary_every_s=config.canary_every,
         tracer=tracer,
     )
     serving.run(app, config.host, config.port, certificate=tls.certificate)
@@ -86,7 +96,21 @@ def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
             make_first_key(store, config.state_dir, address)
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc
-    return Accounts(store, Rates(config.redis_url), is_audited=config.audit)
+    return Accounts(store, Rates(config.limits_url), is_audited=config.audit)
+
+
+def _shared_state(config: ControllerConfig) -> SharedState | None:
+    """Return what the controllers of this cluster share; None: there is this one only."""
+    if config.registry is None:
+        return None
+    from llava_serve.cluster.redis_state import RedisState  # a quarter of a second to import
+
+    try:
+        state = RedisState(config.registry, config.registry_prefix)
+    except ValueError as exc:
+        raise SystemExit(f"--registry: {exc}") from exc
+    logger.info("the registry of workers is shared in %s", state.where)
+    return state
 
 
 if __name__ == "__main__":

@@ -60,9 +60,15 @@ def _services(config: WebConfig, trust: ssl.SSLContext, tracer: Tracer) -> Servi
         moderation = Moderation(read_key(config.moderation_key_file))
     store = Store(config.database or default_url(config.state_dir))
     store.create_tables()
-    credential = credential_for(config.controller, config.api_key_file, config.state_dir)
+    controllers = args.addresses_of(config.controller)
     return Services(
-        link=ControllerLink(config.controller, config.model_list_mode, trust, credential, tracer),
+        link=ControllerLink(
+            controllers,
+            config.model_list_mode,
+            trust,
+            [credential_for(one, config.api_key_file, config.state_dir) for one in controllers],
+            tracer,
+        ),
         store=store,
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,

@@ -30,10 +30,10 @@ class AccountingConfig(KeyConfig):
         bool, "write a row for each request into --database, without prompts and answers"
     ] = False
     limits_storage: Annotated[
-        str,
+        str | None,
         "where the limits of keys are counted: memory, or a redis:// address that several "
-        "controllers share",
-    ] = "memory"
+        "controllers share; default: where the registry is kept",
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,6 +18,7 @@ COMMANDS = [
     "cli",
     "launch",
     "admin",
+    "replay",
     "keys",
     "usage",
 ]
@@ -40,18 +41,19 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 LAYERS = (
     ("errors",),
     (
-        *("api_key", "args", "key_config", "local_path", "logs", "quota", "request", "tiny"),
-        *("tls_config", "tracing"),
+        *("api_key", "args", "key_config", "local_path", "logs", "quota", "registry_config"),
+        *("request", "tiny", "tls_config", "tracing"),
     ),
     ("background", "cluster_token", "config", "protocol", "retry"),
     ("credential", "http"),
     ("chat", "client", "media"),
+    ("controllers",),
     ("checkpoints",),
     ("engines", "storage"),
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("doctor", "launching", "terminal", "web"),
+    ("doctor", "launching", "replaying", "terminal", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
+from llava_serve.cluster.canary import Canary
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import Upstream
@@ -36,6 +37,7 @@ class Admission:
     workers: Registry
     upstream: Upstream
     prober: Prober
+    canary: Canary
     policy: AdmissionPolicy
     clock: Callable[[], float]
     _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -51,13 +53,14 @@ class Admission:
         try:
             is_legacy = self._is_legacy(address, caller)
             status = await self._call_back(address, registration.worker_status, is_legacy)
-            self.workers.register(
+            worker = self.workers.register(
                 address,
                 status,
                 self.clock(),
                 is_legacy=is_legacy,
                 expires=registration.check_heart_beat,
             )
+            self.canary.watch(worker)
         except RegistrationRefused as exc:
             logger.warning("refused the worker %s from %s: %s", address, _host(caller), exc.message)
             raise

@@ -16,6 +16,8 @@ from llava_serve.cluster import routes
 from llava_serve.cluster.accounting import Accounting
 from llava_serve.cluster.admin_routes import Administration, admin_router
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
+from llava_serve.cluster.canary import Canary
+from llava_serve.cluster.canary_check import CanaryCheck
 from llava_serve.cluster.forward_request import ForwardContext
 from llava_serve.cluster.line import Line, LineLimits
 from llava_serve.cluster.line_metrics import LineCollector
@@ -23,8 +25,10 @@ from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry_sync import RegistrySync
 from llava_serve.cluster.request_trace import trace_request
 from llava_serve.cluster.retry_budget import RetryBudget
+from llava_serve.cluster.shared_state import MemoryState, SharedState
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
@@ -47,14 +51,17 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     accounts: Accounts | None = None,
     resumes: bool = True,
     trust: ssl.SSLContext | None = None,
+    canary_every_s: float = 0.0,
+    state: SharedState | None = None,
     clock: Callable[[], float] = time.monotonic,
     tracer: Tracer | None = None,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does. Keys of `accounts` have limits here, and
-    requests are charged to them. It `resumes` the answers of lost workers, and `trust` checks the
-    certificates of workers.
+    Without `access` it answers as one on loopback does, and without `state` it is its cluster's
+    only controller. Keys of `accounts` have limits here, and requests are charged to them. It
+    `resumes` the answers of lost workers, and `trust` checks the certificates of workers. Without
+    `canary_every_s` no worker is asked whether it sees; `workers` should hold none back.
     """
     bodies = bodies or BodyLimits(max_bytes=50_000_000)
     upstream = Upstream(limits or UpstreamLimits(), trust, policy.token)
@@ -64,10 +71,13 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     metrics = ControllerMetrics(workers, clock)
     metrics.collectors.register(LineCollector(line))
     name = "llava-controller-" + secrets.token_hex(8)
+    check = CanaryCheck(upstream, policy.token)
+    canary = Canary(workers, check, metrics.canary_checks, canary_every_s, clock)
     context = ForwardContext(
         workers,
         upstream,
         prober,
+        canary,
         line,
         metrics,
         name,
@@ -80,7 +90,8 @@ def build_app(  # noqa: PLR0913 - what a server is made of
             *((trace_request,) if tracer else ()),
         ),
     )
-    admission = Admission(workers, upstream, prober, policy, clock)
+    sync = RegistrySync(workers, prober, state or MemoryState(clock), name, clock)
+    admission = Admission(workers, upstream, prober, canary, policy, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -91,6 +102,8 @@ def build_app(  # noqa: PLR0913 - what a server is made of
                 await stack.enter_async_context(accounting.tasks)
             await stack.enter_async_context(upstream.opened())
             await stack.enter_async_context(prober.tasks)
+            await stack.enter_async_context(canary.tasks)
+            await stack.enter_async_context(sync.running())
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
@@ -138,6 +151,8 @@ def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dic
         "in_flight": worker.in_flight,
         "queue_length": worker.queue_length,
         "load": worker.load,
+        "sees": worker.sees,
+        "sight": worker.why,
         "last_seen_s": round(now - worker.last_seen, 1),
     }
 

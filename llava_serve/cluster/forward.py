@@ -36,6 +36,7 @@ from llava_serve.errors import (
     Unavailable,
     WorkerLost,
     WorkersLost,
+    WorkerUnchecked,
     WorkerUnreachable,
 )
 from llava_serve.http import stopping
@@ -48,6 +49,8 @@ from llava_serve.protocol.usage import ASKING
 from llava_serve.tracing import span
 
 logger = logging.getLogger(__name__)
+
+_LOOK_S = 1.0  # for a worker that became one for pictures without a verdict
 
 
 class Forward(Response):
@@ -157,6 +160,9 @@ class Forward(Response):
             except (WorkerUnreachable, WorkerLost, NotAnswered) as exc:
                 if not await self._take_back(worker, exc, relay):
                     return await self._give_up(exc, relay)
+            except WorkerUnchecked:  # which passes, when the worker was checked or its time is over
+                await context.canary.next_verdict(_LOOK_S)
+                await relay.show_life()
             except (NoWorker, ModelNotFound, LineTimeout) as exc:
                 # ModelNotFound: all that served it have left since
                 if isinstance(exc, LineTimeout) or not self._attempts.forget_busy():

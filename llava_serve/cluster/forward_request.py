@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llava_serve.accounts.accounts import Accounts
+from llava_serve.cluster.canary import Canary
 from llava_serve.cluster.line import Line
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
@@ -26,6 +27,7 @@ class ForwardContext:
     workers: Registry
     upstream: Upstream
     prober: Prober
+    canary: Canary
     line: Line
     metrics: ControllerMetrics
     name: str  # unlike any other controller's

@@ -66,6 +66,11 @@ class ControllerMetrics:
             "Streams whose worker was lost in mid-answer and that another one went on with.",
             ["wire"],
         )
+        self.canary_checks = counter(
+            "canary_checks",
+            "Checks of workers for sight by outcome: sees, blind, unclear or unanswered.",
+            ["outcome"],
+        )
         self.first_byte_seconds = histogram(
             "first_byte_seconds",
             "Time from a request's arrival to the first byte of its worker's answer.",
@@ -192,10 +197,18 @@ class _WorkerCollector(Collector):
             "Circuit breaker of a worker: 1 in the state that it is in.",
             labels=["worker", "state"],
         )
+        sees = GaugeMetricFamily(
+            f"{_NAMESPACE}_worker_sees",
+            "1: the worker's answers follow pictures; 0: they do not. Absent where nobody knows.",
+            labels=["worker"],
+        )
         for worker in known:
+            if worker.sees is not None:
+                sees.add_metric([worker.address], worker.sees)
             for state in BreakerState:
                 breaker.add_metric([worker.address, state], worker.breaker.state is state)
         yield breaker
+        yield sees
         yield self._models(known, alive)
 
     def _models(self, known: Iterable[RegisteredWorker], alive: Collection[str]) -> Metric:

@@ -16,8 +16,14 @@ class WorkerChoice:
     """
 
     def __init__(
-        self, policy: DispatchPolicy, lease_expired: Callable[[RegisteredWorker, float], bool]
+        self,
+        policy: DispatchPolicy,
+        lease_expired: Callable[[RegisteredWorker, float], bool],
+        *,
+        serve_blind: bool,
     ) -> None:
+        """Pictures go to workers that are not known to see too, if it may `serve_blind`."""
+        self._serve_blind = serve_blind
         self._policy = policy
         self._lease_expired = lease_expired
         self._pools: dict[str, WorkerPool] = {}
@@ -77,11 +83,12 @@ class WorkerChoice:
 
     def _eligibility(self, request: DispatchRequest, now: float) -> IsEligible:
         self._expired.clear()
+        takes_all = self._serve_blind or not request.has_images
 
         def is_eligible(worker: RegisteredWorker) -> bool:
             if self._lease_expired(worker, now):
                 self._expired.append(worker)
                 return False
-            return request.accepts(worker)
+            return request.accepts(worker) and (takes_all or worker.takes_images(now))
 
         return is_eligible

@@ -18,7 +18,8 @@
     │     engine   SglangUnreachable, SglangLost, SglangBusy
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
     │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, LineFull,
-    │              OwnLineFull, LineTimeout, ShuttingDown, Interrupted
+    │              OwnLineFull, LineTimeout, ShuttingDown, Interrupted, WorkerUnchecked,
+    │              OnlyBlindWorkers
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
     │     engine   EngineLost, OutOfMemory, SglangFailed
@@ -78,12 +79,14 @@ from llava_serve.errors.cluster import (
     LineTimeout as LineTimeout,
     NoSuchWorker as NoSuchWorker,
     NoWorker as NoWorker,
+    OnlyBlindWorkers as OnlyBlindWorkers,
     OwnLineFull as OwnLineFull,
     RegistrationRefused as RegistrationRefused,
     RemoteError as RemoteError,
     ShuttingDown as ShuttingDown,
     WorkerLost as WorkerLost,
     WorkersLost as WorkersLost,
+    WorkerUnchecked as WorkerUnchecked,
     WorkerUnreachable as WorkerUnreachable,
 )
 from llava_serve.errors.engine import (

@@ -96,9 +96,11 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     _check_worker_flags(worker_flags, models)
     port = _port(config, config.controller_port, "the controller", "--controller-port")
     metrics = ["--public-metrics"] if config.public_metrics else []
-    controller = _public(config, "controller", "controller", port, *metrics, *_key_flags(config))
+    registry = _registry(config)
+    keys = _key_flags(config)
+    controller = _public(config, "controller", "controller", port, *metrics, *registry, *keys)
     servers = _servers(config, models.sglang)
-    given = ("--controller", controller.address)
+    given = ("--controller", controller.address, *config.controller)
     workers = _workers(config, models, servers, (*given, *worker_flags))
     port = _port(config, config.web_port, "the page", "--web-port")
     page = _public(config, "page", "gradio_web_server", port, *given)
@@ -188,6 +190,13 @@ def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tupl
     state = ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
     traces = ("--otlp-endpoint", config.otlp_endpoint) if config.otlp_endpoint else ()
     return (*_python(module), *listen, *state, *traces, *_tls(config), *flags)
+
+
+def _registry(config: LaunchConfig) -> tuple[str, ...]:
+    """Return the flags of the registry that the controller keeps with others."""
+    if config.registry is None:
+        return ()
+    return ("--registry", config.registry, "--registry-prefix", config.registry_prefix)
 
 
 def _tls(config: LaunchConfig) -> Iterator[str]:

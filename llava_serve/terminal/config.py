@@ -22,11 +22,12 @@ class CliConfig(ModelConfig, MediaConfig, TrustConfig, StateConfig):
     ] = ()
     video_file: Annotated[tuple[str, ...], "video to talk about; may be repeated"] = ()
     controller: Annotated[
-        str | None,
-        "ask a running controller instead of loading a model",
+        tuple[str, ...],
+        "ask a running controller instead of loading a model; may be repeated, to go on with the "
+        "next when one is away",
         "--controller-url",
         "--controller-address",
-    ] = None
+    ] = ()
     api_key_file: Annotated[
         Path | None,
         "file with an API key for --controller; default: the cluster's token, where the "
@@ -58,7 +59,7 @@ class CliConfig(ModelConfig, MediaConfig, TrustConfig, StateConfig):
             raise ValueError("--temperature must be between 0 and 2")
         if self.top_p > 1:
             raise ValueError("--top-p must be at most 1")
-        if self.controller is not None:
+        if self.controller:
             theirs = {field.name for field in fields(ModelConfig)} - {"model_name"}
             theirs |= {"max_images", "allow_remote_media"}
             require_defaults(self, theirs, "with --controller: the worker decides that")

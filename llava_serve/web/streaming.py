@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import Any
 
 from llava_serve import logs
-from llava_serve.client import ChatClient
+from llava_serve.controllers import Controllers
 from llava_serve.errors import (
     AnswerInterrupted,
     CannotContinue,
@@ -59,7 +59,7 @@ async def streaming(
 
 
 async def fill(
-    client: ChatClient, requests: Sequence[ReplyRequest], on_change: Callable[[], None]
+    client: Controllers, requests: Sequence[ReplyRequest], on_change: Callable[[], None]
 ) -> None:
     """Fill every request's reply, all at once."""
     filling = [_fill(client, reply, body, on_change) for reply, body in requests]
@@ -68,7 +68,7 @@ async def fill(
 
 
 async def _fill(
-    client: ChatClient, reply: StreamedReply, body: dict[str, Any], on_change: Callable[[], None]
+    client: Controllers, reply: StreamedReply, body: dict[str, Any], on_change: Callable[[], None]
 ) -> None:
     """Fill one reply; one that is cancelled stays open, for whoever knows why it was."""
     logs.request_id.set(reply.request_id)

@@ -15,8 +15,10 @@ from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, Un
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
+from llava_serve.http.caller import caller_of
 from llava_serve.http.traced import TracedRequests
 from llava_serve.media.limits import PixelReservation
+from llava_serve.protocol.cluster import CANARY
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
     AnyJson,
@@ -77,7 +79,9 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         if tally is not None:
             sampling = replace(sampling, tells_usage=True)
         resumed = resumption.tokens if resumption else ()
-        generation = Generation(worker, read_prompt, sampling, body.n or 1, resumed)
+        is_canary = CANARY in request.headers and caller_of(request).is_insider
+        asked = worker.uncounted if is_canary else worker
+        generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
         if not body.stream:
             return CompletionBody(generation, body.model).telling(tally)
         options = body.stream_options or StreamOptions()

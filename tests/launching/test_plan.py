@@ -26,13 +26,24 @@ def test_the_bundled_models_get_a_worker_each_on_ports_that_count_up() -> None:
     ]
 
 
+def test_with_other_controllers_workers_join_all_and_the_page_asks_this_one_first() -> None:
+    others = ("http://b:1,http://c:1", "http://d:1")
+    config = LaunchConfig(controller=others, registry="redis://r", registry_prefix="ours")
+    plan = make_plan(config, ["--engine", "echo"])
+    controller = args.parse(ControllerConfig, _flags(plan.controller))
+    page = args.parse(WebConfig, _flags(plan.page))
+    worker = args.parse(WorkerConfig, _flags(plan.workers[0]))
+    assert (controller.registry, controller.registry_prefix) == ("redis://r", "ours")
+    assert page.controller == worker.controller == ("http://127.0.0.1:10000", *others)
+
+
 def test_every_command_line_is_one_its_program_accepts() -> None:
     plan = make_plan(LaunchConfig(device="cpu", controller_port=41010), ["--engine", "echo"])
     controller = args.parse(ControllerConfig, _flags(plan.controller))
     page = args.parse(WebConfig, _flags(plan.page))
     worker = args.parse(WorkerConfig, _flags(plan.workers[1]))
     assert controller.port == 41010
-    assert page.controller == worker.controller == plan.controller.address
+    assert page.controller == worker.controller == (plan.controller.address,)
     assert (worker.engine, worker.device, worker.model_name) == (
         "echo",
         "cpu",
@@ -141,7 +152,7 @@ def test_the_certificates_reach_every_process_and_the_addresses_are_https(tmp_pa
     worker = args.parse(WorkerConfig, _flags(plan.workers[0]))
     for one in (controller, page, worker):
         assert (one.tls_cert, one.tls_key, one.ca_file) == (certificate, key, ca_file)
-    assert page.controller == worker.controller == "https://127.0.0.1:10000"
+    assert page.controller == worker.controller == ("https://127.0.0.1:10000",)
     assert worker.worker_address == plan.workers[0].address == "https://127.0.0.1:40000"
 
 

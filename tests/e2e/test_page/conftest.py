@@ -109,7 +109,7 @@ async def page_served(controller: str, state_dir: Path) -> AsyncIterator[tuple[s
     store.create_tables()
     uploads.use_folder(state_dir / "uploads")
     services = Services(
-        link=ControllerLink(controller),
+        link=ControllerLink([controller]),
         store=store,
         media=MediaStore(state_dir / "media", 20_000_000),
         moderation=None,
