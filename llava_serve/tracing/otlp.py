@@ -1,8 +1,9 @@
 """OTLP tracer: spans of OpenTelemetry, sent in batches by a thread of its SDK."""
 
+import asyncio
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
@@ -79,5 +80,9 @@ class OtlpTracer(Tracer):
         finally:
             started.end()
 
-    def close(self) -> None:
-        self._provider.shutdown()
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self._provider.shutdown)

@@ -3,7 +3,6 @@
 No span holds a prompt, an answer, a picture or a key.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -46,13 +45,7 @@ class Tracer:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Record while the body runs; at its end what is left is sent."""
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(self.close)
-
-    def close(self) -> None:
-        """Send what is left, and record nothing more."""
+        yield
 
 
 NO_SPAN = Span()

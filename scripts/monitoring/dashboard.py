@@ -88,8 +88,22 @@ ROWS = {
         ),
     ],
     "Workers, as the controllers see them": [
+        Panel("Alive", "bool", {"{{worker}}": "max by (worker) (llava_controller_worker_up)"}),
         Panel(
-            "In dispatch", "bool", {"{{worker}}": "max by (worker) (llava_controller_worker_up)"}
+            "Breakers that are not closed",
+            "short",
+            {
+                "{{state}} {{worker}}": "max by (worker, state)"
+                ' (llava_controller_breaker{state!="closed"}) > 0'
+            },
+        ),
+        Panel(
+            "See pictures", "bool", {"{{worker}}": "min by (worker) (llava_controller_worker_sees)"}
+        ),
+        Panel(
+            "Checks for sight",
+            "reqps",
+            {"{{outcome}}": _rate("llava_controller_canary_checks_total", "outcome")},
         ),
         Panel(
             "Requests in flight",

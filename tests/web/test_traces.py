@@ -16,7 +16,7 @@ async def test_a_question_is_the_root_of_its_trace(
 ) -> None:
     async with Receiver().receiving() as receiver:
         tracer = open_tracer(receiver.address, "page")
-        link = ControllerLink(controller, tracer=tracer)
+        link = ControllerLink([controller], tracer=tracer)
         services = replace(make_services(controller), link=link)
         async with link.opened():
             await link.poll()
