@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import closing
 
 from llava_serve import args, logs
 from llava_serve.accounts.accounts import Accounts
@@ -15,8 +14,9 @@ from llava_serve.cluster.canary import CHECK_WITHIN_S
 from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.shared_state import SharedState
 from llava_serve.cluster.upstream import UpstreamLimits
-from llava_serve.cluster_token import read_token, token_file
+from llava_serve.cluster_token import digest, read_token, token_file
 from llava_serve.config import ControllerConfig
 from llava_serve.errors import StorageFailed
 from llava_serve.http import serving
@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
+    state = _shared_state(config, policy.token)
     tracer = open_tracer(config.otlp_endpoint, "controller")
     asks = asks_for_keys(config, config.host)
     accounts = _accounts(config, asks)
@@ -74,14 +75,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             find_key=accounts.keys.find if accounts and asks else None,
         ),
         accounts=accounts,
+        state=state,
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
         trust=tls.trust,
         canary_every_s=config.canary_every,
         tracer=tracer,
     )
-    with closing(tracer):
-        serving.run(app, config.host, config.port, certificate=tls.certificate)
+    serving.run(app, config.host, config.port, certificate=tls.certificate)
 
 
 def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
@@ -95,7 +96,21 @@ def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
             make_first_key(store, config.state_dir, address)
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc
-    return Accounts(store, Rates(config.redis_url), is_audited=config.audit)
+    return Accounts(store, Rates(config.limits_url), is_audited=config.audit)
+
+
+def _shared_state(config: ControllerConfig, token: str) -> SharedState | None:
+    """Return what the controllers of this cluster share; None: there is this one only."""
+    if config.registry is None:
+        return None
+    from llava_serve.cluster.redis_state import RedisState  # a quarter of a second to import
+
+    try:
+        state = RedisState(config.registry, f"llava_serve:{digest(token)}")
+    except ValueError as exc:
+        raise SystemExit(f"--registry: {exc}") from exc
+    logger.info("one registry with the controllers at %s that have this token", state.where)
+    return state
 
 
 if __name__ == "__main__":

@@ -1,7 +1,19 @@
 """Settings of API keys: who is asked for one, where they are kept, and what is counted."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
+
+
+@dataclass(frozen=True, kw_only=True)
+class CredentialConfig:
+    """Flag of the programs that ask a controller."""
+
+    api_key_file: Annotated[
+        Path | None,
+        "file with an API key for --controller; default: the cluster's token, where the "
+        "controller is on this machine",
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +42,10 @@ class AccountingConfig(KeyConfig):
         bool, "write a row for each request into --database, without prompts and answers"
     ] = False
     limits_storage: Annotated[
-        str,
+        str | None,
         "where the limits of keys are counted: memory, or a redis:// address that several "
-        "controllers share",
-    ] = "memory"
+        "controllers share; default: where the registry is kept",
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,6 +20,7 @@ COMMANDS = [
     "admin",
     "replay",
     "keys",
+    "page_users",
     "usage",
 ]
 
@@ -41,14 +42,16 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 LAYERS = (
     ("errors",),
     (
-        *("api_key", "args", "key_config", "local_path", "logs", "quota", "request", "tiny"),
-        *("tls_config", "tracing"),
+        *("api_key", "args", "key_config", "local_path", "logs", "quota", "registry_config"),
+        *("renewed_files", "request", "tiny", "tls_config", "tracing"),
     ),
+    ("login_config", "model_config"),
     ("background", "cluster_token", "config", "protocol", "retry"),
     ("credential", "http"),
     ("chat", "client", "media"),
+    ("controllers",),
     ("checkpoints",),
-    ("engines", "storage"),
+    ("engines", "logins", "storage"),
     ("accounts",),
     ("cluster",),
     ("worker",),

@@ -15,7 +15,7 @@ class AnswerCounts:
     """
 
     def __init__(self, on_change: Callable[[str], None]) -> None:
-        self._here: Counter[str] = Counter()
+        self.here: Counter[str] = Counter()
         self._elsewhere: Mapping[str, int] = {}
         self._on_change = on_change
 
@@ -28,24 +28,26 @@ class AnswerCounts:
         finally:
             self._count(address, -answers)
 
-    def count_elsewhere(self, counts: Mapping[str, int]) -> None:
-        """Take over how many answers other controllers of the cluster wait for."""
+    def count_elsewhere(self, counts: Mapping[str, int]) -> bool:
+        """Take over how many answers other controllers wait for; False where nothing changed."""
         former, self._elsewhere = self._elsewhere, counts
-        for address in former.keys() | counts.keys():
-            if former.get(address) != counts.get(address):
-                self._on_change(address)
+        addresses = former.keys() | counts.keys()
+        changed = [one for one in addresses if former.get(one) != counts.get(one)]
+        for address in changed:
+            self._on_change(address)
+        return bool(changed)
 
     def counted(self, worker: RegisteredWorker) -> RegisteredWorker:
         """Return a worker with its counts."""
         elsewhere = self._elsewhere.get(worker.address, 0)
-        return replace(worker, in_flight=self._here[worker.address], elsewhere=elsewhere)
+        return replace(worker, in_flight=self.here[worker.address], elsewhere=elsewhere)
 
     def others(self, address: str, queue_length: int) -> int:
         """Return how many of a worker's answers no controller counts."""
-        return max(0, queue_length - self._here[address] - self._elsewhere.get(address, 0))
+        return max(0, queue_length - self.here[address] - self._elsewhere.get(address, 0))
 
     def _count(self, address: str, answers: int) -> None:
-        self._here[address] += answers
-        if not self._here[address]:
-            del self._here[address]
+        self.here[address] += answers
+        if not self.here[address]:
+            del self.here[address]
         self._on_change(address)

@@ -25,8 +25,10 @@ from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry_sync import RegistrySync
 from llava_serve.cluster.request_trace import trace_request
 from llava_serve.cluster.retry_budget import RetryBudget
+from llava_serve.cluster.shared_state import MemoryState, SharedState
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
@@ -50,15 +52,16 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     resumes: bool = True,
     trust: ssl.SSLContext | None = None,
     canary_every_s: float = 0.0,
+    state: SharedState | None = None,
     clock: Callable[[], float] = time.monotonic,
     tracer: Tracer | None = None,
 ) -> FastAPI:
     """Assemble a controller around `workers`; whoever `policy` admits may register.
 
-    Without `access` it answers as one on loopback does. Keys of `accounts` have limits here, and
-    requests are charged to them. It `resumes` the answers of lost workers, and `trust` checks the
-    certificates of workers. Without `canary_every_s` no worker is asked whether it sees; `workers`
-    should hold none back.
+    Without `access` it answers as one on loopback does, and without `state` it is its cluster's
+    only controller. Keys of `accounts` have limits here, and requests are charged to them. It
+    `resumes` the answers of lost workers, and `trust` checks the certificates of workers. Without
+    `canary_every_s` no worker is asked whether it sees; `workers` should hold none back.
     """
     bodies = bodies or BodyLimits(max_bytes=50_000_000)
     upstream = Upstream(limits or UpstreamLimits(), trust, policy.token)
@@ -87,17 +90,22 @@ def build_app(  # noqa: PLR0913 - what a server is made of
             *((trace_request,) if tracer else ()),
         ),
     )
+    sync = RegistrySync(
+        workers, prober, state or MemoryState(clock), name, clock, watch=canary.watch
+    )
     admission = Admission(workers, upstream, prober, canary, policy, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context((tracer or Tracer()).running())
             if accounts is not None and accounting is not None:
                 await stack.enter_async_context(accounts.opened())
                 await stack.enter_async_context(accounting.tasks)
             await stack.enter_async_context(upstream.opened())
             await stack.enter_async_context(prober.tasks)
             await stack.enter_async_context(canary.tasks)
+            await stack.enter_async_context(sync.running())
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)

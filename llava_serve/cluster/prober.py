@@ -42,7 +42,13 @@ class Prober:
 
         One that goes on to break connections while it answers probes is asked later each time.
         """
-        breaker = self._workers.record_failure(worker, self._clock())
+        self._start(worker, self._workers.record_failure(worker, self._clock()))
+
+    def doubt(self, worker: RegisteredWorker) -> None:
+        """Ask a worker at once that failed another controller, and try it with one request."""
+        self._start(worker, self._workers.doubt(worker, self._clock()))
+
+    def _start(self, worker: RegisteredWorker, breaker: Breaker) -> None:
         process = (worker.address, worker.status.worker_id)
         if process not in self._probed:
             self._probed.add(process)

@@ -40,7 +40,7 @@ class Registry:
 
         With `serve_blind` they go to every worker at once.
         """
-        self._expiry_s = expiry_s
+        self.expiry_s = expiry_s
         self._check_within_s = check_within_s
         self._workers: dict[str, RegisteredWorker] = {}
         self._choice = WorkerChoice(policy, self.lease_expired, serve_blind=serve_blind)
@@ -64,31 +64,24 @@ class Registry:
     ) -> RegisteredWorker:
         """Add a worker, or replace the one that had its address.
 
-        It keeps the failures of the one before, and of the same process a drain and what is known
-        of its sight.
+        It keeps the failures of the one before, what was marked of the same process, and what is
+        known of its sight where that serves the same models.
 
         Raises:
             RegistrationRefused: see `check_owner`.
         """
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
-        self._lookup.forget(address)
         before = self._workers.get(address)
-        worker = RegisteredWorker(
-            address,
-            status,
-            last_seen=now,
-            is_legacy=is_legacy,
-            expires=expires,
-            breaker=before.breaker.restart() if before else CLOSED,
-            is_draining=bool(before and before.is_draining and before.is_process_of(status)),
-            others=self._counts.others(address, status.queue_length),
-        )
-        if before and before.is_same_model(worker):
-            worker = replace(worker, sees=before.sees, sight=before.sight)
-        worker = worker.held_back(before, self._check_within_s)
-        self._put(worker)
-        return worker
+        entry = unjudged = RegisteredWorker(address, status, now)
+        if before is not None and before.is_process_of(status):
+            entry = replace(before, status=status, last_seen=now, reports_here=True)
+            if not before.is_same_model(entry):
+                entry = replace(entry, sees=unjudged.sees, sight=unjudged.sight)
+        breaker = before.breaker.restart() if before else CLOSED
+        entry = replace(entry, is_legacy=is_legacy, expires=expires, breaker=breaker)
+        entry = entry.held_back(before, self._check_within_s)
+        return self._renew(entry, status.queue_length, now)
 
     def heartbeat(self, address: str, queue_length: int, now: float) -> bool:
         """Renew a worker's lease; False tells an unknown one to register again."""
@@ -134,6 +127,10 @@ class Registry:
         """Open a worker's breaker, and return it: it broke off a request."""
         return self._change_breaker(worker, lambda breaker: breaker.fail(now))
 
+    def doubt(self, worker: RegisteredWorker, now: float) -> Breaker:
+        """Open a worker's breaker until it is asked, and return it: others say that it failed."""
+        return self._change_breaker(worker, lambda breaker: breaker.doubt(now))
+
     def record_answer(self, worker: RegisteredWorker) -> None:
         """Close a worker's breaker: it answers a request."""
         self._change_breaker(worker, lambda _: CLOSED)
@@ -157,10 +154,14 @@ class Registry:
         others = self._counts.others(worker.address, queue_length)
         self._put(replace(worker, others=others).held_back(before, self._check_within_s))
 
+    def in_flight(self) -> dict[str, int]:
+        """Return how many answers this controller waits for, by the worker's address."""
+        return dict(self._counts.here)
+
     def count_elsewhere(self, counts: Mapping[str, int]) -> None:
         """Take over how many answers other controllers wait for, by the worker's address."""
-        self._counts.count_elsewhere(counts)
-        self.on_room()
+        if self._counts.count_elsewhere(counts):
+            self.on_room()
 
     def get(self, address: str) -> RegisteredWorker | None:
         """Return the entry of the worker at `address`; None of one that is not known."""
@@ -232,7 +233,7 @@ class Registry:
         return [self._counts.counted(worker) for worker in self._workers.values()]
 
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
-        return worker.expires and now - worker.last_seen > self._expiry_s
+        return worker.expires and now - worker.last_seen > self.expiry_s
 
     def may_recover(self, worker: RegisteredWorker, now: float) -> bool:
         """Tell whether a worker is unreachable and its lease still runs."""
@@ -305,11 +306,13 @@ class Registry:
         self.on_change(worker.address)
         self.on_room()
 
-    def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
+    def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> RegisteredWorker:
         others = self._counts.others(worker.address, queue_length)
         self._lookup.forget(worker.address)
         breaker = worker.breaker.live(now)
-        self._put(replace(worker, last_seen=now, breaker=breaker, is_busy=False, others=others))
+        entry = replace(worker, last_seen=now, breaker=breaker, is_busy=False, others=others)
+        self._put(entry)
+        return entry
 
     def _forget(self, address: str) -> bool:
         self._lookup.forget(address)
@@ -319,10 +322,10 @@ class Registry:
         return True
 
     def _forget_expired(self, now: float) -> None:
-        if now - self._swept_at <= self._expiry_s:
+        if now - self._swept_at <= self.expiry_s:
             return
         self._swept_at = now
-        longest_s = self._expiry_s * _REMEMBERED_LEASES
+        longest_s = self.expiry_s * _REMEMBERED_LEASES
         for worker in list(self._workers.values()):
             if worker.expires and now - worker.last_seen > longest_s:
                 self._forget(worker.address)

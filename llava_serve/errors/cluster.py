@@ -172,6 +172,7 @@ class ControllerUnreachable(Unavailable):
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"no controller answers at {address}: {reason}")
+        self.address, self.reason = address, reason
 
 
 class ControllerLost(Unavailable):

@@ -13,11 +13,13 @@ from llava_serve.args import (
 )
 from llava_serve.config import OtlpEndpoint, StateConfig
 from llava_serve.key_config import AccountingConfig
+from llava_serve.login_config import LoginConfig
+from llava_serve.registry_config import RegistryConfig
 from llava_serve.tls_config import TlsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig(StateConfig, TlsConfig, AccountingConfig):
+class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, LoginConfig):
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
 
     Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
@@ -46,6 +48,11 @@ class LaunchConfig(StateConfig, TlsConfig, AccountingConfig):
     allowed_hosts: Annotated[
         str, "comma-separated host names the controller and the page answer under beside their own"
     ] = ""
+    controller: Annotated[
+        tuple[str, ...],
+        "address of a further controller of the cluster, with which the workers register too and "
+        "with which the page goes on when this one is away; may be repeated",
+    ] = ()
     public_metrics: Annotated[bool, "let everybody read the controller's metrics"] = False
     otlp_endpoint: OtlpEndpoint = None
     controller_port: Annotated[int, "port of the controller"] = 10000
@@ -58,7 +65,10 @@ class LaunchConfig(StateConfig, TlsConfig, AccountingConfig):
     def __post_init__(self) -> None:
         TlsConfig.__post_init__(self)
         AccountingConfig.__post_init__(self)
+        LoginConfig.__post_init__(self)
         require_positive(self, "tp", "dp")
+        require_http(self, "controller")
+        RegistryConfig.__post_init__(self)
         require_names(names_of(self.allowed_hosts))
         require_http(self, "otlp_endpoint")
         try:

@@ -6,13 +6,7 @@ import secrets
 import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    closing,
-    nullcontext,
-)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -20,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from llava_serve.accounts.config import asks_for_keys
+from llava_serve.args import addresses_of
 from llava_serve.background import background
 from llava_serve.cluster.heartbeat import Membership, RegistrationClient, membership
 from llava_serve.cluster_token import read_token, token_file
@@ -105,8 +100,7 @@ def serve(
         background=lifecycle.running,
         tracer=tracer,
     )
-    with closing(tracer):
-        serving.run(app, config.host, config.port, lifecycle.leave, tls.certificate)
+    serving.run(app, config.host, config.port, lifecycle.leave, tls.certificate)
 
 
 class WorkerLifecycle:
@@ -135,7 +129,7 @@ class WorkerLifecycle:
             is_public=config.public_metrics,
             find_key=self._keys.find if self._keys else None,
         )
-        self._member: Membership | None = None
+        self._members: list[Membership] = []  # one for each controller
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -159,8 +153,7 @@ class WorkerLifecycle:
     async def leave(self) -> None:
         """Take no new requests, and tell the controller; running requests are served."""
         self._worker.gate.close()
-        if self._member is not None:
-            await self._member.leave()
+        await asyncio.gather(*(member.leave() for member in self._members))
 
     async def _stay_registered(self, session: aiohttp.ClientSession) -> None:
         """Register each model that is served, for as long as it is."""
@@ -168,17 +161,22 @@ class WorkerLifecycle:
         while True:
             while card is None:
                 card = await self._watch.change(None)
-            link = RegistrationClient(
-                session,
-                self._config.controller,
-                self._config.worker_address,
-                self._token,
-                partial(self._worker.status, card),
-            )
-            async with membership(link) as self._member:
+            async with AsyncExitStack() as joined:
+                self._members = [
+                    await joined.enter_async_context(membership(link))
+                    for link in self._links(session, card)
+                ]
                 if not self._worker.gate.is_open:  # it came while this worker leaves
                     return
                 card = await self._watch.change(card)
+
+    def _links(self, session: aiohttp.ClientSession, card: ModelCard) -> list[RegistrationClient]:
+        """Return one link to each controller, by which the worker says that it serves a model."""
+        address, status = self._config.worker_address, partial(self._worker.status, card)
+        return [
+            RegistrationClient(session, controller, address, self._token, status)
+            for controller in addresses_of(self._config.controller)
+        ]
 
 
 def _stop_this_process() -> None:

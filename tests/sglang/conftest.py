@@ -93,7 +93,7 @@ async def stack_before(endpoint: str, folder: Path) -> AsyncIterator[Stack]:
             serving.served(build_controller(registry, AdmissionPolicy(TOKEN)))
         )
         config = SglangWorkerConfig(
-            controller=controller,
+            controller=(controller,),
             port=free_port(),
             cluster_token_file=token_file,
             sgl_endpoint=endpoint,
