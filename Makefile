@@ -18,6 +18,7 @@ install: .venv/installed ## make .venv with all that serving needs, and start no
 
 test: check sglang-env ## run every test: those of `make check`, then those with models, processes, a browser and SGLang
 	bash scripts/get_chromium.sh $(BIN)/python
+	bash scripts/get_services.sh
 	$(BIN)/python -m pytest -m "slow and not sglang"
 	$(BIN)/python -m pytest -m sglang tests/sglang
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.redis_server import RedisServer, running_redis
+
 
 @pytest.fixture(autouse=True)
 def no_log_left_behind() -> Iterator[None]:
@@ -16,3 +18,10 @@ def no_log_left_behind() -> Iterator[None]:
         if type(handler) is logging.StreamHandler and handler not in before[0]:
             root.removeHandler(handler)
     root.setLevel(before[1])
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of its own; who asks for it is `slow`, for only `make test` installs one."""
+    with running_redis() as server:
+        yield server

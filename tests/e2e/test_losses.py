@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
 import anyio
@@ -30,10 +30,10 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def running(*arguments: str) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *arguments, stderr=asyncio.subprocess.DEVNULL
-    )
+async def running(
+    *arguments: str, stderr: int | IO[str] = asyncio.subprocess.DEVNULL
+) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", *arguments, stderr=stderr)
     try:
         yield process
     finally:
