@@ -13,12 +13,12 @@ from pydantic_core import from_json
 from yarl import URL
 
 from llava_serve.args import parse, require_http
-from llava_serve.cluster_token import bearer, read_token, token_file
+from llava_serve.cluster_token import bearer, token_file
 from llava_serve.config import STATE
-from llava_serve.errors import CommandError, ControllerUnreachable, ServeError
+from llava_serve.credential import read_secret
+from llava_serve.errors import ControllerUnreachable, ServeError
 from llava_serve.http.client_error import reason_of, remote_error
 from llava_serve.http.tls import trust
-from llava_serve.local_path import local_path
 from llava_serve.logs import replace_unprintable
 from llava_serve.tls_config import TrustConfig
 
@@ -55,25 +55,9 @@ class AdminConfig(TrustConfig):
 
     @property
     def secret(self) -> str:
-        """What the command shows the controller.
-
-        Raises:
-            CommandError: the file cannot be read.
-        """
-        if self.api_key_file is None:
-            path = token_file(self.cluster_token_file, self.state_dir)
-            if path.exists():
-                return read_token(path)
-        else:
-            path = self.api_key_file
-        try:
-            return local_path(str(path)).read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise CommandError(
-                f"cannot read {path}: {exc}",
-                "Give the controller's token with --cluster-token-file, or an admin's key with "
-                "--api-key-file.",
-            ) from exc
+        """What the command shows the controller. Raises: CommandError, when it cannot be read."""
+        path = self.api_key_file or token_file(self.cluster_token_file, self.state_dir)
+        return read_secret(path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import closing
 
 from llava_serve import args, logs
 from llava_serve.accounts.accounts import Accounts
@@ -83,8 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         canary_every_s=config.canary_every,
         tracer=tracer,
     )
-    with closing(tracer):
-        serving.run(app, config.host, config.port, certificate=tls.certificate)
+    serving.run(app, config.host, config.port, certificate=tls.certificate)
 
 
 def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:

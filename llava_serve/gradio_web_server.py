@@ -3,7 +3,6 @@
 import logging
 import ssl
 from collections.abc import Sequence
-from contextlib import closing
 
 from llava_serve import args, logs, tiny
 from llava_serve.config import WebConfig
@@ -12,6 +11,7 @@ from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Hosts
 from llava_serve.http.tls import Tls
+from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
@@ -32,10 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     tls = Tls.of_or_exit(config)
     try:
         make_state_dir(config.state_dir)
+        logins = LoginSessions.of(config, config.state_dir)
         serving.bind_or_exit(config.host, config.port).close()  # the uploads of who has it stay
         uploads.use_folder(config.state_dir / "uploads" / str(config.port))
         tracer = open_tracer(config.otlp_endpoint, "page")
-        services = _services(config, tls.trust, tracer)
+        services = _services(config, tls.trust, tracer, logins)
         shown = examples.load(tiny.EXAMPLES, services.media)
     except (StorageFailed, CommandError) as exc:
         raise SystemExit(exc.with_remedy) from exc
@@ -48,15 +49,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.host, (*config.allowed_names, *([public_link.DOMAIN] if config.share else []))
         ),
     )
-    if not serving.is_loopback(config.host):
+    if logins is None and not serving.is_loopback(config.host):
         logger.warning(
-            "anybody who reaches %s:%d can use the page and its models", config.host, config.port
+            "anybody who reaches %s:%d can use the page; --auth-file makes them sign in",
+            config.host,
+            config.port,
         )
-    with closing(tracer):
-        serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
+    serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
 
 
-def _services(config: WebConfig, trust: ssl.SSLContext, tracer: Tracer) -> Services:
+def _services(
+    config: WebConfig, trust: ssl.SSLContext, tracer: Tracer, logins: LoginSessions | None
+) -> Services:
     moderation = None
     if config.moderation_key_file is not None:
         moderation = Moderation(read_key(config.moderation_key_file))
@@ -75,6 +79,7 @@ def _services(config: WebConfig, trust: ssl.SSLContext, tracer: Tracer) -> Servi
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,
         max_body_bytes=config.max_body_bytes,
+        logins=logins,
         running=ActiveReplies(config.concurrency_count),
     )
 

@@ -1,7 +1,19 @@
 """Settings of API keys: who is asked for one, where they are kept, and what is counted."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
+
+
+@dataclass(frozen=True, kw_only=True)
+class CredentialConfig:
+    """Flag of the programs that ask a controller."""
+
+    api_key_file: Annotated[
+        Path | None,
+        "file with an API key for --controller; default: the cluster's token, where the "
+        "controller is on this machine",
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ COMMANDS = [
     "admin",
     "replay",
     "keys",
+    "page_users",
     "usage",
 ]
 
@@ -42,14 +43,15 @@ LAYERS = (
     ("errors",),
     (
         *("api_key", "args", "key_config", "local_path", "logs", "quota", "registry_config"),
-        *("request", "tiny", "tls_config", "tracing"),
+        *("renewed_files", "request", "tiny", "tls_config", "tracing"),
     ),
+    ("login_config", "model_config"),
     ("background", "cluster_token", "config", "protocol", "retry"),
     ("credential", "http"),
     ("chat", "client", "media"),
     ("controllers",),
     ("checkpoints",),
-    ("engines", "storage"),
+    ("engines", "logins", "storage"),
     ("accounts",),
     ("cluster",),
     ("worker",),

@@ -87,7 +87,7 @@ async def test_own_requests_are_recorded_and_checked(
     ("words", "said"),
     [
         (["--model", "other"], "'other' is not served at .*; served: echo"),
-        (["--api-key-file", "/nowhere"], "cannot read /nowhere"),
+        (["--api-key-file", "/nowhere"], "/nowhere cannot be used as an API key"),
         (["--controller", "http://127.0.0.1:9"], "no controller answers"),
     ],
 )

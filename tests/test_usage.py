@@ -48,7 +48,7 @@ def test_a_table_has_a_line_for_each_day_key_and_model(
         *("prompt_tokens", "completion_tokens", "image_tokens"),
     ]
     assert first.split() == ["2026-01-31", "alice", "m,", "large", "2", "1", "14", "4", "10"]
-    assert second.startswith("2026-02-01")
+    assert second.split()[:2] == ["2026-02-01", "-"]
 
 
 def test_csv_is_read_by_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

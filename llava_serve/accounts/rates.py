@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.errors import StorageError
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError
 
 from llava_serve.retry import RateLimitedWarning
 
@@ -81,6 +78,11 @@ class Rates:
 
 
 def _redis(url: str) -> RedisStorage:
+    # A quarter of a second to import, which nobody pays without Redis.
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import ConnectionError
+
     scheme = "async+redis+" if url.startswith("unix://") else "async+"
     return RedisStorage(
         scheme + url,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 def text_table(rows: Iterable[Sequence[object]]) -> str:
     """Return lines whose columns stand below each other; the first row is the head."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[str(cell) or "-" for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -74,7 +74,10 @@ class Admission:
             RegistrationRefused: the caller may not speak for that worker.
         """
         self._is_legacy(address, caller)
-        return self.workers.heartbeat(address, queue_length, self.clock())
+        is_known = self.workers.heartbeat(address, queue_length, self.clock())
+        if worker := self.workers.get(address):  # which may have registered elsewhere
+            self.canary.watch(worker)
+        return is_known
 
     def deregister(self, address: str, caller: HTTPConnection) -> None:
         """Take a worker out at its own wish.

@@ -98,6 +98,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context((tracer or Tracer()).running())
             if accounts is not None and accounting is not None:
                 await stack.enter_async_context(accounts.opened())
                 await stack.enter_async_context(accounting.tasks)

@@ -45,13 +45,14 @@ class Canary:
     _judged: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def watch(self, worker: RegisteredWorker) -> None:
-        """Ask a worker that has registered, and go on while the registry knows it."""
+        """Ask a worker that has been heard of, and go on while the registry knows it."""
         if not self.every_s or worker.canary_model is None:
             return
         if (watched := self._watched.get(worker.address)) is not None:
             known, task = watched
-            is_known = known.is_same_model(worker) and not worker.awaits_canary(self.clock())
-            if is_known and not task.done():
+            is_awaited = worker.awaits_canary(self.clock())
+            is_asked = not is_awaited or worker.checked_by == known.checked_by
+            if known.is_same_model(worker) and is_asked and not task.done():
                 return
             task.cancel()
         task = self.tasks.start(self._watch(worker), "canary")

@@ -177,6 +177,8 @@ class Relay:
 
     async def _start_as(self, answer: UpstreamResponse, length: int | None = None) -> None:
         """Send status and headers of `answer`, the first time."""
+        if self.has_started:
+            return
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in answer.headers.items()
@@ -204,9 +206,8 @@ class Relay:
     async def _send_whole(self, answer: UpstreamResponse, content: bytes) -> None:
         """Send all of an answer; `content` is its body, or the last records of a stream."""
         await self._start_as(answer, len(content))
-        await self._write(content)
-        await self._end()
+        await self._end(content)
 
-    async def _end(self) -> None:
+    async def _end(self, last: bytes = b"") -> None:
         self._has_ended = True
-        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self.send({"type": "http.response.body", "body": last, "more_body": False})

@@ -15,8 +15,8 @@ class KeyMissing(BadRequest):
     status = 401
     headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
     remedy = (
-        "Send the header Authorization: Bearer KEY (or x-api-key: KEY); the operator makes keys "
-        "with python -m llava_serve.keys create."
+        "Send the header Authorization: Bearer KEY (or x-api-key: KEY); commands of llava_serve "
+        "take --api-key-file. The operator makes keys with python -m llava_serve.keys create."
     )
     user_told = "this page may not ask its server"
     user_remedy = _ASK_OPERATOR

@@ -13,12 +13,13 @@ from llava_serve.args import (
 )
 from llava_serve.config import OtlpEndpoint, StateConfig
 from llava_serve.key_config import AccountingConfig
+from llava_serve.login_config import LoginConfig
 from llava_serve.registry_config import RegistryConfig
 from llava_serve.tls_config import TlsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig):
+class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, LoginConfig):
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
 
     Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
@@ -64,6 +65,7 @@ class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig):
     def __post_init__(self) -> None:
         TlsConfig.__post_init__(self)
         AccountingConfig.__post_init__(self)
+        LoginConfig.__post_init__(self)
         require_positive(self, "tp", "dp")
         require_http(self, "controller")
         RegistryConfig.__post_init__(self)

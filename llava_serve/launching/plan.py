@@ -16,6 +16,9 @@ from llava_serve.key_config import AccountingConfig
 from llava_serve.launching import sglang_server
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.models import Model, Models, models_to_serve
+from llava_serve.login_config import LoginConfig
+from llava_serve.registry_config import RegistryConfig
+from llava_serve.tls_config import TlsConfig
 
 _WORKER_HOST = "127.0.0.1"
 
@@ -96,28 +99,19 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     _check_worker_flags(worker_flags, models)
     port = _port(config, config.controller_port, "the controller", "--controller-port")
     metrics = ["--public-metrics"] if config.public_metrics else []
-    registry = _registry(config)
-    keys = _key_flags(config)
-    controller = _public(config, "controller", "controller", port, *metrics, *registry, *keys)
+    shared = (*_given(config, RegistryConfig), *_given(config, AccountingConfig))
+    controller = _public(config, "controller", "controller", port, *metrics, *shared)
     servers = _servers(config, models.sglang)
     given = ("--controller", controller.address, *config.controller)
     workers = _workers(config, models, servers, (*given, *worker_flags))
     port = _port(config, config.web_port, "the page", "--web-port")
-    page = _public(config, "page", "gradio_web_server", port, *given)
+    logins = _given(config, LoginConfig)
+    page = _public(config, "page", "gradio_web_server", port, *given, *logins)
     return Plan(controller, servers, workers, None if config.no_web else page)
 
 
 def _port(config: LaunchConfig, number: int, wanted_by: str, flag: str) -> Port:
     return Port(config.host, number, wanted_by, flag, config.scheme)
-
-
-def _key_flags(config: AccountingConfig) -> Iterator[str]:
-    """Yield the flags of `AccountingConfig` that are not as they are by default."""
-    for field in fields(AccountingConfig):
-        if (value := getattr(config, field.name)) != field.default:
-            yield args.flag_of(field.name)
-            if value is not True:
-                yield value
 
 
 def _check_worker_flags(flags: Sequence[str], models: Models) -> None:
@@ -189,19 +183,19 @@ def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tupl
     listen = ("--host", port.host, "--port", str(port.number))
     state = ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
     traces = ("--otlp-endpoint", config.otlp_endpoint) if config.otlp_endpoint else ()
-    return (*_python(module), *listen, *state, *traces, *_tls(config), *flags)
+    return (*_python(module), *listen, *state, *traces, *_given(config, TlsConfig), *flags)
 
 
-def _registry(config: LaunchConfig) -> tuple[str, ...]:
-    """Return the flags of the registry that the controller keeps with others."""
-    return ("--registry", config.registry) if config.registry else ()
-
-
-def _tls(config: LaunchConfig) -> Iterator[str]:
-    """Yield the flags of the certificates, which are the same for every process."""
-    for name in ("tls_cert", "tls_key", "ca_file"):
-        if (path := getattr(config, name)) is not None:
-            yield from (args.flag_of(name), str(path))
+def _given(
+    config: LaunchConfig,
+    kind: type[TlsConfig | LoginConfig | AccountingConfig | RegistryConfig],
+) -> Iterator[str]:
+    """Yield the flags of a kind of settings that are not as they are by default."""
+    for field in fields(kind):
+        if (value := getattr(config, field.name)) != field.default:
+            yield args.flag_of(field.name)
+            if value is not True:
+                yield str(value)
 
 
 def _python(module: str) -> tuple[str, ...]:

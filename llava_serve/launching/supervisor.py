@@ -163,7 +163,7 @@ class Readiness:
         self, session: aiohttp.ClientSession, controller: str, credential: Credential = dict
     ) -> None:
         self._session = session
-        self._controller = ChatClient(controller, session, credential)
+        self._controller = ChatClient(controller, session, credential=credential)
 
     async def missing(self, process: Process) -> str | None:
         """Return what `process` lacks, or None when it is ready."""

@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,8 +10,11 @@ from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_token_logprob import ChatCompletionTokenLogprob
 
 from llava_serve.client import ChatClient
+from llava_serve.cluster_token import bearer
+from llava_serve.credential import read_secret
 from llava_serve.errors import CommandError, ControllerUnreachable
 from llava_serve.http.client_error import reason_of, remote_error
+from llava_serve.http.tls import trust
 from llava_serve.replaying.config import ServerConfig
 from llava_serve.replaying.recording import RecordedAnswer, RecordedToken
 
@@ -92,21 +94,15 @@ async def open_server(config: ServerConfig) -> AsyncIterator[AskedServer]:
     """Yield the server of the settings.
 
     Raises:
-        CommandError: the file of its key cannot be read.
+        CommandError: the file of its key, or of the authorities to trust, cannot be used.
     """
-    headers = {}
-    if config.api_key_file is not None:
-        headers["Authorization"] = f"Bearer {_key(config.api_key_file)}"
-    async with aiohttp.ClientSession(headers=headers, trust_env=False) as session:
+    key = config.api_key_file
+    headers = {} if key is None else bearer(read_secret(key))
+    connector = aiohttp.TCPConnector(ssl=trust(config.ca_file))
+    async with aiohttp.ClientSession(
+        connector=connector, headers=headers, trust_env=False
+    ) as session:
         yield AskedServer(config.controller, session)
-
-
-def _key(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as exc:
-        what = f"cannot read {path}: {exc.strerror}"
-        raise CommandError(what, "Correct --api-key-file.") from exc
 
 
 def greedy(body: dict[str, Any], max_tokens: int, top_logprobs: int) -> dict[str, Any]:

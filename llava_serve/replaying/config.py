@@ -6,10 +6,11 @@ from typing import Annotated
 
 from llava_serve import args
 from llava_serve.config import LogConfig, LogLevel
+from llava_serve.tls_config import TrustConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerConfig(LogConfig):
+class ServerConfig(TrustConfig, LogConfig):
     """Flags of the server that is asked."""
 
     controller: Annotated[

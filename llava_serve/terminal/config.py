@@ -1,16 +1,16 @@
 """Settings of the terminal; with --controller only those of the request."""
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Annotated
 
 from llava_serve.args import require_defaults, require_http, require_positive
 from llava_serve.config import LogLevel, MediaConfig, ModelConfig, StateConfig
+from llava_serve.key_config import CredentialConfig
 from llava_serve.tls_config import TrustConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class CliConfig(ModelConfig, MediaConfig, TrustConfig, StateConfig):
+class CliConfig(ModelConfig, MediaConfig, TrustConfig, CredentialConfig, StateConfig):
     """Talk with a model about pictures in the terminal.
 
     Without --controller the model runs in this process. With a pipe on standard input each line is
@@ -28,11 +28,6 @@ class CliConfig(ModelConfig, MediaConfig, TrustConfig, StateConfig):
         "--controller-url",
         "--controller-address",
     ] = ()
-    api_key_file: Annotated[
-        Path | None,
-        "file with an API key for --controller; default: the cluster's token, where the "
-        "controller is on this machine",
-    ] = None
     model_name: Annotated[
         str | None,
         "with --controller, the model to ask, by default its first; otherwise what to call the "

@@ -1,8 +1,9 @@
 """OTLP tracer: spans of OpenTelemetry, sent in batches by a thread of its SDK."""
 
+import asyncio
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
@@ -15,7 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from llava_serve import __version__
 from llava_serve.tracing.span import Attributes, Span, SpanKind, Tracer
 
-_SEND_S = 5  # how long one batch may take, and the stop of a process behind its endpoint's
+_SEND_S = 3  # how long one batch may take, and the stop of a process behind its endpoint's
 _KINDS = {"server": trace.SpanKind.SERVER, "client": trace.SpanKind.CLIENT}
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -79,5 +80,9 @@ class OtlpTracer(Tracer):
         finally:
             started.end()
 
-    def close(self) -> None:
-        self._provider.shutdown()
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self._provider.shutdown)

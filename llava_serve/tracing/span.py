@@ -3,8 +3,8 @@
 No span holds a prompt, an answer, a picture or a key.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Literal
@@ -42,8 +42,10 @@ class Tracer:
         """Open a span while the body runs; `headers` may name the parent, in another process."""
         yield NO_SPAN
 
-    def close(self) -> None:
-        """Send what is left."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Record while the body runs; at its end what is left is sent."""
+        yield
 
 
 NO_SPAN = Span()

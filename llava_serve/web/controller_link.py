@@ -43,7 +43,7 @@ class ControllerLink:
         self.error: ServeError | None = None
         self._mode = mode
         self._trust = trust
-        self._tracer = tracer
+        self._tracer = tracer or Tracer()
         self._client: Controllers | None = None
 
     @property
@@ -81,7 +81,7 @@ class ControllerLink:
                 ChatClient(address, session, credential, self._tracer)
                 for address, credential in zip(self._addresses, self._credentials, strict=True)
             )
-            async with background(self._keep_polling(sleep), "polling"):
+            async with self._tracer.running(), background(self._keep_polling(sleep), "polling"):
                 yield
 
     async def _keep_polling(self, sleep: Callable[[float], Awaitable[None]]) -> None:

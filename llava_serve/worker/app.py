@@ -57,7 +57,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with worker.media, background():
+        async with (tracer or Tracer()).running(), worker.media, background():
             yield
 
     app = FastAPI(title="worker", lifespan=lifespan)

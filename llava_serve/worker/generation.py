@@ -154,11 +154,13 @@ class Generation:
             raise
         except ServeError as exc:
             outcome = exc.code
+            if exc.status >= 500:
+                self._span.fail(outcome)
             raise
         finally:
             metrics.requests.labels(outcome).inc()
             metrics.total_s.observe(self.elapsed_s)
-            if outcome not in ("completed", "cancelled"):
+            if outcome == "failed":
                 self._span.fail(outcome)
             if self._cancelled_at is not None:
                 metrics.cancelled.inc()

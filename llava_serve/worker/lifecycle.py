@@ -6,13 +6,7 @@ import secrets
 import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    closing,
-    nullcontext,
-)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -106,8 +100,7 @@ def serve(
         background=lifecycle.running,
         tracer=tracer,
     )
-    with closing(tracer):
-        serving.run(app, config.host, config.port, lifecycle.leave, tls.certificate)
+    serving.run(app, config.host, config.port, lifecycle.leave, tls.certificate)
 
 
 class WorkerLifecycle:

@@ -232,6 +232,25 @@ async def test_a_worker_that_only_registers_again_is_not_asked_again(watch: Watc
     assert one.worker.canaries == 6
 
 
+async def test_a_worker_that_is_heard_of_in_its_first_check_is_asked_once(watch: Watch) -> None:
+    one = await watch()
+    one.canary.watch(one.entry)
+    one.canary.watch(one.entry)
+    await one.timer.until_asleep()
+    assert one.worker.canaries == 3
+
+
+async def test_a_worker_that_left_and_joins_again_is_asked_again(watch: Watch) -> None:
+    one = await watch()
+    await one.timer.until_asleep()
+    one.workers.deregister(one.worker.address)
+    one.timer.now += 1
+    one.join()
+    await one.canary.next_verdict(20)
+    assert one.entry.sees is True
+    assert one.worker.canaries == 6
+
+
 async def test_a_worker_with_another_model_is_asked_again(watch: Watch) -> None:
     one = await watch()
     await one.timer.until_asleep()

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import time
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from PIL import Image
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import shortest_queue
+from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
 from llava_serve.http.serving import served
 from tests.cluster.conftest import BEARER, TOKEN, Stack
@@ -31,8 +33,9 @@ def question(with_picture: bool = True) -> dict[str, Any]:
 
 
 class Controller:
-    def __init__(self, http: httpx.AsyncClient, stack: Stack) -> None:
+    def __init__(self, http: httpx.AsyncClient, workers: Registry, stack: Stack) -> None:
         self.http = http
+        self.workers = workers
         self._stack = stack
 
     async def join(self, answer: Answer) -> SightedWorker:
@@ -53,12 +56,11 @@ class Controller:
 
 @pytest.fixture
 async def controller(stack: Stack) -> Controller:
-    app = build_app(
-        Registry(shortest_queue, check_within_s=60), AdmissionPolicy(TOKEN), canary_every_s=600
-    )
+    workers = Registry(shortest_queue, check_within_s=60)
+    app = build_app(workers, AdmissionPolicy(TOKEN), canary_every_s=600)
     address = await stack.enter(served(app))
     http = httpx.AsyncClient(base_url=address, trust_env=False, timeout=30)
-    return Controller(await stack.enter(http), stack)
+    return Controller(await stack.enter(http), workers, stack)
 
 
 async def test_a_picture_that_comes_with_its_worker_waits_for_the_check(
@@ -93,6 +95,19 @@ async def test_a_stream_waits_for_the_check_too(controller: Controller) -> None:
     body = question() | {"stream": True}
     refused = await controller.http.post("/v1/chat/completions", json=body)
     assert refused.json()["error"]["code"] == "only_blind_workers"
+
+
+async def test_a_worker_that_joined_another_controller_is_asked_once_it_reports_here(
+    controller: Controller, stack: Stack
+) -> None:
+    worker = SightedWorker(is_blind)
+    worker.address = await stack.enter(served(worker.app()))
+    entry = RegisteredWorker(worker.address, worker.status, time.monotonic(), reports_here=False)
+    controller.workers.adopt(entry, 0)
+    beat = {"worker_name": worker.address, "queue_length": 0}
+    assert (await controller.http.post("/receive_heart_beat", json=beat, headers=BEARER)).json()
+    assert (await controller.ask()).json()["error"]["code"] == "only_blind_workers"
+    assert worker.canaries == len(worker.questions) == 6
 
 
 async def test_the_state_is_shown(controller: Controller) -> None:

@@ -94,6 +94,27 @@ def test_host_names_and_open_metrics_reach_who_listens_for_others() -> None:
     assert controller.public_metrics
 
 
+def test_traces_of_every_process_go_to_one_collector() -> None:
+    collector = "http://collector:4318"
+    plan = make_plan(LaunchConfig(otlp_endpoint=collector, model=("x/a",)))
+    controller = args.parse(ControllerConfig, _flags(plan.controller))
+    page = args.parse(WebConfig, _flags(plan.page))
+    (worker,) = (args.parse(WorkerConfig, _flags(worker)) for worker in plan.workers)
+    assert {controller.otlp_endpoint, page.otlp_endpoint, worker.otlp_endpoint} == {collector}
+
+
+def test_flags_of_keys_reach_the_controller_alone() -> None:
+    database = "postgresql://db/accounts"
+    config = LaunchConfig(require_keys=True, audit=True, database=database)
+    plan = make_plan(config)
+    controller = args.parse(ControllerConfig, _flags(plan.controller))
+    assert (controller.require_keys, controller.audit) == (True, True)
+    assert controller.database == database
+    others = [*plan.workers, plan.page]
+    assert not any(database in process.command for process in others if process)
+    assert "--database" not in make_plan(LaunchConfig()).controller.command
+
+
 def test_a_port_in_use_is_named_with_who_needs_it_and_the_flag() -> None:
     with serving.bind("127.0.0.1", 0) as taken:
         number = taken.getsockname()[1]
@@ -150,3 +171,10 @@ def test_the_certificates_reach_every_process_and_the_addresses_are_https(tmp_pa
 def test_a_worker_gets_no_certificate_of_its_own_from_behind_the_dashes() -> None:
     with pytest.raises(CommandError, match="--tls-cert"):
         make_plan(LaunchConfig(), ["--tls-cert=x"])
+
+
+def test_who_may_sign_in_is_the_page_s_alone_to_know(tmp_path: Path) -> None:
+    plan = make_plan(LaunchConfig(auth_file=tmp_path / "users", public_address="https://c.org"))
+    page = args.parse(WebConfig, _flags(plan.page))
+    assert (page.auth_file, page.public_address) == (tmp_path / "users", "https://c.org")
+    args.parse(ControllerConfig, _flags(plan.controller))
