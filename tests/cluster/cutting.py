@@ -20,8 +20,8 @@ from llava_serve.worker.worker import ModelWorker
 from tests.cluster.conftest import TOKEN
 
 ANSWERS = (b"POST /v1/chat/completions", b"POST /worker_generate_stream")
-# Takes the beginning of a request; returns after how many bytes of its body the answer is cut, if at
-# all, or so many before the body where they are negative.
+# Takes the beginning of a request; returns after how many bytes of its body the answer is cut, or
+# so many before the body where they are negative; None: not at all.
 CutAfter = Callable[[bytes], int | None]
 
 
