@@ -188,12 +188,12 @@ class Registry:
             raise why_none(request, self.known(), self.alive(now))
         if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
             self._tried.add(chosen.address)
-        try:
-            with self.counting(chosen, request.answers):
+        with self.counting(chosen, request.answers):
+            try:
                 yield chosen
-        finally:
-            if is_trial:
-                self._tried.discard(chosen.address)
+            finally:
+                if is_trial:
+                    self._tried.discard(chosen.address)
 
     @contextmanager
     def counting(self, worker: RegisteredWorker, answers: int = 1) -> Iterator[None]:
@@ -210,7 +210,7 @@ class Registry:
 
     def has_room(self, request: DispatchRequest, now: float) -> bool:
         """Tell whether a worker has free slots for a request."""
-        return self._choice.has_room(request, now)
+        return self._choice.has_room(request, now, self._tried)
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
