@@ -94,6 +94,7 @@ class Forward(Response):
             nonlocal kept_bytes
             if self._asked is not None:
                 context.workers.record_answer(self._asked)
+            self._attempts.start_over()
             if kept and relay.progress and not kept_bytes and kept.try_acquire(len(self._body)):
                 kept_bytes = len(self._body)
             if not kept_bytes:
