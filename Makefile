@@ -41,13 +41,14 @@ format: .venv/installed-dev ## rewrite the code in the house format
 bench: .venv/installed-dev ## measure speed beside other ways to serve, and what users feel; twenty minutes or more
 	$(BIN)/python -m scripts.bench_throughput
 	$(BIN)/python -m scripts.bench_latency
+	bash scripts/proxies_env.sh $(PYTHON)
 	$(BIN)/python -m scripts.bench_controller
 
 tiny: .venv/installed-dev ## train the checkpoint that ships, its adapter and its examples
 	$(BIN)/python -m scripts.tiny.train
 
 clean: ## remove the environments and what the tools made; .runs, with hours of training, stays
-	rm -rf .venv .venv-sglang build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-sglang .venv-litellm .venv-sglang-router build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -43,9 +43,8 @@ def chat(seconds: float = 0) -> dict[str, Any]:
     }
 
 
-def _answer(delta: str, **fields: str | None) -> bytes:
-    kind = "delta" if delta == "delta" else "message"
-    choice = {"index": 0, kind: {"role": "assistant", **fields}, "finish_reason": None}
+def _answer(kind: str, content: str) -> bytes:
+    choice = {"index": 0, kind: {"role": "assistant", "content": content}, "finish_reason": None}
     return json.dumps(
         {
             "id": "chatcmpl-1",
@@ -58,11 +57,12 @@ def _answer(delta: str, **fields: str | None) -> bytes:
     ).encode()
 
 
-_CHUNK = _answer("delta", content="at %d ").replace(b"%d", b"%%d").replace(b"%%d", b"%d")
-_WHOLE = _answer("message", content="one two three")
+_CHUNK = _answer("delta", "at %d ")
+_WHOLE = _answer("message", "one two three")
 
 
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the requests of one connection."""
     try:
         while head := (await reader.readuntil(b"\r\n\r\n")).lower():
             length = re.search(rb"content-length: (\d+)", head)
@@ -97,7 +97,6 @@ class StreamClient(asyncio.Protocol):
 
     def __init__(self, request: bytes) -> None:
         self.delays_ms: list[float] = []
-        self.received = b""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._request = request
         self._rest = b""
@@ -116,8 +115,6 @@ class StreamClient(asyncio.Protocol):
             self.delays_ms.append((now - int(found[1])) / 1e6)
             end = found.end()
         self._rest = data[max(end, len(data) - 64) :]
-        if b"[DONE]" in self._rest or not self.delays_ms:
-            self.received = data
         if b"[DONE]" in self._rest:
             self._transport.close()
 
@@ -145,7 +142,7 @@ async def time_streams(
 
 
 async def _main(port: int) -> None:
-    server = await asyncio.start_server(_serve, "127.0.0.1", port, backlog=2000)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=2000)
     async with server:
         await server.serve_forever()
 

@@ -171,7 +171,7 @@ class Forward(Response):
                 await relay.show_life()
             except (NoWorker, ModelNotFound, LineTimeout) as exc:
                 # ModelNotFound: all that served it have left since
-                if isinstance(exc, LineTimeout) or not self._attempts.forget_busy():
+                if isinstance(exc, LineTimeout) or not await self._may_wait(relay):
                     return await self._give_up(exc, relay)
                 await relay.show_life()
 
@@ -204,6 +204,21 @@ class Forward(Response):
         logger.warning("the worker at %s has this request no more: %s", worker.address, failure)
         self._attempts.add(worker.address, failure)
         return await self._attempts.may_retry(self._latest(relay))
+
+    async def _may_wait(self, relay: Relay) -> bool:
+        """Tell whether a worker may have the request after all: one that is busy, or comes back."""
+        if self._attempts.forget_busy():
+            return True
+        if self._asked is None or not relay.has_answered:
+            return False
+        workers, now = self._context.workers, self._context.clock()
+        may_return = any(
+            worker.fingerprint == self._asked.fingerprint
+            and not worker.is_draining
+            and not workers.lease_expired(worker, now)
+            for worker in workers.known()
+        )
+        return may_return and await self._attempts.may_return()
 
     async def _give_up(self, failure: Exception, relay: Relay) -> str:
         """End with what a worker said, which tells more than that there is no further one.

@@ -206,9 +206,8 @@ class Relay:
     async def _send_whole(self, answer: UpstreamResponse, content: bytes) -> None:
         """Send all of an answer; `content` is its body, or the last records of a stream."""
         await self._start_as(answer, len(content))
-        await self._write(content)
-        await self._end()
+        await self._end(content)
 
-    async def _end(self) -> None:
+    async def _end(self, last: bytes = b"") -> None:
         self._has_ended = True
-        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self.send({"type": "http.response.body", "body": last, "more_body": False})

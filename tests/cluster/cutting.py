@@ -20,10 +20,11 @@ from llava_serve.worker.worker import ModelWorker
 from tests.cluster.conftest import TOKEN
 
 ANSWERS = (b"POST /v1/chat/completions", b"POST /worker_generate_stream")
-CutAfter = Callable[[], int | None]  # bytes of the next answer; None: it is left alone
+# Takes the beginning of a request, and returns after how many bytes its answer is cut, if at all.
+CutAfter = Callable[[bytes], int | None]
 
 
-def never() -> None:
+def never(_: bytes) -> None:
     """Leave every answer alone."""
 
 
@@ -32,9 +33,8 @@ class Cuts:
 
     def __init__(self, *after: int | None) -> None:
         self.left = list(after)
-        self.made = 0
 
-    def __call__(self) -> int | None:
+    def __call__(self, _: bytes) -> int | None:
         return self.left.pop(0) if self.left else None
 
 
@@ -74,7 +74,7 @@ class CuttingProxy:
     async def _pass_requests(self, down: "_Side", up: "_Side") -> None:
         while data := await down.reader.read(65536):
             if data.startswith(ANSWERS):
-                up.left = self._cut_after()
+                up.left = self._cut_after(data)
             up.writer.write(data)
 
     async def _pass_answers(self, up: "_Side", down: "_Side") -> None:

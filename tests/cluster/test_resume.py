@@ -136,12 +136,12 @@ async def test_what_nobody_can_go_on_with_ends_with_one_error(
     second: type[EchoEngine],
     fields: dict[str, Any],
 ) -> None:
-    cuts = Cuts(HALF)
+    cuts = Cuts(HALF, *[1] * 9)
     for worker_id, kind in (("first", first), ("second", second)):
         await stack.enter(serving_cut(cluster.workers, worker_of(kind(), worker_id), cuts))
     answer = read((await cluster.http.post(CHAT, json=ASKED | fields)).content)
     assert (answer.error or {})["code"] == "worker_lost"
-    assert (answer.ends, answer.comments) == (0, [])
+    assert (answer.ends, ": resumed" in answer.comments) == (0, False)
 
 
 async def test_no_resume_ends_it_with_the_error(
@@ -219,6 +219,8 @@ async def test_bodies_are_kept_only_while_there_is_room(
     (cut,) = (answer for answer in answers if answer.error)
     assert (len(whole), cut.text) == (4, "one two three ")
     assert (cut.error or {})["code"] == "interrupted"
+    for worker in cluster.workers.known():
+        cluster.workers.deregister(worker.address)
     again = await asked_of_a_worker_that_stops(cluster, stack, ASKED)  # there is room once more
     assert again[0].error is None
 
@@ -230,6 +232,12 @@ async def test_an_answer_at_whose_word_connections_break_is_tried_three_times(
     answer = read((await cluster.http.post(CHAT, json=ASKED)).content)
     assert (answer.error or {})["code"] == "worker_lost"
     assert sum(proxy.cut for proxy in proxies) == 3
+
+
+async def test_a_worker_that_comes_back_goes_on_itself(cluster: Cluster, stack: Stack) -> None:
+    await pair(cluster, stack, Cuts(HALF))
+    answer = read((await cluster.http.post(CHAT, json=ASKED)).content)
+    assert (answer.text, answer.error) == (WORDS, None)
 
 
 @pytest.mark.parametrize("wire", [NATIVE, LLAVA])

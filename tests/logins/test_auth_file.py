@@ -25,7 +25,11 @@ def test_blank_lines_and_comments_are_no_users(tmp_path: Path) -> None:
     assert read_users(path) == {"alice": HASH}
 
 
-@pytest.mark.parametrize("line", ["alice", "alice:secret", f"a b:{HASH}", f":{HASH}", f"x:{HASH}"])
+@pytest.mark.parametrize(
+    "line",
+    ["alice", "alice:secret", f"a b:{HASH}", f":{HASH}", f"x:{HASH}"],
+    ids=["no hash", "no hash's shape", "a space", "no name", "a second time"],
+)
 def test_a_wrong_line_is_named_and_not_shown(tmp_path: Path, line: str) -> None:
     path = tmp_path / "users"
     path.write_text(f"x:{HASH}\n{line}\n")
