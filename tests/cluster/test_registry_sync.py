@@ -101,6 +101,18 @@ async def test_a_worker_that_joins_one_controller_is_served_by_the_other(
     assert not worker.reports_here
 
 
+async def test_many_workers_are_told_in_several_goes(
+    controllers: Controllers, a: Registry, b: Registry
+) -> None:
+    for i in range(500):
+        a.register(f"http://w{i}:1", status_of(worker_id=str(i)), controllers.clock())
+    told = []
+    for _ in range(4):
+        await controllers.meet()
+        told.append(len(b.known()))
+    assert told == [200, 400, 500, 500]
+
+
 async def test_a_controller_that_comes_later_knows_the_workers_at_once(
     controllers: Controllers, a: Registry
 ) -> None:
