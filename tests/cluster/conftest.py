@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registry import Registry
@@ -139,15 +139,10 @@ StartRawWorker = Callable[..., Awaitable["RawWorker"]]
 
 @asynccontextmanager
 async def _controller(
-    limits: UpstreamLimits,
-    trusted: frozenset[str],
-    bodies: BodyLimits | None,
-    waiting: LineLimits | None,
-    resumes: bool,
+    trusted: frozenset[str], settings: ControllerSettings
 ) -> AsyncIterator[Cluster]:
     workers = Registry(shortest_queue)
-    policy = AdmissionPolicy(TOKEN, trusted)
-    app = build_app(workers, policy, limits=limits, bodies=bodies, waiting=waiting, resumes=resumes)
+    app = build_app(workers, AdmissionPolicy(TOKEN, trusted), settings)
     async with (
         served(app) as address,
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as http,
@@ -202,8 +197,13 @@ def start_controller(stack: Stack) -> StartController:
         resumes: bool = True,
         **limits: float,
     ) -> Cluster:
-        upstream = UpstreamLimits(**limits)
-        return await stack.enter(_controller(upstream, trusted, bodies, waiting, resumes))
+        settings = ControllerSettings(
+            limits=UpstreamLimits(**limits),
+            bodies=bodies or BodyLimits(max_bytes=50_000_000),
+            waiting=waiting or LineLimits(),
+            resumes=resumes,
+        )
+        return await stack.enter(_controller(trusted, settings))
 
     return start
 

@@ -10,7 +10,7 @@ import pytest
 from llava_serve import logs
 from llava_serve.api_key import ApiKey
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.errors import KeyRefused
@@ -57,7 +57,8 @@ async def find_key(text: str) -> ApiKey:
 
 async def test_a_key_needs_the_role_admin() -> None:
     access = Access(token=TOKEN, find_key=find_key)
-    app = build_app(Registry(shortest_queue), AdmissionPolicy(TOKEN), access=access)
+    settings = ControllerSettings(access=access)
+    app = build_app(Registry(shortest_queue), AdmissionPolicy(TOKEN), settings)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         shown = {
