@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.ports import free_port
+
 
 @pytest.fixture(autouse=True)
 def no_log_left_behind() -> Iterator[None]:
@@ -16,3 +18,8 @@ def no_log_left_behind() -> Iterator[None]:
         if type(handler) is logging.StreamHandler and handler not in before[0]:
             root.removeHandler(handler)
     root.setLevel(before[1])
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    return free_port()
