@@ -13,12 +13,14 @@ from pydantic_core import from_json
 from yarl import URL
 
 from llava_serve.args import parse, require_http
-from llava_serve.cluster_token import bearer, read_token, token_file
+from llava_serve.cluster_token import bearer, token_file
 from llava_serve.config import STATE
-from llava_serve.errors import CommandError, ControllerUnreachable, ServeError
+from llava_serve.credential import read_secret
+from llava_serve.errors import ControllerUnreachable, ServeError
 from llava_serve.http.client_error import reason_of, remote_error
-from llava_serve.local_path import local_path
+from llava_serve.http.tls import trust
 from llava_serve.logs import replace_unprintable
+from llava_serve.tls_config import TrustConfig
 
 _PROGRAM = "python -m llava_serve.admin"
 _USAGE = f"""usage: {_PROGRAM} workers
@@ -34,7 +36,7 @@ _CHANGES = {"drain": ("POST", "/drain"), "undrain": ("POST", "/undrain"), "remov
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdminConfig:
+class AdminConfig(TrustConfig):
     """Look after the workers of a controller. It wants the cluster's token, or an admin's key."""
 
     controller: Annotated[str, "address of the controller", "--controller-address"] = (
@@ -53,25 +55,9 @@ class AdminConfig:
 
     @property
     def secret(self) -> str:
-        """What the command shows the controller.
-
-        Raises:
-            CommandError: the file cannot be read.
-        """
-        if self.api_key_file is None:
-            path = token_file(self.cluster_token_file, self.state_dir)
-            if path.exists():
-                return read_token(path)
-        else:
-            path = self.api_key_file
-        try:
-            return local_path(str(path)).read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise CommandError(
-                f"cannot read {path}: {exc}",
-                "Give the controller's token with --cluster-token-file, or an admin's key with "
-                "--api-key-file.",
-            ) from exc
+        """What the command shows the controller. Raises: CommandError, when it cannot be read."""
+        path = self.api_key_file or token_file(self.cluster_token_file, self.state_dir)
+        return read_secret(path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,7 +97,10 @@ async def _ask(config: AdminConfig, method: str, path: str, body: Any = None) ->
     """Return the JSON of the controller's answer; None where it has none."""
     address = config.controller.rstrip("/")
     headers = bearer(config.secret)
-    async with aiohttp.ClientSession(trust_env=False, timeout=_LIMIT) as session:
+    connector = aiohttp.TCPConnector(ssl=trust(config.ca_file))
+    async with aiohttp.ClientSession(
+        connector=connector, trust_env=False, timeout=_LIMIT
+    ) as session:
         try:
             async with session.request(
                 method,

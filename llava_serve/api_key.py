@@ -35,6 +35,12 @@ class ApiKey:
     expires_at: float | None = None
     revoked_at: float | None = None
 
+    @property
+    def is_limited(self) -> bool:
+        """True where somebody has to count what it uses."""
+        counted = (self.requests_per_minute, self.tokens_per_minute)
+        return (*counted, self.max_parallel, self.monthly_tokens) != (None,) * 4
+
     def may_ask(self, model: str) -> bool:
         return not self.models or model in self.models
 
@@ -101,6 +107,18 @@ def month_of(now: float) -> str:
 def day_of(now: float) -> str:
     """Return the date at `now`, in UTC, as `2026-01-31`."""
     return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+
+
+def day_start(day: str, flag: str) -> float:
+    """Return the first second of a date like `2026-01-31`, in UTC.
+
+    Raises:
+        ValueError: what `flag` was given is no date.
+    """
+    try:
+        return datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+    except ValueError as exc:
+        raise ValueError(f"{flag} takes a date like 2027-01-31, not {day!r}") from exc
 
 
 def seconds_to_next_month(now: float) -> float:

@@ -44,7 +44,9 @@ def parse(
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     values = vars(known)
     try:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return cls(
+            **{k: tuple(v) if isinstance(v, list | _Values) else v for k, v in values.items()}
+        )
     except ValueError as exc:
         parser.error(str(exc))
 
@@ -56,13 +58,37 @@ def _options(field: Field[Any], kind: Any) -> dict[str, Any]:
     options: dict[str, Any] = {"default": argparse.SUPPRESS if required else field.default}
     options["required"] = required
     if get_origin(kind) is tuple:  # tuple[str, ...]: several values, or the flag several times
-        options |= {"default": [] if required else [*field.default]}  # type: ignore[misc]
-        return options | {"action": "extend", "nargs": "+", "type": get_args(kind)[0]}
+        if not required:
+            options["default"] = _Values(options["default"])
+        return options | {"action": _Collect, "nargs": "+", "type": get_args(kind)[0]}
     if isinstance(kind, UnionType):
         (kind,) = (arm for arm in get_args(kind) if arm is not NoneType)
     if get_origin(kind) is Literal:
         return options | {"choices": get_args(kind)}
     return options | {"type": kind}
+
+
+class _Values(tuple[Any, ...]):
+    """The default of a flag that may be repeated, as the help shows it."""
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self)) or "none"
+
+
+class _Collect(argparse.Action):
+    """Collects the values of a flag that may be repeated; they replace the default."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Add `values`."""
+        before = getattr(namespace, self.dest, None)
+        before = before if isinstance(before, list) else []  # the default is a tuple
+        setattr(namespace, self.dest, [*before, *(values or ())])
 
 
 def _started_as() -> str | None:
@@ -109,6 +135,11 @@ def names_of(listed: str) -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, listed.split(","))))
 
 
+def addresses_of(given: Iterable[str]) -> tuple[str, ...]:
+    """Return addresses without the slash behind them, each once; each given may be a list."""
+    return tuple(dict.fromkeys(name.rstrip("/") for names in given for name in names_of(names)))
+
+
 def require_names(names: Iterable[str]) -> None:
     """Raises: ValueError, when one of `names` is no host name."""
     for name in names:
@@ -119,12 +150,16 @@ def require_names(names: Iterable[str]) -> None:
 
 
 def require_http(config: object, *names: str) -> None:
-    """Raises: ValueError, when a field of `config` is given and no http(s) address."""
+    """Raises: ValueError, when a field of `config` is given and no http(s) address, or several."""
     for name in names:
-        address = getattr(config, name)
-        if address is not None and not address.startswith(("http://", "https://")):
-            flag = flag_of(name)
-            raise ValueError(f"{flag} must be an address like http://host:port, not {address!r}")
+        value = getattr(config, name)
+        addresses = addresses_of(value) if isinstance(value, tuple) else (value,)
+        for address in addresses:
+            if address is not None and not address.startswith(("http://", "https://")):
+                flag = flag_of(name)
+                raise ValueError(
+                    f"{flag} must be an address like http://host:port, not {address!r}"
+                )
 
 
 def bytes_of(size: str) -> int:

@@ -2,17 +2,22 @@
 
 import json
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
 from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
-from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError
+from llava_serve.credential import Credential
+from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError, ServeError
+from llava_serve.http.caller import USER_HEADER
 from llava_serve.http.client_error import reason_of, remote_error
 from llava_serve.protocol import sse
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.openai import ModelCard, ModelList
+from llava_serve.tracing import genai
+from llava_serve.tracing.span import Tracer
 
 _ASK = aiohttp.ClientTimeout(total=10)
 _STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
@@ -22,11 +27,20 @@ class ChatClient:
     """Speaks the native wire with the controller (or one worker) at `address`.
 
     `session` should be made with `trust_env=False`: cluster traffic goes around proxies.
+    `credential` returns the headers that open the controller.
     """
 
-    def __init__(self, address: str, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        address: str,
+        session: aiohttp.ClientSession,
+        credential: Credential = dict,
+        tracer: Tracer | None = None,
+    ) -> None:
         self.address = address.rstrip("/")
         self._session = session
+        self._credential = credential
+        self._tracer = tracer or Tracer()
 
     async def models(self) -> list[ModelCard]:
         """Return what is served at this moment.
@@ -36,7 +50,9 @@ class ChatClient:
             RemoteError: the answer is an error, or comes from another kind of server.
         """
         try:
-            async with self._session.get(f"{self.address}/v1/models", timeout=_ASK) as answer:
+            async with self._session.get(
+                f"{self.address}/v1/models", headers=self._credential(), timeout=_ASK
+            ) as answer:
                 if answer.status != 200:
                     raise await _error_of(answer)
                 return ModelList.model_validate_json(await answer.read()).data
@@ -50,11 +66,13 @@ class ChatClient:
         body: dict[str, Any],
         request_id: str | None = None,
         on_place: Callable[[LinePlace | None], None] = lambda place: None,
+        user: str | None = None,
     ) -> AsyncGenerator[ChatCompletionChunk]:
         """Yield the chunks of one answer; closing the generator stops the work on the worker.
 
-        `request_id` is what every log on the way shows; without one a new one is made. `on_place`
-        is called while the request waits in line, and with None while its answer is awaited.
+        `request_id` is what every log on the way shows; without one a new one is made. `user` is
+        an opaque name of who asks, so that one user waits for no other. `on_place` is called while
+        the request waits in line, and with None while its answer is awaited.
 
         Raises:
             ControllerUnreachable: nobody answers at the address.
@@ -62,10 +80,33 @@ class ChatClient:
                 another kind of server.
             ControllerLost: the connection ended before the answer did; what came so far is valid.
         """
+        request_id = request_id or logs.new_request_id()
+        model = str(body.get("model"))
+        with self._tracer.span(genai.name_of(model), "client", {}) as traced:
+            traced.set(genai.of_model(model, request_id))
+            headers = {"X-Request-ID": request_id, **traced.headers, **self._credential()}
+            if user is not None:
+                headers[USER_HEADER] = user
+            try:
+                async with aclosing(self._stream(body, headers, on_place)) as chunks:
+                    async for chunk in chunks:
+                        if (usage := chunk.usage) is not None:
+                            used = genai.of_usage(usage.prompt_tokens, usage.completion_tokens)
+                            traced.set(used)
+                        yield chunk
+            except ServeError as exc:
+                traced.fail(exc.code)
+                raise
+
+    async def _stream(
+        self,
+        body: dict[str, Any],
+        headers: dict[str, str],
+        on_place: Callable[[LinePlace | None], None],
+    ) -> AsyncGenerator[ChatCompletionChunk]:
         options = {"include_usage": True, **body.get("stream_options", {})}
         asked = body | {"stream": True, "stream_options": options}
         url = f"{self.address}/v1/chat/completions"
-        headers = {"X-Request-ID": request_id or logs.new_request_id()}
         answering = False
         try:
             async with self._session.post(

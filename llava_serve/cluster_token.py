@@ -1,5 +1,6 @@
 """Cluster token: the secret that workers register with, in a file only its owner can read."""
 
+import hashlib
 import logging
 import os
 import secrets
@@ -8,12 +9,13 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-FILE_NAME = "cluster-token"
+TOKEN_FILE = "cluster-token"
+API_KEY_FILE = "api-key"  # beside it: the first key of a controller that asks for keys
 
 
 def token_file(chosen: Path | None, state_dir: Path) -> Path:
     """Return the file of `--cluster-token-file`, by default the one in the state folder."""
-    return chosen if chosen is not None else state_dir / FILE_NAME
+    return chosen if chosen is not None else state_dir / TOKEN_FILE
 
 
 def read_token(path: Path) -> str:
@@ -49,7 +51,12 @@ def read_token(path: Path) -> str:
 
 
 def make_token(path: Path) -> bool:
-    """Write a new token to `path` with mode 0600; False where a file is there already.
+    """Write a new token to `path`; False where a file is there already."""
+    return write_secret(path, secrets.token_urlsafe(32))
+
+
+def write_secret(path: Path, text: str) -> bool:
+    """Write `text` to a new file with mode 0600; False where a file is there already.
 
     The file appears complete or not at all: it is written under another name and then linked,
     which fails when somebody else was faster.
@@ -58,7 +65,7 @@ def make_token(path: Path) -> bool:
     descriptor, draft = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
+            file.write(text + "\n")
         os.link(draft, path)
     except FileExistsError:
         return False
@@ -76,3 +83,8 @@ def is_shown(token: str, authorization: str | None) -> bool:
     """Tell whether an `Authorization` header shows `token`, in time that tells nothing of it."""
     expected = bearer(token)["Authorization"]
     return secrets.compare_digest((authorization or "").encode(), expected.encode())
+
+
+def digest(token: str) -> str:
+    """Return what tells clusters apart without telling their tokens."""
+    return hashlib.sha256(token.encode()).hexdigest()[:12]

@@ -4,18 +4,27 @@ import logging
 from collections.abc import Sequence
 
 from llava_serve import args, logs
+from llava_serve.accounts.accounts import Accounts
+from llava_serve.accounts.config import asks_for_keys, make_store
+from llava_serve.accounts.first_key import make_first_key
+from llava_serve.accounts.rates import Rates
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
+from llava_serve.cluster.canary import CHECK_WITHIN_S
 from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.shared_state import SharedState
 from llava_serve.cluster.upstream import UpstreamLimits
-from llava_serve.cluster_token import read_token, token_file
+from llava_serve.cluster_token import digest, read_token, token_file
 from llava_serve.config import ControllerConfig
+from llava_serve.errors import StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
+from llava_serve.http.hosts import address_here
 from llava_serve.http.tls import Tls
+from llava_serve.tracing.span import open_tracer
 
 logger = logging.getLogger("llava_serve.controller")
 
@@ -32,16 +41,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             "workers at %s may register without the token, on LLaVA's own wire",
             ", ".join(sorted(policy.addresses)),
         )
-    if not serving.is_loopback(config.host):
+    if config.no_auth and not serving.is_loopback(config.host):
         logger.warning(
-            "--host %s: whoever reaches port %d can use every model%s; there are no accounts. "
-            "Registering a worker takes the token.",
+            "--no-auth at --host %s: whoever reaches port %d can use every model%s. Registering a "
+            "worker takes the token.",
             config.host,
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
+    state = _shared_state(config, policy.token)
+    tracer = open_tracer(config.otlp_endpoint, "controller")
+    asks = asks_for_keys(config, config.host)
+    accounts = _accounts(config, asks)
     app = build_app(
-        Registry(DISPATCH[config.dispatch_method](), config.heartbeat_expiry),
+        Registry(
+            DISPATCH[config.dispatch_method],
+            config.heartbeat_expiry,
+            check_within_s=CHECK_WITHIN_S if config.canary_every else 0.0,
+            serve_blind=config.serve_blind,
+        ),
         policy,
         limits=UpstreamLimits(
             connect_s=config.connect_timeout,
@@ -54,12 +72,45 @@ def main(argv: Sequence[str] | None = None) -> None:
             hosts=Hosts.of(config.host, config.allowed_names),
             token=policy.token,
             is_public=config.public_metrics,
+            find_key=accounts.keys.find if accounts and asks else None,
         ),
+        accounts=accounts,
+        state=state,
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
         trust=tls.trust,
+        canary_every_s=config.canary_every,
+        tracer=tracer,
     )
     serving.run(app, config.host, config.port, certificate=tls.certificate)
+
+
+def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
+    """Return keys, limits and audit where there are any, after the first key is made."""
+    if not (asks or config.audit):
+        return None
+    try:
+        store = make_store(config.state_dir, config.database)
+        if asks:
+            address = address_here(config.host, config.port, config.scheme)
+            make_first_key(store, config.state_dir, address)
+    except StorageFailed as exc:
+        raise SystemExit(exc.with_remedy) from exc
+    return Accounts(store, Rates(config.limits_url), is_audited=config.audit)
+
+
+def _shared_state(config: ControllerConfig, token: str) -> SharedState | None:
+    """Return what the controllers of this cluster share; None: there is this one only."""
+    if config.registry is None:
+        return None
+    from llava_serve.cluster.redis_state import RedisState  # a quarter of a second to import
+
+    try:
+        state = RedisState(config.registry, f"llava_serve:{digest(token)}")
+    except ValueError as exc:
+        raise SystemExit(f"--registry: {exc}") from exc
+    logger.info("one registry with the controllers at %s that have this token", state.where)
+    return state
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 from llava_serve import args, logs, tiny
 from llava_serve.config import WebConfig
-from llava_serve.errors import StorageFailed
+from llava_serve.credential import credential_for
+from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Hosts
 from llava_serve.http.tls import Tls
+from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
+from llava_serve.tracing.span import Tracer, open_tracer
 from llava_serve.web import examples, public_link, uploads
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
@@ -29,11 +32,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     tls = Tls.of_or_exit(config)
     try:
         make_state_dir(config.state_dir)
+        logins = LoginSessions.of(config, config.state_dir)
         serving.bind_or_exit(config.host, config.port).close()  # the uploads of who has it stay
         uploads.use_folder(config.state_dir / "uploads" / str(config.port))
-        services = _services(config, tls.trust)
+        tracer = open_tracer(config.otlp_endpoint, "page")
+        services = _services(config, tls.trust, tracer, logins)
         shown = examples.load(tiny.EXAMPLES, services.media)
-    except StorageFailed as exc:
+    except (StorageFailed, CommandError) as exc:
         raise SystemExit(exc.with_remedy) from exc
     page = build_app(
         services,
@@ -44,25 +49,37 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.host, (*config.allowed_names, *([public_link.DOMAIN] if config.share else []))
         ),
     )
-    if not serving.is_loopback(config.host):
+    if logins is None and not serving.is_loopback(config.host):
         logger.warning(
-            "anybody who reaches %s:%d can use the page and its models", config.host, config.port
+            "anybody who reaches %s:%d can use the page; --auth-file makes them sign in",
+            config.host,
+            config.port,
         )
     serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
 
 
-def _services(config: WebConfig, trust: ssl.SSLContext) -> Services:
+def _services(
+    config: WebConfig, trust: ssl.SSLContext, tracer: Tracer, logins: LoginSessions | None
+) -> Services:
     moderation = None
     if config.moderation_key_file is not None:
         moderation = Moderation(read_key(config.moderation_key_file))
     store = Store(config.database or default_url(config.state_dir))
     store.create_tables()
+    controllers = args.addresses_of(config.controller)
     return Services(
-        link=ControllerLink(config.controller, config.model_list_mode, trust),
+        link=ControllerLink(
+            controllers,
+            config.model_list_mode,
+            trust,
+            [credential_for(one, config.api_key_file, config.state_dir) for one in controllers],
+            tracer,
+        ),
         store=store,
         media=MediaStore(config.state_dir / "media", config.max_body_bytes),
         moderation=moderation,
         max_body_bytes=config.max_body_bytes,
+        logins=logins,
         running=ActiveReplies(config.concurrency_count),
     )
 

@@ -2,19 +2,18 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Literal
 
-from llava_serve.accounts.store import AccountStore, default_url
-from llava_serve.api_key import ApiKey, IssuedKey
-from llava_serve.args import parse, require_positive
-from llava_serve.config import STATE
+from llava_serve.accounts.config import AccountsConfig
+from llava_serve.accounts.first_key import renew_first_key
+from llava_serve.accounts.store import AccountStore
+from llava_serve.accounts.table import text_table
+from llava_serve.api_key import ApiKey, IssuedKey, day_start
+from llava_serve.args import Config, parse, require_positive
 from llava_serve.errors import CommandError, StorageFailed
-from llava_serve.storage.database import make_state_dir
+from llava_serve.logs import replace_unprintable
 
 _USAGE = """usage: python -m llava_serve.keys create --name NAME [limits]
        python -m llava_serve.keys list
@@ -22,26 +21,6 @@ _USAGE = """usage: python -m llava_serve.keys create --name NAME [limits]
        python -m llava_serve.keys rotate --name NAME
 
 Each takes --state-dir or --database, as the controller does; create --help lists the limits."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccountsConfig:
-    state_dir: Annotated[Path, "state folder of the controller"] = STATE
-    database: Annotated[
-        str | None, "SQLAlchemy URL of keys and usage; default: SQLite in the state folder"
-    ] = None
-
-    @contextmanager
-    def opened(self) -> Iterator[AccountStore]:
-        """Open the accounts, which are made when there are none."""
-        if self.database is None:
-            make_state_dir(self.state_dir)
-        store = AccountStore(self.database or default_url(self.state_dir))
-        try:
-            store.create_tables()
-            yield store
-        finally:
-            store.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +60,7 @@ class CreateConfig(NamedConfig):
         """The first second at which it is not good any more."""
         if self.expires is None:
             return None
-        try:
-            day = datetime.strptime(self.expires, "%Y-%m-%d").replace(tzinfo=UTC)
-        except ValueError as exc:
-            raise ValueError(
-                f"--expires takes a date like 2027-01-31, not {self.expires!r}"
-            ) from exc
-        return day.timestamp() + 86_400
+        return day_start(self.expires, "--expires") + 86_400
 
     @property
     def key(self) -> ApiKey:
@@ -114,37 +87,46 @@ class RotateConfig(NamedConfig):
     """Give a key a new secret, which is shown once; its limits stay, the old secret ends."""
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one of the four commands."""
+    replace_unprintable()
     try:
-        match sys.argv[1:]:
+        match sys.argv[1:] if argv is None else list(argv):
             case ["create", *flags]:
-                config = parse(CreateConfig, flags)
+                config = _parse(CreateConfig, "create", flags)
                 with config.opened() as store:
                     _show(config.name, store.create(config.key))
             case ["list", *flags]:
-                with parse(ListConfig, flags).opened() as store:
+                with _parse(ListConfig, "list", flags).opened() as store:
                     sys.stdout.write(table(store, time.time()))
             case ["revoke", *flags]:
-                named = parse(RevokeConfig, flags)
+                named = _parse(RevokeConfig, "revoke", flags)
                 with named.opened() as store:
                     sys.stdout.write(f"{store.revoke(named.name).name} is revoked\n")
             case ["rotate", *flags]:
-                rotated = parse(RotateConfig, flags)
+                rotated = _parse(RotateConfig, "rotate", flags)
                 with rotated.opened() as store:
-                    _show(rotated.name, store.rotate(rotated.name))
+                    issued = store.rotate(rotated.name)
+                renew_first_key(issued, rotated.state_dir)
+                _show(rotated.name, issued)
             case ["-h" | "--help"]:
                 sys.stdout.write(_USAGE + "\n")
             case _:
-                raise SystemExit(_USAGE)
+                sys.stderr.write(_USAGE + "\n")
+                raise SystemExit(2)
     except (StorageFailed, CommandError) as exc:
         raise SystemExit(exc.with_remedy) from exc
+
+
+def _parse(cls: type[Config], command: str, flags: Sequence[str]) -> Config:
+    return parse(cls, flags, program=f"python -m llava_serve.keys {command}")
 
 
 def table(store: AccountStore, now: float) -> str:
     """Return the keys of a store, one a line, without their secrets."""
     used = store.tokens_this_month()
     head = ("id", "name", "role", "state", "models", "req/min", "tok/min", "at once", "tok/month")
-    rows: list[tuple[str, ...]] = [head]
+    rows: list[tuple[object, ...]] = [head]
     for key, _ in store.all_keys():
         budget = f"{used.get(key.id, 0)}/{_or_all(key.monthly_tokens)}"
         limits = (key.requests_per_minute, key.tokens_per_minute, key.max_parallel)
@@ -152,11 +134,7 @@ def table(store: AccountStore, now: float) -> str:
         rows.append(
             (key.id, key.name, key.role, key.state(now), models, *map(_or_all, limits), budget)
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(r, widths, strict=True)) for r in rows
-    )
-    return "".join(line.rstrip() + "\n" for line in lines)
+    return text_table(rows)
 
 
 def _or_all(limit: int | None) -> str:

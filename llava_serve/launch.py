@@ -9,12 +9,13 @@ import signal
 import ssl
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import aiohttp
 from rich.console import Console
 
 from llava_serve import args
+from llava_serve.accounts.config import asks_for_keys
+from llava_serve.credential import credential_for, key_file_in
 from llava_serve.errors import CommandError
 from llava_serve.http.tls import Tls
 from llava_serve.launching.config import LaunchConfig
@@ -37,26 +38,30 @@ def main(argv: Sequence[str]) -> int:
     except CommandError as exc:
         return _fail(exc, 2)
     try:
-        asyncio.run(_supervise(plan, trust, config.ca_file))
+        asyncio.run(_supervise(plan, trust, config))
     except CommandError as exc:
         return _fail(exc, 1)
     return 0
 
 
-async def _supervise(plan: Plan, trust: ssl.SSLContext, ca_file: Path | None) -> None:
+async def _supervise(plan: Plan, trust: ssl.SSLContext, config: LaunchConfig) -> None:
     names = [process.name for stage in plan.stages for process in stage]
     console = LaunchConsole(names, Console(stderr=True))
     loop = asyncio.get_running_loop()
     connector = aiohttp.TCPConnector(ssl=trust)
     async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
-        supervisor = Supervisor(Readiness(session, plan.controller.address).missing, console)
+        credential = credential_for(plan.controller.address, None, config.state_dir)
+        readiness = Readiness(session, plan.controller.address, credential)
+        supervisor = Supervisor(readiness.missing, console)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, supervisor.stop)
-        await supervisor.run(plan.stages, lambda: _greet(plan, ca_file))
+        await supervisor.run(plan.stages, lambda: _greet(plan, config))
 
 
-def _greet(plan: Plan, ca_file: Path | None) -> None:
-    write_or_drop(sys.stdout, f"\n{greeting(plan, first_sample(EXAMPLES), ca_file)}\n")
+def _greet(plan: Plan, config: LaunchConfig) -> None:
+    key = key_file_in(config.state_dir) if asks_for_keys(config, config.host) else None
+    text = greeting(plan, first_sample(EXAMPLES), config.ca_file, key)
+    write_or_drop(sys.stdout, f"\n{text}\n")
 
 
 def _fail(error: CommandError, code: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ports import free_port
+from tests.redis_server import RedisServer, running_redis
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +24,10 @@ def no_log_left_behind() -> Iterator[None]:
 @pytest.fixture
 def unused_tcp_port() -> int:
     return free_port()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of its own; who asks for it is `slow`, for only `make test` installs one."""
+    with running_redis() as server:
+        yield server

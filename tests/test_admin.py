@@ -12,6 +12,8 @@ from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.http.serving import served
+from llava_serve.http.tls import Certificate
+from tests.certificates import Certificates
 from tests.cluster.conftest import TOKEN, status_of
 
 WORKER = "http://10.0.0.1:40000"
@@ -78,10 +80,24 @@ async def test_a_bad_level_and_a_bad_token_say_what_to_do(
     assert "the role admin" in capsys.readouterr().err
 
 
+async def test_a_controller_behind_tls_is_asked_with_its_authority(
+    tmp_path: Path, capsys: Output
+) -> None:
+    made = Certificates.made(tmp_path)
+    (tmp_path / "cluster-token").write_text(TOKEN)
+    app = build_app(Registry(shortest_queue), AdmissionPolicy(TOKEN))
+    async with served(app, certificate=Certificate(*made.issue("127.0.0.1"))) as address:
+        words = ["workers", "--controller", address, "--state-dir", str(tmp_path)]
+        trusting = [*words, "--ca-file", str(made.ca_file)]
+        assert await asyncio.to_thread(admin.main, trusting) == 0
+        assert await asyncio.to_thread(admin.main, words) == 1
+    assert "--ca-file" in capsys.readouterr().err
+
+
 def test_nobody_at_the_address_and_no_token_say_so(tmp_path: Path, capsys: Output) -> None:
     state = ["--state-dir", str(tmp_path)]
     assert admin.main(["workers", *state]) == 1
-    assert "--cluster-token-file" in capsys.readouterr().err
+    assert "--api-key-file" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
     (tmp_path / "cluster-token").write_text(TOKEN)
     assert admin.main(["workers", *state, "--controller", "http://127.0.0.1:9"]) == 1

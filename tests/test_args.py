@@ -34,6 +34,20 @@ def test_every_kind_of_flag_is_read() -> None:
     )
 
 
+def test_what_is_given_replaces_the_default_of_a_flag_that_may_be_repeated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @dataclass(frozen=True)
+    class Repeated:
+        file: Annotated[tuple[str, ...], "which"] = ("x", "y")
+
+    assert parse(Repeated, []) == Repeated()
+    assert parse(Repeated, ["--file", "a", "--file", "b"]) == Repeated(("a", "b"))
+    with pytest.raises(SystemExit):
+        parse(Repeated, ["--help"])
+    assert "which (default: x y)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "argv",
     [

@@ -1,5 +1,6 @@
 """The benchmarks' parts fit together; what they measure is theirs to say."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from llava_serve.tiny import CHECKPOINT
+from scripts import bench_controller, bench_streams
 from scripts.bench_report import Figure, report
 from scripts.bench_throughput import PICTURES, Goal, compare
 
@@ -29,3 +31,20 @@ def test_every_system_holds_the_same_chats(
 def test_a_figure_shows_its_median_and_its_spread() -> None:
     assert str(Figure("x", "s", (3.0, 1.0, 2.0))) == "2 (1 to 3)"
     assert str(Figure("x", "s", (1.5,))) == "1.5"
+
+
+async def test_paced_records_are_timed_from_being_written() -> None:
+    server = await asyncio.start_server(bench_streams.serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    async with server:
+        address = f"http://{host}:{port}"
+        clients = await bench_streams.time_streams(address, 2, 0.2, {"X-Any": "thing"})
+        await asyncio.gather(*(client.ended for client in clients))
+    assert [len(client.delays_ms) for client in clients] == [4, 4]
+    assert all(delay > 0 for client in clients for delay in client.delays_ms)
+
+
+def test_the_controller_s_bench_tells_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench_controller.main(["--help"])
+    assert "--streams" in capsys.readouterr().out

@@ -63,6 +63,22 @@ async def test_an_answer_streams_under_the_id_it_was_given(session: aiohttp.Clie
     assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
 
 
+async def test_what_opens_the_controller_is_shown_with_each_call(
+    session: aiohttp.ClientSession,
+) -> None:
+    seen: list[Request] = []
+    secrets = iter(("one", "two", "three"))
+    async with served(answering(200, CHUNK + sse.encode(sse.DONE), seen)) as address:
+        client = ChatClient(address, session, lambda: {"Authorization": next(secrets)})
+        await texts(client)
+        async with aclosing(client.stream({"model": "m"}, user="7f")) as chunks:
+            assert [chunk async for chunk in chunks]
+        with pytest.raises(RemoteError):
+            await client.models()
+    assert [request.headers["authorization"] for request in seen] == ["one", "two", "three"]
+    assert [request.headers.get("x-llava-user") for request in seen] == [None, "7f", None]
+
+
 async def test_the_place_in_line_is_told_while_it_waits(session: aiohttp.ClientSession) -> None:
     places: list[LinePlace | None] = []
     waits = LinePlace(2, 3).encode() + LinePlace(1, 2, 8).encode() + sse.KEEP_ALIVE

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from llava_serve import config
-from llava_serve.args import parse
+from llava_serve.args import addresses_of, parse
 from llava_serve.engines.sglang.config import SglangWorkerConfig
+from llava_serve.launching.config import LaunchConfig
 from llava_serve.terminal.config import CliConfig
 
 # Source: the README and docs of haotian-liu/LLaVA@c121f04.
@@ -79,6 +80,10 @@ def test_a_worker_is_reached_where_it_listens_unless_told_otherwise() -> None:
         (config.WorkerConfig, "--port 0"),
         (config.WorkerConfig, "--worker localhost:40000"),
         (config.WorkerConfig, "--controller localhost:10000"),
+        (config.WorkerConfig, "--controller http://a:1 --controller http://b:1,c:1"),
+        (config.ControllerConfig, "--registry localhost:6379"),
+        (LaunchConfig, "--registry localhost:6379"),
+        (LaunchConfig, "--controller localhost:10000"),
         (config.WebConfig, "--controller localhost:10000"),
         (CliConfig, "--controller localhost:10000"),
         (SglangWorkerConfig, "--sgl-endpoint localhost:30000"),
@@ -88,6 +93,20 @@ def test_a_contradiction_is_refused(command: type[Any], line: str) -> None:
     with pytest.raises(SystemExit) as exit_:
         parse(command, line.split())
     assert exit_.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "addresses"),
+    [
+        ("", ("http://127.0.0.1:10000",)),
+        ("--controller http://a:1/", ("http://a:1",)),
+        ("--controller http://a:1 --controller-address http://b:2", ("http://a:1", "http://b:2")),
+        ("--controller http://a:1,http://b:2 http://a:1", ("http://a:1", "http://b:2")),
+    ],
+)
+def test_controllers_are_one_or_several(line: str, addresses: tuple[str, ...]) -> None:
+    assert addresses_of(parse(config.WorkerConfig, line.split()).controller) == addresses
+    assert addresses_of(parse(config.WebConfig, line.split()).controller) == addresses
 
 
 @pytest.mark.parametrize("names", ["a.example.com, .example.org,localhost", "*", "", "a_b-c."])

@@ -51,13 +51,53 @@ def test_the_controller_serves_and_stops(tmp_path: Path, unused_tcp_port: int) -
     assert token not in "".join(log)
 
 
-def test_a_public_address_is_warned_of_with_what_is_exposed(
+def test_a_public_address_that_is_open_is_warned_of_with_what_is_exposed(
     tmp_path: Path, unused_tcp_port: int
 ) -> None:
-    with controller(unused_tcp_port, tmp_path, "--host", "0.0.0.0") as log:
-        pass
+    with controller(unused_tcp_port, tmp_path, "--host", "0.0.0.0", "--no-auth") as log:
+        answer = requests.get(f"http://127.0.0.1:{unused_tcp_port}/v1/models", timeout=30)
+        assert answer.status_code == 200
     (warning,) = [line for line in log if " W " in line]
     assert "can use every model" in warning
+
+
+def test_a_public_address_asks_for_a_key_that_the_first_start_makes(
+    tmp_path: Path, unused_tcp_port: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    models = f"http://127.0.0.1:{unused_tcp_port}/v1/models"
+    with controller(unused_tcp_port, tmp_path, "--host", "0.0.0.0", "--log-level", "debug") as log:
+        assert requests.get(models, timeout=30).status_code == 401
+        key = (tmp_path / "api-key").read_text().strip()
+        token = (tmp_path / "cluster-token").read_text().strip()
+        for headers in ({"Authorization": f"Bearer {key}"}, {"x-api-key": key}):
+            assert requests.get(models, headers=headers, timeout=30).status_code == 200
+        insider = {"Authorization": f"Bearer {token}"}
+        assert requests.get(models, headers=insider, timeout=30).status_code == 200
+    shown = capfd.readouterr().out
+    assert f'curl -H "Authorization: Bearer {key}" {models}' in shown
+    assert key not in "".join(log)
+    with controller(unused_tcp_port, tmp_path, "--host", "0.0.0.0"):
+        assert requests.get(models, headers=insider, timeout=30).status_code == 200
+    assert capfd.readouterr().out == ""
+
+
+def test_a_key_can_be_asked_for_on_loopback_and_the_terminal_knows_it(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    address = f"http://127.0.0.1:{unused_tcp_port}"
+    with controller(unused_tcp_port, tmp_path, "--require-keys"):
+        assert requests.get(f"{address}/v1/models", timeout=30).status_code == 401
+        for folder, reason in ((tmp_path, "no live worker"), (tmp_path / "other", "API key")):
+            words = ["-m", "llava_serve.cli", "--controller", address, "--state-dir", str(folder)]
+            done = subprocess.run(
+                [sys.executable, *words],
+                input="hello\n",
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            assert reason in done.stderr
 
 
 def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path, unused_tcp_port: int) -> None:
@@ -90,6 +130,8 @@ def test_a_port_in_use_is_one_sentence_and_an_exit_code(
         (["--trust-workers-from", "10.0.0.1,worker-7"], "'worker-7' is none"),
         (["--answer-timeout", "0"], "--answer-timeout must be above 0"),
         (["--dispatch-method", "magic"], "invalid choice: 'magic'"),
+        (["--no-auth", "--require-keys"], "--no-auth and --require-keys exclude each other"),
+        (["--limits-storage", "disk"], "--limits-storage takes memory or an address"),
     ],
 )
 def test_a_bad_flag_ends_with_a_sentence(flags: list[str], reason: str) -> None:

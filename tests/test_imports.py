@@ -18,7 +18,10 @@ COMMANDS = [
     "cli",
     "launch",
     "admin",
+    "replay",
     "keys",
+    "page_users",
+    "usage",
 ]
 
 
@@ -38,16 +41,21 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 # Folders and modules of the package from the ground to the top; each imports lower ones only.
 LAYERS = (
     ("errors",),
-    ("api_key", "args", "local_path", "logs", "quota", "request", "tiny", "tls_config"),
+    (
+        *("api_key", "args", "key_config", "local_path", "logs", "quota", "registry_config"),
+        *("renewed_files", "request", "tiny", "tls_config", "tracing"),
+    ),
+    ("login_config", "model_config"),
     ("background", "cluster_token", "config", "protocol", "retry"),
-    ("http",),
+    ("credential", "http"),
     ("chat", "client", "media"),
+    ("controllers",),
     ("checkpoints",),
-    ("engines", "storage"),
+    ("engines", "logins", "storage"),
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("doctor", "launching", "terminal", "web"),
+    ("doctor", "launching", "replaying", "terminal", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

@@ -44,7 +44,8 @@ def _imported(folder: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("folder", "extras"), [("llava_serve", []), ("scripts/tiny", ["train"]), ("scripts", ["dev"])]
+    ("folder", "extras"),
+    [("llava_serve", ["oidc", "otel"]), ("scripts/tiny", ["train"]), ("scripts", ["dev"])],
 )
 def test_what_is_imported_is_required(folder: str, extras: list[str]) -> None:
     distributions = packages_distributions()

@@ -13,6 +13,12 @@ import llava_serve
 PACKAGE = Path(llava_serve.__file__).parent
 WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+")
 
+# A part of a trace, to OpenTelemetry.
+TRACING = {
+    *("span", "Span", "NO_SPAN", "_span", "SpanKind", "OtlpSpan", "start_span"),
+    *("add_span_processor", "BatchSpanProcessor", "OTLPSpanExporter", "set_span_in_context"),
+}
+
 # Word -> what is said instead, and the identifiers in which it is another's or means another thing.
 BANNED: dict[str, tuple[str, set[str]]] = {
     "addr": ("address", set()),
@@ -43,7 +49,7 @@ BANNED: dict[str, tuple[str, set[str]]] = {
     "seat": ("slot", set()),
     "share": ("fraction, scheduled tokens", {"share"}),  # LLaVA's flag
     "shares": ("scheduled tokens", set()),
-    "span": ("KV region", set()),
+    "span": ("KV region", TRACING),
     "spans": ("KV allocator", set()),
     "splice": ("merge_image_features", set()),
 }

@@ -10,10 +10,12 @@ from contextlib import asynccontextmanager, suppress
 from llava_serve.accounts.store import AccountStore
 from llava_serve.api_key import ApiKey, id_of, is_same
 from llava_serve.errors import KeyRefused, StorageFailed
+from llava_serve.retry import RateLimitedWarning
 
 logger = logging.getLogger(__name__)
 
 REFRESH_S = 2.0  # a key that was revoked is refused everywhere after so long
+_NO_DIGEST = "0" * 64  # as long as one, and of no key
 _LEAST_REFRESH_S = 0.5  # between reads for ids that are not known; their callers wait
 
 
@@ -32,28 +34,20 @@ class KeyRing:
         self._read_at = float("-inf")
         self._syncing = asyncio.Lock()
         self._reading_soon = asyncio.Lock()
+        self._warning = RateLimitedWarning(logger)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """Read the keys now and then again and again.
-
-        Raises:
-            StorageFailed: the database cannot be used at all.
-        """
-        await self._sync()
-        task = asyncio.create_task(self._keep_reading())
+        """Read the keys now and then again and again; the database may come later."""
+        await self._try_sync()
+        closing = asyncio.Event()
+        reading = asyncio.create_task(self._keep_reading(closing), name="keyring")
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            await self._sync()
-
-    @property
-    def is_empty(self) -> bool:
-        """True where no key was ever made."""
-        return not self._keys
+            closing.set()  # not cancelled: tokens that are half written would be written twice
+            await reading
+            await self._try_sync()
 
     async def find(self, text: str) -> ApiKey:
         """Return the key that a client shows.
@@ -62,14 +56,19 @@ class KeyRing:
             KeyRefused: it is unknown, expired or revoked.
         """
         key_id = id_of(text) or ""
-        if key_id and key_id not in self._keys:
+        key = self._known(key_id, text)
+        if key is None and key_id:
             await self._read_soon()
-        key, digest = self._keys.get(key_id, (None, ""))
-        if not is_same(text, digest) or key is None:
+            key = self._known(key_id, text)
+        if key is None:
             raise KeyRefused("unknown")
         if (state := key.state(self._clock())) != "active":
             raise KeyRefused(state)
         return key
+
+    def _known(self, key_id: str, text: str) -> ApiKey | None:
+        key, digest = self._keys.get(key_id, (None, _NO_DIGEST))
+        return key if is_same(text, digest) else None
 
     def tokens_this_month(self, key: ApiKey) -> int:
         return self._used.get(key.id, 0) + self._unwritten[key.id]
@@ -85,26 +84,31 @@ class KeyRing:
                 await asyncio.sleep(self._read_at + _LEAST_REFRESH_S - time.monotonic())
                 await self._try_sync()
 
-    async def _keep_reading(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_S)
+    async def _keep_reading(self, closing: asyncio.Event) -> None:
+        while not closing.is_set():
             await self._try_sync()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(closing.wait(), REFRESH_S)
 
     async def _try_sync(self) -> None:
         try:
             await self._sync()
         except StorageFailed as exc:
-            logger.warning("API keys are served as they were read last: %s", exc.message)
+            self._warning.warn(
+                "unread", "API keys are served as they were read last: %s", exc.message
+            )
+        else:
+            self._warning.reset()
 
     async def _sync(self) -> None:
         async with self._syncing:
             self._read_at = time.monotonic()
+            if not self._store.exists():  # and to look into it would make it
+                return
             written = Counter({id_: n for id_, n in self._unwritten.items() if n})
             if written:
                 await asyncio.to_thread(self._store.add_tokens, written)
                 self._unwritten -= written
-            self._keys = {
-                key.id: (key, digest)
-                for key, digest in await asyncio.to_thread(self._store.all_keys)
-            }
+            keys = await asyncio.to_thread(self._store.all_keys)
+            self._keys = {key.id: (key, digest) for key, digest in keys}
             self._used = await asyncio.to_thread(self._store.tokens_this_month)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from llava_serve.accounts.tables import AccountTable, KeyRow, MonthRow, RequestRow
 from llava_serve.api_key import ApiKey, IssuedKey, day_of, issue, month_of
 from llava_serve.errors import KeyNameTaken, NoSuchKey
-from llava_serve.storage.database import open_database, touch, translated
+from llava_serve.storage.database import file_of, open_database, touch, translated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,11 @@ class AccountStore:
         touch(self._engine)
         with translated():
             AccountTable.metadata.create_all(self._engine)
+
+    def exists(self) -> bool:
+        """Tell whether there is a database; one that is no SQLite file is there or cannot be."""
+        file = file_of(self._engine)
+        return file is None or file.exists()
 
     def create(self, key: ApiKey) -> IssuedKey:
         """Keep a new key, whose id and time of creation are set here.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
+from llava_serve.cluster.canary import Canary
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import Upstream
@@ -36,6 +37,7 @@ class Admission:
     workers: Registry
     upstream: Upstream
     prober: Prober
+    canary: Canary
     policy: AdmissionPolicy
     clock: Callable[[], float]
     _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -51,13 +53,14 @@ class Admission:
         try:
             is_legacy = self._is_legacy(address, caller)
             status = await self._call_back(address, registration.worker_status, is_legacy)
-            self.workers.register(
+            worker = self.workers.register(
                 address,
                 status,
                 self.clock(),
                 is_legacy=is_legacy,
                 expires=registration.check_heart_beat,
             )
+            self.canary.watch(worker)
         except RegistrationRefused as exc:
             logger.warning("refused the worker %s from %s: %s", address, _host(caller), exc.message)
             raise
@@ -71,7 +74,10 @@ class Admission:
             RegistrationRefused: the caller may not speak for that worker.
         """
         self._is_legacy(address, caller)
-        return self.workers.heartbeat(address, queue_length, self.clock())
+        is_known = self.workers.heartbeat(address, queue_length, self.clock())
+        if worker := self.workers.get(address):  # which may have registered elsewhere
+            self.canary.watch(worker)
+        return is_known
 
     def deregister(self, address: str, caller: HTTPConnection) -> None:
         """Take a worker out at its own wish.
@@ -115,7 +121,7 @@ class Admission:
     ) -> WorkerStatus:
         """Return what the worker at `address` says of itself, if it is the one that calls."""
         try:
-            status = await self.upstream.status(address)
+            status = await self.upstream.status(address, is_legacy=is_legacy)
         except WorkerUnreachable as exc:
             raise RegistrationRefused(f"you advertised {address}; from here {exc.message}") from exc
         if is_legacy:

@@ -16,6 +16,8 @@ from llava_serve.retry import jittered_backoff_s
 
 MOST_LOST = 3  # workers with one request: the first, and two that were asked again
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.05, 1.0  # after a lost worker, until another one is asked
+_RETURN_S = 3.0  # for a worker that can go on with an answer, where there is none
+_LOOK_S = 0.25
 
 Failure = WorkerUnreachable | WorkerLost | NotAnswered
 
@@ -27,6 +29,8 @@ class Attempts:
         self._budget = budget
         self._clock = clock
         self._failures: dict[str, Failure] = {}
+        self._waits_since: float | None = None
+        self.first: Failure | None = None
         self.lost = 0  # workers
         budget.count_request()
 
@@ -40,10 +44,6 @@ class Attempts:
         return self._failures
 
     @property
-    def first(self) -> Failure | None:
-        return next(iter(self._failures.values()), None)
-
-    @property
     def last(self) -> Failure | None:
         return next(reversed(self._failures.values()), None)
 
@@ -51,18 +51,19 @@ class Attempts:
         """Remember that the worker at `address` did not answer, or not to the end."""
         self._failures.pop(address, None)
         self._failures[address] = failure
+        self.first = self.first or failure
         self.lost += failure.headers[NOT_ANSWERED] == LOST
 
     def start_over(self) -> None:
         """Forget the failures before an answer got on: its workers may be asked again."""
         self._failures = {}
+        self._waits_since = self.first = None
         self.lost = 0
 
     async def may_retry(self, latest: float) -> bool:
-        """Wait for the budget, after a worker that was lost; False: it is too late then, or
-        too many were.
+        """Wait for the budget after a worker that was lost; False: that takes too long.
 
-        One that only declined did no work, so that another one is asked at once.
+        False too where too many were lost. After one that only declined nobody waits.
         """
         if self.last is None or self.last.headers[NOT_ANSWERED] != LOST:
             return True
@@ -73,6 +74,16 @@ class Attempts:
             if self._clock() + wait_s > latest:
                 return False
             await asyncio.sleep(wait_s)
+        return True
+
+    async def may_return(self) -> bool:
+        """Wait a moment for any worker, the lost ones included; False: that was long enough."""
+        now = self._clock()
+        self._waits_since = now if self._waits_since is None else self._waits_since
+        if now - self._waits_since > _RETURN_S:
+            return False
+        await asyncio.sleep(_LOOK_S)
+        self._failures = {}
         return True
 
     def forget_busy(self) -> bool:

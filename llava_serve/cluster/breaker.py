@@ -47,6 +47,12 @@ class Breaker:
         """Open: the worker was silent, of which no request is known to have failed."""
         return Breaker(BreakerState.OPEN, self.failures, self.failed_at)
 
+    def doubt(self, now: float) -> "Breaker":
+        """Open until the worker says that it lives: it failed somebody else."""
+        if self.failures:
+            return Breaker(BreakerState.OPEN, self.failures, self.failed_at)
+        return Breaker(BreakerState.OPEN, 1, now)
+
     def live(self, now: float) -> "Breaker":
         """Half-open, if it was open for long enough: the worker says that it lives."""
         if self.state is not BreakerState.OPEN or now < self.failed_at + self.open_s:

@@ -24,7 +24,6 @@ from llava_serve.cluster.relay import Relay
 from llava_serve.cluster.request_record import RequestRecord, log_end, outcome_of
 from llava_serve.cluster.resume import Progress
 from llava_serve.cluster.upstream import NotAnswered, WorkerSilent
-from llava_serve.cluster_token import bearer
 from llava_serve.errors import (
     BUSY,
     NOT_ANSWERED,
@@ -37,6 +36,7 @@ from llava_serve.errors import (
     Unavailable,
     WorkerLost,
     WorkersLost,
+    WorkerUnchecked,
     WorkerUnreachable,
 )
 from llava_serve.http import stopping
@@ -45,8 +45,12 @@ from llava_serve.http.caller import Caller, caller_of
 from llava_serve.http.disconnect import unless_client_leaves
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.resume import RESUME, with_tokens
+from llava_serve.protocol.usage import ASKING
+from llava_serve.tracing import span
 
 logger = logging.getLogger(__name__)
+
+_LOOK_S = 1.0  # for a worker that became one for pictures without a verdict
 
 
 class Forward(Response):
@@ -77,6 +81,7 @@ class Forward(Response):
             arrived_at=context.clock(),
             is_streamed=request.is_streamed,
             has_images=request.has_images,
+            image_sha256=request.image_sha256,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,10 +101,12 @@ class Forward(Response):
             release_body(Request(scope))
 
         relay = Relay(request.wire, request.prompt, send, on_answer, context.clock)
-        waiting = self._line_request(caller_of(Request(scope)), relay)
+        relay.counts_tokens = request.counts_tokens
+        record.caller = caller_of(Request(scope))
+        waiting = self._line_request(record.caller, relay)
         try:
             try:
-                left = await unless_client_leaves(self._run(relay, waiting), receive)
+                left = await unless_client_leaves(self._admitted(relay, waiting), receive)
                 record.outcome = left or "client_left"
             except asyncio.CancelledError as exc:
                 if not stopping.is_end_of_grace(exc):
@@ -114,7 +121,7 @@ class Forward(Response):
                 kept.release(kept_bytes)
             record.ended_at = context.clock()
             record.queue_s = waiting.waited_s
-            record.first_text_at = relay.answered_at
+            record.first_text_at, record.tokens = relay.answered_at, relay.tokens
             for observe in (context.metrics.observe, log_end, *context.observers):
                 observe(record)
 
@@ -128,6 +135,15 @@ class Forward(Response):
         return LineRequest(
             owner=caller.owner, cost=request.cost, body_bytes=len(self._body), tell=tell
         )
+
+    async def _admitted(self, relay: Relay, waiting: LineRequest) -> str:
+        """Count the request for its key, and run it."""
+        accounts = self._context.accounts
+        if accounts is None:
+            return await self._run(relay, waiting)
+        key, request = self._record.caller.key, self._request
+        async with accounts.limits.admitted(key, request.model, request.answers) as relay.headers:
+            return await self._run(relay, waiting)
 
     async def _run(self, relay: Relay, waiting: LineRequest) -> str:
         """Ask one worker after the other until one answers; return the outcome's name."""
@@ -144,9 +160,12 @@ class Forward(Response):
             except (WorkerUnreachable, WorkerLost, NotAnswered) as exc:
                 if not await self._take_back(worker, exc, relay):
                     return await self._give_up(exc, relay)
+            except WorkerUnchecked:  # which passes, when the worker was checked or its time is over
+                await context.canary.next_verdict(_LOOK_S)
+                await relay.show_life()
             except (NoWorker, ModelNotFound, LineTimeout) as exc:
                 # ModelNotFound: all that served it have left since
-                if isinstance(exc, LineTimeout) or not self._attempts.forget_busy():
+                if isinstance(exc, LineTimeout) or not await self._may_wait(relay):
                     return await self._give_up(exc, relay)
                 await relay.show_life()
 
@@ -156,6 +175,7 @@ class Forward(Response):
             model=request.model,
             native=request.wire.is_native,
             has_images=request.has_images,
+            affinity=request.affinity,
             answers=request.answers,
             excluding=self._attempts.tried,
             fingerprint=self._asked.fingerprint if self._asked and relay.has_answered else None,
@@ -178,6 +198,21 @@ class Forward(Response):
         logger.warning("the worker at %s has this request no more: %s", worker.address, failure)
         self._attempts.add(worker.address, failure)
         return await self._attempts.may_retry(self._latest(relay))
+
+    async def _may_wait(self, relay: Relay) -> bool:
+        """Tell whether a worker may have the request after all: one that is busy, or comes back."""
+        if self._attempts.forget_busy():
+            return True
+        if self._asked is None or not relay.has_answered:
+            return False
+        workers, now = self._context.workers, self._context.clock()
+        may_return = any(
+            worker.fingerprint == self._asked.fingerprint
+            and not worker.is_draining
+            and not workers.lease_expired(worker, now)
+            for worker in workers.known()
+        )
+        return may_return and await self._attempts.may_return()
 
     async def _give_up(self, failure: Exception, relay: Relay) -> str:
         """End with what a worker said, which tells more than that there is no further one.
@@ -209,6 +244,7 @@ class Forward(Response):
         self._asked = worker
         record.worker = worker.address
         record.asked_workers += 1
+        span.current.get().add_event("worker asked", {"llava.worker": worker.address})
         body, goes_on = self._body, relay.has_answered
         if self._progress:
             self._progress.begin()
@@ -241,13 +277,16 @@ class Forward(Response):
 
     def _headers_for(self, worker: RegisteredWorker) -> dict[str, str]:
         headers = {
+            **span.current.get().headers,
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "X-Request-ID": logs.request_id.get(),
             "Via": ", ".join(filter(None, (self._request.via, f"1.1 {self._context.name}"))),
+            **self._context.upstream.shown_to(is_legacy=worker.is_legacy),
+            **ASKING,
         }
         if self._progress and worker.fingerprint:
-            headers |= bearer(self._context.token) | {RESUME: str(self._began)}
+            headers[RESUME] = str(self._began)
         return headers
 
 

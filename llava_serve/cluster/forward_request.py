@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llava_serve.accounts.accounts import Accounts
+from llava_serve.cluster.canary import Canary
 from llava_serve.cluster.line import Line
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
@@ -25,14 +27,19 @@ class ForwardContext:
     workers: Registry
     upstream: Upstream
     prober: Prober
+    canary: Canary
     line: Line
     metrics: ControllerMetrics
     name: str  # unlike any other controller's
-    token: str
     clock: Callable[[], float]
     budget: RetryBudget
     kept_bytes: Quota | None = None
+    accounts: Accounts | None = None  # None where no key is asked for, and nothing audited
     observers: tuple[RequestObserver, ...] = ()  # of each request's end
+
+    @property
+    def is_audited(self) -> bool:
+        return self.accounts is not None and self.accounts.audit is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +49,8 @@ class ForwardRequest:
     `via` is the request's `Via` header, the controllers it came through; `first_byte_s` is how long
     the workers together may take to begin the answer, or to finish it where it is not streamed;
     `cost` is the tokens it will probably take; `prompt` is that of LLaVA's wire. A worker can go on
-    with the answer of another one where it `is_resumable`.
+    with the answer of another one where it `is_resumable`. The caller is a controller, which
+    `counts_tokens` itself, or nobody sees them.
     """
 
     wire: Wire
@@ -52,6 +60,9 @@ class ForwardRequest:
     is_streamed: bool = True
     is_resumable: bool = False
     has_images: bool = False  # or videos
+    affinity: tuple[int, ...] = ()
     answers: int = 1
     cost: float = 1.0
     prompt: str = ""
+    counts_tokens: bool = False
+    image_sha256: tuple[str, ...] = ()

@@ -132,14 +132,19 @@ class Membership:
             try:
                 if not (self._is_registered and await self._client.heartbeat()):
                     await self._client.register()
-                    logger.info("registered with the controller")
+                    logger.info("registered with the controller at %s", self._client.controller)
                 self._is_registered, failures, wait_s = True, 0, interval_s
                 warning.reset()
             except (ControllerUnreachable, RegistrationRefused) as exc:
                 self._is_registered = False
                 wait_s = backoff_s(failures, _FIRST_RETRY_S, interval_s)
                 failures += 1
-                warning.warn(type(exc), "not in the cluster, still trying: %s", exc.with_remedy)
+                warning.warn(
+                    type(exc),
+                    "not registered with %s, still trying: %s",
+                    self._client.controller,
+                    exc.with_remedy,
+                )
             await sleep(wait_s)
 
 

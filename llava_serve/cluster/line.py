@@ -129,7 +129,7 @@ class Line:
         return any(True for _ in self._candidates(asked))
 
     def _has_room(self, asked: DispatchRequest) -> bool:
-        return any(worker.has_room(asked.answers) for worker in self._candidates(asked))
+        return self._workers.has_room(asked, self._clock())
 
     def _filled_by_others(self, asked: DispatchRequest) -> list[RegisteredWorker]:
         """Return the workers that would have room, had only this controller sent anything."""

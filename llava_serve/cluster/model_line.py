@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from statistics import fmean, pstdev
 
 from llava_serve.cluster.dispatch import DispatchRequest
 from llava_serve.cluster.fair_queue import FairQueue, Ticket
@@ -12,7 +13,7 @@ from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.protocol.line_place import LinePlace
 
 _LEAST_MEASURED = 5  # times of service that an estimate is made of
-_MEASURED = 20
+_MEASURED = 10  # the last ones
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,12 +110,13 @@ class ModelLine:
     def estimate_s(self, turns: int, now: float) -> int | None:
         """Return how long so many turns take; None where that was not measured, or does not hold.
 
-        It does not hold while no slot comes back for much longer than slots were held.
+        It does not hold where the last answers took very different times, nor while no slot comes
+        back for much longer than slots were held.
         """
         running = self._running.total()
         if len(self._service_s) < _LEAST_MEASURED or not running:
             return None
-        mean_s = sum(self._service_s) / len(self._service_s)
-        if now - self.moved_at > 2 * mean_s:
+        mean_s = fmean(self._service_s)
+        if now - self.moved_at > 2 * mean_s or pstdev(self._service_s) > mean_s:
             return None
         return max(1, round(turns * mean_s / running))

@@ -1,21 +1,44 @@
 """Model list: what the workers of a cluster serve, and why one model is not among it."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 
 from llava_serve.cluster.dispatch import DispatchRequest
 from llava_serve.cluster.registered_worker import RegisteredWorker
-from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
+from llava_serve.errors import (
+    InvalidField,
+    ModelNotFound,
+    NoWorker,
+    OnlyBlindWorkers,
+    WorkerUnchecked,
+)
 from llava_serve.protocol.openai import ModelCard
 
 
+def names_of(workers: Iterable[RegisteredWorker]) -> list[str]:
+    return sorted({name for worker in workers for name in worker.status.model_names})
+
+
 def cards_of(alive: Sequence[RegisteredWorker]) -> list[ModelCard]:
-    """Return one card for each model of the native wire; the earliest worker's counts."""
+    """Return one card for each model of the native wire; the earliest worker's counts.
+
+    A model sees where one of its workers does, and is blind where all of them are.
+    """
     cards: dict[str, ModelCard] = {}
+    sights: dict[str, set[bool | None]] = defaultdict(set)
     for worker in alive:
         if not worker.is_legacy:
             for card in worker.status.cards:
                 cards.setdefault(card.id, card)
-    return sorted(cards.values(), key=lambda card: card.id)
+                sights[card.id].add(worker.sees)
+    return [
+        card.model_copy(update={"sees": _sees_of_all(sights[name])})
+        for name, card in sorted(cards.items())
+    ]
+
+
+def _sees_of_all(each: Collection[bool | None]) -> bool | None:
+    return True if True in each else None if None in each else False
 
 
 def why_none(
@@ -35,3 +58,10 @@ def why_none(
     if serving or not known:
         return NoWorker(model)
     return ModelNotFound(model, [card.id for card in cards_of(alive)])
+
+
+def why_unseen(model: str, workers: Sequence[RegisteredWorker], now: float) -> NoWorker:
+    """Return the error of pictures that none of `workers` takes, which could take text."""
+    if any(worker.awaits_canary(now) for worker in workers):
+        return WorkerUnchecked(model)
+    return OnlyBlindWorkers(model, workers[0].why)

@@ -42,7 +42,13 @@ class Prober:
 
         One that goes on to break connections while it answers probes is asked later each time.
         """
-        breaker = self._workers.record_failure(worker, self._clock())
+        self._start(worker, self._workers.record_failure(worker, self._clock()))
+
+    def doubt(self, worker: RegisteredWorker) -> None:
+        """Ask a worker at once that failed another controller, and try it with one request."""
+        self._start(worker, self._workers.doubt(worker, self._clock()))
+
+    def _start(self, worker: RegisteredWorker, breaker: Breaker) -> None:
         process = (worker.address, worker.status.worker_id)
         if process not in self._probed:
             self._probed.add(process)
@@ -51,7 +57,7 @@ class Prober:
     async def ask(self, worker: RegisteredWorker) -> bool:
         """Take over a worker's status; False: it does not answer, and leaves dispatch."""
         try:
-            status = await self._upstream.status(worker.address)
+            status = await self._upstream.status(worker.address, is_legacy=worker.is_legacy)
         except WorkerUnreachable as exc:
             kind = (worker.address, exc.message)
             self._warning.warn(kind, "%s: %s", worker.address, exc.message)

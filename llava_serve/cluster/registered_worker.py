@@ -1,6 +1,7 @@
 """Registered worker: what the controller knows of one, and how loaded it is."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
@@ -9,6 +10,9 @@ from llava_serve.protocol.cluster import WorkerStatus
 # Annotated[bool, SHARED] makes a field one that all controllers of a cluster have one value of, as
 # long as the worker's process lives; the value must fit in JSON.
 SHARED = "shared"
+
+# Of what no canary asks: the echo engine never looks, and LLaVA's workers tell no capabilities.
+_NEVER_ASKED = "it is not asked: it takes no pictures, or repeats the question, or is LLaVA's own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,10 @@ class RegisteredWorker:
     breaker: Breaker = CLOSED
     # It gets no new requests; what runs there ends.
     is_draining: Annotated[bool, SHARED] = False
+    # Whether its answers follow pictures, and why that is known or not.
+    sees: Annotated[bool | None, SHARED] = None
+    sight: Annotated[str, SHARED] = "it has not been asked about pictures yet"
+    checked_by: float = -math.inf  # until then pictures wait for its first check
     reports_here: bool = True  # and not to another controller of the cluster only
     is_busy: bool = False  # it refused a request, and its slots were not heard of since
     in_flight: int = 0
@@ -50,6 +58,18 @@ class RegisteredWorker:
         return None if self.is_legacy else self.status.fingerprint
 
     @property
+    def canary_model(self) -> str | None:
+        """The model that can be asked whether it sees; None where there is none to ask."""
+        cards = self.status.cards if not self.is_legacy else ()
+        sighted = (card.id for card in cards if card.accepts_images and card.engine != "echo")
+        return next(sighted, None)
+
+    @property
+    def why(self) -> str:
+        """Why `sees` is as it is, in plain words."""
+        return _NEVER_ASKED if self.canary_model is None else self.sight
+
+    @property
     def speed(self) -> float:
         """What the worker says of itself, to be weighed against the others."""
         return self.status.speed
@@ -63,6 +83,29 @@ class RegisteredWorker:
     def load(self) -> float:
         """Answers made and waiting per unit of speed: lower is better."""
         return self.queue_length / self.status.speed
+
+    def awaits_canary(self, now: float) -> bool:
+        """Tell whether it is held back from pictures until its first check, which is bounded."""
+        return self.sees is None and now < self.checked_by
+
+    def takes_images(self, now: float) -> bool:
+        """Tell whether pictures may go there, as far as its sight is known."""
+        return self.sees is not False and not self.awaits_canary(now)
+
+    def held_back(
+        self, before: "RegisteredWorker | None", check_within_s: float
+    ) -> "RegisteredWorker":
+        """Return it with the time for its first check: as its entry had before, or anew."""
+        if before is not None and before.is_same_model(self):
+            return replace(self, checked_by=before.checked_by)
+        if self.canary_model is None:
+            return self
+        return replace(self, checked_by=self.last_seen + check_within_s)
+
+    def is_same_model(self, other: "RegisteredWorker") -> bool:
+        """Tell whether both are one process that serves one and the same model."""
+        same_names = self.status.model_names == other.status.model_names
+        return same_names and self.is_process_of(other.status)
 
     def serves(self, model: str, *, native: bool) -> bool:
         """Tell whether a request for `model` can be sent there, on the native wire or LLaVA's."""

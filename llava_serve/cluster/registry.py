@@ -1,14 +1,18 @@
 """Registry of workers: who is alive, who serves what. No I/O: time comes in as an argument."""
 
-from collections import Counter
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from llava_serve.cluster.address_lookup import AddressLookup
+from llava_serve.cluster.answer_counts import AnswerCounts
 from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
-from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest, shortest_queue
-from llava_serve.cluster.model_list import cards_of, why_none
+from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest
+from llava_serve.cluster.model_list import cards_of, names_of, why_none, why_unseen
 from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.cluster.sight import Sight
+from llava_serve.cluster.worker_choice import WorkerChoice
 from llava_serve.errors import NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.openai import ModelCard
@@ -24,18 +28,29 @@ class Registry:
     looks at the registry takes anything out of it, nor does `refresh`.
     """
 
-    def __init__(self, policy: DispatchPolicy, expiry_s: float = 45.0) -> None:
-        self._policy = policy
-        self._expiry_s = expiry_s
+    def __init__(
+        self,
+        policy: DispatchPolicy,
+        expiry_s: float = 45.0,
+        *,
+        check_within_s: float = 0.0,
+        serve_blind: bool = False,
+    ) -> None:
+        """A new worker has `check_within_s` to be judged before pictures go to it unchecked.
+
+        With `serve_blind` they go to every worker at once.
+        """
+        self.expiry_s = expiry_s
+        self._check_within_s = check_within_s
         self._workers: dict[str, RegisteredWorker] = {}
+        self._choice = WorkerChoice(policy, self.lease_expired, serve_blind=serve_blind)
         # Called with the address of each worker that joins, is heard of, marked or leaves.
         self.on_change: Callable[[str], None] = lambda address: None
         # Called when slots came back or workers changed: whoever waits may have a turn.
         self.on_room: Callable[[], None] = lambda: None
-        # By address, apart from the entries: a worker that registers again keeps its open streams.
-        self._in_flight: Counter[str] = Counter()
-        self._elsewhere: Mapping[str, int] = {}  # by address, what other controllers sent there
-        self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
+        self._counts = AnswerCounts(self._update_choice)
+        self._lookup = AddressLookup()
+        self._swept_at = float("-inf")
         self._tried: set[str] = set()  # addresses of half-open workers that a request tries
 
     def register(
@@ -46,30 +61,27 @@ class Registry:
         *,
         is_legacy: bool = False,
         expires: bool = True,
-    ) -> None:
+    ) -> RegisteredWorker:
         """Add a worker, or replace the one that had its address.
 
-        It keeps the failures of the one before, and a drain of the same process.
+        It keeps the failures of the one before, what was marked of the same process, and what is
+        known of its sight where that serves the same models.
 
         Raises:
             RegistrationRefused: see `check_owner`.
         """
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
-        self._looked_up.pop(address, None)
         before = self._workers.get(address)
-        self._put(
-            RegisteredWorker(
-                address,
-                status,
-                last_seen=now,
-                is_legacy=is_legacy,
-                expires=expires,
-                breaker=before.breaker.restart() if before else CLOSED,
-                is_draining=bool(before and before.is_draining and before.is_process_of(status)),
-                others=self._others(address, status.queue_length),
-            )
-        )
+        entry = unjudged = RegisteredWorker(address, status, now)
+        if before is not None and before.is_process_of(status):
+            entry = replace(before, status=status, last_seen=now, reports_here=True)
+            if not before.is_same_model(entry):
+                entry = replace(entry, sees=unjudged.sees, sight=unjudged.sight)
+        breaker = before.breaker.restart() if before else CLOSED
+        entry = replace(entry, is_legacy=is_legacy, expires=expires, breaker=breaker)
+        entry = entry.held_back(before, self._check_within_s)
+        return self._renew(entry, status.queue_length, now)
 
     def heartbeat(self, address: str, queue_length: int, now: float) -> bool:
         """Renew a worker's lease; False tells an unknown one to register again."""
@@ -91,6 +103,13 @@ class Registry:
         self._renew(replace(current, status=status), status.queue_length, now)
         return True
 
+    def judge(self, worker: RegisteredWorker, sight: Sight) -> bool:
+        """Write down what a canary found; False: another process has replaced the worker."""
+        if (current := self._current(worker)) is None:
+            return False
+        self._put(replace(current, sees=sight.sees, sight=sight.reason, checked_by=-math.inf))
+        return True
+
     def deregister(self, address: str) -> bool:
         was_known = self._forget(address)
         self.on_change(address)
@@ -107,6 +126,10 @@ class Registry:
     def record_failure(self, worker: RegisteredWorker, now: float) -> Breaker:
         """Open a worker's breaker, and return it: it broke off a request."""
         return self._change_breaker(worker, lambda breaker: breaker.fail(now))
+
+    def doubt(self, worker: RegisteredWorker, now: float) -> Breaker:
+        """Open a worker's breaker until it is asked, and return it: others say that it failed."""
+        return self._change_breaker(worker, lambda breaker: breaker.doubt(now))
 
     def record_answer(self, worker: RegisteredWorker) -> None:
         """Close a worker's breaker: it answers a request."""
@@ -127,17 +150,23 @@ class Registry:
 
     def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
-        self._put(replace(worker, others=self._others(worker.address, queue_length)))
+        before = self._workers.get(worker.address)
+        others = self._counts.others(worker.address, queue_length)
+        self._put(replace(worker, others=others).held_back(before, self._check_within_s))
+
+    def in_flight(self) -> dict[str, int]:
+        """Return how many answers this controller waits for, by the worker's address."""
+        return dict(self._counts.here)
 
     def count_elsewhere(self, counts: Mapping[str, int]) -> None:
         """Take over how many answers other controllers wait for, by the worker's address."""
-        self._elsewhere = counts
-        self.on_room()
+        if self._counts.count_elsewhere(counts):
+            self.on_room()
 
     def get(self, address: str) -> RegisteredWorker | None:
         """Return the entry of the worker at `address`; None of one that is not known."""
         worker = self._workers.get(address)
-        return None if worker is None else self._counted(worker)
+        return None if worker is None else self._counts.counted(worker)
 
     @contextmanager
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
@@ -147,61 +176,52 @@ class Registry:
         at once.
 
         Raises:
+            WorkerUnchecked, OnlyBlindWorkers: pictures can go to none of the workers.
             NoWorker: of the workers that serve the model none is alive and not excluded; or there
                 is no worker at all.
             ModelNotFound: none of the workers serves the model (native wire only).
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
-        candidates = list(self.candidates(request, now))
-        if not candidates:
+        if (chosen := self._choice.choose(request, now, self._tried)) is None:
+            if unseeing := [one for one in self.alive(now) if request.accepts(one)]:
+                raise why_unseen(request.model, unseeing, now)
             raise why_none(request, self.known(), self.alive(now))
-        # A half-open worker that is being tried gets more only where there is no other.
-        candidates = [one for one in candidates if one.address not in self._tried] or candidates
-        with_room = [worker for worker in candidates if worker.has_room(request.answers)]
-        chosen = self._policy(with_room or candidates, request)
         if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
             self._tried.add(chosen.address)
-        self._in_flight[chosen.address] += (counted := chosen.counted(request.answers))
         try:
-            yield chosen
+            with self.counting(chosen, request.answers):
+                yield chosen
         finally:
             if is_trial:
                 self._tried.discard(chosen.address)
-            self._in_flight[chosen.address] -= counted
-            if not self._in_flight[chosen.address]:
-                del self._in_flight[chosen.address]
+
+    @contextmanager
+    def counting(self, worker: RegisteredWorker, answers: int = 1) -> Iterator[None]:
+        """Count answers against a worker while the body runs."""
+        try:
+            with self._counts.counting(worker.address, worker.counted(answers)):
+                yield
+        finally:
             self.on_room()
 
     def candidates(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
         """Yield the workers that `dispatch` chooses from."""
-        for worker in self._workers.values():
-            if (
-                self._is_alive(worker, now)
-                and worker.serves(request.model, native=request.native)
-                and worker.address not in request.excluding
-                and request.fingerprint in (None, worker.fingerprint)
-            ):
-                yield self._counted(worker)
+        return self._choice.candidates(request, now)
+
+    def has_room(self, request: DispatchRequest, now: float) -> bool:
+        """Tell whether a worker has free slots for a request."""
+        return self._choice.has_room(request, now)
 
     def address_of(self, model: str, now: float) -> str:
         """Name a worker to a client that calls workers itself.
 
-        Look-ups are spread by load and by the look-ups since each worker's last heartbeat. They
-        are no load themselves, nor a turn of the dispatch: anybody may look up, and need not ask
-        the worker then.
-
         Raises:
             NoWorker: nobody alive serves `model`.
         """
-        candidates = [
-            replace(worker, others=worker.others + self._looked_up[worker.address])
-            for worker in self.alive(now)
-            if worker.serves(model, native=False)
-        ]
-        if not candidates:
+        serving = [one for one in self.alive(now) if one.serves(model, native=False)]
+        seeing = [one for one in serving if one.sees is not False]
+        if (address := self._lookup.choose(seeing or serving)) is None:
             raise NoWorker(model)
-        address = shortest_queue(candidates, DispatchRequest(model=model, native=False)).address
-        self._looked_up[address] += 1
         return address
 
     def alive(self, now: float) -> list[RegisteredWorker]:
@@ -210,10 +230,10 @@ class Registry:
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
-        return [self._counted(worker) for worker in self._workers.values()]
+        return [self._counts.counted(worker) for worker in self._workers.values()]
 
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
-        return worker.expires and now - worker.last_seen > self._expiry_s
+        return worker.expires and now - worker.last_seen > self.expiry_s
 
     def may_recover(self, worker: RegisteredWorker, now: float) -> bool:
         """Tell whether a worker is unreachable and its lease still runs."""
@@ -237,10 +257,19 @@ class Registry:
             )
 
     def models(self, now: float) -> list[str]:
-        return sorted({name for worker in self.alive(now) for name in worker.status.model_names})
+        return names_of(self.alive(now))
 
     def cards(self, now: float) -> list[ModelCard]:
         return cards_of(self.alive(now))
+
+    def _update_choice(self, address: str) -> None:
+        """Let dispatch see how a worker is that is known."""
+        if (worker := self._workers.get(address)) is None:
+            return
+        if worker.takes_requests:
+            self._choice.put(self._counts.counted(worker))
+        else:
+            self._choice.remove(worker)
 
     def _current(self, worker: RegisteredWorker) -> RegisteredWorker | None:
         """Return the entry of a worker, unless it left or another process has replaced it."""
@@ -269,31 +298,34 @@ class Registry:
 
     def _put(self, worker: RegisteredWorker) -> None:
         """Set an entry; every change of one goes through here, for other controllers to see it."""
+        former = self._workers.get(worker.address)
+        if former is not None and former.status.model_names != worker.status.model_names:
+            self._choice.remove(former)
         self._workers[worker.address] = worker
+        self._update_choice(worker.address)
         self.on_change(worker.address)
         self.on_room()
 
-    def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> None:
-        others = self._others(worker.address, queue_length)
-        self._looked_up.pop(worker.address, None)
+    def _renew(self, worker: RegisteredWorker, queue_length: int, now: float) -> RegisteredWorker:
+        others = self._counts.others(worker.address, queue_length)
+        self._lookup.forget(worker.address)
         breaker = worker.breaker.live(now)
-        self._put(replace(worker, last_seen=now, breaker=breaker, is_busy=False, others=others))
+        entry = replace(worker, last_seen=now, breaker=breaker, is_busy=False, others=others)
+        self._put(entry)
+        return entry
 
     def _forget(self, address: str) -> bool:
-        self._looked_up.pop(address, None)
-        return self._workers.pop(address, None) is not None
-
-    def _counted(self, worker: RegisteredWorker) -> RegisteredWorker:
-        address = worker.address
-        elsewhere = self._elsewhere.get(address, 0)
-        return replace(worker, in_flight=self._in_flight[address], elsewhere=elsewhere)
-
-    def _others(self, address: str, queue_length: int) -> int:
-        counted = self._in_flight[address] + self._elsewhere.get(address, 0)
-        return max(0, queue_length - counted)
+        self._lookup.forget(address)
+        if (worker := self._workers.pop(address, None)) is None:
+            return False
+        self._choice.remove(worker)
+        return True
 
     def _forget_expired(self, now: float) -> None:
-        longest_s = self._expiry_s * _REMEMBERED_LEASES
-        for worker in self.known():
+        if now - self._swept_at <= self.expiry_s:
+            return
+        self._swept_at = now
+        longest_s = self.expiry_s * _REMEMBERED_LEASES
+        for worker in list(self._workers.values()):
             if worker.expires and now - worker.last_seen > longest_s:
                 self._forget(worker.address)

@@ -1,7 +1,7 @@
 """Relay of an answer to its client: status and headers once, whole records, and one end."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 from starlette.types import Send
 
@@ -14,6 +14,7 @@ from llava_serve.http.client_error import remote_error
 from llava_serve.protocol import sse
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.resume import RESUME
+from llava_serve.protocol.usage import HEADER, TokenCounts, parse_usage, take_usage
 
 # Between two neighbours only, or written anew by this controller's own server.
 _NOT_PASSED_BACK = {
@@ -29,7 +30,8 @@ class Relay:
     A client that has seen signs of life only may still be given the answer of another worker:
     `has_started` says that the status is out, `has_answered` that the answer is one worker's alone,
     since `answered_at`. `on_answer` is called then. Where the worker tells its `progress`, another
-    one may go on with the answer even so.
+    one may go on with the answer even so. `headers` are added to the answer's own. The answer's
+    `tokens` are taken out of it unless the client is a controller, which `counts_tokens`.
     """
 
     wire: Wire
@@ -38,6 +40,9 @@ class Relay:
     on_answer: Callable[[], None]
     clock: Callable[[], float]
     progress: Progress | None = None
+    counts_tokens: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tokens: TokenCounts | None = None
     has_started: bool = False
     answered_at: float | None = None
     _has_ended: bool = False
@@ -63,6 +68,7 @@ class Relay:
         if answer.status < 400 and is_stream:
             return await self._pass_stream(answer)
         content = await answer.rest()
+        self.tokens = parse_usage(answer.headers.get(HEADER, ""))
         self.on_answer()
         if self._takes_only_records:
             raise remote_error(content, answer.status)
@@ -108,6 +114,10 @@ class Relay:
         await self._end()
 
     @property
+    def _kept_back(self) -> Collection[str]:
+        return _NOT_PASSED_BACK if self.counts_tokens else _NOT_PASSED_BACK | {HEADER.lower()}
+
+    @property
     def _takes_only_records(self) -> bool:
         """LLaVA's clients read nothing but records, and no client anything else in a stream."""
         return not self.wire.is_native or self.has_started
@@ -135,7 +145,7 @@ class Relay:
                 raise
         else:
             await self._start_as(answer)
-            await self._write(records.rest)
+            await self._write(self._without_usage(records.rest))
         await self._end()
         return "failed" if records.has_failed else "ok"
 
@@ -143,6 +153,8 @@ class Relay:
         self, answer: UpstreamResponse, whole: bytes, *, is_answer: bool
     ) -> None:
         self.alive_at = self.clock()
+        if not (whole := self._without_usage(whole)):
+            return
         await self._start_as(answer)
         if is_answer and not self.has_answered:
             self.answered_at = self.alive_at
@@ -157,20 +169,29 @@ class Relay:
         await self._send_whole(answer, last)
         return "failed"
 
+    def _without_usage(self, records: bytes) -> bytes:
+        """Remember the usage in records that are passed on; return what their client is sent."""
+        rest, tokens = take_usage(records, self.wire.separator)
+        self.tokens = tokens or self.tokens
+        return records if self.counts_tokens else rest
+
     async def _start_as(self, answer: UpstreamResponse, length: int | None = None) -> None:
         """Send status and headers of `answer`, the first time."""
+        if self.has_started:
+            return
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in answer.headers.items()
-            if name.lower() not in _NOT_PASSED_BACK
+            if name.lower() not in self._kept_back
         ]
+        headers += [(name.encode(), value.encode()) for name, value in self.headers.items()]
         if length is not None:
             headers.append((b"content-length", str(length).encode()))
         await self._start(answer.status, headers)
 
     async def _start_stream(self, headers: Mapping[str, str]) -> None:
         """Send the status of a stream that has no worker yet, or none any more."""
-        shown = {**self.wire.stream_headers, **headers}
+        shown = {**self.wire.stream_headers, **self.headers, **headers}
         await self._start(200, [(name.encode(), value.encode()) for name, value in shown.items()])
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
@@ -185,9 +206,8 @@ class Relay:
     async def _send_whole(self, answer: UpstreamResponse, content: bytes) -> None:
         """Send all of an answer; `content` is its body, or the last records of a stream."""
         await self._start_as(answer, len(content))
-        await self._write(content)
-        await self._end()
+        await self._end(content)
 
-    async def _end(self) -> None:
+    async def _end(self, last: bytes = b"") -> None:
         self._has_ended = True
-        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self.send({"type": "http.response.body", "body": last, "more_body": False})

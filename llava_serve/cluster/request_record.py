@@ -2,21 +2,14 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llava_serve.errors import Interrupted, ServeError
 from llava_serve.errors.base import class_of
+from llava_serve.http.caller import Caller
+from llava_serve.protocol.usage import TokenCounts as TokenCounts
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenCounts:
-    """Tokens of one request, as its worker counted them."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    image_tokens: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,8 +23,10 @@ class RequestRecord:
     wire: str
     model: str
     arrived_at: float
+    caller: Caller = field(default_factory=Caller)
     is_streamed: bool = True
     has_images: bool = False
+    image_sha256: tuple[str, ...] = ()  # of the files as they were sent, where they are audited
     worker: str | None = None  # address of the last one asked
     asked_workers: int = 0
     queue_s: float = 0.0  # waited in line, for all workers together

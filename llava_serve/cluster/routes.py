@@ -4,17 +4,22 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from llava_serve.cluster import affinity
 from llava_serve.cluster.admission import Admission
 from llava_serve.cluster.forward import Forward
 from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
+from llava_serve.cluster.image_digest import digests, sources_of
 from llava_serve.cluster.token_estimate import estimate_llava_tokens, estimate_tokens
 from llava_serve.cluster.wire import LLAVA, NATIVE
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.http.body import read_json
+from llava_serve.http.caller import caller_of
 from llava_serve.http.json_body import JsonRoute
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
 from llava_serve.protocol.openai import ModelCard, ModelList, parse_chat_request
+from llava_serve.protocol.resume import RESUME_TOKENS
+from llava_serve.protocol.usage import HEADER
 
 
 def native_router(context: ForwardContext) -> APIRouter:
@@ -34,18 +39,25 @@ def native_router(context: ForwardContext) -> APIRouter:
             is_streamed=bool(chat.stream),
             is_resumable=bool(chat.stream) and chat.n in (None, 1) and not chat.logprobs,
             has_images=chat.has_images,
+            affinity=affinity.of_chat(chat),
             answers=chat.n or 1,
             cost=estimate_tokens(chat),
+            counts_tokens=HEADER in request.headers,
+            image_sha256=await digests(sources_of(chat)) if context.is_audited else (),
         )
         return Forward(context, forwarded, body)
 
+    def cards_for(request: Request) -> list[ModelCard]:
+        may_ask = caller_of(request).may_ask
+        return [card for card in context.workers.cards(context.clock()) if may_ask(card.id)]
+
     @router.get("/v1/models")
-    async def models() -> ModelList:
-        return ModelList(data=context.workers.cards(context.clock()))
+    async def models(request: Request) -> ModelList:
+        return ModelList(data=cards_for(request))
 
     @router.get("/v1/models/{model:path}")
-    async def one_model(model: str) -> ModelCard:
-        cards = {card.id: card for card in context.workers.cards(context.clock())}
+    async def one_model(model: str, request: Request) -> ModelCard:
+        cards = {card.id: card for card in cards_for(request)}
         if model not in cards:
             raise ModelNotFound(model, list(cards))
         return cards[model]
@@ -58,12 +70,17 @@ def llava_router(context: ForwardContext) -> APIRouter:
     router = APIRouter(route_class=JsonRoute)
     workers, clock = context.workers, context.clock
 
+    def models_for(request: Request) -> list[str]:
+        return list(filter(caller_of(request).may_ask, workers.models(clock())))
+
     @router.post("/list_models")
-    async def list_models() -> ModelNames:
-        return ModelNames(models=workers.models(clock()))
+    async def list_models(request: Request) -> ModelNames:
+        return ModelNames(models=models_for(request))
 
     @router.post("/get_worker_address")
-    async def get_worker_address(body: ModelQuery) -> AddressAnswer:
+    async def get_worker_address(body: ModelQuery, request: Request) -> AddressAnswer:
+        if not caller_of(request).may_ask(body.model):
+            return AddressAnswer(address="")
         try:
             return AddressAnswer(address=workers.address_of(body.model, clock()))
         except NoWorker:
@@ -75,6 +92,8 @@ def llava_router(context: ForwardContext) -> APIRouter:
         model = decoded.get("model") if isinstance(decoded, dict) else None
         if not isinstance(model, str):
             raise InvalidField("model", "must be the name of a model")
+        if RESUME_TOKENS in decoded:  # which a worker believes this controller about
+            raise InvalidField(RESUME_TOKENS, "is no field of this wire")
         prompt = decoded.get("prompt")
         prompt = prompt if isinstance(prompt, str) else ""
         images = decoded.get("images")
@@ -86,17 +105,20 @@ def llava_router(context: ForwardContext) -> APIRouter:
             first_byte_s=context.upstream.limits.first_byte_s,
             is_resumable=True,
             has_images=bool(images),
+            affinity=affinity.of_llava(prompt, images),
             cost=estimate_llava_tokens(prompt, len(images), decoded.get("max_new_tokens")),
             prompt=prompt,
+            counts_tokens=HEADER in request.headers,
+            image_sha256=await digests(images) if context.is_audited else (),
         )
         return Forward(context, forwarded, body)
 
     @router.post("/worker_get_status")
-    async def worker_get_status() -> dict[str, Any]:
+    async def worker_get_status(request: Request) -> dict[str, Any]:
         """All workers as one, out of the registry: two controllers never poll each other."""
         alive = workers.alive(clock())
         return {
-            "model_names": workers.models(clock()),
+            "model_names": models_for(request),
             "speed": sum(worker.speed for worker in alive),
             "queue_length": sum(worker.queue_length for worker in alive),
         }

@@ -10,6 +10,7 @@ from llava_serve import logs
 from llava_serve.errors import DECLINED, LOST, ServeError, Unavailable, WorkerLost, not_answered
 from llava_serve.protocol import llava, sse
 from llava_serve.protocol.line_place import LinePlace
+from llava_serve.protocol.usage import USAGE_MARK
 
 
 class RecordKind(Enum):
@@ -68,6 +69,8 @@ def _opens(record: bytes) -> bool:
 
 
 def _kind_of_chunk(record: bytes, prompt: str) -> RecordKind:
+    if record.startswith(USAGE_MARK):
+        return RecordKind.SIGN_OF_LIFE
     chunk = _object(record)
     if chunk.get("error_code"):
         return RecordKind.ERROR

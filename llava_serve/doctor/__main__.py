@@ -17,14 +17,17 @@ from llava_serve.cluster_token import bearer, read_token, token_file
 from llava_serve.config import STATE
 from llava_serve.doctor import address, cluster, machine, model, software
 from llava_serve.doctor.finding import Finding
-from llava_serve.http import serving
+from llava_serve.errors import CommandError
+from llava_serve.http.hosts import is_loopback
+from llava_serve.http.tls import trust
 from llava_serve.logs import replace_unprintable
+from llava_serve.tls_config import TrustConfig
 
 _PORTS = (10000, 40000, 7860)  # of controller, worker and page, where no flag says otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoctorConfig:
+class DoctorConfig(TrustConfig):
     """Check what people get wrong, and say what to do."""
 
     controller: Annotated[
@@ -72,7 +75,7 @@ async def findings(config: DoctorConfig) -> AsyncIterator[Finding]:
     for each in machine.check_ports(config.host, config.ports):
         yield each
     yield machine.check_disk(config.state_dir)
-    is_elsewhere = config.controller is not None and not serving.is_loopback(
+    is_elsewhere = config.controller is not None and not is_loopback(
         address.host_of(config.controller)
     )
     yield machine.check_token_file(config.token_path, is_needed=is_elsewhere)
@@ -90,7 +93,12 @@ async def findings(config: DoctorConfig) -> AsyncIterator[Finding]:
 
 async def _of_controller(controller: str, config: DoctorConfig) -> AsyncIterator[Finding]:
     headers = _token_shown(config.token_path)
-    async with aiohttp.ClientSession(trust_env=False) as session:
+    try:
+        connector = aiohttp.TCPConnector(ssl=trust(config.ca_file))
+    except CommandError as exc:
+        yield Finding("controller", "problem", exc.message, exc.remedy)
+        return
+    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
         ask = partial(cluster.ask, session, headers=headers)
         try:
             health = await ask(f"{controller}/health")

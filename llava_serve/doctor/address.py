@@ -14,6 +14,7 @@ from aiohttp import web
 from llava_serve.doctor.cluster import HttpAnswer
 from llava_serve.doctor.finding import Finding
 from llava_serve.http import serving
+from llava_serve.http.hosts import is_loopback
 from llava_serve.protocol.cluster import WorkerStatus
 
 
@@ -34,15 +35,15 @@ def check_worker_address(worker: str, controller: str, own: Sequence[str] | set[
         return Finding(
             "address", "problem", f"{host!r} in --worker is no known name", "Correct it."
         )
-    is_here = any(serving.is_loopback(ip) or ip in own for ip in _ips_of(host_of(controller)))
-    if any(map(serving.is_loopback, ips)) and not is_here:
+    is_here = any(is_loopback(ip) or ip in own for ip in _ips_of(host_of(controller)))
+    if any(map(is_loopback, ips)) and not is_here:
         return Finding(
             "address",
             "problem",
             f"{worker} means the controller's own machine when the controller asks it",
             "Give --worker the address at which the other machine reaches this one.",
         )
-    if not any(serving.is_loopback(ip) or ip in own for ip in ips):
+    if not any(is_loopback(ip) or ip in own for ip in ips):
         return Finding(
             "address",
             "warning",

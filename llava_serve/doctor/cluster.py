@@ -58,7 +58,8 @@ def check_identity(address: str, health: HttpAnswer) -> Finding:
     """Say what answers /health at a controller's address."""
     content = health.content
     if isinstance(content, dict) and isinstance(count := content.get("workers"), int):
-        return Finding("controller", "ok", f"{address} is a controller with {count} live workers")
+        workers = "1 live worker" if count == 1 else f"{count} live workers"
+        return Finding("controller", "ok", f"{address} is a controller with {workers}")
     if isinstance(content, dict) and isinstance(content.get("error"), dict):
         error = RemoteError.from_body(content, health.status)
         return Finding("controller", "problem", f"{address} refuses: {error.message}", error.remedy)

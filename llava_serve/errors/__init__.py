@@ -12,14 +12,16 @@
     │     engine   SglangRefused
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
-    │              ModerationRefused
+    │              ModerationRefused, LoginRequired, LoginFailed, LoginRefused, TooManyLogins
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
     │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, LineFull,
-    │              OwnLineFull, LineTimeout, ShuttingDown, Interrupted
-    │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable
+    │              OwnLineFull, LineTimeout, ShuttingDown, Interrupted, WorkerUnchecked,
+    │              OnlyBlindWorkers
+    │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable,
+    │              ProviderFailed
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
     │     engine   EngineLost, OutOfMemory, SglangFailed
     └── StorageFailed, CheckpointError, CommandError (access: KeyNameTaken, NoSuchKey), RemoteError
@@ -78,12 +80,14 @@ from llava_serve.errors.cluster import (
     LineTimeout as LineTimeout,
     NoSuchWorker as NoSuchWorker,
     NoWorker as NoWorker,
+    OnlyBlindWorkers as OnlyBlindWorkers,
     OwnLineFull as OwnLineFull,
     RegistrationRefused as RegistrationRefused,
     RemoteError as RemoteError,
     ShuttingDown as ShuttingDown,
     WorkerLost as WorkerLost,
     WorkersLost as WorkersLost,
+    WorkerUnchecked as WorkerUnchecked,
     WorkerUnreachable as WorkerUnreachable,
 )
 from llava_serve.errors.engine import (
@@ -120,11 +124,16 @@ from llava_serve.errors.page import (
     AskedModelGone as AskedModelGone,
     CannotContinue as CannotContinue,
     ConversationUnknown as ConversationUnknown,
+    LoginFailed as LoginFailed,
+    LoginRefused as LoginRefused,
+    LoginRequired as LoginRequired,
     ModerationRefused as ModerationRefused,
     ModerationUnavailable as ModerationUnavailable,
+    ProviderFailed as ProviderFailed,
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,
     TooManyFiles as TooManyFiles,
+    TooManyLogins as TooManyLogins,
 )
 from llava_serve.errors.prompt import (
     ContextOverflow as ContextOverflow,

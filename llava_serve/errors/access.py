@@ -15,8 +15,8 @@ class KeyMissing(BadRequest):
     status = 401
     headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
     remedy = (
-        "Send the header Authorization: Bearer KEY (or x-api-key: KEY); the operator makes keys "
-        "with python -m llava_serve.keys create."
+        "Send the header Authorization: Bearer KEY (or x-api-key: KEY); commands of llava_serve "
+        "take --api-key-file. The operator makes keys with python -m llava_serve.keys create."
     )
     user_told = "this page may not ask its server"
     user_remedy = _ASK_OPERATOR
@@ -73,6 +73,7 @@ class RateLimited(BadRequest):
     code = "rate_limit_exceeded"
     status = 429
     remedy = "Wait as long as Retry-After says; the operator sets the limits of a key."
+    user_told = "more was asked in a short time than is allowed"
     user_remedy = "Wait a moment, then try again."
 
     def __init__(self, what: str, limit: int, retry_after_s: float) -> None:
@@ -87,11 +88,14 @@ class BudgetSpent(BadRequest):
     code = "insufficient_quota"
     status = 429
     remedy = "Wait for the next month, or ask the operator for a larger budget."
+    user_told = "what may be asked this month is used up"
     user_remedy = _ASK_OPERATOR
 
     def __init__(self, limit: int, retry_after_s: float) -> None:
         super().__init__(f"the API key's budget of {limit:,} tokens this month is spent")
-        self.headers = {RETRY_AFTER: str(max(1, math.ceil(retry_after_s)))}
+        seconds = str(max(1, math.ceil(retry_after_s)))
+        # OpenAI's clients would try again in a second: a wait this long is not for them.
+        self.headers = {RETRY_AFTER: seconds, "x-should-retry": "false"}
 
 
 class KeyNameTaken(CommandError):

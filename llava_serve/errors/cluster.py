@@ -55,6 +55,34 @@ class NoWorker(Unavailable):
         super().__init__(f"no live worker serves {model!r}")
 
 
+class WorkerUnchecked(NoWorker):
+    """No worker of the model may take pictures before it was asked whether it sees."""
+
+    code = "worker_unchecked"
+    remedy = "Try again in a moment: a worker that has just joined is asked about two pictures."
+    user_told = "the model has just started, and is not ready for pictures yet"
+    user_remedy = "Try again in a moment."
+
+    def __init__(self, model: str) -> None:
+        super(NoWorker, self).__init__(f"no worker of {model!r} has been checked for sight yet")
+
+
+class OnlyBlindWorkers(NoWorker):
+    """No worker of the model sees what is in pictures."""
+
+    code = "only_blind_workers"
+    remedy = (
+        "Restart its workers with an intact checkpoint; GET /workers has the reason of each. Text "
+        "alone is answered; the controller's --serve-blind lets pictures through."
+    )
+    user_told = "the model cannot look at pictures at the moment"
+    user_remedy = "Ask without a picture, or choose another model."
+
+    def __init__(self, model: str, reason: str) -> None:
+        """`reason` is of one of the workers."""
+        super(NoWorker, self).__init__(f"no live worker of {model!r} sees pictures: {reason}")
+
+
 class WorkerUnreachable(Unavailable):
     """The chosen worker does not answer."""
 
@@ -144,6 +172,7 @@ class ControllerUnreachable(Unavailable):
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"no controller answers at {address}: {reason}")
+        self.address, self.reason = address, reason
 
 
 class ControllerLost(Unavailable):

@@ -1,6 +1,6 @@
 """Page errors: those that only the browser page or its storage raises."""
 
-from llava_serve.errors.base import BadRequest, ServeError, Unavailable
+from llava_serve.errors.base import RETRY_AFTER, BadRequest, ServeError, Unavailable
 
 
 class TooManyFiles(BadRequest):
@@ -64,6 +64,72 @@ class ConversationUnknown(BadRequest):
 
     def __init__(self) -> None:
         super().__init__("this server keeps no conversation under this address")
+
+
+class LoginRequired(BadRequest):
+    """Who asks the page has not signed in, or not lately enough."""
+
+    code = "login_required"
+    status = 401
+    remedy = "Sign in: open the page in a browser."
+    user_remedy = "Reload the page, and sign in; what you have typed stays."
+
+    def __init__(self) -> None:
+        super().__init__("you are not signed in")
+
+
+class LoginFailed(BadRequest):
+    """Name and password do not go together."""
+
+    code = "login_failed"
+    status = 401
+    remedy = "Check both, or ask whoever runs this page for a new password."
+    user_remedy = remedy
+
+    def __init__(self) -> None:
+        super().__init__("the name or the password is wrong")
+
+
+class TooManyLogins(BadRequest):
+    """Too many logins failed that came from one address."""
+
+    code = "too_many_logins"
+    status = 429
+    remedy = "Wait, then try again with the right password."
+    user_remedy = remedy
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(
+            f"too many logins failed from where you are; the next is possible in {wait_s // 60} "
+            "minutes"
+        )
+        self.headers = {RETRY_AFTER: str(wait_s)}
+
+
+class LoginRefused(BadRequest):
+    """The provider knows the user, and the page does not let them in."""
+
+    code = "login_refused"
+    status = 403
+    remedy = "Add the address or its domain to --oidc-allow, or sign in as somebody else."
+    user_told = "the account that you signed in with may not use this page"
+    user_remedy = "Sign in with another one, or ask whoever runs this page to let you in."
+
+    def __init__(self, who: str) -> None:
+        super().__init__(f"you signed in as {who}, whom this page does not let in")
+
+
+class ProviderFailed(Unavailable):
+    """The OpenID provider does not answer as one does."""
+
+    code = "provider_failed"
+    status = 502
+    remedy = "Check --oidc-issuer, the client's id and secret, and its redirect address."
+    user_told = "the service that knows who you are did not answer as expected"
+    user_remedy = "Try to sign in again. If it happens again, tell whoever runs this page."
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(f"the provider {provider} failed: {reason}")
 
 
 class AnswerInterrupted(Unavailable):

@@ -5,6 +5,7 @@ bodies that the process holds, and the bytes of a body that are no image or vide
 counted on the raw bytes as they arrive, so of a text that is far too long no more is read.
 """
 
+import asyncio
 import io
 import re
 import time
@@ -183,7 +184,7 @@ class _Arrival:
         latest = began_at + allowed_s
         left_s = min(limits.gap_s, latest - self._clock())
         try:
-            with anyio.fail_after(max(left_s, 0)):
+            async with asyncio.timeout(max(left_s, 0)):  # anyio's costs three times as much
                 return await self._receive()
         except TimeoutError:
             raise BodyTimeout(self._received_bytes, self._clock() - began_at) from None

@@ -42,6 +42,9 @@ class Caller:
     def is_admin(self) -> bool:
         return self.is_insider or (self.key is not None and self.key.role == "admin")
 
+    def may_ask(self, model: str) -> bool:
+        return self.key is None or self.key.may_ask(model)
+
     @property
     def owner(self) -> str:
         """Whose requests share a place in line: a key's, a user's of the page, an address's."""

@@ -16,6 +16,12 @@ def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def address_here(host: str, port: int, scheme: str = "http") -> str:
+    """Return the address at which this machine reaches what listens at `host`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine can reach what listens at `host`."""
     address = ip_of(host)

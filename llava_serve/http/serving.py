@@ -178,7 +178,7 @@ def _config(
 
     def protocol(**uvicorns: Any) -> asyncio.Protocol:
         inner = BoundedProtocol(table, **uvicorns)
-        return inner if certificate is None else TlsProtocol(inner, certificate.context())
+        return inner if certificate is None else TlsProtocol(inner, certificate.content())
 
     return uvicorn.Config(
         app,

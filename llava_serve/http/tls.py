@@ -4,43 +4,28 @@ import logging
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from cryptography import x509
 
 from llava_serve.errors import CommandError
 from llava_serve.http.hosts import is_loopback
+from llava_serve.renewed_files import RenewedFiles
 from llava_serve.tls_config import TlsConfig
 
 logger = logging.getLogger(__name__)
 
 
-class Certificate:
-    """Certificate and key of a server.
+class Certificate(RenewedFiles[ssl.SSLContext]):
+    """Certificate and key of a server; its content is what a new connection uses.
 
     Raises:
         CommandError: a file cannot be used; the message says why.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        self._files = certificate, key
-        self._seen = self._stamps()
-        self._context = _server_context(*self._files)
-
-    def context(self) -> ssl.SSLContext:
-        """Return what a new connection uses: files that were renewed are read, or say why not."""
-        if (stamps := self._stamps()) != self._seen:
-            self._seen = stamps
-            try:
-                self._context = _server_context(*self._files)
-                logger.info("the certificate in %s was read again", self._files[0])
-            except CommandError as exc:  # as between the renewal of the one file and the other
-                logger.warning("the earlier certificate stays in use: %s", exc.with_remedy)
-        return self._context
-
-    def _stamps(self) -> tuple[Any, ...]:
-        return tuple(map(_stamp, self._files))
+        super().__init__(partial(_server_context, certificate, key), certificate, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +164,3 @@ def _require_file(path: Path, flag: str) -> None:
             f"{flag} {path} cannot be read: {exc.strerror}",
             "Name a file that is there and that the user of this process may read.",
         ) from exc
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -4,13 +4,22 @@ import shlex
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from llava_serve.args import names_of, require_defaults, require_names, require_positive
-from llava_serve.config import StateConfig
+from llava_serve.args import (
+    names_of,
+    require_defaults,
+    require_http,
+    require_names,
+    require_positive,
+)
+from llava_serve.config import OtlpEndpoint, StateConfig
+from llava_serve.key_config import AccountingConfig
+from llava_serve.login_config import LoginConfig
+from llava_serve.registry_config import RegistryConfig
 from llava_serve.tls_config import TlsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig(StateConfig, TlsConfig):
+class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, LoginConfig):
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
 
     Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
@@ -39,7 +48,13 @@ class LaunchConfig(StateConfig, TlsConfig):
     allowed_hosts: Annotated[
         str, "comma-separated host names the controller and the page answer under beside their own"
     ] = ""
+    controller: Annotated[
+        tuple[str, ...],
+        "address of a further controller of the cluster, with which the workers register too and "
+        "with which the page goes on when this one is away; may be repeated",
+    ] = ()
     public_metrics: Annotated[bool, "let everybody read the controller's metrics"] = False
+    otlp_endpoint: OtlpEndpoint = None
     controller_port: Annotated[int, "port of the controller"] = 10000
     worker_port: Annotated[int, "port of the first worker; the next ones count up"] = 40000
     web_port: Annotated[int, "port of the page"] = 7860
@@ -48,9 +63,14 @@ class LaunchConfig(StateConfig, TlsConfig):
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the models run"] = "auto"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        TlsConfig.__post_init__(self)
+        AccountingConfig.__post_init__(self)
+        LoginConfig.__post_init__(self)
         require_positive(self, "tp", "dp")
+        require_http(self, "controller")
+        RegistryConfig.__post_init__(self)
         require_names(names_of(self.allowed_hosts))
+        require_http(self, "otlp_endpoint")
         try:
             shlex.split(self.sglang_flags)
         except ValueError as exc:

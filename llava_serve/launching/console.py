@@ -75,16 +75,21 @@ def first_sample(folder: Path) -> SampleQuestion:
     return SampleQuestion("What can you see in a picture?", None)
 
 
-def greeting(plan: Plan, sample: SampleQuestion, ca_file: Path | None = None) -> str:
-    """Return the lines to show; the commands work in the folder the launch was started in."""
+def greeting(
+    plan: Plan, sample: SampleQuestion, ca_file: Path | None = None, key_file: Path | None = None
+) -> str:
+    """Return the lines to show; the commands work in the folder the launch was started in.
+
+    `ca_file` has the authorities that they trust, and `key_file` the key that they show.
+    """
     page = f"Open in a browser:  {plan.page.address}\n\n" if plan.page else ""
     return (
-        f"{page}Ask with curl:\n\n  {_curl(plan, sample, ca_file)}\n\n"
-        f"Chat in a terminal:\n\n  {_cli(plan, sample, ca_file)}\n"
+        f"{page}Ask with curl:\n\n  {_curl(plan, sample, ca_file, key_file)}\n\n"
+        f"Chat in a terminal:\n\n  {_cli(plan, sample, ca_file, key_file)}\n"
     )
 
 
-def _curl(plan: Plan, sample: SampleQuestion, ca_file: Path | None) -> str:
+def _curl(plan: Plan, sample: SampleQuestion, ca_file: Path | None, key_file: Path | None) -> str:
     content: list[dict[str, Any]] = [{"type": "text", "text": sample.text}]
     encoded = ""
     if sample.image:
@@ -97,13 +102,17 @@ def _curl(plan: Plan, sample: SampleQuestion, ca_file: Path | None) -> str:
     data = encoded.join(shlex.quote(part) for part in body.split("\\u0000"))
     url = f"{plan.controller.address}/v1/chat/completions"
     trust = f"--cacert {shlex.quote(_short(ca_file))} " if ca_file else ""
-    return f"curl -s {trust}{url} -H 'Content-Type: application/json' -d {data}"
+    shown = ""
+    if key_file is not None:
+        shown = f' -H "Authorization: Bearer $(cat {shlex.quote(_short(key_file))})"'
+    return f"curl -s {trust}{url}{shown} -H 'Content-Type: application/json' -d {data}"
 
 
-def _cli(plan: Plan, sample: SampleQuestion, ca_file: Path | None) -> str:
+def _cli(plan: Plan, sample: SampleQuestion, ca_file: Path | None, key_file: Path | None) -> str:
     words = [_short(Path(sys.executable)), "-m", "llava_serve.cli"]
     words += ["--controller", plan.controller.address, "--model-name", str(plan.workers[0].model)]
     words += ["--ca-file", _short(ca_file)] if ca_file else []
+    words += ["--api-key-file", _short(key_file)] if key_file else []
     words += ["--image-file", _short(sample.image)] if sample.image else []
     return shlex.join(words)
 

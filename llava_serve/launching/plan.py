@@ -4,16 +4,21 @@ import errno
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from llava_serve import args
 from llava_serve.config import WorkerConfig
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.errors import CommandError
 from llava_serve.http import serving
+from llava_serve.http.hosts import address_here
+from llava_serve.key_config import AccountingConfig
 from llava_serve.launching import sglang_server
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.models import Model, Models, models_to_serve
+from llava_serve.login_config import LoginConfig
+from llava_serve.registry_config import RegistryConfig
+from llava_serve.tls_config import TlsConfig
 
 _WORKER_HOST = "127.0.0.1"
 
@@ -39,8 +44,7 @@ class Port:
     @property
     def address(self) -> str:
         """The address at which this machine reaches it; a wildcard is on loopback."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.number}"
+        return address_here(self.host, self.number, self.scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +99,14 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     _check_worker_flags(worker_flags, models)
     port = _port(config, config.controller_port, "the controller", "--controller-port")
     metrics = ["--public-metrics"] if config.public_metrics else []
-    controller = _public(config, "controller", "controller", port, *metrics)
+    shared = (*_given(config, RegistryConfig), *_given(config, AccountingConfig))
+    controller = _public(config, "controller", "controller", port, *metrics, *shared)
     servers = _servers(config, models.sglang)
-    given = ("--controller", controller.address)
+    given = ("--controller", controller.address, *config.controller)
     workers = _workers(config, models, servers, (*given, *worker_flags))
     port = _port(config, config.web_port, "the page", "--web-port")
-    page = _public(config, "page", "gradio_web_server", port, *given)
+    logins = _given(config, LoginConfig)
+    page = _public(config, "page", "gradio_web_server", port, *given, *logins)
     return Plan(controller, servers, workers, None if config.no_web else page)
 
 
@@ -176,14 +182,20 @@ def _with_unique_names(models: Sequence[Model]) -> Iterator[tuple[str, Model]]:
 def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tuple[str, ...]:
     listen = ("--host", port.host, "--port", str(port.number))
     state = ("--state-dir", str(config.state_dir), "--log-level", config.log_level)
-    return (*_python(module), *listen, *state, *_tls(config), *flags)
+    traces = ("--otlp-endpoint", config.otlp_endpoint) if config.otlp_endpoint else ()
+    return (*_python(module), *listen, *state, *traces, *_given(config, TlsConfig), *flags)
 
 
-def _tls(config: LaunchConfig) -> Iterator[str]:
-    """Yield the flags of the certificates, which are the same for every process."""
-    for name in ("tls_cert", "tls_key", "ca_file"):
-        if (path := getattr(config, name)) is not None:
-            yield from (args.flag_of(name), str(path))
+def _given(
+    config: LaunchConfig,
+    kind: type[TlsConfig | LoginConfig | AccountingConfig | RegistryConfig],
+) -> Iterator[str]:
+    """Yield the flags of a kind of settings that are not as they are by default."""
+    for field in fields(kind):
+        if (value := getattr(config, field.name)) != field.default:
+            yield args.flag_of(field.name)
+            if value is not True:
+                yield str(value)
 
 
 def _python(module: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import aiohttp
 
 from llava_serve.background import background
 from llava_serve.client import ChatClient
+from llava_serve.credential import Credential
 from llava_serve.errors import CommandError, ServeError
 from llava_serve.http.client_error import reason_of
 from llava_serve.launching.child import running
@@ -158,9 +159,11 @@ def describe_end(code: int) -> str:
 class Readiness:
     """Asks the processes of one launch over HTTP whether they are ready."""
 
-    def __init__(self, session: aiohttp.ClientSession, controller: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, controller: str, credential: Credential = dict
+    ) -> None:
         self._session = session
-        self._controller = ChatClient(controller, session)
+        self._controller = ChatClient(controller, session, credential=credential)
 
     async def missing(self, process: Process) -> str | None:
         """Return what `process` lacks, or None when it is ready."""

@@ -14,6 +14,8 @@ from llava_serve.protocol.openai import ModelCard
 WITHOUT_SLASH = AfterValidator(lambda address: address.rstrip("/"))
 WorkerName = Annotated[str, WITHOUT_SLASH]
 WorkerAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$"), WITHOUT_SLASH]
+# Header of a request that the controller makes itself, to see how a worker is: no user's.
+CANARY = "X-Llava-Canary"
 Count = Annotated[int, Field(ge=0, le=10**9)]  # small enough to be divided by a speed
 
 

@@ -22,10 +22,9 @@ def mark(tokens: Iterable[int], separator: bytes) -> bytes:
 
 
 def with_tokens(body: bytes, tokens: bytes | bytearray) -> bytes:
-    """Return `body`, a JSON object with fields, with `tokens` as its last field.
+    """Return `body`, a JSON object with fields, with `tokens` as one more field.
 
-    `tokens` are those of marks, joined by commas. A client's own field of that name comes before
-    it, and so does not count.
+    `tokens` are those of marks, joined by commas.
     """
     start = body.rstrip()[:-1]
     return b'%s,"%s":[%s]}' % (start, RESUME_TOKENS.encode(), tokens)

@@ -18,8 +18,10 @@ from llava_serve.storage.store import Store, default_url
 
 _PROGRAM = "python -m llava_serve.storage"
 _USAGE = (
-    "usage: python -m llava_serve.storage export [--state-dir D] [--database URL] [--output F]\n"
-    "       python -m llava_serve.storage delete [--state-dir D] [--database URL] --before DATE"
+    "usage: python -m llava_serve.storage export [--state-dir D] [--database URL] [--owner U] "
+    "[--output F]\n"
+    "       python -m llava_serve.storage delete [--state-dir D] [--database URL] [--owner U] "
+    "--before DATE"
 )
 
 
@@ -28,6 +30,9 @@ class PlaceConfig:
     state_dir: Annotated[Path, "folder the web server keeps its conversations in"] = STATE
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
+    ] = None
+    owner: Annotated[
+        str | None, "only the conversations of this user, as an export names the owner"
     ] = None
 
     @contextmanager
@@ -86,10 +91,10 @@ def _export(config: ExportConfig) -> None:
             if config.output == "-":
                 if isinstance(sys.stdout, io.TextIOWrapper):  # the same bytes as in a file
                     sys.stdout.reconfigure(encoding="utf-8")
-                sys.stdout.writelines(export.lines(store))
+                sys.stdout.writelines(export.lines(store, config.owner))
             else:
                 with Path(config.output).open("w", encoding="utf-8") as out:
-                    out.writelines(export.lines(store))
+                    out.writelines(export.lines(store, config.owner))
     except OSError as exc:
         raise SystemExit(f"cannot write {config.output}: {exc.strerror}") from exc
 
@@ -98,7 +103,7 @@ def _delete(config: DeleteConfig) -> None:
     before = datetime.fromisoformat(config.before).timestamp()
     media = MediaStore(config.state_dir / "media", limit_bytes=0)
     with config.opened() as store:
-        deleted = store.delete_before(before)
+        deleted = store.delete_before(before, config.owner)
         for filename in deleted.filenames:
             media.delete(filename)
     sys.stdout.write(

@@ -9,9 +9,12 @@ from llava_serve.storage.store import Store
 from llava_serve.storage.tables import ConversationRow, TurnRow, VoteRow, counting
 
 
-def lines(store: Store) -> Iterator[str]:
-    """Yield one JSON object per conversation, oldest first, each with its line end."""
-    for conversation in store.conversations():
+def lines(store: Store, owner: str | None = None) -> Iterator[str]:
+    """Yield one JSON object per conversation, oldest first, each with its line end.
+
+    Given a user, it yields theirs only.
+    """
+    for conversation in store.conversations(owner):
         yield json.dumps(_conversation(conversation), ensure_ascii=False) + "\n"
 
 
@@ -20,6 +23,7 @@ def _conversation(row: ConversationRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "kind": row.kind,
+        "owner": row.owner,
         "created_at": _time(row.created_at),
         "turns": [_turn(turn) for turn in row.turns],
         "votes": [_vote(vote, vote.id in counted) for vote in row.votes],

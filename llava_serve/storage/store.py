@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, inspect, select, update
+from sqlalchemy import ColumnElement, and_, delete, inspect, select, update
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 
 from llava_serve.errors import StorageFailed
@@ -69,12 +69,15 @@ class Store:
         where = file or self._engine.url.render_as_string(hide_password=True)
         raise StorageFailed(f"there are no conversations at {where}")
 
-    def add_turns(self, conversation_id: str, kind: str, turns: Sequence[TurnRow]) -> list[int]:
+    def add_turns(
+        self, conversation_id: str, kind: str, turns: Sequence[TurnRow], owner: str | None = None
+    ) -> list[int]:
         """Append turns to a conversation, which begins with its first; return their ids."""
         now = self._clock()
         with self._transaction() as session:
             if session.get(ConversationRow, conversation_id) is None:
-                session.add(ConversationRow(id=conversation_id, kind=kind, created_at=now))
+                row = ConversationRow(id=conversation_id, kind=kind, owner=owner, created_at=now)
+                session.add(row)
                 session.flush()
             for turn in turns:
                 turn.conversation_id, turn.created_at = conversation_id, now
@@ -132,11 +135,23 @@ class Store:
             session.flush()
             return vote.id
 
-    def conversations(self) -> Iterator[ConversationRow]:
-        """Yield every conversation with turns, media and votes, oldest first."""
+    def has_media(self, owner: str, sha256: str) -> bool:
+        """Tell whether a conversation of a user has a file."""
+        wanted = (
+            select(TurnMediaRow.turn_id)
+            .join(TurnRow, TurnRow.id == TurnMediaRow.turn_id)
+            .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
+            .where(TurnMediaRow.sha256 == sha256, ConversationRow.owner == owner)
+        )
+        with translated(), self._sessions() as session:
+            return session.scalars(wanted.limit(1)).first() is not None
+
+    def conversations(self, owner: str | None = None) -> Iterator[ConversationRow]:
+        """Yield every conversation, or a user's, with turns, media and votes, oldest first."""
         with translated(), self._sessions() as session:
             rows = session.scalars(
                 select(ConversationRow)
+                .where(*_of(owner))
                 .order_by(ConversationRow.created_at, ConversationRow.id)
                 .options(*_WHOLE)
                 .execution_options(yield_per=_PAGE)
@@ -149,9 +164,13 @@ class Store:
         with translated(), self._sessions() as session:
             return session.scalars(wanted.options(*_WHOLE)).one_or_none()
 
-    def delete_before(self, before: float) -> Deleted:
-        """Delete the conversations that began before a time, in seconds since the epoch."""
-        old = select(ConversationRow.id).where(ConversationRow.created_at < before)
+    def delete_before(self, before: float, owner: str | None = None) -> Deleted:
+        """Delete the conversations that began before a time, in seconds since the epoch.
+
+        Given a user, it deletes theirs only.
+        """
+        is_old = (ConversationRow.created_at < before, *_of(owner))
+        old = select(ConversationRow.id).where(*is_old)
         turns = select(TurnRow.id).where(TurnRow.conversation_id.in_(old))
         votes = select(VoteRow.id).where(VoteRow.conversation_id.in_(old))
         with self._transaction() as session:
@@ -162,7 +181,7 @@ class Store:
                 (VoteRow, VoteRow.conversation_id.in_(old)),
                 (TurnMediaRow, TurnMediaRow.turn_id.in_(turns)),
                 (TurnRow, TurnRow.conversation_id.in_(old)),
-                (ConversationRow, ConversationRow.created_at < before),
+                (ConversationRow, and_(*is_old)),
             ):
                 session.execute(delete(row).where(one), execution_options=_NO_OBJECTS)
             left = _filenames(session)
@@ -175,6 +194,10 @@ class Store:
     def _transaction(self) -> Iterator[Session]:
         with translated(), self._sessions.begin() as session:
             yield session
+
+
+def _of(owner: str | None) -> list[ColumnElement[bool]]:
+    return [] if owner is None else [ConversationRow.owner == owner]
 
 
 def _filenames(session: Session, *which: ColumnElement[bool]) -> set[str]:

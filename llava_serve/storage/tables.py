@@ -15,12 +15,16 @@ class Table(DeclarativeBase):
 
 
 class ConversationRow(Table):
-    """`kind` is `chat` or `compare`; times are seconds since the epoch, UTC."""
+    """`kind` is `chat` or `compare`; times are seconds since the epoch, UTC.
+
+    `owner` is the user who began it; None where nobody had to sign in.
+    """
 
     __tablename__ = "conversations"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
+    owner: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[float]
     turns: Mapped[list["TurnRow"]] = relationship(order_by="TurnRow.id")
     votes: Mapped[list["VoteRow"]] = relationship(order_by="VoteRow.id")

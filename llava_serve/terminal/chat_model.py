@@ -9,7 +9,10 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 
 from llava_serve import logs
+from llava_serve.args import addresses_of
 from llava_serve.client import ChatClient
+from llava_serve.controllers import Controllers
+from llava_serve.credential import credential_for
 from llava_serve.engines.base import Engine
 from llava_serve.errors import CommandError, ModelNotFound, NoWorker
 from llava_serve.http.tls import trust
@@ -65,7 +68,7 @@ class LocalModel:
 class RemoteModel:
     """A model behind a controller: gets the whole conversation, images included, every time."""
 
-    def __init__(self, client: ChatClient, model: str, config: CliConfig, notes: Notes) -> None:
+    def __init__(self, client: Controllers, model: str, config: CliConfig, notes: Notes) -> None:
         self.name = model
         self._notes = notes
         self._client = client
@@ -128,12 +131,15 @@ async def open_model(
         return
     connector = aiohttp.TCPConnector(ssl=trust(config.ca_file))
     async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
-        client = ChatClient(str(config.controller), session)
+        client = Controllers(
+            ChatClient(one, session, credential_for(one, config.api_key_file, config.state_dir))
+            for one in addresses_of(config.controller)
+        )
         model = await _choose_model(client, config.model_name, notes)
         yield RemoteModel(client, model, config, notes)
 
 
-async def _choose_model(client: ChatClient, wanted: str | None, notes: Notes) -> str:
+async def _choose_model(client: Controllers, wanted: str | None, notes: Notes) -> str:
     served = [card.id for card in await client.models()]
     if wanted is not None and wanted not in served:
         raise ModelNotFound(wanted, served)

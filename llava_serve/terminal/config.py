@@ -4,12 +4,13 @@ from dataclasses import dataclass, fields
 from typing import Annotated
 
 from llava_serve.args import require_defaults, require_http, require_positive
-from llava_serve.config import LogConfig, LogLevel, MediaConfig, ModelConfig
+from llava_serve.config import LogLevel, MediaConfig, ModelConfig, StateConfig
+from llava_serve.key_config import CredentialConfig
 from llava_serve.tls_config import TrustConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class CliConfig(ModelConfig, MediaConfig, TrustConfig, LogConfig):
+class CliConfig(ModelConfig, MediaConfig, TrustConfig, CredentialConfig, StateConfig):
     """Talk with a model about pictures in the terminal.
 
     Without --controller the model runs in this process. With a pipe on standard input each line is
@@ -21,11 +22,12 @@ class CliConfig(ModelConfig, MediaConfig, TrustConfig, LogConfig):
     ] = ()
     video_file: Annotated[tuple[str, ...], "video to talk about; may be repeated"] = ()
     controller: Annotated[
-        str | None,
-        "ask a running controller instead of loading a model",
+        tuple[str, ...],
+        "ask a running controller instead of loading a model; may be repeated, to go on with the "
+        "next when one is away",
         "--controller-url",
         "--controller-address",
-    ] = None
+    ] = ()
     model_name: Annotated[
         str | None,
         "with --controller, the model to ask, by default its first; otherwise what to call the "
@@ -52,7 +54,7 @@ class CliConfig(ModelConfig, MediaConfig, TrustConfig, LogConfig):
             raise ValueError("--temperature must be between 0 and 2")
         if self.top_p > 1:
             raise ValueError("--top-p must be at most 1")
-        if self.controller is not None:
+        if self.controller:
             theirs = {field.name for field in fields(ModelConfig)} - {"model_name"}
             theirs |= {"max_images", "allow_remote_media"}
             require_defaults(self, theirs, "with --controller: the worker decides that")

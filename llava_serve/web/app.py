@@ -2,13 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse
 from gradio.routes import App
 from starlette.middleware.gzip import GZipMiddleware
@@ -17,6 +17,9 @@ from starlette.routing import Mount
 from llava_serve.http import serving
 from llava_serve.http.access import Access, HostGuard, Hosts
 from llava_serve.http.body import BodyLimits
+from llava_serve.logins.guard import LoginGuard
+from llava_serve.logins.routes import login_router
+from llava_serve.logins.user import user_of
 from llava_serve.storage import filetypes
 from llava_serve.web import calls, page, theme, uploads
 from llava_serve.web.attaching import Offer, Verdict, judge
@@ -26,6 +29,8 @@ from llava_serve.web.examples import ExampleQuestion
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("attach.js", "told.js", "conversation.js")
+_LOGIN_SCRIPTS = (*_SCRIPTS, "signed_out.js")
+_MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A name is a hash of the content, so the content never changes; and it is never a page.
 _FOREVER = {
@@ -51,7 +56,11 @@ def build_app(
     public_link: AbstractAsyncContextManager[None] | None = None,
     hosts: Hosts | None = None,
 ) -> Page:
-    """Build the app; `public_link` is open while it runs; `hosts` are its names."""
+    """Build the app; `public_link` is open while it runs; `hosts` are its names.
+
+    Where users have to sign in, conversations and pictures belong to who did.
+    """
+    logins = services.logins
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -72,13 +81,18 @@ def build_app(
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(uploads.UploadBound)
     app.add_middleware(calls.Calls, blocks=blocks)
+    if logins is not None:
+        app.add_middleware(LoginGuard, sessions=logins)
     app.add_middleware(HostGuard, access=Access(hosts=hosts or Hosts()))
     serving.prepare(app, BodyLimits(services.max_body_bytes))
     app.add_middleware(BrowserHeaders)
     app.add_middleware(GZipMiddleware, compresslevel=6)  # it leaves event streams alone
 
-    _add_routes(app, services, built)
-    mounted = _mount(app, blocks, services)
+    shown = frozenset(file.sha256 for example in examples for file in example.files)
+    _add_routes(app, services, built, shown)
+    if logins is not None:
+        app.include_router(login_router(logins))
+    mounted = _mount(app, blocks, services, _SCRIPTS if logins is None else _LOGIN_SCRIPTS)
 
     async def before_stop() -> None:
         await services.running.stop_all()
@@ -87,21 +101,27 @@ def build_app(
     return Page(app, before_stop)
 
 
-def _add_routes(app: FastAPI, services: Services, built: page.Built) -> None:
+def _add_routes(
+    app: FastAPI, services: Services, built: page.Built, shown_to_all: frozenset[str]
+) -> None:
     @app.get("/health")
     async def health() -> dict[str, object]:
         return {"status": "ok", "models": [card.id for card in services.link.cards]}
 
     @app.get("/media/{name}")
-    async def media(name: str) -> FileResponse:
+    async def media(name: str, request: Request) -> FileResponse:
         sha256, _, extension = name.partition(".")
         filetype = filetypes.BY_EXTENSION.get(extension)
         if filetype is None or not _SHA256.fullmatch(sha256):
             raise HTTPException(404)
+        user = user_of(request.scope)
+        if user and sha256 not in shown_to_all and not await built.may_see(user, sha256):
+            raise HTTPException(404)  # the same as where there is none
         path = services.media.shown_path(name)
         if not await asyncio.to_thread(path.is_file):
             raise HTTPException(404)
-        return FileResponse(path, media_type=filetype.shown_mime, headers=_FOREVER)
+        headers = _FOREVER | ({"Cache-Control": _MINE_FOREVER} if user else {})
+        return FileResponse(path, media_type=filetype.shown_mime, headers=headers)
 
     @app.post("/attach")
     async def attach(offer: Offer) -> Verdict:
@@ -110,7 +130,7 @@ def _add_routes(app: FastAPI, services: Services, built: page.Built) -> None:
     app.post("/transcript")(built.transcript)
 
 
-def _mount(app: FastAPI, blocks: gr.Blocks, services: Services) -> App:
+def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequence[str]) -> App:
     """Serve the page below the routes that `app` has; return Gradio's app."""
     gr.mount_gradio_app(
         app,
@@ -125,7 +145,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services) -> App:
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
         head=f"<style>{_read('page.css')}{theme.icon_style()}</style>"
-        + "".join(f"<script>{_read(name)}</script>" for name in _SCRIPTS),
+        + "".join(f"<script>{_read(name)}</script>" for name in scripts),
         js=_read("page.js"),
     )
     # Only a launched page checks that a file a browser names is one it has uploaded.

@@ -15,8 +15,9 @@ from llava_serve import logs
 from llava_serve.errors import InvalidField, MediaUnreadable, NoSuchRoute, ServeError
 from llava_serve.http import serving
 from llava_serve.http.json_body import decode
+from llava_serve.logins.user import user_of
 from llava_serve.web.event_binder import NOT_TAKEN, told, told_errors
-from llava_serve.web.uploads import path_of, with_paths, without_paths
+from llava_serve.web.uploads import path_of, uploader, with_paths, without_paths
 
 _API = "/gradio_api/"
 _FILE = f"{_API}file="
@@ -60,6 +61,8 @@ class Calls:
             if "\0" in scope["path"]:
                 raise NoSuchRoute(scope["method"], scope["path"], 404)
             if scope["path"].startswith(_API):
+                user = user_of(scope)
+                uploader.set(user.opaque if user else "")
                 scope, receive = await self._checked(scope, receive)
                 send = _PathlessSend(send)
         except ServeError as exc:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from llava_serve.errors import InvalidField, NoWorker, ServeError, StillAnswering, StorageFailed
+from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store
 from llava_serve.web import uploads
@@ -22,13 +23,17 @@ _VOTES: tuple[Vote, ...] = get_args(Vote)
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What the tabs share: the way to the controller, the places where things are kept."""
+    """What the tabs share: the way to the controller, the places where things are kept.
+
+    Without `logins` nobody has to sign in.
+    """
 
     link: ControllerLink
     store: Store
     media: MediaStore
     moderation: Moderation | None
     max_body_bytes: int
+    logins: LoginSessions | None = None
     running: ActiveReplies = field(default_factory=ActiveReplies)
 
 

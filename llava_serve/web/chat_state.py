@@ -1,6 +1,7 @@
 """Chat state: the exchanges of one conversation on the page, and what is being done to them."""
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from llava_serve.errors import ServeError
+from llava_serve.logins.user import User
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import ReplyHandle, StreamedReply
@@ -71,11 +73,13 @@ class Taken:
 class ChatState:
     """One conversation, the same in every tab of a browser that knows the id.
 
-    The id is all that is needed to read it: nothing but chance makes it.
+    Where nobody signs in the id is all that is needed to read it: nothing but chance makes it.
+    Otherwise it is its user's alone.
     """
 
     kind: Kind = "chat"
     id: str = field(default_factory=lambda: secrets.token_hex(16))
+    user: User | None = None
     exchanges: list[Exchange] = field(default_factory=list)
     parameters: Parameters = field(default_factory=Parameters)  # of the answers that are open
     running: ReplyHandle | None = None
@@ -103,6 +107,18 @@ class ChatState:
         """Show why something was not done."""
         self.notice = reason
         self.touch()
+
+    @property
+    def owner(self) -> str | None:
+        """Whom it belongs to in the database."""
+        return None if self.user is None else self.user.owner
+
+    @property
+    def asks_as(self) -> str:
+        """What tells the controller whose requests are one user's, and not who that is."""
+        if self.user is not None:
+            return self.user.opaque
+        return hashlib.sha256(self.id.encode()).hexdigest()[:32]
 
     @property
     def last(self) -> Exchange | None:
@@ -141,6 +157,7 @@ class ChatState:
         """Return an empty one with the same choices, which can bring this one back."""
         return ChatState(
             kind=self.kind,
+            user=self.user,
             parameters=self.parameters,
             wanted=self.wanted,
             has_chosen=self.has_chosen,

@@ -1,9 +1,9 @@
-"""The page's one link to the controller: a client, and the list of models for all browsers."""
+"""The page's link to its controllers: a client, and the list of models for all browsers."""
 
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -11,8 +11,11 @@ import aiohttp
 
 from llava_serve.background import background
 from llava_serve.client import ChatClient
+from llava_serve.controllers import Controllers
+from llava_serve.credential import Credential
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.tracing.span import Tracer
 from llava_serve.web import messages
 
 logger = logging.getLogger(__name__)
@@ -28,19 +31,23 @@ class ControllerLink:
 
     def __init__(
         self,
-        address: str,
+        addresses: Sequence[str],
         mode: Literal["once", "reload"] = "reload",
         trust: ssl.SSLContext | None = None,
+        credentials: Sequence[Credential] = (),
+        tracer: Tracer | None = None,
     ) -> None:
-        self.address = address
+        self._addresses = addresses
+        self._credentials = credentials or [dict] * len(addresses)
         self.cards: tuple[ModelCard, ...] = ()
         self.error: ServeError | None = None
         self._mode = mode
         self._trust = trust
-        self._client: ChatClient | None = None
+        self._tracer = tracer or Tracer()
+        self._client: Controllers | None = None
 
     @property
-    def client(self) -> ChatClient:
+    def client(self) -> Controllers:
         """The client, while the link is open."""
         if self._client is None:
             raise RuntimeError("the link is used outside of its `opened` block")
@@ -70,8 +77,11 @@ class ControllerLink:
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, json_serialize=messages.dumps
         ) as session:
-            self._client = ChatClient(self.address, session)
-            async with background(self._keep_polling(sleep), "polling"):
+            self._client = Controllers(
+                ChatClient(address, session, credential, self._tracer)
+                for address, credential in zip(self._addresses, self._credentials, strict=True)
+            )
+            async with self._tracer.running(), background(self._keep_polling(sleep), "polling"):
                 yield
 
     async def _keep_polling(self, sleep: Callable[[float], Awaitable[None]]) -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from llava_serve import logs
 from llava_serve.errors import EngineFailure, InvalidField, ServeError
 from llava_serve.http import serving
+from llava_serve.logins.user import User, user_of
 from llava_serve.web.sessions import Address, Place
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,11 @@ def session_name(request: gr.Request) -> str:
     if not request.session_hash:
         raise InvalidField("session_hash", "is missing: only a page that was loaded has one")
     return str(request.session_hash)
+
+
+def caller(request: gr.Request) -> User | None:
+    """Return who has signed in at the page that calls."""
+    return None if request.request is None else user_of(request.request.scope)
 
 
 def address(request: gr.Request) -> Address:

@@ -6,16 +6,19 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+from starlette.requests import Request
 from starlette.responses import Response
 
+from llava_serve.logins.user import User, user_of
 from llava_serve.web import chat_panel, handlers, parameters
 from llava_serve.web.chat_panel import ChatPanel
 from llava_serve.web.chat_service import Services
 from llava_serve.web.chat_state import Kind
 from llava_serve.web.controller_link import POLL_S
-from llava_serve.web.event_binder import QUIET, EventBinder, address, session_name, told
+from llava_serve.web.event_binder import QUIET, EventBinder, address, caller, session_name, told
 from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.handlers import Handlers
+from llava_serve.web.render import plain_text
 from llava_serve.web.sessions import Place, Sessions
 from llava_serve.web.transcript import TranscriptRequest, respond
 
@@ -31,19 +34,26 @@ _GRADIO_THREADS = 40
 
 @dataclass(frozen=True)
 class Built:
-    """The page, and the route by which its transcripts come."""
+    """The page, the route by which its transcripts come, and who may see which file."""
 
     blocks: gr.Blocks
-    transcript: Callable[[TranscriptRequest], Awaitable[Response]]
+    transcript: Callable[[TranscriptRequest, Request], Awaitable[Response]]
+    may_see: Callable[[User, str], Awaitable[bool]]
 
 
-def build(services: Services, examples: Sequence[ExampleQuestion], *, embed: bool) -> Built:
+def build(
+    services: Services,
+    examples: Sequence[ExampleQuestion],
+    *,
+    embed: bool,
+) -> Built:
     """Lay the page out; with `embed` it has neither header nor footer."""
     sessions = Sessions(services.store, services.media)
     tabs = [handlers.chat_tab(examples), handlers.compare_tab()]
 
     async def place(kind: Kind, request: gr.Request) -> Place:
-        return (await sessions.of(session_name(request), address(request))).place(kind)
+        user = caller(request)
+        return (await sessions.of(session_name(request), address(request), user)).place(kind)
 
     def panel_of(tab: handlers.Tab) -> ChatPanel:
         with gr.Tab(tab.kind.capitalize(), elem_id=f"{tab.kind}-tab"):
@@ -57,6 +67,9 @@ def build(services: Services, examples: Sequence[ExampleQuestion], *, embed: boo
         delete_cache=(3600, 24 * 3600),  # uploads live on in the media store
     ) as page:
         gr.HTML(_HEADING if embed else _HEADER, apply_default_css=False)
+        if services.logins is not None and not embed:
+            account = gr.HTML("", apply_default_css=False, elem_id="account")
+            page.load(_account, None, account, **QUIET)
         panels = [panel_of(tab) for tab in tabs]
         if not embed:
             gr.HTML(_FOOTER, apply_default_css=False)
@@ -64,10 +77,20 @@ def build(services: Services, examples: Sequence[ExampleQuestion], *, embed: boo
     page.max_threads = _GRADIO_THREADS
     draw = {panel.handlers.tab.kind: panel.handlers.draw for panel in panels}
 
-    async def transcript(asked: TranscriptRequest) -> Response:
-        return await respond(asked, sessions.find, draw)
+    async def transcript(asked: TranscriptRequest, request: Request) -> Response:
+        return await respond(asked, partial(sessions.find, user=user_of(request.scope)), draw)
 
-    return Built(page, transcript)
+    return Built(page, transcript, sessions.may_see)
+
+
+async def _account(request: gr.Request) -> str:
+    """Say who has signed in, beside the way out."""
+    user = caller(request)
+    name = plain_text(user.name if user else "")
+    return (
+        f'<form class="account" method="post" action="logout"><span>{name}</span>'
+        '<button type="submit">Sign out</button></form>'
+    )
 
 
 def _fill(

@@ -15,6 +15,7 @@ from llava_serve.errors import (
     StorageFailed,
 )
 from llava_serve.http import serving
+from llava_serve.logins.user import User
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import Store
 from llava_serve.storage.tables import ConversationRow, TurnMediaRow, TurnRow, VoteRow, counting
@@ -65,7 +66,13 @@ class TurnWriter:
                 reply.turn_id = turn_id
 
     async def _added(self, conversation: ChatState, turns: Sequence[TurnRow]) -> list[int]:
-        add = partial(self._store.add_turns, conversation.id, conversation.kind, turns)
+        add = partial(
+            self._store.add_turns,
+            conversation.id,
+            conversation.kind,
+            turns,
+            conversation.owner,
+        )
         return await self.done(conversation, add) or []
 
     async def replaced(
@@ -95,12 +102,12 @@ class TurnWriter:
 logger = logging.getLogger(__name__)
 
 
-def restored(row: ConversationRow, media: MediaStore) -> ChatState:
-    """Return what the tab showed that asked last. It blocks.
+def restored(row: ConversationRow, media: MediaStore, user: User | None = None) -> ChatState:
+    """Return what the tab of its user showed that asked last. It blocks.
 
     A picture that is no longer in the store is left out, with a notice.
     """
-    conversation = ChatState("compare" if row.kind == "compare" else "chat", row.id)
+    conversation = ChatState("compare" if row.kind == "compare" else "chat", row.id, user)
     by_number: dict[int, list[TurnRow]] = defaultdict(list)
     for turn in row.turns:
         by_number[turn.exchange].append(turn)

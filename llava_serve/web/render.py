@@ -163,6 +163,8 @@ def models_status(
         if instead:
             verb = "answers" if len(instead) == 1 else "answer"
             text = f"{gone}; {' and '.join(instead)} {verb} instead."
+    elif blind := [card.id for card in cards if card.sees is False]:
+        text = f"{_listed(blind)} served for text alone: pictures are not seen at the moment."
     else:
         count = "1 model is" if len(cards) == 1 else f"{len(cards)} models are"
         return f'<p class="status good">{count} served</p>'

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from llava_serve.errors import ConversationUnknown, StorageFailed
 from llava_serve.http import serving
+from llava_serve.logins.user import User
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store
 from llava_serve.web.chat_state import ChatState, Kind
@@ -61,6 +62,10 @@ class Address:
     models: Sequence[str] = ()
 
 
+def _owner(user: User | None) -> str | None:
+    return None if user is None else user.owner
+
+
 class Sessions:
     """Not a `gr.State`: Gradio deletes those of a tab whose connection was ever interrupted.
 
@@ -73,28 +78,31 @@ class Sessions:
     ) -> None:
         self._store, self._media = store, media
         self._clock = clock
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._sessions: OrderedDict[tuple[str | None, str], Session] = OrderedDict()
         self._known = Known()
 
-    async def of(self, name: str, address: Address) -> Session:
+    async def of(self, name: str, address: Address, user: User | None = None) -> Session:
         """Return a tab's session; one that is not known begins with what its address names."""
-        if name not in self._sessions:
-            chat = await self._begin("chat", address.chat, address.models[:1])
-            compare = await self._begin("compare", address.compare, address.models[:4])
+        key = (_owner(user), name)
+        if key not in self._sessions:
+            chat = await self._begin("chat", address.chat, address.models[:1], user)
+            compare = await self._begin("compare", address.compare, address.models[:4], user)
             places = Place(chat, self._known), Place(compare, self._known)
             # Another call of the tab may have been faster.
-            self._sessions.setdefault(name, Session(*places, self._clock()))
-        session = self._sessions[name]
+            self._sessions.setdefault(key, Session(*places, self._clock()))
+        session = self._sessions[key]
         session.used = self._clock()
-        self._sessions.move_to_end(name)
+        self._sessions.move_to_end(key)
         self._forget(session.used)
         return session
 
-    async def _begin(self, kind: Kind, named: str | None, models: Sequence[str]) -> ChatState:
-        conversation = ChatState(kind)
+    async def _begin(
+        self, kind: Kind, named: str | None, models: Sequence[str], user: User | None
+    ) -> ChatState:
+        conversation = ChatState(kind, user=user)
         if named:
             try:
-                found = await self.find(named)
+                found = await self.find(named, user)
                 if found is not None and found.kind == kind:
                     return found
                 conversation.notice = ConversationUnknown()
@@ -105,22 +113,36 @@ class Sessions:
         conversation.wanted = tuple(models)
         return conversation
 
-    async def find(self, conversation_id: str) -> ChatState | None:
-        """Return a conversation by its id, from the database if no tab has it open.
+    async def find(self, conversation_id: str, user: User | None = None) -> ChatState | None:
+        """Return a conversation of a user by its id, from the database if no tab has it open.
 
         Raises:
             StorageFailed: the database cannot be read.
         """
         if (open_one := self._known.get(conversation_id)) is not None:
-            return open_one
-        read = await asyncio.to_thread(self._read, conversation_id)
+            return open_one if open_one.owner == _owner(user) else None
+        read = await asyncio.to_thread(self._read, conversation_id, user)
         if read is None:
             return None
         return self._known.setdefault(conversation_id, read)
 
-    def _read(self, conversation_id: str) -> ChatState | None:
+    def _read(self, conversation_id: str, user: User | None) -> ChatState | None:
         row = self._store.conversation(conversation_id)
-        return None if row is None else restored(row, self._media)
+        if row is None or row.owner != _owner(user):
+            return None
+        return restored(row, self._media, user)
+
+    async def may_see(self, user: User, sha256: str) -> bool:
+        """Tell whether a conversation of a user has a file.
+
+        Raises:
+            StorageFailed: the database cannot be read.
+        """
+        mine = [one for one in self._known.values() if one.owner == user.owner]
+        files = (file for one in mine for exchange in one.exchanges for file in exchange.files)
+        if any(file.sha256 == sha256 for file in files):  # written down or not
+            return True
+        return await asyncio.to_thread(self._store.has_media, user.owner, sha256)
 
     def _forget(self, now: float) -> None:
         while len(self._sessions) > MOST or now - next(iter(self._sessions.values())).used > IDLE_S:

@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import Any
 
 from llava_serve import logs
-from llava_serve.client import ChatClient
+from llava_serve.controllers import Controllers
 from llava_serve.errors import (
     AnswerInterrupted,
     CannotContinue,
@@ -59,16 +59,23 @@ async def streaming(
 
 
 async def fill(
-    client: ChatClient, requests: Sequence[ReplyRequest], on_change: Callable[[], None]
+    client: Controllers,
+    requests: Sequence[ReplyRequest],
+    on_change: Callable[[], None],
+    user: str | None = None,
 ) -> None:
-    """Fill every request's reply, all at once."""
-    filling = [_fill(client, reply, body, on_change) for reply, body in requests]
+    """Fill every request's reply, all at once, for a user whose name is opaque."""
+    filling = [_fill(client, reply, body, on_change, user) for reply, body in requests]
     # It waits for all of them; without `return_exceptions` a stop would leave some unfinished.
     await asyncio.gather(*filling, return_exceptions=True)
 
 
 async def _fill(
-    client: ChatClient, reply: StreamedReply, body: dict[str, Any], on_change: Callable[[], None]
+    client: Controllers,
+    reply: StreamedReply,
+    body: dict[str, Any],
+    on_change: Callable[[], None],
+    user: str | None,
 ) -> None:
     """Fill one reply; one that is cancelled stays open, for whoever knows why it was."""
     logs.request_id.set(reply.request_id)
@@ -79,7 +86,7 @@ async def _fill(
             reply.place = place
             on_change()
 
-        async with aclosing(client.stream(body, reply.request_id, wait_at)) as chunks:
+        async with aclosing(client.stream(body, reply.request_id, wait_at, user)) as chunks:
             async for chunk in chunks:
                 reply.take(chunk, time.monotonic())
                 on_change()
@@ -192,7 +199,7 @@ class ReplyTasks:
                 requests = await asyncio.shield(reading)
             finally:
                 await asyncio.wait({reading})  # a thread cannot be cancelled, and holds the files
-            await fill(self._link.client, requests, conversation.notify)
+            await fill(self._link.client, requests, conversation.notify, conversation.asks_as)
 
     def _requests(self, conversation: ChatState, exchange: Exchange) -> list[ReplyRequest]:
         uri_of = cache(partial(data_uri, self._media))  # read once, whoever is asked

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -121,7 +122,14 @@ class UploadBound:
         await self._app(scope, receive_or_refuse if is_upload else receive, send)
 
 
-_PREFIX = "uploads/"
+# Of who has signed in, for the call that is served: a name of another's upload names nothing.
+uploader: ContextVar[str] = ContextVar("uploader", default="")
+
+
+def _prefix() -> str:
+    """Return what the names of a browser's uploads begin with."""
+    name = uploader.get()
+    return f"uploads/{name}/" if name else "uploads/"
 
 
 def path_of(name: str) -> str:
@@ -130,8 +138,9 @@ def path_of(name: str) -> str:
     Raises:
         MediaUnreadable: the name is none that this page has given, or its file is gone.
     """
-    hashed, _, file = name.removeprefix(_PREFIX).partition("/")
-    named = name.startswith(_PREFIX) and hashed and file
+    prefix = _prefix()
+    hashed, _, file = name.removeprefix(prefix).partition("/")
+    named = name.startswith(prefix) and hashed and file
     if not named or "/" in file or {hashed, file} & {".", ".."} or "\0" in name:
         last = name.rpartition("/")[2]
         raise MediaUnreadable(
@@ -146,7 +155,7 @@ def path_of(name: str) -> str:
 def without_paths(data: bytes) -> bytes:
     """Put names in place of the paths in an answer to a browser: JSON, or an event with JSON."""
     for folder in _written(get_upload_folder().rstrip("/") + "/"):
-        data = data.replace(folder, _PREFIX.encode())
+        data = data.replace(folder, _prefix().encode())
     return data
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,10 @@ from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, Un
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_once
+from llava_serve.http.caller import caller_of
+from llava_serve.http.traced import TracedRequests
 from llava_serve.media.limits import PixelReservation
+from llava_serve.protocol.cluster import CANARY
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
     AnyJson,
@@ -27,11 +31,13 @@ from llava_serve.protocol.openai import (
     parse_chat_request,
 )
 from llava_serve.request import Conversation, SamplingParams
+from llava_serve.tracing.span import Tracer
 from llava_serve.worker import llava_wire
 from llava_serve.worker.completion import CompletionBody, CompletionEvents
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.resumption import take_resumption
 from llava_serve.worker.stream import KEEP_ALIVE_S
+from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
 Background = Callable[[], AbstractAsyncContextManager[object]]
@@ -45,15 +51,18 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     access: Access | None = None,
     background: Background = nullcontext,
     keep_alive_s: float = KEEP_ALIVE_S,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """Build the app; while it runs, it keeps `worker.media` and then `background` open."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with worker.media, background():
+        async with (tracer or Tracer()).running(), worker.media, background():
             yield
 
     app = FastAPI(title="worker", lifespan=lifespan)
+    if tracer is not None:
+        app.add_middleware(TracedRequests, tracer=tracer)
     app.add_middleware(ApiGuard, access=access or Access())
     serving.prepare(app, BodyLimits(max_body_bytes, max_text_bytes))
     llava_wire.add_routes(app, worker, keep_alive_s)
@@ -65,13 +74,19 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         body = parse_chat_request(content)
         check(body, worker.engine.card)
         read_prompt = read_once(request, partial(_conversation, worker, body))
+        tally = UsageTally.asked_for(request.headers)
         sampling = sampling_of(body, worker.engine.card.sampling)
+        if tally is not None:
+            sampling = replace(sampling, tells_usage=True)
         resumed = resumption.tokens if resumption else ()
-        generation = Generation(worker, read_prompt, sampling, body.n or 1, resumed)
+        is_canary = CANARY in request.headers and caller_of(request).is_insider
+        asked = worker.uncounted if is_canary else worker
+        generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
         if not body.stream:
-            return CompletionBody(generation, body.model)
+            return CompletionBody(generation, body.model).telling(tally)
         options = body.stream_options or StreamOptions()
-        return CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
+        events = CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
+        return events.telling(tally)
 
     @app.get("/v1/models")
     async def models() -> ModelList:

@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from llava_serve.errors import ServeError
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import StreamOptions
+from llava_serve.protocol.usage import HEADER
 from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.resumption import Resumption
@@ -121,6 +122,8 @@ class CompletionBody(GenerationResponse):
             if delta is not None:
                 deltas[delta.index].append(delta)
                 usage = delta.usage or usage
+                if self.tally is not None:
+                    self.tally.add(delta)
         completion = ChatCompletion(
             id=f"chatcmpl-{self.generation.request_id}",
             object="chat.completion",
@@ -134,7 +137,9 @@ class CompletionBody(GenerationResponse):
         )
         body = completion.model_dump(mode="json", exclude_unset=True)
         body["timings"] = self.generation.timings
-        await JSONResponse(body)(scope, receive, send)
+        so_far = self.tally and self.tally.so_far
+        headers = {HEADER: so_far.as_json()} if so_far else {}
+        await JSONResponse(body, headers=headers)(scope, receive, send)
 
 
 def _full_choice(index: int, deltas: Sequence[Delta], with_logprobs: bool) -> FullChoice:

@@ -18,12 +18,15 @@ from llava_serve.media.limits import PixelReservation
 from llava_serve.request import (
     Conversation,
     Delta,
+    FinishReason,
     GenerateRequest,
     ReadyPrompt,
     SamplingParams,
     Stages,
     Usage,
 )
+from llava_serve.tracing import span
+from llava_serve.worker import generation_trace
 from llava_serve.worker.worker import ModelWorker
 
 ReadPrompt = Callable[[PixelReservation], Awaitable[Conversation | ReadyPrompt]]
@@ -64,6 +67,10 @@ class Generation:
         self._queue_s = self._media_s = 0.0
         self._decode_s: float | None = None
         self._text_at: dict[int, float] = {}  # of each answer's last text
+        self._reasons: list[FinishReason] = []  # of the answers that are finished
+        self._span = span.current.get()
+        model = worker.engine.card.id
+        generation_trace.describe_request(self._span, model, self.request_id, self._samplings)
         self._started = worker.clock()
         self._cancelled_at: float | None = None
         self._deltas: asyncio.Queue[Delta | None] = asyncio.Queue()  # None: the end
@@ -147,10 +154,14 @@ class Generation:
             raise
         except ServeError as exc:
             outcome = exc.code
+            if exc.status >= 500:
+                self._span.fail(outcome)
             raise
         finally:
             metrics.requests.labels(outcome).inc()
             metrics.total_s.observe(self.elapsed_s)
+            if outcome == "failed":
+                self._span.fail(outcome)
             if self._cancelled_at is not None:
                 metrics.cancelled.inc()
                 metrics.cancel_to_free_s.observe(self._worker.clock() - self._cancelled_at)
@@ -159,6 +170,7 @@ class Generation:
         began_s = self.elapsed_s
         prompt = await self._read_prompt(reservation)
         self._media_s = self.elapsed_s - began_s
+        self._span.add_stage("media", self._media_s, self._media_s, {})
         return prompt
 
     async def _stream(self, index: int, request: GenerateRequest, free: asyncio.Semaphore) -> None:
@@ -189,8 +201,14 @@ class Generation:
             self._text_at[delta.index] = elapsed_s
         if delta.finish_reason is not None:
             metrics.count_answer(delta.finish_reason)
+            self._reasons.append(delta.finish_reason)
+            since_media_s = self.elapsed_s - self._media_s
+            generation_trace.add_stages(
+                self._span, delta.index, since_media_s, self._queue_s, delta.stages
+            )
         if delta.usage is None:
             return
+        generation_trace.describe_answers(self._span, delta.usage, self._reasons)
         self.timings |= {"first_token_s": self.first_text_s, "total_s": self.elapsed_s}
         metrics.count_tokens(delta.usage)
         metrics.observe_timings(self.timings, self._decode_s)

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from llava_serve.accounts.config import asks_for_keys
+from llava_serve.args import addresses_of
 from llava_serve.background import background
 from llava_serve.cluster.heartbeat import Membership, RegistrationClient, membership
 from llava_serve.cluster_token import read_token, token_file
@@ -23,8 +25,10 @@ from llava_serve.http.access import Access, Hosts
 from llava_serve.http.tls import Tls
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.tracing.span import open_tracer
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
+from llava_serve.worker.keys import WorkerKeys
 from llava_serve.worker.worker import ModelWorker
 
 logger = logging.getLogger(__name__)
@@ -80,19 +84,21 @@ def serve(
     worker = ModelWorker(engine, gate, MediaReader(media), worker_id=secrets.token_hex(8))
     tls = Tls.of_or_exit(config)
     lifecycle = WorkerLifecycle(worker, config, watch, tls.trust)
-    if not serving.is_loopback(config.host):
+    if config.no_auth and not serving.is_loopback(config.host):
         logger.warning(
-            "--host %s: whoever reaches port %d can use the model%s; there are no accounts.",
+            "--no-auth at --host %s: whoever reaches port %d can use the model%s.",
             config.host,
             config.port,
             " and read the metrics" if config.public_metrics else "",
         )
+    tracer = open_tracer(config.otlp_endpoint, "worker")
     app = build_app(
         worker,
         max_body_bytes=config.max_body_bytes,
         max_text_bytes=config.max_text_bytes,
         access=lifecycle.access,
         background=lifecycle.running,
+        tracer=tracer,
     )
     serving.run(app, config.host, config.port, lifecycle.leave, tls.certificate)
 
@@ -112,20 +118,26 @@ class WorkerLifecycle:
         self._config = config
         self._trust = trust
         self._token = require_token(config)
+        self._keys = None
+        if asks_for_keys(config, config.host):
+            self._keys = WorkerKeys(config, lambda: worker.engine.card.id)
         # The controller asks under the address that this worker gave it.
         reached_at = urlsplit(config.worker_address).hostname or ""
         self.access = Access(
             hosts=Hosts.of(config.host, config.allowed_names, own=[reached_at]),
             token=self._token or None,
             is_public=config.public_metrics,
+            find_key=self._keys.find if self._keys else None,
         )
-        self._member: Membership | None = None
+        self._members: list[Membership] = []  # one for each controller
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Stay in the cluster while the app serves; free the engine after the last stream."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, self._worker.engine.close)
+            if self._keys is not None:
+                await stack.enter_async_context(self._keys.opened())
             await stack.enter_async_context(self._watch.watched())
             if not self._config.no_register:
                 connector = aiohttp.TCPConnector(ssl=self._trust or True)
@@ -141,8 +153,7 @@ class WorkerLifecycle:
     async def leave(self) -> None:
         """Take no new requests, and tell the controller; running requests are served."""
         self._worker.gate.close()
-        if self._member is not None:
-            await self._member.leave()
+        await asyncio.gather(*(member.leave() for member in self._members))
 
     async def _stay_registered(self, session: aiohttp.ClientSession) -> None:
         """Register each model that is served, for as long as it is."""
@@ -150,17 +161,22 @@ class WorkerLifecycle:
         while True:
             while card is None:
                 card = await self._watch.change(None)
-            link = RegistrationClient(
-                session,
-                self._config.controller,
-                self._config.worker_address,
-                self._token,
-                partial(self._worker.status, card),
-            )
-            async with membership(link) as self._member:
+            async with AsyncExitStack() as joined:
+                self._members = [
+                    await joined.enter_async_context(membership(link))
+                    for link in self._links(session, card)
+                ]
                 if not self._worker.gate.is_open:  # it came while this worker leaves
                     return
                 card = await self._watch.change(card)
+
+    def _links(self, session: aiohttp.ClientSession, card: ModelCard) -> list[RegistrationClient]:
+        """Return one link to each controller, by which the worker says that it serves a model."""
+        address, status = self._config.worker_address, partial(self._worker.status, card)
+        return [
+            RegistrationClient(session, controller, address, self._token, status)
+            for controller in addresses_of(self._config.controller)
+        ]
 
 
 def _stop_this_process() -> None:
@@ -183,9 +199,10 @@ def require_token(config: MembershipConfig) -> str:
     """Read the cluster token; a worker makes none in a file that somebody named for it.
 
     Raises:
-        SystemExit: it cannot be read; the message says why. Never for a worker that serves alone.
+        SystemExit: it cannot be read; the message says why. Never for a worker that serves alone
+            and everybody.
     """
-    if config.no_register:
+    if config.no_register and not asks_for_keys(config, config.host):
         return ""
     named = config.cluster_token_file
     if named is not None and not named.exists():

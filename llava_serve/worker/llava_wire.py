@@ -4,6 +4,7 @@ Every answer of `/worker_generate_stream` to a JSON body has status 200 and ends
 text or of error, because that is all LLaVA's clients look at.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from fastapi import FastAPI, Request
@@ -20,6 +21,7 @@ from llava_serve.request import Delta, SamplingParams
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.resumption import Resumption, take_resumption
 from llava_serve.worker.stream import StreamedResponse
+from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
 _MEDIA_TYPE = "application/octet-stream"
@@ -81,9 +83,12 @@ def add_routes(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
         read = partial(worker.media.ready_prompt, body.prompt, body.images or [])
         read_prompt = read_once(request, read)
         resumed = resumption.tokens if resumption else ()
-        generation = Generation(worker, read_prompt, sampling_of(body), resumed=resumed)
+        tally = UsageTally.asked_for(request.headers)
+        sampling = replace(sampling_of(body), tells_usage=tally is not None)
+        generation = Generation(worker, read_prompt, sampling, resumed=resumed)
         # LLaVA's controller gives up after 5 s without a byte: be there before.
-        return LlavaChunks(generation, body.prompt, keep_alive_s / 2, resumption)
+        chunks = LlavaChunks(generation, body.prompt, keep_alive_s / 2, resumption)
+        return chunks.telling(tally)
 
 
 def parse(content: object, card: ModelCard) -> LlavaRequest:

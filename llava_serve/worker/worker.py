@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from copy import copy
+from functools import cached_property
 
 from llava_serve.engines.base import Engine
 from llava_serve.errors import ShuttingDown, Unavailable
@@ -29,6 +31,13 @@ class ModelWorker:
         self.worker_id = worker_id
         self.clock = clock
         self.metrics = WorkerMetrics(gate, engine)
+
+    @cached_property
+    def uncounted(self) -> "ModelWorker":
+        """The same worker with metrics that nobody sees, for the controller's own checks."""
+        other = copy(self)
+        other.metrics = WorkerMetrics(self.gate, self.engine)
+        return other
 
     def status(self, card: ModelCard) -> WorkerStatus:
         """Return the status that the controller gets while this worker serves `card`."""

@@ -52,7 +52,12 @@ ROWS = {
         ),
         Panel("Total time", "s", _controller("e2e_request_latency_seconds")),
         Panel("Time to first token", "s", _controller("time_to_first_token_seconds")),
-        Panel("Time in the line", "s", _controller("request_queue_time_seconds")),
+        Panel(
+            "Requests in line",
+            "short",
+            {"{{model_name}}": "sum by (model_name) (llava_controller_num_requests_waiting)"},
+        ),
+        Panel("Time in line", "s", _controller("request_queue_time_seconds")),
         Panel("Time per token", "s", _controller("request_time_per_output_token_seconds")),
         Panel(
             "Tokens of prompts and answers",
@@ -67,9 +72,14 @@ ROWS = {
             },
         ),
         Panel(
-            "Requests that asked a second worker",
+            "Requests that other workers went on with",
             "reqps",
-            {"{{wire}}": _rate("llava_controller_taken_back_total", "wire")},
+            {
+                "before the first token, {{wire}}": _rate(
+                    "llava_controller_taken_back_total", "wire"
+                ),
+                "in mid-answer, {{wire}}": _rate("llava_controller_resumed_total", "wire"),
+            },
         ),
         Panel(
             "Live workers of each model",
@@ -78,8 +88,22 @@ ROWS = {
         ),
     ],
     "Workers, as the controllers see them": [
+        Panel("Alive", "bool", {"{{worker}}": "max by (worker) (llava_controller_worker_up)"}),
         Panel(
-            "In dispatch", "bool", {"{{worker}}": "max by (worker) (llava_controller_worker_up)"}
+            "Breakers that are not closed",
+            "short",
+            {
+                "{{state}} {{worker}}": "max by (worker, state)"
+                ' (llava_controller_breaker{state!="closed"}) > 0'
+            },
+        ),
+        Panel(
+            "See pictures", "bool", {"{{worker}}": "min by (worker) (llava_controller_worker_sees)"}
+        ),
+        Panel(
+            "Checks for sight",
+            "reqps",
+            {"{{outcome}}": _rate("llava_controller_canary_checks_total", "outcome")},
         ),
         Panel(
             "Requests in flight",

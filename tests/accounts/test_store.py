@@ -1,6 +1,5 @@
 """Keys, budgets and the audit survive in a database, and secrets are not in it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,28 +7,9 @@ import pytest
 from llava_serve.accounts.store import AccountStore, AuditedRequest, default_url
 from llava_serve.api_key import ApiKey, is_same
 from llava_serve.errors import KeyNameTaken, NoSuchKey, StorageFailed
+from tests.accounts.conftest import Clock
 
 ALICE = ApiKey(id="", name="alice", models=("a", "b"), requests_per_minute=3, expires_at=1e12)
-
-
-class Clock:
-    now = 1_769_900_000.0  # 2026-01-31 22:53:20 UTC
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[AccountStore]:
-    store = AccountStore(default_url(tmp_path), clock)
-    store.create_tables()
-    yield store
-    store.close()
 
 
 def test_a_key_comes_back_as_it_was_made(store: AccountStore, clock: Clock) -> None:

@@ -143,10 +143,11 @@ async def _controller(
     trusted: frozenset[str],
     bodies: BodyLimits | None,
     waiting: LineLimits | None,
+    resumes: bool,
 ) -> AsyncIterator[Cluster]:
     workers = Registry(shortest_queue)
     policy = AdmissionPolicy(TOKEN, trusted)
-    app = build_app(workers, policy, limits=limits, bodies=bodies, waiting=waiting)
+    app = build_app(workers, policy, limits=limits, bodies=bodies, waiting=waiting, resumes=resumes)
     async with (
         served(app) as address,
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as http,
@@ -198,9 +199,11 @@ def start_controller(stack: Stack) -> StartController:
         trusted: frozenset[str] = frozenset(),
         bodies: BodyLimits | None = None,
         waiting: LineLimits | None = None,
+        resumes: bool = True,
         **limits: float,
     ) -> Cluster:
-        return await stack.enter(_controller(UpstreamLimits(**limits), trusted, bodies, waiting))
+        upstream = UpstreamLimits(**limits)
+        return await stack.enter(_controller(upstream, trusted, bodies, waiting, resumes))
 
     return start
 

@@ -18,6 +18,7 @@ class Script(RegistrationClient):
     """A client that answers from a list, and a `sleep` that the test lets pass."""
 
     def __init__(self, *answers: bool | Exception | None) -> None:
+        self.controller = "http://c:1"
         self._answers = list(answers)
         self.calls: list[str] = []
         self.naps: list[float] = []

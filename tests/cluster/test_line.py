@@ -291,6 +291,19 @@ async def test_an_estimate_is_made_of_measured_times_only() -> None:
         assert sent.told["h"].wait_s is None
 
 
+async def test_answers_of_very_different_length_give_no_estimate() -> None:
+    async with requests(tell_s=SECOND) as sent:
+        sent.admit()
+        for name, took_s in zip("abcdef", (1, 1, 1, 1, 1, 20), strict=True):
+            await sent.send(name)
+            sent.clock.now += took_s
+            await sent.end(name)
+        for name in "gh":
+            await sent.send(name)
+        await sent.told_again("h")
+        assert sent.told["h"] == LinePlace(1, 1)
+
+
 async def test_counts_of_others_are_asked_for_and_then_not_waited_for() -> None:
     async with requests() as sent:
         sent.admit(A, queue_length=2, capacity=2)

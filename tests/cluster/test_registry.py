@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 from pydantic import ValidationError
 
-from llava_serve.cluster.dispatch import DispatchRequest, RoundRobin, shortest_queue
+from llava_serve.cluster.dispatch import DispatchRequest, round_robin, shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
@@ -113,7 +113,7 @@ def test_look_ups_are_spread_and_are_no_load(workers: Registry) -> None:
 
 
 def test_look_ups_between_requests_take_nobody_s_turn() -> None:
-    workers = Registry(RoundRobin())
+    workers = Registry(round_robin)
     for address in (A, B):
         workers.register(address, status_of(), now=0)
     asked = []

@@ -120,7 +120,7 @@ async def test_a_client_that_leaves_a_stream_over_tls_stops_the_worker(
 
 
 async def test_the_page_s_link_lists_the_models(cluster: SecureCluster) -> None:
-    link = ControllerLink(cluster.controller, trust=trust(cluster.ca_file))
+    link = ControllerLink([cluster.controller], trust=trust(cluster.ca_file))
     is_asked = asyncio.Event()
 
     async def sleep(_: float) -> None:

@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from llava_serve.cluster.admission import AdmissionPolicy
+from llava_serve.cluster.app import build_app
+from llava_serve.cluster.dispatch import shortest_queue
+from llava_serve.cluster.registry import Registry
 from llava_serve.doctor.__main__ import DoctorConfig, findings, main
 from llava_serve.http import serving
+from llava_serve.http.serving import served
+from llava_serve.http.tls import Certificate
+from tests.certificates import Certificates
+from tests.cluster.conftest import TOKEN
 
 
 def test_a_machine_in_order_exits_with_0(
@@ -53,3 +61,14 @@ def test_a_bad_flag_exits_with_2(flags: list[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         main(flags)
     assert raised.value.code == 2
+
+
+async def test_a_controller_behind_tls_is_looked_at_with_its_authority(tmp_path: Path) -> None:
+    made = Certificates.made(tmp_path)
+    certificate = Certificate(*made.issue("127.0.0.1"))
+    app = build_app(Registry(shortest_queue), AdmissionPolicy(TOKEN))
+    async with served(app, certificate=certificate) as address:
+        for ca_file, level in ((made.ca_file, "ok"), (None, "problem"), (tmp_path, "problem")):
+            config = DoctorConfig(controller=address, state_dir=tmp_path, ca_file=ca_file)
+            found = [each async for each in findings(config) if each.check == "controller"]
+            assert [each.level for each in found] == [level]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
 import anyio
@@ -25,10 +25,10 @@ WORDS = "one two three four five six seven eight nine ten eleven twelve"
 
 
 @asynccontextmanager
-async def running(*arguments: str) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *arguments, stderr=asyncio.subprocess.DEVNULL
-    )
+async def running(
+    *arguments: str, stderr: int | IO[str] = asyncio.subprocess.DEVNULL
+) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", *arguments, stderr=stderr)
     try:
         yield process
     finally:
@@ -41,22 +41,22 @@ class Stack:
     """A controller and workers of one model, each a process."""
 
     def __init__(self, state: Path, session: aiohttp.ClientSession, alive: AsyncExitStack) -> None:
-        self._state, self._alive = str(state), alive
+        self.state, self._alive = str(state), alive
         self._port = free_port()
         self.address = f"http://127.0.0.1:{self._port}"
         self.session = session
         self.client = ChatClient(self.address, session)
 
     async def start_controller(self) -> Process:
-        flags = ("--port", str(self._port), "--state-dir", self._state)
+        flags = ("--port", str(self._port), "--state-dir", self.state)
         return await self._started("llava_serve.controller", *flags)
 
     async def start_worker(self, delay_s: float) -> Process:
-        flags = ("echo", str(free_port()), self.address, self._state, str(delay_s), "2")
+        flags = ("echo", str(free_port()), self.address, self.state, str(delay_s), "2")
         return await self._started("tests.e2e.test_page.slow_worker", *flags)
 
     async def joined(self, count: int) -> None:
-        await _until(lambda: self._counts(count))
+        await until(lambda: self.counts(count))
 
     async def accepted(self, asked: Sequence["asyncio.Task[Any]"]) -> bool:
         """Tell whether each request is at a worker, or answered."""
@@ -64,7 +64,12 @@ class Stack:
             at_workers: int = sum(worker["in_flight"] for worker in await answer.json())
         return at_workers + sum(task.done() for task in asked) >= len(asked)
 
-    async def _counts(self, least: int) -> bool:
+    async def metric(self, name: str) -> float:
+        async with self.session.get(self.address + "/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    async def counts(self, least: int) -> bool:
         try:
             async with self.session.get(self.address + "/health") as answer:
                 return int((await answer.json())["workers"]) >= least
@@ -75,7 +80,7 @@ class Stack:
         return await self._alive.enter_async_context(running(*arguments))
 
 
-async def _until(is_so: Callable[[], Awaitable[bool]]) -> None:
+async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
     with anyio.fail_after(60):
         while not await is_so():  # noqa: ASYNC110 - other processes announce nothing
             await asyncio.sleep(0.05)
@@ -144,11 +149,11 @@ async def test_of_80_streams_at_two_workers_a_killed_one_loses_only_what_had_sen
     await stack.joined(2)
     streams = [Stream(number) for number in range(80)]
     running = [asyncio.create_task(stream.run(stack.client)) for stream in streams]
-    await _until(lambda: _are_answering(streams, 4))  # both workers are at both their slots
+    await until(lambda: _are_answering(streams, 4))  # both workers are at both their slots
     wholes = [asyncio.create_task(whole(stack, number)) for number in range(4)]
     olds = [asyncio.create_task(old(stack, f"{number} {WORDS} ")) for number in range(4)]
     asked: list[asyncio.Task[Any]] = [*running, *wholes, *olds]
-    await _until(lambda: stack.accepted(asked))
+    await until(lambda: stack.accepted(asked))
     doomed.kill()
     await asyncio.gather(*running)
     whole_answers = [stream for stream in streams if stream.error is None]

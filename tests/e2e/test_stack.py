@@ -81,7 +81,7 @@ class Stack:
 
 @pytest.fixture
 async def stack(engine: Engine) -> AsyncIterator[Stack]:
-    registry = Registry(DISPATCH["shortest_queue"]())
+    registry = Registry(DISPATCH["shortest_queue"])
     worker = ModelWorker(
         engine, Gate(SLOTS, max_waiting=250), MediaReader(MediaConfig()), secrets.token_hex(4)
     )

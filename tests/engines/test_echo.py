@@ -1,5 +1,6 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 import PIL.Image
 import pytest
@@ -115,3 +116,13 @@ async def test_closing_the_stream_ends_it_at_once() -> None:
         assert engine.running == 1
     assert engine.running == 0
     assert engine.card.id == "mirror"
+
+
+async def test_it_goes_on_behind_the_words_that_another_one_said() -> None:
+    whole = request(asked("one two three four"), stop=("four",))
+    deltas = [delta async for delta in EchoEngine().stream(whole)]
+    told = [number for delta in deltas[:2] for number in delta.tokens]
+    gone_on = [delta async for delta in EchoEngine().stream(replace(whole, resumed=tuple(told)))]
+    assert [delta.text for delta in gone_on] == ["one two ", "three ", ""]
+    assert [delta.is_replay for delta in gone_on] == [True, False, False]
+    assert (gone_on[-1].finish_reason, gone_on[-1].usage) == ("stop", deltas[-1].usage)

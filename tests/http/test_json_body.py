@@ -31,7 +31,10 @@ UNREADABLE = {
     "no number": b'{"model":NaN}',
     "empty": b" ",
 }
-TAKES_NO_BODY = {"/list_models", "/worker_get_status", "/refresh_all_workers"}
+TAKES_NO_BODY = {
+    *("/list_models", "/worker_get_status", "/refresh_all_workers"),
+    *("/admin/workers/{worker_id}/drain", "/admin/workers/{worker_id}/undrain"),
+}
 
 
 def apps() -> dict[str, FastAPI]:

@@ -139,7 +139,7 @@ async def shaken(ca_file: Path, certificate: Certificate, name: str) -> ssl.SSLO
     """Shake hands with `certificate` as a client that asks for the server `name`."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = trust(ca_file).wrap_bio(to_client, to_server, server_hostname=name)
-    server = certificate.context().wrap_bio(to_server, to_client, server_side=True)
+    server = certificate.content().wrap_bio(to_server, to_client, server_side=True)
     for _ in range(3):
         for side in (client, server):
             with suppress(ssl.SSLWantReadError):
@@ -171,12 +171,12 @@ async def test_a_renewed_certificate_is_used_from_the_next_connection_on(
 ) -> None:
     caplog.set_level(logging.INFO)
     certificate = Certificate(*certificates.issue("one.example.com"))
-    first = certificate.context()
-    assert certificate.context() is first
+    first = certificate.content()
+    assert certificate.content() is first
     fresh = certificates.issue("two.example.com", file="fresh")
     fresh[0].rename(certificates.folder / "server.pem")
-    assert certificate.context() is first, "the key is still the earlier one"
-    assert "the earlier certificate stays in use" in caplog.text
+    assert certificate.content() is first, "the key is still the earlier one"
+    assert "changed and is not used yet" in caplog.text
     fresh[1].rename(certificates.folder / "server.key")
     await shaken(certificates.ca_file, certificate, "two.example.com")
     assert "was read again" in caplog.text

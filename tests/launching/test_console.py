@@ -121,3 +121,17 @@ def test_with_a_file_of_authorities_the_commands_name_it(tmp_path: Path) -> None
     assert shlex.split(curl)[2:4] == ["--cacert", str(tmp_path / "our ca.pem")]
     words = shlex.split(cli)
     assert words[words.index("--ca-file") + 1] == str(tmp_path / "our ca.pem")
+
+
+def test_with_a_key_the_commands_show_it_without_having_it(tmp_path: Path) -> None:
+    key_file = tmp_path / "our key"
+    key_file.write_text("sk-llava-1-2\n")
+    text = greeting(make_plan(LaunchConfig()), TEXT_ONLY, key_file=key_file)
+    assert "sk-llava-1-2" not in text
+    curl, cli = (line for line in text.splitlines() if "our key" in line)
+    shown = subprocess.run(
+        ["sh", "-c", f'set -- {curl}; printf %s "$5"'], capture_output=True, check=True
+    )
+    assert shown.stdout == b"Authorization: Bearer sk-llava-1-2"
+    words = shlex.split(cli)
+    assert words[words.index("--api-key-file") + 1] == str(key_file)

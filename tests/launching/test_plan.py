@@ -26,13 +26,24 @@ def test_the_bundled_models_get_a_worker_each_on_ports_that_count_up() -> None:
     ]
 
 
+def test_with_other_controllers_workers_join_all_and_the_page_asks_this_one_first() -> None:
+    others = ("http://b:1,http://c:1", "http://d:1")
+    config = LaunchConfig(controller=others, registry="redis://r")
+    plan = make_plan(config, ["--engine", "echo"])
+    controller = args.parse(ControllerConfig, _flags(plan.controller))
+    page = args.parse(WebConfig, _flags(plan.page))
+    worker = args.parse(WorkerConfig, _flags(plan.workers[0]))
+    assert controller.registry == "redis://r"
+    assert page.controller == worker.controller == ("http://127.0.0.1:10000", *others)
+
+
 def test_every_command_line_is_one_its_program_accepts() -> None:
     plan = make_plan(LaunchConfig(device="cpu", controller_port=41010), ["--engine", "echo"])
     controller = args.parse(ControllerConfig, _flags(plan.controller))
     page = args.parse(WebConfig, _flags(plan.page))
     worker = args.parse(WorkerConfig, _flags(plan.workers[1]))
     assert controller.port == 41010
-    assert page.controller == worker.controller == plan.controller.address
+    assert page.controller == worker.controller == (plan.controller.address,)
     assert (worker.engine, worker.device, worker.model_name) == (
         "echo",
         "cpu",
@@ -81,6 +92,27 @@ def test_host_names_and_open_metrics_reach_who_listens_for_others() -> None:
     page = args.parse(WebConfig, _flags(plan.page))
     assert controller.allowed_names == page.allowed_names == ("chat.example.com",)
     assert controller.public_metrics
+
+
+def test_traces_of_every_process_go_to_one_collector() -> None:
+    collector = "http://collector:4318"
+    plan = make_plan(LaunchConfig(otlp_endpoint=collector, model=("x/a",)))
+    controller = args.parse(ControllerConfig, _flags(plan.controller))
+    page = args.parse(WebConfig, _flags(plan.page))
+    (worker,) = (args.parse(WorkerConfig, _flags(worker)) for worker in plan.workers)
+    assert {controller.otlp_endpoint, page.otlp_endpoint, worker.otlp_endpoint} == {collector}
+
+
+def test_flags_of_keys_reach_the_controller_alone() -> None:
+    database = "postgresql://db/accounts"
+    config = LaunchConfig(require_keys=True, audit=True, database=database)
+    plan = make_plan(config)
+    controller = args.parse(ControllerConfig, _flags(plan.controller))
+    assert (controller.require_keys, controller.audit) == (True, True)
+    assert controller.database == database
+    others = [*plan.workers, plan.page]
+    assert not any(database in process.command for process in others if process)
+    assert "--database" not in make_plan(LaunchConfig()).controller.command
 
 
 def test_a_port_in_use_is_named_with_who_needs_it_and_the_flag() -> None:
@@ -132,10 +164,17 @@ def test_the_certificates_reach_every_process_and_the_addresses_are_https(tmp_pa
     worker = args.parse(WorkerConfig, _flags(plan.workers[0]))
     for one in (controller, page, worker):
         assert (one.tls_cert, one.tls_key, one.ca_file) == (certificate, key, ca_file)
-    assert page.controller == worker.controller == "https://127.0.0.1:10000"
+    assert page.controller == worker.controller == ("https://127.0.0.1:10000",)
     assert worker.worker_address == plan.workers[0].address == "https://127.0.0.1:40000"
 
 
 def test_a_worker_gets_no_certificate_of_its_own_from_behind_the_dashes() -> None:
     with pytest.raises(CommandError, match="--tls-cert"):
         make_plan(LaunchConfig(), ["--tls-cert=x"])
+
+
+def test_who_may_sign_in_is_the_page_s_alone_to_know(tmp_path: Path) -> None:
+    plan = make_plan(LaunchConfig(auth_file=tmp_path / "users", public_address="https://c.org"))
+    page = args.parse(WebConfig, _flags(plan.page))
+    assert (page.auth_file, page.public_address) == (tmp_path / "users", "https://c.org")
+    args.parse(ControllerConfig, _flags(plan.controller))

@@ -88,13 +88,13 @@ async def stack_before(endpoint: str, folder: Path) -> AsyncIterator[Stack]:
     """Run a controller and a worker for `endpoint`, whether a server is there or not."""
     token_file = folder / "token"
     token_file.write_text(TOKEN)
-    registry = Registry(DISPATCH["shortest_queue"]())
+    registry = Registry(DISPATCH["shortest_queue"])
     async with AsyncExitStack() as running:
         controller = await running.enter_async_context(
             serving.served(build_controller(registry, AdmissionPolicy(TOKEN)))
         )
         config = SglangWorkerConfig(
-            controller=controller,
+            controller=(controller,),
             port=free_port(),
             cluster_token_file=token_file,
             sgl_endpoint=endpoint,

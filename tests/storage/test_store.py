@@ -43,6 +43,7 @@ def test_a_conversation_is_one_line_of_json(store: Store) -> None:
     assert json.loads(line) == {
         "id": "c1",
         "kind": "chat",
+        "owner": None,
         "created_at": "2023-11-14T22:13:20.000+00:00",
         "turns": [
             {
@@ -180,3 +181,21 @@ def test_what_is_old_is_deleted_with_the_files_only_it_had(tmp_path: Path) -> No
     assert [json.loads(line)["id"] for line in export.lines(store)] == ["new"]
     store.close()
     assert b"very old" not in (tmp_path / "conversations.sqlite").read_bytes()
+
+
+def test_conversations_of_one_user_are_exported_and_deleted_alone(store: Store) -> None:
+    for owner in ("alice", "bob", None):
+        picture = TurnRow(exchange=0, role="user", text="hello", media=[TurnMediaRow.of(PICTURE)])
+        store.add_turns(f"of {owner}", "chat", [picture], owner)
+    assert [json.loads(line)["id"] for line in export.lines(store, "alice")] == ["of alice"]
+    deleted = store.delete_before(2_000_000_000.0, "alice")
+    assert (deleted.conversations, deleted.filenames) == (1, [])
+    assert [row.id for row in store.conversations()] == ["of None", "of bob"]
+
+
+def test_a_file_is_known_by_whose_conversations_have_it(store: Store) -> None:
+    picture = TurnRow(exchange=0, role="user", text="hello", media=[TurnMediaRow.of(PICTURE)])
+    store.add_turns("c1", "chat", [picture], "alice")
+    assert store.has_media("alice", PICTURE.sha256)
+    assert not store.has_media("bob", PICTURE.sha256)
+    assert not store.has_media("alice", "b" * 64)

@@ -61,7 +61,7 @@ async def test_a_model_behind_a_controller_shows_the_place_in_line() -> None:
     async with (
         serving.served(app) as address,
         MediaReader(CliConfig()) as reader,
-        open_model(CliConfig(controller=address), None, reader, notes) as model,
+        open_model(CliConfig(controller=(address,)), None, reader, notes) as model,
     ):
         asked = [ChatMessage(role="user", content="hi")]
         assert [delta async for delta in model.stream(asked)] == []
@@ -81,7 +81,7 @@ async def _answer(
 
 
 async def test_a_controllers_answer_has_text_and_usage(address: str, image_file: Path) -> None:
-    config = CliConfig(controller=address, image_file=(str(image_file),))
+    config = CliConfig(controller=(address,), image_file=(str(image_file),))
     history = await initial_history(config)
     model, text, usage = await _answer(config, history.request_with("What is it?"))
     assert (model, text) == ("echo", "[1 picture: 40x30] What is it?")
@@ -116,26 +116,26 @@ async def test_a_web_address_in_a_conversation_is_fetched_when_allowed_and_publi
 
 async def test_a_model_that_is_not_served_is_refused_with_those_that_are(address: str) -> None:
     with pytest.raises(ModelNotFound, match="served: echo"):
-        await _answer(CliConfig(controller=address, model_name="other"), [])
+        await _answer(CliConfig(controller=(address,), model_name="other"), [])
 
 
 async def test_a_controller_without_workers_is_told_with_what_to_do() -> None:
-    app = build_controller(Registry(DISPATCH["shortest_queue"]()), AdmissionPolicy("token"))
+    app = build_controller(Registry(DISPATCH["shortest_queue"]), AdmissionPolicy("token"))
     async with serving.served(app) as empty:
         with pytest.raises(CommandError, match=f"{empty} has no live worker") as refused:
-            await _answer(CliConfig(controller=empty), [])
+            await _answer(CliConfig(controller=(empty,)), [])
     assert "otherwise start one" in refused.value.remedy
 
 
 async def test_a_controller_that_is_not_there_is_told() -> None:
     with pytest.raises(ControllerUnreachable, match=r"127\.0\.0\.1:1"):
-        await _answer(CliConfig(controller="http://127.0.0.1:1"), [])
+        await _answer(CliConfig(controller=("http://127.0.0.1:1",)), [])
 
 
 async def test_what_the_controller_refuses_keeps_its_remedy(address: str) -> None:
     messages = [ChatMessage(role="user", content="word " * 5000)]
     with pytest.raises(RemoteError, match="context") as refused:
-        await _answer(CliConfig(controller=address), messages)
+        await _answer(CliConfig(controller=(address,)), messages)
     assert isinstance(refused.value, ServeError)
     assert "Shorten" in refused.value.remedy
 
@@ -152,4 +152,4 @@ async def test_what_the_controller_refuses_keeps_its_remedy(address: str) -> Non
 )
 def test_what_a_worker_decides_is_refused_beside_a_controller(flag: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="no effect with --controller"):
-        CliConfig(controller="http://127.0.0.1:1", **flag)  # type: ignore[arg-type]
+        CliConfig(controller=("http://127.0.0.1:1",), **flag)  # type: ignore[arg-type]

@@ -62,7 +62,7 @@ def make_services(tmp_path: Path, upload_folder: Path) -> MakeServices:
         store = Store(default_url(tmp_path))
         store.create_tables()
         return Services(
-            link=ControllerLink(address),
+            link=ControllerLink([address]),
             store=store,
             media=MediaStore(tmp_path / "media", 1_000_000),
             moderation=None,

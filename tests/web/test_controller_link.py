@@ -22,7 +22,7 @@ def naps(count: int) -> tuple[Callable[[float], Awaitable[None]], asyncio.Event]
 
 
 async def test_without_a_controller_the_error_is_kept_and_asking_goes_on() -> None:
-    link = ControllerLink("http://127.0.0.1:9")
+    link = ControllerLink(["http://127.0.0.1:9"])
     sleep, done = naps(2)
     async with link.opened(sleep):
         await done.wait()
@@ -31,7 +31,7 @@ async def test_without_a_controller_the_error_is_kept_and_asking_goes_on() -> No
 
 
 async def test_the_models_of_a_controller_are_listed(controller: str) -> None:
-    link = ControllerLink(controller)
+    link = ControllerLink([controller])
     sleep, done = naps(0)
     async with link.opened(sleep):
         await done.wait()
@@ -40,7 +40,7 @@ async def test_the_models_of_a_controller_are_listed(controller: str) -> None:
 
 
 async def test_once_means_until_a_model_was_named(controller: str) -> None:
-    link = ControllerLink(controller, "once")
+    link = ControllerLink([controller], "once")
 
     async def never(_: float) -> None:
         raise AssertionError("asked again")

@@ -12,7 +12,7 @@ def at(*wanted: str, has_chosen: bool = False) -> Place:
 
 
 def serving(*names: str) -> ControllerLink:
-    link = ControllerLink("http://controller")
+    link = ControllerLink(["http://controller"])
     link.cards = tuple(
         ModelCard(
             id=name, context_length=10, accepts_images=True, accepts_video=True, engine="echo"

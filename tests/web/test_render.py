@@ -109,6 +109,14 @@ def test_compared_answers_have_letters() -> None:
             id="several missing",
         ),
         pytest.param(
+            [CARD.model_copy(update={"sees": False})],
+            None,
+            [],
+            [],
+            "tiny is served for text alone: pictures are not seen at the moment.",
+            id="blind",
+        ),
+        pytest.param(
             [],
             errors.ControllerUnreachable("http://c", "refused"),
             [],

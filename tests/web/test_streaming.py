@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from llava_serve.client import ChatClient
+from llava_serve.controllers import Controllers
 from llava_serve.errors import AnswerInterrupted
 from llava_serve.http.serving import served
 from llava_serve.protocol import sse
@@ -60,7 +61,7 @@ async def test_a_reply_shows_its_place_in_line_until_its_turn() -> None:
 
     reply = StreamedReply("echo")
     async with served(app) as address, aiohttp.ClientSession(trust_env=False) as session:
-        await fill(ChatClient(address, session), [(reply, {"model": "echo"})], show)
+        await fill(Controllers([ChatClient(address, session)]), [(reply, {"model": "echo"})], show)
     assert "waiting in line: 2 are before you, about 8 s" in shown[0]
     assert "in line" not in shown[1]
     assert reply.state == "done"

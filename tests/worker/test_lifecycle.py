@@ -49,13 +49,13 @@ async def test_a_worker_joins_serves_through_the_controller_and_leaves(
     token_file = tmp_path / "token"
     token_file.write_text("secret\n")
     controller_app = build_controller(
-        Registry(DISPATCH["shortest_queue"](), 45.0), AdmissionPolicy("secret")
+        Registry(DISPATCH["shortest_queue"], 45.0), AdmissionPolicy("secret")
     )
     engine = ClosableEngine("echo")
     worker = make_worker(engine)
     async with served(controller_app) as controller, httpx.AsyncClient() as http:
         config = WorkerConfig(
-            controller=controller, port=free_port(), cluster_token_file=token_file
+            controller=(controller,), port=free_port(), cluster_token_file=token_file
         )
         lifecycle = WorkerLifecycle(worker, config, LoadedModelWatch(worker.engine.card))
         app = build_app(worker, max_body_bytes=1000, background=lifecycle.running)
@@ -68,6 +68,33 @@ async def test_a_worker_joins_serves_through_the_controller_and_leaves(
         assert await models_at(http, controller) == []
     assert engine.is_closed
     assert not worker.gate.is_open
+
+
+async def test_a_worker_joins_every_controller_that_is_there_and_leaves_each(
+    make_worker: Callable[..., ModelWorker], tmp_path: Path
+) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text("secret\n")
+    one, other = (
+        build_controller(Registry(DISPATCH["shortest_queue"], 45.0), AdmissionPolicy("secret"))
+        for _ in range(2)
+    )
+    worker = make_worker(EchoEngine("echo"))
+    async with served(one) as first, served(other) as second, httpx.AsyncClient() as http:
+        config = WorkerConfig(
+            controller=("http://127.0.0.1:9", f"{first},{second}"),
+            port=free_port(),
+            cluster_token_file=token_file,
+        )
+        lifecycle = WorkerLifecycle(worker, config, LoadedModelWatch(worker.engine.card))
+        app = build_app(worker, max_body_bytes=1000, background=lifecycle.running)
+        async with served(app, before_stop=lifecycle.leave, port=config.port):
+            with anyio.fail_after(20):
+                for address in (first, second):
+                    while "echo" not in await models_at(http, address):
+                        pass
+        for address in (first, second):
+            assert await models_at(http, address) == []
 
 
 async def test_alone_it_needs_no_controller_and_no_token(

@@ -112,6 +112,7 @@ class AbsentEngine:
     """Its model runs in another process, which is not there."""
 
     healthy = True
+    fingerprint: str | None = None
     slots = 1
     fingerprint = None
 

@@ -39,8 +39,9 @@ def test_a_bad_flag_is_one_message_and_code_2(capsys: pytest.CaptureFixture[str]
 @pytest.mark.slow
 def test_it_serves_until_sigterm_and_says_what_it_exposes() -> None:
     port = free_port()
-    flags = ("--engine", "echo", "--no-register", "--host", "0.0.0.0", "--port", str(port))
-    with subprocess.Popen(command(*flags), stderr=subprocess.PIPE, text=True) as process:
+    flags = ("--engine", "echo", "--no-register", "--host", "0.0.0.0", "--no-auth")
+    started_as = command(*flags, "--port", str(port))
+    with subprocess.Popen(started_as, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         started = ""
         try:

@@ -19,6 +19,7 @@ from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http import serving
+from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest
 from llava_serve.storage.media import MediaStore
@@ -103,17 +104,20 @@ class Stack:
 
 
 @asynccontextmanager
-async def page_served(controller: str, state_dir: Path) -> AsyncIterator[tuple[str, WatchedStore]]:
+async def page_served(
+    controller: str, state_dir: Path, logins: LoginSessions | None = None
+) -> AsyncIterator[tuple[str, WatchedStore]]:
     """Serve the page alone; yield its address and what it keeps conversations in."""
     store = WatchedStore(default_url(state_dir))
     store.create_tables()
     uploads.use_folder(state_dir / "uploads")
     services = Services(
-        link=ControllerLink(controller),
+        link=ControllerLink([controller]),
         store=store,
         media=MediaStore(state_dir / "media", 20_000_000),
         moderation=None,
         max_body_bytes=50_000_000,
+        logins=logins,
     )
     page = build_page(services, examples=examples.load(state_dir / "examples", services.media))
     async with serving.served(page.app, page.before_stop) as address:

@@ -13,7 +13,7 @@ if __name__ == "__main__":
     logs.configure("info")
     config = MembershipConfig(
         port=int(port),
-        controller=controller,
+        controller=(controller,),
         state_dir=Path(state_dir),
         limit_model_concurrency=int(slots[0]) if slots else None,
     )

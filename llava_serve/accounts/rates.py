@@ -1,0 +1,105 @@
+"""Rates: how much of each limit is used in its window, in memory or in Redis."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from limits import RateLimitItem, RateLimitItemPerSecond
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.errors import StorageError
+
+from llava_serve.retry import RateLimitedWarning
+
+logger = logging.getLogger(__name__)
+
+MINUTE_S = 60
+_ANSWER_S = 0.5  # within which Redis has to answer
+_AWAY_S = 2.0  # that Redis is not asked after it did not answer
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What is left of a limit, and when its window ends."""
+
+    limit: int
+    used: int
+    reset_s: float
+
+    @property
+    def remaining(self) -> int:
+        return max(self.limit - self.used, 0)
+
+
+class Rates:
+    """Counts in windows that begin with their first count. Usable inside `opened`.
+
+    With `redis_url` all controllers count together. Memory counts too, and decides while Redis is
+    away.
+    """
+
+    def __init__(
+        self,
+        redis_url: str | None = None,
+        window_s: int = MINUTE_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._memory = MemoryStorage()
+        self._redis = _redis(redis_url) if redis_url else None
+        self._window_s = window_s
+        self._clock = clock
+        self._away_until = float("-inf")
+        self._warning = RateLimitedWarning(logger)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Close the connections to Redis at the end."""
+        try:
+            yield
+        finally:
+            if self._redis is not None:
+                await self._redis.bridge.get_connection().aclose()  # type: ignore[attr-defined]
+
+    async def count(self, what: str, key_id: str, limit: int, amount: int) -> Rate:
+        """Add `amount` to what is used of a limit; 0 only looks."""
+        item = RateLimitItemPerSecond(limit, self._window_s)
+        known = await _count(self._memory, item, what, key_id, amount)
+        if self._redis is None or self._clock() < self._away_until:
+            return known
+        try:
+            rate = await _count(self._redis, item, what, key_id, amount)
+        except StorageError as exc:
+            self._away_until = self._clock() + _AWAY_S
+            self._warning.warn("away", "limits count in this process alone: %s", exc)
+            return known
+        self._warning.reset()
+        return rate
+
+
+def _redis(url: str) -> RedisStorage:
+    # A quarter of a second to import, which nobody pays without Redis.
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import ConnectionError
+
+    scheme = "async+redis+" if url.startswith("unix://") else "async+"
+    return RedisStorage(
+        scheme + url,
+        wrap_exceptions=True,
+        implementation="redispy",
+        key_prefix="llava:limits",
+        socket_timeout=_ANSWER_S,
+        socket_connect_timeout=_ANSWER_S,
+        # Once more where a connection has died idle, and not where Redis is slow.
+        retry=Retry(NoBackoff(), 1, (ConnectionError,)),  # type: ignore[arg-type]
+    )
+
+
+async def _count(
+    storage: Storage, item: RateLimitItem, what: str, key_id: str, amount: int
+) -> Rate:
+    key = item.key_for(what, key_id)
+    used = await storage.incr(key, item.get_expiry(), amount) if amount else await storage.get(key)
+    ends_at = await storage.get_expiry(key) if used else 0.0
+    return Rate(item.amount, used, max(ends_at - time.time(), 0.0))

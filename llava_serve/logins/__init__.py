@@ -1,0 +1,1 @@
+"""Logins of the page: passwords of a file or an OpenID provider, and sealed cookies."""

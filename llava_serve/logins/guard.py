@@ -1,0 +1,47 @@
+"""Guard of the page: who has not signed in is sent to do so."""
+
+from urllib.parse import quote
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from llava_serve import logs
+from llava_serve.errors import LoginRequired
+from llava_serve.logins.login_sessions import LoginSessions
+
+_OPEN = ("/health", "/login", "/logout")
+
+
+class LoginGuard:
+    """Middleware: lets users in, as `user` in the request's state, and nobody else."""
+
+    def __init__(self, app: ASGIApp, sessions: LoginSessions) -> None:
+        self._app = app
+        self._sessions = sessions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not _is_open(scope["path"]):
+            user = self._sessions.user(scope)
+            if user is None:
+                await _refusal(scope)(scope, receive, send)
+                return
+            scope.setdefault("state", {})["user"] = user
+        await self._app(scope, receive, send)
+
+
+def _is_open(path: str) -> bool:
+    return path in _OPEN or path.startswith("/login/")
+
+
+def _refusal(scope: Scope) -> Response:
+    """Send who opens the page to sign in; the page's own calls learn that they have to."""
+    is_navigation = "text/html" in Headers(scope=scope).get("accept", "")
+    if scope["method"] == "GET" and is_navigation:
+        query = scope["query_string"].decode("latin-1")
+        back = quote(scope["path"] + (f"?{query}" if query else ""), safe="")
+        return RedirectResponse(f"/login?next={back}", 303, {"Cache-Control": "no-store"})
+    error, request_id = LoginRequired(), logs.request_id.get()
+    body = error.as_body(request_id)
+    # Gradio's script shows what one of these fields holds.
+    return JSONResponse({**body, "detail": error.for_user}, error.status)

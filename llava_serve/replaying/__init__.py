@@ -1,0 +1,1 @@
+"""Replay: greedy answers that are recorded from one model, and compared with another's."""

@@ -1,0 +1,95 @@
+"""A controller that asks for keys, and a whole worker that answers it alone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from llava_serve.accounts.accounts import Accounts
+from llava_serve.accounts.store import AccountStore, default_url
+from llava_serve.api_key import ApiKey
+from llava_serve.cluster.admission import AdmissionPolicy
+from llava_serve.cluster.app import build_app
+from llava_serve.cluster.dispatch import shortest_queue
+from llava_serve.cluster.registry import Registry
+from llava_serve.config import MediaConfig
+from llava_serve.engines.echo import EchoEngine
+from llava_serve.http.access import Access
+from llava_serve.http.serving import served
+from llava_serve.media.reader import MediaReader
+from llava_serve.worker.app import build_app as build_worker
+from llava_serve.worker.gate import Gate
+from llava_serve.worker.worker import ModelWorker
+from tests.cluster.conftest import TOKEN, EchoWorker
+
+
+@dataclass
+class Keyed:
+    """A controller that asks for keys, and its accounts."""
+
+    address: str
+    store: AccountStore
+    accounts: Accounts
+    workers: Registry
+    http: httpx.AsyncClient
+
+    async def key(self, name: str = "alice", **limits: Any) -> str:
+        issued = await asyncio.to_thread(self.store.create, ApiKey(id="", name=name, **limits))
+        await self.accounts.keys.find(issued.text)
+        return issued.text
+
+    async def headers(self, name: str = "alice", **limits: Any) -> dict[str, str]:
+        return {"Authorization": f"Bearer {await self.key(name, **limits)}"}
+
+    async def used(self, name: str = "alice") -> int:
+        """Return the tokens of a key once they are there: they come behind the answer."""
+        (key,) = [
+            one for one, _ in await asyncio.to_thread(self.store.all_keys) if one.name == name
+        ]
+        while True:
+            if tokens := self.accounts.keys.tokens_this_month(key):
+                return tokens
+            await asyncio.sleep(0.01)
+
+    def join(self, worker: EchoWorker) -> None:
+        self.workers.register(worker.address, worker.status, asyncio.get_running_loop().time())
+
+
+@asynccontextmanager
+async def keyed_controller(folder: Path, *, is_audited: bool = False) -> AsyncIterator[Keyed]:
+    store = AccountStore(default_url(folder))
+    store.create_tables()
+    accounts = Accounts(store, is_audited=is_audited)
+    workers = Registry(shortest_queue)
+    app = build_app(
+        workers,
+        AdmissionPolicy(TOKEN),
+        access=Access(token=TOKEN, find_key=accounts.keys.find),
+        accounts=accounts,
+    )
+    async with (
+        served(app) as address,
+        httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as http,
+    ):
+        yield Keyed(address, store, accounts, workers, http)
+
+
+@asynccontextmanager
+async def echo_worker(*controllers: Keyed) -> AsyncIterator[None]:
+    """Run a whole worker, which answers only who shows the cluster's token."""
+    worker = ModelWorker(EchoEngine("echo"), Gate(4, 4), MediaReader(MediaConfig()), worker_id="w")
+
+    async def nobody(_: str) -> ApiKey:
+        raise AssertionError("the controller showed something else than the token")
+
+    access = Access(token=TOKEN, find_key=nobody)
+    async with served(build_worker(worker, max_body_bytes=10**7, access=access)) as address:
+        for controller in controllers:
+            card = worker.status(worker.engine.card)
+            now = asyncio.get_running_loop().time()
+            controller.workers.register(address, card, now)
+        yield

@@ -1,0 +1,26 @@
+"""One card stands for all workers of a model."""
+
+from dataclasses import replace
+
+import pytest
+
+from llava_serve.cluster.model_list import cards_of
+from llava_serve.cluster.registered_worker import RegisteredWorker
+from tests.cluster.conftest import status_of
+
+
+@pytest.mark.parametrize(
+    ("each", "together"),
+    [
+        ([True, False, None], True),
+        ([False, None], None),
+        ([False, False], False),
+        ([None], None),
+    ],
+)
+def test_a_model_sees_if_one_of_its_workers_does(
+    each: list[bool | None], together: bool | None
+) -> None:
+    worker = RegisteredWorker("http://w", status_of("m"), last_seen=0)
+    (card,) = cards_of([replace(worker, sees=sees) for sees in each])
+    assert card.sees is together
