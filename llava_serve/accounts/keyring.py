@@ -105,10 +105,10 @@ class KeyRing:
             self._read_at = time.monotonic()
             if not self._store.exists():  # and to look into it would make it
                 return
-            written = Counter({id_: n for id_, n in self._unwritten.items() if n})
-            if written:
-                await asyncio.to_thread(self._store.add_tokens, written)
-                self._unwritten -= written
             keys = await asyncio.to_thread(self._store.all_keys)
             self._keys = {key.id: (key, digest) for key, digest in keys}
+            written = Counter({id_: n for id_, n in self._unwritten.items() if n})
+            if written:  # behind the keys: a database that takes nothing can still revoke
+                await asyncio.to_thread(self._store.add_tokens, written)
+                self._unwritten -= written
             self._used = await asyncio.to_thread(self._store.tokens_this_month)

@@ -44,10 +44,9 @@ class KeyLimits:
             yield {}
             return
         self._check(key, model, answers)
-        headers = await self._count_request(key)
-        self._at_once[key.id] += answers
+        self._at_once[key.id] += answers  # before anything is waited for
         try:
-            yield headers
+            yield await self._count_request(key)
         finally:
             self._at_once[key.id] -= answers
             if not self._at_once[key.id]:

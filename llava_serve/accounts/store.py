@@ -85,11 +85,12 @@ class AccountStore:
             "models": list(key.models),
             "created_at": self._clock(),
         }
-        try:
-            with self._sessions.begin() as session:
-                session.add(KeyRow(**values))
-        except IntegrityError as exc:
-            raise KeyNameTaken(key.name) from exc
+        with translated():
+            try:
+                with self._sessions.begin() as session:
+                    session.add(KeyRow(**values))
+            except IntegrityError as exc:
+                raise KeyNameTaken(key.name) from exc
         return issued
 
     def all_keys(self) -> list[tuple[ApiKey, str]]:

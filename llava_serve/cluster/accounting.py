@@ -39,7 +39,7 @@ class Accounting:
             at=self._clock() - took_s,
             request_id=record.request_id,
             key_id=key.id if key else None,
-            model=record.model[:255],
+            model=record.shown_model,
             worker=(record.worker or "")[:255],
             outcome=record.outcome,
             prompt_tokens=tokens.prompt_tokens if tokens else 0,

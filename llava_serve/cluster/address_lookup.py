@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from llava_serve.cluster.registered_worker import RegisteredWorker
+from llava_serve.errors import NoWorker
 
 
 class AddressLookup:
@@ -18,14 +19,20 @@ class AddressLookup:
     def __init__(self) -> None:
         self._looked_up: Counter[str] = Counter()  # by address, since the last heartbeat
 
-    def choose(self, workers: Iterable[RegisteredWorker]) -> str | None:
-        """Return the address of one of the workers; None where there is none."""
+    def address_of(self, model: str, alive: Iterable[RegisteredWorker]) -> str:
+        """Return the address of a worker of `model`, of one that is not blind where there is one.
+
+        Raises:
+            NoWorker: none serves it.
+        """
+        serving = [worker for worker in alive if worker.serves(model, native=False)]
+        seeing = [worker for worker in serving if worker.sees is not False]
         candidates = [
             replace(worker, others=worker.others + self._looked_up[worker.address])
-            for worker in workers
+            for worker in seeing or serving
         ]
         if not candidates:
-            return None
+            raise NoWorker(model)
         address = min(candidates, key=lambda one: (one.load, -one.speed, random.random())).address
         self._looked_up[address] += 1
         return address

@@ -53,13 +53,13 @@ class Administration:
     def drain(self, worker_id: str) -> None:
         """Give a worker nothing new; what runs there ends. Raises: NoSuchWorker."""
         worker = self._find(worker_id)
-        self.workers.drain(worker.address)
+        self.workers.set_draining(worker.address, True)
         logger.info("worker %s drains: %d requests run there", worker.address, worker.in_flight)
 
     def undrain(self, worker_id: str) -> None:
         """Put a worker back into dispatch. Raises: NoSuchWorker."""
         worker = self._find(worker_id)
-        self.workers.undrain(worker.address)
+        self.workers.set_draining(worker.address, False)
         logger.info("worker %s is in dispatch again", worker.address)
 
     def remove(self, worker_id: str) -> None:

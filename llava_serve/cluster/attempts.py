@@ -16,7 +16,7 @@ from llava_serve.retry import jittered_backoff_s
 
 MOST_LOST = 3  # workers with one request: the first, and two that were asked again
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.05, 1.0  # after a lost worker, until another one is asked
-_RETURN_S = 3.0  # for a worker that can go on with an answer, where there is none
+_RETURN_S = 1.0  # for a worker that can go on with an answer, where there is none
 _LOOK_S = 0.25
 
 Failure = WorkerUnreachable | WorkerLost | NotAnswered

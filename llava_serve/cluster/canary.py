@@ -55,6 +55,7 @@ class Canary:
             if known.is_same_model(worker) and is_asked and not task.done():
                 return
             task.cancel()
+        self._watched = {k: known for k, known in self._watched.items() if not known[1].done()}
         task = self.tasks.start(self._watch(worker), "canary")
         self._watched[worker.address] = (worker, task)
 

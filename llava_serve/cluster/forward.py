@@ -94,6 +94,7 @@ class Forward(Response):
             nonlocal kept_bytes
             if self._asked is not None:
                 context.workers.record_answer(self._asked)
+            self._attempts.start_over()
             if kept and relay.progress and not kept_bytes and kept.try_acquire(len(self._body)):
                 kept_bytes = len(self._body)
             if not kept_bytes:
@@ -161,7 +162,12 @@ class Forward(Response):
                 if not await self._take_back(worker, exc, relay):
                     return await self._give_up(exc, relay)
             except WorkerUnchecked:  # which passes, when the worker was checked or its time is over
-                await context.canary.next_verdict(_LOOK_S)
+                left_s = context.line.limits.max_wait_s - waiting.waited_s
+                if left_s <= 0:
+                    raise
+                began = context.clock()
+                await context.canary.next_verdict(min(_LOOK_S, left_s))
+                waiting.waited_s += context.clock() - began
                 await relay.show_life()
             except (NoWorker, ModelNotFound, LineTimeout) as exc:
                 # ModelNotFound: all that served it have left since
@@ -229,8 +235,7 @@ class Forward(Response):
 
     def _latest(self, relay: Relay) -> float:
         """Return when the workers must have begun, or gone on, at the latest."""
-        since = relay.alive_at if relay.has_answered else self._record.arrived_at
-        return since + self._record.queue_s + self._request.first_byte_s
+        return relay.alive_at + self._record.queue_s + self._request.first_byte_s
 
     async def _ask(self, worker: RegisteredWorker, relay: Relay) -> str:
         """Return the outcome of an answer.
@@ -249,7 +254,7 @@ class Forward(Response):
         if self._progress:
             self._progress.begin()
             body = with_tokens(body, self._progress.tokens) if goes_on else body
-        left_s = max(relay.alive_at + record.queue_s + request.first_byte_s - context.clock(), 0)
+        left_s = max(self._latest(relay) - context.clock(), 0)
         try:
             async with context.upstream.post(
                 worker.address, request.wire.path, body, self._headers_for(worker), left_s

@@ -210,6 +210,11 @@ class Line:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_LOOK_S, self.look)
 
+    def _end_unserved(self, line: ModelLine) -> None:
+        """Dispatch whoever is next for as long as nobody serves it, which says why."""
+        while (waiter := next(line.first(), None)) and not self._can_serve(waiter.asked):
+            self._dispatch(line, waiter)
+
     def look(self) -> None:
         """Look for what happens without an event while anybody waits: time, and old counts."""
         self._timer = None
@@ -220,8 +225,8 @@ class Line:
                     line.served_at = now
                 for worker in self._filled_by_others(waiter.asked):
                     self._ask(worker)
-            while line and now - line.served_at >= _RETURN_S:
-                self._dispatch(line, next(line.first()))  # which says why nobody serves it
+            if now - line.served_at >= _RETURN_S:
+                self._end_unserved(line)
         self.give_turns()
         if any(self._lines.values()):
             self._watch()

@@ -42,10 +42,15 @@ def _sees_of_all(each: Collection[bool | None]) -> bool | None:
 
 
 def why_none(
-    request: DispatchRequest, known: Sequence[RegisteredWorker], alive: Sequence[RegisteredWorker]
+    request: DispatchRequest,
+    known: Sequence[RegisteredWorker],
+    alive: Sequence[RegisteredWorker],
+    now: float,
 ) -> NoWorker | ModelNotFound | InvalidField:
     """Return the error of a request for which no worker can be asked."""
     model = request.model
+    if unseeing := [worker for worker in alive if request.accepts(worker)]:
+        return _why_unseen(model, unseeing, now)
     if not request.native:
         return NoWorker(model)
     serving = [worker for worker in known if worker.serves(model, native=False)]
@@ -60,7 +65,7 @@ def why_none(
     return ModelNotFound(model, [card.id for card in cards_of(alive)])
 
 
-def why_unseen(model: str, workers: Sequence[RegisteredWorker], now: float) -> NoWorker:
+def _why_unseen(model: str, workers: Sequence[RegisteredWorker], now: float) -> NoWorker:
     """Return the error of pictures that none of `workers` takes, which could take text."""
     if any(worker.awaits_canary(now) for worker in workers):
         return WorkerUnchecked(model)

@@ -74,7 +74,7 @@ class Prober:
     async def _ask_once(self, worker: RegisteredWorker) -> None:
         try:
             with suppress(WorkerUnreachable):
-                status = await self._upstream.status(worker.address)
+                status = await self._upstream.status(worker.address, is_legacy=worker.is_legacy)
                 self._workers.refresh(worker, status, self._clock())
         finally:
             self._asked.discard(worker.address)
@@ -86,7 +86,7 @@ class Prober:
                     await self._sleep(wait_s)
                 if not self._workers.may_recover(worker, self._clock()):
                     return  # a heartbeat was faster, it left, or its lease is over
-                if await self.ask(worker):
+                if await self.ask(worker) and not self._workers.may_recover(worker, self._clock()):
                     logger.info("worker %s answers again", worker.address)
                     return
         finally:

@@ -92,6 +92,22 @@ class RegisteredWorker:
         """Tell whether pictures may go there, as far as its sight is known."""
         return self.sees is not False and not self.awaits_canary(now)
 
+    def in_place_of(self, before: "RegisteredWorker | None") -> "RegisteredWorker":
+        """Return it, which registers, with what stays of the one that had its address.
+
+        That are the failures, what was marked of the same process, and what is known of its sight
+        where it serves the same models.
+        """
+        if before is None:
+            return self
+        breaker = before.breaker.restart()
+        if not before.is_process_of(self.status):
+            return replace(self, breaker=breaker)
+        marked = replace(self, breaker=breaker, is_draining=before.is_draining)
+        if before.is_same_model(self):
+            return replace(marked, sees=before.sees, sight=before.sight)
+        return marked
+
     def held_back(
         self, before: "RegisteredWorker | None", check_within_s: float
     ) -> "RegisteredWorker":

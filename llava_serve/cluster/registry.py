@@ -9,13 +9,12 @@ from llava_serve.cluster.address_lookup import AddressLookup
 from llava_serve.cluster.answer_counts import AnswerCounts
 from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest
-from llava_serve.cluster.model_list import cards_of, names_of, why_none, why_unseen
+from llava_serve.cluster.model_list import why_none
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.sight import Sight
 from llava_serve.cluster.worker_choice import WorkerChoice
-from llava_serve.errors import NoWorker, RegistrationRefused
+from llava_serve.errors import RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.protocol.openai import ModelCard
 
 # A silent worker is remembered this many leases: its model is then "not alive" and not "unknown".
 _REMEMBERED_LEASES = 20
@@ -62,25 +61,16 @@ class Registry:
         is_legacy: bool = False,
         expires: bool = True,
     ) -> RegisteredWorker:
-        """Add a worker, or replace the one that had its address.
-
-        It keeps the failures of the one before, what was marked of the same process, and what is
-        known of its sight where that serves the same models.
+        """Add a worker, or replace the one that had its address; see `in_place_of`.
 
         Raises:
             RegistrationRefused: see `check_owner`.
         """
         self._forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
+        entry = RegisteredWorker(address, status, now, is_legacy=is_legacy, expires=expires)
         before = self._workers.get(address)
-        entry = unjudged = RegisteredWorker(address, status, now)
-        if before is not None and before.is_process_of(status):
-            entry = replace(before, status=status, last_seen=now, reports_here=True)
-            if not before.is_same_model(entry):
-                entry = replace(entry, sees=unjudged.sees, sight=unjudged.sight)
-        breaker = before.breaker.restart() if before else CLOSED
-        entry = replace(entry, is_legacy=is_legacy, expires=expires, breaker=breaker)
-        entry = entry.held_back(before, self._check_within_s)
+        entry = entry.in_place_of(before).held_back(before, self._check_within_s)
         return self._renew(entry, status.queue_length, now)
 
     def heartbeat(self, address: str, queue_length: int, now: float) -> bool:
@@ -135,13 +125,12 @@ class Registry:
         """Close a worker's breaker: it answers a request."""
         self._change_breaker(worker, lambda _: CLOSED)
 
-    def drain(self, address: str) -> bool:
-        """Give a worker nothing new until its process ends or `undrain`; False: it is unknown."""
-        return self._set_draining(address, True)
-
-    def undrain(self, address: str) -> bool:
-        """Put a worker that drains back into dispatch; False: it is unknown."""
-        return self._set_draining(address, False)
+    def set_draining(self, address: str, is_draining: bool) -> bool:
+        """Give a worker nothing new, or put it back into dispatch; False: it is unknown."""
+        if (worker := self._workers.get(address)) is None:
+            return False
+        self._put(replace(worker, is_draining=is_draining))
+        return True
 
     def mark_busy(self, worker: RegisteredWorker) -> None:
         """Take a worker for full until its next heartbeat, status or registration."""
@@ -183,17 +172,15 @@ class Registry:
             InvalidField: only workers of LLaVA's wire serve it (native wire only).
         """
         if (chosen := self._choice.choose(request, now, self._tried)) is None:
-            if unseeing := [one for one in self.alive(now) if request.accepts(one)]:
-                raise why_unseen(request.model, unseeing, now)
-            raise why_none(request, self.known(), self.alive(now))
+            raise why_none(request, self.known(), self.alive(now), now)
         if is_trial := chosen.breaker.state is BreakerState.HALF_OPEN:
             self._tried.add(chosen.address)
-        try:
-            with self.counting(chosen, request.answers):
+        with self.counting(chosen, request.answers):
+            try:
                 yield chosen
-        finally:
-            if is_trial:
-                self._tried.discard(chosen.address)
+            finally:
+                if is_trial:
+                    self._tried.discard(chosen.address)
 
     @contextmanager
     def counting(self, worker: RegisteredWorker, answers: int = 1) -> Iterator[None]:
@@ -210,23 +197,19 @@ class Registry:
 
     def has_room(self, request: DispatchRequest, now: float) -> bool:
         """Tell whether a worker has free slots for a request."""
-        return self._choice.has_room(request, now)
+        return self._choice.has_room(request, now, self._tried)
 
     def address_of(self, model: str, now: float) -> str:
-        """Name a worker to a client that calls workers itself.
-
-        Raises:
-            NoWorker: nobody alive serves `model`.
-        """
-        serving = [one for one in self.alive(now) if one.serves(model, native=False)]
-        seeing = [one for one in serving if one.sees is not False]
-        if (address := self._lookup.choose(seeing or serving)) is None:
-            raise NoWorker(model)
-        return address
+        """Name a worker to a client that calls workers itself. Raises: NoWorker."""
+        return self._lookup.address_of(model, self.alive(now))
 
     def alive(self, now: float) -> list[RegisteredWorker]:
         """Return the workers that requests can go to, in the order they registered."""
-        return [one for one in self.known() if self._is_alive(one, now)]
+        return [
+            worker
+            for worker in self.known()
+            if worker.takes_requests and not self.lease_expired(worker, now)
+        ]
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
@@ -256,12 +239,6 @@ class Registry:
                 "token nobody can speak for it"
             )
 
-    def models(self, now: float) -> list[str]:
-        return names_of(self.alive(now))
-
-    def cards(self, now: float) -> list[ModelCard]:
-        return cards_of(self.alive(now))
-
     def _update_choice(self, address: str) -> None:
         """Let dispatch see how a worker is that is known."""
         if (worker := self._workers.get(address)) is None:
@@ -286,15 +263,6 @@ class Registry:
         if (breaker := change(current.breaker)) != current.breaker:
             self._put(replace(current, breaker=breaker))
         return breaker
-
-    def _set_draining(self, address: str, is_draining: bool) -> bool:
-        if (worker := self._workers.get(address)) is None:
-            return False
-        self._put(replace(worker, is_draining=is_draining))
-        return True
-
-    def _is_alive(self, worker: RegisteredWorker, now: float) -> bool:
-        return worker.takes_requests and not self.lease_expired(worker, now)
 
     def _put(self, worker: RegisteredWorker) -> None:
         """Set an entry; every change of one goes through here, for other controllers to see it."""

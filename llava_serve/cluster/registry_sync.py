@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 
 from pydantic import ValidationError
 
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _EVERY_S = 0.25
 _LONGEST_WAIT_S = 1.0  # while the shared state is away
+_AT_ONCE = 200  # workers told of or taken over in one go: some milliseconds
 _PEER_EXPIRY_S = 5.0  # a controller that is silent for so long waits for no answers
 _WORKER, _CONTROLLER = "worker ", "controller "  # what keys begin with
 
@@ -71,7 +73,9 @@ class RegistrySync:
     async def _keep_in_step(self) -> None:
         while True:
             await self.turn()
-            await self.sleep(backoff_s(self._failures, _EVERY_S, _LONGEST_WAIT_S))
+            wait_s = backoff_s(self._failures, _EVERY_S, _LONGEST_WAIT_S)
+            has_more = len(self._shared.changed) >= _AT_ONCE and not self._failures
+            await self.sleep(_EVERY_S / 10 if has_more else wait_s)
 
     async def turn(self) -> None:
         """Exchange once, whether it fails or not, and do what follows from what is known then."""
@@ -96,7 +100,7 @@ class RegistrySync:
         Raises:
             SharedStateAway: it is told with the next exchange.
         """
-        now, sent = self.clock(), dict(self._shared.changed)
+        now, sent = self.clock(), dict(islice(self._shared.changed.items(), _AT_ONCE))
         changed = [
             StateRecord(
                 _WORKER + address, self._shared.message(address).model_dump_json(), now - at
@@ -110,8 +114,10 @@ class RegistrySync:
             if self._shared.changed[address] == at:
                 del self._shared.changed[address]
         # Controllers come before workers: a worker's load is without what is known of these.
-        for record in sorted(answer.records, key=lambda record: record.key):
+        for i, record in enumerate(sorted(answer.records, key=lambda record: record.key)):
             self._take(record, now - record.age_s)
+            if i % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)  # requests come first
         if not answer.is_continued:  # the first exchange, or the state has begun anew
             self._shared.note_all()
         self._since = answer.revision

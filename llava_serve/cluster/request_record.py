@@ -11,6 +11,8 @@ from llava_serve.protocol.usage import TokenCounts as TokenCounts
 
 logger = logging.getLogger(__name__)
 
+_NAME_CHARACTERS = 255
+
 
 @dataclass(slots=True, kw_only=True)
 class RequestRecord:
@@ -37,6 +39,12 @@ class RequestRecord:
     tokens: TokenCounts | None = None
     outcome: str = "broken_off"  # by a bug, or by a process that stops
 
+    @property
+    def shown_model(self) -> str:
+        """The model's name as it may be written down: a client may send any text for it."""
+        name = self.model[:_NAME_CHARACTERS]
+        return name if name.isprintable() else "".join(c if c.isprintable() else "?" for c in name)
+
 
 # Called once per request, at its end; it must not wait.
 RequestObserver = Callable[[RequestRecord], None]
@@ -45,9 +53,8 @@ RequestObserver = Callable[[RequestRecord], None]
 def log_end(record: RequestRecord) -> None:
     """Write a line of the request's end."""
     took_s = (record.ended_at or record.arrived_at) - record.arrived_at
-    logger.info(
-        "%s at %s: %s, %.3f s", record.model, record.worker or "no worker", record.outcome, took_s
-    )
+    worker = record.worker or "no worker"
+    logger.info("%s at %s: %s, %.3f s", record.shown_model, worker, record.outcome, took_s)
 
 
 def outcome_of(error: ServeError) -> str:

@@ -9,6 +9,7 @@ from llava_serve.cluster.admission import Admission
 from llava_serve.cluster.forward import Forward
 from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
 from llava_serve.cluster.image_digest import digests, sources_of
+from llava_serve.cluster.model_list import cards_of, names_of
 from llava_serve.cluster.token_estimate import estimate_llava_tokens, estimate_tokens
 from llava_serve.cluster.wire import LLAVA, NATIVE
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
@@ -49,7 +50,9 @@ def native_router(context: ForwardContext) -> APIRouter:
 
     def cards_for(request: Request) -> list[ModelCard]:
         may_ask = caller_of(request).may_ask
-        return [card for card in context.workers.cards(context.clock()) if may_ask(card.id)]
+        return [
+            card for card in cards_of(context.workers.alive(context.clock())) if may_ask(card.id)
+        ]
 
     @router.get("/v1/models")
     async def models(request: Request) -> ModelList:
@@ -71,7 +74,7 @@ def llava_router(context: ForwardContext) -> APIRouter:
     workers, clock = context.workers, context.clock
 
     def models_for(request: Request) -> list[str]:
-        return list(filter(caller_of(request).may_ask, workers.models(clock())))
+        return list(filter(caller_of(request).may_ask, names_of(workers.alive(clock()))))
 
     @router.post("/list_models")
     async def list_models(request: Request) -> ModelNames:

@@ -1,6 +1,6 @@
 """Choice of a worker: which ones a request may be given to, and which of them the policy takes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Container, Iterator
 
 from llava_serve.cluster.dispatch import DispatchPolicy, DispatchRequest
 from llava_serve.cluster.registered_worker import RegisteredWorker
@@ -46,14 +46,21 @@ class WorkerChoice:
         """Yield the workers that one is chosen from."""
         return filter(self._eligibility(request, now), self._pool(request).by_turn())
 
-    def has_room(self, request: DispatchRequest, now: float) -> bool:
-        """Tell whether a worker has free slots for the request."""
-        is_eligible = self._eligibility(request, now)
-        with_room = self._pool(request).with_room()
-        return any(one.has_room(request.answers) and is_eligible(one) for one in with_room)
+    def has_room(self, request: DispatchRequest, now: float, tried: Container[str]) -> bool:
+        """Tell whether `choose` would return a worker with free slots for the request."""
+        pool, is_eligible = self._pool(request), self._eligibility(request, now)
+        is_trial_free = False
+        for worker in pool.with_room():
+            if worker.has_room(request.answers) and is_eligible(worker):
+                if worker.address not in tried:
+                    return True
+                is_trial_free = True
+        return is_trial_free and not any(
+            worker.address not in tried and is_eligible(worker) for worker in pool.by_turn()
+        )
 
     def choose(
-        self, request: DispatchRequest, now: float, tried: set[str]
+        self, request: DispatchRequest, now: float, tried: Collection[str]
     ) -> RegisteredWorker | None:
         """Return a worker, one with free slots where there is one; None where there is none.
 

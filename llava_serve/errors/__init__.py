@@ -17,9 +17,9 @@
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
-    │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, LineFull,
-    │              OwnLineFull, LineTimeout, ShuttingDown, Interrupted, WorkerUnchecked,
-    │              OnlyBlindWorkers
+    │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, ShuttingDown,
+    │              Interrupted, WorkerUnchecked, OnlyBlindWorkers
+    │     line     LineFull, OwnLineFull, LineTimeout
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable,
     │              ProviderFailed
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
@@ -76,12 +76,9 @@ from llava_serve.errors.cluster import (
     ControllerUnreachable as ControllerUnreachable,
     EventTooLarge as EventTooLarge,
     Interrupted as Interrupted,
-    LineFull as LineFull,
-    LineTimeout as LineTimeout,
     NoSuchWorker as NoSuchWorker,
     NoWorker as NoWorker,
     OnlyBlindWorkers as OnlyBlindWorkers,
-    OwnLineFull as OwnLineFull,
     RegistrationRefused as RegistrationRefused,
     RemoteError as RemoteError,
     ShuttingDown as ShuttingDown,
@@ -118,6 +115,11 @@ from llava_serve.errors.http import (
     TlsExpected as TlsExpected,
     TooManyConnections as TooManyConnections,
     UnsupportedField as UnsupportedField,
+)
+from llava_serve.errors.line import (
+    LineFull as LineFull,
+    LineTimeout as LineTimeout,
+    OwnLineFull as OwnLineFull,
 )
 from llava_serve.errors.page import (
     AnswerInterrupted as AnswerInterrupted,

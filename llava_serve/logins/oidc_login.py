@@ -85,12 +85,12 @@ class OidcLogins:
         if not claims or not claims.get("sub"):
             raise ProviderFailed(self.provider, "it sent no ID token with a subject")
         email = str(claims.get("email") or "").lower()
-        is_verified = claims.get("email_verified") is True
-        if not self._lets_in(email if is_verified else ""):
+        verified = email if claims.get("email_verified") is True else ""
+        if not self._lets_in(verified):
             shown = email or "somebody without an e-mail address"
-            raise LoginRefused(shown if is_verified else f"{shown} (not verified)")
+            raise LoginRefused(shown if verified else f"{shown} (not verified)")
         name = email or str(claims.get("name") or claims["sub"])
-        return self._key.user(f"{self._issuer}#{claims['sub']}"[:255], name[:100], email)
+        return self._key.user(f"{self._issuer}#{claims['sub']}"[:255], name[:100], verified)
 
     async def _metadata(self) -> dict[str, Any]:
         try:

@@ -115,6 +115,18 @@ async def test_while_the_database_is_away_what_was_read_last_holds(
     await until(lambda: store.tokens_this_month() == {key.id: 7})
 
 
+async def test_a_key_is_revoked_while_the_database_takes_no_tokens(
+    store: AccountStore, ring: KeyRing, tmp_path: Path
+) -> None:
+    text = store.create(ALICE).text
+    key = await ring.find(text)
+    with broken(tmp_path / "accounts.sqlite"):
+        ring.add_tokens(key, 7)
+        store.revoke("alice")
+        async with asyncio.timeout(60):
+            assert await refused(ring, text) == "the API key is revoked"
+
+
 async def test_tokens_reach_the_database_when_the_ring_closes(
     store: AccountStore, clock: Clock
 ) -> None:

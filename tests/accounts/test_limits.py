@@ -1,12 +1,16 @@
 """A key gets what it may have, and is told when there is more."""
 
+import asyncio
+
 import pytest
 
 from llava_serve.accounts.keyring import KeyRing
 from llava_serve.accounts.limits import KeyLimits
+from llava_serve.accounts.rates import Rates
 from llava_serve.api_key import ApiKey
 from llava_serve.errors import BudgetSpent, ModelNotAllowed, RateLimited
-from tests.accounts.conftest import Clock
+from tests.accounts.conftest import Clock, until
+from tests.redis_server import RedisServer
 
 
 def key(**limits: int) -> ApiKey:
@@ -78,6 +82,31 @@ async def test_answers_at_once_are_counted_while_they_run(limits: KeyLimits) -> 
             await ask(limits, two)
         assert refused.value.headers["Retry-After"] == "1"
     await ask(limits, two)
+
+
+async def test_answers_at_once_are_counted_before_redis_is_asked(
+    redis_server: RedisServer, ring: KeyRing
+) -> None:
+    rates = Rates(redis_server.url)
+    limits = KeyLimits(ring, rates)
+    two = key(max_parallel=2, requests_per_minute=100)
+    admitted, refused, done = 0, 0, asyncio.Event()
+
+    async def ask_and_stay() -> None:
+        nonlocal admitted, refused
+        try:
+            async with limits.admitted(two, "m", 1):
+                admitted += 1
+                await done.wait()
+        except RateLimited:
+            refused += 1
+
+    async with rates.opened(), asyncio.TaskGroup() as asking:
+        for _ in range(10):
+            asking.create_task(ask_and_stay())
+        await until(lambda: admitted + refused == 10)
+        done.set()
+    assert (admitted, refused) == (2, 8)
 
 
 async def test_an_answer_that_fails_runs_no_longer(limits: KeyLimits) -> None:

@@ -121,3 +121,10 @@ def test_a_database_that_is_not_there_is_told(tmp_path: Path) -> None:
     store = AccountStore(default_url(tmp_path / "missing"))
     with pytest.raises(StorageFailed):
         store.create_tables()
+
+
+def test_a_key_that_the_database_does_not_take_is_told(tmp_path: Path) -> None:
+    store = AccountStore(default_url(tmp_path))
+    with pytest.raises(StorageFailed, match="no such table"):
+        store.create(ALICE)
+    store.close()

@@ -240,6 +240,7 @@ class RawWorker:
     answer: bytes
     then_silent: bool
     address: str = ""
+    head: bytes = b""  # of the last request
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -252,7 +253,8 @@ class RawWorker:
             yield
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        self.head = await reader.readuntil(b"\r\n\r\n")
+        head = self.head.decode().lower()
         await reader.readexactly(int(head.partition("content-length: ")[2].split()[0]))
         self.asked.set()
         writer.write(self.answer)

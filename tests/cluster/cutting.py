@@ -20,7 +20,8 @@ from llava_serve.worker.worker import ModelWorker
 from tests.cluster.conftest import TOKEN
 
 ANSWERS = (b"POST /v1/chat/completions", b"POST /worker_generate_stream")
-# Takes the beginning of a request, and returns after how many bytes its answer is cut, if at all.
+# Takes the beginning of a request; returns after how many bytes of its body the answer is cut, or
+# so many before the body where they are negative; None: not at all.
 CutAfter = Callable[[bytes], int | None]
 
 
@@ -74,11 +75,14 @@ class CuttingProxy:
     async def _pass_requests(self, down: "_Side", up: "_Side") -> None:
         while data := await down.reader.read(65536):
             if data.startswith(ANSWERS):
-                up.left = self._cut_after(data)
+                up.after, up.left = self._cut_after(data), None
             up.writer.write(data)
 
     async def _pass_answers(self, up: "_Side", down: "_Side") -> None:
         while data := await up.reader.read(65536):
+            if up.after is not None:
+                head, end, _ = data.partition(b"\r\n\r\n")
+                up.left, up.after = max(1, len(head + end) + up.after), None
             if up.left is None:
                 down.writer.write(data)
                 continue
@@ -94,7 +98,8 @@ class CuttingProxy:
 class _Side:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    left: int | None = None  # bytes of the answer until it is cut
+    after: int | None = None  # bytes of the next answer's body until it is cut
+    left: int | None = None  # of all that comes
 
 
 def worker_of(engine: Engine, worker_id: str) -> ModelWorker:

@@ -217,6 +217,21 @@ async def test_a_request_that_lost_no_worker_is_told_at_once_that_all_are_busy(
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
 
 
+@pytest.mark.parametrize("resumes", [False, True])
+async def test_a_worker_that_was_busy_before_an_answer_is_not_why_it_ends_early(
+    start_controller: StartController, start_raw_worker: StartRawWorker, resumes: bool
+) -> None:
+    cluster = await start_controller(resumes=resumes)
+    busy, dying = (
+        await start_raw_worker(refused(429)),
+        await start_raw_worker(chunked(SSE, ROLE, SAID[:23])),
+    )
+    admit(cluster, busy.address, 0)
+    admit(cluster, dying.address, 9)
+    answer = await ask(cluster, STREAMED)
+    assert (b"worker_lost" in answer.content, b"busy" in answer.content) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("limit", "asked", "code", "is_reachable"),
     [

@@ -62,6 +62,17 @@ async def test_the_audit_has_a_row_for_each_request_without_what_it_says(
         assert b"secret" not in await asyncio.to_thread(file.read_bytes)
 
 
+async def test_a_model_s_name_that_is_none_forges_no_line(
+    audited: Keyed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    asked = chat(model="a\n12:00:00 I forged\0" + "b" * 300)
+    await audited.http.post(CHAT, json=asked, headers=await audited.headers())
+    (row,) = await written(tmp_path / "accounts.sqlite", 1)
+    assert row["model"] == "a?12:00:00 I forged?" + "b" * 235
+    assert not any("\n" in record.getMessage() for record in caplog.records)
+
+
 async def written(file: Path, count: int) -> list[Any]:
     """Return the audit's rows once there are so many."""
 

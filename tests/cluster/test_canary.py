@@ -301,6 +301,18 @@ async def test_a_worker_that_left_is_asked_no_more(watch: Watch) -> None:
     assert one.worker.canaries == 3
 
 
+async def test_nothing_is_kept_of_workers_that_left(watch: Watch, unused_tcp_port: int) -> None:
+    one = await watch()
+    await one.timer.until_asleep()
+    (task,) = (task for task in asyncio.all_tasks() if task.get_name() == "canary")
+    one.workers.deregister(one.worker.address)
+    one.timer._may_wake.set()
+    await asyncio.wait_for(task, 20)
+    one.worker = SightedWorker(address=f"http://127.0.0.1:{unused_tcp_port}")
+    one.join()
+    assert list(one.canary._watched) == [one.worker.address]
+
+
 async def test_a_check_counts_against_its_worker_while_it_runs(watch: Watch) -> None:
     one = await watch()
     await one.timer.until_asleep()

@@ -13,11 +13,12 @@ from PIL import Image
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import shortest_queue
+from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
 from llava_serve.http.serving import served
 from tests.cluster.conftest import BEARER, TOKEN, Stack
-from tests.cluster.sighted import Answer, SightedWorker, is_blind, looks
+from tests.cluster.sighted import Answer, SightedWorker, is_blind, is_busy, looks
 
 
 def question(with_picture: bool = True) -> dict[str, Any]:
@@ -56,11 +57,24 @@ class Controller:
 
 @pytest.fixture
 async def controller(stack: Stack) -> Controller:
+    return await start(stack, LineLimits())
+
+
+async def start(stack: Stack, waiting: LineLimits) -> Controller:
     workers = Registry(shortest_queue, check_within_s=60)
-    app = build_app(workers, AdmissionPolicy(TOKEN), canary_every_s=600)
+    app = build_app(workers, AdmissionPolicy(TOKEN), waiting=waiting, canary_every_s=600)
     address = await stack.enter(served(app))
     http = httpx.AsyncClient(base_url=address, trust_env=False, timeout=30)
     return Controller(await stack.enter(http), workers, stack)
+
+
+async def test_a_picture_waits_for_the_check_no_longer_than_a_request_may_wait(
+    stack: Stack,
+) -> None:
+    controller = await start(stack, LineLimits(max_wait_s=0.05))
+    await controller.join(is_busy)
+    refused = await controller.ask()
+    assert refused.json()["error"]["code"] == "worker_unchecked"
 
 
 async def test_a_picture_that_comes_with_its_worker_waits_for_the_check(

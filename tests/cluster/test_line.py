@@ -12,7 +12,8 @@ from llava_serve.cluster.line import Line, LineLimits
 from llava_serve.cluster.model_line import LineRequest
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
-from llava_serve.errors import LineFull, LineTimeout, NoWorker, OwnLineFull
+from llava_serve.cluster.sight import Sight
+from llava_serve.errors import LineFull, LineTimeout, NoWorker, OnlyBlindWorkers, OwnLineFull
 from llava_serve.protocol.line_place import LinePlace
 from tests.cluster.conftest import status_of
 
@@ -53,7 +54,13 @@ class Requests:
         self.workers.register(address, status, self.clock())
 
     async def send(
-        self, name: str, owner: str = "", cost: float = 1000, size: int = 1, answers: int = 1
+        self,
+        name: str,
+        owner: str = "",
+        cost: float = 1000,
+        size: int = 1,
+        answers: int = 1,
+        has_images: bool = False,
     ) -> None:
         """Send one, and let it come as far as it comes."""
 
@@ -63,7 +70,8 @@ class Requests:
 
         request = LineRequest(owner=owner or name, cost=cost, body_bytes=size, tell=tell)
         self._ends[name] = asyncio.Event()
-        run = self._run(name, DispatchRequest(model="echo", answers=answers), request)
+        asked = DispatchRequest(model="echo", answers=answers, has_images=has_images)
+        run = self._run(name, asked, request)
         self.tasks[name] = asyncio.create_task(run)
         await settled()
 
@@ -350,6 +358,41 @@ async def test_a_line_that_nobody_serves_any_more_is_told_so() -> None:
         sent.pass_time(9)
         with pytest.raises(NoWorker):
             await sent.tasks["b"]
+
+
+async def test_who_waits_behind_a_picture_that_nobody_sees_waits_on_for_a_slot() -> None:
+    async with requests() as sent:
+        sent.admit(A)
+        sent.admit(B)
+        for name in ("a", "b"):
+            await sent.send(name)
+        await sent.send("picture", has_images=True)
+        for name in ("text", "further text"):
+            await sent.send(name)
+        for worker in sent.workers.known():
+            sent.workers.judge(worker, Sight(False, "blind"))
+        sent.pass_time(9)
+        sent.pass_time(9)
+        with pytest.raises(OnlyBlindWorkers):
+            await sent.tasks["picture"]
+        await settled()
+        assert (set(sent.running), sent.waiting) == ({"a", "b"}, 2)
+        await sent.end("a")
+        assert "text" in sent.running
+
+
+async def test_a_slot_of_a_worker_that_is_tried_gives_nobody_a_turn_at_a_full_one() -> None:
+    async with requests() as sent:
+        sent.admit(A, capacity=2)
+        sent.admit(B)
+        with sent.workers.dispatch(DispatchRequest(model="echo", excluding=[A]), 0):  # fills B
+            sent.workers.record_failure(sent.workers.known()[0], sent.clock())
+            sent.workers.heartbeat(A, queue_length=0, now=sent.clock())
+            for name in ("trial", "next"):
+                await sent.send(name)
+            assert (set(sent.running), sent.waiting) == ({"trial"}, 1)
+            await sent.end("trial")  # as when its client leaves: the next one tries the worker
+            assert sent.running["next"].address == A
 
 
 async def test_whose_worker_was_lost_comes_before_all_others() -> None:

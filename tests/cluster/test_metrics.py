@@ -124,7 +124,7 @@ def test_a_worker_that_drains_is_up_and_serves_no_model(
     workers: Registry, metrics: ControllerMetrics
 ) -> None:
     workers.register("http://a", status_of("one"), now=0.0)
-    workers.drain("http://a")
+    workers.set_draining("http://a", True)
     assert value(metrics, "worker_up", worker="http://a") == 1.0
     assert value(metrics, "model_workers", model_name="one") == 0.0
     assert value(metrics, "breaker", worker="http://a", state="closed") == 1.0

@@ -119,6 +119,41 @@ async def test_a_heartbeat_or_a_goodbye_ends_the_probes(event: str, unused_tcp_p
     assert naps.naps == [0.5, 1]
 
 
+async def test_a_worker_that_fails_again_while_it_is_probed_is_probed_on(
+    start_worker: StartWorker,
+) -> None:
+    naps, upstream = Naps(), Upstream(UpstreamLimits())
+    worker = await start_worker()
+    workers = probing(naps, worker.address, worker.worker_id)
+
+    async def sleep(seconds: float) -> None:
+        await naps.sleep(seconds)
+        if len(naps.naps) == 1:  # a heartbeat was faster, and the trial failed
+            workers.heartbeat(worker.address, 0, naps.now)
+            prober.mark_unreachable(only(workers))
+
+    prober = Prober(workers, upstream, lambda: naps.now, sleep)
+    async with upstream.opened(), prober.tasks:
+        for _ in range(2):
+            prober.mark_unreachable(only(workers))
+            await until_probed()
+    assert only(workers).is_reachable
+
+
+async def test_llava_s_own_worker_is_not_told_the_token(
+    cluster: Cluster, start_raw_worker: StartRawWorker
+) -> None:
+    worker = await start_raw_worker(b"")
+    naps, upstream = Naps(), Upstream(UpstreamLimits(), token="the-token")
+    workers = Registry(shortest_queue)
+    entry = workers.register(worker.address, status_of(), naps.now, is_legacy=True)
+    prober = Prober(workers, upstream, lambda: naps.now)
+    async with upstream.opened(), prober.tasks:
+        prober.ask_soon(entry)
+        await worker.asked.wait()
+    assert b"the-token" not in worker.head
+
+
 async def test_a_status_without_end_is_no_status(
     cluster: Cluster, start_raw_worker: StartRawWorker
 ) -> None:

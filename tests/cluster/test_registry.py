@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from llava_serve.cluster.dispatch import DispatchRequest, round_robin, shortest_queue
+from llava_serve.cluster.model_list import cards_of, names_of
 from llava_serve.cluster.registry import Registry
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker, RegistrationRefused
 from llava_serve.protocol.cluster import WorkerStatus
@@ -74,7 +75,7 @@ def test_a_silent_worker_is_forgotten(workers: Registry) -> None:
     assert pick(workers, now=45) == A
     with pytest.raises(NoWorker):
         pick(workers, now=45.1)
-    assert workers.models(now=45.1) == []
+    assert names_of(workers.alive(now=45.1)) == []
 
 
 def test_a_beat_renews_the_lease(workers: Registry) -> None:
@@ -127,7 +128,7 @@ def test_a_lost_worker_is_out_until_it_beats(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
     with workers.dispatch(DispatchRequest(model="echo"), 0) as worker:
         workers.mark_unreachable(worker)
-    assert workers.models(now=0) == []
+    assert names_of(workers.alive(now=0)) == []
     with pytest.raises(NoWorker):
         pick(workers)
     workers.heartbeat(A, queue_length=0, now=1)
@@ -189,9 +190,9 @@ def test_a_worker_silent_for_many_leases_leaves_no_entry(workers: Registry) -> N
 
 def test_a_legacy_worker_serves_the_old_wire_only(workers: Registry) -> None:
     workers.register(A, status_of(worker_id=None), now=0, is_legacy=True)
-    assert workers.models(now=0) == ["echo"]
+    assert names_of(workers.alive(now=0)) == ["echo"]
     assert workers.address_of("echo", now=0) == A
-    assert workers.cards(now=0) == []
+    assert cards_of(workers.alive(now=0)) == []
     with pytest.raises(InvalidField, match="LLaVA's own protocol"):
         pick(workers)
 
@@ -213,7 +214,7 @@ def test_each_model_has_one_card(workers: Registry) -> None:
     workers.register(A, status_of("b"), now=0)
     workers.register(B, status_of("b"), now=0)
     workers.register("http://c:1", status_of("a"), now=0)
-    assert [card.id for card in workers.cards(now=0)] == ["a", "b"]
+    assert [card.id for card in cards_of(workers.alive(now=0))] == ["a", "b"]
 
 
 def test_a_refresh_takes_over_what_the_worker_says(workers: Registry) -> None:
@@ -245,21 +246,21 @@ def test_a_speed_that_cannot_divide_is_refused(speed: float) -> None:
 
 def test_a_worker_that_drains_gets_nothing_new_until_it_is_put_back(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
-    assert not workers.drain(B)
+    assert not workers.set_draining(B, True)
     with workers.dispatch(DispatchRequest(model="echo"), 0):
-        assert workers.drain(A)
+        assert workers.set_draining(A, True)
         with pytest.raises(NoWorker):
             pick(workers)
         workers.heartbeat(A, queue_length=1, now=1)
         workers.register(A, status_of(), now=1)  # the same process
-        assert (workers.models(now=1), queue_lengths(workers)) == ([], {A: 1})
-    assert workers.undrain(A)
+        assert (names_of(workers.alive(now=1)), queue_lengths(workers)) == ([], {A: 1})
+    assert workers.set_draining(A, False)
     assert pick(workers, now=1) == A
 
 
 def test_a_drain_ends_with_its_process(workers: Registry) -> None:
     workers.register(A, status_of(worker_id="old"), now=0)
-    workers.drain(A)
+    workers.set_draining(A, True)
     workers.register(A, status_of(worker_id="new"), now=1)
     assert pick(workers, now=1) == A
 
@@ -267,7 +268,7 @@ def test_a_drain_ends_with_its_process(workers: Registry) -> None:
 def test_a_refresh_does_not_undo_what_happened_while_it_asked(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
     asked = workers.known()[0]
-    workers.drain(A)
+    workers.set_draining(A, True)
     assert workers.refresh(asked, status_of(), now=1)
     assert workers.known()[0].is_draining
 

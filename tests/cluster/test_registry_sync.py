@@ -101,6 +101,18 @@ async def test_a_worker_that_joins_one_controller_is_served_by_the_other(
     assert not worker.reports_here
 
 
+async def test_many_workers_are_told_in_several_goes(
+    controllers: Controllers, a: Registry, b: Registry
+) -> None:
+    for i in range(500):
+        a.register(f"http://w{i}:1", status_of(worker_id=str(i)), controllers.clock())
+    told = []
+    for _ in range(4):
+        await controllers.meet()
+        told.append(len(b.known()))
+    assert told == [200, 400, 500, 500]
+
+
 async def test_a_controller_that_comes_later_knows_the_workers_at_once(
     controllers: Controllers, a: Registry
 ) -> None:
@@ -243,14 +255,14 @@ async def test_a_drain_is_known_to_all_until_it_is_taken_back(
 ) -> None:
     b.register(W, status_of(), controllers.clock())
     await controllers.meet("b", "a")
-    a.drain(W)
+    a.set_draining(W, True)
     b.heartbeat(W, 0, controllers.clock())  # which knows nothing of it yet
     await controllers.agree()
     assert [w.known()[0].is_draining for w in (a, b)] == [True, True]
     b.register(W, status_of(), controllers.clock())  # the same process, once more
     await controllers.meet()
     assert [w.known()[0].is_draining for w in (a, b)] == [True, True]
-    b.undrain(W)
+    b.set_draining(W, False)
     await controllers.meet("b", "a")
     assert [w.known()[0].is_draining for w in (a, b)] == [False, False]
 
@@ -260,7 +272,7 @@ async def test_a_drain_that_a_late_heartbeat_has_covered_is_told_again(
 ) -> None:
     b.register(W, status_of(), controllers.clock())
     await controllers.meet("b", "a")
-    a.drain(W)
+    a.set_draining(W, True)
     await controllers.meet("a")
     controllers.clock.now += 0.1
     b.heartbeat(W, 0, controllers.clock())
@@ -272,7 +284,7 @@ async def test_a_drain_ends_with_the_process(
     controllers: Controllers, a: Registry, b: Registry
 ) -> None:
     a.register(W, status_of(worker_id="old"), controllers.clock())
-    a.drain(W)
+    a.set_draining(W, True)
     await controllers.meet()
     controllers.clock.now += 1
     b.register(W, status_of(worker_id="new"), controllers.clock())
@@ -284,7 +296,7 @@ async def test_a_controller_that_meets_a_drained_worker_first_by_itself_does_not
     controllers: Controllers, a: Registry
 ) -> None:
     a.register(W, status_of(), controllers.clock())
-    a.drain(W)
+    a.set_draining(W, True)
     await controllers.meet()
     b = await controllers.start("b")
     b.register(W, status_of(), controllers.clock())
@@ -296,7 +308,7 @@ async def test_controllers_that_agree_write_nothing(
     controllers: Controllers, a: Registry, b: Registry
 ) -> None:
     a.register(W, status_of(), controllers.clock())
-    a.drain(W)
+    a.set_draining(W, True)
     await controllers.meet()
     await controllers.meet()
     await controllers.meet()
@@ -310,7 +322,7 @@ async def test_a_state_that_begins_anew_learns_everything_again(
     controllers: Controllers, a: Registry, b: Registry
 ) -> None:
     a.register(W, status_of(), controllers.clock())
-    a.drain(W)
+    a.set_draining(W, True)
     b.register("http://127.0.0.1:10", status_of(worker_id="other"), controllers.clock())
     await controllers.meet()
     await controllers.meet()

@@ -29,7 +29,7 @@ def main() -> None:
             os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # or the other's end would not show
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             config = MembershipConfig(
-                port=int(line), controller=controller, state_dir=Path(state_dir)
+                port=int(line), controller=(controller,), state_dir=Path(state_dir)
             )
             work(loaded, config, int(slots))
         sys.stdout.write(f"{process}\n")

@@ -103,7 +103,7 @@ def test_traces_of_every_process_go_to_one_collector() -> None:
     assert {controller.otlp_endpoint, page.otlp_endpoint, worker.otlp_endpoint} == {collector}
 
 
-def test_flags_of_keys_reach_the_controller_alone() -> None:
+def test_where_keys_are_kept_reaches_the_controller_alone() -> None:
     database = "postgresql://db/accounts"
     config = LaunchConfig(require_keys=True, audit=True, database=database)
     plan = make_plan(config)
@@ -113,6 +113,15 @@ def test_flags_of_keys_reach_the_controller_alone() -> None:
     others = [*plan.workers, plan.page]
     assert not any(database in process.command for process in others if process)
     assert "--database" not in make_plan(LaunchConfig()).controller.command
+
+
+def test_workers_ask_for_keys_where_the_controller_does_on_loopback() -> None:
+    def asks(config: LaunchConfig) -> set[bool]:
+        workers = make_plan(config).workers
+        return {args.parse(WorkerConfig, _flags(worker)).require_keys for worker in workers}
+
+    assert asks(LaunchConfig(require_keys=True)) == {True}
+    assert asks(LaunchConfig()) == {False}
 
 
 def test_a_port_in_use_is_named_with_who_needs_it_and_the_flag() -> None:

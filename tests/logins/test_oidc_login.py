@@ -191,6 +191,17 @@ async def test_a_user_is_the_provider_s_subject_whatever_their_address(
     assert not logins.method.admits(replace(alice, owner="https://another.example#42"))
 
 
+async def test_an_address_that_is_not_verified_lets_nobody_in_later_either(
+    open_page: OpenPage, provider: Provider
+) -> None:
+    provider.claims = ALICE | {"email_verified": False}
+    anybody = await open_page(oidc_allow="*")
+    assert (await sign_in(anybody)).status_code == 303
+    stricter = await open_page(oidc_allow="example.com")
+    stricter.cookies = anybody.cookies
+    assert (await stricter.get("/", headers=HTML)).status_code == 303
+
+
 def test_a_secret_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:
     config = config_of(Provider(ALICE, issuer="https://x.example"), tmp_path)
     (tmp_path / "secret").unlink()

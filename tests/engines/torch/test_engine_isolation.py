@@ -173,16 +173,30 @@ async def test_a_failure_ends_its_own_request_and_says_what_it_was(
 async def test_a_picture_that_cannot_be_preprocessed_ends_its_own_request(
     endless: LoadedModel, picture: MakeImage, budget: EngineBudget
 ) -> None:
-    def process(images: list[PIL.Image.Image], **options: Any) -> Any:
+    def process(images: list[PIL.Image.Image]) -> None:
         if images[0].size == (13, 13):
             raise IndexError("a bug")
-        return endless.image_processor(images, **options)
 
-    engine = TorchEngine(replace(endless, image_processor=process), budget)
+    engine = TorchEngine(replace(endless, image_processor=Preprocessing(endless, process)), budget)
     with pytest.raises(EngineFailure, match="the cause is in the worker's log"):
         await collect(engine.stream(request(picture(13, 13), "What?")))
     await collect(engine.stream(request("Hello")))
     engine.close()
+
+
+class Preprocessing:
+    """A checkpoint's own, with something that happens before each call."""
+
+    def __init__(
+        self, loaded: LoadedModel, happens: Callable[[list[PIL.Image.Image]], None]
+    ) -> None:
+        self._processor = loaded.image_processor
+        self._happens = happens
+        self.to_dict = loaded.image_processor.to_dict
+
+    def __call__(self, images: list[PIL.Image.Image], **options: Any) -> Any:
+        self._happens(images)
+        return self._processor(images, **options)
 
 
 class Counting(nn.Module):
@@ -224,13 +238,12 @@ async def test_preprocessing_stops_no_answer_and_keeps_its_place_until_it_ends(
 ) -> None:
     begun, may_end = threading.Event(), threading.Event()
 
-    def process(images: list[PIL.Image.Image], **options: Any) -> Any:
+    def process(images: list[PIL.Image.Image]) -> None:
         if images[0].size == (13, 13):
             begun.set()
             may_end.wait(30)
-        return endless.image_processor(images, **options)
 
-    engine = TorchEngine(replace(endless, image_processor=process), budget)
+    engine = TorchEngine(replace(endless, image_processor=Preprocessing(endless, process)), budget)
     leaving = asyncio.create_task(collect(engine.stream(request(picture(13, 13), "What?"))))
     await asyncio.to_thread(begun.wait, 30)
     await collect(engine.stream(request("Hello")))  # is answered meanwhile
@@ -249,11 +262,10 @@ async def test_several_answers_to_one_prompt_preprocess_its_pictures_once(
 ) -> None:
     preprocessed: list[int] = []
 
-    def process(images: list[PIL.Image.Image], **options: Any) -> Any:
+    def process(images: list[PIL.Image.Image]) -> None:
         preprocessed.append(len(images))
-        return endless.image_processor(images, **options)
 
-    engine = TorchEngine(replace(endless, image_processor=process), budget)
+    engine = TorchEngine(replace(endless, image_processor=Preprocessing(endless, process)), budget)
     asked = request(picture(13, 13), "What?", temperature=1.0)
     preprocessed.clear()  # of the warm-up
     several = [replace(asked, sampling=replace(asked.sampling, seed=seed)) for seed in range(4)]
