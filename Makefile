@@ -43,6 +43,7 @@ bench: .venv/installed-dev ## measure speed beside other ways to serve, and what
 	$(BIN)/python -m scripts.bench_latency
 	bash scripts/proxies_env.sh $(PYTHON)
 	$(BIN)/python -m scripts.bench_controller
+	$(BIN)/python -m scripts.bench_routing
 
 tiny: .venv/installed-dev ## train the checkpoint that ships, its adapter and its examples
 	$(BIN)/python -m scripts.tiny.train

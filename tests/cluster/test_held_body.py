@@ -9,7 +9,7 @@ import pytest
 from fastapi import Request
 
 from llava_serve.cluster import routes
-from llava_serve.http.body import BodyLimits
+from llava_serve.http.body import BodyLimits, read_json as read
 from llava_serve.protocol.llava import LlavaChunk
 from tests.cluster.conftest import Cluster, StartController, StartWorker, chat
 
@@ -63,7 +63,6 @@ async def test_a_body_is_given_back_once_nobody_can_be_sent_it(
         decoded, body = await read(request)
         return decoded, Body(body)
 
-    read = routes.read_json
     monkeypatch.setattr(routes, "read_json", read_json)
     worker = await start_worker(cluster)
     worker.may_go_on.clear()
