@@ -77,9 +77,11 @@ class Administration:
         return [_described(name, known, alive) for name in names]
 
     async def probe(self, address: str) -> dict[str, Any]:
-        """Look from here at what answers at an address."""
+        """Look from here at what answers at an address; strangers are not shown the token."""
+        known = self.workers.get(address)
+        is_stranger = known is None or known.is_legacy
         try:
-            status = await self.upstream.status(address)
+            status = await self.upstream.status(address, is_legacy=is_stranger)
         except WorkerUnreachable as exc:
             return {"address": address, "reachable": False, "reason": exc.message}
         return {

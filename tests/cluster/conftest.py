@@ -58,6 +58,7 @@ class EchoWorker:
     running: int = 0
     breaks: int = 0
     status_calls: int = 0
+    was_shown: str | None = None  # by the last of those
     seen: list[Request] = field(default_factory=list)
     may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
     at_it: asyncio.Event = field(default_factory=asyncio.Event)  # behind a first word
@@ -78,8 +79,9 @@ class EchoWorker:
         app = FastAPI()
 
         @app.post("/worker_get_status")
-        async def worker_get_status() -> WorkerStatus:
+        async def worker_get_status(request: Request) -> WorkerStatus:
             self.status_calls += 1
+            self.was_shown = request.headers.get("authorization")
             return self.status
 
         @app.post("/v1/chat/completions")

@@ -113,6 +113,18 @@ async def test_a_probe_says_what_answers_and_why_nothing_does(
         assert seen["models"] == ["mine"] if reachable else "refused" in seen["reason"]
 
 
+async def test_only_workers_that_joined_are_shown_the_token(
+    cluster: Cluster, start_worker: StartWorker
+) -> None:
+    for worker, shown in (
+        (await start_worker(), None),
+        (await start_worker(cluster), BEARER["Authorization"]),
+    ):
+        body = {"address": worker.address}
+        seen = (await cluster.http.post("/admin/probe", json=body, headers=BEARER)).json()
+        assert (seen["reachable"], worker.was_shown) == (True, shown)
+
+
 @pytest.mark.parametrize("address", ["file:///etc/passwd", "http://a/path", "nonsense"])
 async def test_a_probe_takes_addresses_only(cluster: Cluster, address: str) -> None:
     body = {"address": address}
