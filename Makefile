@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint scripts/constraints.txt --editable
+# Three tests at a time: half of their time is waiting. Processes of one test may use all cores.
+IN_PARALLEL := --numprocesses 3 --dist worksteal
 
 .PHONY: help demo install test test-sglang sglang-env check format bench tiny clean
 .DEFAULT_GOAL := help
@@ -19,7 +21,8 @@ install: .venv/installed ## make .venv with all that serving needs, and start no
 test: check sglang-env ## run every test: those of `make check`, then those with models, processes, a browser and SGLang
 	bash scripts/get_chromium.sh $(BIN)/python
 	bash scripts/get_services.sh
-	$(BIN)/python -m pytest -m "slow and not sglang"
+	$(BIN)/python -m pytest -m "slow and not alone and not sglang" $(IN_PARALLEL)
+	$(BIN)/python -m pytest -m alone
 	$(BIN)/python -m pytest -m sglang tests/sglang
 
 test-sglang: .venv/installed-dev sglang-env ## run the tests against a real SGLang server, without a GPU
@@ -32,7 +35,7 @@ check: .venv/installed-dev ## format, lint, types and the fast tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(IN_PARALLEL)
 
 format: .venv/installed-dev ## rewrite the code in the house format
 	$(BIN)/ruff format
@@ -43,6 +46,7 @@ bench: .venv/installed-dev ## measure speed beside other ways to serve, and what
 	$(BIN)/python -m scripts.bench_latency
 	bash scripts/proxies_env.sh $(PYTHON)
 	$(BIN)/python -m scripts.bench_controller
+	$(BIN)/python -m scripts.bench_routing
 
 tiny: .venv/installed-dev ## train the checkpoint that ships, its adapter and its examples
 	$(BIN)/python -m scripts.tiny.train

@@ -1,6 +1,7 @@
 """The controller's command: settings, a registry, an app, served."""
 
 import logging
+import ssl
 from collections.abc import Sequence
 
 from llava_serve import args, logs
@@ -9,7 +10,7 @@ from llava_serve.accounts.config import asks_for_keys, make_store
 from llava_serve.accounts.first_key import make_first_key
 from llava_serve.accounts.rates import Rates
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.canary import CHECK_WITHIN_S
 from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.line import LineLimits
@@ -49,18 +50,24 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.port,
             ", see the workers and read the metrics" if config.public_metrics else "",
         )
-    state = _shared_state(config, policy.token)
+    workers = Registry(
+        DISPATCH[config.dispatch_method],
+        config.heartbeat_expiry,
+        check_within_s=CHECK_WITHIN_S if config.canary_every else 0.0,
+        serve_blind=config.serve_blind,
+    )
+    app = build_app(workers, policy, _settings(config, policy.token, tls.trust))
+    serving.run(app, config.host, config.port, certificate=tls.certificate)
+
+
+def _settings(
+    config: ControllerConfig, token: str, trust: ssl.SSLContext | None
+) -> ControllerSettings:
+    state = _shared_state(config, token)
     tracer = open_tracer(config.otlp_endpoint, "controller")
     asks = asks_for_keys(config, config.host)
-    accounts = _accounts(config, asks)
-    app = build_app(
-        Registry(
-            DISPATCH[config.dispatch_method],
-            config.heartbeat_expiry,
-            check_within_s=CHECK_WITHIN_S if config.canary_every else 0.0,
-            serve_blind=config.serve_blind,
-        ),
-        policy,
+    accounts = _accounts(config, asks)  # last: it shows a first key once
+    return ControllerSettings(
         limits=UpstreamLimits(
             connect_s=config.connect_timeout,
             first_byte_s=config.first_byte_timeout,
@@ -70,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         waiting=LineLimits(max_waiting=config.max_waiting, max_wait_s=config.max_wait),
         access=Access(
             hosts=Hosts.of(config.host, config.allowed_names),
-            token=policy.token,
+            token=token,
             is_public=config.public_metrics,
             find_key=accounts.keys.find if accounts and asks else None,
         ),
@@ -78,11 +85,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         state=state,
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
-        trust=tls.trust,
+        trust=trust,
         canary_every_s=config.canary_every,
         tracer=tracer,
     )
-    serving.run(app, config.host, config.port, certificate=tls.certificate)
 
 
 def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:

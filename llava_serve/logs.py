@@ -11,6 +11,7 @@ from contextvars import ContextVar
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_MOST_CHARACTERS = 4000  # of one line
 _NOISY = ("httpx", "httpcore", "aiohttp.access", "PIL", "matplotlib", "asyncio")
 _FORMAT = "%(asctime)s %(levelname).1s %(name)s [%(request_id)s] %(message)s"
 
@@ -33,10 +34,18 @@ def log_a_bug(task: asyncio.Task[None]) -> None:
 
 
 class _Formatter(logging.Formatter):
-    """Shows control characters, which requests can bring, instead of obeying them."""
+    """Shows control characters, which requests can bring, instead of obeying them.
+
+    What follows a line break is indented, so that no request can forge a line, and what is far too
+    long is cut.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        return _CONTROL.sub(lambda one: f"\\x{ord(one[0]):02x}", super().formatMessage(record))
+        line = super().formatMessage(record)
+        if (more := len(line) - _MOST_CHARACTERS) > 0:
+            line = f"{line[:_MOST_CHARACTERS]} ... and {more:,} characters more"
+        line = _CONTROL.sub(lambda one: f"\\x{ord(one[0]):02x}", line)
+        return line.replace("\n", "\n    ")
 
 
 def configure(level: str) -> None:

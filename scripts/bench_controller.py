@@ -172,7 +172,7 @@ class Bench:
         if "litellm" in controllers.installed():
             found.append(enter(controllers.litellm(self.worker.address, self._state)))
         if "router" in controllers.installed():
-            found.append(enter(controllers.sglang_router(self.paced.address)))
+            found.append(enter(controllers.sglang_router([self.worker.address], "echo")))
         return found
 
     async def measure(self) -> list[Figure]:
@@ -182,7 +182,7 @@ class Bench:
             await join(session, self.through, self._state, self.paced.address)
             for way in (self.through, *self.others[: asked.before is not None]):
                 await wait_until_served(session, way)
-            ways = [self.worker, self.through, self.through_bare, *self.others]
+            ways = [self.worker, self.through, *self.others]
             await alternating(session, ways, _WARM_UP)
             alone = [await alternating(session, ways[:2], asked.requests) for _ in rounds]
         streams = asked.streams, asked.seconds
@@ -227,9 +227,8 @@ def _burst_figures(names: Sequence[str], bursts: Sequence[Sequence[float]]) -> l
     goals = {"controller before": ">= 1", "LiteLLM": ">= 3"}
     ours = by_name["controller"]
     figures = [Figure(f"short requests: {name}", "1/s", by_name[name]) for name in names]
-    for name in names[2:]:
-        same = by_name[names[1]] if name.endswith("bare worker") else ours
-        ratios = tuple(a / b for a, b in zip(same, by_name[name], strict=True))
+    for name in names[1:]:
+        ratios = tuple(a / b for a, b in zip(ours, by_name[name], strict=True))
         figures.append(Figure(f"controller / {name}", "", ratios, goals.get(name, "")))
     return figures
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,15 +67,14 @@ def litellm(worker: str, folder: Path) -> Iterator[Way]:
 
 
 @contextmanager
-def sglang_router(worker: str) -> Iterator[Way]:
-    """Start sglang-router before the bare worker: ours refuses fields that it adds to requests."""
+def sglang_router(workers: Sequence[str], model: str, policy: str = "round_robin") -> Iterator[Way]:
+    """Start sglang-router before workers of a model."""
     port, metrics = free_port(), free_port()
-    command = [str(_ROUTER), "-m", "sglang_router.launch_router", "--worker-urls", worker]
+    command = [str(_ROUTER), "-m", "sglang_router.launch_router", "--worker-urls", *workers]
     command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
-    command += ["--prometheus-port", str(metrics), "--policy", "round_robin"]
+    command += ["--prometheus-port", str(metrics), "--policy", policy]
     with started(command, port) as pid:
-        name, address = "sglang-router, bare worker", f"http://127.0.0.1:{port}"
-        yield Way(name, address, {}, pid, BARE)
+        yield Way(f"sglang-router {policy}", f"http://127.0.0.1:{port}", {}, pid, model)
 
 
 def installed() -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.ports import free_port
 from tests.redis_server import RedisServer, running_redis
 
 
@@ -18,6 +19,11 @@ def no_log_left_behind() -> Iterator[None]:
         if type(handler) is logging.StreamHandler and handler not in before[0]:
             root.removeHandler(handler)
     root.setLevel(before[1])
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    return free_port()
 
 
 @pytest.fixture

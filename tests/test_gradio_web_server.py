@@ -13,6 +13,7 @@ import requests
 
 from llava_serve.args import parse
 from llava_serve.config import WebConfig
+from tests.ports import free_port
 
 COMMAND = [sys.executable, "-m", "llava_serve.gradio_web_server"]
 
@@ -33,8 +34,7 @@ def run(*flags: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.slow
 def test_sigterm_ends_it_although_a_browser_is_connected(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with started("--port", str(port), "--state-dir", str(tmp_path)) as process:
         assert process.stderr is not None
         for line in process.stderr:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from llava_serve import logs
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.status_routes import describe_workers
 from llava_serve.cluster.upstream import Upstream
 from llava_serve.config import LogLevel
 from llava_serve.errors import AdminOnly, NoSuchWorker, WorkerUnreachable
@@ -76,9 +77,11 @@ class Administration:
         return [_described(name, known, alive) for name in names]
 
     async def probe(self, address: str) -> dict[str, Any]:
-        """Look from here at what answers at an address."""
+        """Look from here at what answers at an address; strangers are not shown the token."""
+        known = self.workers.get(address)
+        is_stranger = known is None or known.is_legacy
         try:
-            status = await self.upstream.status(address)
+            status = await self.upstream.status(address, is_legacy=is_stranger)
         except WorkerUnreachable as exc:
             return {"address": address, "reachable": False, "reason": exc.message}
         return {
@@ -112,17 +115,15 @@ def _described(model: str, known: list[RegisteredWorker], alive: set[str]) -> di
     }
 
 
-def admin_router(
-    administration: Administration, list_workers: Callable[[], list[dict[str, Any]]]
-) -> APIRouter:
-    """Return the routes below /admin; `list_workers` describes all of them."""
+def admin_router(administration: Administration) -> APIRouter:
+    """Return the routes below /admin."""
     router = APIRouter(
         prefix="/admin", route_class=JsonRoute, dependencies=[Depends(_require_admin)]
     )
 
     @router.get("/workers")
     async def workers() -> list[dict[str, Any]]:
-        return list_workers()
+        return describe_workers(administration.workers, administration.clock())
 
     @router.get("/models")
     async def models() -> list[dict[str, Any]]:

@@ -97,7 +97,7 @@ def image_affine(
         return pool.least_loaded(is_eligible)
     images, *further = request.affinity
     along = pool.on_ring(images)
-    owners = (next(pool.on_ring(key)) for key in further)
+    owners = (worker for key in further for worker in itertools.islice(pool.on_ring(key), 1))
     candidates = itertools.chain(itertools.islice(along, 1), owners, along)
     for worker in itertools.islice(candidates, _MOST_TRIES):
         free_slots = (worker.status.capacity or 0) * _FREE_FRACTION

@@ -33,7 +33,6 @@ from llava_serve.errors import (
     ModelNotFound,
     NoWorker,
     ServeError,
-    Unavailable,
     WorkerLost,
     WorkersLost,
     WorkerUnchecked,
@@ -133,9 +132,8 @@ class Forward(Response):
             if request.is_streamed:
                 await relay.show_life(place)
 
-        return LineRequest(
-            owner=caller.owner, cost=request.cost, body_bytes=len(self._body), tell=tell
-        )
+        size = len(self._body)
+        return LineRequest(owner=caller.owner, cost=request.cost, body_bytes=size, tell=tell)
 
     async def _admitted(self, relay: Relay, waiting: LineRequest) -> str:
         """Count the request for its key, and run it."""
@@ -149,7 +147,7 @@ class Forward(Response):
     async def _run(self, relay: Relay, waiting: LineRequest) -> str:
         """Ask one worker after the other until one answers; return the outcome's name."""
         context = self._context
-        _check_via(context.name, self._request.via)
+        self._request.check_via(context.name)
         while True:
             try:
                 async with context.line.dispatch(self._wanted(relay), waiting) as worker:
@@ -250,14 +248,14 @@ class Forward(Response):
         record.worker = worker.address
         record.asked_workers += 1
         span.current.get().add_event("worker asked", {"llava.worker": worker.address})
-        body, goes_on = self._body, relay.has_answered
-        if self._progress:
-            self._progress.begin()
-            body = with_tokens(body, self._progress.tokens) if goes_on else body
-        left_s = max(self._latest(relay) - context.clock(), 0)
+        goes_on = relay.has_answered
         try:
             async with context.upstream.post(
-                worker.address, request.wire.path, body, self._headers_for(worker), left_s
+                worker.address,
+                request.wire.path,
+                self._next_body(goes_on),  # held by nobody but the call
+                self._headers_for(worker),
+                max(self._latest(relay) - context.clock(), 0),
             ) as answer:
                 if value := answer.headers.get(NOT_ANSWERED):
                     raise NotAnswered(answer, await answer.rest(), value)
@@ -280,6 +278,12 @@ class Forward(Response):
             context.prober.mark_unreachable(worker)
             raise
 
+    def _next_body(self, goes_on: bool) -> bytes:
+        if self._progress is None:
+            return self._body
+        self._progress.begin()
+        return with_tokens(self._body, self._progress.tokens) if goes_on else self._body
+
     def _headers_for(self, worker: RegisteredWorker) -> dict[str, str]:
         headers = {
             **span.current.get().headers,
@@ -293,11 +297,3 @@ class Forward(Response):
         if self._progress and worker.fingerprint:
             headers[RESUME] = str(self._began)
         return headers
-
-
-def _check_via(name: str, via: str | None) -> None:
-    if name in (via or ""):
-        raise Unavailable(
-            "the request came back to the controller that forwarded it: controllers are "
-            "registered with each other in a circle"
-        )

@@ -13,6 +13,7 @@ from llava_serve.cluster.request_record import RequestObserver
 from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.upstream import Upstream
 from llava_serve.cluster.wire import Wire
+from llava_serve.errors import Unavailable
 from llava_serve.quota import Quota
 
 
@@ -66,3 +67,11 @@ class ForwardRequest:
     prompt: str = ""
     counts_tokens: bool = False
     image_sha256: tuple[str, ...] = ()
+
+    def check_via(self, name: str) -> None:
+        """Raises: Unavailable, when it has come through the controller `name` already."""
+        if name in (self.via or ""):
+            raise Unavailable(
+                "the request came back to the controller that forwarded it: controllers are "
+                "registered with each other in a circle"
+            )

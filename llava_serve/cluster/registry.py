@@ -66,7 +66,7 @@ class Registry:
         Raises:
             RegistrationRefused: see `check_owner`.
         """
-        self._forget_expired(now)
+        self.forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
         entry = RegisteredWorker(address, status, now, is_legacy=is_legacy, expires=expires)
         before = self._workers.get(address)
@@ -107,10 +107,7 @@ class Registry:
         return was_known
 
     def mark_unreachable(self, worker: RegisteredWorker) -> None:
-        """Take a worker out of dispatch until its next heartbeat, status or registration.
-
-        A process that has replaced it since stays in dispatch.
-        """
+        """Take a worker out of dispatch until its next heartbeat, status or registration."""
         self._change_breaker(worker, Breaker.miss)
 
     def record_failure(self, worker: RegisteredWorker, now: float) -> Breaker:
@@ -289,7 +286,8 @@ class Registry:
         self._choice.remove(worker)
         return True
 
-    def _forget_expired(self, now: float) -> None:
+    def forget_expired(self, now: float) -> None:
+        """Give up workers that were silent for many leases."""
         if now - self._swept_at <= self.expiry_s:
             return
         self._swept_at = now

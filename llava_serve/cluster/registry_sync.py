@@ -150,6 +150,7 @@ class RegistrySync:
         if now - self._asked_at < self.workers.expiry_s / 8:
             return
         self._asked_at = now
+        self.workers.forget_expired(now)  # those that only other controllers heard of, too
         self._shared.forget_gone()
         for worker in self.workers.alive(now):
             is_late = now - worker.last_seen > self.workers.expiry_s / 2

@@ -16,7 +16,7 @@ _HOME_NETWORK = 64  # bits: one household or server has as many IPv6 addresses a
 
 
 class FailedLogins:
-    """Lets an address try again a while after so many failures in a row."""
+    """Lets an address that has failed `MOST` times wait for `WAIT_S` seconds after the last one."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._counts: TTLCache[str, int] = TTLCache(_ADDRESSES, WAIT_S, timer=clock)

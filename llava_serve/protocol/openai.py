@@ -181,6 +181,12 @@ class ChatRequest(Strict):
         "tools": (None, []),
         "verbosity": (None, "medium"),
         "web_search_options": (None,),
+        # Of SGLang, whose router adds them to each request.
+        "no_stop_trim": (None, False),
+        "return_hidden_states": (None, False),
+        "separate_reasoning": (None, True),
+        "skip_special_tokens": (None, True),
+        "stream_reasoning": (None, True),
     }
 
     model: str

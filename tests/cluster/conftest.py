@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registry import Registry
@@ -58,6 +58,7 @@ class EchoWorker:
     running: int = 0
     breaks: int = 0
     status_calls: int = 0
+    was_shown: str | None = None  # by the last of those
     seen: list[Request] = field(default_factory=list)
     may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
     at_it: asyncio.Event = field(default_factory=asyncio.Event)  # behind a first word
@@ -78,8 +79,9 @@ class EchoWorker:
         app = FastAPI()
 
         @app.post("/worker_get_status")
-        async def worker_get_status() -> WorkerStatus:
+        async def worker_get_status(request: Request) -> WorkerStatus:
             self.status_calls += 1
+            self.was_shown = request.headers.get("authorization")
             return self.status
 
         @app.post("/v1/chat/completions")
@@ -139,15 +141,10 @@ StartRawWorker = Callable[..., Awaitable["RawWorker"]]
 
 @asynccontextmanager
 async def _controller(
-    limits: UpstreamLimits,
-    trusted: frozenset[str],
-    bodies: BodyLimits | None,
-    waiting: LineLimits | None,
-    resumes: bool,
+    trusted: frozenset[str], settings: ControllerSettings
 ) -> AsyncIterator[Cluster]:
     workers = Registry(shortest_queue)
-    policy = AdmissionPolicy(TOKEN, trusted)
-    app = build_app(workers, policy, limits=limits, bodies=bodies, waiting=waiting, resumes=resumes)
+    app = build_app(workers, AdmissionPolicy(TOKEN, trusted), settings)
     async with (
         served(app) as address,
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as http,
@@ -202,8 +199,13 @@ def start_controller(stack: Stack) -> StartController:
         resumes: bool = True,
         **limits: float,
     ) -> Cluster:
-        upstream = UpstreamLimits(**limits)
-        return await stack.enter(_controller(upstream, trusted, bodies, waiting, resumes))
+        settings = ControllerSettings(
+            limits=UpstreamLimits(**limits),
+            bodies=bodies or BodyLimits(max_bytes=50_000_000),
+            waiting=waiting or LineLimits(),
+            resumes=resumes,
+        )
+        return await stack.enter(_controller(trusted, settings))
 
     return start
 

@@ -69,7 +69,7 @@ class CuttingProxy:
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         for task, side in zip(both, (down, up), strict=True):
             task.cancel()
-            side.writer.transport.abort()
+            side.writer.close()  # as the kernel does for a process that was killed
         await asyncio.wait(both)
 
     async def _pass_requests(self, down: "_Side", up: "_Side") -> None:
@@ -90,7 +90,6 @@ class CuttingProxy:
             up.left -= min(len(data), up.left)
             if not up.left:
                 self.cut += 1
-                await down.writer.drain()
                 return
 
 

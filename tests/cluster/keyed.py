@@ -13,7 +13,7 @@ from llava_serve.accounts.accounts import Accounts
 from llava_serve.accounts.store import AccountStore, default_url
 from llava_serve.api_key import ApiKey
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
@@ -68,8 +68,9 @@ async def keyed_controller(folder: Path, *, is_audited: bool = False) -> AsyncIt
     app = build_app(
         workers,
         AdmissionPolicy(TOKEN),
-        access=Access(token=TOKEN, find_key=accounts.keys.find),
-        accounts=accounts,
+        ControllerSettings(
+            access=Access(token=TOKEN, find_key=accounts.keys.find), accounts=accounts
+        ),
     )
     async with (
         served(app) as address,

@@ -10,7 +10,7 @@ import pytest
 from llava_serve import logs
 from llava_serve.api_key import ApiKey
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.errors import KeyRefused
@@ -57,7 +57,8 @@ async def find_key(text: str) -> ApiKey:
 
 async def test_a_key_needs_the_role_admin() -> None:
     access = Access(token=TOKEN, find_key=find_key)
-    app = build_app(Registry(shortest_queue), AdmissionPolicy(TOKEN), access=access)
+    settings = ControllerSettings(access=access)
+    app = build_app(Registry(shortest_queue), AdmissionPolicy(TOKEN), settings)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         shown = {
@@ -110,6 +111,18 @@ async def test_a_probe_says_what_answers_and_why_nothing_does(
         seen = (await cluster.http.post("/admin/probe", json=body, headers=BEARER)).json()
         assert seen["reachable"] is reachable
         assert seen["models"] == ["mine"] if reachable else "refused" in seen["reason"]
+
+
+async def test_only_workers_that_joined_are_shown_the_token(
+    cluster: Cluster, start_worker: StartWorker
+) -> None:
+    for worker, shown in (
+        (await start_worker(), None),
+        (await start_worker(cluster), BEARER["Authorization"]),
+    ):
+        body = {"address": worker.address}
+        seen = (await cluster.http.post("/admin/probe", json=body, headers=BEARER)).json()
+        assert (seen["reachable"], worker.was_shown) == (True, shown)
 
 
 @pytest.mark.parametrize("address", ["file:///etc/passwd", "http://a/path", "nonsense"])

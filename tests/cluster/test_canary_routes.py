@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.line import LineLimits
 from llava_serve.cluster.registered_worker import RegisteredWorker
@@ -62,7 +62,8 @@ async def controller(stack: Stack) -> Controller:
 
 async def start(stack: Stack, waiting: LineLimits) -> Controller:
     workers = Registry(shortest_queue, check_within_s=60)
-    app = build_app(workers, AdmissionPolicy(TOKEN), waiting=waiting, canary_every_s=600)
+    settings = ControllerSettings(waiting=waiting, canary_every_s=600)
+    app = build_app(workers, AdmissionPolicy(TOKEN), settings)
     address = await stack.enter(served(app))
     http = httpx.AsyncClient(base_url=address, trust_env=False, timeout=30)
     return Controller(await stack.enter(http), workers, stack)

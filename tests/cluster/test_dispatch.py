@@ -146,3 +146,10 @@ def test_no_policy_chooses_a_worker_that_was_tried(policy: str) -> None:
     both = DispatchRequest(model="echo", affinity=(1,), excluding={"a", "b"})
     with pytest.raises(NoWorker), registry.dispatch(both, now=0):
         pass
+
+
+@pytest.mark.parametrize("policy", DISPATCH)
+def test_every_policy_says_that_nobody_serves_a_picture_of_a_conversation(policy: str) -> None:
+    asked = DispatchRequest(model="echo", has_images=True, affinity=(1, 2))
+    with pytest.raises(NoWorker), registry_of(policy).dispatch(asked, now=0):
+        pass

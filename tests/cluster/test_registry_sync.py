@@ -101,6 +101,17 @@ async def test_a_worker_that_joins_one_controller_is_served_by_the_other(
     assert not worker.reports_here
 
 
+async def test_a_worker_that_died_is_forgotten_where_none_registers(
+    controllers: Controllers, a: Registry, b: Registry
+) -> None:
+    a.register(W, status_of(), controllers.clock())
+    await controllers.agree()
+    assert [worker.address for worker in b.known()] == [W]
+    await controllers.meet(after_s=21 * a.expiry_s)
+    await controllers.agree()
+    assert (a.known(), b.known()) == ([], [])
+
+
 async def test_many_workers_are_told_in_several_goes(
     controllers: Controllers, a: Registry, b: Registry
 ) -> None:

@@ -17,7 +17,7 @@ from llava_serve.cluster.shared_state import (
     SharedStateAway,
     StateRecord,
 )
-from llava_serve.http.serving import bind
+from tests.ports import free_port
 from tests.redis_server import RedisServer, running_redis
 
 A, B = StateRecord("controller a", "a"), StateRecord("controller b", "b")
@@ -35,11 +35,6 @@ async def state(request: pytest.FixtureRequest) -> AsyncIterator[SharedState]:
     shared = RedisState(server.url, "llava")
     async with shared.opened():
         yield shared
-
-
-def free_port() -> int:
-    with bind("127.0.0.1", 0) as listening:
-        return int(listening.getsockname()[1])
 
 
 def told(records: Sequence[StateRecord]) -> set[tuple[str, str]]:

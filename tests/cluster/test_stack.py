@@ -21,7 +21,7 @@ from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
 from llava_serve.errors import ShuttingDown
-from llava_serve.http.serving import bind, served
+from llava_serve.http.serving import served
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import Delta, GenerateRequest
 from llava_serve.worker.app import build_app
@@ -29,13 +29,13 @@ from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
 from tests.cluster.conftest import TOKEN, Cluster, Stack, chat, status_of
 from tests.engines.sglang.conftest import Recorded
+from tests.ports import free_port
 
 
 @asynccontextmanager
 async def joined(cluster: Cluster, worker: ModelWorker) -> AsyncIterator[None]:
     """Serve `worker` as its command does: it registers from its own start-up."""
-    with bind("127.0.0.1", 0) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     is_registered = asyncio.Event()
 

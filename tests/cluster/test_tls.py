@@ -14,7 +14,7 @@ import pytest
 
 from llava_serve.client import ChatClient
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.heartbeat import RegistrationClient
 from llava_serve.cluster.registry import Registry
@@ -59,7 +59,9 @@ async def cluster(tmp_path: Path) -> AsyncIterator[SecureCluster]:
     certificate = Certificate(*certificates.issue("chat.example.com"))
     worker = EchoWorker()
     app = build_app(
-        Registry(shortest_queue), AdmissionPolicy(TOKEN), trust=trust(certificates.ca_file)
+        Registry(shortest_queue),
+        AdmissionPolicy(TOKEN),
+        ControllerSettings(trust=trust(certificates.ca_file)),
     )
     async with (
         served(app, certificate=certificate) as controller,
@@ -77,7 +79,9 @@ async def test_a_registered_worker_streams_to_the_openai_client(tmp_path: Path) 
     certificate = Certificate(*certificates.issue("127.0.0.1"))
     worker = EchoWorker()
     trusted = trust(certificates.ca_file)
-    app = build_app(Registry(shortest_queue), AdmissionPolicy(TOKEN), trust=trusted)
+    app = build_app(
+        Registry(shortest_queue), AdmissionPolicy(TOKEN), ControllerSettings(trust=trusted)
+    )
     async with (
         served(app, certificate=certificate) as controller,
         served(worker.app(), certificate=certificate) as worker.address,

@@ -5,7 +5,6 @@ import pytest
 
 from llava_serve.doctor import address, cluster
 from llava_serve.doctor.cluster import HttpAnswer
-from llava_serve.http import serving
 from llava_serve.http.serving import served
 from tests.cluster.conftest import BEARER, EchoWorker
 from tests.doctor.test_cluster import controller_with
@@ -31,12 +30,6 @@ def test_this_machine_knows_its_own_addresses() -> None:
     assert "127.0.0.1" in address.own_addresses()
 
 
-@pytest.fixture
-def port() -> int:
-    with serving.bind("127.0.0.1", 0) as one:
-        return int(one.getsockname()[1])
-
-
 async def probed(worker: str, shown: dict[str, str]) -> HttpAnswer:
     async with (
         served(controller_with()[0]) as controller,
@@ -45,17 +38,17 @@ async def probed(worker: str, shown: dict[str, str]) -> HttpAnswer:
         return await cluster.ask(session, f"{controller}/admin/probe", shown, {"address": worker})
 
 
-async def test_the_controller_reaches_a_stand_in(port: int) -> None:
-    worker = f"http://127.0.0.1:{port}"
-    async with address.stand_in("127.0.0.1", port) as own_id:
+async def test_the_controller_reaches_a_stand_in(unused_tcp_port: int) -> None:
+    worker = f"http://127.0.0.1:{unused_tcp_port}"
+    async with address.stand_in("127.0.0.1", unused_tcp_port) as own_id:
         probe = await probed(worker, BEARER)
         found = address.check_probe(worker, probe, own_id)
         assert (found.level, "this machine" in found.message) == ("ok", True)
         assert address.check_probe(worker, probe, "another").level == "problem"
 
 
-async def test_a_port_that_is_closed_for_the_controller_is_a_problem(port: int) -> None:
-    worker = f"http://127.0.0.1:{port}"
+async def test_a_port_that_is_closed_for_the_controller_is_a_problem(unused_tcp_port: int) -> None:
+    worker = f"http://127.0.0.1:{unused_tcp_port}"
     found = address.check_probe(worker, await probed(worker, BEARER), "mine")
     assert (found.level, "refused" in found.message) == ("problem", True)
     assert "--host 0.0.0.0" in found.remedy
@@ -71,8 +64,8 @@ async def test_a_worker_that_runs_keeps_its_port_and_is_named() -> None:
     assert (found.level, "a worker of mine" in found.message) == ("ok", True)
 
 
-async def test_without_the_token_nobody_says(port: int) -> None:
-    worker = f"http://127.0.0.1:{port}"
+async def test_without_the_token_nobody_says(unused_tcp_port: int) -> None:
+    worker = f"http://127.0.0.1:{unused_tcp_port}"
     assert address.check_probe(worker, await probed(worker, {}), None).level == "warning"
 
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from llava_serve import __version__
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
@@ -31,7 +31,9 @@ def controller_with(*addresses: str) -> tuple[FastAPI, Registry]:
     workers = Registry(shortest_queue)
     for address in addresses:
         workers.register(address, status_of(), now=0.0, expires=False)
-    return build_app(workers, AdmissionPolicy(TOKEN), clock=lambda: 1.0), workers
+    return build_app(
+        workers, AdmissionPolicy(TOKEN), ControllerSettings(clock=lambda: 1.0)
+    ), workers
 
 
 @asynccontextmanager

@@ -17,16 +17,10 @@ from tests.certificates import Certificates
 from tests.cluster.conftest import TOKEN
 
 
-@pytest.fixture
-def free_port() -> int:
-    with serving.bind("127.0.0.1", 0) as one:
-        return int(one.getsockname()[1])
-
-
 def test_a_machine_in_order_exits_with_0(
-    tmp_path: Path, free_port: int, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, unused_tcp_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--state-dir", str(tmp_path), "--port", str(free_port)]) == 0
+    assert main(["--state-dir", str(tmp_path), "--port", str(unused_tcp_port)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:2] == ["ok", "port"]
     assert any(line.split()[1] == "torch" for line in lines)
@@ -43,10 +37,12 @@ def test_a_problem_exits_with_1_and_says_what_to_do_as_json(
     assert first["remedy"]
 
 
-async def test_a_broken_token_file_does_not_end_the_checks(tmp_path: Path, free_port: int) -> None:
+async def test_a_broken_token_file_does_not_end_the_checks(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
     (tmp_path / "cluster-token").write_text("two words")
     config = DoctorConfig(
-        controller=f"http://127.0.0.1:{free_port}",
+        controller=f"http://127.0.0.1:{unused_tcp_port}",
         worker="http://localhost:40000",
         state_dir=tmp_path,
     )

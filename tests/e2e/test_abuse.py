@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import io
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,19 +16,15 @@ import psutil
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.slow
+from tests.ports import free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 LIMIT_BYTES = 2_000_000_000
 # Data: what a process has written or may write, which is what a machine runs out of.
 LIMITS = f"ulimit -Sd {LIMIT_BYTES // 1024}; ulimit -n 1024; exec "
 SECONDS = 15.0
 MODEL = "llava-tiny"
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 class Stack:

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app as build_controller
+from llava_serve.cluster.app import ControllerSettings, build_app as build_controller
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig, ModelConfig
@@ -52,7 +52,7 @@ def broken(folder: Path, of: Callable[[torch.Tensor], torch.Tensor]) -> ModelCon
 async def cluster(*models: ModelConfig) -> AsyncIterator[httpx.AsyncClient]:
     """Serve a worker for each model behind a controller, to which all have just registered."""
     registry = Registry(shortest_queue, check_within_s=60)
-    app = build_controller(registry, AdmissionPolicy(TOKEN), canary_every_s=600)
+    app = build_controller(registry, AdmissionPolicy(TOKEN), ControllerSettings(canary_every_s=600))
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving.served(app))
         http = httpx.AsyncClient(base_url=address, trust_env=False, timeout=60)

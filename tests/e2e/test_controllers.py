@@ -16,7 +16,8 @@ from llava_serve.errors import ControllerLost
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.reply import StreamedReply
 from llava_serve.web.streaming import CONTINUES, fill
-from tests.e2e.test_losses import Process, free_port, running
+from tests.e2e.test_losses import Process, running
+from tests.ports import free_port
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.slow

@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import pytest
 from llava_serve.checkpoints.load import load
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
+from llava_serve.cluster.attempts import MOST_LOST
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import ModelConfig
@@ -101,14 +103,22 @@ class Told:
 
 
 class RandomCuts:
-    """Cuts most answers somewhere, once it `is_on`, and few before their first text."""
+    """Cuts most answers somewhere, once it `is_on`, and few before their first text.
+
+    One answer is cut so often that it is not yet taken for what workers die of.
+    """
 
     def __init__(self) -> None:
         self.is_on = False
         self._random = random.Random(20)
+        self._cut: Counter[bytes] = Counter()  # by the request's id
 
     def __call__(self, request: bytes) -> int | None:
         if not self.is_on or self._random.random() < 0.3:
+            return None
+        request_id = request.partition(b"X-Request-ID: ")[2].partition(b"\r")[0]
+        self._cut[request_id] += 1
+        if self._cut[request_id] >= MOST_LOST:
             return None
         head, most = BYTES[CHAT if CHAT.encode() in request[:100] else OLD]
         if self._random.random() < 0.03:

@@ -21,7 +21,8 @@ import pytest
 from llava_serve.client import ChatClient
 from llava_serve.errors import ServeError
 from scripts.tiny.world import simple_image
-from tests.e2e.test_losses import Stack, free_port, until
+from tests.e2e.test_losses import Stack, until
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 

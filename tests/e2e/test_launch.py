@@ -15,6 +15,8 @@ import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
 import requests
 
+from tests.ports import free_ports
+
 pytestmark = pytest.mark.slow
 
 LIMIT_S = 60.0
@@ -40,19 +42,6 @@ class Stack:
         with requests.Session() as session:
             session.trust_env = False
             return session.post(f"{self.address}/v1/chat/completions", json=body, timeout=30)
-
-
-def free_ports(count: int) -> int:
-    """Return the first of `count` free ports in a row, below those the system hands out itself."""
-    for first in range(20_000 + os.getpid() % 5000, 32_000, count):
-        try:
-            for port in range(first, first + count):
-                with socket.create_server(("127.0.0.1", port)):
-                    pass
-        except OSError:
-            continue
-        return first
-    raise RuntimeError("no free ports")
 
 
 def _command(port: int, state: Path, *more: str) -> list[str]:

@@ -15,18 +15,13 @@ import pytest
 
 from llava_serve.client import ChatClient
 from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError
-from llava_serve.http.serving import bind
 from tests.e2e.test_cli import PROMPT_BEGINS, PROMPT_ENDS, at_terminal
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
 Process = asyncio.subprocess.Process
 WORDS = "one two three four five six seven eight nine ten eleven twelve"
-
-
-def free_port() -> int:
-    with bind("127.0.0.1", 0) as listening:
-        return int(listening.getsockname()[1])
 
 
 @asynccontextmanager

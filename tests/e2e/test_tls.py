@@ -11,7 +11,8 @@ import openai
 import pytest
 
 from tests.certificates import Certificates
-from tests.e2e.test_launch import free_ports, greeting_of
+from tests.e2e.test_launch import greeting_of
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.slow
 

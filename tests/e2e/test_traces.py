@@ -11,7 +11,7 @@ import pytest
 from llava_serve.client import ChatClient
 from llava_serve.tiny import CHECKPOINT
 from llava_serve.tracing.span import open_tracer
-from tests.e2e.test_launch import free_ports
+from tests.ports import free_ports
 from tests.tracing.receiver import Receiver
 
 pytestmark = pytest.mark.slow

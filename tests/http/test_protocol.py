@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app as build_controller
+from llava_serve.cluster.app import ControllerSettings, build_app as build_controller
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
@@ -38,7 +38,9 @@ async def address(request: pytest.FixtureRequest) -> AsyncIterator[str]:
         registry = Registry(shortest_queue)
         status = WorkerStatus(model_names=["echo"], cards=[engine.card])
         registry.register(of_worker, status, 0.0, is_legacy=False, expires=False)
-        app = build_controller(registry, AdmissionPolicy("token"), clock=lambda: 0.0)
+        app = build_controller(
+            registry, AdmissionPolicy("token"), ControllerSettings(clock=lambda: 0.0)
+        )
         async with served(app) as of_controller:
             yield of_controller
 

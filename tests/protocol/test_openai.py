@@ -138,6 +138,18 @@ def test_null_content_is_refused_for_the_true_reason() -> None:
         parse_chat_request(body(messages=[{"role": "assistant", "content": None}]))
 
 
+def test_what_sglang_s_router_adds_to_each_request_passes() -> None:
+    """Source: a request that sglang-router 0.3.2 forwarded."""
+    added = {
+        **{"logprobs": False, "no_stop_trim": False, "ignore_eos": False},
+        **{"continue_final_message": False, "skip_special_tokens": True},
+        **{"separate_reasoning": True, "stream_reasoning": True, "return_hidden_states": False},
+    }
+    assert parse_chat_request(body(**added)).model == "m"
+    with pytest.raises(UnsupportedField, match="return_hidden_states"):
+        parse_chat_request(body(return_hidden_states=True))
+
+
 def test_neutral_values_pass_in_parts_and_options() -> None:
     empty = dict.fromkeys(("text", "image_url", "video_url", "input_audio", "file", "refusal"))
     parts = [

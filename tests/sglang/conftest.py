@@ -29,7 +29,8 @@ from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.lifecycle import WorkerLifecycle
 from llava_serve.worker.worker import ModelWorker
-from tests.sglang.launched import free_port, sglang
+from tests.ports import free_port
+from tests.sglang.launched import sglang
 
 TOKEN = "sglang"
 PATIENCE_S = 60.0

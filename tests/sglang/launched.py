@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from llava_serve.http.serving import bind
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-sglang" / "bin" / "python"
@@ -52,11 +52,6 @@ def sglang(model: Path, log: Path, *flags: str, port: int = 0) -> Iterator[str]:
         yield address
     finally:
         _end(process)
-
-
-def free_port() -> int:
-    with bind("127.0.0.1", 0) as listening:
-        return int(listening.getsockname()[1])
 
 
 def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:

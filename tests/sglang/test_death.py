@@ -11,8 +11,9 @@ import pytest
 
 from llava_serve.tiny import CHECKPOINT
 from scripts.tiny.world import simple_image
+from tests.ports import free_port
 from tests.sglang.conftest import Stack, picture, stack_before, text
-from tests.sglang.launched import free_port, sglang
+from tests.sglang.launched import sglang
 
 pytestmark = [pytest.mark.slow, pytest.mark.sglang]
 

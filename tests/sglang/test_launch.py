@@ -3,7 +3,6 @@
 Both hold the same checkpoint, so that a comparison in the page must show the same answer twice.
 """
 
-import os
 import signal
 import subprocess
 import sys
@@ -18,10 +17,10 @@ import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
 from playwright.async_api import expect
 
-from llava_serve.http.serving import bind
 from llava_serve.tiny import CHECKPOINT
 from scripts.tiny.world import simple_image
 from tests.chromium import chromium, opened
+from tests.ports import free_ports
 from tests.sglang.conftest import picture, text, user
 from tests.sglang.launched import PYTHON, READY_S
 
@@ -39,22 +38,10 @@ class Launched:
     page: str
 
 
-def free_ports() -> int:
-    """Return the first of some free ports in a row, below those the system hands out itself."""
-    for first in range(20_000 + os.getpid() % 5000, 32_000, NEEDED_PORTS):
-        try:
-            for port in range(first, first + NEEDED_PORTS):
-                bind("127.0.0.1", port).close()
-        except OSError:
-            continue
-        return first
-    raise RuntimeError("no free ports")
-
-
 @contextmanager
 def launched(folder: Path) -> Iterator[Launched]:
     """Launch the checkpoint that ships twice, as `by-torch` and `by-sglang`, until it is ready."""
-    port = free_ports()
+    port = free_ports(NEEDED_PORTS)
     command = [sys.executable, "-m", "llava_serve.launch", "--device", "cpu"]
     command += ["--controller-port", str(port), "--worker-port", str(port + 1)]
     command += ["--sglang-port", str(port + 3), "--web-port", str(port + 4)]

@@ -12,7 +12,7 @@ import pytest
 
 from llava_serve.client import ChatClient
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
@@ -64,7 +64,7 @@ class Stack:
             address = await self._running.enter_async_context(served(app))
             self.workers.register(address, worker.status(engine.card), now=0.0, expires=False)
         policy = AdmissionPolicy(TOKEN)
-        app = build_app(self.workers, policy, tracer=self._tracer("controller"))
+        app = build_app(self.workers, policy, ControllerSettings(tracer=self._tracer("controller")))
         address = await self._running.enter_async_context(served(app))
         self.session = await self._running.enter_async_context(
             aiohttp.ClientSession(trust_env=False)

@@ -473,7 +473,7 @@ async def moderated(services: Services, checking: asyncio.Event) -> AsyncIterato
         flagged = "bad" in body["input"]
         return {"id": "m", "model": "m", "results": [{"flagged": flagged, "categories": {}}]}
 
-    async with serving.served(app) as address:
+    async with serving.served(app, grace_s=0) as address:
         moderation = Moderation("key", base_url=address)
         yield replace(services, moderation=moderation)
         await moderation.close()

@@ -16,10 +16,11 @@ from llava_serve.cluster.dispatch import DISPATCH
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import WorkerConfig
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.http.serving import bind, served
+from llava_serve.http.serving import served
 from llava_serve.worker.app import build_app
 from llava_serve.worker.lifecycle import LoadedModelWatch, WorkerLifecycle, stop_when_unhealthy
 from llava_serve.worker.worker import ModelWorker
+from tests.ports import free_port
 
 QUESTION = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}]}
 
@@ -35,11 +36,6 @@ class ClosableEngine(EchoEngine):
 
 def is_empty(folder: Path) -> bool:
     return not any(folder.iterdir())
-
-
-def free_port() -> int:
-    with bind("127.0.0.1", 0) as listening:
-        return int(listening.getsockname()[1])
 
 
 async def models_at(http: httpx.AsyncClient, controller: str) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from llava_serve import model_worker
-from llava_serve.http.serving import bind
+from tests.ports import free_port
 
 
 def command(*flags: str) -> list[str]:
@@ -38,8 +38,7 @@ def test_a_bad_flag_is_one_message_and_code_2(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.slow
 def test_it_serves_until_sigterm_and_says_what_it_exposes() -> None:
-    with bind("127.0.0.1", 0) as listening:
-        port = listening.getsockname()[1]
+    port = free_port()
     flags = ("--engine", "echo", "--no-register", "--host", "0.0.0.0", "--no-auth")
     started_as = command(*flags, "--port", str(port))
     with subprocess.Popen(started_as, stderr=subprocess.PIPE, text=True) as process:

@@ -15,21 +15,15 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Error as PlaywrightError, Page, expect
 
-from llava_serve.http import serving
 from tests.chromium import Tab, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, page_served
+from tests.ports import free_port
 
 SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS, SIZES]
 
 MUCH = " ".join(f"word{n}" for n in range(60))
 LONG = " ".join(f"word{n}" for n in range(2000))
-
-
-def free_port() -> int:
-    with serving.bind("127.0.0.1", 0) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from llava_serve.http import serving
 from tests.chromium import Tab, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, page_served
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
@@ -26,8 +26,7 @@ async def worker_process(stack: Stack, state_dir: Path, model: str) -> AsyncIter
     (state_dir / "cluster-token").write_text(TOKEN)
     (state_dir / "cluster-token").chmod(0o600)
     program = Path(__file__).with_name("slow_worker.py")
-    with serving.bind("127.0.0.1", 0) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(program), model, port, stack.controller, str(state_dir), "0.05"
     )

@@ -10,9 +10,9 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from llava_serve import tiny
-from llava_serve.http import serving
 from tests.chromium import opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
@@ -24,8 +24,7 @@ async def test_the_right_answer_about_an_uploaded_image_appears(
     example = next(row for row in listing if row["question"] == "What color is the circle?")
     (tmp_path / "cluster-token").write_text(TOKEN)
     (tmp_path / "cluster-token").chmod(0o600)
-    with serving.bind("127.0.0.1", 0) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     flags = ["--port", port, "--controller", stack.controller, "--state-dir", str(tmp_path)]
     worker = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "llava_serve.model_worker", *flags

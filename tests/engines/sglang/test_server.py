@@ -9,15 +9,10 @@ from llava_serve.engines.base import Load
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.server import Server
 from llava_serve.errors import SglangUnreachable
-from llava_serve.http.serving import bind
 from tests.engines.sglang.conftest import Listening, Recorded
+from tests.ports import free_port
 
 OFTEN_S = 0.01
-
-
-def free_port() -> int:
-    with bind("127.0.0.1", 0) as listening:
-        return int(listening.getsockname()[1])
 
 
 async def test_a_server_may_come_late_go_and_come_back_with_another_model(
