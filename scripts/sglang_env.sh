@@ -21,8 +21,7 @@ done
 echo "Installing SGLang into .venv-sglang; the first time takes a few minutes ..."
 rm -rf .venv-sglang
 "$python" -m venv .venv-sglang
-# Of its 17,000 modules a server imports some; to compile all takes longer than all the rest.
-pip=(.venv-sglang/bin/python -m pip install --quiet --disable-pip-version-check --no-compile)
+pip=(.venv-sglang/bin/python -m pip install --quiet --disable-pip-version-check)
 "${pip[@]}" --requirement "$pins"
 "${pip[@]}" --no-deps "${without_dependencies[@]}"
 echo "$key" > .venv-sglang/made-of

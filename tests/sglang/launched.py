@@ -15,7 +15,7 @@ from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-sglang" / "bin" / "python"
-READY_S = 240
+READY_S = 480
 END_S = 30
 # The cache is small so that it fits beside others; an idle scheduler sleeps instead of spinning.
 FLAGS = [
