@@ -50,8 +50,8 @@ class ForwardRequest:
     `via` is the request's `Via` header, the controllers it came through; `first_byte_s` is how long
     the workers together may take to begin the answer, or to finish it where it is not streamed;
     `cost` is the tokens it will probably take; `prompt` is that of LLaVA's wire. A worker can go on
-    with the answer of another one where it `is_resumable`. The caller is a controller, which
-    `counts_tokens` itself, or nobody sees them.
+    with the answer of another one where it `is_resumable`. A caller that `counts_tokens`, as
+    another controller does, is passed the usage marks of the worker; all others are not.
     """
 
     wire: Wire

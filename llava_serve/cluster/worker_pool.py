@@ -38,7 +38,8 @@ class WorkerPool:
 
     def fair_queue_length(self, worker: RegisteredWorker) -> float:
         """Return the answers a worker has when all have the same load, with one more to give."""
-        return (self._queue_length + 1) * worker.speed / self._speed
+        # The sum forgets a small speed that was added to a very large one.
+        return (self._queue_length + 1) * worker.speed / max(self._speed, worker.speed)
 
     def put(self, worker: RegisteredWorker) -> None:
         """Add a worker, or replace the one with its address."""

@@ -74,6 +74,15 @@ def test_a_share_follows_speed() -> None:
     assert (pool.fair_queue_length(slow), pool.fair_queue_length(fast)) == (2, 6)
 
 
+def test_a_worker_of_absurd_speed_leaves_the_others_a_fair_part() -> None:
+    pool = WorkerPool()
+    fast, slow = worker_of("fast", speed=1e300), worker_of("slow", 3)
+    pool.put(fast)
+    pool.put(slow)
+    pool.remove("fast")
+    assert pool.fair_queue_length(slow) == 4
+
+
 def test_turns_go_round() -> None:
     pool = WorkerPool()
     for address in "abc":
