@@ -55,7 +55,9 @@ def _options(field: Field[Any], kind: Any) -> dict[str, Any]:
     if kind is bool:
         return {"action": "store_true"}
     required = field.default is MISSING and field.default_factory is MISSING
-    options: dict[str, Any] = {"default": argparse.SUPPRESS if required else field.default}
+    # The help says of each flag what its default is, which None says nothing of.
+    is_told = not required and field.default is not None
+    options: dict[str, Any] = {"default": field.default if is_told else argparse.SUPPRESS}
     options["required"] = required
     if get_origin(kind) is tuple:  # tuple[str, ...]: several values, or the flag several times
         if not required:

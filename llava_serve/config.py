@@ -39,7 +39,9 @@ class LogConfig:
 class StateConfig(LogConfig):
     """State folder of the commands that keep files."""
 
-    state_dir: Annotated[Path, "folder of the cluster token, conversations and pictures"] = STATE
+    state_dir: Annotated[Path, "folder of the cluster token, keys, conversations and pictures"] = (
+        STATE
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

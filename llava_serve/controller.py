@@ -96,13 +96,17 @@ def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
     if not (asks or config.audit):
         return None
     try:
+        rates = Rates(config.limits_url)
+    except ValueError as exc:
+        raise SystemExit(f"--limits-storage: {exc}") from exc
+    try:
         store = make_store(config.state_dir, config.database)
-        if asks:
+        if asks:  # last: the first key is shown once
             address = address_here(config.host, config.port, config.scheme)
             make_first_key(store, config.state_dir, address)
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc
-    return Accounts(store, Rates(config.limits_url), is_audited=config.audit)
+    return Accounts(store, rates, is_audited=config.audit)
 
 
 def _shared_state(config: ControllerConfig, token: str) -> SharedState | None:

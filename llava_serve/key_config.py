@@ -39,12 +39,14 @@ class AccountingConfig(KeyConfig):
     """Flags of controllers about what keys use."""
 
     audit: Annotated[
-        bool, "write a row for each request into --database, without prompts and answers"
+        bool,
+        "write a row into --database for each request that was let in to a model, without prompts "
+        "and answers",
     ] = False
     limits_storage: Annotated[
         str | None,
-        "where the limits of keys are counted: memory, or a redis:// address that several "
-        "controllers share; default: where the registry is kept",
+        "where the limits of keys are counted: memory, or the URL of a Redis that several "
+        "controllers share (redis://, rediss://, unix://); default: where the registry is kept",
     ] = None
 
     def __post_init__(self) -> None:
@@ -52,7 +54,8 @@ class AccountingConfig(KeyConfig):
         schemes = ("redis://", "rediss://", "unix://")
         if self.redis_url is not None and not self.redis_url.startswith(schemes):
             raise ValueError(
-                "--limits-storage takes memory or an address like redis://host:6379/0, and not "
+                "--limits-storage takes memory or an address like redis://host:6379/0 (rediss:// "
+                "and unix:// too), and not "
                 f"{self.limits_storage!r}"
             )
 

@@ -107,8 +107,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 rotated = _parse(RotateConfig, "rotate", flags)
                 with rotated.opened() as store:
                     issued = store.rotate(rotated.name)
+                _show(rotated.name, issued)  # first: its text is nowhere else
                 renew_first_key(issued, rotated.state_dir)
-                _show(rotated.name, issued)
             case ["-h" | "--help"]:
                 sys.stdout.write(_USAGE + "\n")
             case _:

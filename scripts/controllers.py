@@ -43,8 +43,9 @@ def our_controller(
     name: str, state: Path, *flags: str, checkout: Path | None = None
 ) -> Iterator[Way]:
     """Start a controller, of another checkout where one is given."""
-    port = free_port()
-    command = ["env", f"PYTHONPATH={checkout or Path.cwd()}", sys.executable]
+    port, folder = free_port(), checkout or Path.cwd()
+    # `-m` looks into the current folder before PYTHONPATH.
+    command = ["env", f"--chdir={folder}", f"PYTHONPATH={folder}", sys.executable]
     command += ["-m", "llava_serve.controller", "--log-level", "warning"]
     with started([*command, "--state-dir", str(state), "--port", str(port), *flags], port) as pid:
         yield Way(name, f"http://127.0.0.1:{port}", {}, pid)

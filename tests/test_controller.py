@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from llava_serve.controller import main
+
 pytestmark = pytest.mark.slow
 
 
@@ -144,3 +146,13 @@ def test_a_bad_flag_ends_with_a_sentence(flags: list[str], reason: str) -> None:
     )
     assert done.returncode == 2
     assert reason in done.stderr
+
+
+def test_an_address_that_is_none_of_a_redis_ends_it_before_a_key_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--host", "0.0.0.0", "--limits-storage", "redis://a:port"]
+    with pytest.raises(SystemExit, match=r"--limits-storage: .* redis://host:6379"):
+        main([*flags, "--state-dir", str(tmp_path)])
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "accounts.sqlite").exists()

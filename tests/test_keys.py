@@ -69,6 +69,17 @@ def test_a_renewed_key_is_shown_and_keeps_its_id(
     assert id_of(before) == id_of(after)
 
 
+def test_a_renewed_key_is_shown_where_its_file_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, "create", "--name", "first")
+    before = shown(capsys)
+    (tmp_path / "api-key").write_bytes(b"\xff")
+    with pytest.raises(SystemExit, match="cannot be renewed"):
+        run(tmp_path, "rotate", "--name", "first")
+    assert id_of(shown(capsys)) == id_of(before)
+
+
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [

@@ -32,7 +32,10 @@ def make_first_key(store: AccountStore, state_dir: Path, address: str) -> None:
         write_secret(path, issued.text)
     except OSError as exc:
         store.revoke(NAME)
-        raise StorageFailed(f"the first API key cannot be kept in {path}: {exc}") from exc
+        raise StorageFailed(
+            f"the first API key cannot be kept in {path}: {exc}. Make one yourself: python -m "
+            "llava_serve.keys create --name NAME --role admin"
+        ) from exc
     logger.info("made an API key; programs on this machine read it from %s", path)
     sys.stdout.write(
         f"\nThis server asks for an API key. The first one is shown only once:\n\n  {issued.text}\n"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
-from limits.errors import StorageError
+from limits.errors import ConfigurationError, StorageError
 
 from llava_serve.retry import RateLimitedWarning
 
@@ -37,6 +37,9 @@ class Rates:
 
     With `redis_url` all controllers count together. Memory counts too, and decides while Redis is
     away.
+
+    Raises:
+        ValueError: `redis_url` is none of a Redis.
     """
 
     def __init__(
@@ -78,22 +81,26 @@ class Rates:
 
 
 def _redis(url: str) -> RedisStorage:
+    """Raises: ValueError, when the URL is none of a Redis, or lacks its port."""
     # A quarter of a second to import, which nobody pays without Redis.
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError
 
     scheme = "async+redis+" if url.startswith("unix://") else "async+"
-    return RedisStorage(
-        scheme + url,
-        wrap_exceptions=True,
-        implementation="redispy",
-        key_prefix="llava:limits",
-        socket_timeout=_ANSWER_S,
-        socket_connect_timeout=_ANSWER_S,
-        # Once more where a connection has died idle, and not where Redis is slow.
-        retry=Retry(NoBackoff(), 1, (ConnectionError,)),  # type: ignore[arg-type]
-    )
+    try:
+        return RedisStorage(
+            scheme + url,
+            wrap_exceptions=True,
+            implementation="redispy",
+            key_prefix="llava:limits",
+            socket_timeout=_ANSWER_S,
+            socket_connect_timeout=_ANSWER_S,
+            # Once more where a connection has died idle, and not where Redis is slow.
+            retry=Retry(NoBackoff(), 1, (ConnectionError,)),  # type: ignore[arg-type]
+        )
+    except ConfigurationError as exc:
+        raise ValueError("a Redis is named with host and port, redis://host:6379") from exc
 
 
 async def _count(

@@ -100,8 +100,8 @@ class TooManyLogins(BadRequest):
 
     def __init__(self, wait_s: int) -> None:
         super().__init__(
-            f"too many logins failed from where you are; the next is possible in {wait_s // 60} "
-            "minutes"
+            "too many logins failed from where you are; the next is possible within "
+            f"{wait_s // 60} minutes"
         )
         self.headers = {RETRY_AFTER: str(wait_s)}
 

@@ -41,6 +41,7 @@ _FOR_INSIDERS = frozenset(
 _OPEN = frozenset(("/health",))
 # Admission asks for the cluster's token, and knows the addresses of LLaVA's own workers.
 _OF_WORKERS = frozenset(("/register_worker", "/receive_heart_beat", "/deregister_worker"))
+_WITHOUT_KEY = _OPEN | _OF_WORKERS
 _JSON = re.compile(r"application/(?:.*\+)?json")
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
 # Who adds one of these speaks for somebody else, who need not be on this machine.
@@ -179,7 +180,7 @@ class ApiGuard(HostGuard):
         return Caller.of(scope, headers, await self._access.find_key(text))
 
     def _asks_for_key(self, scope: Scope) -> bool:
-        return self._access.find_key is not None and scope["path"] not in _OPEN | _OF_WORKERS
+        return self._access.find_key is not None and scope["path"] not in _WITHOUT_KEY
 
 
 def _check_content_type(headers: Headers) -> None:

@@ -53,9 +53,12 @@ def write_users(path: Path, users: dict[str, str]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, draft = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # mode 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.writelines(f"{name}:{hash_}\n" for name, hash_ in users.items())
-        Path(draft).replace(path)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.writelines(f"{name}:{hash_}\n" for name, hash_ in users.items())
+            Path(draft).replace(path)
+        finally:
+            Path(draft).unlink(missing_ok=True)
     except OSError as exc:
         raise CommandError(
             f"{path} cannot be written: {exc.strerror}", "Name another file with --auth-file."

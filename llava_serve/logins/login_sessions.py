@@ -49,7 +49,7 @@ class LoginSessions:
 
     def user(self, scope: Scope) -> User | None:
         """Return who sends a request; None where its cookie is no proof of that any longer."""
-        content = self.key.open(_cookies(scope).get(_COOKIE), self.method.lasts_s)
+        content = self._content(scope, _COOKIE, self.method.lasts_s)
         if content is None:
             return None
         user = self.key.user(content["owner"], content["name"], content["stamp"])
@@ -71,8 +71,7 @@ class LoginSessions:
 
     def flow(self, scope: Scope) -> dict[str, Any]:
         """Return what belongs to a browser's way over the provider; nothing where it began none."""
-        found: dict[str, Any] | None = self.key.open(_cookies(scope).get(_OIDC_COOKIE), _OIDC_S)
-        return found or {}
+        return self._content(scope, _OIDC_COOKIE, _OIDC_S) or {}
 
     def end_flow(self, response: Response) -> None:
         """Let the browser forget its way over the provider."""
@@ -89,13 +88,21 @@ class LoginSessions:
     ) -> None:
         response.set_cookie(
             name,
-            self.key.seal(content),
+            self.key.seal({"of": name, "content": content}),
             max_age=lasts_s,
             path=path,
             secure=self.address(scope).startswith("https://"),
             httponly=True,
             samesite="lax",
         )
+
+    def _content(self, scope: Scope, name: str, lasts_s: int) -> dict[str, Any] | None:
+        """Return what a cookie holds; None where it is none, too old, or another one's."""
+        sealed = self.key.open(_cookies(scope).get(name), lasts_s)
+        if not isinstance(sealed, dict) or sealed.get("of") != name:
+            return None
+        content: dict[str, Any] = sealed["content"]
+        return content
 
 
 def _cookies(scope: Scope) -> dict[str, str]:

@@ -22,12 +22,14 @@ def make_state_dir(state_dir: Path) -> None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise StorageFailed for what SQLAlchemy raises."""
+    """Raise StorageFailed for what SQLAlchemy raises, and for rows that cannot be read."""
     try:
         yield
     except SQLAlchemyError as exc:
         reason = str(getattr(exc, "orig", None) or exc).splitlines()[0]
         raise StorageFailed(f"the database refused: {reason}") from exc
+    except (ValueError, TypeError) as exc:
+        raise StorageFailed(f"the database holds what cannot be read: {exc}") from exc
     except ImportError as exc:  # the URL names a driver that is not installed
         raise StorageFailed(f"the database's driver is missing: {exc}") from exc
 

@@ -59,10 +59,6 @@ class StreamedReply:
         """Say that its request is on its way."""
         self.began, self.state = now, "running"
 
-    def wait_at(self, place: LinePlace | None) -> None:
-        """Take over its place in line; None once it has had its turn."""
-        self.place = place
-
     def take(self, chunk: ChatCompletionChunk, now: float) -> None:
         """Append what a chunk brings."""
         self.place = None

@@ -1,5 +1,6 @@
 """Keys, budgets and the audit survive in a database, and secrets are not in it."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,16 @@ def test_the_secret_is_not_in_the_file_and_the_file_is_the_owners(
         assert issued.text.encode() not in file.read_bytes()
         assert issued.text.split("-", 3)[3].encode() not in file.read_bytes()
         assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_row_that_cannot_be_read_is_a_failure_of_the_database(
+    store: AccountStore, tmp_path: Path
+) -> None:
+    store.create(ALICE)
+    with sqlite3.connect(tmp_path / "accounts.sqlite") as database:
+        database.execute("UPDATE api_keys SET models = '[broken'")
+    with pytest.raises(StorageFailed, match="cannot be read"):
+        store.all_keys()
 
 
 def test_two_keys_cannot_have_one_name(store: AccountStore) -> None:

@@ -19,6 +19,13 @@ def test_users_come_back_and_only_their_owner_can_read_them(tmp_path: Path) -> N
     assert [one.name for one in path.parent.iterdir()] == ["users"]
 
 
+def test_a_file_that_cannot_be_replaced_leaves_no_hashes_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "users").mkdir()
+    with pytest.raises(CommandError, match="cannot be written"):
+        write_users(tmp_path / "users", {"alice": HASH})
+    assert [one.name for one in tmp_path.iterdir()] == ["users"]
+
+
 def test_blank_lines_and_comments_are_no_users(tmp_path: Path) -> None:
     path = tmp_path / "users"
     path.write_text(f"# who may\n\n  alice:{HASH}\n")

@@ -96,6 +96,14 @@ async def test_the_page_s_public_address_is_where_the_provider_sends_back(
     assert "Secure" in sent.headers["set-cookie"]
 
 
+async def test_the_cookie_of_the_way_over_the_provider_is_no_user_s(open_page: OpenPage) -> None:
+    browser = await open_page()
+    sent = await browser.get("/login/oidc")
+    sealed = sent.headers["set-cookie"].partition("llava_oidc=")[2].partition(";")[0]
+    browser.cookies.set("llava_session", sealed)
+    assert (await browser.get("/", headers=HTML)).headers["location"].startswith("/login")
+
+
 @pytest.mark.parametrize("allowed", ["*", "alice@example.com", "other.org,example.com"])
 async def test_who_is_allowed_is_let_in(open_page: OpenPage, allowed: str) -> None:
     assert (await sign_in(await open_page(oidc_allow=allowed))).status_code == 303
