@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
+from llava_serve.accounts.repeating import repeated
 from llava_serve.accounts.store import AccountStore, AuditedRequest
 from llava_serve.errors import StorageFailed
 from llava_serve.retry import RateLimitedWarning
@@ -34,20 +35,8 @@ class AuditLog:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         """Write rows while the body runs, and the last ones behind it."""
-        closing = asyncio.Event()
-        writing = asyncio.create_task(self._keep_writing(closing), name="audit")
-        try:
+        async with repeated(self.flush, _WRITE_EVERY_S, "audit"):
             yield
-        finally:
-            closing.set()  # not cancelled: rows that are half written would be written twice
-            await writing
-            await self.flush()
-
-    async def _keep_writing(self, closing: asyncio.Event) -> None:
-        while not closing.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(closing.wait(), _WRITE_EVERY_S)
-            await self.flush()
 
     async def flush(self) -> None:
         """Write what waits; what the database does not take waits on."""

@@ -5,8 +5,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
+from llava_serve.accounts.repeating import repeated
 from llava_serve.accounts.store import AccountStore
 from llava_serve.api_key import ApiKey, id_of, is_same
 from llava_serve.errors import KeyRefused, StorageFailed
@@ -40,14 +41,8 @@ class KeyRing:
     async def opened(self) -> AsyncIterator[None]:
         """Read the keys now and then again and again; the database may come later."""
         await self._try_sync()
-        closing = asyncio.Event()
-        reading = asyncio.create_task(self._keep_reading(closing), name="keyring")
-        try:
+        async with repeated(self._try_sync, REFRESH_S, "keyring"):
             yield
-        finally:
-            closing.set()  # not cancelled: tokens that are half written would be written twice
-            await reading
-            await self._try_sync()
 
     async def find(self, text: str) -> ApiKey:
         """Return the key that a client shows.
@@ -83,12 +78,6 @@ class KeyRing:
             if self._read_at < asked_at:
                 await asyncio.sleep(self._read_at + _LEAST_REFRESH_S - time.monotonic())
                 await self._try_sync()
-
-    async def _keep_reading(self, closing: asyncio.Event) -> None:
-        while not closing.is_set():
-            await self._try_sync()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(closing.wait(), REFRESH_S)
 
     async def _try_sync(self) -> None:
         try:

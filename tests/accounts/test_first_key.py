@@ -53,7 +53,7 @@ def test_the_file_of_a_database_that_is_gone_is_replaced(
 
 def test_a_key_that_cannot_be_kept_is_good_for_nobody(store: AccountStore, tmp_path: Path) -> None:
     (tmp_path / "api-key").mkdir()
-    with pytest.raises(StorageFailed, match="cannot be kept.*--role admin$"):
+    with pytest.raises(StorageFailed, match=r"cannot be kept.*--role admin$"):
         make_first_key(store, tmp_path, ADDRESS)
     assert [key.state(0) for key, _ in store.all_keys()] == ["revoked"]
 

@@ -41,13 +41,16 @@ def test_a_worker_that_leaves_gives_up_its_keys_and_no_others() -> None:
     ring = ring_of(9)
     before = owners(ring)
     ring.remove("http://worker-4:40000")
-    for owner, former in zip(owners(ring), before, strict=True):
-        assert owner == former or former == "http://worker-4:40000"
+    after = owners(ring)
+    moved = {former for owner, former in zip(after, before, strict=True) if owner != former}
+    assert moved == {"http://worker-4:40000"}
+    assert "http://worker-4:40000" not in after
 
 
 def test_a_walk_meets_every_worker_once() -> None:
-    assert Counter(ring_of(7).walk(KEYS[0])) == Counter(ring_of(7).walk(KEYS[1]))
-    assert set(Counter(ring_of(7).walk(KEYS[0])).values()) == {1}
+    walks = [list(ring_of(7).walk(key)) for key in KEYS[:50]]
+    assert {(len(walk), len(set(walk))) for walk in walks} == {(7, 7)}
+    assert len({walk[0] for walk in walks}) > 1
 
 
 def test_an_empty_ring_has_no_owner() -> None:

@@ -153,6 +153,7 @@ async def test_a_worker_that_leaves_one_controller_leaves_the_other(
 ) -> None:
     a.register(W, status_of(), controllers.clock())
     await controllers.meet()
+    assert addresses(b, controllers.clock()) == [W]
     a.deregister(W)
     await controllers.meet()
     assert b.known() == []
@@ -225,6 +226,7 @@ async def test_a_worker_that_failed_elsewhere_and_is_silent_is_out(
 ) -> None:
     a.register(W, status_of(), controllers.clock())
     await controllers.meet()
+    assert addresses(b, controllers.clock()) == [W]
     a.record_failure(a.known()[0], controllers.clock())
     await controllers.meet("a", "b")
     assert addresses(b, controllers.clock()) == []

@@ -158,7 +158,7 @@ async def test_one_address_gets_half_the_line(
 async def test_who_waited_too_long_is_told_so_in_its_stream(
     start_controller: StartController, start_worker: StartWorker
 ) -> None:
-    cluster = await start_controller(waiting=LineLimits(max_wait_s=0.2, tell_s=0.01))
+    cluster = await start_controller(waiting=LineLimits(max_wait_s=1.5, tell_s=0.01))
     worker = await full(cluster, start_worker)
     answer = await ask(cluster, chat(stream=True))
     assert answer.status_code == 200
