@@ -112,10 +112,13 @@ async def directly(paced: Way, streams: int, seconds: float) -> tuple[float, flo
 
 
 async def wait_until_served(session: aiohttp.ClientSession, way: Way) -> None:
-    """Wait for a worker to join."""
+    """Wait until a way leads to a worker that answers."""
+    body = BODY | {"model": way.model, "max_tokens": 1}
+    url = f"{way.address}/v1/chat/completions"
     for _ in range(600):
-        async with session.get(f"{way.address}/v1/models", headers=way.headers) as answer:
-            if way.model in [card["id"] for card in (await answer.json())["data"]]:
+        async with session.post(url, json=body, headers=way.headers) as answer:
+            await answer.read()
+            if answer.status == 200:
                 return
         await asyncio.sleep(0.1)
     raise SystemExit(f"{way.model} is not served at {way.address} after a minute")
@@ -180,7 +183,7 @@ class Bench:
         rounds = range(asked.rounds)
         async with aiohttp.ClientSession(trust_env=False) as session:
             await join(session, self.through, self._state, self.paced.address)
-            for way in (self.through, *self.others[: asked.before is not None]):
+            for way in (self.through, *self.others):
                 await wait_until_served(session, way)
             ways = [self.worker, self.through, *self.others]
             await alternating(session, ways, _WARM_UP)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the proxies that bench_controller compares with, each into an environment of its own:
+# Installs the proxies that bench_controller and bench_routing compare with, each into an environment of its own:
 # their packages are others than those of .venv. Usage: proxies_env.sh [PYTHON]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
