@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the proxies that bench_controller and bench_routing compare with, each into an environment of its own:
-# their packages are others than those of .venv. Usage: proxies_env.sh [PYTHON]
+# Installs the proxies that bench_controller and bench_routing compare with, each into its own
+# environment: their packages are others than those of .venv. Usage: proxies_env.sh [PYTHON]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
