@@ -21,7 +21,6 @@ from pydantic_core import PydanticCustomError
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, refusal_of
 
-
 # Small enough for every engine, for floating point and for a column of a database.
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 NotNegative = Annotated[int, Field(ge=0, lt=2**31)]
