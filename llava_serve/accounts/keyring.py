@@ -57,9 +57,14 @@ class KeyRing:
             key = self._known(key_id, text)
         if key is None:
             raise KeyRefused("unknown")
-        if (state := key.state(self._clock())) != "active":
-            raise KeyRefused(state)
+        self.check(key)
         return key
+
+    def check(self, key: ApiKey) -> None:
+        """Raises: KeyRefused, when a key that was found before is good no longer."""
+        known, _ = self._keys.get(key.id, (key, _NO_DIGEST))
+        if (state := known.state(self._clock())) != "active":
+            raise KeyRefused(state)
 
     def _known(self, key_id: str, text: str) -> ApiKey | None:
         key, digest = self._keys.get(key_id, (None, _NO_DIGEST))
