@@ -32,6 +32,7 @@ class KeyRing:
         self._keys: dict[str, tuple[ApiKey, str]] = {}
         self._used: dict[str, int] = {}  # as the database knows it
         self._unwritten: Counter[str] = Counter()
+        self._held: set[tuple[ApiKey, asyncio.Timeout]] = set()  # what runs
         self._read_at = float("-inf")
         self._syncing = asyncio.Lock()
         self._reading_soon = asyncio.Lock()
@@ -57,14 +58,38 @@ class KeyRing:
             key = self._known(key_id, text)
         if key is None:
             raise KeyRefused("unknown")
-        self.check(key)
+        if (state := key.state(self._clock())) != "active":
+            raise KeyRefused(state)
         return key
 
-    def check(self, key: ApiKey) -> None:
-        """Raises: KeyRefused, when a key that was found before is good no longer."""
-        known, _ = self._keys.get(key.id, (key, _NO_DIGEST))
-        if (state := known.state(self._clock())) != "active":
-            raise KeyRefused(state)
+    @asynccontextmanager
+    async def while_good(self, key: ApiKey) -> AsyncIterator[None]:
+        """Run the body until the key is revoked or expires, as it is read every few seconds.
+
+        Raises:
+            KeyRefused: it was, and the body is cancelled.
+        """
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._held.add((key, scope))
+                try:
+                    yield
+                finally:
+                    self._held.remove((key, scope))
+        except TimeoutError as exc:
+            if not scope.expired():
+                raise
+            raise KeyRefused(self._state_of(key)) from exc
+
+    def _state_of(self, key: ApiKey) -> str:
+        latest, _ = self._keys.get(key.id, (key, _NO_DIGEST))
+        return latest.state(self._clock())
+
+    def _end_held(self) -> None:
+        for key, scope in self._held:
+            if self._state_of(key) != "active" and not scope.expired():
+                scope.reschedule(0)
 
     def _known(self, key_id: str, text: str) -> ApiKey | None:
         key, digest = self._keys.get(key_id, (None, _NO_DIGEST))
@@ -93,6 +118,7 @@ class KeyRing:
             )
         else:
             self._warning.reset()
+        self._end_held()
 
     async def _sync(self) -> None:
         async with self._syncing:

@@ -152,7 +152,6 @@ class Forward(Response):
             try:
                 async with context.line.dispatch(self._wanted(relay), waiting) as worker:
                     self._record.queue_s = waiting.waited_s
-                    context.check_key(self._record.caller)  # which has waited
                     return await self._ask(worker, relay)
             except WorkerSilent as exc:
                 self._blame_silent(worker, exc)

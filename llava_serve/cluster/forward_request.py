@@ -14,7 +14,6 @@ from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.upstream import Upstream
 from llava_serve.cluster.wire import Wire
 from llava_serve.errors import Unavailable
-from llava_serve.http.caller import Caller
 from llava_serve.quota import Quota
 
 
@@ -42,11 +41,6 @@ class ForwardContext:
     @property
     def is_audited(self) -> bool:
         return self.accounts is not None and self.accounts.audit is not None
-
-    def check_key(self, caller: Caller) -> None:
-        """Raises: KeyRefused, when the key of a caller that was let in is good no longer."""
-        if self.accounts is not None and caller.key is not None:
-            self.accounts.keys.check(caller.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,40 @@ async def test_a_revoked_key_ends_on_every_server_of_the_database(
     other_store.close()
 
 
+@pytest.mark.parametrize("state", ["revoked", "expired"])
+async def test_what_runs_with_a_key_ends_with_it_and_nothing_else_does(
+    store: AccountStore, ring: KeyRing, clock: Clock, state: str
+) -> None:
+    ending = ApiKey(id="", name="ending", expires_at=clock.now + 1)
+    keys = [await ring.find(store.create(key).text) for key in (ALICE, ending)]
+    may_end = asyncio.Event()
+
+    async def run(key: ApiKey) -> str:
+        async with ring.while_good(key):
+            await may_end.wait()
+        return "ended well"
+
+    alice, ended = (asyncio.create_task(run(key)) for key in keys)
+    await asyncio.sleep(0)  # both run
+    if state == "revoked":
+        store.revoke("ending")
+    else:
+        clock.now += 1
+    with pytest.raises(KeyRefused, match=f"the API key is {state}"):
+        await asyncio.wait_for(ended, 60)
+    may_end.set()
+    assert await alice == "ended well"
+
+
+async def test_a_time_limit_of_others_stays_one_while_a_key_is_good(
+    store: AccountStore, ring: KeyRing
+) -> None:
+    key = await ring.find(store.create(ALICE).text)
+    with pytest.raises(TimeoutError):
+        async with ring.while_good(key):
+            raise TimeoutError
+
+
 async def test_a_new_secret_is_good_at_once_and_the_old_one_ends(
     store: AccountStore, ring: KeyRing
 ) -> None:
