@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from llava_serve.cluster.admission import AdmissionPolicy
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import DispatchRequest, shortest_queue
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
@@ -19,7 +21,8 @@ from llava_serve.cluster.shared_state import (
     StateRecord,
 )
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
-from tests.cluster.conftest import StartWorker, status_of
+from llava_serve.http.serving import served
+from tests.cluster.conftest import TOKEN, StartWorker, status_of
 
 W = "http://127.0.0.1:9"  # nobody listens there
 ECHO = DispatchRequest(model="echo")
@@ -375,6 +378,14 @@ async def test_a_silent_worker_that_reports_here_is_not_asked(
         await controllers.meet("a", after_s=6)
     assert worker.status_calls == 0
     assert addresses(a, controllers.clock()) == []
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+async def test_a_controller_that_is_alone_exchanges_nothing(is_alone: bool) -> None:
+    settings = ControllerSettings(state=None if is_alone else MemoryState())
+    async with served(build_app(Registry(shortest_queue), AdmissionPolicy(TOKEN), settings)):
+        names = {task.get_name() for task in asyncio.all_tasks()}
+    assert ("registry-sync" not in names) is is_alone
 
 
 class AwayState(MemoryState):
