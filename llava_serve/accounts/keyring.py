@@ -131,4 +131,5 @@ class KeyRing:
             if written:  # behind the keys: a database that takes nothing can still revoke
                 await asyncio.to_thread(self._store.add_tokens, written)
                 self._unwritten -= written
+                self._used = Counter(self._used) + written  # at no moment less than it was
             self._used = await asyncio.to_thread(self._store.tokens_this_month)

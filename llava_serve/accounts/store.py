@@ -78,7 +78,8 @@ class AccountStore:
     def exists(self) -> bool:
         """Tell whether there is a database; one that is no SQLite file is there or cannot be."""
         file = file_of(self._engine)
-        return file is None or file.exists()
+        with translated():
+            return file is None or file.exists()
 
     def create(self, key: ApiKey) -> IssuedKey:
         """Keep a new key, whose id and time of creation are set here.

@@ -33,7 +33,9 @@ def translated() -> Iterator[None]:
     except SQLAlchemyError as exc:
         reason = str(getattr(exc, "orig", None) or exc).splitlines()[0]
         raise StorageFailed(f"the database refused: {reason}") from exc
-    except (ValueError, TypeError) as exc:
+    except OSError as exc:
+        raise StorageFailed(f"the database cannot be reached: {exc.strerror or exc}") from exc
+    except (ValueError, TypeError, OverflowError) as exc:
         raise StorageFailed(f"the database holds what cannot be read: {exc}") from exc
     except ImportError as exc:  # the URL names a driver that is not installed
         raise StorageFailed(f"the database's driver is missing: {exc}") from exc

@@ -12,7 +12,7 @@ from llava_serve.accounts import keyring
 from llava_serve.accounts.keyring import KeyRing
 from llava_serve.accounts.store import AccountStore, default_url
 from llava_serve.api_key import ApiKey
-from llava_serve.errors import KeyRefused
+from llava_serve.errors import KeyRefused, StorageFailed
 from tests.accounts.conftest import Clock, until
 
 REFRESH_S = keyring.REFRESH_S  # before fixtures make it shorter
@@ -170,3 +170,34 @@ async def test_tokens_reach_the_database_when_the_ring_closes(
         ring.add_tokens(key, 10)
         assert ring.tokens_this_month(key) == 10
     assert store.tokens_this_month() == {key.id: 10}
+
+
+async def test_while_tokens_are_written_a_key_has_used_no_less(
+    store: AccountStore, clock: Clock, tmp_path: Path
+) -> None:
+    seen = []
+
+    class Watched(AccountStore):
+        def tokens_this_month(self) -> dict[str, int]:
+            seen.append(ring.tokens_this_month(key))
+            return super().tokens_this_month()
+
+    text = store.create(ALICE).text
+    key = store.all_keys()[0][0]
+    watched = Watched(default_url(tmp_path), clock)
+    ring = KeyRing(watched, clock)
+    async with ring.opened():
+        await ring.find(text)
+        ring.add_tokens(key, 10)
+        seen.clear()
+    assert seen == [10]
+    watched.close()
+
+
+async def test_a_file_that_cannot_be_looked_for_is_a_database_that_is_away(tmp_path: Path) -> None:
+    store = AccountStore(f"sqlite:///{tmp_path / ('a' * 300)}")
+    with pytest.raises(StorageFailed, match="cannot be reached"):
+        store.exists()
+    async with KeyRing(store).opened():
+        pass
+    store.close()
