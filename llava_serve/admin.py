@@ -16,8 +16,8 @@ from llava_serve.args import parse, require_http
 from llava_serve.cluster_token import bearer, token_file
 from llava_serve.config import STATE
 from llava_serve.credential import read_secret
-from llava_serve.errors import ControllerUnreachable, ServeError
-from llava_serve.http.client_error import reason_of, remote_error
+from llava_serve.errors import ServeError
+from llava_serve.http.client_error import controller_error, remote_error
 from llava_serve.http.tls import trust
 from llava_serve.logs import replace_unprintable
 from llava_serve.tls_config import TrustConfig
@@ -111,7 +111,7 @@ async def _ask(config: AdminConfig, method: str, path: str, body: Any = None) ->
             ) as answer:
                 content = await answer.read()
         except (TimeoutError, aiohttp.ClientError) as exc:
-            raise ControllerUnreachable(address, reason_of(exc)) from exc
+            raise controller_error(address, exc) from exc
     if answer.status >= 300:
         raise remote_error(content, answer.status)
     return from_json(content) if content else None
