@@ -7,9 +7,11 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from llava_serve.errors import StorageFailed
+
+_URL = "such as sqlite:////srv/llava.sqlite or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
 
 
 def make_state_dir(state_dir: Path) -> None:
@@ -25,13 +27,19 @@ def translated() -> Iterator[None]:
     """Raise StorageFailed for what SQLAlchemy raises, and for rows that cannot be read."""
     try:
         yield
+    except ArgumentError as exc:
+        unknown = isinstance(exc, NoSuchModuleError)
+        reason = f"it knows no driver of that name ({exc})" if unknown else str(exc)
+        remedy = f"--database takes a URL of SQLAlchemy's, {_URL}."
+        raise StorageFailed(f"the database refused: {reason}", remedy) from exc
     except SQLAlchemyError as exc:
         reason = str(getattr(exc, "orig", None) or exc).splitlines()[0]
         raise StorageFailed(f"the database refused: {reason}") from exc
     except (ValueError, TypeError) as exc:
         raise StorageFailed(f"the database holds what cannot be read: {exc}") from exc
     except ImportError as exc:  # the URL names a driver that is not installed
-        raise StorageFailed(f"the database's driver is missing: {exc}") from exc
+        remedy = f"Install it, or give --database a URL with another one, {_URL}."
+        raise StorageFailed(f"the database's driver is missing: {exc}", remedy) from exc
 
 
 def open_database(url: str) -> Engine:
