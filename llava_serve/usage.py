@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(UsageConfig, argv)
     try:
         with config.opened() as store:
-            sums = store.usage(config.begin, config.end)
+            sums, place = store.usage(config.begin, config.end), store.place
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc
     rows = [astuple(one) for one in sums]
@@ -61,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         csv.writer(sys.stdout, lineterminator="\n").writerows([_HEAD, *rows])
     else:
         sys.stdout.write(text_table([_HEAD, *rows]))
+    if not rows:
+        sys.stderr.write(
+            f"nothing of these days is written down in {place}; a controller does so while it runs "
+            "with --audit\n"
+        )
 
 
 def _today() -> datetime:

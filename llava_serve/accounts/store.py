@@ -67,6 +67,11 @@ class AccountStore:
         with translated():
             AccountTable.metadata.create_all(self._engine)
 
+    @property
+    def place(self) -> str:
+        """The URL of the database, without its password."""
+        return self._engine.url.render_as_string(hide_password=True)
+
     def exists(self) -> bool:
         """Tell whether there is a database; one that is no SQLite file is there or cannot be."""
         file = file_of(self._engine)
