@@ -1,6 +1,5 @@
 """Asking of a recording's requests: greedy, one after the other, with log-probabilities."""
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import aiohttp
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_token_logprob import ChatCompletionTokenLogprob
+from pydantic_core import from_json
 
 from llava_serve.client import ChatClient
 from llava_serve.cluster_token import bearer
@@ -81,7 +81,7 @@ class AskedServer:
                 content = await answer.read()
                 if answer.status != 200:
                     raise remote_error(content, answer.status)
-            return [str(one["id"]) for one in json.loads(content)["data"]]
+            return [str(one["id"]) for one in from_json(content)["data"]]
         except (TimeoutError, aiohttp.ClientError) as exc:
             raise ControllerUnreachable(self._address, reason_of(exc)) from exc
         except (ValueError, LookupError, TypeError) as exc:
