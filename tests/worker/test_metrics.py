@@ -7,9 +7,10 @@ import pytest
 
 from llava_serve.engines.base import EngineStatus
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.errors import SglangUnreachable
+from llava_serve.errors import InspectionUnsupported, SglangUnreachable
+from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.openai import ModelCard
-from llava_serve.request import Delta, GenerateRequest, Stages, Usage
+from llava_serve.request import Delta, GenerateRequest, InspectRequest, Stages, Usage
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.metrics import WorkerMetrics
@@ -122,6 +123,9 @@ class AbsentEngine:
 
     async def stream(self, _: GenerateRequest) -> AsyncGenerator[Delta]:
         yield Delta()
+
+    async def inspect(self, _: InspectRequest) -> Inspection:
+        raise InspectionUnsupported("away")
 
     def status(self) -> None:
         """Keep nothing."""
