@@ -61,16 +61,19 @@ def inspect_image(
         for each in _layouts(loaded.image_processor, decoded, seen)
     )
     columns, rows = layout.grid
-    placed = [(each, 0) for each in overviews] + [(layout, i) for i in range(columns * rows)]
+    placed = [(each, 0, True) for each in overviews]
+    placed += [(layout, i, False) for i in range(columns * rows)]
     tiles = [
         InspectedTile(
-            overview=own in overviews,
+            overview=is_overview,
             shows=own.shown(own.corner(index), own.tile),
             filled=own.filled(own.corner(index), own.tile),
             tokens=tokens,
             pixels=_shown(loaded.image_processor, values) if seen.with_pixels else None,
         )
-        for (own, index), values, tokens in zip(placed, seen.values, counts.tiles, strict=True)
+        for (own, index, is_overview), values, tokens in zip(
+            placed, seen.values, counts.tiles, strict=True
+        )
     ]
     overview_tokens = sum(each.tokens for each in tiles if each.overview)
     return InspectedImage(
