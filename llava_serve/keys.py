@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         match sys.argv[1:] if argv is None else list(argv):
             case ["create", *flags]:
                 config = _parse(CreateConfig, "create", flags)
-                with config.opened() as store:
+                with config.made() as store:
                     _show(config.name, store.create(config.key))
             case ["list", *flags]:
                 with _parse(ListConfig, "list", flags).opened() as store:

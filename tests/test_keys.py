@@ -111,7 +111,14 @@ def test_a_name_that_is_taken_or_unknown_is_told(tmp_path: Path) -> None:
 def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit, match="cannot be made"):
-        run(tmp_path / "file" / "state", "list")
+        run(tmp_path / "file" / "state", "create", "--name", "alice")
+
+
+@pytest.mark.parametrize("words", [["list"], ["revoke", "--name", "a"], ["rotate", "--name", "a"]])
+def test_a_misspelt_folder_is_told_and_nothing_is_made(tmp_path: Path, words: list[str]) -> None:
+    with pytest.raises(SystemExit, match=r"there are no API keys at .*state/accounts\.sqlite"):
+        run(tmp_path / "state", *words)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("words", [[], ["destroy"]])
