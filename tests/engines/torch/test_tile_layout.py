@@ -47,7 +47,8 @@ def levels(loaded: LoadedModel, values: torch.Tensor) -> torch.Tensor:
     """Return a tile, (height, width, 3), as it was before it was normalised."""
     processor = loaded.image_processor
     mean, std = torch.tensor([processor.image_mean, processor.image_std])
-    return (values.permute(1, 2, 0) * std + mean) * 255
+    found: torch.Tensor = (values.permute(1, 2, 0) * std + mean) * 255
+    return found
 
 
 def check(
