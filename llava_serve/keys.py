@@ -94,13 +94,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         match sys.argv[1:] if argv is None else list(argv):
             case ["create", *flags]:
                 config = _parse(CreateConfig, "create", flags)
-                with config.opened() as store:
+                with config.made() as store:
                     _show(config.name, store.create(config.key))
             case ["list", *flags]:
                 with _parse(ListConfig, "list", flags).opened() as store:
                     sys.stdout.write(table(store, time.time()))
-                    if not store.all_keys():
-                        sys.stderr.write(f"there is no key yet in {store.place}\n")
             case ["revoke", *flags]:
                 named = _parse(RevokeConfig, "revoke", flags)
                 with named.opened() as store:

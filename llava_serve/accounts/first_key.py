@@ -25,6 +25,11 @@ def make_first_key(store: AccountStore, state_dir: Path, address: str) -> None:
     try:
         issued = store.create(ApiKey(id="", name=NAME, role="admin"))
     except KeyNameTaken:  # another controller on the same database was faster
+        logger.info(
+            "the first API key was made by another controller of this database, which has shown it "
+            "and keeps it in %s of its own state folder",
+            API_KEY_FILE,
+        )
         return
     path = state_dir / API_KEY_FILE
     try:

@@ -38,7 +38,7 @@ def parse_usage(text: str | bytes) -> TokenCounts | None:
     if not isinstance(content, dict):
         return None
     counts = [content.get(name) for name in TokenCounts.__slots__]
-    if not all(isinstance(count, int) and 0 <= count < 2**53 for count in counts):
+    if not all(isinstance(count, int) and 0 <= count < 2**31 for count in counts):
         return None
     return TokenCounts(*counts)  # type: ignore[arg-type]
 

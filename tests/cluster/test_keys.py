@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
+from llava_serve.accounts import keyring
 from tests.cluster.conftest import BEARER, StartWorker, chat, status_of
 from tests.cluster.keyed import Keyed, echo_worker, keyed_controller
 
@@ -42,6 +44,37 @@ async def test_a_key_sees_and_asks_its_own_models_only(
         assert asked.status_code == (200 if has_address else 403)
     assert asked.json()["error"]["code"] == "model_not_allowed"
     assert len((await keyed.http.get("/v1/models", headers=BEARER)).json()["data"]) == 2
+
+
+async def test_answers_end_with_their_key_and_the_slot_is_free(
+    tmp_path: Path, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring, "REFRESH_S", 0.1)
+    async with keyed_controller(tmp_path) as keyed, asyncio.TaskGroup() as tasks:
+        headers = await keyed.headers()
+        worker = await start_worker(capacity=1)
+        keyed.join(worker)
+        worker.may_go_on.clear()
+
+        def ask(**options: Any) -> asyncio.Task[httpx.Response]:
+            asked = keyed.http.post(CHAT, json=chat(**options), headers=headers)
+            return tasks.create_task(asked)
+
+        streamed = ask(stream=True)
+        await worker.at_it.wait()
+        waiting = ask()
+        await asyncio.to_thread(keyed.store.revoke, "alice")
+        answer, refused = await streamed, await waiting
+        assert (answer.status_code, refused.status_code) == (200, 401)
+        for ended in (answer, refused):
+            (record,) = [line for line in ended.text.splitlines() if "error" in line]
+            error = json.loads(record.removeprefix("data: "))["error"]
+            assert (error["code"], error["message"]) == (
+                "invalid_api_key",
+                "the API key is revoked",
+            )
+        assert [one.queue_length for one in keyed.workers.known()] == [0]
+        worker.may_go_on.set()
 
 
 @pytest.mark.parametrize("path", [CHAT, "/worker_generate_stream", "/list_models", "/v1/models"])
