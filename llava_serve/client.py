@@ -1,12 +1,12 @@
 """Client of a controller or a worker: models and streamed answers, for our own programs."""
 
-import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
 import aiohttp
 from openai.types.chat import ChatCompletionChunk
+from pydantic_core import from_json
 
 from llava_serve import logs
 from llava_serve.credential import Credential
@@ -144,7 +144,7 @@ async def _events(answer: aiohttp.ClientResponse, decoder: sse.EventDecoder) -> 
 
 
 def _chunk(data: str) -> ChatCompletionChunk:
-    content = json.loads(data)
+    content = from_json(data)
     if "error" in content:
         raise RemoteError.from_body(content, 502)
     return ChatCompletionChunk.model_validate(content)

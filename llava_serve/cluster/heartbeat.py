@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import anyio
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from llava_serve.background import background
 from llava_serve.cluster_token import bearer
@@ -86,7 +87,7 @@ class RegistrationClient:
             async with self.session.post(
                 url, json=body, headers=bearer(self.token), timeout=limit
             ) as answer:
-                content = await answer.json(content_type=None)
+                content = await answer.json(content_type=None, loads=from_json)
         except TimeoutError as exc:
             raise ControllerUnreachable(self.controller, f"silent for {_CALL_S:g} s") from exc
         except aiohttp.ClientError as exc:

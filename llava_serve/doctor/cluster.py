@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+from pydantic_core import from_json
 
 from llava_serve import __version__
 from llava_serve.doctor.finding import Finding
@@ -36,7 +37,7 @@ async def ask(
         method, url, json=body, headers=headers, timeout=_LIMIT, allow_redirects=False
     ) as answer:
         try:
-            content = await answer.json(content_type=None)
+            content = await answer.json(content_type=None, loads=from_json)
         except ValueError:
             content = None
         return HttpAnswer(answer.status, answer.headers, content)
@@ -102,7 +103,8 @@ def check_version(described: HttpAnswer) -> Finding:
             f"the controller does not show its version (HTTP {described.status})",
             "Give its token with --cluster-token-file.",
         )
-    theirs = described.content.get("info", {}).get("version")
+    info = described.content.get("info")
+    theirs = info.get("version") if isinstance(info, dict) else None
     if theirs == __version__:
         return Finding("version", "ok", f"the controller's is {theirs}, as ours")
     return Finding(

@@ -1,9 +1,9 @@
 """Client errors: those of aiohttp in a few words, and those that another process answers with."""
 
-import json
 import os
 
 import aiohttp
+from pydantic_core import from_json
 
 from llava_serve.errors import ControllerUnreachable, ControllerUntrusted, RemoteError
 
@@ -66,6 +66,6 @@ def controller_error(
 def remote_error(content: bytes, status: int) -> RemoteError:
     """Return the error that an answer is, whatever its body holds."""
     try:
-        return RemoteError.from_body(json.loads(content), status)
+        return RemoteError.from_body(from_json(content), status)
     except ValueError:
         return RemoteError.from_body(content.decode(errors="replace"), status)

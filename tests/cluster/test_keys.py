@@ -1,6 +1,7 @@
 """A controller with keys: who is answered, what is counted and what is charged."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -114,6 +115,31 @@ async def test_who_leaves_is_charged_for_what_was_generated(keyed: Keyed) -> Non
             async for _ in answer.aiter_bytes():
                 break
     assert await keyed.used() > 2000  # the prompt, and some of the answer
+
+
+async def until_refused(keyed: Keyed, headers: dict[str, str]) -> None:
+    for _ in itertools.count():
+        if (await keyed.http.get("/v1/models", headers=headers)).status_code == 401:
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_a_key_that_is_revoked_while_its_request_waits_is_answered_nothing(
+    keyed: Keyed, start_worker: StartWorker
+) -> None:
+    worker = await start_worker(capacity=1)
+    worker.may_go_on.clear()
+    keyed.join(worker)
+    others, revoked = await keyed.headers("bob"), await keyed.headers("alice")
+    first = asyncio.create_task(keyed.http.post(CHAT, json=chat(stream=True), headers=others))
+    await worker.at_it.wait()
+    second = asyncio.create_task(keyed.http.post(CHAT, json=chat(), headers=revoked))
+    await asyncio.to_thread(keyed.store.revoke, "alice")
+    await until_refused(keyed, revoked)
+    worker.may_go_on.set()
+    assert (await first).status_code == 200
+    assert (await second).json()["error"]["message"] == "the API key is revoked"
+    assert len(worker.seen) == 1
 
 
 async def test_a_controller_in_front_of_another_counts_as_well(

@@ -117,6 +117,7 @@ async def test_versions_are_compared() -> None:
     found = cluster.check_version(other)
     assert (found.level, __version__ in found.message) == ("warning", True)
     assert cluster.check_version(HttpAnswer(403, {}, {})).level == "warning"
+    assert cluster.check_version(HttpAnswer(200, {}, {"info": 5})).level == "warning"
 
 
 async def test_a_worker_that_nobody_can_reach_is_a_problem() -> None:
