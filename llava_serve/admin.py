@@ -65,7 +65,7 @@ class AdminConfig(TrustConfig):
         if self.api_key_file is not None:
             return read_secret(self.api_key_file)
         return read_secret(
-            token_file(self.cluster_token_file, self.state_dir),
+            self.secret_file,
             "the cluster token",
             "Name the controller's one with --cluster-token-file, or a file with the key of an "
             "admin with --api-key-file.",

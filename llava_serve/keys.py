@@ -99,8 +99,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             case ["list", *flags]:
                 with _parse(ListConfig, "list", flags).opened() as store:
                     sys.stdout.write(table(store, time.time()))
-                    if not store.all_keys():
-                        sys.stderr.write(f"there is no key yet in {store.place}\n")
             case ["revoke", *flags]:
                 named = _parse(RevokeConfig, "revoke", flags)
                 with named.opened() as store:
