@@ -59,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _services(
-    config: WebConfig, trust: ssl.SSLContext, tracer: Tracer, logins: LoginSessions | None
+    config: WebConfig,
+    trust: ssl.SSLContext,
+    tracer: Tracer | None,
+    logins: LoginSessions | None,
 ) -> Services:
     moderation = None
     if config.moderation_key_file is not None:

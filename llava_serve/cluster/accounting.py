@@ -5,17 +5,15 @@ from collections.abc import Callable
 
 from llava_serve.accounts.accounts import Accounts
 from llava_serve.accounts.store import AuditedRequest
-from llava_serve.background import BackgroundTasks
 from llava_serve.cluster.request_record import RequestRecord
 
 
 class Accounting:
-    """Observes the end of each request. Usable while `tasks` is open."""
+    """Observes the end of each request. Usable while `accounts` are open."""
 
     def __init__(self, accounts: Accounts, clock: Callable[[], float] = time.time) -> None:
         self._accounts = accounts
         self._clock = clock
-        self.tasks = BackgroundTasks()
 
     def observe(self, record: RequestRecord) -> None:
         """Charge the key that asked, and write the request down."""
@@ -23,8 +21,7 @@ class Accounting:
         if record.caller.key is not None and tokens is not None:
             total = tokens.prompt_tokens + tokens.completion_tokens
             self._accounts.keys.add_tokens(record.caller.key, total)
-            counting = self._accounts.limits.count_tokens(record.caller.key, total)
-            self.tasks.start(counting, "count-tokens")
+            self._accounts.limits.count_tokens(record.caller.key, total)
         if self._accounts.audit is not None:
             self._accounts.audit.add(self._row(record))
 
