@@ -88,7 +88,7 @@ class Forward(Response):
         kept = context.kept_bytes
         kept_bytes = 0
 
-        def on_answer() -> None:
+        def on_answer(relay: Relay) -> None:
             """Forget the bytes, so that another large body may come in; harmless when repeated."""
             nonlocal kept_bytes
             if self._asked is not None:

@@ -37,7 +37,7 @@ class Relay:
     wire: Wire
     prompt: str
     send: Send
-    on_answer: Callable[[], None]
+    on_answer: Callable[["Relay"], None]  # handed this one: they would be garbage in a circle
     clock: Callable[[], float]
     progress: Progress | None = None
     counts_tokens: bool = False
@@ -69,7 +69,7 @@ class Relay:
             return await self._pass_stream(answer)
         content = await answer.rest()
         self.tokens = parse_usage(answer.headers.get(HEADER, ""))
-        self.on_answer()
+        self.on_answer(self)
         if self._takes_only_records:
             raise remote_error(content, answer.status)
         await self._send_whole(answer, content)
@@ -155,10 +155,11 @@ class Relay:
         self.alive_at = self.clock()
         if not (whole := self._without_usage(whole)):
             return
-        await self._start_as(answer)
+        if not self.has_started:
+            await self._start_as(answer)
         if is_answer and not self.has_answered:
             self.answered_at = self.alive_at
-            self.on_answer()
+            self.on_answer(self)
         await self._write(whole)
 
     async def _pass_error(self, answer: UpstreamResponse, error: bytes) -> str:

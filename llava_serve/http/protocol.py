@@ -36,7 +36,7 @@ class _UntilClose(RequestResponseCycle):
         await super().send(message)  # type: ignore[arg-type]
 
 
-class _AnswerTransport:
+class AnswerTransport:
     """The transport of one answer: its head goes out in one write with the body that is there.
 
     A head without a body waits until the loop's next turn, and no longer.
@@ -93,7 +93,7 @@ class HttpProtocol(HttpToolsProtocol):
             reason = f"a request of HTTP/1.1 has one Host header, and this one has {hosts}"
             self.app = refusal(MalformedHttp(reason))
         super().on_headers_complete()
-        self.cycle.transport = _AnswerTransport(self.transport, self.loop)  # type: ignore[assignment]
+        self.cycle.transport = AnswerTransport(self.transport, self.loop)  # type: ignore[assignment]
         if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = _UntilClose
 
