@@ -43,11 +43,16 @@ async def trimmed(every_s: float = TRIM_EVERY_S) -> AsyncIterator[None]:
 async def _keep_trimming(trim: Callable[[int], int], every_s: float) -> None:
     took_s = 0.0
     while True:
-        await asyncio.sleep(max(every_s, took_s / _MOST_OF_TIME))
+        await asyncio.sleep(pause_s(every_s, took_s))
         began = time.thread_time()
         gc.collect()
         took_s = time.thread_time() - began
         await asyncio.to_thread(trim, 0)
+
+
+def pause_s(every_s: float, took_s: float) -> float:
+    """Return the seconds between two collections, of which the last one took so long."""
+    return max(every_s, took_s / _MOST_OF_TIME)
 
 
 def _malloc_trim() -> Callable[[int], int] | None:
