@@ -14,6 +14,10 @@ class AnswerCounts:
         self.elsewhere: Mapping[str, int] = {}
         self._on_change = on_change
 
+    def of(self, address: str) -> int:
+        """Return how many of a worker's answers are counted, here and elsewhere."""
+        return self.here.get(address, 0) + self.elsewhere.get(address, 0)
+
     def count(self, address: str, change: int) -> None:
         """Count answers that this controller asks for, or that are made no longer."""
         if here := self.here.get(address, 0) + change:
@@ -33,4 +37,4 @@ class AnswerCounts:
 
     def others(self, address: str, queue_length: int) -> int:
         """Return how many of a worker's answers no controller counts."""
-        return max(0, queue_length - self.here.get(address, 0) - self.elsewhere.get(address, 0))
+        return max(0, queue_length - self.of(address))

@@ -106,7 +106,10 @@ class Forward(Response):
         waiting = self._line_request(record.caller, relay)
         try:
             try:
-                left = await unless_client_leaves(self._admitted(relay, waiting), receive)
+                work = self._admitted(relay, waiting)
+                # A stream has a task: else each record would wake all that waits for the work.
+                run = asyncio.create_task(work) if request.is_streamed else work
+                left = await unless_client_leaves(run, receive)
                 record.outcome = left or "client_left"
             except asyncio.CancelledError as exc:
                 if not stopping.is_end_of_grace(exc):

@@ -87,7 +87,7 @@ class RegisteredWorker:
     @property
     def queue_length(self) -> int:
         """Answers made and waiting, whoever asked for them."""
-        return self.in_flight + self.elsewhere + self.others
+        return self.counts.of(self.address) + self.others
 
     @property
     def load(self) -> float:

@@ -21,6 +21,7 @@ _NOT_PASSED_BACK = {
     *("connection", "keep-alive", "transfer-encoding", "content-length"),
     *("date", "server", "x-request-id", RESUME.lower()),
 }
+_NOT_PASSED_TO_CLIENTS = _NOT_PASSED_BACK | {HEADER.lower()}
 
 
 @dataclass
@@ -115,7 +116,7 @@ class Relay:
 
     @property
     def _kept_back(self) -> Collection[str]:
-        return _NOT_PASSED_BACK if self.counts_tokens else _NOT_PASSED_BACK | {HEADER.lower()}
+        return _NOT_PASSED_BACK if self.counts_tokens else _NOT_PASSED_TO_CLIENTS
 
     @property
     def _takes_only_records(self) -> bool:
@@ -180,10 +181,11 @@ class Relay:
         """Send status and headers of `answer`, the first time."""
         if self.has_started:
             return
+        kept_back = self._kept_back
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in answer.headers.items()
-            if name.lower() not in self._kept_back
+            if name.lower() not in kept_back
         ]
         headers += [(name.encode(), value.encode()) for name, value in self.headers.items()]
         if length is not None:

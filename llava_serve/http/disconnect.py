@@ -1,7 +1,7 @@
 """Disconnects: a client that leaves stops the work for it."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import cast
 
 from starlette.types import Receive
@@ -13,7 +13,7 @@ async def client_left(receive: Receive) -> None:
         pass
 
 
-async def unless_client_leaves(work: Coroutine[None, None, str], receive: Receive) -> str | None:
+async def unless_client_leaves(work: Awaitable[str], receive: Receive) -> str | None:
     """Return the work's result; None where the client left first and the work was cancelled."""
     task = cast("asyncio.Task[object]", asyncio.current_task())
     cancelled_before = task.cancelling()
