@@ -17,6 +17,7 @@ from llava_serve.cluster_token import TOKEN_FILE, bearer, write_secret
 from llava_serve.errors import CommandError
 from llava_serve.http import serving
 from llava_serve.http.tls import trust
+from llava_serve.launching import sglang_server
 from llava_serve.launching.placement.replica_plan import ReplicaPlan
 from llava_serve.launching.plan import Process, replica_stages
 from llava_serve.launching.supervisor import Readiness, RestartBackoff, Supervisor
@@ -61,6 +62,8 @@ class Replica:
 
     async def report(self, after: int = 0, lives: int = 0) -> ReplicaReport:
         """Return the state with the lines `after` a number; the actor was remade `lives` times."""
+        if self._keeping.done() and not self._keeping.cancelled():
+            self._keeping.result()  # a bug: Ray hands it on
         self._lives = max(self._lives, lives)
         return ReplicaReport(
             self._life,
@@ -100,12 +103,11 @@ class Replica:
     async def _serve(self, state_dir: Path) -> None:
         """Keep the processes alive. Raises: CommandError, when one ends before it is ready."""
         plan = self._plan
-        config = replace(
-            plan.config,
-            state_dir=state_dir,
-            worker_port=_free_port(self._host, plan.config.worker_port + plan.number),
-            sglang_port=_free_port(self._host, plan.config.sglang_port + plan.number),
-        )
+        port = _free_port(self._host, plan.config.worker_port + plan.number)
+        config = replace(plan.config, state_dir=state_dir, worker_port=port)
+        if config.sglang:
+            port = _free_port(sglang_server.HOST, config.sglang_port + plan.number)
+            config = replace(config, sglang_port=port)
         stages = replica_stages(config, plan.model, self._host, plan.flags)
         worker = stages[-1][0]
         self._address = worker.address
