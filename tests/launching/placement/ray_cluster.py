@@ -105,10 +105,9 @@ class Launch:
                 found[words[words.index("--port") + 1]] = one
         return found
 
-    def status(self) -> list[dict[str, str]]:
+    async def status(self) -> list[dict[str, str]]:
         """What `launch status` shows, by column."""
-        command = [sys.executable, "-m", "llava_serve.launch", "status", "--ray", self.ray]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        shown = (await run("llava_serve.launch", "status", "--ray", self.ray)).stdout
         head, *lines = shown.splitlines()
         begins = [head.index(name) for name in head.split()]
         ends = [*begins[1:], None]
@@ -116,13 +115,25 @@ class Launch:
         return [dict(zip(head.split(), row, strict=True)) for row in cells]
 
 
+async def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a module of ours to its end."""
+    command = [sys.executable, "-m", *arguments]
+    return await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, check=False
+    )
+
+
+def launch_flags(machines: Machines, port: int, folder: Path, spec: str) -> list[str]:
+    flags = ["--no-web", "--ray", machines.address, "--state-dir", str(folder), "--model", spec]
+    return [*flags, "--controller-port", str(port), "--worker-port", str(port + 1)]
+
+
 @contextmanager
 def launched(machines: Machines, folder: Path, options: str, *more: str) -> Iterator[Launch]:
     """Run a launch with `options` behind the model's name until the block ends."""
     port = free_ports(110)
-    command = [sys.executable, "-m", "llava_serve.launch", "--no-web", "--ray", machines.address]
-    command += ["--controller-port", str(port), "--worker-port", str(port + 1)]
-    command += ["--state-dir", str(folder), "--model", f"x/a={MODEL}:{options}", *more]
+    flags = launch_flags(machines, port, folder, f"x/a={MODEL}:{options}")
+    command = [sys.executable, "-m", "llava_serve.launch", *flags, *more]
     command += ["--", "--engine", "echo", "--limit-model-concurrency", "1"]
     log = folder / "log"
     with log.open("w") as err:
@@ -212,6 +223,6 @@ class Client:
 
 @asynccontextmanager
 async def client_of(launch: Launch) -> AsyncIterator[Client]:
-    connector = aiohttp.TCPConnector(limit=0)
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(trust_env=False, connector=connector) as session:
         yield Client(launch, session)

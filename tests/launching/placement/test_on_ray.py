@@ -1,8 +1,7 @@
 """Replicas on a real Ray cluster of three machines: lost machines, load, status, ends."""
 
+import asyncio
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +14,12 @@ from tests.launching.placement.ray_cluster import (
     Client,
     Machines,
     client_of,
+    launch_flags,
     launched,
+    run,
     three_machines,
 )
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
@@ -40,7 +42,7 @@ async def test_replicas_of_a_lost_machine_come_back_on_another_and_no_request_is
     with launched(machines, tmp_path, "replicas=2") as launch:
         async with client_of(launch) as client:
             before = await client.until_alive(2)
-            rows = launch.status()
+            rows = await launch.status()
             assert [(row["model"], row["replica"]) for row in rows] == [
                 (MODEL, MODEL),
                 (MODEL, f"{MODEL}#2"),
@@ -52,13 +54,13 @@ async def test_replicas_of_a_lost_machine_come_back_on_another_and_no_request_is
             async with client.asking(4):
                 await client.until(lambda: _has_answered(client, 8))
                 launch.workers()[lost["address"].rpartition(":")[2]].kill()
-                machines.remove(_machine(lost))
+                await asyncio.to_thread(machines.remove, _machine(lost))
                 await client.until(lambda: _is_noted(client, f"{lost['replica']} on "))
                 await client.until(lambda: _is_noted(client, "is placed on", times=3))
                 await client.until_alive(2)
                 answered = client.answered
                 await client.until(lambda: _has_answered(client, answered + 8))
-            rows = {row["replica"]: row for row in launch.status()}
+            rows = {row["replica"]: row for row in await launch.status()}
             assert client.lost == []
             again = rows[lost["replica"]]
             assert (again["state"], again["restarts"]) == ("ready", "1")
@@ -77,14 +79,14 @@ async def test_there_are_more_replicas_under_load_and_fewer_afterwards(
             await client.until_alive(1)
             async with client.asking(12):
                 await client.until_alive(3)
-                machines_used = {_machine(row) for row in launch.status()}
+                machines_used = {_machine(row) for row in await launch.status()}
             async with client.asking(1):  # which one replica does, while the others leave
                 await client.until_alive(1)
             await client.until(lambda: _has_gone(client, 1))
             assert client.lost == []
             assert client.answered > 12
             assert len(machines_used) == 3
-            assert [row["replica"] for row in launch.status()] == [MODEL]
+            assert [row["replica"] for row in await launch.status()] == [MODEL]
 
 
 async def test_a_killed_launch_leaves_no_process_and_its_names_are_free_again(
@@ -93,12 +95,8 @@ async def test_a_killed_launch_leaves_no_process_and_its_names_are_free_again(
     with launched(machines, tmp_path, "replicas=1") as launch:
         async with client_of(launch) as client:
             await client.until_alive(1)
-            second = subprocess.run(
-                [*launch.process.args[:-4], "--controller-port", "21999"],  # type: ignore[index]
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            flags = launch_flags(machines, free_ports(2), tmp_path / "2", f"x/a={MODEL}")
+            second = await run("llava_serve.launch", *flags)
             assert second.returncode == 1
             assert f"a replica named {MODEL!r} already" in second.stderr
             left = [*launch.descendants(), *launch.workers().values()]
@@ -123,28 +121,26 @@ async def test_what_finds_no_place_says_what_it_needs_and_what_there_is(
                 f"{MODEL} waits for 5 s: it needs 2 GPU and 1 CPU, and the cluster has 0 of 0 GPU"
             )
             await client.until(lambda: _is_noted(client, told))
-            (row,) = launch.status()
+            (row,) = await launch.status()
             assert (row["replica"], row["state"]) == (MODEL, "waits for resources")
         launch.process.terminate()
         assert launch.process.wait(LIMIT_S) == 0
 
 
-def test_a_worker_that_cannot_start_ends_the_launch_with_its_lines(
+async def test_a_worker_that_cannot_start_ends_the_launch_with_its_lines(
     machines: Machines, tmp_path: Path
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    command = [sys.executable, "-m", "llava_serve.launch", "--no-web", "--ray", machines.address]
-    command += ["--controller-port", "21998", "--state-dir", str(tmp_path), "--model", str(empty)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    flags = launch_flags(machines, free_ports(2), tmp_path, str(empty))
+    done = await run("llava_serve.launch", *flags)
     assert done.returncode == 1, done.stderr
-    assert "empty ended before it was ready: empty ended before it was ready" not in done.stderr
     assert "empty      | cannot load" in done.stderr
+    assert "\nempty ended before it was ready: " in done.stderr
 
 
-def test_a_cluster_that_is_not_there_is_one_clear_sentence() -> None:
-    command = [sys.executable, "-m", "llava_serve.launch", "--ray", "127.0.0.1:1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+async def test_a_cluster_that_is_not_there_is_one_clear_sentence() -> None:
+    done = await run("llava_serve.launch", "--ray", "127.0.0.1:1")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("--ray 127.0.0.1:1: nothing answers there: ")
     assert "ray start --head" in done.stderr
