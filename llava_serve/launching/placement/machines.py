@@ -3,7 +3,7 @@
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,20 +53,25 @@ def machine_ips() -> set[str]:
     return {str(one["NodeManagerAddress"]) for one in ray.nodes() if one["Alive"]}
 
 
-def controller_host(host: str) -> str:
-    """Return under which host the machines reach a controller that listens at `host`.
+def own_ip() -> str:
+    """Return the IP address that this machine has in the cluster."""
+    return str(ray.util.get_node_ip_address())
+
+
+def controller_host(host: str, ips: Collection[str], own: str) -> str:
+    """Return under which host machines with `ips` reach a controller of `own` one at `host`.
 
     Raises:
         CommandError: it listens to this machine alone, and there are others.
     """
-    others = sorted(ip for ip in machine_ips() if not is_here(address_here(ip, 1)))
+    others = sorted(ip for ip in ips if not is_here(address_here(ip, 1)))
     if others and is_loopback(host):
         raise CommandError(
             f"--host {host}: the cluster's other machines ({', '.join(others)}) cannot reach a "
             "controller that listens there",
             "Add --host 0.0.0.0, or the address of this machine in the cluster's network.",
         )
-    return str(ray.util.get_node_ip_address()) if host in ("0.0.0.0", "::") else host
+    return own if host in ("0.0.0.0", "::") else host
 
 
 def has_gpus() -> bool:

@@ -36,6 +36,7 @@ class PlacedReplica:
         self._log = log
         self._actor = PlacedActor(plan)
         self._report: ReplicaReport | None = None
+        self._asking: asyncio.Future[ReplicaReport] | None = None
         self._told_ready = False
         self._seen = self._lives = 0
         self._asked_at = time.monotonic()
@@ -51,28 +52,45 @@ class PlacedReplica:
         """Ask it for its state and lines again and again, until it is dead."""
         while not self.is_dead:
             try:
-                asking = self._actor.handle.report.remote(self._seen, self._lives)
-                report = await asyncio.wait_for(asking, _ANSWER_S)
-            except (TimeoutError, ActorUnavailableError):
-                await self._without_answer()
+                report = await self._answer()
             except RayError as exc:
                 self.is_dead = True
                 self.failure = (str(exc).strip().rpartition("\n")[2], _DEAD_REMEDY)
             else:
-                self._take(report)
-                await self._remind(report.missing)
+                if report is None:
+                    await self._without_answer()
+                else:
+                    self._take(report)
+                    await self._remind(report.missing)
             await asyncio.sleep(_ASK_S)
+
+    async def _answer(self) -> ReplicaReport | None:
+        """Return its report; None while there is none; it is asked once at a time."""
+        if self._asking is None:
+            asked = self._actor.handle.report.remote(self._seen, self._lives)
+            self._asking = asyncio.wrap_future(asked.future())
+        await asyncio.wait({self._asking}, timeout=_ANSWER_S)
+        if not self._asking.done():
+            return None
+        answered, self._asking = self._asking, None
+        try:
+            return answered.result()
+        except ActorUnavailableError:  # Ray starts it again
+            return None
 
     def _take(self, report: ReplicaReport) -> None:
         before = self._report
-        if before is None or before.life != report.life:
-            self._seen = 0
-            self._lives += before is not None
+        is_remade = before is not None and before.life != report.life
+        if before is None or is_remade:
             self._log.note(f"{self.name} is placed on {report.machine}")
             self._reminded_at = time.monotonic()
-        for number, text in report.lines:
-            self._log.line(self.name, text)
-            self._seen = max(self._seen, number)
+        if is_remade:
+            self._lives += 1
+            self._seen = 0  # its lines were asked for by the number of another's: ask again
+        else:
+            for number, text in report.lines:
+                self._log.line(self.name, text)
+                self._seen = number
         self._report = report
         self.failure = None if report.failure is None else (report.failure[0], _REMEDY)
         if report.missing is None and not self._told_ready:
@@ -104,4 +122,6 @@ class PlacedReplica:
         except (TimeoutError, RayError) as exc:
             self._log.note(f"{self.name} is killed: {type(exc).__name__}")
         finally:
+            if self._asking is not None:
+                self._asking.cancel()
             self._actor.kill()

@@ -6,7 +6,12 @@ from llava_serve.cluster_token import bearer
 from llava_serve.http.hosts import address_here
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.placement.demand import DemandClient
-from llava_serve.launching.placement.machines import controller_host, has_gpus
+from llava_serve.launching.placement.machines import (
+    controller_host,
+    has_gpus,
+    machine_ips,
+    own_ip,
+)
 from llava_serve.launching.placement.options import PlacedModel
 from llava_serve.launching.placement.replica_plan import Needs, ReplicaPlan, config_of
 from llava_serve.launching.placement.replicas import Replicas, ReplicaSet
@@ -20,7 +25,8 @@ def reached_controller(config: LaunchConfig) -> str:
     Raises:
         CommandError: they cannot.
     """
-    return address_here(controller_host(config.host), config.controller_port, config.scheme)
+    host = controller_host(config.host, machine_ips(), own_ip())
+    return address_here(host, config.controller_port, config.scheme)
 
 
 def replicas_of(

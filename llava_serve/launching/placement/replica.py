@@ -1,7 +1,9 @@
 """Replica: the Ray actor that keeps one worker, and its SGLang server, running on its machine."""
 
 import asyncio
+import os
 import secrets
+import shutil
 import tempfile
 import time
 from collections import deque
@@ -11,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
+import psutil
 import ray
 
 from llava_serve.cluster_token import TOKEN_FILE, bearer, write_secret
@@ -22,6 +25,7 @@ from llava_serve.launching.placement.replica_plan import ReplicaPlan
 from llava_serve.launching.plan import Process, replica_stages
 from llava_serve.launching.supervisor import Readiness, RestartBackoff, Supervisor
 
+_FOLDER = "llava-replica-"
 _KEPT_LINES = 1000
 _NEXT_PORT = 100  # between two tries, so that replicas that count up do not meet
 
@@ -92,7 +96,7 @@ class Replica:
         while True:
             started = time.monotonic()
             try:
-                with _private_folder(self._plan.token) as folder:
+                with private_folder(self._plan.token) as folder:
                     await self._serve(folder)
             except CommandError as exc:
                 self._failure, self._missing = (exc.message, exc.remedy), exc.message
@@ -103,10 +107,10 @@ class Replica:
     async def _serve(self, state_dir: Path) -> None:
         """Keep the processes alive. Raises: CommandError, when one ends before it is ready."""
         plan = self._plan
-        port = _free_port(self._host, plan.config.worker_port + plan.number)
+        port = free_port(self._host, plan.config.worker_port + plan.number)
         config = replace(plan.config, state_dir=state_dir, worker_port=port)
         if config.sglang:
-            port = _free_port(sglang_server.HOST, config.sglang_port + plan.number)
+            port = free_port(sglang_server.HOST, config.sglang_port + plan.number)
             config = replace(config, sglang_port=port)
         stages = replica_stages(config, plan.model, self._host, plan.flags)
         worker = stages[-1][0]
@@ -148,15 +152,25 @@ class LineBuffer:
 
 
 @contextmanager
-def _private_folder(token: str) -> Iterator[Path]:
+def private_folder(token: str) -> Iterator[Path]:
     """Make a state folder that only this user may enter, with the cluster's token in it."""
-    with tempfile.TemporaryDirectory(prefix="llava-replica-") as name:
+    _remove_left_folders()
+    with tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{os.getpid()}-") as name:
         folder = Path(name)
         write_secret(folder / TOKEN_FILE, token)
         yield folder
 
 
-def _free_port(host: str, first: int) -> int:
+def _remove_left_folders() -> None:
+    """Remove what replicas that were killed have left behind."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        process = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port(host: str, first: int) -> int:
+    """Return a port that nobody listens on. Raises: CommandError, when there is none."""
     for port in range(first, 65536, _NEXT_PORT):
         try:
             with serving.bind(host, port):

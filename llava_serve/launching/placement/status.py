@@ -21,7 +21,7 @@ def placement_table() -> str:
     names = sorted(one["name"] for one in named if one["namespace"] == NAMESPACE)
     if not names:
         return "no replicas run in this cluster\n"
-    rows = [_row(name, report) for name, report in zip(names, _reports(names), strict=True)]
+    rows = [row_of(name, report) for name, report in zip(names, _reports(names), strict=True)]
     return text_table([_HEAD, *rows])
 
 
@@ -42,7 +42,8 @@ async def _report(name: str) -> ReplicaReport | None:
     return report
 
 
-def _row(name: str, report: ReplicaReport | None) -> tuple[object, ...]:
+def row_of(name: str, report: ReplicaReport | None) -> tuple[object, ...]:
+    """Return the cells of a replica's line; None is one that does not answer."""
     if report is None:
         return name.partition("#")[0], name, "", "", _WAITS, "", ""
     state = "ready" if report.missing is None else f"starting: {report.missing}"

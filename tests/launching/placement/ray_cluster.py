@@ -45,8 +45,9 @@ class Machines:
     def address(self) -> str:
         return str(self.cluster.address)
 
-    def add(self) -> Any:
-        machine = self.cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
+    def add(self, gpus: int = 0) -> Any:
+        """Add a machine; its GPUs are nothing but a number to Ray."""
+        machine = self.cluster.add_node(num_cpus=1, num_gpus=gpus, object_store_memory=80_000_000)
         self.others.append(machine)
         return machine
 

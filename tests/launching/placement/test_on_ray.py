@@ -21,7 +21,7 @@ from tests.launching.placement.ray_cluster import (
 )
 from tests.ports import free_ports
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +60,15 @@ async def test_replicas_of_a_lost_machine_come_back_on_another_and_no_request_is
                 await client.until_alive(2)
                 answered = client.answered
                 await client.until(lambda: _has_answered(client, answered + 8))
-            rows = {row["replica"]: row for row in await launch.status()}
+            rows_after = {row["replica"]: row for row in await launch.status()}
             assert client.lost == []
-            again = rows[lost["replica"]]
+            again = rows_after[lost["replica"]]
             assert (again["state"], again["restarts"]) == ("ready", "1")
             assert _machine(again) != _machine(lost)
         launch.process.terminate()
         assert launch.process.wait(LIMIT_S) == 0
         assert launch.workers() == {}
-    machines.add()
+    await asyncio.to_thread(machines.add)
 
 
 async def test_there_are_more_replicas_under_load_and_fewer_afterwards(
@@ -80,8 +80,9 @@ async def test_there_are_more_replicas_under_load_and_fewer_afterwards(
             async with client.asking(12):
                 await client.until_alive(3)
                 machines_used = {_machine(row) for row in await launch.status()}
-            async with client.asking(1):  # which one replica does, while the others leave
-                await client.until_alive(1)
+            async with client.asking(1):  # two replicas have a free slot
+                await client.until_alive(2)
+            await client.until_alive(1)
             await client.until(lambda: _has_gone(client, 1))
             assert client.lost == []
             assert client.answered > 12
@@ -112,19 +113,23 @@ async def test_a_killed_launch_leaves_no_process_and_its_names_are_free_again(
             await client.until_alive(1)
 
 
-async def test_what_finds_no_place_says_what_it_needs_and_what_there_is(
+async def test_what_finds_no_place_says_what_it_needs_and_takes_the_place_that_comes(
     machines: Machines, tmp_path: Path
 ) -> None:
     with launched(machines, tmp_path, "replicas=1:gpus=2") as launch:
         async with client_of(launch) as client:
-            told = (
-                f"{MODEL} waits for 5 s: it needs 2 GPU and 1 CPU, and the cluster has 0 of 0 GPU"
-            )
-            await client.until(lambda: _is_noted(client, told))
+            needed = "it needs 2 GPU and 1 CPU, and the cluster has 0 of 0 GPU"
+            await client.until(lambda: _is_noted(client, needed))
             (row,) = await launch.status()
             assert (row["replica"], row["state"]) == (MODEL, "waits for resources")
+            machine = await asyncio.to_thread(machines.add, gpus=2)
+            await client.until_alive(1)
+            (row,) = await launch.status()
+            assert (row["state"], row["gpus"]) == ("ready", "2")
+            assert machine.node_id.startswith(_machine(row))
         launch.process.terminate()
         assert launch.process.wait(LIMIT_S) == 0
+        assert "exception" not in launch.log.read_text()
 
 
 async def test_a_worker_that_cannot_start_ends_the_launch_with_its_lines(

@@ -8,6 +8,7 @@ import pytest
 
 from llava_serve import args
 from llava_serve.config import WorkerConfig
+from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.models import Model
 from llava_serve.launching.placement.options import PlacedModel, placed_models
@@ -88,6 +89,24 @@ def test_a_replica_starts_the_command_that_its_worker_accepts(tmp_path: Path) ->
     assert (parsed.engine, parsed.model_name, parsed.device) == ("echo", "tuned", "cpu")
     assert (parsed.model_path, parsed.model_base) == ("a/lora", "a/x")
     assert (parsed.controller, parsed.state_dir) == (("http://10.0.0.1:10000",), tmp_path)
+
+
+def test_a_replica_of_sglang_has_a_server_of_its_own_and_the_gpus_that_ray_gave_it(
+    tmp_path: Path,
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o755)
+    config = LaunchConfig(ray="auto", sglang=("a/x=big:tp=4",), sglang_python=str(python), dp=2)
+    placed = the_one(config)
+    own = replace(config_of(placed, config, Needs(8, 1)), worker_port=41003, sglang_port=31003)
+    ((server,), (worker,)) = replica_stages(own, placed.model, "10.0.0.2", ())
+    flags = dict(zip(server.command, server.command[1:], strict=False))
+    assert (flags["--tp-size"], flags["--dp-size"], flags["--base-gpu-id"]) == ("4", "2", "0")
+    assert (flags["--host"], flags["--served-model-name"]) == ("127.0.0.1", "big")
+    parsed = args.parse(SglangWorkerConfig, worker.command[4:])
+    assert parsed.sgl_endpoint == server.address == "http://127.0.0.1:31003"
+    assert parsed.worker_address == "http://10.0.0.2:41003"
 
 
 @pytest.mark.parametrize("line", ["--ray here", "--ray ray://h:1", "--ray :1", "--idle-after 3"])
