@@ -36,19 +36,23 @@
     };
   };
 
-  // An error of the newest answer, or of no answer, comes into sight: once, and again at the end.
-  const pointer = (box) => {
+  // An error of the newest answer, or of no answer, comes into sight: once, and again at the end,
+  // and whenever the answers beside it have grown since.
+  const pointer = (box, pin) => {
     const seen = new Set();
     return () => {
       const answers = last(box);
-      const stage = answers.some(isOpen) ? 'open' : 'ended';
       const cards = [...box.querySelectorAll('.card.error')];
       const newest = cards.filter((card) => answers.includes(card.closest('.turn')) || !card.closest('.turn'));
-      const fresh = newest.filter((card) => !seen.has(stage + card.textContent));
-      seen.clear();
-      newest.forEach((card) => seen.add('open' + card.textContent));
-      if (stage === 'ended') newest.forEach((card) => seen.add('ended' + card.textContent));
-      fresh[0]?.scrollIntoView({block: 'nearest'});
+      const texts = answers.flatMap((turn) => [...turn.querySelectorAll('.text')].map((text) => text.textContent));
+      const stage = answers.some(isOpen) ? 'open' : JSON.stringify(texts);
+      const key = (card) => stage + card.textContent;
+      const fresh = newest.filter((card) => !seen.has(key(card)));
+      if (stage !== 'open') seen.clear();
+      newest.forEach((card) => seen.add(key(card)));
+      if (!fresh.length) return;
+      fresh[0].scrollIntoView({block: 'nearest'});
+      pin(); // at once: the event of this scrolling comes a frame later
     };
   };
 
@@ -58,13 +62,14 @@
     box.setAttribute('role', 'region');
     box.setAttribute('aria-label', 'Conversation');
     let pinned = true, settling;
-    box.addEventListener('scroll', () => {
+    const pin = () => {
       pinned = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
-    });
+    };
+    box.addEventListener('scroll', pin);
     const down = () => {
       if (pinned && box.querySelector('.turn')) box.scrollTop = box.scrollHeight;
     };
-    const settled = [speaker(box), pointer(box)];
+    const settled = [speaker(box), pointer(box, pin)];
     new MutationObserver(() => {
       down();
       clearTimeout(settling);

@@ -17,6 +17,29 @@ SIZES = pytest.mark.parametrize(
 )
 Size = tuple[int, int]
 MANY_WORDS = "tell me " + " ".join(f"word{n}" for n in range(400))
+# What a slow machine does to the newest answers: a change before the scrolling is known as such,
+# and an answer that grows and ends without a moment of quiet.
+ADD_ANSWERS = """
+([text, changesAtOnce]) => {
+  const exchange = document.createElement('div');
+  exchange.className = 'exchange';
+  exchange.innerHTML = `<div class="turn user">hello</div>
+    <div class="turn assistant"><div class="card error">the new error</div></div>
+    <div class="turn assistant able"><div class="text"></div></div>`;
+  exchange.querySelector('.text').textContent = text;
+  document.querySelector('#compare-history').append(exchange);
+  const card = exchange.querySelector('.card'), scroll = card.scrollIntoView.bind(card);
+  window.pointed = 0;
+  card.scrollIntoView = (where) => {
+    scroll(where);
+    window.pointed++;
+    if (changesAtOnce) exchange.append('.');
+  };
+}
+"""
+GROW = """
+(text) => { document.querySelector('.able .text').textContent = text; }
+"""
 
 
 async def check(tab: Tab, card: Locator, *said: str) -> None:
@@ -102,6 +125,28 @@ async def test_one_of_two_models_fails_above_the_other_that_talks(
         await tab.ask(MANY_WORDS)
         await tab.answered(2)
         await check(tab, tab.transcript.locator(".card.error"), "The model")
+
+
+@SIZES
+@pytest.mark.parametrize("changes_at_once", [True, False])
+async def test_no_late_change_moves_an_error_out_of_sight(
+    browser: Browser, stack: Stack, size: Size, changes_at_once: bool
+) -> None:
+    await stack.join("a")
+    await stack.join("b")
+    async with opened(browser, stack.page, size) as tab:
+        await tab.compare()
+        await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
+        await tab.ask("hello")
+        await tab.answered(2)
+        first = MANY_WORDS * 9 if changes_at_once else ""
+        await tab.page.evaluate(ADD_ANSWERS, [first, changes_at_once])
+        await tab.page.wait_for_function("window.pointed > 0")
+        if not changes_at_once:
+            await tab.page.evaluate(GROW, MANY_WORDS * 9)
+            await tab.page.wait_for_function("window.pointed > 1")
+        card = tab.transcript.locator(".card.error")
+        await check(tab, card, "the new error")
 
 
 @SIZES
