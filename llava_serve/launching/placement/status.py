@@ -6,9 +6,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from llava_serve.accounts.table import text_table
 from llava_serve.launching.placement.machines import NAMESPACE
 from llava_serve.launching.placement.replica import ReplicaReport
+from llava_serve.text_table import text_table
 
 _ANSWER_S = 3.0
 _HEAD = ("model", "replica", "machine", "address", "state", "gpus", "restarts")
