@@ -127,7 +127,7 @@ def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["list"], ["revoke", "--name", "a"], ["rotate", "--name", "a"]])
 def test_a_misspelt_folder_is_told_and_nothing_is_made(tmp_path: Path, words: list[str]) -> None:
-    with pytest.raises(SystemExit, match=r"there are no API keys at .*state/accounts\.sqlite"):
+    with pytest.raises(SystemExit, match=r"there are no accounts at .*state/accounts\.sqlite"):
         run(tmp_path / "state", *words)
     assert not any(tmp_path.iterdir())
 
