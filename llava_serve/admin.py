@@ -15,11 +15,12 @@ from yarl import URL
 from llava_serve.args import parse, require_http
 from llava_serve.cluster_token import bearer, token_file
 from llava_serve.config import STATE
-from llava_serve.credential import read_secret
 from llava_serve.errors import ControllerUnreachable, ServeError
 from llava_serve.http.client_error import reason_of, remote_error
 from llava_serve.http.tls import trust
 from llava_serve.logs import replace_unprintable
+from llava_serve.secret_file import read_secret
+from llava_serve.text_table import text_table
 from llava_serve.tls_config import TrustConfig
 
 _PROGRAM = "python -m llava_serve.admin"
@@ -56,8 +57,14 @@ class AdminConfig(TrustConfig):
     @property
     def secret(self) -> str:
         """What the command shows the controller. Raises: CommandError, when it cannot be read."""
-        path = self.api_key_file or token_file(self.cluster_token_file, self.state_dir)
-        return read_secret(path)
+        if self.api_key_file is not None:
+            return read_secret(self.api_key_file)
+        return read_secret(
+            token_file(self.cluster_token_file, self.state_dir),
+            "the cluster token",
+            "Name the controller's one with --cluster-token-file, or a file with the key of an "
+            "admin with --api-key-file.",
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,14 +125,8 @@ async def _ask(config: AdminConfig, method: str, path: str, body: Any = None) ->
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return records of the same fields as lines with aligned columns."""
-    lines = [[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in lines
-    )
+    """Return records of the same fields as a table."""
+    return text_table([[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)])
 
 
 def _cell(value: Any) -> str:

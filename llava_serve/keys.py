@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 from llava_serve.accounts.config import AccountsConfig
 from llava_serve.accounts.first_key import renew_first_key
 from llava_serve.accounts.store import AccountStore
-from llava_serve.accounts.table import text_table
 from llava_serve.api_key import ApiKey, IssuedKey, day_start
 from llava_serve.args import Config, parse, require_positive
 from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.logs import replace_unprintable
+from llava_serve.text_table import text_table
 
 _USAGE = """usage: python -m llava_serve.keys create --name NAME [limits]
        python -m llava_serve.keys list

@@ -10,10 +10,10 @@ from typing import Annotated
 from llava_serve import args
 from llava_serve.accounts.config import AccountsConfig
 from llava_serve.accounts.store import UsageSum
-from llava_serve.accounts.table import text_table
 from llava_serve.api_key import day_start
 from llava_serve.errors import StorageFailed
 from llava_serve.logs import replace_unprintable
+from llava_serve.text_table import text_table
 
 _FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
 _HEAD = tuple(field.name for field in fields(UsageSum))

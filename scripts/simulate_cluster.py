@@ -116,6 +116,7 @@ class Simulation:
         self._workers: dict[str, SimulatedWorker] = {}
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = itertools.count()
+        self._running: set[AbstractContextManager[RegisteredWorker]] = set()
         self._waits: list[float] = []
         self._hits = [0, 0]
         self._dispatch_s: list[float] = []
@@ -133,6 +134,8 @@ class Simulation:
         while self._events and self._events[0][0] < load.seconds:
             now, _, event = heapq.heappop(self._events)
             event(now)
+        for dispatched in self._running:  # else they end, and draw, while another simulation runs
+            dispatched.__exit__(None, None, None)
         counts = [w.answered for address, w in self._workers.items() if address in stayed]
         cuts = statistics.quantiles(self._waits, n=100)
         return Outcome(
@@ -225,7 +228,10 @@ class Simulation:
         self._hits[1] += prefix_hit
 
         def end(_: float) -> None:
+            self._running.remove(dispatched)
             dispatched.__exit__(None, None, None)
+
+        self._running.add(dispatched)
 
         self._later(ends, end)
 

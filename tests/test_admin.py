@@ -97,7 +97,10 @@ async def test_a_controller_behind_tls_is_asked_with_its_authority(
 def test_nobody_at_the_address_and_no_token_say_so(tmp_path: Path, capsys: Output) -> None:
     state = ["--state-dir", str(tmp_path)]
     assert admin.main(["workers", *state]) == 1
-    assert "--api-key-file" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "cannot be used as the cluster token" in said
+    assert "--cluster-token-file" in said
+    assert "--api-key-file" in said
     assert not any(tmp_path.iterdir())
     (tmp_path / "cluster-token").write_text(TOKEN)
     assert admin.main(["workers", *state, "--controller", "http://127.0.0.1:9"]) == 1

@@ -40,7 +40,6 @@ from llava_serve.http.connections import (
     raise_descriptor_limit,
 )
 from llava_serve.http.error_response import error_response
-from llava_serve.http.hosts import ip_of as ip_of, is_loopback as is_loopback
 from llava_serve.http.tls import Certificate
 from llava_serve.http.tls_protocol import TlsProtocol
 

@@ -13,6 +13,7 @@ from llava_serve.errors import CommandError, LoginRefused, ProviderFailed
 from llava_serve.login_config import LoginConfig
 from llava_serve.logins.session_key import SessionKey
 from llava_serve.logins.user import User
+from llava_serve.secret_file import read_secret
 
 _NAME = "provider"
 _WELL_KNOWN = "/.well-known/openid-configuration"
@@ -45,7 +46,11 @@ class OidcLogins:
         self._client = OAuth().register(
             _NAME,
             client_id=self._client_id,
-            client_secret=_read_secret(config.oidc_client_secret_file),
+            client_secret=read_secret(
+                Path(str(config.oidc_client_secret_file)),
+                "the secret of --oidc-client-secret-file",
+                "Write the secret that the provider shows for this client into it.",
+            ),
             server_metadata_url=self._issuer + _WELL_KNOWN,
             client_kwargs={
                 "scope": "openid email profile",
@@ -137,13 +142,3 @@ def _owner(issuer: str, subject: str) -> str:
 
 def _said(error: Exception) -> str:
     return (str(error) or type(error).__name__)[:300]
-
-
-def _read_secret(file: Path | None) -> str:
-    try:
-        return Path(str(file)).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise CommandError(
-            f"--oidc-client-secret-file {file} cannot be read: {exc}",
-            "Write the secret that the provider shows for this client into it.",
-        ) from exc

@@ -11,12 +11,12 @@ from pydantic_core import from_json
 
 from llava_serve.client import ChatClient
 from llava_serve.cluster_token import bearer
-from llava_serve.credential import read_secret
 from llava_serve.errors import CommandError, ControllerUnreachable
 from llava_serve.http.client_error import reason_of, remote_error
 from llava_serve.http.tls import trust
 from llava_serve.replaying.config import ServerConfig
 from llava_serve.replaying.recording import RecordedAnswer, RecordedToken
+from llava_serve.secret_file import read_secret
 
 _LIST_S = aiohttp.ClientTimeout(total=10)
 
