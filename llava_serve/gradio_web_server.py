@@ -46,9 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         examples=shown,
         embed=config.embed,
         public_link=public_link.opened(config.host, config.port) if config.share else None,
-        hosts=Hosts.of(
-            config.host, (*config.allowed_names, *([public_link.DOMAIN] if config.share else []))
-        ),
+        hosts=hosts_of(config),
     )
     if logins is None and not is_loopback(config.host):
         logger.warning(
@@ -57,6 +55,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.port,
         )
     serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
+
+
+def hosts_of(config: WebConfig) -> Hosts:
+    """Return the host names that the page is served under."""
+    shared = (public_link.DOMAIN,) if config.share else ()
+    return Hosts.of(config.host, (*config.allowed_names, *config.public_names, *shared))
 
 
 def _services(

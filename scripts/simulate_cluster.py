@@ -21,6 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from llava_serve.cluster.dispatch import DISPATCH, DispatchRequest
@@ -277,6 +278,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     given = vars(parser.parse_args(argv))
     path, figures, policies = (given.pop(name) for name in ("plot", "json", "policies"))
+    if path and find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: python -m pip install matplotlib")
     load = Load(**given)
     outcomes = [Simulation(policy, load).run() for policy in policies]
     sys.stdout.write("\n".join(table(outcomes)) + "\n")

@@ -75,6 +75,11 @@ class AccountStore:
         """Raise StorageFailed unless there are keys; make nothing."""
         require_table(self._engine, KeyRow.__tablename__, "API keys")
 
+    @property
+    def place(self) -> str:
+        """The URL of the database, without its password."""
+        return self._engine.url.render_as_string(hide_password=True)
+
     def exists(self) -> bool:
         """Tell whether there is a database; one that is no SQLite file is there or cannot be."""
         file = file_of(self._engine)

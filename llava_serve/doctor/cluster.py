@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from llava_serve import __version__
 from llava_serve.doctor.finding import Finding
 from llava_serve.errors import RemoteError
-from llava_serve.http.client_error import reason_of
+from llava_serve.http.client_error import controller_error, reason_of
 
 _LIMIT = aiohttp.ClientTimeout(total=10)
 _SKEW_S = 5.0  # of which one second is the header's own
@@ -45,6 +45,9 @@ async def ask(
 
 def unreachable(address: str, error: aiohttp.ClientError | TimeoutError) -> Finding:
     """Say why nobody answers at a controller's address."""
+    if isinstance(error, aiohttp.ClientSSLError):
+        untrusted = controller_error(address, error)
+        return Finding("controller", "problem", untrusted.message, untrusted.remedy)
     reason = "no answer within 10 s" if isinstance(error, TimeoutError) else reason_of(error)
     return Finding(
         "controller",

@@ -5,7 +5,7 @@ import os
 import aiohttp
 from pydantic_core import from_json
 
-from llava_serve.errors import RemoteError
+from llava_serve.errors import ControllerUnreachable, ControllerUntrusted, RemoteError
 
 
 def reason_of(error: aiohttp.ClientError | TimeoutError) -> str:
@@ -53,6 +53,14 @@ def _reason_of_no_tls(error: aiohttp.ClientSSLError) -> str:
     if getattr(error.os_error, "reason", None) in _PLAIN:
         return "no TLS connection can be made: it speaks plain HTTP, so write http:// there"
     return f"no TLS connection can be made ({error.os_error})"
+
+
+def controller_error(
+    address: str, error: aiohttp.ClientError | TimeoutError
+) -> ControllerUnreachable:
+    """Return the error of a controller that could not be asked."""
+    is_tls = isinstance(error, aiohttp.ClientSSLError)
+    return (ControllerUntrusted if is_tls else ControllerUnreachable)(address, reason_of(error))
 
 
 def remote_error(content: bytes, status: int) -> RemoteError:

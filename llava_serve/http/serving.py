@@ -228,6 +228,11 @@ def _scheme(certificate: Certificate | None) -> str:
     return "http" if certificate is None else "https"
 
 
+def why_not_bound(error: OSError) -> str:
+    """Say why `bind` failed, without the address, which Python repeats."""
+    return (error.strerror or str(error)).partition(" (while attempting")[0]
+
+
 def bind_or_exit(host: str, port: int) -> socket.socket:
     """Return a listening socket.
 
@@ -238,7 +243,7 @@ def bind_or_exit(host: str, port: int) -> socket.socket:
         return bind(host, port)
     except OSError as exc:
         raise SystemExit(
-            f"cannot listen on {host}:{port}: {exc.strerror or exc}. "
+            f"cannot listen on {host}:{port}: {why_not_bound(exc)}. "
             "Stop the program that uses the port, or choose another with --port."
         ) from exc
 

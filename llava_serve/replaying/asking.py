@@ -11,8 +11,8 @@ from pydantic_core import from_json
 
 from llava_serve.client import ChatClient
 from llava_serve.cluster_token import bearer
-from llava_serve.errors import CommandError, ControllerUnreachable
-from llava_serve.http.client_error import reason_of, remote_error
+from llava_serve.errors import CommandError
+from llava_serve.http.client_error import controller_error, remote_error
 from llava_serve.http.tls import trust
 from llava_serve.replaying.config import ServerConfig
 from llava_serve.replaying.recording import RecordedAnswer, RecordedToken
@@ -83,7 +83,7 @@ class AskedServer:
                     raise remote_error(content, answer.status)
             return [str(one["id"]) for one in from_json(content)["data"]]
         except (TimeoutError, aiohttp.ClientError) as exc:
-            raise ControllerUnreachable(self._address, reason_of(exc)) from exc
+            raise controller_error(self._address, exc) from exc
         except (ValueError, LookupError, TypeError) as exc:
             what = f"{self._address} lists no models as OpenAI's servers do"
             raise CommandError(what, "Correct --controller.") from exc
