@@ -10,10 +10,10 @@ from typing import Annotated
 from llava_serve import args
 from llava_serve.accounts.config import AccountsConfig
 from llava_serve.accounts.store import UsageSum
-from llava_serve.accounts.table import text_table
 from llava_serve.api_key import day_start
 from llava_serve.errors import StorageFailed
 from llava_serve.logs import replace_unprintable
+from llava_serve.text_table import text_table
 
 _FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
 _HEAD = tuple(field.name for field in fields(UsageSum))
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(UsageConfig, argv)
     try:
         with config.opened() as store:
-            sums = store.usage(config.begin, config.end)
+            sums, place = store.usage(config.begin, config.end), store.place
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc
     rows = [_HEAD, *(astuple(one) for one in sums)]
@@ -64,6 +64,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     else:
         sys.stdout.write(text_table(rows))
+    if not sums:
+        sys.stderr.write(
+            f"nothing of these days is written down in {place}; a controller does so while it runs "
+            "with --audit\n"
+        )
 
 
 def _inert(cell: object) -> object:

@@ -100,7 +100,9 @@ def test_both_days_are_counted_whole(
     folder: Path, capsys: pytest.CaptureFixture[str], flags: list[str], days: list[str]
 ) -> None:
     usage.main(["--state-dir", str(folder), *flags])
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == days
+    written = capsys.readouterr()
+    assert [line.split()[0] for line in written.out.splitlines()[1:]] == days
+    assert ("--audit" in written.err and str(folder) in written.err) == (not days)
 
 
 @pytest.mark.parametrize(

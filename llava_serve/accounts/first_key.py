@@ -6,8 +6,9 @@ from pathlib import Path
 
 from llava_serve.accounts.store import AccountStore
 from llava_serve.api_key import ApiKey, IssuedKey, id_of
-from llava_serve.cluster_token import API_KEY_FILE, write_secret
+from llava_serve.cluster_token import API_KEY_FILE
 from llava_serve.errors import KeyNameTaken, StorageFailed
+from llava_serve.secret_file import write_secret
 
 logger = logging.getLogger(__name__)
 

@@ -75,6 +75,11 @@ class AccountStore:
         """Raise StorageFailed unless there are keys; make nothing."""
         require_table(self._engine, KeyRow.__tablename__, "API keys")
 
+    @property
+    def place(self) -> str:
+        """The URL of the database, without its password."""
+        return self._engine.url.render_as_string(hide_password=True)
+
     def exists(self) -> bool:
         """Tell whether there is a database; one that is no SQLite file is there or cannot be."""
         file = file_of(self._engine)
@@ -199,10 +204,12 @@ def usage_query(since: float, until: float) -> "Select[*tuple[Any, ...]]":
 
 def _row(session: Session, name: str) -> KeyRow:
     wanted = select(KeyRow).where((KeyRow.name == name) | (KeyRow.id == name))
-    row = session.scalars(wanted).first()
-    if row is None:
+    rows = session.scalars(wanted).all()
+    if len(rows) > 1:
+        raise NoSuchKey(name, "is the name of one key and the id of another")
+    if not rows:
         raise NoSuchKey(name)
-    return row
+    return rows[0]
 
 
 def _key(row: KeyRow) -> ApiKey:

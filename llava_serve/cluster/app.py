@@ -28,7 +28,7 @@ from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.registry_sync import RegistrySync
 from llava_serve.cluster.request_trace import trace_request
 from llava_serve.cluster.retry_budget import RetryBudget
-from llava_serve.cluster.shared_state import MemoryState, SharedState
+from llava_serve.cluster.shared_state import SharedState
 from llava_serve.cluster.status_routes import status_router
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
@@ -72,8 +72,10 @@ def build_app(
     accounting = None if accounts is None else Accounting(accounts)
     context = _context(workers, policy, settings, accounting)
     upstream, prober, canary = context.upstream, context.prober, context.canary
-    state = settings.state or MemoryState(clock)
-    sync = RegistrySync(workers, prober, state, context.name, clock, watch=canary.watch)
+    sync = None
+    if settings.state is not None:
+        watch = canary.watch
+        sync = RegistrySync(workers, prober, settings.state, context.name, clock, watch=watch)
     admission = Admission(workers, upstream, prober, canary, policy, clock)
 
     @asynccontextmanager
@@ -86,7 +88,8 @@ def build_app(
             await stack.enter_async_context(upstream.opened())
             await stack.enter_async_context(prober.tasks)
             await stack.enter_async_context(canary.tasks)
-            await stack.enter_async_context(sync.running())
+            if sync is not None:
+                await stack.enter_async_context(sync.running())
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)

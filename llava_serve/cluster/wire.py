@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
+from pydantic_core import from_json
+
 from llava_serve import logs
 from llava_serve.errors import DECLINED, LOST, ServeError, Unavailable, WorkerLost, not_answered
 from llava_serve.protocol import llava, sse
@@ -56,7 +58,7 @@ def _kind_of_event(record: bytes, _: str) -> RecordKind:
 def _opens(record: bytes) -> bool:
     """Tell whether a chunk holds nothing but the role, for each answer in it."""
     try:
-        choices = json.loads(record.removeprefix(b"data: "))["choices"]
+        choices = from_json(record.removeprefix(b"data: "))["choices"]
         said = [
             value
             for choice in choices
@@ -79,7 +81,7 @@ def _kind_of_chunk(record: bytes, prompt: str) -> RecordKind:
 
 def _object(record: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(record)
+        content = from_json(record)
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}

@@ -17,8 +17,8 @@
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
-    │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, ShuttingDown,
-    │              Interrupted, WorkerUnchecked, OnlyBlindWorkers
+    │              ControllerUnreachable, ControllerUntrusted, ControllerLost, EventTooLarge,
+    │              Busy, ShuttingDown, Interrupted, WorkerUnchecked, OnlyBlindWorkers
     │     line     LineFull, OwnLineFull, LineTimeout
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable,
     │              ProviderFailed
@@ -74,6 +74,7 @@ from llava_serve.errors.cluster import (
     Busy as Busy,
     ControllerLost as ControllerLost,
     ControllerUnreachable as ControllerUnreachable,
+    ControllerUntrusted as ControllerUntrusted,
     EventTooLarge as EventTooLarge,
     Interrupted as Interrupted,
     NoSuchWorker as NoSuchWorker,

@@ -8,6 +8,8 @@ ask sees nothing of it.
 import json
 from dataclasses import asdict, dataclass
 
+from pydantic_core import from_json
+
 HEADER = "X-Llava-Usage"
 ASKING = {HEADER: "1"}
 USAGE_MARK = b": usage "  # clients of server-sent events skip it; the controller cuts it out
@@ -32,7 +34,7 @@ class TokenCounts:
 def parse_usage(text: str | bytes) -> TokenCounts | None:
     """Read `TokenCounts.as_json`; None where `text` is anything else."""
     try:
-        content = json.loads(text)
+        content = from_json(text)
     except ValueError:
         return None
     if not isinstance(content, dict):

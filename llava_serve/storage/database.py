@@ -8,13 +8,15 @@ from typing import Any
 
 from sqlalchemy import Engine, MetaData, Table, create_engine, event, inspect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from llava_serve.errors import StorageFailed
 from llava_serve.retry import jittered_backoff_s
 
 _ATTEMPTS = 6  # to make a table beside other processes
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 0.2
+
+_URL = "such as sqlite:////srv/llava.sqlite or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
 
 
 def make_state_dir(state_dir: Path) -> None:
@@ -30,6 +32,11 @@ def translated() -> Iterator[None]:
     """Raise StorageFailed for what SQLAlchemy raises, and for rows that cannot be read."""
     try:
         yield
+    except ArgumentError as exc:
+        unknown = isinstance(exc, NoSuchModuleError)
+        reason = f"it knows no driver of that name ({exc})" if unknown else str(exc)
+        remedy = f"--database takes a URL of SQLAlchemy's, {_URL}."
+        raise StorageFailed(f"the database refused: {reason}", remedy) from exc
     except SQLAlchemyError as exc:
         reason = str(getattr(exc, "orig", None) or exc).splitlines()[0]
         raise StorageFailed(f"the database refused: {reason}") from exc
@@ -38,7 +45,8 @@ def translated() -> Iterator[None]:
     except (ValueError, TypeError, OverflowError) as exc:
         raise StorageFailed(f"the database holds what cannot be read: {exc}") from exc
     except ImportError as exc:  # the URL names a driver that is not installed
-        raise StorageFailed(f"the database's driver is missing: {exc}") from exc
+        remedy = f"Install it, or give --database a URL with another one, {_URL}."
+        raise StorageFailed(f"the database's driver is missing: {exc}", remedy) from exc
 
 
 def open_database(url: str) -> Engine:

@@ -13,7 +13,8 @@ from llava_serve.accounts.keyring import KeyRing
 from llava_serve.accounts.store import AccountStore, default_url
 from llava_serve.api_key import ApiKey
 from llava_serve.errors import KeyRefused, StorageFailed
-from tests.accounts.conftest import Clock, until
+from tests.accounts.conftest import Clock
+from tests.until import bounded, until
 
 REFRESH_S = keyring.REFRESH_S  # before fixtures make it shorter
 
@@ -26,12 +27,13 @@ def test_a_revoked_key_ends_within_5_s() -> None:
 
 async def refused(ring: KeyRing, text: str) -> str:
     """Ask for a key until it is refused; return the reason."""
-    while True:
-        try:
-            await ring.find(text)
-        except KeyRefused as exc:
-            return exc.message
-        await asyncio.sleep(0.01)
+    async with bounded("a refusal"):
+        while True:
+            try:
+                await ring.find(text)
+            except KeyRefused as exc:
+                return exc.message
+            await asyncio.sleep(0.01)
 
 
 async def test_a_key_that_was_just_made_is_known(store: AccountStore, ring: KeyRing) -> None:
@@ -92,7 +94,8 @@ async def test_what_runs_with_a_key_ends_with_it_and_nothing_else_does(
     else:
         clock.now += 1
     with pytest.raises(KeyRefused, match=f"the API key is {state}"):
-        await asyncio.wait_for(ended, 60)
+        async with bounded("the end of what runs"):
+            await ended
     may_end.set()
     assert await alice == "ended well"
 
@@ -157,8 +160,7 @@ async def test_a_key_is_revoked_while_the_database_takes_no_tokens(
     with broken(tmp_path / "accounts.sqlite"):
         ring.add_tokens(key, 7)
         store.revoke("alice")
-        async with asyncio.timeout(60):
-            assert await refused(ring, text) == "the API key is revoked"
+        assert await refused(ring, text) == "the API key is revoked"
 
 
 async def test_tokens_reach_the_database_when_the_ring_closes(

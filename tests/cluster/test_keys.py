@@ -1,6 +1,7 @@
 """A controller with keys: who is answered, what is counted and what is charged."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -12,6 +13,8 @@ import openai
 import pytest
 
 from llava_serve.accounts import keyring
+from llava_serve.cluster.accounting import charged_tokens
+from llava_serve.cluster.request_record import RequestRecord
 from tests.cluster.conftest import BEARER, StartWorker, chat, status_of
 from tests.cluster.keyed import Keyed, echo_worker, keyed_controller
 
@@ -116,6 +119,31 @@ async def test_who_leaves_is_charged_for_what_was_generated(keyed: Keyed) -> Non
     assert await keyed.used() > 2000  # the prompt, and some of the answer
 
 
+async def until_refused(keyed: Keyed, headers: dict[str, str]) -> None:
+    for _ in itertools.count():
+        if (await keyed.http.get("/v1/models", headers=headers)).status_code == 401:
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_a_key_that_is_revoked_while_its_request_waits_is_answered_nothing(
+    keyed: Keyed, start_worker: StartWorker
+) -> None:
+    worker = await start_worker(capacity=1)
+    worker.may_go_on.clear()
+    keyed.join(worker)
+    others, revoked = await keyed.headers("bob"), await keyed.headers("alice")
+    first = asyncio.create_task(keyed.http.post(CHAT, json=chat(stream=True), headers=others))
+    await worker.at_it.wait()
+    second = asyncio.create_task(keyed.http.post(CHAT, json=chat(), headers=revoked))
+    await asyncio.to_thread(keyed.store.revoke, "alice")
+    await until_refused(keyed, revoked)
+    worker.may_go_on.set()
+    assert (await first).status_code == 200
+    assert (await second).json()["error"]["message"] == "the API key is revoked"
+    assert len(worker.seen) == 1
+
+
 async def test_a_controller_in_front_of_another_counts_as_well(
     keyed: Keyed, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -203,3 +231,36 @@ async def test_llavas_own_workers_are_not_shown_the_token(
     await keyed.http.post("/worker_generate_stream", json=body, headers=headers)
     (seen,) = worker.seen
     assert "authorization" not in seen.headers
+
+
+async def test_an_answer_whose_worker_tells_no_usage_costs_what_was_expected(
+    keyed: Keyed, start_worker: StartWorker
+) -> None:
+    worker = await start_worker(is_legacy=True)
+    now = asyncio.get_running_loop().time()
+    keyed.workers.register(worker.address, worker.status, now, is_legacy=True)
+    body = {"model": "echo", "prompt": "four" * 10, "max_new_tokens": 7}
+    headers = await keyed.headers()
+    await keyed.http.post("/worker_generate_stream", json=body, headers=headers)
+    assert await keyed.used() == 10 + 7
+
+
+@pytest.mark.parametrize(
+    ("outcome", "worker", "charged"),
+    [
+        ("ok", "http://w", 500),
+        ("client_left", "http://w", 500),
+        ("client_left", None, 0),
+        ("line_full", None, 0),
+        ("refused", "http://w", 0),
+        ("worker_lost", "http://w", 0),
+    ],
+)
+def test_without_usage_only_a_worker_that_worked_is_charged(
+    outcome: str, worker: str | None, charged: int
+) -> None:
+    record = RequestRecord(
+        request_id="r", wire="native", model="m", arrived_at=0, expected_tokens=500
+    )
+    record.worker, record.outcome = worker, outcome
+    assert charged_tokens(record) == charged

@@ -16,6 +16,7 @@ from llava_serve.cluster.sight import Sight
 from llava_serve.errors import LineFull, LineTimeout, NoWorker, OnlyBlindWorkers, OwnLineFull
 from llava_serve.protocol.line_place import LinePlace
 from tests.cluster.conftest import status_of
+from tests.until import bounded
 
 A, B = "http://a:1", "http://b:1"
 SECOND = 0.001  # of real time, where a test lets it pass
@@ -92,7 +93,8 @@ class Requests:
     async def told_again(self, *names: str) -> None:
         for name in names:
             self._was_told[name].clear()
-            await self._was_told[name].wait()
+            async with bounded(f"word to {name}"):
+                await self._was_told[name].wait()
 
     @contextmanager
     def taken_slot(self) -> Iterator[None]:

@@ -34,6 +34,7 @@ def test_other_events_stay_as_they_are(events: bytes) -> None:
         "null",
         "[1, 2, 3]",
         "{",
+        pytest.param("[" * 100_000, id="deep"),
         '{"prompt_tokens": 1, "completion_tokens": 2}',
         '{"prompt_tokens": -1, "completion_tokens": 2, "image_tokens": 0}',
         '{"prompt_tokens": "1", "completion_tokens": 2, "image_tokens": 0}',
