@@ -1,6 +1,7 @@
 """The command that makes, lists, revokes and renews keys."""
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -117,6 +118,18 @@ def test_the_name_of_a_revoked_key_is_not_given_again_and_the_errors_say_what_is
         run(tmp_path, "create", "--name", "alice")
     with pytest.raises(SystemExit, match=r"'alice' is revoked\..* create makes another one"):
         run(tmp_path, "rotate", "--name", "alice")
+
+
+def test_where_there_is_no_key_the_list_says_where_it_looked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(AccountStore(default_url(tmp_path))) as store:
+        store.create_tables()
+    run(tmp_path, "list")
+    assert capsys.readouterr().err == f"there is no key yet in {default_url(tmp_path)}\n"
+    run(tmp_path, "create", "--name", "alice")
+    run(tmp_path, "list")
+    assert not capsys.readouterr().err
 
 
 def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -204,10 +204,12 @@ def usage_query(since: float, until: float) -> "Select[*tuple[Any, ...]]":
 
 def _row(session: Session, name: str) -> KeyRow:
     wanted = select(KeyRow).where((KeyRow.name == name) | (KeyRow.id == name))
-    row = session.scalars(wanted).first()
-    if row is None:
+    rows = session.scalars(wanted).all()
+    if len(rows) > 1:
+        raise NoSuchKey(name, "is the name of one key and the id of another")
+    if not rows:
         raise NoSuchKey(name)
-    return row
+    return rows[0]
 
 
 def _key(row: KeyRow) -> ApiKey:

@@ -19,6 +19,7 @@ from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.canary import Canary
 from llava_serve.cluster.canary_check import CanaryCheck
 from llava_serve.cluster.forward_request import ForwardContext
+from llava_serve.cluster.inspection_route import inspection_router
 from llava_serve.cluster.line import Line, LineLimits
 from llava_serve.cluster.line_metrics import LineCollector
 from llava_serve.cluster.metrics import ControllerMetrics
@@ -96,6 +97,7 @@ def build_app(
         app.add_middleware(TracedRequests, tracer=tracer)
     app.add_middleware(ApiGuard, access=settings.access or Access(token=policy.token))
     serving.prepare(app, settings.bodies)
+    app.include_router(inspection_router(context))
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))
     app.include_router(routes.registration_router(admission))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -112,6 +112,8 @@ NATIVE = Wire(
     encode_sign_of_life=lambda _, place: place.encode() if place else sse.KEEP_ALIVE,
     stream_headers={"content-type": sse.MEDIA_TYPE} | sse.HEADERS,
 )
+INSPECTION = replace(NATIVE, name="inspection", path="/v1/inspect")
+INSPECTION_WITH_PIXELS = replace(INSPECTION, path="/v1/inspect?pixels=true")
 LLAVA = Wire(
     name="llava",
     path="/worker_generate_stream",

@@ -9,7 +9,7 @@
     │     access   KeyMissing, KeyRefused, ModelNotAllowed, AdminOnly, RateLimited, BudgetSpent
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
-    │     engine   SglangRefused
+    │     engine   SglangRefused, InspectionUnsupported
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ModerationRefused, LoginRequired, LoginFailed, LoginRefused, TooManyLogins
@@ -90,6 +90,7 @@ from llava_serve.errors.cluster import (
 )
 from llava_serve.errors.engine import (
     EngineLost as EngineLost,
+    InspectionUnsupported as InspectionUnsupported,
     OutOfMemory as OutOfMemory,
     SglangBusy as SglangBusy,
     SglangFailed as SglangFailed,

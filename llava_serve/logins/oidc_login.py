@@ -1,5 +1,6 @@
 """Logins by an OpenID provider: the code flow with PKCE, state and nonce, by Authlib."""
 
+import hashlib
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from llava_serve.secret_file import read_secret
 _NAME = "provider"
 _WELL_KNOWN = "/.well-known/openid-configuration"
 _TIMEOUT_S = 10.0
+_LONGEST_OWNER = 255  # characters; a subject alone may have as many
 
 
 class OidcLogins:
@@ -95,7 +97,7 @@ class OidcLogins:
             shown = email or "somebody without an e-mail address"
             raise LoginRefused(shown if verified else f"{shown} (not verified)")
         name = email or str(claims.get("name") or claims["sub"])
-        return self._key.user(f"{self._issuer}#{claims['sub']}"[:255], name[:100], verified)
+        return self._key.user(_owner(self._issuer, str(claims["sub"])), name[:100], verified)
 
     async def _metadata(self) -> dict[str, Any]:
         try:
@@ -128,6 +130,14 @@ def _failures() -> tuple[type[Exception], ...]:
     from joserfc.errors import JoseError
 
     return (AuthlibBaseError, JoseError, httpx2.HTTPError, ValueError, KeyError, RuntimeError)
+
+
+def _owner(issuer: str, subject: str) -> str:
+    """Return who a user is in a column of the database, where no two are the same."""
+    owner = f"{issuer}#{subject}"
+    if len(owner) <= _LONGEST_OWNER:
+        return owner
+    return f"{issuer}#sha256:{hashlib.sha256(subject.encode()).hexdigest()}"
 
 
 def _said(error: Exception) -> str:

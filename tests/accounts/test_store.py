@@ -163,3 +163,12 @@ def test_a_key_that_the_database_does_not_take_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageFailed, match="no such table"):
         store.create(ALICE)
     store.close()
+
+
+def test_a_name_that_is_another_key_s_id_means_neither(store: AccountStore) -> None:
+    first = store.create(ALICE)
+    store.create(ApiKey(id="", name=first.id))
+    for change in (store.revoke, store.rotate):
+        with pytest.raises(NoSuchKey, match="the name of one key and the id of another"):
+            change(first.id)
+    assert all(key.revoked_at is None for key, _ in store.all_keys())

@@ -13,6 +13,8 @@ import openai
 import pytest
 
 from llava_serve.accounts import keyring
+from llava_serve.cluster.accounting import charged_tokens
+from llava_serve.cluster.request_record import RequestRecord
 from tests.cluster.conftest import BEARER, StartWorker, chat, status_of
 from tests.cluster.keyed import Keyed, echo_worker, keyed_controller
 
@@ -229,3 +231,36 @@ async def test_llavas_own_workers_are_not_shown_the_token(
     await keyed.http.post("/worker_generate_stream", json=body, headers=headers)
     (seen,) = worker.seen
     assert "authorization" not in seen.headers
+
+
+async def test_an_answer_whose_worker_tells_no_usage_costs_what_was_expected(
+    keyed: Keyed, start_worker: StartWorker
+) -> None:
+    worker = await start_worker(is_legacy=True)
+    now = asyncio.get_running_loop().time()
+    keyed.workers.register(worker.address, worker.status, now, is_legacy=True)
+    body = {"model": "echo", "prompt": "four" * 10, "max_new_tokens": 7}
+    headers = await keyed.headers()
+    await keyed.http.post("/worker_generate_stream", json=body, headers=headers)
+    assert await keyed.used() == 10 + 7
+
+
+@pytest.mark.parametrize(
+    ("outcome", "worker", "charged"),
+    [
+        ("ok", "http://w", 500),
+        ("client_left", "http://w", 500),
+        ("client_left", None, 0),
+        ("line_full", None, 0),
+        ("refused", "http://w", 0),
+        ("worker_lost", "http://w", 0),
+    ],
+)
+def test_without_usage_only_a_worker_that_worked_is_charged(
+    outcome: str, worker: str | None, charged: int
+) -> None:
+    record = RequestRecord(
+        request_id="r", wire="native", model="m", arrived_at=0, expected_tokens=500
+    )
+    record.worker, record.outcome = worker, outcome
+    assert charged_tokens(record) == charged

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.errors import SglangUnreachable
+from llava_serve.errors import InspectionUnsupported, SglangUnreachable
+from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.openai import ModelCard
-from llava_serve.request import Delta, GenerateRequest, Stages, Usage
+from llava_serve.request import Delta, GenerateRequest, InspectRequest, Stages, Usage
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.metrics import WorkerMetrics
@@ -108,6 +109,9 @@ class AbsentEngine:
 
     async def stream(self, _: GenerateRequest) -> AsyncGenerator[Delta]:
         yield Delta()
+
+    async def inspect(self, _: InspectRequest) -> Inspection:
+        raise InspectionUnsupported("away")
 
     def status(self) -> None:
         """Keep nothing."""
