@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from starlette.applications import Starlette
-from starlette.responses import Response
+from fastapi import FastAPI, Response
 
 from llava_serve import admin
 from llava_serve.cluster.admission import AdmissionPolicy
@@ -51,7 +50,7 @@ async def test_workers_and_models_are_tables(controller: Controller, capsys: Out
     assert row.split()[:3] == ["this-one", WORKER, "alive"]
     assert head.index("state") == row.index("alive")
     assert await controller.run("models") == 0
-    assert capsys.readouterr().out.splitlines()[1].split() == ["mine", "1", "1", "4", "0"]
+    assert capsys.readouterr().out.splitlines()[1].split() == ["mine", "1", "1", "4", "0", "0"]
 
 
 @pytest.mark.parametrize("named", [WORKER, "this-one"])
@@ -121,7 +120,7 @@ async def test_what_is_no_controller_is_named(
     tmp_path: Path, words: list[str], content: str, capsys: Output
 ) -> None:
     (tmp_path / "cluster-token").write_text(TOKEN)
-    app = Starlette(exception_handlers={404: lambda *_: Response(content)})
+    app = FastAPI(exception_handlers={404: lambda *_: Response(content)})
     async with served(app) as address:
         flags = ["--controller", address, "--state-dir", str(tmp_path)]
         assert await asyncio.to_thread(admin.main, [*words, *flags]) == 1
