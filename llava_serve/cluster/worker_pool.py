@@ -17,15 +17,16 @@ _STALE_PER_WORKER = 4
 
 
 class WorkerPool:
-    """Workers by address; each is replaced whenever its load changes."""
+    """Workers by address; each is put here again whenever its load changes."""
 
     def __init__(self) -> None:
         self._workers: dict[str, RegisteredWorker] = {}  # whoever waited longest for a turn first
         self._addresses: list[str] = []
         self._index: dict[str, int] = {}  # in `_addresses`
-        self._by_load: list[_Entry] = []  # a heap; entries of replaced workers are stale
+        self._by_load: list[_Entry] = []  # a heap; entries of former loads and workers are stale
         self._with_room: dict[str, None] = {}
         self._ring = HashRing()
+        self._queue_lengths: dict[str, int] = {}  # as they are in the sum
         self._queue_length = 0
         self._speed = 0.0
         self.top_speed = 0.0  # of all workers that were ever here
@@ -42,24 +43,27 @@ class WorkerPool:
         return (self._queue_length + 1) * worker.speed / max(self._speed, worker.speed)
 
     def put(self, worker: RegisteredWorker) -> None:
-        """Add a worker, or replace the one with its address."""
-        known = self._workers.get(worker.address)
+        """Add a worker, replace the one with its address, or take over its new load."""
+        address = worker.address
+        known = self._workers.get(address)
         if known is None:
-            self._index[worker.address] = len(self._addresses)
-            self._addresses.append(worker.address)
-            self._ring.add(worker.address)
-        else:
-            self._count(known, -1)
-        self._workers[worker.address] = worker
-        self.top_speed = max(self.top_speed, worker.speed)
-        self._count(worker, 1)
+            self._index[address] = len(self._addresses)
+            self._addresses.append(address)
+            self._ring.add(address)
+        if known is not worker:
+            self._speed += worker.speed - (known.speed if known else 0.0)
+            self.top_speed = max(self.top_speed, worker.speed)
+            self._workers[address] = worker
+        self._count(worker)
         self._push(worker)
 
     def remove(self, address: str) -> None:
         """Take a worker out; nothing where it is not there."""
         if (worker := self._workers.pop(address, None)) is None:
             return
-        self._count(worker, -1)
+        self._speed -= worker.speed
+        self._queue_length -= self._queue_lengths.pop(address)
+        self._with_room.pop(address, None)
         self._ring.remove(address)
         last = self._addresses.pop()
         index = self._index.pop(address)
@@ -72,8 +76,8 @@ class WorkerPool:
         passed_over: list[_Entry] = []
         chosen = None
         while self._by_load:
-            worker = self._by_load[0][3]
-            if self._workers.get(worker.address) is worker:
+            load, _, _, worker = self._by_load[0]
+            if self._workers.get(worker.address) is worker and worker.load == load:
                 if is_eligible(worker):
                     chosen = worker
                     break
@@ -107,13 +111,14 @@ class WorkerPool:
         """Yield the workers that have a free slot."""
         return map(self._workers.__getitem__, self._with_room)
 
-    def _count(self, worker: RegisteredWorker, sign: int) -> None:
-        self._queue_length += sign * worker.queue_length
-        if sign > 0 and worker.has_room(1):
-            self._with_room[worker.address] = None
+    def _count(self, worker: RegisteredWorker) -> None:
+        address, queue_length = worker.address, worker.queue_length
+        self._queue_length += queue_length - self._queue_lengths.get(address, 0)
+        self._queue_lengths[address] = queue_length
+        if worker.has_room(1):
+            self._with_room[address] = None
         else:
-            self._with_room.pop(worker.address, None)
-        self._speed += sign * worker.speed
+            self._with_room.pop(address, None)
 
     def _push(self, worker: RegisteredWorker) -> None:
         if len(self._by_load) > _STALE_PER_WORKER * len(self._workers):
