@@ -37,7 +37,7 @@ BANNED: dict[str, tuple[str, set[str]]] = {
     "lose": ("mark_unreachable", set()),
     "manager": ("controller", {"AbstractAsyncContextManager"}),
     "master": ("controller", set()),
-    "node": ("worker", set()),
+    "node": ("worker", {"get_node_ip_address", "get_node_id"}),  # Ray's
     "ori": ("original", set()),
     "pace": ("step budget", set()),
     "picture": ("image", {"picture"}),  # the flag of `checkpoints inspect`

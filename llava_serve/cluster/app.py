@@ -106,7 +106,7 @@ def build_app(
     app.include_router(routes.llava_router(context))
     app.include_router(routes.registration_router(admission))
     app.include_router(status_router(workers, context.metrics, clock))
-    app.include_router(admin_router(Administration(workers, upstream, clock)))
+    app.include_router(admin_router(Administration(workers, upstream, context.line, clock)))
     return app
 
 
