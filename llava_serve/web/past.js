@@ -71,7 +71,7 @@
     const html = await answer.text();
     if (mine !== last) return;
     // What is open waits for its user, unless they look for something else.
-    if (html !== shown && (!entries.querySelector('details[open]') || document.activeElement === search)) show(html);
+    if (html !== shown && (!entries.querySelector('.of-one[open]') || document.activeElement === search)) show(html);
     mark();
   };
   let shown = null; // what the server has said last
