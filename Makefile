@@ -7,6 +7,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 # Three tests at a time: half of their time is waiting. Processes of one test may use all cores.
 IN_PARALLEL := --numprocesses 3 --dist worksteal
 
+# The tests start hundreds of processes, which must not compile our code again each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo install test test-sglang sglang-env check format bench tiny clean
 .DEFAULT_GOAL := help
 

@@ -15,11 +15,12 @@ from yarl import URL
 from llava_serve.args import parse, require_http
 from llava_serve.cluster_token import bearer, token_file
 from llava_serve.config import STATE
-from llava_serve.credential import read_secret
-from llava_serve.errors import ControllerUnreachable, ServeError
-from llava_serve.http.client_error import reason_of, remote_error
+from llava_serve.errors import ServeError
+from llava_serve.http.client_error import controller_error, remote_error
 from llava_serve.http.tls import trust
 from llava_serve.logs import replace_unprintable
+from llava_serve.secret_file import read_secret
+from llava_serve.text_table import text_table
 from llava_serve.tls_config import TrustConfig
 
 _PROGRAM = "python -m llava_serve.admin"
@@ -33,6 +34,11 @@ _USAGE = f"""usage: {_PROGRAM} workers
 WORKER is an id or an address that `workers` shows. Each takes --controller and --help."""
 _LIMIT = aiohttp.ClientTimeout(total=30)
 _CHANGES = {"drain": ("POST", "/drain"), "undrain": ("POST", "/undrain"), "remove": ("DELETE", "")}
+_DONE = {
+    "drain": "gets nothing new; `workers` shows it as draining, and as drained when all has ended",
+    "undrain": "is in dispatch again",
+    "remove": "is removed; if it lives, it joins again with its next heartbeat",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +62,18 @@ class AdminConfig(TrustConfig):
     @property
     def secret(self) -> str:
         """What the command shows the controller. Raises: CommandError, when it cannot be read."""
-        path = self.api_key_file or token_file(self.cluster_token_file, self.state_dir)
-        return read_secret(path)
+        if self.api_key_file is not None:
+            return read_secret(self.api_key_file)
+        return read_secret(
+            self.secret_file,
+            "the cluster token",
+            "Name the controller's one with --cluster-token-file, or a file with the key of an "
+            "admin with --api-key-file.",
+        )
+
+    @property
+    def secret_file(self) -> Path:
+        return self.api_key_file or token_file(self.cluster_token_file, self.state_dir)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,10 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         case ["drain" | "undrain" | "remove" as change, worker, *flags] if worker[:1] != "-":
             config = parse(AdminConfig, flags, program=f"{_PROGRAM} {change} WORKER")
             method, suffix = _CHANGES[change]
-            asked = _ask(config, method, f"/admin/workers/{quote(worker, safe='')}{suffix}")
+            path = f"/admin/workers/{quote(worker, safe='')}{suffix}"
+            asked = _change(config, method, path, None, f"{worker} {_DONE[change]}")
         case ["log-level", level, *flags] if level[:1] != "-":
             config = parse(AdminConfig, flags, program=f"{_PROGRAM} log-level LEVEL")
-            asked = _ask(config, "PUT", "/admin/log-level", {"level": level})
+            body = {"level": level}
+            asked = _change(config, "PUT", "/admin/log-level", body, f"the log level is {level}")
         case ["-h" | "--help", *_]:
             sys.stdout.write(_USAGE + "\n")
             return 0
@@ -91,6 +109,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _show(config: AdminConfig, what: str) -> None:
     listed = await _ask(config, "GET", f"/admin/{what}")
     sys.stdout.write(table(listed) if listed else f"there are no {what}\n")
+
+
+async def _change(config: AdminConfig, method: str, path: str, body: Any, done: str) -> None:
+    await _ask(config, method, path, body)
+    sys.stdout.write(done + "\n")
 
 
 async def _ask(config: AdminConfig, method: str, path: str, body: Any = None) -> Any:
@@ -111,21 +134,18 @@ async def _ask(config: AdminConfig, method: str, path: str, body: Any = None) ->
             ) as answer:
                 content = await answer.read()
         except (TimeoutError, aiohttp.ClientError) as exc:
-            raise ControllerUnreachable(address, reason_of(exc)) from exc
+            raise controller_error(address, exc) from exc
     if answer.status >= 300:
-        raise remote_error(content, answer.status)
+        refused = remote_error(content, answer.status)
+        if answer.status in (401, 403):
+            refused.remedy += f" Shown was what {config.secret_file} holds."
+        raise refused
     return from_json(content) if content else None
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return records of the same fields as lines with aligned columns."""
-    lines = [[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in lines
-    )
+    """Return records of the same fields as a table."""
+    return text_table([[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)])
 
 
 def _cell(value: Any) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import MISSING, Field, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 Config = TypeVar("Config")
 
@@ -151,13 +152,24 @@ def require_names(names: Iterable[str]) -> None:
             )
 
 
+def is_http(address: str) -> bool:
+    """Tell whether a text is an http(s) address whose host and port there can be."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")
+    except ValueError:  # brackets without an IPv6 address, a port or a part of a name too large
+        return False
+    return parts.scheme in ("http", "https") and bool(host) and port != 0
+
+
 def require_http(config: object, *names: str) -> None:
     """Raises: ValueError, when a field of `config` is given and no http(s) address, or several."""
     for name in names:
         value = getattr(config, name)
         addresses = addresses_of(value) if isinstance(value, tuple) else (value,)
         for address in addresses:
-            if address is not None and not address.startswith(("http://", "https://")):
+            if address is not None and not is_http(address):
                 flag = flag_of(name)
                 raise ValueError(
                     f"{flag} must be an address like http://host:port, not {address!r}"

@@ -1,18 +1,18 @@
 """Client of a controller or a worker: models and streamed answers, for our own programs."""
 
-import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
 import aiohttp
 from openai.types.chat import ChatCompletionChunk
+from pydantic_core import from_json
 
 from llava_serve import logs
 from llava_serve.credential import Credential
-from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError, ServeError
+from llava_serve.errors import ControllerLost, RemoteError, ServeError
 from llava_serve.http.caller import USER_HEADER
-from llava_serve.http.client_error import reason_of, remote_error
+from llava_serve.http.client_error import controller_error, reason_of, remote_error
 from llava_serve.protocol import sse
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.openai import ModelCard, ModelList
@@ -57,7 +57,7 @@ class ChatClient:
                     raise await _error_of(answer)
                 return ModelList.model_validate_json(await answer.read()).data
         except (TimeoutError, aiohttp.ClientError) as exc:
-            raise ControllerUnreachable(self.address, reason_of(exc)) from exc
+            raise controller_error(self.address, exc) from exc
         except ValueError as exc:
             raise self._foreign(exc) from exc
 
@@ -123,7 +123,7 @@ class ChatClient:
         except (TimeoutError, aiohttp.ClientError) as exc:
             if answering:
                 raise ControllerLost(self.address, reason_of(exc)) from exc
-            raise ControllerUnreachable(self.address, reason_of(exc)) from exc
+            raise controller_error(self.address, exc) from exc
         except ValueError as exc:
             raise self._foreign(exc) from exc
         raise ControllerLost(self.address, "the answer ended without its last event")
@@ -144,7 +144,7 @@ async def _events(answer: aiohttp.ClientResponse, decoder: sse.EventDecoder) -> 
 
 
 def _chunk(data: str) -> ChatCompletionChunk:
-    content = json.loads(data)
+    content = from_json(data)
     if "error" in content:
         raise RemoteError.from_body(content, 502)
     return ChatCompletionChunk.model_validate(content)

@@ -2,15 +2,18 @@
 
 import hashlib
 import logging
-import os
 import secrets
-import tempfile
 from pathlib import Path
+
+from llava_serve.errors import CommandError
+from llava_serve.secret_file import read_secret, write_secret
 
 logger = logging.getLogger(__name__)
 
 TOKEN_FILE = "cluster-token"
 API_KEY_FILE = "api-key"  # beside it: the first key of a controller that asks for keys
+
+_REMEDY = "Name another file with --cluster-token-file, or delete this one to have a new one made."
 
 
 def token_file(chosen: Path | None, state_dir: Path) -> Path:
@@ -29,18 +32,11 @@ def read_token(path: Path) -> str:
     """
     try:
         made = not path.exists() and make_token(path)
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise SystemExit(
-            f"cannot use {path} as the cluster token: {exc}. "
-            "Name another file with --cluster-token-file."
-        ) from exc
-    if not token or not token.isprintable() or " " in token:
-        raise SystemExit(
-            f"{path} holds no cluster token: it must be one line of printable characters without "
-            "spaces. Delete the file to have a new one made, or name another one with "
-            "--cluster-token-file."
-        )
+        token = read_secret(path, "the cluster token", _REMEDY)
+    except OSError as exc:
+        raise SystemExit(f"the cluster token cannot be kept in {path}: {exc}. {_REMEDY}") from exc
+    except CommandError as exc:
+        raise SystemExit(exc.with_remedy) from exc
     if made:
         logger.info(
             "made the cluster token %s in %s; a worker on another machine needs a copy of the file",
@@ -53,25 +49,6 @@ def read_token(path: Path) -> str:
 def make_token(path: Path) -> bool:
     """Write a new token to `path`; False where a file is there already."""
     return write_secret(path, secrets.token_urlsafe(32))
-
-
-def write_secret(path: Path, text: str) -> bool:
-    """Write `text` to a new file with mode 0600; False where a file is there already.
-
-    The file appears complete or not at all: it is written under another name and then linked,
-    which fails when somebody else was faster.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text + "\n")
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        Path(draft).unlink()
-    return True
 
 
 def bearer(token: str) -> dict[str, str]:

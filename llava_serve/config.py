@@ -105,7 +105,7 @@ class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig):
     dispatch_method: Annotated[
         Literal["picture_affine", "shortest_queue", "lottery", "round_robin"],
         "how a worker is chosen: by what it holds in its caches, its load, chance or turn",
-    ] = "shortest_queue"
+    ] = "picture_affine"
     cluster_token_file: Annotated[
         Path | None, "file with the token workers prove themselves with; made when missing"
     ] = None

@@ -23,7 +23,7 @@ from llava_serve.errors import StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
-from llava_serve.http.hosts import address_here
+from llava_serve.http.hosts import address_here, is_loopback
 from llava_serve.http.tls import Tls
 from llava_serve.tracing.span import open_tracer
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "workers at %s may register without the token, on LLaVA's own wire",
             ", ".join(sorted(policy.addresses)),
         )
-    if config.no_auth and not serving.is_loopback(config.host):
+    if config.no_auth and not is_loopback(config.host):
         logger.warning(
             "--no-auth at --host %s: whoever reaches port %d can use every model%s. Registering a "
             "worker takes the token.",

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from llava_serve.cluster_token import API_KEY_FILE, TOKEN_FILE, bearer
 from llava_serve.errors import CommandError
+from llava_serve.secret_file import read_secret
 
 Credential = Callable[[], Mapping[str, str]]
 """Returns the headers to show, read anew each time: the files may be made and changed later."""
@@ -33,25 +34,6 @@ def key_file_in(state_dir: Path) -> Path:
     """Return the file whose secret opens the controller of a state folder for its owner."""
     key = state_dir / API_KEY_FILE
     return key if key.exists() else state_dir / TOKEN_FILE
-
-
-def read_secret(path: Path) -> str:
-    """Return the one line of a file.
-
-    Raises:
-        CommandError: it cannot be read, or holds something else.
-    """
-    problem = "it is not one line of printable characters without spaces"
-    try:
-        text = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        text, problem = "", str(exc)
-    if not text or not text.isprintable() or " " in text:
-        raise CommandError(
-            f"{path} cannot be used as an API key: {problem}",
-            "Name a file that holds nothing but the key with --api-key-file.",
-        )
-    return text
 
 
 def is_here(address: str) -> bool:

@@ -10,6 +10,7 @@ from llava_serve.credential import credential_for
 from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Hosts
+from llava_serve.http.hosts import is_loopback
 from llava_serve.http.tls import Tls
 from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.storage.database import make_state_dir
@@ -45,17 +46,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         examples=shown,
         embed=config.embed,
         public_link=public_link.opened(config.host, config.port) if config.share else None,
-        hosts=Hosts.of(
-            config.host, (*config.allowed_names, *([public_link.DOMAIN] if config.share else []))
-        ),
+        hosts=hosts_of(config),
     )
-    if logins is None and not serving.is_loopback(config.host):
+    if logins is None and not is_loopback(config.host):
         logger.warning(
             "anybody who reaches %s:%d can use the page; --auth-file makes them sign in",
             config.host,
             config.port,
         )
     serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
+
+
+def hosts_of(config: WebConfig) -> Hosts:
+    """Return the host names that the page is served under."""
+    shared = (public_link.DOMAIN,) if config.share else ()
+    return Hosts.of(config.host, (*config.allowed_names, *config.public_names, *shared))
 
 
 def _services(

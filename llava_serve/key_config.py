@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from llava_serve.registry_config import REDIS_SCHEMES
+
 
 @dataclass(frozen=True, kw_only=True)
 class CredentialConfig:
@@ -51,8 +53,7 @@ class AccountingConfig(KeyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        schemes = ("redis://", "rediss://", "unix://")
-        if self.redis_url is not None and not self.redis_url.startswith(schemes):
+        if self.redis_url is not None and not self.redis_url.startswith(REDIS_SCHEMES):
             raise ValueError(
                 "--limits-storage takes memory or an address like redis://host:6379/0 (rediss:// "
                 "and unix:// too), and not "

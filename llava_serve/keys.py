@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 from llava_serve.accounts.config import AccountsConfig
 from llava_serve.accounts.first_key import renew_first_key
 from llava_serve.accounts.store import AccountStore
-from llava_serve.accounts.table import text_table
-from llava_serve.api_key import ApiKey, IssuedKey, day_start
+from llava_serve.api_key import ApiKey, IssuedKey, day_of, day_start
 from llava_serve.args import Config, parse, require_positive
 from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.logs import replace_unprintable
+from llava_serve.text_table import text_table
 
 _USAGE = """usage: python -m llava_serve.keys create --name NAME [limits]
        python -m llava_serve.keys list
@@ -40,7 +40,7 @@ class CreateConfig(NamedConfig):
     role: Annotated[Literal["user", "admin"], "admin keys may use /admin and see the metrics"] = (
         "user"
     )
-    models: Annotated[tuple[str, ...], "models it may ask; default: all of them"] = ()
+    models: Annotated[tuple[str, ...], "models it may ask; all of them where none is named"] = ()
     requests_per_minute: Annotated[int | None, "requests in a minute"] = None
     tokens_per_minute: Annotated[int | None, "tokens of prompts and answers in a minute"] = None
     max_parallel: Annotated[int | None, "answers made at once"] = None
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         match sys.argv[1:] if argv is None else list(argv):
             case ["create", *flags]:
                 config = _parse(CreateConfig, "create", flags)
-                with config.opened() as store:
+                with config.made() as store:
                     _show(config.name, store.create(config.key))
             case ["list", *flags]:
                 with _parse(ListConfig, "list", flags).opened() as store:
@@ -125,20 +125,28 @@ def _parse(cls: type[Config], command: str, flags: Sequence[str]) -> Config:
 def table(store: AccountStore, now: float) -> str:
     """Return the keys of a store, one a line, without their secrets."""
     used = store.tokens_this_month()
-    head = ("id", "name", "role", "state", "models", "req/min", "tok/min", "at once", "tok/month")
+    limit_names = ("req/min", "tok/min", "at once", "tok/month", "last day")
+    head = ("id", "name", "role", "state", "models", *limit_names)
     rows: list[tuple[object, ...]] = [head]
     for key, _ in store.all_keys():
         budget = f"{used.get(key.id, 0)}/{_or_all(key.monthly_tokens)}"
         limits = (key.requests_per_minute, key.tokens_per_minute, key.max_parallel)
         models = ",".join(key.models) or "all"
         rows.append(
-            (key.id, key.name, key.role, key.state(now), models, *map(_or_all, limits), budget)
+            (
+                *(key.id, key.name, key.role, key.state(now), models),
+                *(*map(_or_all, limits), budget, _last_day(key)),
+            )
         )
     return text_table(rows)
 
 
 def _or_all(limit: int | None) -> str:
     return "-" if limit is None else str(limit)
+
+
+def _last_day(key: ApiKey) -> str:
+    return "-" if key.expires_at is None else day_of(key.expires_at - 1)
 
 
 def _show(name: str, issued: IssuedKey) -> None:

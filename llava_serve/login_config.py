@@ -49,6 +49,12 @@ class LoginConfig:
             raise ValueError("--oidc-issuer must be an https:// address")
 
     @property
+    def public_names(self) -> tuple[str, ...]:
+        """The host name of `--public-address`, if there is one."""
+        host = urlsplit(self.public_address or "").hostname
+        return (host,) if host else ()
+
+    @property
     def oidc_allowed(self) -> tuple[str, ...]:
         """The entries of `--oidc-allow`."""
         return args.names_of(self.oidc_allow.lower())

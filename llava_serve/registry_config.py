@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryConfig:
@@ -15,7 +17,7 @@ class RegistryConfig:
     ] = None
 
     def __post_init__(self) -> None:
-        if self.registry and not self.registry.startswith(("redis://", "rediss://", "unix://")):
+        if self.registry and not self.registry.startswith(REDIS_SCHEMES):
             raise ValueError(
                 "--registry must be a URL like redis://host:6379, rediss:// or unix://"
             )

@@ -1,6 +1,6 @@
 """Request, messages, sampling parameters and deltas: what the wire, media and engines hand on."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import PIL.Image
@@ -12,14 +12,26 @@ FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)
+class SentFile:
+    """What an image or video was decoded from: its format and (width, height) as it was sent."""
+
+    format: str
+    size: tuple[int, int]
+    upright_size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """An upright RGB picture.
 
-    `sha256` is the hex digest of its size and pixels: equal pixels, equal digest.
+    `sha256` is the hex digest of its size and pixels: equal pixels, equal digest. A frame of a
+    video has the `time_s` since the first one, where the video has times.
     """
 
     image: PIL.Image.Image
     sha256: str
+    sent: SentFile | None = field(default=None, compare=False)
+    time_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,7 @@ class Video:
     """Frames of one video, in order, evenly spaced."""
 
     frames: tuple[Image, ...]
+    sent: SentFile | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +142,15 @@ class GenerateRequest:
     prompt: Conversation | ReadyPrompt
     sampling: SamplingParams
     resumed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectRequest:
+    """A conversation to show as the model would see it, `with_pixels` with its tiles as images."""
+
+    conversation: Conversation
+    sampling: SamplingParams
+    with_pixels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from typing import Annotated
 from llava_serve import args
 from llava_serve.accounts.config import AccountsConfig
 from llava_serve.accounts.store import UsageSum
-from llava_serve.accounts.table import text_table
 from llava_serve.api_key import day_start
 from llava_serve.errors import StorageFailed
 from llava_serve.logs import replace_unprintable
+from llava_serve.text_table import text_table
 
+_FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
 _HEAD = tuple(field.name for field in fields(UsageSum))
 
 
@@ -53,14 +54,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = args.parse(UsageConfig, argv)
     try:
         with config.opened() as store:
-            sums = store.usage(config.begin, config.end)
+            sums, place = store.usage(config.begin, config.end), store.place
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc
-    rows = [astuple(one) for one in sums]
+    rows = [_HEAD, *(astuple(one) for one in sums)]
     if config.csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([_HEAD, *rows])
+        csv.writer(sys.stdout, lineterminator="\n").writerows(
+            [_inert(cell) for cell in row] for row in rows
+        )
     else:
-        sys.stdout.write(text_table([_HEAD, *rows]))
+        sys.stdout.write(text_table(rows))
+    if not sums:
+        sys.stderr.write(
+            f"nothing of these days is written down in {place}; a controller does so while it runs "
+            "with --audit\n"
+        )
+
+
+def _inert(cell: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula.
+
+    Source: owasp.org/www-community/attacks/CSV_Injection.
+    """
+    is_formula = isinstance(cell, str) and cell.startswith(_FORMULA_BEGINS)
+    return f"'{cell}" if is_formula else cell
 
 
 def _today() -> datetime:

@@ -21,6 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from llava_serve.cluster.dispatch import DISPATCH, DispatchRequest
@@ -116,6 +117,7 @@ class Simulation:
         self._workers: dict[str, SimulatedWorker] = {}
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = itertools.count()
+        self._running: set[AbstractContextManager[RegisteredWorker]] = set()
         self._waits: list[float] = []
         self._hits = [0, 0]
         self._dispatch_s: list[float] = []
@@ -133,6 +135,8 @@ class Simulation:
         while self._events and self._events[0][0] < load.seconds:
             now, _, event = heapq.heappop(self._events)
             event(now)
+        for dispatched in self._running:  # else they end, and draw, while another simulation runs
+            dispatched.__exit__(None, None, None)
         counts = [w.answered for address, w in self._workers.items() if address in stayed]
         cuts = statistics.quantiles(self._waits, n=100)
         return Outcome(
@@ -225,7 +229,10 @@ class Simulation:
         self._hits[1] += prefix_hit
 
         def end(_: float) -> None:
+            self._running.remove(dispatched)
             dispatched.__exit__(None, None, None)
+
+        self._running.add(dispatched)
 
         self._later(ends, end)
 
@@ -271,6 +278,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     given = vars(parser.parse_args(argv))
     path, figures, policies = (given.pop(name) for name in ("plot", "json", "policies"))
+    if path and find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: python -m pip install matplotlib")
     load = Load(**given)
     outcomes = [Simulation(policy, load).run() for policy in policies]
     sys.stdout.write("\n".join(table(outcomes)) + "\n")

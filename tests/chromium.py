@@ -112,6 +112,8 @@ async def opened(
             else foreign.append(request.url)
         ),
     )
-    await page.goto(url)
-    yield Tab(page, foreign)
-    await context.close()
+    try:
+        await page.goto(url)
+        yield Tab(page, foreign)
+    finally:
+        await context.close()

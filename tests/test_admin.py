@@ -54,16 +54,19 @@ async def test_workers_and_models_are_tables(controller: Controller, capsys: Out
 
 @pytest.mark.parametrize("named", [WORKER, "this-one"])
 async def test_a_worker_is_drained_and_undrained_by_id_or_address(
-    controller: Controller, named: str
+    controller: Controller, named: str, capsys: Output
 ) -> None:
     assert await controller.run("drain", named) == 0
+    assert capsys.readouterr().out.startswith(f"{named} gets nothing new")
     assert controller.workers.known()[0].is_draining
     assert await controller.run("undrain", named) == 0
+    assert capsys.readouterr().out == f"{named} is in dispatch again\n"
     assert not controller.workers.known()[0].is_draining
 
 
 async def test_a_worker_is_removed(controller: Controller, capsys: Output) -> None:
     assert await controller.run("remove", WORKER) == 0
+    assert "joins again" in capsys.readouterr().out
     assert await controller.run("workers") == 0
     assert capsys.readouterr().out == "there are no workers\n"
     assert await controller.run("remove", WORKER) == 1
@@ -77,7 +80,8 @@ async def test_a_bad_level_and_a_bad_token_say_what_to_do(
     assert "debug" in capsys.readouterr().err
     (tmp_path / "token").write_text("another")
     assert await controller.run("workers") == 1
-    assert "the role admin" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the role admin" in said and f"what {tmp_path / 'token'} holds" in said
 
 
 async def test_a_controller_behind_tls_is_asked_with_its_authority(
@@ -97,7 +101,10 @@ async def test_a_controller_behind_tls_is_asked_with_its_authority(
 def test_nobody_at_the_address_and_no_token_say_so(tmp_path: Path, capsys: Output) -> None:
     state = ["--state-dir", str(tmp_path)]
     assert admin.main(["workers", *state]) == 1
-    assert "--api-key-file" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "cannot be used as the cluster token" in said
+    assert "--cluster-token-file" in said
+    assert "--api-key-file" in said
     assert not any(tmp_path.iterdir())
     (tmp_path / "cluster-token").write_text(TOKEN)
     assert admin.main(["workers", *state, "--controller", "http://127.0.0.1:9"]) == 1

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from llava_serve.args import parse
+from llava_serve.args import is_http, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,3 +74,14 @@ def test_the_usage_of_an_unknown_flag_names_the_command_and_the_way_out(
     shown = capsys.readouterr().err
     assert shown.startswith("usage: do it ")
     assert "unrecognized arguments: --bogus 1 (look elsewhere)" in shown
+
+
+@pytest.mark.parametrize("host", ["w:1", "[::1]:1", "w_1.local.:443/", "ü.de", "w/v1"])
+def test_an_address_has_a_scheme_and_a_host(host: str) -> None:
+    assert is_http(f"http://{host}")
+    assert not is_http(host)
+
+
+@pytest.mark.parametrize("host", ["", ":80", "[::1", "w:65536", "w:0", "w..w:1", "w" * 64])
+def test_an_address_that_there_cannot_be_is_none(host: str) -> None:
+    assert not is_http(f"https://{host}")

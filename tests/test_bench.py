@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from llava_serve.tiny import CHECKPOINT
-from scripts import bench_controller, bench_streams
+from scripts import bench_controller, bench_streams, simulate_cluster
 from scripts.bench_report import Figure, report
 from scripts.bench_throughput import PICTURES, Goal, compare
 
@@ -48,3 +48,12 @@ def test_the_controller_s_bench_tells_its_settings(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         bench_controller.main(["--help"])
     assert "--streams" in capsys.readouterr().out
+
+
+def test_a_plot_that_cannot_be_drawn_is_refused_before_anything_is_simulated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(simulate_cluster, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        simulate_cluster.main(["--plot", "cluster.png"])
+    assert "python -m pip install matplotlib" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import requests
 
 from llava_serve.args import parse
 from llava_serve.config import WebConfig
+from llava_serve.gradio_web_server import hosts_of
 from tests.ports import free_port
 
 COMMAND = [sys.executable, "-m", "llava_serve.gradio_web_server"]
@@ -74,3 +75,10 @@ def test_a_key_that_is_used_for_nothing_is_refused() -> None:
     with pytest.raises(SystemExit) as exit_:
         parse(WebConfig, ["--moderation-key-file", "key"])
     assert exit_.value.code == 2
+
+
+def test_the_name_of_the_public_address_is_served_and_its_origin_may_ask() -> None:
+    hosts = hosts_of(parse(WebConfig, ["--public-address", "https://chat.example.com:8443/"]))
+    assert hosts.serves("chat.example.com:8443") and hosts.allows("chat.example.com")
+    assert not hosts.serves("example.com")
+    assert not hosts_of(parse(WebConfig, [])).serves("chat.example.com")

@@ -40,10 +40,10 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 
 # Folders and modules of the package from the ground to the top; each imports lower ones only.
 LAYERS = (
-    ("errors",),
+    ("errors", "registry_config"),
     (
-        *("api_key", "args", "key_config", "local_path", "logs", "quota", "registry_config"),
-        *("renewed_files", "request", "tiny", "tls_config", "tracing"),
+        *("api_key", "args", "key_config", "local_path", "logs", "quota"),
+        *("renewed_files", "request", "secret_file", "text_table", "tiny", "tls_config", "tracing"),
     ),
     ("login_config", "model_config"),
     ("background", "cluster_token", "config", "protocol", "retry"),

@@ -1,6 +1,7 @@
 """The command that makes, lists, revokes and renews keys."""
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def test_a_key_is_made_with_its_limits_and_shown_once(
     assert key.expires_at == datetime(2999, 2, 1, tzinfo=UTC).timestamp()
     run(tmp_path, "list")
     listed = capsys.readouterr().out
-    assert "alice" in listed
+    assert "alice" in listed and "2999-01-31" in listed
     assert text not in listed
 
 
@@ -54,7 +55,7 @@ def test_the_list_shows_limits_and_states(
     run(tmp_path, "list")
     head, alice, bob = capsys.readouterr().out.splitlines()
     assert head.split()[:4] == ["id", "name", "role", "state"]
-    assert alice.split()[1:] == ["alice", "user", "active", "all", "-", "-", "-", "0/500"]
+    assert alice.split()[1:] == ["alice", "user", "active", "all", "-", "-", "-", "0/500", "-"]
     assert bob.split()[3] == "revoked"
 
 
@@ -108,10 +109,40 @@ def test_a_name_that_is_taken_or_unknown_is_told(tmp_path: Path) -> None:
         run(tmp_path, "revoke", "--name", "bob")
 
 
+def test_the_name_of_a_revoked_key_is_not_given_again_and_the_errors_say_what_is_left(
+    tmp_path: Path,
+) -> None:
+    run(tmp_path, "create", "--name", "alice")
+    run(tmp_path, "revoke", "--name", "alice")
+    with pytest.raises(SystemExit, match="a revoked key keeps its own"):
+        run(tmp_path, "create", "--name", "alice")
+    with pytest.raises(SystemExit, match=r"'alice' is revoked\..* create makes another one"):
+        run(tmp_path, "rotate", "--name", "alice")
+
+
+def test_where_there_is_no_key_the_list_says_where_it_looked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(AccountStore(default_url(tmp_path))) as store:
+        store.create_tables()
+    run(tmp_path, "list")
+    assert capsys.readouterr().err == f"there is no key yet in {default_url(tmp_path)}\n"
+    run(tmp_path, "create", "--name", "alice")
+    run(tmp_path, "list")
+    assert not capsys.readouterr().err
+
+
 def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit, match="cannot be made"):
-        run(tmp_path / "file" / "state", "list")
+        run(tmp_path / "file" / "state", "create", "--name", "alice")
+
+
+@pytest.mark.parametrize("words", [["list"], ["revoke", "--name", "a"], ["rotate", "--name", "a"]])
+def test_a_misspelt_folder_is_told_and_nothing_is_made(tmp_path: Path, words: list[str]) -> None:
+    with pytest.raises(SystemExit, match=r"there are no API keys at .*state/accounts\.sqlite"):
+        run(tmp_path / "state", *words)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("words", [[], ["destroy"]])

@@ -60,6 +60,33 @@ def test_csv_is_read_by_others(folder: Path, capsys: pytest.CaptureFixture[str])
     ]
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t"])
+def test_no_cell_of_csv_is_a_formula(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], begin: str
+) -> None:
+    store = AccountStore(default_url(tmp_path))
+    store.create_tables()
+    asked = AuditedRequest(
+        at=NOON,
+        request_id="r",
+        key_id=None,
+        model=f"{begin}cmd|' /C calc'!A0",
+        worker="",
+        outcome="ok",
+    )
+    store.add_requests([asked])
+    store.close()
+    usage.main(["--state-dir", str(tmp_path), "--since", "2026-01-01", "--csv"])
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out, newline=""))
+    assert row["model"] == f"'{asked.model}"
+
+
+def test_a_misspelt_folder_is_told_and_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"there are no API keys at .*state/accounts\.sqlite"):
+        usage.main(["--state-dir", str(tmp_path / "state")])
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("flags", "days"),
     [
@@ -73,7 +100,9 @@ def test_both_days_are_counted_whole(
     folder: Path, capsys: pytest.CaptureFixture[str], flags: list[str], days: list[str]
 ) -> None:
     usage.main(["--state-dir", str(folder), *flags])
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == days
+    written = capsys.readouterr()
+    assert [line.split()[0] for line in written.out.splitlines()[1:]] == days
+    assert ("--audit" in written.err and str(folder) in written.err) == (not days)
 
 
 @pytest.mark.parametrize(

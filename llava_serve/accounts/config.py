@@ -1,7 +1,7 @@
 """Settings of accounts: which database they are in, and who is asked for a key."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -23,13 +23,18 @@ class AccountsConfig:
     ] = None
 
     @contextmanager
-    def opened(self) -> Iterator[AccountStore]:
+    def made(self) -> Iterator[AccountStore]:
         """Open the accounts, which are made when there are none."""
-        store = make_store(self.state_dir, self.database)
-        try:
+        with closing(make_store(self.state_dir, self.database)) as store:
             yield store
-        finally:
-            store.close()
+
+    @contextmanager
+    def opened(self) -> Iterator[AccountStore]:
+        """Open the accounts that are there; none are made by looking for them."""
+        with closing(AccountStore(self.database or default_url(self.state_dir))) as store:
+            store.require_tables()
+            store.create_tables()  # those that an older version did not have
+            yield store
 
 
 def make_store(state_dir: Path, database: str | None) -> AccountStore:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from llava_serve.accounts.store import AccountStore
 from llava_serve.api_key import ApiKey, IssuedKey, id_of
-from llava_serve.cluster_token import API_KEY_FILE, write_secret
+from llava_serve.cluster_token import API_KEY_FILE
 from llava_serve.errors import KeyNameTaken, StorageFailed
+from llava_serve.secret_file import write_secret
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,11 @@ def make_first_key(store: AccountStore, state_dir: Path, address: str) -> None:
     try:
         issued = store.create(ApiKey(id="", name=NAME, role="admin"))
     except KeyNameTaken:  # another controller on the same database was faster
+        logger.info(
+            "the first API key was made by another controller of this database, which has shown it "
+            "and keeps it in %s of its own state folder",
+            API_KEY_FILE,
+        )
         return
     path = state_dir / API_KEY_FILE
     try:

@@ -32,6 +32,7 @@ class KeyRing:
         self._keys: dict[str, tuple[ApiKey, str]] = {}
         self._used: dict[str, int] = {}  # as the database knows it
         self._unwritten: Counter[str] = Counter()
+        self._held: set[tuple[ApiKey, asyncio.Timeout]] = set()  # what runs
         self._read_at = float("-inf")
         self._syncing = asyncio.Lock()
         self._reading_soon = asyncio.Lock()
@@ -61,6 +62,35 @@ class KeyRing:
             raise KeyRefused(state)
         return key
 
+    @asynccontextmanager
+    async def while_good(self, key: ApiKey) -> AsyncIterator[None]:
+        """Run the body until the key is revoked or expires, as it is read every few seconds.
+
+        Raises:
+            KeyRefused: it was, and the body is cancelled.
+        """
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._held.add((key, scope))
+                try:
+                    yield
+                finally:
+                    self._held.remove((key, scope))
+        except TimeoutError as exc:
+            if not scope.expired():
+                raise
+            raise KeyRefused(self._state_of(key)) from exc
+
+    def _state_of(self, key: ApiKey) -> str:
+        latest, _ = self._keys.get(key.id, (key, _NO_DIGEST))
+        return latest.state(self._clock())
+
+    def _end_held(self) -> None:
+        for key, scope in self._held:
+            if self._state_of(key) != "active" and not scope.expired():
+                scope.reschedule(0)
+
     def _known(self, key_id: str, text: str) -> ApiKey | None:
         key, digest = self._keys.get(key_id, (None, _NO_DIGEST))
         return key if is_same(text, digest) else None
@@ -88,6 +118,7 @@ class KeyRing:
             )
         else:
             self._warning.reset()
+        self._end_held()
 
     async def _sync(self) -> None:
         async with self._syncing:
@@ -100,4 +131,5 @@ class KeyRing:
             if written:  # behind the keys: a database that takes nothing can still revoke
                 await asyncio.to_thread(self._store.add_tokens, written)
                 self._unwritten -= written
+                self._used = Counter(self._used) + written  # at no moment less than it was
             self._used = await asyncio.to_thread(self._store.tokens_this_month)

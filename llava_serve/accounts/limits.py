@@ -39,6 +39,7 @@ class KeyLimits:
 
         Raises:
             ModelNotAllowed, BudgetSpent, RateLimited: with the seconds until it may be asked again.
+            KeyRefused: the key was revoked or has expired meanwhile; the body is cancelled.
         """
         if key is None:
             yield {}
@@ -46,7 +47,8 @@ class KeyLimits:
         self._check(key, model, answers)
         self._at_once[key.id] += answers  # before anything is waited for
         try:
-            yield await self._count_request(key)
+            async with self._keys.while_good(key):
+                yield await self._count_request(key)
         finally:
             self._at_once[key.id] -= answers
             if not self._at_once[key.id]:

@@ -7,14 +7,20 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import Select, String, case, func, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from llava_serve.accounts.tables import AccountTable, KeyRow, MonthRow, RequestRow
 from llava_serve.api_key import ApiKey, IssuedKey, day_of, issue, month_of
 from llava_serve.errors import KeyNameTaken, NoSuchKey
-from llava_serve.storage.database import file_of, open_database, touch, translated
+from llava_serve.storage.database import (
+    file_of,
+    make_tables,
+    open_database,
+    require_table,
+    translated,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +69,22 @@ class AccountStore:
 
     def create_tables(self) -> None:
         """Make what is missing; only the owner of a new SQLite file may read it."""
-        touch(self._engine)
-        with translated():
-            AccountTable.metadata.create_all(self._engine)
+        make_tables(self._engine, AccountTable.metadata)
+
+    def require_tables(self) -> None:
+        """Raise StorageFailed unless there are keys; make nothing."""
+        require_table(self._engine, KeyRow.__tablename__, "API keys")
+
+    @property
+    def place(self) -> str:
+        """The URL of the database, without its password."""
+        return self._engine.url.render_as_string(hide_password=True)
 
     def exists(self) -> bool:
         """Tell whether there is a database; one that is no SQLite file is there or cannot be."""
         file = file_of(self._engine)
-        return file is None or file.exists()
+        with translated():
+            return file is None or file.exists()
 
     def create(self, key: ApiKey) -> IssuedKey:
         """Keep a new key, whose id and time of creation are set here.
@@ -152,25 +166,9 @@ class AccountStore:
 
     def usage(self, since: float, until: float) -> list[UsageSum]:
         """Return the sums of the requests that came from `since` until before `until`, by day."""
-        key = func.coalesce(KeyRow.name, RequestRow.key_id, "").label("key")
-        wanted = (
-            select(
-                RequestRow.day,
-                key,
-                RequestRow.model,
-                func.count().label("requests"),
-                func.sum(case((RequestRow.outcome == "ok", 0), else_=1)).label("failed"),
-                func.sum(RequestRow.prompt_tokens).label("prompt_tokens"),
-                func.sum(RequestRow.completion_tokens).label("completion_tokens"),
-                func.sum(RequestRow.image_tokens).label("image_tokens"),
-            )
-            .join(KeyRow, KeyRow.id == RequestRow.key_id, isouter=True)
-            .where(RequestRow.at >= since, RequestRow.at < until)
-            .group_by(RequestRow.day, key, RequestRow.model)
-            .order_by(RequestRow.day, key, RequestRow.model)
-        )
         with translated(), self._sessions() as session:
-            return [UsageSum(**row) for row in session.execute(wanted).mappings()]
+            sums = session.execute(usage_query(since, until)).mappings()
+            return [UsageSum(**row) for row in sums]
 
     def close(self) -> None:
         self._engine.dispose()
@@ -181,12 +179,37 @@ class AccountStore:
             yield session
 
 
+def usage_query(since: float, until: float) -> "Select[*tuple[Any, ...]]":
+    """Return the statement whose rows are the fields of `UsageSum`."""
+    # A literal: PostgreSQL takes two parameters for two expressions, in SELECT and in GROUP BY.
+    nobody = literal_column("''", String)
+    key = func.coalesce(KeyRow.name, RequestRow.key_id, nobody).label("key")
+    return (
+        select(
+            RequestRow.day,
+            key,
+            RequestRow.model,
+            func.count().label("requests"),
+            func.sum(case((RequestRow.outcome == "ok", 0), else_=1)).label("failed"),
+            func.sum(RequestRow.prompt_tokens).label("prompt_tokens"),
+            func.sum(RequestRow.completion_tokens).label("completion_tokens"),
+            func.sum(RequestRow.image_tokens).label("image_tokens"),
+        )
+        .join(KeyRow, KeyRow.id == RequestRow.key_id, isouter=True)
+        .where(RequestRow.at >= since, RequestRow.at < until)
+        .group_by(RequestRow.day, key, RequestRow.model)
+        .order_by(RequestRow.day, key, RequestRow.model)
+    )
+
+
 def _row(session: Session, name: str) -> KeyRow:
     wanted = select(KeyRow).where((KeyRow.name == name) | (KeyRow.id == name))
-    row = session.scalars(wanted).first()
-    if row is None:
+    rows = session.scalars(wanted).all()
+    if len(rows) > 1:
+        raise NoSuchKey(name, "is the name of one key and the id of another")
+    if not rows:
         raise NoSuchKey(name)
-    return row
+    return rows[0]
 
 
 def _key(row: KeyRow) -> ApiKey:

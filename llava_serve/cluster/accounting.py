@@ -8,6 +8,20 @@ from llava_serve.accounts.store import AuditedRequest
 from llava_serve.background import BackgroundTasks
 from llava_serve.cluster.request_record import RequestRecord
 
+_MOST_EXPECTED = 32_000  # tokens: limits of answers are often far above any answer
+
+
+def charged_tokens(record: RequestRecord) -> int:
+    """Return the tokens that a request costs its key.
+
+    Those that its worker told; where it worked and told none, those that the line expected. So
+    LLaVA's own workers cost something, and so does leaving before an answer that is not streamed.
+    """
+    if (tokens := record.tokens) is not None:
+        return tokens.prompt_tokens + tokens.completion_tokens
+    has_worked = record.worker is not None and record.outcome in ("ok", "client_left")
+    return round(min(record.expected_tokens, _MOST_EXPECTED)) if has_worked else 0
+
 
 class Accounting:
     """Observes the end of each request. Usable while `tasks` is open."""
@@ -19,11 +33,10 @@ class Accounting:
 
     def observe(self, record: RequestRecord) -> None:
         """Charge the key that asked, and write the request down."""
-        tokens = record.tokens
-        if record.caller.key is not None and tokens is not None:
-            total = tokens.prompt_tokens + tokens.completion_tokens
-            self._accounts.keys.add_tokens(record.caller.key, total)
-            counting = self._accounts.limits.count_tokens(record.caller.key, total)
+        key, total = record.caller.key, charged_tokens(record)
+        if key is not None and total:
+            self._accounts.keys.add_tokens(key, total)
+            counting = self._accounts.limits.count_tokens(key, total)
             self.tasks.start(counting, "count-tokens")
         if self._accounts.audit is not None:
             self._accounts.audit.add(self._row(record))

@@ -13,7 +13,7 @@ from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import Upstream
 from llava_serve.cluster_token import is_shown
 from llava_serve.errors import RegistrationRefused, WorkerUnreachable
-from llava_serve.http.serving import ip_of
+from llava_serve.http.hosts import ip_of
 from llava_serve.protocol.cluster import Registration, WorkerStatus
 
 logger = logging.getLogger(__name__)

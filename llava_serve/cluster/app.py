@@ -19,6 +19,7 @@ from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.canary import Canary
 from llava_serve.cluster.canary_check import CanaryCheck
 from llava_serve.cluster.forward_request import ForwardContext
+from llava_serve.cluster.inspection_route import inspection_router
 from llava_serve.cluster.line import Line, LineLimits
 from llava_serve.cluster.line_metrics import LineCollector
 from llava_serve.cluster.metrics import ControllerMetrics
@@ -27,7 +28,7 @@ from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.registry_sync import RegistrySync
 from llava_serve.cluster.request_trace import trace_request
 from llava_serve.cluster.retry_budget import RetryBudget
-from llava_serve.cluster.shared_state import MemoryState, SharedState
+from llava_serve.cluster.shared_state import SharedState
 from llava_serve.cluster.status_routes import status_router
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
 from llava_serve.http import serving
@@ -71,8 +72,10 @@ def build_app(
     accounting = None if accounts is None else Accounting(accounts)
     context = _context(workers, policy, settings, accounting)
     upstream, prober, canary = context.upstream, context.prober, context.canary
-    state = settings.state or MemoryState(clock)
-    sync = RegistrySync(workers, prober, state, context.name, clock, watch=canary.watch)
+    sync = None
+    if settings.state is not None:
+        watch = canary.watch
+        sync = RegistrySync(workers, prober, settings.state, context.name, clock, watch=watch)
     admission = Admission(workers, upstream, prober, canary, policy, clock)
 
     @asynccontextmanager
@@ -85,7 +88,8 @@ def build_app(
             await stack.enter_async_context(upstream.opened())
             await stack.enter_async_context(prober.tasks)
             await stack.enter_async_context(canary.tasks)
-            await stack.enter_async_context(sync.running())
+            if sync is not None:
+                await stack.enter_async_context(sync.running())
             yield
 
     app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
@@ -93,6 +97,7 @@ def build_app(
         app.add_middleware(TracedRequests, tracer=tracer)
     app.add_middleware(ApiGuard, access=settings.access or Access(token=policy.token))
     serving.prepare(app, settings.bodies)
+    app.include_router(inspection_router(context))
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))
     app.include_router(routes.registration_router(admission))

@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass, field
 from random import Random
 
+from pydantic_core import from_json
+
 from llava_serve import logs
 from llava_serve.cluster.canary_images import draw_questions
 from llava_serve.cluster.registered_worker import RegisteredWorker
@@ -82,6 +84,6 @@ class CanaryCheck:
             if answer.status != 200:
                 raise remote_error(received, answer.status)
         try:
-            return CanaryAnswer.of(json.loads(received))
+            return CanaryAnswer.of(from_json(received))
         except (ValueError, LookupError, TypeError, AttributeError) as exc:
             raise WorkerUnreachable(worker.address, "its answer is no chat completion") from exc

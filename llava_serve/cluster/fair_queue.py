@@ -9,7 +9,9 @@ Source: Shreedhar and Varghese, "Efficient Fair Queuing using Deficit Round Robi
 are new come first as in RFC 8290, section 4.2.
 """
 
-from collections import deque
+import itertools
+from collections import Counter, deque
+from collections.abc import Container, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -28,15 +30,19 @@ class _OwnerLine(Generic[Item]):
 
 @dataclass(eq=False, slots=True)
 class Ticket(Generic[Item]):
-    """One request that waits; `cost` is the tokens it is expected to take."""
+    """One request that waits; `cost` is the tokens it is expected to take.
+
+    What can be served alike is of one `kind`.
+    """
 
     owner: str
     cost: float
     item: Item
+    kind: Hashable
 
 
 class FairQueue(Generic[Item]):
-    """Everything takes constant time but `position` and `remove`, which look at the owners."""
+    """All takes constant time but `position`, `remove`, and a `peek` past what is blocked."""
 
     def __init__(self, quantum: float = QUANTUM) -> None:
         self._quantum = quantum
@@ -44,33 +50,40 @@ class FairQueue(Generic[Item]):
         # one stays while its debt does, empty or not.
         self._new: dict[str, _OwnerLine[Item]] = {}
         self._old: dict[str, _OwnerLine[Item]] = {}
-        self._count = 0
+        self._kinds: Counter[Hashable] = Counter()  # of what waits
 
     def __len__(self) -> int:
-        return self._count
+        return self._kinds.total()
 
-    def push(self, owner: str, cost: float, item: Item, *, is_served: bool = False) -> Ticket[Item]:
+    def push(
+        self, owner: str, cost: float, item: Item, kind: Hashable = None, *, is_served: bool = False
+    ) -> Ticket[Item]:
         """Let a request wait behind those of its owner; one that is served already is not new."""
-        ticket = Ticket(owner, min(cost, _MOST_QUANTA * self._quantum), item)
+        ticket = Ticket(owner, min(cost, _MOST_QUANTA * self._quantum), item, kind)
         if (line := self._line(owner)) is None:
             line = _OwnerLine(owner, deficit=self._quantum)
             lines = self._old if is_served else self._new
             lines[owner] = line
         line.waiting.append(ticket)
-        self._count += 1
+        self._kinds[kind] += 1
         return ticket
 
-    def peek(self) -> Ticket[Item] | None:
-        """Return whose turn is next; None where nobody waits."""
-        while self._count:
-            lines = self._new or self._old
-            line = next(iter(lines.values()))
-            if line.waiting and line.deficit > 0:
-                return line.waiting[0]
-            del lines[line.owner]
-            if line.deficit <= 0:
-                line.deficit += self._quantum
-                self._old[line.owner] = line
+    def peek(self, blocked: Container[Hashable] = ()) -> Ticket[Item] | None:
+        """Return whose turn is next; None where nobody waits.
+
+        Requests of a `blocked` kind are passed over, and their owners keep their place.
+        """
+        while any(kind not in blocked for kind in self._kinds):
+            found, over = None, []
+            for line in itertools.chain(self._new.values(), self._old.values()):
+                if line.deficit <= 0 or not line.waiting:
+                    over.append(line)
+                elif found := next((one for one in line.waiting if one.kind not in blocked), None):
+                    break
+            for line in over:
+                self._end_turn(line)
+            if found is not None:
+                return found
         return None
 
     def pop(self) -> Ticket[Item]:
@@ -81,14 +94,18 @@ class FairQueue(Generic[Item]):
         """
         if (ticket := self.peek()) is None:
             raise IndexError("nobody waits")
+        self.take(ticket)
+        return ticket
+
+    def take(self, ticket: Ticket[Item]) -> None:
+        """Give its turn to one that `peek` returned."""
         if (line := self._new.pop(ticket.owner, None)) is not None:
             self._old[ticket.owner] = line
         else:
             line = self._old[ticket.owner]
-        line.waiting.popleft()
+        line.waiting.remove(ticket)
         line.deficit -= ticket.cost
-        self._left()
-        return ticket
+        self._left(ticket)
 
     def remove(self, ticket: Ticket[Item]) -> bool:
         """Take a request out whose client has left; False where it had its turn already."""
@@ -96,7 +113,7 @@ class FairQueue(Generic[Item]):
         if line is None or ticket not in line.waiting:
             return False
         line.waiting.remove(ticket)
-        self._left()
+        self._left(ticket)
         return True
 
     def waiting_of(self, owner: str) -> int:
@@ -117,8 +134,17 @@ class FairQueue(Generic[Item]):
     def _line(self, owner: str) -> _OwnerLine[Item] | None:
         return self._new.get(owner) or self._old.get(owner)
 
-    def _left(self) -> None:
-        self._count -= 1
-        if not self._count:  # where nobody waits nobody owes anything
+    def _end_turn(self, line: _OwnerLine[Item]) -> None:
+        lines = self._new if line.owner in self._new else self._old
+        del lines[line.owner]
+        if line.deficit <= 0:
+            line.deficit += self._quantum
+            self._old[line.owner] = line
+
+    def _left(self, ticket: Ticket[Item]) -> None:
+        self._kinds[ticket.kind] -= 1
+        if not self._kinds[ticket.kind]:
+            del self._kinds[ticket.kind]
+        if not self._kinds:  # where nobody waits nobody owes anything
             self._new.clear()
             self._old.clear()

@@ -80,6 +80,7 @@ class Forward(Response):
             arrived_at=context.clock(),
             is_streamed=request.is_streamed,
             has_images=request.has_images,
+            expected_tokens=request.cost,
             image_sha256=request.image_sha256,
         )
 

@@ -11,17 +11,19 @@ from typing import Any
 import aiohttp
 import anyio
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from llava_serve.background import background
 from llava_serve.cluster_token import bearer
 from llava_serve.errors import (
     ControllerUnreachable,
+    ControllerUntrusted,
     RegistrationRefused,
     RemoteError,
     TlsExpected,
     Unavailable,
 )
-from llava_serve.http.client_error import reason_of
+from llava_serve.http.client_error import controller_error
 from llava_serve.protocol.cluster import (
     Deregistration,
     Heartbeat,
@@ -85,18 +87,18 @@ class RegistrationClient:
             async with self.session.post(
                 url, json=body, headers=bearer(self.token), timeout=limit
             ) as answer:
-                content = await answer.json(content_type=None)
+                content = await answer.json(content_type=None, loads=from_json)
         except TimeoutError as exc:
             raise ControllerUnreachable(self.controller, f"silent for {_CALL_S:g} s") from exc
         except aiohttp.ClientError as exc:
-            raise ControllerUnreachable(self.controller, reason_of(exc)) from exc
+            raise controller_error(self.controller, exc) from exc
         except ValueError as exc:
             raise ControllerUnreachable(self.controller, f"its answer is no JSON: {exc}") from exc
         if answer.ok:
             return content
         error = RemoteError.from_body(content, answer.status)
         if error.code == TlsExpected.code:
-            raise ControllerUnreachable(self.controller, error.with_remedy)
+            raise ControllerUntrusted(self.controller, error.with_remedy)
         if answer.status < 500:
             raise RegistrationRefused(error.message)
         raise ControllerUnreachable(self.controller, f"{answer.status} {error.message}")

@@ -12,7 +12,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llava_serve.cluster.dispatch import DispatchRequest
 from llava_serve.cluster.model_line import LineRequest, ModelLine, Waiter
@@ -105,6 +105,8 @@ class Line:
         for waiter in line.first():
             if self._has_room(waiter.asked):
                 return waiter
+            if self._collects_slots(waiter.asked):
+                break
         if self._clock() - line.moved_at >= _HAND_OVER_S:
             for waiter in line.first():
                 if self._filled_by_others(waiter.asked):
@@ -130,6 +132,10 @@ class Line:
 
     def _has_room(self, asked: DispatchRequest) -> bool:
         return self._workers.has_room(asked, self._clock())
+
+    def _collects_slots(self, asked: DispatchRequest) -> bool:
+        """Tell whether slots are free for a request that needs more: nobody else may have them."""
+        return asked.answers > 1 and self._has_room(replace(asked, answers=1))
 
     def _filled_by_others(self, asked: DispatchRequest) -> list[RegisteredWorker]:
         """Return the workers that would have room, had only this controller sent anything."""
@@ -220,9 +226,10 @@ class Line:
         self._timer = None
         now = self._clock()
         for line in self._lines.values():
-            for waiter in line.first():
-                if self._can_serve(waiter.asked):
-                    line.served_at = now
+            waiters = list(line.first())
+            if waiters and self._can_serve(waiters[0].asked):
+                line.served_at = now
+            for waiter in waiters:
                 for worker in self._filled_by_others(waiter.asked):
                     self._ask(worker)
             if now - line.served_at >= _RETURN_S:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
@@ -61,20 +61,24 @@ class ModelLine:
             self._returned.append(waiter)
         else:
             is_served = owner in self._running
-            waiter.ticket = self._fair.push(owner, cost, waiter, is_served=is_served)
+            asked = waiter.asked
+            kind = (asked.native, asked.has_images)  # what decides which workers may have it
+            waiter.ticket = self._fair.push(owner, cost, waiter, kind, is_served=is_served)
 
     def first(self) -> Iterator[Waiter]:
         """Yield who may be next, best first; the later ones in case no slot is for the first."""
         yield from self._returned
-        if (ticket := self._fair.peek()) is not None:
+        passed: set[Hashable] = set()
+        while (ticket := self._fair.peek(passed)) is not None:
             yield ticket.item
+            passed.add(ticket.kind)
 
     def take(self, waiter: Waiter) -> None:
         """Take out one of `first`."""
         if waiter.ticket is None:
             self._returned.remove(waiter)
         else:
-            self._fair.pop()
+            self._fair.take(waiter.ticket)
 
     def remove(self, waiter: Waiter) -> None:
         """Take out one whose client left, or which has waited too long; harmless when repeated."""

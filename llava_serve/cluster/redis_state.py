@@ -24,6 +24,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local own = ARGV[#ARGV - 2]
 local since = tonumber(ARGV[2])
 local continued = tonumber(redis.call('ZSCORE', revisions, own) or -1) == since
+    and since <= tonumber(redis.call('GET', counter) or 0)
 if not continued then since = 0 end
 local given, wanted = {}, {}
 for i = 3, #ARGV, 3 do
@@ -49,11 +50,11 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', revisions, '(' .. since, '+inf'
 end
 local answer = {continued and 1 or 0, tonumber(redis.call('GET', counter))}
 for _, key in ipairs(wanted) do
-    local value = redis.call('HGET', values, key)
-    if value then
+    local value, at = redis.call('HGET', values, key), redis.call('ZSCORE', times, key)
+    if value and at then -- a Redis that is short of memory drops one of the four keys
         table.insert(answer, key)
         table.insert(answer, value)
-        table.insert(answer, math.max(0, now - tonumber(redis.call('ZSCORE', times, key))))
+        table.insert(answer, math.max(0, now - tonumber(at)))
     end
 end
 return answer
@@ -77,6 +78,7 @@ class RedisState:
             socket_timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,
             decode_responses=True,
+            encoding_errors="replace",  # what others write is read like this, and then refused
         )
         self.where = without_secrets(url)
         # The braces keep all keys in one slot of a Redis Cluster.

@@ -78,6 +78,7 @@ class Registry:
         if (worker := self._workers.get(address)) is None:
             return False
         self._renew(replace(worker, reports_here=True), queue_length, now)
+        self.forget_expired(now)
         return True
 
     def refresh(self, worker: RegisteredWorker, status: WorkerStatus, now: float) -> bool:

@@ -68,7 +68,7 @@ class _Stored:
 
 
 class MemoryState:
-    """The shared state of controllers in one process, which usually is one controller."""
+    """The shared state of controllers in one process; one that is alone needs none."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -10,6 +10,7 @@ from typing import Any
 _ROUNDING = 0.1
 _MANY_ROUNDINGS = 3.0  # times what the same question, asked twice, moves
 _UNREPEATABLE = 0.5  # nats between two answers to the same question
+_FAR = 1e6  # nats from 0, where no log-probability is
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class CanaryAnswer:
 def _likeliest(token: Any) -> dict[str, float]:
     told = [token, *(token.get("top_logprobs") or ())]
     values = {one["token"]: one["logprob"] for one in told}
-    are_numbers = all(isinstance(v, int | float) and math.isfinite(v) for v in values.values())
+    are_numbers = all(isinstance(v, int | float) and abs(v) < _FAR for v in values.values())
     return values if are_numbers else {}
 
 

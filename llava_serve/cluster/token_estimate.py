@@ -31,6 +31,6 @@ def estimate_tokens(chat: ChatRequest) -> float:
 
 def estimate_llava_tokens(prompt: str, images: int, answer_tokens: object) -> float:
     """Return the same for a request of LLaVA's wire, whose fields nobody has checked yet."""
-    if not isinstance(answer_tokens, int) or answer_tokens < 1:
+    if not isinstance(answer_tokens, int) or not 1 <= answer_tokens < 2**31:  # the worker says so
         answer_tokens = _ANSWER_TOKENS
     return len(prompt) / _CHARACTERS + images * IMAGE_TOKENS + answer_tokens

@@ -164,6 +164,8 @@ class Upstream:
             raise WorkerUnreachable(address, reason) from exc
         except aiohttp.ClientError as exc:
             raise WorkerUnreachable(address, reason_of(exc)) from exc
+        except UnicodeError as exc:
+            raise WorkerUnreachable(address, "its host is no name") from exc
         except TimeoutError as exc:
             reason = f"no status within {self.limits.status_s:g} s"
             raise WorkerUnreachable(address, reason) from exc

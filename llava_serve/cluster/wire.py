@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
+
+from pydantic_core import from_json
 
 from llava_serve import logs
 from llava_serve.errors import DECLINED, LOST, ServeError, Unavailable, WorkerLost, not_answered
@@ -56,7 +58,7 @@ def _kind_of_event(record: bytes, _: str) -> RecordKind:
 def _opens(record: bytes) -> bool:
     """Tell whether a chunk holds nothing but the role, for each answer in it."""
     try:
-        choices = json.loads(record.removeprefix(b"data: "))["choices"]
+        choices = from_json(record.removeprefix(b"data: "))["choices"]
         said = [
             value
             for choice in choices
@@ -79,7 +81,7 @@ def _kind_of_chunk(record: bytes, prompt: str) -> RecordKind:
 
 def _object(record: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(record)
+        content = from_json(record)
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
@@ -110,6 +112,8 @@ NATIVE = Wire(
     encode_sign_of_life=lambda _, place: place.encode() if place else sse.KEEP_ALIVE,
     stream_headers={"content-type": sse.MEDIA_TYPE} | sse.HEADERS,
 )
+INSPECTION = replace(NATIVE, name="inspection", path="/v1/inspect")
+INSPECTION_WITH_PIXELS = replace(INSPECTION, path="/v1/inspect?pixels=true")
 LLAVA = Wire(
     name="llava",
     path="/worker_generate_stream",

@@ -7,11 +7,12 @@ from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+from pydantic_core import from_json
 
 from llava_serve import __version__
 from llava_serve.doctor.finding import Finding
 from llava_serve.errors import RemoteError
-from llava_serve.http.client_error import reason_of
+from llava_serve.http.client_error import controller_error, reason_of
 
 _LIMIT = aiohttp.ClientTimeout(total=10)
 _SKEW_S = 5.0  # of which one second is the header's own
@@ -36,7 +37,7 @@ async def ask(
         method, url, json=body, headers=headers, timeout=_LIMIT, allow_redirects=False
     ) as answer:
         try:
-            content = await answer.json(content_type=None)
+            content = await answer.json(content_type=None, loads=from_json)
         except ValueError:
             content = None
         return HttpAnswer(answer.status, answer.headers, content)
@@ -44,6 +45,9 @@ async def ask(
 
 def unreachable(address: str, error: aiohttp.ClientError | TimeoutError) -> Finding:
     """Say why nobody answers at a controller's address."""
+    if isinstance(error, aiohttp.ClientSSLError):
+        untrusted = controller_error(address, error)
+        return Finding("controller", "problem", untrusted.message, untrusted.remedy)
     reason = "no answer within 10 s" if isinstance(error, TimeoutError) else reason_of(error)
     return Finding(
         "controller",
@@ -99,7 +103,8 @@ def check_version(described: HttpAnswer) -> Finding:
             f"the controller does not show its version (HTTP {described.status})",
             "Give its token with --cluster-token-file.",
         )
-    theirs = described.content.get("info", {}).get("version")
+    info = described.content.get("info")
+    theirs = info.get("version") if isinstance(info, dict) else None
     if theirs == __version__:
         return Finding("version", "ok", f"the controller's is {theirs}, as ours")
     return Finding(

@@ -27,8 +27,9 @@ def check_ports(host: str, ports: Sequence[int]) -> Iterator[Finding]:
             yield Finding(
                 "port",
                 "problem",
-                f"cannot listen on {host}:{port}: {exc}{_user_of(port)}",
-                "Stop the program that uses the port, or choose another with --port.",
+                f"cannot listen on {host}:{port}: {serving.why_not_bound(exc)}{_user_of(port)}",
+                "Stop the program that uses the port, or choose another with --port; a controller "
+                "that runs there is looked at with --controller.",
             )
         else:
             yield Finding("port", "ok", f"{host}:{port} is free")

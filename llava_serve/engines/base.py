@@ -4,8 +4,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
+from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.openai import ModelCard
-from llava_serve.request import Delta, GenerateRequest
+from llava_serve.request import Delta, GenerateRequest, InspectRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,15 @@ class Engine(Protocol):
         Raises:
             BadRequest: before the first delta, when the request cannot be served.
             EngineFailure: at any point, when the model fails.
+        """
+        ...
+
+    async def inspect(self, request: InspectRequest) -> Inspection:
+        """Tell what the request would become, with the code that prepares it; nothing is generated.
+
+        Raises:
+            BadRequest: it cannot be served for another reason than its length, or this engine does
+                not prepare its requests itself.
         """
         ...
 

@@ -5,9 +5,11 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 
 from llava_serve.chat.stops import StopMatcher
+from llava_serve.engines.echo_inspection import inspect_words
 from llava_serve.engines.logprobs import LogprobBuffer
 from llava_serve.engines.text_length import texts_of
 from llava_serve.errors import ContextOverflow
+from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.request import (
     Conversation,
@@ -15,6 +17,7 @@ from llava_serve.request import (
     FinishReason,
     GenerateRequest,
     Image,
+    InspectRequest,
     ReadyPrompt,
     TokenLogprob,
     Usage,
@@ -83,6 +86,11 @@ class EchoEngine:
             yield Delta(rest, reason, usage, logprobs=logprobs.take(0) if rest else ())
         finally:
             self.running -= 1
+
+    async def inspect(self, request: InspectRequest) -> Inspection:
+        """Tell what the request would become; see `Engine.inspect`."""
+        prompt_tokens, _ = _count(request.conversation)
+        return inspect_words(request, self.card, prompt_tokens)
 
     def status(self) -> None:
         """Keep nothing."""

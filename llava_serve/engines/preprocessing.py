@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from llava_serve.errors import ShuttingDown
-from llava_serve.request import Conversation, ReadyPrompt
 
+Asked = TypeVar("Asked")
 Result = TypeVar("Result")
-Work = Callable[[Conversation | ReadyPrompt, threading.Event], Result]
+Work = Callable[[Asked, threading.Event], Result]
 
 
 @dataclass(eq=False)
@@ -24,21 +24,21 @@ class _Running(Generic[Result]):
     waiting: int = 0
 
 
-class PreprocessingPool(Generic[Result]):
+class PreprocessingPool(Generic[Asked, Result]):
     """Threads that run `work`, which may block and must be safe to call from any thread.
 
-    The event it gets is set once nobody waits for the result any more. There are no more threads
-    than processors, because each prompt takes memory.
+    It gets a prompt or what has one, and an event that is set once nobody waits for the result any
+    more. There are no more threads than processors, because each prompt takes memory.
     """
 
-    def __init__(self, work: Work[Result]) -> None:
+    def __init__(self, work: Work[Asked, Result]) -> None:
         self._work = work
         self._is_closed = False
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="prompt")
         # By identity: several answers share one prompt, which lives as long as its work.
         self._under_way: dict[int, _Running[Result]] = {}
 
-    async def run(self, prompt: Conversation | ReadyPrompt) -> Result:
+    async def run(self, prompt: Asked) -> Result:
         """Return the result for `prompt`, or raise what the work raises.
 
         A caller that is cancelled returns when its thread is free.
@@ -63,7 +63,7 @@ class PreprocessingPool(Generic[Result]):
             working.exception()  # seen: nobody waits for it any more
             raise
 
-    def _started(self, prompt: Conversation | ReadyPrompt) -> _Running[Result]:
+    def _started(self, prompt: Asked) -> _Running[Result]:
         key, stopped = id(prompt), threading.Event()
         result = asyncio.get_running_loop().run_in_executor(
             self._pool, copy_context().run, self._work, prompt, stopped

@@ -9,7 +9,7 @@
     │     access   KeyMissing, KeyRefused, ModelNotAllowed, AdminOnly, RateLimited, BudgetSpent
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
-    │     engine   SglangRefused
+    │     engine   SglangRefused, InspectionUnsupported
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ConversationBusy, ImportRefused, ModerationRefused, LoginRequired,
@@ -18,8 +18,8 @@
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
-    │              ControllerUnreachable, ControllerLost, EventTooLarge, Busy, ShuttingDown,
-    │              Interrupted, WorkerUnchecked, OnlyBlindWorkers
+    │              ControllerUnreachable, ControllerUntrusted, ControllerLost, EventTooLarge,
+    │              Busy, ShuttingDown, Interrupted, WorkerUnchecked, OnlyBlindWorkers
     │     line     LineFull, OwnLineFull, LineTimeout
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable,
     │              ProviderFailed
@@ -75,6 +75,7 @@ from llava_serve.errors.cluster import (
     Busy as Busy,
     ControllerLost as ControllerLost,
     ControllerUnreachable as ControllerUnreachable,
+    ControllerUntrusted as ControllerUntrusted,
     EventTooLarge as EventTooLarge,
     Interrupted as Interrupted,
     NoSuchWorker as NoSuchWorker,
@@ -90,6 +91,7 @@ from llava_serve.errors.cluster import (
 )
 from llava_serve.errors.engine import (
     EngineLost as EngineLost,
+    InspectionUnsupported as InspectionUnsupported,
     OutOfMemory as OutOfMemory,
     SglangBusy as SglangBusy,
     SglangFailed as SglangFailed,

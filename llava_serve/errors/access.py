@@ -104,7 +104,8 @@ class KeyNameTaken(CommandError):
     def __init__(self, name: str) -> None:
         super().__init__(
             f"there is a key named {name!r} already",
-            "Choose another name, or give that key a new secret with rotate.",
+            "Choose another name: a revoked key keeps its own. One that is good still gets a new "
+            "secret with rotate.",
         )
 
 
@@ -113,5 +114,6 @@ class NoSuchKey(CommandError):
 
     def __init__(self, name: str, problem: str = "does not exist") -> None:
         super().__init__(
-            f"the key {name!r} {problem}", "python -m llava_serve.keys list shows every key."
+            f"the key {name!r} {problem}",
+            "python -m llava_serve.keys list shows every key, and create makes another one.",
         )

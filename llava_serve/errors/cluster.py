@@ -1,6 +1,6 @@
 """Errors between processes: a worker or controller is unreachable, busy, lost or stopping."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from llava_serve.errors.base import (
     ASK_ANOTHER,
@@ -164,6 +164,7 @@ class ControllerUnreachable(Unavailable):
     """Nobody answers at the controller's address."""
 
     code = "controller_unreachable"
+    said: ClassVar[str] = "no controller answers at"
     remedy = "Start it with `python -m llava_serve.controller`, or correct --controller."
     user_told = "the page cannot reach the models at the moment"
     user_remedy = (
@@ -171,8 +172,16 @@ class ControllerUnreachable(Unavailable):
     )
 
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"no controller answers at {address}: {reason}")
+        super().__init__(f"{self.said} {address}: {reason}")
         self.address, self.reason = address, reason
+
+
+class ControllerUntrusted(ControllerUnreachable):
+    """The controller is there, and no TLS connection to it can be made or trusted."""
+
+    code = "controller_untrusted"
+    remedy = "Correct --ca-file, the address, or the certificate of the controller."
+    said = "no controller can be asked at"
 
 
 class ControllerLost(Unavailable):

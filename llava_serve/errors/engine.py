@@ -1,11 +1,14 @@
 """Engine errors, and errors of an SGLang server behind an engine."""
 
+from types import MappingProxyType
 from typing import Self
 
 from llava_serve.errors.base import (
     ASK_ANOTHER,
     BUSY,
+    DECLINED,
     LOST,
+    NOT_ANSWERED,
     BadRequest,
     EngineFailure,
     Unavailable,
@@ -39,6 +42,22 @@ class OutOfMemory(EngineFailure):
     def of_process(cls) -> Self:
         """Return the error of a request for which the process itself has no memory."""
         return cls("the process has no memory left for this request")
+
+
+class InspectionUnsupported(BadRequest):
+    """The model runs where nobody can see what becomes of a request."""
+
+    code = "inspection_unsupported"
+    headers = MappingProxyType({NOT_ANSWERED: DECLINED})  # a worker that can may be asked
+    remedy = "Serve the model with python -m llava_serve.model_worker as well, and ask again."
+    user_told = "what this model sees cannot be shown"
+    user_remedy = "Choose another model; its answers are not affected."
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"{model!r} cannot be inspected: it runs in an SGLang server, which renders prompts, "
+            "cuts tiles and keeps its caches in a process of its own and tells none of it"
+        )
 
 
 class SglangRefused(BadRequest):

@@ -194,3 +194,7 @@ class StorageFailed(ServeError):
     code = "storage_failed"
     remedy = "Check --state-dir and --database: the place must exist, be writable and not be full."
     user_told = "the server cannot keep or read conversations and pictures at the moment"
+
+    def __init__(self, message: str, remedy: str = remedy) -> None:
+        super().__init__(message)
+        self.remedy = remedy

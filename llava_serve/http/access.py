@@ -32,6 +32,7 @@ from llava_serve.errors import (
 from llava_serve.http import serving
 from llava_serve.http.caller import Caller
 from llava_serve.http.error_response import error_response
+from llava_serve.http.hosts import ip_of, is_loopback
 
 # Nobody can own a name below these on the internet, nor one without a dot.
 _PRIVATE = (".local", ".internal", ".home.arpa")
@@ -65,14 +66,14 @@ class Hosts:
     def of(cls, bound: str, allowed: Iterable[str] = (), own: Iterable[str] = ()) -> "Hosts":
         """Return those of a server that listens at `bound`, and is known to others as `own`."""
         names = {bound, *own}
-        if is_on_network := not serving.is_loopback(bound):
+        if is_on_network := not is_loopback(bound):
             names.add(socket.gethostname())
         return cls(frozenset(map(_plain, allowed)), frozenset(map(_plain, names)), is_on_network)
 
     def serves(self, host: str) -> bool:
         """Tell whether a `Host` header names this server; none at all does."""
         name = _plain(host)
-        if not name or serving.ip_of(name) or name == "localhost" or name.endswith(".localhost"):
+        if not name or ip_of(name) or name == "localhost" or name.endswith(".localhost"):
             return True
         if self.is_on_network and ("." not in name or name.endswith(_PRIVATE)):
             return True
@@ -193,7 +194,7 @@ def _check_content_type(headers: Headers) -> None:
 
 def _is_on_this_machine(scope: Scope, headers: Headers) -> bool:
     caller = scope["client"][0] if scope.get("client") else ""
-    return serving.is_loopback(caller) and not any(name in headers for name in _FORWARDED)
+    return is_loopback(caller) and not any(name in headers for name in _FORWARDED)
 
 
 def _plain(host: str) -> str:

@@ -1,4 +1,4 @@
-"""Limits of one connection: its entry in the table, and how long a request's head may take.
+"""Limits of one connection: its entry in the table, how long a request's head may take, its size.
 
 uvicorn bounds neither, so its HTTP protocol is extended here, where a connection
 begins, brings bytes, has brought a whole head and a whole request, and has been answered.
@@ -37,7 +37,7 @@ class BoundedProtocol(HttpProtocol):
         self._is_refused = False
         self._has_head = False  # of the request that it is at
         self._is_message_complete = True
-        self._head_bytes = 0
+        self._bodyless_bytes = 0  # since a request began, or since the last byte of its body
         self._untimely_bytes = 0  # that came behind a request before its answer was complete
         self._cycles: list[RequestResponseCycle] = []  # requests whose answers are not complete
         self._deadline: asyncio.TimerHandle | None = None
@@ -92,15 +92,19 @@ class BoundedProtocol(HttpProtocol):
         if self._is_answering:
             self._receive_untimely(data)
             return
+        self._bodyless_bytes += len(data)
         if not self._has_head:
-            self._head_bytes += len(data)
             if self._deadline is None:
                 self._expect_head()
             data = self.without_upgrade(data)
         self._note_waiting()
         super().data_received(data)
-        if not self._has_head and self._head_bytes > self._table.limits.header_bytes:
-            self.answer_and_close(HeadersTooLarge(self._table.limits.header_bytes))
+        if self._bodyless_bytes <= (limit := self._table.limits.header_bytes):
+            return
+        if self._has_head:  # between the chunks of a body, or behind them
+            self.transport.close()
+        else:
+            self.answer_and_close(HeadersTooLarge(limit))
 
     def _receive_untimely(self, data: bytes) -> None:
         """Leave a request unread that does not wait for the answer to the one before it.
@@ -115,6 +119,7 @@ class BoundedProtocol(HttpProtocol):
             self.transport.close()
 
     def on_body(self, body: bytes) -> None:
+        self._bodyless_bytes = 0
         super().on_body(body)
         if self.flow.read_paused:  # the body waits, for its reader or its part of the memory
             self._table.mark_busy(self)
@@ -123,6 +128,7 @@ class BoundedProtocol(HttpProtocol):
         self._cancel_deadline()
         self.app = self.config.loaded_app
         self._has_head, self._is_message_complete = True, False
+        self._bodyless_bytes = 0
         limit = self._table.limits.header_bytes
         if self.refusal is not None:
             self.app = refusal(self.refusal)
@@ -155,7 +161,7 @@ class BoundedProtocol(HttpProtocol):
 
     def _become_idle(self) -> None:
         self._cancel_deadline()
-        self._has_head, self._head_bytes = False, 0
+        self._has_head, self._bodyless_bytes = False, 0
         self._note_waiting()
 
     def _note_waiting(self) -> None:
@@ -172,7 +178,7 @@ class BoundedProtocol(HttpProtocol):
         self._start_deadline(self._table.limits.header_s, self._head_is_late)
 
     def _head_is_late(self) -> None:
-        if self._head_bytes:
+        if self._bodyless_bytes:
             self.answer_and_close(HeadersTimeout(self._table.limits.header_s))
         else:
             self.transport.close()

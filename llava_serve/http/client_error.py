@@ -1,11 +1,11 @@
 """Client errors: those of aiohttp in a few words, and those that another process answers with."""
 
-import json
 import os
 
 import aiohttp
+from pydantic_core import from_json
 
-from llava_serve.errors import RemoteError
+from llava_serve.errors import ControllerUnreachable, ControllerUntrusted, RemoteError
 
 
 def reason_of(error: aiohttp.ClientError | TimeoutError) -> str:
@@ -55,9 +55,17 @@ def _reason_of_no_tls(error: aiohttp.ClientSSLError) -> str:
     return f"no TLS connection can be made ({error.os_error})"
 
 
+def controller_error(
+    address: str, error: aiohttp.ClientError | TimeoutError
+) -> ControllerUnreachable:
+    """Return the error of a controller that could not be asked."""
+    is_tls = isinstance(error, aiohttp.ClientSSLError)
+    return (ControllerUntrusted if is_tls else ControllerUnreachable)(address, reason_of(error))
+
+
 def remote_error(content: bytes, status: int) -> RemoteError:
     """Return the error that an answer is, whatever its body holds."""
     try:
-        return RemoteError.from_body(json.loads(content), status)
+        return RemoteError.from_body(from_json(content), status)
     except ValueError:
         return RemoteError.from_body(content.decode(errors="replace"), status)

@@ -48,8 +48,18 @@ class HttpProtocol(HttpToolsProtocol):
         head, blank, body = data.partition(b"\r\n\r\n")
         return _UPGRADE.sub(b"\r\nx-upgrade:", head) + blank + body
 
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a field behind the body is none (RFC 9110, section 6.5.1)."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Begin the request; one of HTTP/1.1 has one `Host` (RFC 9112, section 3.2)."""
+        self._is_in_head = False
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts != 1 and self.parser.get_http_version() == "1.1":
             reason = f"a request of HTTP/1.1 has one Host header, and this one has {hosts}"

@@ -40,7 +40,6 @@ from llava_serve.http.connections import (
     raise_descriptor_limit,
 )
 from llava_serve.http.error_response import error_response
-from llava_serve.http.hosts import ip_of as ip_of, is_loopback as is_loopback
 from llava_serve.http.tls import Certificate
 from llava_serve.http.tls_protocol import TlsProtocol
 
@@ -229,6 +228,11 @@ def _scheme(certificate: Certificate | None) -> str:
     return "http" if certificate is None else "https"
 
 
+def why_not_bound(error: OSError) -> str:
+    """Say why `bind` failed, without the address, which Python repeats."""
+    return (error.strerror or str(error)).partition(" (while attempting")[0]
+
+
 def bind_or_exit(host: str, port: int) -> socket.socket:
     """Return a listening socket.
 
@@ -239,7 +243,7 @@ def bind_or_exit(host: str, port: int) -> socket.socket:
         return bind(host, port)
     except OSError as exc:
         raise SystemExit(
-            f"cannot listen on {host}:{port}: {exc.strerror or exc}. "
+            f"cannot listen on {host}:{port}: {why_not_bound(exc)}. "
             "Stop the program that uses the port, or choose another with --port."
         ) from exc
 

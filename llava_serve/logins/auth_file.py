@@ -9,7 +9,7 @@ from llava_serve.errors import CommandError
 from llava_serve.logins.passwords import is_hash
 
 _NAME = re.compile(r"[\w.@+-]{1,64}")
-_REMEDY = "Change the file with `python -m llava_serve.page_users`."
+_REMEDY = "`python -m llava_serve.page_users add NAME --auth-file FILE` writes it."
 
 
 def check_name(name: str) -> None:
@@ -39,7 +39,7 @@ def read_users(path: Path) -> dict[str, str]:
         name, _, hash_ = line.partition(":")
         if not _NAME.fullmatch(name) or not is_hash(hash_) or name in users:
             reason = "names a user a second time" if name in users else "is no `user:hash`"
-            raise CommandError(f"line {number} of {path} {reason}", _REMEDY)
+            raise CommandError(f"line {number} of {path} {reason}", f"Delete the line. {_REMEDY}")
         users[name] = hash_
     return users
 

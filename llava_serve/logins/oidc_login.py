@@ -1,5 +1,6 @@
 """Logins by an OpenID provider: the code flow with PKCE, state and nonce, by Authlib."""
 
+import hashlib
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from llava_serve.errors import CommandError, LoginRefused, ProviderFailed
 from llava_serve.login_config import LoginConfig
 from llava_serve.logins.session_key import SessionKey
 from llava_serve.logins.user import User
+from llava_serve.secret_file import read_secret
 
 _NAME = "provider"
 _WELL_KNOWN = "/.well-known/openid-configuration"
 _TIMEOUT_S = 10.0
+_LONGEST_OWNER = 255  # characters; a subject alone may have as many
 
 
 class OidcLogins:
@@ -43,7 +46,11 @@ class OidcLogins:
         self._client = OAuth().register(
             _NAME,
             client_id=self._client_id,
-            client_secret=_read_secret(config.oidc_client_secret_file),
+            client_secret=read_secret(
+                Path(str(config.oidc_client_secret_file)),
+                "the secret of --oidc-client-secret-file",
+                "Write the secret that the provider shows for this client into it.",
+            ),
             server_metadata_url=self._issuer + _WELL_KNOWN,
             client_kwargs={
                 "scope": "openid email profile",
@@ -90,7 +97,7 @@ class OidcLogins:
             shown = email or "somebody without an e-mail address"
             raise LoginRefused(shown if verified else f"{shown} (not verified)")
         name = email or str(claims.get("name") or claims["sub"])
-        return self._key.user(f"{self._issuer}#{claims['sub']}"[:255], name[:100], verified)
+        return self._key.user(_owner(self._issuer, str(claims["sub"])), name[:100], verified)
 
     async def _metadata(self) -> dict[str, Any]:
         try:
@@ -125,15 +132,13 @@ def _failures() -> tuple[type[Exception], ...]:
     return (AuthlibBaseError, JoseError, httpx2.HTTPError, ValueError, KeyError, RuntimeError)
 
 
+def _owner(issuer: str, subject: str) -> str:
+    """Return who a user is in a column of the database, where no two are the same."""
+    owner = f"{issuer}#{subject}"
+    if len(owner) <= _LONGEST_OWNER:
+        return owner
+    return f"{issuer}#sha256:{hashlib.sha256(subject.encode()).hexdigest()}"
+
+
 def _said(error: Exception) -> str:
     return (str(error) or type(error).__name__)[:300]
-
-
-def _read_secret(file: Path | None) -> str:
-    try:
-        return Path(str(file)).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise CommandError(
-            f"--oidc-client-secret-file {file} cannot be read: {exc}",
-            "Write the secret that the provider shows for this client into it.",
-        ) from exc

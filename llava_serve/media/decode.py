@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -12,7 +13,7 @@ from llava_serve.media import formats, heif, orientation
 from llava_serve.media.damage import BOMB, DAMAGE, damaged
 from llava_serve.media.limits import LARGE_PIXELS, Cost, FileLimits, check_bytes, check_size
 from llava_serve.media.sniff import IMAGES, sniff
-from llava_serve.request import Image
+from llava_serve.request import Image, SentFile
 
 # What is left of a huge image has sides at least this long: see `reduction`.
 _LONGER_SIDE, _SHORTER_SIDE = 3000, 500
@@ -38,9 +39,11 @@ def decode_image(data: bytes, limits: FileLimits) -> Image:
     with open_image(data, kind, limits) as image:
         factor = reduction(image.size)
         turn = orientation.of_image(image)
+        sent = SentFile(kind, image.size, orientation.turned(image.size, turn))
         try:
             shown = _loaded(image, data, kind, factor)
-            return as_image(shown if turn is None else shown.transpose(turn))
+            upright = as_image(shown if turn is None else shown.transpose(turn))
+            return replace(upright, sent=sent)
         except DAMAGE as exc:
             raise damaged(f"the {kind} file", exc) from exc
 

@@ -34,7 +34,18 @@ _BY_MATRIX = {
     (0, -1, 1, 0): Transpose.ROTATE_90,
 }
 _BY_ROTATION = {90: Transpose.ROTATE_90, 180: Transpose.ROTATE_180, 270: Transpose.ROTATE_270}
+_SWAPPING = {
+    Transpose.TRANSPOSE,
+    Transpose.ROTATE_90,
+    Transpose.ROTATE_270,
+    Transpose.TRANSVERSE,
+}
 _UNEVEN = 0.01  # the share by which the two scales of a matrix may differ: rounding
+
+
+def turned(size: tuple[int, int], turn: Transpose | None) -> tuple[int, int]:
+    """Return the (width, height) that a size has once it is turned."""
+    return (size[1], size[0]) if turn in _SWAPPING else size
 
 
 def of_exif(number: object) -> Transpose | None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
@@ -10,7 +11,7 @@ from llava_serve.media.decode import as_image, open_image
 from llava_serve.media.limits import Cost, FileLimits, check_bytes
 from llava_serve.media.sniff import VIDEOS, sniff
 from llava_serve.media.video_file import VideoFile, check_count
-from llava_serve.request import Image, Video
+from llava_serve.request import Image, SentFile, Video
 
 MAX_VIDEO_PIXELS = 200_000_000  # of all chosen frames together: 0.8 GB in memory
 MAX_DECODING_S = 30.0
@@ -39,9 +40,10 @@ def decode_video(
 
     try:
         if kind in _ANIMATIONS:
-            return Video(tuple(_animation(data, kind, num_frames, limits, check_time)))
+            return _video(kind, *_animation(data, kind, num_frames, limits, check_time))
         video_file = VideoFile(data, kind, limits, check_time)
-        return Video(tuple(video_file.frames(partial(_chosen, video_file.size(), num_frames))))
+        size = video_file.size()
+        return _video(kind, size, video_file.frames(partial(_chosen, size, num_frames)))
     except DAMAGE as exc:
         raise damaged(f"the {kind} file", exc) from exc
 
@@ -70,6 +72,10 @@ def sample_frame_indices(total: int, wanted: int) -> list[int]:
     return [at * (total - 1) // max(1, count - 1) for at in range(count)]
 
 
+def _video(kind: str, size: tuple[int, int], frames: list[Image]) -> Video:
+    return Video(tuple(frames), SentFile(kind, size, frames[0].image.size))
+
+
 def _kind(data: bytes, limits: FileLimits) -> str:
     kind = sniff(data)
     check_bytes(len(data), limits.file_bytes)
@@ -83,19 +89,24 @@ def _kind(data: bytes, limits: FileLimits) -> str:
 
 def _animation(
     data: bytes, kind: str, num_frames: int, limits: FileLimits, check_time: Callable[[], None]
-) -> list[Image]:
+) -> tuple[tuple[int, int], list[Image]]:
+    """Return the (width, height) of a moving image and its chosen frames."""
     with open_image(data, kind, limits) as image:
         total: int = getattr(image, "n_frames", 1)  # a GIF counts by skipping through the file
         check_time()
         check_count(total)
         wanted = _chosen(image.size, num_frames, total)
         frames = []
+        time_ms = 0.0
         for index in range(wanted[-1] + 1):  # each frame builds on the one before
             image.seek(index)
             if index in wanted:
-                frames.append(as_image(image.copy()))
+                frame = as_image(image.copy())
+                time_ms = image.info.get("timestamp", time_ms)  # of a WebP, whose frames are loaded
+                frames.append(replace(frame, time_s=time_ms / 1000))
+            time_ms += image.info.get("duration", 0)
             check_time()
-    return frames
+        return image.size, frames
 
 
 def _chosen(size: tuple[int, int], num_frames: int, total: int) -> list[int]:

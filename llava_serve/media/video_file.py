@@ -6,7 +6,7 @@ believed: a video that was cut out of a longer one, or is damaged, has less than
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import PIL.Image
@@ -118,11 +118,15 @@ class VideoFile:
         """Return the images of the `wanted` frames that decode, and how many frames decoded."""
         images: list[Image] = []
         decoded = 0
+        began_s: float | None = None
         with closing(self._decoded(intact_only)) as frames:
             for frame in frames:
+                began_s = frame.time if began_s is None else began_s
                 if decoded == wanted[len(images)]:
                     check_size((frame.width, frame.height), self.limits)  # a stream may change it
-                    images.append(_upright(frame))
+                    has_times = began_s is not None and frame.time is not None
+                    time_s = frame.time - began_s if has_times else None
+                    images.append(replace(_upright(frame), time_s=time_s))
                 decoded += 1
                 if len(images) == len(wanted):
                     break

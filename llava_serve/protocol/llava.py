@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from llava_serve.errors import ServeError
+from llava_serve.protocol.openai import Positive
 
 SEPARATOR = b"\0"
 
@@ -26,7 +27,7 @@ class LlavaRequest(BaseModel):
     images: list[str] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     top_p: Annotated[float, Field(ge=0, le=1)] = 1.0  # 0: the most probable token
-    max_new_tokens: Annotated[int, Field(ge=1)] = 256
+    max_new_tokens: Positive = 256
     stop: str | list[str] | None = None
 
 

@@ -21,6 +21,10 @@ from pydantic_core import PydanticCustomError
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, refusal_of
 
+# Small enough for every engine, for floating point and for a column of a database.
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
+NotNegative = Annotated[int, Field(ge=0, lt=2**31)]
+
 
 class ImageUrl(Strict):
     url: str
@@ -32,7 +36,7 @@ class VideoUrl(Strict):
     neutral: ClassVar[Neutral] = {"detail": (None, "auto", "high")}
 
     url: str
-    num_frames: Annotated[int, Field(ge=1)] | None = None  # None: the worker's --num-frames
+    num_frames: Positive | None = None  # None: the worker's --num-frames
 
 
 def _of_other_parts(own: str) -> Neutral:
@@ -193,15 +197,15 @@ class ChatRequest(Strict):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Positive | None = None
+    max_completion_tokens: Positive | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None  # 0: the most probable token
-    top_k: Annotated[int, Field(ge=0)] | None = None
+    top_k: NotNegative | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     n: Annotated[int, Field(ge=1, le=16)] | None = None
-    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    min_tokens: NotNegative | None = None
     ignore_eos: bool | None = None
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None  # false with `continue_final_message`, else true

@@ -8,6 +8,8 @@ ask sees nothing of it.
 import json
 from dataclasses import asdict, dataclass
 
+from pydantic_core import from_json
+
 HEADER = "X-Llava-Usage"
 ASKING = {HEADER: "1"}
 USAGE_MARK = b": usage "  # clients of server-sent events skip it; the controller cuts it out
@@ -32,13 +34,13 @@ class TokenCounts:
 def parse_usage(text: str | bytes) -> TokenCounts | None:
     """Read `TokenCounts.as_json`; None where `text` is anything else."""
     try:
-        content = json.loads(text)
+        content = from_json(text)
     except ValueError:
         return None
     if not isinstance(content, dict):
         return None
     counts = [content.get(name) for name in TokenCounts.__slots__]
-    if not all(isinstance(count, int) and 0 <= count < 2**53 for count in counts):
+    if not all(isinstance(count, int) and 0 <= count < 2**31 for count in counts):
         return None
     return TokenCounts(*counts)  # type: ignore[arg-type]
 

@@ -1,6 +1,5 @@
 """Asking of a recording's requests: greedy, one after the other, with log-probabilities."""
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,15 +7,16 @@ from typing import Any
 import aiohttp
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_token_logprob import ChatCompletionTokenLogprob
+from pydantic_core import from_json
 
 from llava_serve.client import ChatClient
 from llava_serve.cluster_token import bearer
-from llava_serve.credential import read_secret
-from llava_serve.errors import CommandError, ControllerUnreachable
-from llava_serve.http.client_error import reason_of, remote_error
+from llava_serve.errors import CommandError
+from llava_serve.http.client_error import controller_error, remote_error
 from llava_serve.http.tls import trust
 from llava_serve.replaying.config import ServerConfig
 from llava_serve.replaying.recording import RecordedAnswer, RecordedToken
+from llava_serve.secret_file import read_secret
 
 _LIST_S = aiohttp.ClientTimeout(total=10)
 
@@ -81,9 +81,9 @@ class AskedServer:
                 content = await answer.read()
                 if answer.status != 200:
                     raise remote_error(content, answer.status)
-            return [str(one["id"]) for one in json.loads(content)["data"]]
+            return [str(one["id"]) for one in from_json(content)["data"]]
         except (TimeoutError, aiohttp.ClientError) as exc:
-            raise ControllerUnreachable(self._address, reason_of(exc)) from exc
+            raise controller_error(self._address, exc) from exc
         except (ValueError, LookupError, TypeError) as exc:
             what = f"{self._address} lists no models as OpenAI's servers do"
             raise CommandError(what, "Correct --controller.") from exc

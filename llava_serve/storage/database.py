@@ -1,15 +1,22 @@
 """Database connection: SQLAlchemy engines with SQLite's settings, and their errors by our names."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, MetaData, Table, create_engine, event, inspect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from llava_serve.errors import StorageFailed
+from llava_serve.retry import jittered_backoff_s
+
+_ATTEMPTS = 6  # to make a table beside other processes
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 0.2
+
+_URL = "such as sqlite:////srv/llava.sqlite or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
 
 
 def make_state_dir(state_dir: Path) -> None:
@@ -25,13 +32,21 @@ def translated() -> Iterator[None]:
     """Raise StorageFailed for what SQLAlchemy raises, and for rows that cannot be read."""
     try:
         yield
+    except ArgumentError as exc:
+        unknown = isinstance(exc, NoSuchModuleError)
+        reason = f"it knows no driver of that name ({exc})" if unknown else str(exc)
+        remedy = f"--database takes a URL of SQLAlchemy's, {_URL}."
+        raise StorageFailed(f"the database refused: {reason}", remedy) from exc
     except SQLAlchemyError as exc:
         reason = str(getattr(exc, "orig", None) or exc).splitlines()[0]
         raise StorageFailed(f"the database refused: {reason}") from exc
-    except (ValueError, TypeError) as exc:
+    except OSError as exc:
+        raise StorageFailed(f"the database cannot be reached: {exc.strerror or exc}") from exc
+    except (ValueError, TypeError, OverflowError) as exc:
         raise StorageFailed(f"the database holds what cannot be read: {exc}") from exc
     except ImportError as exc:  # the URL names a driver that is not installed
-        raise StorageFailed(f"the database's driver is missing: {exc}") from exc
+        remedy = f"Install it, or give --database a URL with another one, {_URL}."
+        raise StorageFailed(f"the database's driver is missing: {exc}", remedy) from exc
 
 
 def open_database(url: str) -> Engine:
@@ -63,8 +78,36 @@ def file_of(engine: Engine) -> Path | None:
     return Path(str(url.database)) if is_file else None
 
 
-def touch(engine: Engine) -> None:
-    """Make the file of a SQLite database where it is missing, for its owner alone."""
+def require_table(engine: Engine, table: str, kept: str) -> None:
+    """Raise StorageFailed unless a table is there, which has what is `kept`; make nothing."""
+    file = file_of(engine)
+    there = file is None or file.exists()  # to look into it would make the file
+    with translated():
+        if there and inspect(engine).has_table(table):
+            return
+    where = file or engine.url.render_as_string(hide_password=True)
+    raise StorageFailed(f"there are no {kept} at {where}")
+
+
+def make_tables(engine: Engine, metadata: MetaData) -> None:
+    """Make the tables that are missing, while other processes may do the same.
+
+    Only the owner of a new SQLite file may read it.
+    """
     if (file := file_of(engine)) is not None:
         with suppress(OSError):  # SQLite says why in a moment
             file.touch(mode=0o600)  # the files of its log take this mode too
+    with translated():
+        for table in metadata.sorted_tables:
+            _make(table, engine)
+
+
+def _make(table: Table, engine: Engine) -> None:
+    for attempt in range(_ATTEMPTS):
+        try:
+            table.create(engine, checkfirst=True)
+            return
+        except DBAPIError:  # another process has just made it, or makes the file
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(jittered_backoff_s(attempt, _FIRST_WAIT_S, _LONGEST_WAIT_S))

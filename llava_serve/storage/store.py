@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, inspect, select, update
+from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 
-from llava_serve.errors import StorageFailed
 from llava_serve.storage import migration
-from llava_serve.storage.database import file_of, open_database, touch, translated
+from llava_serve.storage.database import make_tables, open_database, require_table, translated
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.tables import (
     ComparedRow,
@@ -54,21 +53,13 @@ class Store:
 
         Only the owner of a new SQLite file may read it.
         """
-        touch(self._engine)
-        with translated():
-            Table.metadata.create_all(self._engine)
-            with self._engine.begin() as connection:
-                migration.add_what_is_missing(connection)
+        make_tables(self._engine, Table.metadata)
+        with translated(), self._engine.begin() as connection:
+            migration.add_what_is_missing(connection)
 
     def require_tables(self) -> None:
         """Raise StorageFailed unless there are conversations; make nothing."""
-        file = file_of(self._engine)
-        there = file is None or file.exists()  # to look into it would make the file
-        with translated():
-            if there and inspect(self._engine).has_table(ConversationRow.__tablename__):
-                return
-        where = file or self._engine.url.render_as_string(hide_password=True)
-        raise StorageFailed(f"there are no conversations at {where}")
+        require_table(self._engine, ConversationRow.__tablename__, "conversations")
 
     def add_turns(
         self,

@@ -68,6 +68,8 @@ def build_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, services.store.close)
+            # Gradio's queue would go on to look for work a thousand times a second.
+            stack.callback(blocks.close, verbose=False)
             await asyncio.to_thread(services.store.mark_interrupted)
             if services.moderation is not None:
                 stack.push_async_callback(services.moderation.close)

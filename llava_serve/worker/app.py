@@ -35,6 +35,7 @@ from llava_serve.tracing.span import Tracer
 from llava_serve.worker import llava_wire
 from llava_serve.worker.completion import CompletionBody, CompletionEvents
 from llava_serve.worker.generation import Generation
+from llava_serve.worker.inspection import InspectionBody, ReadConversation
 from llava_serve.worker.resumption import take_resumption
 from llava_serve.worker.stream import KEEP_ALIVE_S
 from llava_serve.worker.usage import UsageTally
@@ -71,11 +72,8 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     async def chat_completions(request: Request) -> Response:
         content = (await read_json(request))[0]
         resumption = take_resumption(request, content)
-        body = parse_chat_request(content)
-        check(body, worker.engine.card)
-        read_prompt = read_once(request, partial(_conversation, worker, body))
+        body, read_prompt, sampling = _prepared(worker, request, content)
         tally = UsageTally.asked_for(request.headers)
-        sampling = sampling_of(body, worker.engine.card.sampling)
         if tally is not None:
             sampling = replace(sampling, tells_usage=True)
         resumed = resumption.tokens if resumption else ()
@@ -87,6 +85,12 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         options = body.stream_options or StreamOptions()
         events = CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
         return events.telling(tally)
+
+    @app.post("/v1/inspect")
+    async def inspect(request: Request, pixels: bool = False) -> Response:
+        content = (await read_json(request))[0]
+        _, read_conversation, sampling = _prepared(worker, request, content)
+        return InspectionBody(worker, read_conversation, sampling, with_pixels=pixels)
 
     @app.get("/v1/models")
     async def models() -> ModelList:
@@ -102,6 +106,20 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         return Response(worker.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def _prepared(
+    worker: ModelWorker, request: Request, content: Any
+) -> tuple[ChatRequest, ReadConversation, SamplingParams]:
+    """Check a decoded body; return it, what reads its conversation, and how it is answered.
+
+    Raises:
+        BadRequest: it asks for what this worker does not do.
+    """
+    body = parse_chat_request(content)
+    check(body, worker.engine.card)
+    read_conversation = read_once(request, partial(_conversation, worker, body))
+    return body, read_conversation, sampling_of(body, worker.engine.card.sampling)
 
 
 async def _conversation(

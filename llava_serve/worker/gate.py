@@ -1,8 +1,8 @@
 """The gate of a worker: slots for running answers, a bounded line, closed at shutdown."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 from llava_serve.engines.base import Load
@@ -48,6 +48,25 @@ class Gate:
         """Refuse new requests; those that run or wait are served."""
         self.is_open = False
 
+    @contextmanager
+    def line(self, count: int = 1) -> Iterator[None]:
+        """Hold `count` places in line while the body runs, which may take no slot at all.
+
+        Raises:
+            Busy: slots and line together have no room for `count` more.
+            ShuttingDown: the gate is closed.
+        """
+        if not self.is_open:
+            raise ShuttingDown
+        most = self.limit + self._max_waiting
+        if self.queue_length + count > most:
+            raise Busy(self.running, self.waiting, count, most)
+        self.waiting += count
+        try:
+            yield
+        finally:
+            self.waiting -= count
+
     @asynccontextmanager
     async def slots(
         self, count: int, prepare: Callable[[], Awaitable[Prepared]]
@@ -61,22 +80,14 @@ class Gate:
             Busy: slots and line together have no room for `count` more.
             ShuttingDown: the gate is closed.
         """
-        if not self.is_open:
-            raise ShuttingDown
         count = min(count, self.limit)
-        most = self.limit + self._max_waiting
-        if self.queue_length + count > most:
-            raise Busy(self.running, self.waiting, count, most)
-        self.waiting += count
-        try:
+        with self.line(count):
             prepared = await prepare()
             async with self._first_in_line:
                 while self.running + count > self.limit:
                     self._came_back.clear()
                     await self._came_back.wait()
                 self.running += count
-        finally:
-            self.waiting -= count
         try:
             yield count, prepared
         finally:

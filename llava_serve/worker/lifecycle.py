@@ -22,6 +22,7 @@ from llava_serve.config import MediaConfig, MembershipConfig
 from llava_serve.engines.base import Engine, Load
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
+from llava_serve.http.hosts import is_loopback
 from llava_serve.http.tls import Tls
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.openai import ModelCard
@@ -84,7 +85,7 @@ def serve(
     worker = ModelWorker(engine, gate, MediaReader(media), worker_id=secrets.token_hex(8))
     tls = Tls.of_or_exit(config)
     lifecycle = WorkerLifecycle(worker, config, watch, tls.trust)
-    if config.no_auth and not serving.is_loopback(config.host):
+    if config.no_auth and not is_loopback(config.host):
         logger.warning(
             "--no-auth at --host %s: whoever reaches port %d can use the model%s.",
             config.host,

@@ -1,8 +1,6 @@
 """Accounts in a SQLite file of the test."""
 
-import asyncio
-import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,14 +15,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-async def until(is_true: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    for _ in itertools.count():
-        if is_true():
-            return
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture

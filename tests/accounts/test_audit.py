@@ -8,7 +8,7 @@ import pytest
 from llava_serve.accounts import audit
 from llava_serve.accounts.audit import AuditLog
 from llava_serve.accounts.store import AccountStore, AuditedRequest, default_url
-from tests.accounts.conftest import until
+from tests.until import until
 
 
 def row(number: int = 0) -> AuditedRequest:

@@ -1,11 +1,14 @@
 """The first start makes a key, shows it once and keeps it for the programs of this machine."""
 
+import logging
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from llava_serve.accounts.first_key import make_first_key, renew_first_key
-from llava_serve.accounts.store import AccountStore
+from llava_serve.accounts.store import AccountStore, default_url
+from llava_serve.accounts.tables import KeyRow
 from llava_serve.api_key import ApiKey, is_same
 from llava_serve.errors import StorageFailed
 
@@ -32,6 +35,28 @@ def test_the_second_start_makes_none_and_shows_nothing(
     capsys.readouterr()
     make_first_key(store, tmp_path, ADDRESS)
     assert (len(store.all_keys()), capsys.readouterr().out) == (1, "")
+
+
+def test_of_two_controllers_that_start_at_once_one_makes_the_key_and_the_other_says_so(
+    store: AccountStore,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    faster = AccountStore(default_url(tmp_path))
+
+    def be_faster(*_: object) -> None:
+        make_first_key(faster, tmp_path, ADDRESS)
+
+    event.listen(KeyRow, "before_insert", be_faster, once=True)
+    with caplog.at_level(logging.INFO):
+        make_first_key(store, tmp_path, ADDRESS)
+    faster.close()
+    ((_, digest),) = store.all_keys()
+    text = (tmp_path / "api-key").read_text().strip()
+    assert is_same(text, digest)
+    assert capsys.readouterr().out.count(f"  {text}\n") == 1
+    assert "was made by another controller of this database" in caplog.text
 
 
 def test_where_a_key_was_made_by_hand_none_is_made_though_it_is_revoked(

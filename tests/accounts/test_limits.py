@@ -9,8 +9,9 @@ from llava_serve.accounts.limits import KeyLimits
 from llava_serve.accounts.rates import Rates
 from llava_serve.api_key import ApiKey
 from llava_serve.errors import BudgetSpent, ModelNotAllowed, RateLimited
-from tests.accounts.conftest import Clock, until
+from tests.accounts.conftest import Clock
 from tests.redis_server import RedisServer
+from tests.until import until
 
 
 def key(**limits: int) -> ApiKey:

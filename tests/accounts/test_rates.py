@@ -10,6 +10,7 @@ import pytest
 
 from llava_serve.accounts.rates import Rate, Rates
 from tests.redis_server import RedisServer, running_redis
+from tests.until import bounded
 
 
 @pytest.fixture
@@ -37,10 +38,11 @@ async def test_memory_counts_for_each_key_and_kind_alone() -> None:
 async def test_a_window_ends_and_begins_with_its_first_count() -> None:
     rates = Rates(window_s=1)
     assert (await rates.count("requests", "k", 10, 1)).reset_s <= 1
-    for _ in itertools.count():
-        if not await used(rates, 0):
-            break
-        await asyncio.sleep(0.01)
+    async with bounded("the end of the window"):
+        for _ in itertools.count():
+            if not await used(rates, 0):
+                break
+            await asyncio.sleep(0.01)
     assert await used(rates) == 1
 
 

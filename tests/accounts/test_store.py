@@ -4,8 +4,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event, make_url
 
-from llava_serve.accounts.store import AccountStore, AuditedRequest, default_url
+from llava_serve.accounts.store import AccountStore, AuditedRequest, default_url, usage_query
+from llava_serve.accounts.tables import KeyRow
 from llava_serve.api_key import ApiKey, is_same
 from llava_serve.errors import KeyNameTaken, NoSuchKey, StorageFailed
 from tests.accounts.conftest import Clock
@@ -128,6 +130,28 @@ def test_requests_without_a_key_are_summed_too(store: AccountStore, clock: Clock
     assert (one.key, one.failed) == ("", 1)
 
 
+def test_usage_is_grouped_by_no_parameter() -> None:
+    """PostgreSQL takes a parameter in SELECT and the same one in GROUP BY for two expressions."""
+    query = str(usage_query(0, 1).compile(dialect=make_url("postgresql://").get_dialect()()))
+    grouped = query.partition("GROUP BY")[2]
+    assert "coalesce(api_keys.name, api_requests.key_id, '')" in grouped
+    assert "%(" not in grouped
+
+
+def test_two_controllers_may_make_one_database_at_once(tmp_path: Path) -> None:
+    one, other = (AccountStore(default_url(tmp_path)) for _ in range(2))
+
+    def be_faster(*_: object, **__: object) -> None:
+        other.create_tables()
+
+    event.listen(KeyRow.__table__, "before_create", be_faster, once=True)
+    one.create_tables()
+    other.create(ALICE)
+    assert [key.name for key, _ in one.all_keys()] == ["alice"]
+    one.close()
+    other.close()
+
+
 def test_a_database_that_is_not_there_is_told(tmp_path: Path) -> None:
     store = AccountStore(default_url(tmp_path / "missing"))
     with pytest.raises(StorageFailed):
@@ -139,3 +163,12 @@ def test_a_key_that_the_database_does_not_take_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageFailed, match="no such table"):
         store.create(ALICE)
     store.close()
+
+
+def test_a_name_that_is_another_key_s_id_means_neither(store: AccountStore) -> None:
+    first = store.create(ALICE)
+    store.create(ApiKey(id="", name=first.id))
+    for change in (store.revoke, store.rotate):
+        with pytest.raises(NoSuchKey, match="the name of one key and the id of another"):
+            change(first.id)
+    assert all(key.revoked_at is None for key, _ in store.all_keys())

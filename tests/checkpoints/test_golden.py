@@ -18,7 +18,13 @@ from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.output import Detokenizer
 from llava_serve.engines.torch.prompt import PromptTokenizer
 from llava_serve.media.reader import MediaReader
-from llava_serve.request import GenerateRequest, Image, ReadyPrompt, SamplingParams
+from llava_serve.request import (
+    GenerateRequest,
+    Image,
+    InspectRequest,
+    ReadyPrompt,
+    SamplingParams,
+)
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
@@ -88,6 +94,28 @@ async def test_all_prompts_at_once_are_answered_like_each_alone(
     assert alone == expected
 
 
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+async def test_an_inspection_counts_the_reference_s_tokens(group: tuple[str, str, str]) -> None:
+    batch = [
+        golden
+        for golden in ALL
+        if (golden.case, golden.checkpoint, golden.aspect or "") == group and golden.text
+    ]
+    if not batch:
+        return
+    engine = TorchEngine(batch[0].load(), BUDGET)
+    try:
+        told = [
+            await engine.inspect(
+                InspectRequest(conversation=golden.conversation, sampling=SamplingParams())
+            )
+            for golden in batch
+        ]
+    finally:
+        engine.close()
+    assert [each.prompt and each.prompt.tokens for each in told] == [each.length for each in batch]
+
+
 def ask(golden: Golden) -> GenerateRequest:
     return GenerateRequest(
         request_id=str(golden),
@@ -125,10 +153,13 @@ async def test_the_worker_answers_as_the_reference_did(golden: Golden) -> None:
             httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
         ):
             answer = (await client.post("/v1/chat/completions", json=body)).json()
+            told = (await client.post("/v1/inspect", json=body)).json()
     finally:
         engine.close()
     assert answer["choices"][0]["message"]["content"] == shown(loaded, golden.greedy)
-    assert answer["usage"]["prompt_tokens"] == golden.length
+    assert answer["usage"]["prompt_tokens"] == golden.length == told["prompt"]["tokens"]
+    assert told["media"]
+    assert all(each["cached"] for each in told["media"])
 
 
 def messages_of(golden: Golden) -> list[dict[str, Any]]:

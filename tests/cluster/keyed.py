@@ -25,6 +25,7 @@ from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
 from tests.cluster.conftest import TOKEN, EchoWorker
+from tests.until import until
 
 
 @dataclass
@@ -50,10 +51,8 @@ class Keyed:
         (key,) = [
             one for one, _ in await asyncio.to_thread(self.store.all_keys) if one.name == name
         ]
-        while True:
-            if tokens := self.accounts.keys.tokens_this_month(key):
-                return tokens
-            await asyncio.sleep(0.01)
+        await until(lambda: self.accounts.keys.tokens_this_month(key) > 0, "tokens of the key")
+        return self.accounts.keys.tokens_this_month(key)
 
     def join(self, worker: EchoWorker) -> None:
         self.workers.register(worker.address, worker.status, asyncio.get_running_loop().time())

@@ -58,6 +58,17 @@ async def test_a_worker_is_refused_at_an_address_where_nobody_answers(
     assert f"you advertised {worker.address}; from here" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("host", ["w..w:1", f"{'w' * 64}:1", "[::1", "w:65536", "w:x"])
+async def test_a_worker_is_refused_at_an_address_that_there_cannot_be(
+    cluster: Cluster, start_worker: StartWorker, host: str
+) -> None:
+    worker = await start_worker()
+    worker.address = f"http://{host}"
+    answer = await register(cluster, worker)
+    assert answer.status_code == 403
+    assert f"you advertised {worker.address}; from here" in answer.json()["error"]["message"]
+
+
 async def test_a_worker_is_refused_at_an_address_that_is_silent(
     start_controller: StartController, start_worker: StartWorker, start_raw_worker: StartRawWorker
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tests.cluster.conftest import TOKEN, chat
 from tests.cluster.keyed import Keyed, echo_worker, keyed_controller
 from tests.media.drawn import corner_marked, encoded
+from tests.until import bounded
 
 CHAT = "/v1/chat/completions"
 
@@ -81,10 +82,11 @@ async def written(file: Path, count: int) -> list[Any]:
             connection.row_factory = sqlite3.Row
             return connection.execute("SELECT * FROM api_requests ORDER BY id").fetchall()
 
-    while True:
-        if len(rows := await asyncio.to_thread(read)) >= count:
-            return rows
-        await asyncio.sleep(0.01)
+    async with bounded(f"{count} rows"):
+        while True:
+            if len(rows := await asyncio.to_thread(read)) >= count:
+                return rows
+            await asyncio.sleep(0.01)
 
 
 def _base64(data: bytes) -> str:

@@ -93,6 +93,39 @@ def test_nobody_s_turn_is_taken_by_looking() -> None:
     assert len(queue) == 1
 
 
+def test_who_is_passed_over_keeps_the_place() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("alice", QUANTUM, "picture", kind="picture")
+    for item in "ab":
+        queue.push("bob", QUANTUM / 2, item)
+    queue.push("alice", QUANTUM, "text")
+    blocked = {"picture"}
+    had = []
+    while (ticket := queue.peek(blocked)) is not None:
+        queue.take(ticket)
+        had.append(ticket.item)
+    assert had == ["text", "a", "b"]
+    assert drained(queue) == ["picture"]
+    assert queue.peek() is None
+
+
+def test_those_that_are_not_blocked_take_fair_turns() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for owner in ("alice", "bob", "carol"):
+        queue.push(owner, QUANTUM, owner, kind="picture")
+    for _ in range(30):
+        queue.push("alice", 4 * QUANTUM, "alice")
+        queue.push("bob", QUANTUM, "bob")
+    had = []
+    for _ in range(25):
+        ticket = queue.peek({"picture"})
+        assert ticket is not None
+        queue.take(ticket)
+        had.append(ticket.item)
+    assert Counter(had)["bob"] == pytest.approx(20, abs=1)
+    assert [queue.pop().item for _ in range(3)].count("carol") == 1
+
+
 def test_whoever_leaves_the_line_is_out_of_it() -> None:
     queue: FairQueue[str] = FairQueue()
     gone, kept = queue.push("a", 1, "gone"), queue.push("a", 1, "kept")

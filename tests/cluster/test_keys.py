@@ -1,15 +1,20 @@
 """A controller with keys: who is answered, what is counted and what is charged."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
+from llava_serve.accounts import keyring
+from llava_serve.cluster.accounting import charged_tokens
+from llava_serve.cluster.request_record import RequestRecord
 from tests.cluster.conftest import BEARER, StartWorker, chat, status_of
 from tests.cluster.keyed import Keyed, echo_worker, keyed_controller
 
@@ -42,6 +47,37 @@ async def test_a_key_sees_and_asks_its_own_models_only(
         assert asked.status_code == (200 if has_address else 403)
     assert asked.json()["error"]["code"] == "model_not_allowed"
     assert len((await keyed.http.get("/v1/models", headers=BEARER)).json()["data"]) == 2
+
+
+async def test_answers_end_with_their_key_and_the_slot_is_free(
+    tmp_path: Path, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring, "REFRESH_S", 0.1)
+    async with keyed_controller(tmp_path) as keyed, asyncio.TaskGroup() as tasks:
+        headers = await keyed.headers()
+        worker = await start_worker(capacity=1)
+        keyed.join(worker)
+        worker.may_go_on.clear()
+
+        def ask(**options: Any) -> asyncio.Task[httpx.Response]:
+            asked = keyed.http.post(CHAT, json=chat(**options), headers=headers)
+            return tasks.create_task(asked)
+
+        streamed = ask(stream=True)
+        await worker.at_it.wait()
+        waiting = ask()
+        await asyncio.to_thread(keyed.store.revoke, "alice")
+        answer, refused = await streamed, await waiting
+        assert (answer.status_code, refused.status_code) == (200, 401)
+        for ended in (answer, refused):
+            (record,) = [line for line in ended.text.splitlines() if "error" in line]
+            error = json.loads(record.removeprefix("data: "))["error"]
+            assert (error["code"], error["message"]) == (
+                "invalid_api_key",
+                "the API key is revoked",
+            )
+        assert [one.queue_length for one in keyed.workers.known()] == [0]
+        worker.may_go_on.set()
 
 
 @pytest.mark.parametrize("path", [CHAT, "/worker_generate_stream", "/list_models", "/v1/models"])
@@ -81,6 +117,31 @@ async def test_who_leaves_is_charged_for_what_was_generated(keyed: Keyed) -> Non
             async for _ in answer.aiter_bytes():
                 break
     assert await keyed.used() > 2000  # the prompt, and some of the answer
+
+
+async def until_refused(keyed: Keyed, headers: dict[str, str]) -> None:
+    for _ in itertools.count():
+        if (await keyed.http.get("/v1/models", headers=headers)).status_code == 401:
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_a_key_that_is_revoked_while_its_request_waits_is_answered_nothing(
+    keyed: Keyed, start_worker: StartWorker
+) -> None:
+    worker = await start_worker(capacity=1)
+    worker.may_go_on.clear()
+    keyed.join(worker)
+    others, revoked = await keyed.headers("bob"), await keyed.headers("alice")
+    first = asyncio.create_task(keyed.http.post(CHAT, json=chat(stream=True), headers=others))
+    await worker.at_it.wait()
+    second = asyncio.create_task(keyed.http.post(CHAT, json=chat(), headers=revoked))
+    await asyncio.to_thread(keyed.store.revoke, "alice")
+    await until_refused(keyed, revoked)
+    worker.may_go_on.set()
+    assert (await first).status_code == 200
+    assert (await second).json()["error"]["message"] == "the API key is revoked"
+    assert len(worker.seen) == 1
 
 
 async def test_a_controller_in_front_of_another_counts_as_well(
@@ -170,3 +231,36 @@ async def test_llavas_own_workers_are_not_shown_the_token(
     await keyed.http.post("/worker_generate_stream", json=body, headers=headers)
     (seen,) = worker.seen
     assert "authorization" not in seen.headers
+
+
+async def test_an_answer_whose_worker_tells_no_usage_costs_what_was_expected(
+    keyed: Keyed, start_worker: StartWorker
+) -> None:
+    worker = await start_worker(is_legacy=True)
+    now = asyncio.get_running_loop().time()
+    keyed.workers.register(worker.address, worker.status, now, is_legacy=True)
+    body = {"model": "echo", "prompt": "four" * 10, "max_new_tokens": 7}
+    headers = await keyed.headers()
+    await keyed.http.post("/worker_generate_stream", json=body, headers=headers)
+    assert await keyed.used() == 10 + 7
+
+
+@pytest.mark.parametrize(
+    ("outcome", "worker", "charged"),
+    [
+        ("ok", "http://w", 500),
+        ("client_left", "http://w", 500),
+        ("client_left", None, 0),
+        ("line_full", None, 0),
+        ("refused", "http://w", 0),
+        ("worker_lost", "http://w", 0),
+    ],
+)
+def test_without_usage_only_a_worker_that_worked_is_charged(
+    outcome: str, worker: str | None, charged: int
+) -> None:
+    record = RequestRecord(
+        request_id="r", wire="native", model="m", arrived_at=0, expected_tokens=500
+    )
+    record.worker, record.outcome = worker, outcome
+    assert charged_tokens(record) == charged

@@ -16,6 +16,7 @@ from llava_serve.cluster.sight import Sight
 from llava_serve.errors import LineFull, LineTimeout, NoWorker, OnlyBlindWorkers, OwnLineFull
 from llava_serve.protocol.line_place import LinePlace
 from tests.cluster.conftest import status_of
+from tests.until import bounded
 
 A, B = "http://a:1", "http://b:1"
 SECOND = 0.001  # of real time, where a test lets it pass
@@ -92,7 +93,8 @@ class Requests:
     async def told_again(self, *names: str) -> None:
         for name in names:
             self._was_told[name].clear()
-            await self._was_told[name].wait()
+            async with bounded(f"word to {name}"):
+                await self._was_told[name].wait()
 
     @contextmanager
     def taken_slot(self) -> Iterator[None]:
@@ -380,6 +382,37 @@ async def test_who_waits_behind_a_picture_that_nobody_sees_waits_on_for_a_slot()
         assert (set(sent.running), sent.waiting) == ({"a", "b"}, 2)
         await sent.end("a")
         assert "text" in sent.running
+
+
+async def test_text_goes_past_a_picture_that_waits_for_a_worker_that_sees() -> None:
+    async with requests() as sent:
+        sent.admit(A)
+        sent.admit(B)
+        sent.workers.judge(sent.workers.known()[1], Sight(False, "blind"))
+        for name in ("picture", "second picture", "third picture"):
+            await sent.send(name, "one", has_images=True)
+        for name in ("text", "second text"):
+            await sent.send(name, "one")
+        assert {name: worker.address for name, worker in sent.running.items()} == {
+            "picture": A,
+            "text": B,
+        }
+        await sent.end("text")
+        assert "second text" in sent.running
+        await sent.send("third text", "one")
+        await sent.end("picture")  # its slot is no text's: a picture came before
+        assert set(sent.running) == {"second text", "second picture"}
+
+
+async def test_nobody_takes_a_slot_from_a_request_that_waits_for_several() -> None:
+    async with requests() as sent:
+        sent.admit(A, capacity=2)
+        await sent.send("a")
+        await sent.send("two", answers=2)
+        await sent.send("picture", has_images=True)
+        assert set(sent.running) == {"a"}
+        await sent.end("a")
+        assert set(sent.running) == {"two"}
 
 
 async def test_a_slot_of_a_worker_that_is_tried_gives_nobody_a_turn_at_a_full_one() -> None:

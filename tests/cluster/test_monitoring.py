@@ -11,8 +11,6 @@ import httpx
 import pytest
 
 from llava_serve.config import MediaConfig
-from llava_serve.engines.base import EngineStatus
-from llava_serve.engines.echo import EchoEngine
 from llava_serve.http.serving import served
 from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app as build_worker
@@ -20,25 +18,12 @@ from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
 from scripts.monitoring import dashboard
 from tests.cluster.conftest import Cluster
+from tests.engines.holding import HoldingEngine
 
 FOLDER = dashboard.FILE.parent
 RULES = FOLDER / "alerts.yml"
 CASES = FOLDER / "alerts_test.yml"
 METRIC = re.compile(r"\bllava_(?:controller|worker)_\w+")
-
-
-class HoldingEngine(EchoEngine):
-    """Has caches, as the engine that runs models does."""
-
-    def status(self) -> EngineStatus:  # type: ignore[override]
-        return EngineStatus(
-            kv_tokens_total=1,
-            kv_tokens_held=0,
-            kv_tokens_cached=0,
-            feature_bytes=0,
-            feature_hits=0,
-            feature_misses=0,
-        )
 
 
 def named_in_dashboard() -> set[str]:

@@ -105,6 +105,7 @@ async def test_a_picture_of_many_megabytes_passes(
         (json.dumps(chat() | {"store": True}).encode(), "unsupported_field", "store"),
         (json.dumps(chat() | {"colour": 1}).encode(), "invalid_field", "colour"),
         (json.dumps(chat() | {"temperature": 3}).encode(), "invalid_field", "temperature"),
+        (json.dumps(chat() | {"max_tokens": 10**400}).encode(), "invalid_field", "max_tokens"),
     ],
 )
 async def test_a_bad_request_never_reaches_a_worker(

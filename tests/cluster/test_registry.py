@@ -78,6 +78,17 @@ def test_a_silent_worker_is_forgotten(workers: Registry) -> None:
     assert names_of(workers.alive(now=45.1)) == []
 
 
+def test_a_worker_that_is_silent_for_many_leases_is_forgotten_when_others_report(
+    workers: Registry,
+) -> None:
+    workers.register(A, status_of(worker_id="a"), now=0)
+    workers.register(B, status_of(worker_id="b"), now=0)
+    for now in (20 * 45, 21 * 45 + 1):
+        assert [worker.address for worker in workers.known()] == [A, B]
+        workers.heartbeat(B, queue_length=0, now=now)
+    assert [worker.address for worker in workers.known()] == [B]
+
+
 def test_a_beat_renews_the_lease(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
     assert workers.heartbeat(A, queue_length=0, now=40)

@@ -4,9 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
+from llava_serve.cluster.admission import AdmissionPolicy
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import DispatchRequest, shortest_queue
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
@@ -19,7 +22,9 @@ from llava_serve.cluster.shared_state import (
     StateRecord,
 )
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
-from tests.cluster.conftest import StartWorker, status_of
+from llava_serve.http.serving import served
+from tests.cluster.conftest import TOKEN, StartWorker, status_of
+from tests.until import until
 
 W = "http://127.0.0.1:9"  # nobody listens there
 ECHO = DispatchRequest(model="echo")
@@ -40,35 +45,43 @@ class Controllers:
         self.clock = HandClock()
         self.state = MemoryState(self.clock)
         self.syncs: dict[str, RegistrySync] = {}
+        self._resting: set[asyncio.Task[Any] | None] = set()
 
     async def start(self, name: str, **limits: float) -> Registry:
         workers = Registry(shortest_queue, expiry_s=45)
         upstream = Upstream(UpstreamLimits(**limits))
-        prober = Prober(workers, upstream, self.clock)
+        prober = Prober(workers, upstream, self.clock, self._rest)
         await self._alive.enter_async_context(upstream.opened())
         await self._alive.enter_async_context(prober.tasks)
         self.syncs[name] = RegistrySync(workers, prober, self.state, name, self.clock)
         return workers
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait as a probe does for its next turn."""
+        task = asyncio.current_task()
+        self._resting.add(task)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._resting.discard(task)
+
+    def _asking(self) -> list[asyncio.Task[Any]]:
+        """Return what waits for the answer of a worker."""
+        names = ("ask-worker", "probe-worker")
+        tasks = [task for task in asyncio.all_tasks() if task.get_name() in names]
+        return [task for task in tasks if task not in self._resting]
 
     async def meet(self, *names: str, after_s: float = 0.25) -> None:
         """Let each exchange once, one after the other, and let what it asks for be answered."""
         for name in names or self.syncs:
             self.clock.now += after_s
             await self.syncs[name].turn()
-            await until_asked()
+            await until(lambda: not self._asking(), "the answers of workers")
 
     async def agree(self) -> None:
         """Meet until all has been told, and what was covered by older news once more."""
         for _ in range(4):
             await self.meet()
-
-
-async def until_asked() -> None:
-    names = ("ask-worker", "probe-worker")
-    while asking := [task for task in asyncio.all_tasks() if task.get_name() in names]:
-        done, _ = await asyncio.wait(asking, timeout=0.2)
-        if not done:  # a probe that waits for its next turn
-            return
 
 
 @pytest.fixture
@@ -375,6 +388,14 @@ async def test_a_silent_worker_that_reports_here_is_not_asked(
         await controllers.meet("a", after_s=6)
     assert worker.status_calls == 0
     assert addresses(a, controllers.clock()) == []
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+async def test_a_controller_that_is_alone_exchanges_nothing(is_alone: bool) -> None:
+    settings = ControllerSettings(state=None if is_alone else MemoryState())
+    async with served(build_app(Registry(shortest_queue), AdmissionPolicy(TOKEN), settings)):
+        names = {task.get_name() for task in asyncio.all_tasks()}
+    assert ("registry-sync" not in names) is is_alone
 
 
 class AwayState(MemoryState):

@@ -104,6 +104,35 @@ async def test_a_redis_that_starts_empty_is_seen_as_another_state(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("lost", ["values", "times", "revisions", "last"])
+async def test_the_state_heals_where_redis_drops_a_part_of_it(
+    redis_server: RedisServer, lost: str
+) -> None:
+    state = RedisState(redis_server.url, "llava")
+    async with state.opened(), Redis.from_url(redis_server.url) as redis:
+        for _ in range(9):
+            mine = await state.exchange(A, [W], 0)
+        other = await state.exchange(B, [], mine.revision)
+        await redis.delete(f"{{llava}}:{lost}")
+        mine = await state.exchange(A, [], mine.revision)
+        if not mine.is_continued:
+            mine = await state.exchange(A, [W], mine.revision)
+        await state.exchange(A, [StateRecord("worker w", "2")], mine.revision)
+        assert ("worker w", "2") in told((await state.exchange(B, [], other.revision)).records)
+
+
+@pytest.mark.slow
+async def test_bytes_that_are_no_text_are_told_as_what_they_are_not(
+    redis_server: RedisServer,
+) -> None:
+    state = RedisState(redis_server.url, "llava")
+    async with state.opened(), Redis.from_url(redis_server.url) as redis:
+        await state.exchange(A, [W], 0)
+        await redis.hset("{llava}:values", "worker w", b"\xff")
+        assert ("worker w", "\ufffd") in told((await state.exchange(B, [], 0)).records)
+
+
+@pytest.mark.slow
 async def test_a_redis_that_hangs_is_waited_for_two_seconds_at_most(
     redis_server: RedisServer,
 ) -> None:

@@ -90,7 +90,9 @@ def test_a_completion_is_read() -> None:
     assert read == CanaryAnswer("red", (("red", {"red": -0.1, "blue": -5}),))
 
 
-@pytest.mark.parametrize("value", [None, math.nan, -math.inf, "x"])
+@pytest.mark.parametrize(
+    "value", [None, math.nan, -math.inf, "x", pytest.param(-(10**400), id="400 digits")]
+)
 def test_logprobs_that_are_no_numbers_leave_it_to_the_words(value: object) -> None:
     body = json.loads(json.dumps(completion("!!", token("!", -0.1), token("!", value))))
     assert CanaryAnswer.of(body) == CanaryAnswer("!!")

@@ -18,7 +18,7 @@ from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.heartbeat import RegistrationClient
 from llava_serve.cluster.registry import Registry
-from llava_serve.errors import ControllerUnreachable, RegistrationRefused, RemoteError
+from llava_serve.errors import ControllerUntrusted, RegistrationRefused, RemoteError
 from llava_serve.http.serving import served
 from llava_serve.http.tls import Certificate, trust
 from llava_serve.web.controller_link import ControllerLink
@@ -143,8 +143,9 @@ async def test_a_worker_that_trusts_nobody_is_told_of_the_flag(
 ) -> None:
     other = Certificates.made(tmp_path / "other")
     async with cluster.link(ca_file=other.ca_file) as link:
-        with pytest.raises(ControllerUnreachable, match="with --ca-file"):
+        with pytest.raises(ControllerUntrusted, match="with --ca-file") as refused:
             await link.register()
+    assert "Start it" not in refused.value.with_remedy
 
 
 async def test_a_controller_without_the_authority_says_so_to_the_worker(tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ async def test_a_controller_without_the_authority_says_so_to_the_worker(tmp_path
 
 async def test_http_where_the_controller_speaks_tls_is_named(cluster: SecureCluster) -> None:
     async with cluster.link(controller=http_of(cluster.controller)) as link:
-        with pytest.raises(ControllerUnreachable, match=r"this port speaks TLS.*https://"):
+        with pytest.raises(ControllerUntrusted, match=r"this port speaks TLS.*https://"):
             await link.register()
 
 

@@ -13,6 +13,7 @@ from llava_serve.protocol import sse
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.llava import LlavaChunk
 from tests.cluster.conftest import Cluster, EchoWorker, StartController, StartWorker, chat
+from tests.until import bounded
 
 CHAT, LLAVA = "/v1/chat/completions", "/worker_generate_stream"
 LLAVA_ASKED = {"model": "echo", "prompt": "one two "}
@@ -28,7 +29,8 @@ async def full(cluster: Cluster, start_worker: StartWorker, capacity: int = 1) -
     for _ in range(capacity):
         worker.at_it.clear()
         cluster.tasks.append(asyncio.create_task(ask(cluster, chat(stream=True))))
-        await worker.at_it.wait()
+        async with bounded("a first word"):
+            await worker.at_it.wait()
     return worker
 
 
@@ -93,10 +95,9 @@ async def test_for_a_moment_the_status_is_left_open(
 
 async def waiting(cluster: Cluster, count: int) -> None:
     """Wait until so many wait."""
-    while not await metric(
-        cluster, f'llava_controller_num_requests_waiting{{model_name="echo"}} {count}.0'
-    ):
-        pass
+    async with bounded(f"{count} that wait"):
+        while not await metric(cluster, f"{WAITING} {count}.0"):
+            pass
 
 
 async def test_an_answer_that_is_not_streamed_waits_in_silence(

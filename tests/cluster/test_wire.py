@@ -124,3 +124,9 @@ def test_an_error_before_any_text_says_whether_another_may_be_asked(
         wire.not_answered(wire.encode_error(error).strip(b"\0\n")) for wire in (NATIVE, LLAVA)
     ]
     assert values == [native, llava]
+
+
+@pytest.mark.parametrize("wire", [NATIVE, LLAVA])
+def test_a_record_that_is_nested_too_deep_is_some_text(wire: Wire) -> None:
+    assert wire.kind_of(b"data: " + b"[" * 100_000, "hi") is RecordKind.TEXT
+    assert wire.kind_of(b"[" * 100_000, "hi") is RecordKind.TEXT

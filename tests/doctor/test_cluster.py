@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -18,10 +19,12 @@ from llava_serve.doctor import cluster
 from llava_serve.doctor.cluster import HttpAnswer
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http.serving import served
+from llava_serve.http.tls import Certificate
 from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
+from tests.certificates import Certificates
 from tests.cluster.conftest import TOKEN, status_of
 
 WORKER = "http://10.1.2.3:40000"
@@ -83,6 +86,19 @@ def test_silence_is_a_problem_too() -> None:
     assert "no answer" in cluster.unreachable("http://c", TimeoutError()).message
 
 
+async def test_a_certificate_that_is_not_trusted_is_no_controller_to_start(tmp_path: Path) -> None:
+    certificate = Certificate(*Certificates.made(tmp_path).issue("127.0.0.1"))
+    async with (
+        served(controller_with()[0], certificate=certificate) as address,
+        aiohttp.ClientSession(trust_env=False) as session,
+    ):
+        with pytest.raises(aiohttp.ClientError) as raised:
+            await cluster.ask(session, f"{address}/health", {})
+    found = cluster.unreachable(address, raised.value)
+    assert "certificate is not trusted" in found.message
+    assert "--ca-file" in found.remedy and "Start" not in found.remedy
+
+
 @pytest.mark.parametrize(("apart_s", "level"), [(1, "ok"), (30, "warning"), (3600, "problem")])
 def test_clocks_apart_are_found(apart_s: float, level: str) -> None:
     health = HttpAnswer(200, {"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}, {})
@@ -101,6 +117,7 @@ async def test_versions_are_compared() -> None:
     found = cluster.check_version(other)
     assert (found.level, __version__ in found.message) == ("warning", True)
     assert cluster.check_version(HttpAnswer(403, {}, {})).level == "warning"
+    assert cluster.check_version(HttpAnswer(200, {}, {"info": 5})).level == "warning"
 
 
 async def test_a_worker_that_nobody_can_reach_is_a_problem() -> None:

@@ -15,7 +15,8 @@ def test_a_port_that_is_listened_on_is_a_problem_and_its_user_is_named() -> None
         (found,) = machine.check_ports("127.0.0.1", [used.getsockname()[1]])
     assert found.level == "problem"
     assert f"process {os.getpid()}" in found.message
-    assert "--port" in found.remedy
+    assert "--port" in found.remedy and "--controller" in found.remedy
+    assert "while attempting" not in found.message
 
 
 def test_a_free_port_is_ok() -> None:

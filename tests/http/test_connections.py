@@ -404,3 +404,45 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_left() -> None:
         writer.write(SLOW)
         await asyncio.wait_for(ended.wait(), 10)
         writer.close()
+
+
+CHUNKED = b"POST /size HTTP/1.1\r\nHost: app\r\nContent-Type: application/json\r\n"
+CHUNKED += b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("path", [b"/size", b"/none"], ids=["read", "refused"])
+@pytest.mark.parametrize(
+    "endless",
+    [
+        pytest.param(b"2\r\n{}\r\n0\r\n" + b"X-Some: field\r\n" * 5_000, id="trailer fields"),
+        pytest.param(b"2\r\n{}\r\n0\r\nX-Some: " + b"a" * 70_000, id="one trailer field"),
+        pytest.param(b"2;" + b"a" * 70_000, id="chunk extension"),
+    ],
+)
+async def test_what_is_around_the_chunks_of_a_body_is_bounded(path: bytes, endless: bytes) -> None:
+    async with server(ROOMY) as connect:
+        socket = await connect()
+        await socket.send(CHUNKED.replace(b"/size", path))
+        with suppress(ConnectionError):
+            for _ in range(5):
+                await socket.send(endless)
+                endless = endless[-40_000:]
+        with suppress(ConnectionError):
+            await asyncio.wait_for(socket.reader.read(), 10)
+        assert await socket.is_closed()
+
+
+async def test_a_body_in_many_small_chunks_is_read() -> None:
+    async with server(ROOMY) as connect:
+        socket = await connect()
+        await socket.send(CHUNKED + b"1\r\n{\r\n" + b"1\r\n \r\n" * 9_000 + b"1\r\n}\r\n0\r\n\r\n")
+        assert await socket.reader.readuntil(b"\r\n\r\n0")
+
+
+async def test_a_field_behind_a_body_is_no_header() -> None:
+    async with server(ROOMY) as connect:
+        socket = await connect()
+        await socket.send(CHUNKED + b"2\r\n{}\r\n0\r\nX-Request-ID: behind\r\n\r\n" + REQUEST)
+        head = await socket.reader.readuntil(b"\r\n\r\n")
+        assert b" 200 " in head
+        assert b"behind" not in head

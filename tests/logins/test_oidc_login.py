@@ -15,6 +15,7 @@ from llava_serve.errors import CommandError
 from llava_serve.http import serving
 from llava_serve.login_config import LoginConfig
 from llava_serve.logins.login_sessions import LoginSessions
+from llava_serve.logins.session_key import SessionKey
 from llava_serve.web.app import build_app
 from tests.logins.conftest import HTML
 from tests.logins.provider import CLIENT_ID, SECRET, Provider
@@ -197,6 +198,20 @@ async def test_a_user_is_the_provider_s_subject_whatever_their_address(
     assert logins.method.admits(alice)
     assert not logins.method.admits(replace(alice, stamp="alice@other.org"))
     assert not logins.method.admits(replace(alice, owner="https://another.example#42"))
+
+
+async def test_users_whose_subjects_begin_alike_are_two(
+    open_page: OpenPage, provider: Provider, tmp_path: Path
+) -> None:
+    found = []
+    for end in "ab":
+        provider.claims = ALICE | {"sub": "s" * 254 + end}
+        browser = await open_page()
+        await sign_in(browser)
+        sealed = SessionKey.in_folder(tmp_path).open(browser.cookies["llava_session"], 60)
+        found.append(sealed["content"]["owner"])
+    assert len(set(found)) == 2
+    assert all(len(each) <= 255 and each.startswith(f"{provider.issuer}#") for each in found)
 
 
 async def test_an_address_that_is_not_verified_lets_nobody_in_later_either(

@@ -12,6 +12,7 @@ from PIL import Image
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media.decode import decode_image, reduction
 from llava_serve.media.limits import FileLimits
+from llava_serve.request import SentFile
 from tests.media.drawn import (
     BLACK,
     BLUE,
@@ -225,8 +226,10 @@ def test_a_reduced_picture_shows_the_same(kind: str, mode: str) -> None:
     drawn = Image.new("RGB", (6001, 1003), "white")
     drawn.paste(RED, (0, 0, 3000, 500))
     data = encoded(drawn.convert(mode), kind)
-    image = decode_image(data, FileLimits(file_bytes=30_000_000, pixels=10_000_000)).image
+    decoded = decode_image(data, FileLimits(file_bytes=30_000_000, pixels=10_000_000))
+    image = decoded.image
     assert image.size == (3001, 502)
+    assert decoded.sent == SentFile(kind, drawn.size, drawn.size)
     red = (76, 76, 76) if mode == "L" else RED
     assert close(image.getpixel((1480, 240)), red)
     assert close(image.getpixel((1520, 240)), (255, 255, 255))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from llava_serve.media.decode import decode_image
+from llava_serve.request import SentFile
 from tests.media.drawn import CORNERS, LIMITS, corner_marked, encoded, exif_with, red_corner
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of odd EXIF, which it skips
@@ -27,9 +28,11 @@ ODD = {
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_all_eight_orientations_are_applied(kind: str, orientation: int, order: str) -> None:
     data = encoded(corner_marked(), kind, exif=exif_with(orientation, order=order))
-    image = decode_image(data, LIMITS).image
-    assert image.size == ((20, 40) if orientation > 4 else (40, 20))
+    decoded = decode_image(data, LIMITS)
+    image, upright = decoded.image, (20, 40) if orientation > 4 else (40, 20)
+    assert image.size == upright
     assert red_corner(image) == CORNERS[orientation]
+    assert decoded.sent == SentFile(kind, (40, 20), upright)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])

@@ -14,6 +14,8 @@ from llava_serve.errors import MediaTooLarge, MediaUnreadable
 from llava_serve.media import video
 from llava_serve.media.limits import FileLimits
 from llava_serve.media.video import decode_video, sample_frame_indices
+from llava_serve.request import SentFile
+from tests.media import filmed
 
 LIMITS = FileLimits(file_bytes=5_000_000, pixels=1_000_000)
 FILMS = [("mp4", "libx264"), ("mp4", "mpeg4"), ("webm", "libvpx-vp9"), ("webm", "libvpx")]
@@ -73,6 +75,26 @@ def test_frames_of_an_animation_are_evenly_spaced_from_first_to_last(kind: str) 
     assert found == pytest.approx([12 * index for index in (0, 4, 9, 14, 19)], abs=8)
 
 
+@pytest.mark.parametrize(
+    "data", [video_file("mp4", "libx264"), animation("GIF"), animation("WEBP")]
+)
+def test_each_frame_has_its_time(data: bytes) -> None:
+    times = [frame.time_s for frame in decode_video(data, 5, LIMITS).frames]
+    assert times == pytest.approx([0.0, 0.4, 0.9, 1.4, 1.9])
+
+
+def test_time_begins_with_the_first_frame() -> None:
+    data = filmed.copied(video_file("mp4", "libx264"), "mp4", 0, later=lambda pts: pts + 90_000)
+    assert decode_video(data, 2, LIMITS).frames[0].time_s == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"), [(video_file("webm", "libvpx"), "WEBM"), (animation("GIF"), "GIF")]
+)
+def test_what_was_sent_is_told(data: bytes, kind: str) -> None:
+    assert decode_video(data, 2, LIMITS).sent == SentFile(kind, (64, 32), (64, 32))
+
+
 @pytest.mark.parametrize("data", [video_file("mp4", "libx264", 3), animation("GIF", 3)])
 def test_a_short_video_gives_each_frame_once(data: bytes) -> None:
     assert redness(data, 8) == pytest.approx([0, 12, 24], abs=8)
@@ -96,8 +118,10 @@ def test_a_film_held_sideways_is_shown_upright() -> None:
     matrix = data.index(b"tkhd") + 4 + 40
     one, minus_one = (1 << 16).to_bytes(4, "big"), (-1 << 16).to_bytes(4, "big", signed=True)
     data[matrix : matrix + 20] = bytes(4) + one + bytes(4) + minus_one + bytes(4)
-    image = decode_video(bytes(data), 1, LIMITS).frames[0].image
+    video = decode_video(bytes(data), 1, LIMITS)
+    image = video.frames[0].image
     assert image.size == (32, 64)
+    assert video.sent == SentFile("MP4", (64, 32), (32, 64))
     corner = image.getpixel((28, 3))
     assert isinstance(corner, tuple)
     assert min(corner) > 200

@@ -34,11 +34,12 @@ def test_other_events_stay_as_they_are(events: bytes) -> None:
         "null",
         "[1, 2, 3]",
         "{",
+        pytest.param("[" * 100_000, id="deep"),
         '{"prompt_tokens": 1, "completion_tokens": 2}',
         '{"prompt_tokens": -1, "completion_tokens": 2, "image_tokens": 0}',
         '{"prompt_tokens": "1", "completion_tokens": 2, "image_tokens": 0}',
         '{"prompt_tokens": 1e999, "completion_tokens": 2, "image_tokens": 0}',
-        '{"prompt_tokens": 10000000000000000000, "completion_tokens": 2, "image_tokens": 0}',
+        '{"prompt_tokens": 2147483648, "completion_tokens": 2, "image_tokens": 0}',
     ],
 )
 def test_what_no_worker_of_ours_says_is_no_usage(text: str) -> None:

@@ -134,11 +134,14 @@ def test_a_vote_on_a_turn_that_does_not_exist_is_refused(store: Store) -> None:
         pytest.param("sqlite:////no/such/folder/x.sqlite", "unable to open", id="no folder"),
         pytest.param("not a url", "Could not parse", id="no url"),
         pytest.param("oracle://host/db", "driver is missing", id="no driver"),
+        pytest.param("postgre://host/db", "no driver of that name", id="unknown driver"),
     ],
 )
 def test_a_database_that_cannot_be_opened_says_why(url: str, reason: str) -> None:
-    with pytest.raises(StorageFailed, match=reason):
+    with pytest.raises(StorageFailed, match=reason) as refused:
         Store(url).create_tables()
+    assert ("--state-dir" in refused.value.remedy) == url.startswith("sqlite")
+    assert "--database" in refused.value.remedy
 
 
 def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

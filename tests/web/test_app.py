@@ -1,5 +1,6 @@
 """The web server's own routes, and what it lets a browser do."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from llava_serve.http import serving
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
+from tests.until import until
 from tests.web.conftest import MakeServices
 
 
@@ -56,6 +58,20 @@ def files_in(folder: Path) -> list[Path]:
 async def test_the_page_is_healthy_without_a_controller(http: httpx.AsyncClient) -> None:
     assert (await http.get("/health")).json() == {"status": "ok", "models": []}
     assert (await http.get("/")).status_code == 200
+
+
+async def test_a_page_that_ended_looks_for_no_work(alone: Services) -> None:
+    page = build_app(alone)
+
+    def of_gradio() -> list[str]:
+        running = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
+        return [name for name in running if name.startswith("Queue.")]
+
+    async with serving.served(page.app, page.before_stop) as address:
+        async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
+            await client.get("/config")  # which starts the queue
+        assert of_gradio() != []
+    await until(lambda: of_gradio() == [], "the end of Gradio's queue")
 
 
 async def test_the_page_may_reach_nothing_but_itself(http: httpx.AsyncClient) -> None:

@@ -11,8 +11,10 @@ from fastapi import FastAPI
 from llava_serve.config import MediaConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.errors import InspectionUnsupported
 from llava_serve.media.reader import MediaReader
-from llava_serve.request import Delta, GenerateRequest
+from llava_serve.protocol.inspection import Inspection
+from llava_serve.request import Delta, GenerateRequest, InspectRequest
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
@@ -47,6 +49,9 @@ class ScriptedEngine:
                     yield Delta(step) if isinstance(step, str) else step
         finally:
             self.running -= 1
+
+    async def inspect(self, request: InspectRequest) -> Inspection:
+        raise InspectionUnsupported(self.card.id)
 
     def status(self) -> None:
         """Keep nothing."""

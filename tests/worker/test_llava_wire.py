@@ -103,6 +103,7 @@ async def test_stop_may_be_null_a_string_or_a_list(http: httpx.AsyncClient, stop
         pytest.param(asked(images=[png((400, 2))]), "100 times", id="too thin"),
         pytest.param(asked(num_beams=4), "num_beams", id="an unknown field"),
         pytest.param(asked(max_new_tokens=0), "max_new_tokens", id="nothing to generate"),
+        pytest.param(asked(max_new_tokens=10**400), "max_new_tokens", id="400 digits"),
         pytest.param(asked(max_new_tokens=9999), "9999", id="beyond the context"),
         pytest.param([], "body", id="no object"),
     ],

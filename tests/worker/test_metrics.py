@@ -5,32 +5,19 @@ from typing import Any
 
 import pytest
 
-from llava_serve.engines.base import EngineStatus
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.errors import SglangUnreachable
+from llava_serve.errors import InspectionUnsupported, SglangUnreachable
+from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.openai import ModelCard
-from llava_serve.request import Delta, GenerateRequest, Stages, Usage
+from llava_serve.request import Delta, GenerateRequest, InspectRequest, Stages, Usage
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.metrics import WorkerMetrics
 from llava_serve.worker.worker import ModelWorker
+from tests.engines.holding import HoldingEngine
 from tests.worker.conftest import ClientOf, ScriptedEngine
 
 NAME = "llava_worker_"
-
-
-class HoldingEngine(EchoEngine):
-    """Says what it holds."""
-
-    def status(self) -> EngineStatus:  # type: ignore[override]
-        return EngineStatus(
-            kv_tokens_total=200,
-            kv_tokens_held=50,
-            kv_tokens_cached=100,
-            feature_bytes=1024,
-            feature_hits=3,
-            feature_misses=1,
-        )
 
 
 def samples(text: str) -> dict[str, float]:
@@ -122,6 +109,9 @@ class AbsentEngine:
 
     async def stream(self, _: GenerateRequest) -> AsyncGenerator[Delta]:
         yield Delta()
+
+    async def inspect(self, _: InspectRequest) -> Inspection:
+        raise InspectionUnsupported("away")
 
     def status(self) -> None:
         """Keep nothing."""

@@ -13,9 +13,10 @@ from llava_serve.engines.sglang.client import Body, Event, SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
 from llava_serve.engines.sglang.server import Server
 from llava_serve.engines.text_length import check_length, texts_of
-from llava_serve.errors import InvalidField
+from llava_serve.errors import InspectionUnsupported, InvalidField
+from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.openai import ModelCard
-from llava_serve.request import Delta, GenerateRequest, ReadyPrompt
+from llava_serve.request import Delta, GenerateRequest, InspectRequest, ReadyPrompt
 
 ReadAnswer = Callable[[AsyncIterable[Event]], AsyncGenerator[Delta]]
 
@@ -84,6 +85,10 @@ class SglangEngine:
             deltas.of_generate, streams_deltas=served.streams_deltas, stops=sampling.stop
         )
         return payload.GENERATE, body, read
+
+    async def inspect(self, _: InspectRequest) -> Inspection:
+        """Refuse: the server prepares requests itself. See `Engine.inspect`."""
+        raise InspectionUnsupported(self.card.id)
 
     def status(self) -> None:
         """Keep nothing here."""

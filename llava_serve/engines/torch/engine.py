@@ -16,11 +16,13 @@ from llava_serve.engines.torch.fingerprint import fingerprint_of
 from llava_serve.engines.torch.kv_cache import KVAllocator
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.prompt import PromptProcessor
+from llava_serve.engines.torch.prompt_inspection import PromptInspector
 from llava_serve.engines.torch.scheduler import Scheduler
 from llava_serve.engines.torch.sequence import DeltaQueue, Sequence
 from llava_serve.engines.torch.vision import ImageFeatureCache
 from llava_serve.errors import EngineLost, ServeError, ShuttingDown
-from llava_serve.request import Delta, GenerateRequest
+from llava_serve.protocol.inspection import Inspection
+from llava_serve.request import Delta, GenerateRequest, InspectRequest
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +83,8 @@ class TorchEngine:
         self._preprocessing = PreprocessingPool(processor.preprocess)
         runner = ModelRunner(loaded.model, budget.kv_tokens)
         self._allocator = KVAllocator(budget.kv_tokens)
+        inspector = PromptInspector(loaded, processor, self._allocator)
+        self._inspecting = PreprocessingPool(inspector.inspect)
         self._queue = SequenceQueue()
         try:
             step = warm_up(loaded, processor, runner, budget.kv_tokens)
@@ -104,8 +108,7 @@ class TorchEngine:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
         """Yield deltas; see `Engine.stream`."""
-        if not self.healthy:
-            raise EngineLost(_BEYOND_REPAIR)
+        self._check_health()
         deltas = await self._submit(request)
         try:
             while True:
@@ -115,6 +118,10 @@ class TorchEngine:
                     return
         finally:
             await deltas.cancel()
+
+    def _check_health(self) -> None:
+        if not self.healthy:
+            raise EngineLost(_BEYOND_REPAIR)
 
     async def _submit(self, request: GenerateRequest) -> DeltaQueue:
         """Preprocess away from the engine thread, where answers would wait for it."""
@@ -126,6 +133,14 @@ class TorchEngine:
         deltas = DeltaQueue(asyncio.get_running_loop())
         self._queue.put(Sequence(request, preprocessed, deltas, arrived_at))
         return deltas
+
+    async def inspect(self, request: InspectRequest) -> Inspection:
+        """Tell what the request would become; see `Engine.inspect`."""
+        self._check_health()
+        try:
+            return await self._inspecting.run(request)
+        except Exception as exc:
+            raise failures.translate(exc, self._loaded.model.device) from exc
 
     def status(self) -> EngineStatus:
         """Return what is held and cached right now; safe to call from any thread."""
@@ -143,6 +158,7 @@ class TorchEngine:
         self._queue.close()
         self._thread.join()
         self._preprocessing.close()
+        self._inspecting.close()
 
     def _run(self) -> None:
         """Work until told to stop; whatever ends the thread ends every stream with it."""

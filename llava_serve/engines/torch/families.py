@@ -20,11 +20,12 @@ class Family:
 
     `tiles` gives the tiles of each of several images, and is safe to call from any thread; with
     `is_alone` each is the only image of its request, which matters where `depends_on_number`.
-    `pack` turns an image's features, (tiles, patches, hidden), into rows.
+    `pack` turns an image's features, (tiles, patches, hidden), into rows; it gets what
+    `newline_of` the model returns, (hidden,), too.
     """
 
     tiles: Callable[[LoadedModel, list[Image.Image], bool], list[Tiles]]
-    pack: Callable[[LoadedModel, torch.Tensor, Size], Rows]
+    pack: Callable[[LoadedModel, torch.Tensor, Size, torch.Tensor | None], Rows]
     depends_on_number: bool = False
 
 
@@ -55,7 +56,7 @@ def project(loaded: LoadedModel, tiles: Tiles) -> torch.Tensor:
 def pack_video(loaded: LoadedModel, frames: Tiles) -> Rows:
     """Return the rows of a video's frames, which go through the tower together."""
     if loaded.original is not None:
-        return loaded.original.packing.pack_video(project(loaded, frames), _newline(loaded))
+        return loaded.original.packing.pack_video(project(loaded, frames), newline_of(loaded))
     found = _model(loaded).get_video_features(
         pixel_values_videos=on_device(loaded, frames[None]), return_dict=True
     )
@@ -94,33 +95,43 @@ def _processed(loaded: LoadedModel, images: Sequence[Any]) -> torch.Tensor:
     return pixels
 
 
-def _pack_flat(_: LoadedModel, features: torch.Tensor, __: Size) -> Rows:
+def _pack_flat(_: LoadedModel, features: torch.Tensor, *__: object) -> Rows:
     return _flat(features)
 
 
-def _pack_anyres(loaded: LoadedModel, features: torch.Tensor, size: Size) -> Rows:
-    return _packed(loaded, features, size, loaded.model.config.vision_feature_select_strategy)
+def _pack_anyres(
+    loaded: LoadedModel, features: torch.Tensor, size: Size, newline: torch.Tensor | None
+) -> Rows:
+    strategy = loaded.model.config.vision_feature_select_strategy
+    return _packed(loaded, features, size, newline, vision_feature_select_strategy=strategy)
 
 
-def _pack_onevision(loaded: LoadedModel, features: torch.Tensor, size: Size) -> Rows:
-    return _packed(
-        loaded, features, size, vision_aspect_ratio=loaded.model.config.vision_aspect_ratio
-    )
+def _pack_onevision(
+    loaded: LoadedModel, features: torch.Tensor, size: Size, newline: torch.Tensor | None
+) -> Rows:
+    aspect = loaded.model.config.vision_aspect_ratio
+    return _packed(loaded, features, size, newline, vision_aspect_ratio=aspect)
 
 
 def _packed(
-    loaded: LoadedModel, features: torch.Tensor, size: Size, *how: str, **named: str
+    loaded: LoadedModel,
+    features: torch.Tensor,
+    size: Size,
+    newline: torch.Tensor | None,
+    **how: str,
 ) -> Rows:
     rows: list[torch.Tensor]
     rows, _ = _model(loaded).model.pack_image_features(
-        [features], [size[::-1]], *how, image_newline=_newline(loaded), **named
+        [features], [size[::-1]], image_newline=newline, **how
     )
     return rows[0]
 
 
-def _pack_original(loaded: LoadedModel, features: torch.Tensor, size: Size) -> Rows:
+def _pack_original(
+    loaded: LoadedModel, features: torch.Tensor, size: Size, newline: torch.Tensor | None
+) -> Rows:
     assert loaded.original is not None
-    return loaded.original.packing.pack_image(features, size, _newline(loaded))
+    return loaded.original.packing.pack_image(features, size, newline)
 
 
 _ORIGINAL = Family(_as_trained, _pack_original)
@@ -133,7 +144,8 @@ _FAMILIES: dict[str, Family] = {
 }
 
 
-def _newline(loaded: LoadedModel) -> torch.Tensor | None:
+def newline_of(loaded: LoadedModel) -> torch.Tensor | None:
+    """Return the embedding, (hidden,), that ends lines of patches; None where there is none."""
     newline: torch.Tensor | None = getattr(_model(loaded).model, "image_newline", None)
     return newline
 

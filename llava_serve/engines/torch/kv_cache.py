@@ -79,6 +79,10 @@ class KVAllocator:
         """Count the entries of cached prefixes."""
         return sum(region.capacity for region in self._regions if not region.is_held)
 
+    def count_cached(self, key: CacheKey) -> int:
+        """Count the tokens that a sequence of this key would find; safe to call from any thread."""
+        return self._longest_prefix(key[:-1])[1]
+
     def is_worth_waiting_for(self, key: CacheKey) -> bool:
         """Say whether a prefill under way computes a longer prefix of `key` than is cached."""
         _, cached = self._longest_prefix(key[:-1])

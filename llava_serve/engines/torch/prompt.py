@@ -34,10 +34,10 @@ class PromptProcessor:
     def __init__(self, loaded: LoadedModel, features: ImageFeatureCache, context: int) -> None:
         self.features = features
         self._loaded = loaded
-        self._context = context
-        self._tokenizer = PromptTokenizer(loaded)
+        self.context = context
+        self.tokenizer = PromptTokenizer(loaded)
         self._text_length = TextLengthCheck(
-            self._tokenizer.encode, loaded.tokenizer.get_vocab(), context
+            self.tokenizer.encode, loaded.tokenizer.get_vocab(), context
         )
         self._tokenizing = threading.Lock()  # a long text takes memory: one at a time
 
@@ -51,12 +51,16 @@ class PromptProcessor:
         Raises:
             BadRequest: the prompt cannot be rendered, or its text cannot fit into the context.
         """
-        with self._tokenizing:
-            self._text_length.check(texts_of(prompt), stopped)
-            items = self._tokenizer.tokenize(prompt)
+        items = self.tokenize(prompt, stopped)
         started = time.monotonic()
         tiles = self.features.preprocess(media_of(items))
         return PreprocessedPrompt(items, tiles, time.monotonic() - started)
+
+    def tokenize(self, prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> list[Item]:
+        """Tokenise the prompt, with its images and videos among the tokens; raises the same."""
+        with self._tokenizing:
+            self._text_length.check(texts_of(prompt), stopped)
+            return self.tokenizer.tokenize(prompt)
 
     def look_up_features(self, sequence: Sequence) -> None:
         """Look up the features of its images; those not cached have the tower before them."""
@@ -72,7 +76,7 @@ class PromptProcessor:
         """
         loaded, sampling = self._loaded, sequence.request.sampling
         prompt = merge_image_features(loaded, sequence.items, sequence.features)
-        limit = self._max_new_tokens(len(prompt.tokens), sampling)
+        limit = self.max_new_tokens(len(prompt.tokens), sampling)
         output = OutputProcessor(
             loaded.tokenizer, sampling, loaded.stop_ids, loaded.format.stops, limit
         )
@@ -88,11 +92,12 @@ class PromptProcessor:
             if output.finish_reason is not None:
                 raise InvalidField(RESUME_TOKENS, "ends the answer")
 
-    def _max_new_tokens(self, prompt_tokens: int, sampling: SamplingParams) -> int:
-        left = self._context - prompt_tokens
+    def max_new_tokens(self, prompt_tokens: int, sampling: SamplingParams) -> int:
+        """Return how many tokens the answer may have. Raises: ContextOverflow."""
+        left = self.context - prompt_tokens
         limit = left if sampling.max_new_tokens is None else sampling.max_new_tokens
         if limit > left or left < 1:
-            raise ContextOverflow(prompt_tokens, max(limit, 1), self._context)
+            raise ContextOverflow(prompt_tokens, max(limit, 1), self.context)
         return limit
 
 
@@ -120,6 +125,7 @@ class PromptTokenizer:
         longest_first = sorted(self._ids, key=len, reverse=True)
         self._pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
         self._prefix: list[int] = loaded.tokenizer("").input_ids
+        self.prefix = "".join(map(str, loaded.tokenizer.convert_ids_to_tokens(self._prefix)))
 
     def tokenize(self, prompt: Conversation | ReadyPrompt) -> list[Item]:
         """Return token ids, with each image and video at its place among them.
@@ -127,14 +133,21 @@ class PromptTokenizer:
         Raises:
             BadRequest: the conversation or the prompt cannot be rendered.
         """
+        segments = self.render(prompt)
+        is_per_chunk = isinstance(prompt, ReadyPrompt) or self._format.per_chunk
+        return self._prefixed(self._by_chunk(segments) if is_per_chunk else self._whole(segments))
+
+    def render(self, prompt: Conversation | ReadyPrompt) -> list[Segment]:
+        """Return what is tokenised, but for the tokens that every prompt begins with.
+
+        Raises:
+            BadRequest: the conversation or the prompt cannot be rendered.
+        """
         if isinstance(prompt, ReadyPrompt):
-            return self._prefixed(self._by_chunk(_segments(prompt)))
+            return _segments(prompt)
         if self._loaded.frames is None and any(message.videos for message in prompt.messages):
             raise MediaNotAccepted(self._loaded.name, "video")
-        segments = self._format.render(prompt)
-        return self._prefixed(
-            self._by_chunk(segments) if self._format.per_chunk else self._whole(segments)
-        )
+        return self._format.render(prompt)
 
     def _prefixed(self, items: list[Item]) -> list[Item]:
         prefix = self._prefix

@@ -5,7 +5,7 @@ An image or video that was seen before, in whatever request, is not encoded agai
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from weakref import WeakValueDictionary
@@ -19,6 +19,7 @@ from llava_serve.engines.torch.families import (
     Rows,
     Tiles,
     family_of,
+    newline_of,
     on_device,
     pack_video,
     project,
@@ -69,8 +70,9 @@ class ImageFeatures:
 class ImageFeatureCache:
     """Encodes images and videos, and keeps the most recently used feature rows that fit.
 
-    Everything but `preprocess` is for one thread only. `hits` and `misses` count images and videos
-    since the start.
+    Everything but `preprocess`, `hashed` and `holds` is for one thread only. `hits` and `misses`
+    count images and videos since the start; `patches` is the features of a tile, as the tower last
+    returned them.
     """
 
     def __init__(self, loaded: LoadedModel, cache_bytes: int) -> None:
@@ -81,6 +83,7 @@ class ImageFeatureCache:
         vision = loaded.model.config.vision_config
         self._tile_side = int(vision.image_size)
         self._most_tiles = max(1, _MOST_PATCHES // (self._tile_side // vision.patch_size) ** 2)
+        self.patches = 0
         self.hits = 0
         self.misses = 0
 
@@ -89,8 +92,17 @@ class ImageFeatureCache:
         """Memory that the cached feature rows take."""
         return int(self._cached.currsize)
 
-    def preprocess(self, media: Sequence[Media]) -> TilesByHash:
-        """Return the tiles of one request's media that are not cached, by their content hash.
+    def hashed(self, media: Sequence[Media]) -> list[tuple[str, Media]]:
+        """Return one request's media with their content hashes, in order."""
+        is_single = self._family.depends_on_number and _is_single(media)
+        return [(_hash(item, is_single=is_single), item) for item in media]
+
+    def holds(self, content_hash: str) -> bool:
+        """Say whether the features of this content are cached."""
+        return content_hash in self._cached
+
+    def preprocess(self, media: Sequence[Media], *, skips_cached: bool = True) -> TilesByHash:
+        """Return the tiles of one request's media, by their content hash; cached ones need none.
 
         How many images a request has matters, because OneVision tiles a single image and gives
         each of several one tile. Safe to call from any thread.
@@ -98,7 +110,11 @@ class ImageFeatureCache:
         Raises:
             MediaNotAccepted: the model takes no video.
         """
-        new = {name: item for name, item in self._hashed(media) if name not in self._cached}
+        new = {
+            name: item
+            for name, item in self.hashed(media)
+            if not (skips_cached and self.holds(name))
+        }
         tiles = {name: self._frames(item) for name, item in new.items() if isinstance(item, Video)}
         images = {name: item for name, item in new.items() if isinstance(item, Image)}
         if images:
@@ -109,7 +125,7 @@ class ImageFeatureCache:
 
     def look_up(self, media: Sequence[Media], preprocessed: TilesByHash) -> list[ImageFeatures]:
         """Return the features of one request's media in their order, some of them complete."""
-        return [self._one(media, name, item, preprocessed) for name, item in self._hashed(media)]
+        return [self._one(media, name, item, preprocessed) for name, item in self.hashed(media)]
 
     @torch.inference_mode()
     def encode_tiles(self, features: Sequence[ImageFeatures], max_tiles: int | None = None) -> None:
@@ -133,12 +149,14 @@ class ImageFeatureCache:
         if not batch:
             return
         encoded = project(self._loaded, torch.cat([tiles for _, tiles in batch]))
+        self.patches = encoded.shape[1]
         parts = torch.split(encoded, [len(tiles) for _, tiles in batch])
         for (each, _), part in zip(batch, parts, strict=True):
             each.add(part)
             if not len(each.tiles_left) and isinstance(each.media, Image):
                 size = each.media.image.size
-                self._complete(each, self._family.pack(self._loaded, each.encoded, size))
+                newline = newline_of(self._loaded)
+                self._complete(each, self._family.pack(self._loaded, each.encoded, size, newline))
 
     def encode(self, media: Sequence[Media]) -> list[ImageFeatures]:
         """Return the features of one request's media, all of them complete."""
@@ -185,10 +203,6 @@ class ImageFeatureCache:
             raise MediaNotAccepted(self._loaded.name, "video")
         return self._loaded.frames([frame.image for frame in video.frames])
 
-    def _hashed(self, media: Sequence[Media]) -> list[tuple[str, Media]]:
-        is_single = self._family.depends_on_number and _is_single(media)
-        return [(_hash(item, is_single=is_single), item) for item in media]
-
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPrompt:
@@ -204,35 +218,50 @@ class EmbeddedPrompt:
     image_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class PromptLayout:
+    """The tokens and the cache key of a prompt, and where the rows of each image begin."""
+
+    tokens: list[int]
+    cache_key: CacheKey
+    starts: list[int]
+
+
+def lay_out(
+    loaded: LoadedModel, items: Sequence[Item], images: Iterable[tuple[str, int]]
+) -> PromptLayout:
+    """Place images, each a content hash and a number of rows, among the tokens."""
+    remaining = iter(images)
+    tokens: list[int] = []
+    key: list[int] = []
+    starts: list[int] = []
+    for item in items:
+        if isinstance(item, int):
+            tokens.append(item)
+            key.append(item)
+            continue
+        content_hash, rows = next(remaining)
+        starts.append(len(tokens))
+        tokens += [loaded.image_token_id] * rows
+        key += [_number_of(content_hash)] * rows
+    return PromptLayout(tokens, np.array(key, dtype=np.int64), starts)
+
+
 @torch.inference_mode()
 def merge_image_features(
     loaded: LoadedModel, items: Sequence[Item], features: Sequence[ImageFeatures]
 ) -> EmbeddedPrompt:
     """Embed the tokens, and put each image's feature rows where the image stands among them."""
     embed = loaded.model.get_input_embeddings()
-    remaining = iter(features)
-    tokens: list[int] = []
-    key: list[int] = []
-    places: list[tuple[int, torch.Tensor]] = []
-    for item in items:
-        if isinstance(item, int):
-            tokens.append(item)
-            key.append(item)
-            continue
-        image = next(remaining)
-        places.append((len(tokens), image.rows))
-        tokens += [loaded.image_token_id] * len(image.rows)
-        key += [_number_of(image.content_hash)] * len(image.rows)
-    ids = torch.tensor(tokens, device=loaded.model.device)
+    rows_of_each = [image.rows for image in features]
+    layout = lay_out(loaded, items, ((each.content_hash, len(each.rows)) for each in features))
+    ids = torch.tensor(layout.tokens, device=loaded.model.device)
     # The image token's id may lie beyond the embedding table; its rows are overwritten anyway.
     embeddings = embed(ids.masked_fill(ids == loaded.image_token_id, 0))
-    for start, rows in places:
+    for start, rows in zip(layout.starts, rows_of_each, strict=True):
         embeddings[start : start + len(rows)] = rows.to(embeddings)
     return EmbeddedPrompt(
-        tokens,
-        embeddings,
-        np.array(key, dtype=np.int64),
-        image_tokens=sum(len(rows) for _, rows in places),
+        layout.tokens, embeddings, layout.cache_key, image_tokens=sum(map(len, rows_of_each))
     )
 
 

@@ -17,6 +17,7 @@ from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
 from llava_serve.errors import (
     ContextOverflow,
+    InspectionUnsupported,
     ServeError,
     SglangFailed,
     SglangLost,
@@ -28,6 +29,7 @@ from llava_serve.request import (
     Conversation,
     GenerateRequest,
     Image,
+    InspectRequest,
     Message,
     ReadyPrompt,
     SamplingParams,
@@ -75,6 +77,15 @@ async def test_a_template_of_ours_makes_a_ready_prompt_and_brings_its_stop(
         assert await answer(engine, request(stop=("x",))) == "hi"
     assert recorded.asked[0]["text"].endswith("USER: hello ASSISTANT:")
     assert recorded.asked[0]["sampling_params"]["stop"] == ["x", "</s>"]
+
+
+async def test_an_inspection_is_refused_with_the_reason(
+    recorded: Recorded, listening: Listening
+) -> None:
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        with pytest.raises(InspectionUnsupported, match="runs in an SGLang server"):
+            await engine.inspect(InspectRequest(conversation=HELLO, sampling=SamplingParams()))
+    assert recorded.asked == []
 
 
 BEGUN = Conversation(
