@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
 
 from llava_serve.storage.listing import LONGEST_TITLE
 from llava_serve.storage.media import MediaStore, StoredFile
@@ -76,15 +75,11 @@ def as_page(row: ConversationRow, title: str, media: MediaStore) -> str:
         title=title,
         time=_time(row),
         source=source,
-        model_text=_model_text,
+        model_text=render.model_text,
         facts=render.facts_of,
         note=render.note_of,
         letters=render.LETTERS,
     )
-
-
-def _model_text(text: str) -> Markup:
-    return Markup(render.model_text(text))  # it has no HTML of the model's
 
 
 def _time(row: ConversationRow) -> datetime:
