@@ -29,7 +29,8 @@ def read(body: bytes) -> ConversationData:
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise ImportRefused(f"{place}: {first['msg']}" if place else first["msg"]) from exc
+        reason = "it is no JSON" if first["type"] == "json_invalid" else first["msg"]
+        raise ImportRefused(f"{place}: {reason}" if place else reason) from exc
 
 
 def keep(data: ConversationData, store: Store, media: MediaStore, whose: Identity) -> str:

@@ -12,7 +12,7 @@ from llava_serve.login_config import LoginConfig
 from llava_serve.logins.login_sessions import LoginSessions
 from tests.chromium import Tab, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
-from tests.e2e.test_page.past_list import DESK, PHONE, PastList, begun
+from tests.e2e.test_page.past_list import ADDRESS, DESK, PHONE, PastList, begun
 from tests.e2e.test_page.test_accessibility import SMALL, check
 from tests.e2e.test_page.test_login import auth_file as auth_file, sign_in
 
@@ -52,6 +52,12 @@ async def test_one_is_found_renamed_and_deleted(
         await tab.page.reload()
         await past.open()
         await expect(past.entries.locator(".title")).to_have_text(["a blue square"])
+        entry = await past.more("a blue square")
+        await entry.get_by_text("Delete …").click()
+        await entry.get_by_role("button", name="Yes, delete it").click()
+        await expect(past.panel).to_contain_text("Nothing here yet")
+        await expect(tab.transcript).to_contain_text("Ask about a picture")  # it was shown
+        await expect(tab.page).not_to_have_url(ADDRESS)
         assert tab.foreign == []
 
 
@@ -129,7 +135,7 @@ async def test_one_is_saved_and_brought_back(
         before = tab.page.url
         await past.panel.locator("[type=file]").set_input_files(shapes)
         told = past.panel.get_by_role("alert")
-        await expect(told).to_contain_text("cannot be imported")
+        await expect(told).to_contain_text("the file cannot be imported: it is no JSON")
         await expect(told).to_be_in_viewport()
         await tab.page.screenshot(path=tmp_path / f"refused-{size[0]}.png")
         await past.panel.locator("[type=file]").set_input_files(data)
