@@ -78,6 +78,7 @@ def conversation_router(past: PastConversations) -> APIRouter:
         else:
             found, more = await past.entries(whose, search, count)
             now = datetime.now(_zone(zone))
+            more = more and count < MOST_LISTED
             shown = entries.listing(found, now, is_search=bool(search.strip()), has_more=more)
         return HTMLResponse(shown, headers={"Cache-Control": "no-store"})
 

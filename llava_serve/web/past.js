@@ -1,7 +1,7 @@
 // The list of past conversations: a column that can be folded, or on a narrow window a drawer.
 (() => {
   const LATER_MS = 300; // several changes, and several keys, ask once
-  const PAGE = 50;
+  const PAGE = 50, MOST = 1000;
   const FOLDED = 'conversations folded';
   const FAILED = 'The page\u2019s server did not do it. Try again.';
   const wide = window.matchMedia('(min-width: 1100px)');
@@ -120,7 +120,7 @@
       search.focus();
     },
     more: () => {
-      count += 2 * PAGE;
+      count = Math.min(count + 2 * PAGE, MOST);
       refresh();
     },
     import: () => file.click(),

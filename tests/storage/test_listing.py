@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from llava_serve.storage import listing
 from llava_serve.storage.filetypes import BY_FORMAT
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.listing import ConversationList, title_of
@@ -102,6 +103,15 @@ def test_search_finds_every_word_in_titles_and_texts(
     assert titles(listed, search="über") == ["a red square, 100% ÜBER_all"]
     for sign in ("%%", "_r", "\\", "'", "\0"):
         assert titles(listed, search=f"circle{sign}x") == []
+
+
+def test_the_newest_are_searched_and_no_more(
+    store: Store, listed: ConversationList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_SEARCHED", 2)
+    for name in ("c1", "c2", "c3"):
+        ask(store, name, f"question of {name}")
+    assert titles(listed, search="question") == ["question of c3", "question of c2"]
 
 
 def test_a_title_can_be_given_and_taken_back(store: Store, listed: ConversationList) -> None:
