@@ -64,7 +64,10 @@ def hosts_of(config: WebConfig) -> Hosts:
 
 
 def _services(
-    config: WebConfig, trust: ssl.SSLContext, tracer: Tracer, logins: LoginSessions | None
+    config: WebConfig,
+    trust: ssl.SSLContext,
+    tracer: Tracer | None,
+    logins: LoginSessions | None,
 ) -> Services:
     moderation = None
     if config.moderation_key_file is not None:

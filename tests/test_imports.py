@@ -29,7 +29,7 @@ COMMANDS = [
 def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
     program = (
         f"import sys, llava_serve.{command}; "
-        "heavy = {'torch', 'transformers', 'tensorflow', 'sglang'}; "
+        "heavy = {'torch', 'transformers', 'tensorflow', 'sglang', 'ray'}; "
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run(

@@ -1,7 +1,6 @@
 """The command that makes, lists, revokes and renews keys."""
 
 import time
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -120,18 +119,6 @@ def test_the_name_of_a_revoked_key_is_not_given_again_and_the_errors_say_what_is
         run(tmp_path, "rotate", "--name", "alice")
 
 
-def test_where_there_is_no_key_the_list_says_where_it_looked(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with closing(AccountStore(default_url(tmp_path))) as store:
-        store.create_tables()
-    run(tmp_path, "list")
-    assert capsys.readouterr().err == f"there is no key yet in {default_url(tmp_path)}\n"
-    run(tmp_path, "create", "--name", "alice")
-    run(tmp_path, "list")
-    assert not capsys.readouterr().err
-
-
 def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit, match="cannot be made"):
@@ -140,7 +127,7 @@ def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["list"], ["revoke", "--name", "a"], ["rotate", "--name", "a"]])
 def test_a_misspelt_folder_is_told_and_nothing_is_made(tmp_path: Path, words: list[str]) -> None:
-    with pytest.raises(SystemExit, match=r"there are no API keys at .*state/accounts\.sqlite"):
+    with pytest.raises(SystemExit, match=r"there are no accounts at .*state/accounts\.sqlite"):
         run(tmp_path / "state", *words)
     assert not any(tmp_path.iterdir())
 

@@ -45,7 +45,7 @@ def _imported(folder: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("llava_serve", ["oidc", "otel"]), ("scripts/tiny", ["train"]), ("scripts", ["dev"])],
+    [("llava_serve", ["oidc", "otel", "ray"]), ("scripts/tiny", ["train"]), ("scripts", ["dev"])],
 )
 def test_what_is_imported_is_required(folder: str, extras: list[str]) -> None:
     distributions = packages_distributions()

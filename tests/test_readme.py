@@ -11,7 +11,7 @@ import pytest
 from llava_serve import args, config
 from llava_serve.doctor.__main__ import DoctorConfig
 from llava_serve.engines.sglang.config import SglangWorkerConfig
-from llava_serve.launching.config import LaunchConfig
+from llava_serve.launching.config import LaunchConfig, StatusConfig
 from llava_serve.terminal.config import CliConfig
 from llava_serve.usage import UsageConfig
 
@@ -23,6 +23,7 @@ SETTINGS: dict[str, type[Any]] = {
     "llava_serve.gradio_web_server": config.WebConfig,
     "llava_serve.cli": CliConfig,
     "llava_serve.launch": LaunchConfig,
+    "llava_serve.launch status": StatusConfig,
     "llava_serve.doctor": DoctorConfig,
     "llava_serve.usage": UsageConfig,
 }
@@ -31,13 +32,13 @@ SETTINGS: dict[str, type[Any]] = {
 def _commands() -> list[tuple[str, str]]:
     """Module and flags of each `python -m ...`; a backslash joins a line with the next."""
     text = README.read_text(encoding="utf-8").replace("\\\n", " ")
-    return re.findall(r"python -m ((?:llava_serve|scripts)\S*[^`\s])([^`\n]*)", text)
+    return re.findall(r"python -m ((?:llava_serve|scripts)\S*[^`\s](?: status)?)([^`\n]*)", text)
 
 
 def test_every_command_exists() -> None:
     modules = {module for module, _ in _commands()}
     assert modules > SETTINGS.keys()
-    assert [module for module in sorted(modules) if find_spec(module) is None] == []
+    assert [name for name in sorted(modules) if find_spec(name.split()[0]) is None] == []
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_no_cell_of_csv_is_a_formula(
 
 
 def test_a_misspelt_folder_is_told_and_nothing_is_made(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"there are no API keys at .*state/accounts\.sqlite"):
+    with pytest.raises(SystemExit, match=r"there are no accounts at .*state/accounts\.sqlite"):
         usage.main(["--state-dir", str(tmp_path / "state")])
     assert not any(tmp_path.iterdir())
 

@@ -17,6 +17,7 @@ WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+")
 TRACING = {
     *("span", "Span", "NO_SPAN", "_span", "SpanKind", "OtlpSpan", "start_span"),
     *("add_span_processor", "BatchSpanProcessor", "OTLPSpanExporter", "set_span_in_context"),
+    *("ReadableSpan", "SpanExportResult"),
 }
 
 # Word -> what is said instead, and the identifiers in which it is another's or means another thing.
@@ -37,7 +38,7 @@ BANNED: dict[str, tuple[str, set[str]]] = {
     "lose": ("mark_unreachable", set()),
     "manager": ("controller", {"AbstractAsyncContextManager"}),
     "master": ("controller", set()),
-    "node": ("worker", set()),
+    "node": ("worker", {"get_node_ip_address", "get_node_id"}),  # Ray's
     "ori": ("original", set()),
     "pace": ("step budget", set()),
     "picture": ("image", {"picture"}),  # the flag of `checkpoints inspect`

@@ -116,9 +116,9 @@ class KeyRing:
             self._warning.warn(
                 "unread", "API keys are served as they were read last: %s", exc.message
             )
+            self._end_held()  # what has expired meanwhile
         else:
             self._warning.reset()
-        self._end_held()
 
     async def _sync(self) -> None:
         async with self._syncing:
@@ -127,6 +127,7 @@ class KeyRing:
                 return
             keys = await asyncio.to_thread(self._store.all_keys)
             self._keys = {key.id: (key, digest) for key, digest in keys}
+            self._end_held()  # whatever the database does with the rest
             written = Counter({id_: n for id_, n in self._unwritten.items() if n})
             if written:  # behind the keys: a database that takes nothing can still revoke
                 await asyncio.to_thread(self._store.add_tokens, written)

@@ -54,10 +54,10 @@ class KeyLimits:
             if not self._at_once[key.id]:
                 del self._at_once[key.id]
 
-    async def count_tokens(self, key: ApiKey, tokens: int) -> None:
+    def count_tokens(self, key: ApiKey, tokens: int) -> None:
         """Count the tokens of an answer that has ended, for the minute."""
         if key.tokens_per_minute is not None and tokens:
-            await self._rates.count("tokens", key.id, key.tokens_per_minute, tokens)
+            self._rates.add("tokens", key.id, key.tokens_per_minute, tokens)
 
     def _check(self, key: ApiKey, model: str, answers: int) -> None:
         if not key.may_ask(model):

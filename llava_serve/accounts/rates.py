@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.storage import RedisStorage
 from limits.errors import ConfigurationError, StorageError
 
+from llava_serve.background import BackgroundTasks
 from llava_serve.retry import RateLimitedWarning
 
 logger = logging.getLogger(__name__)
@@ -48,10 +49,13 @@ class Rates:
         window_s: int = MINUTE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._memory = MemoryStorage()
+        # Used, and when the window ends, by what is limited: no more than there are keys. The
+        # library's memory looks through all of them, on a task of its own, at each count.
+        self._windows: dict[tuple[str, str, int], tuple[int, float]] = {}
         self._redis = _redis(redis_url) if redis_url else None
         self._window_s = window_s
         self._clock = clock
+        self._tasks = BackgroundTasks()
         self._away_until = float("-inf")
         self._warning = RateLimitedWarning(logger)
 
@@ -59,17 +63,18 @@ class Rates:
     async def opened(self) -> AsyncIterator[None]:
         """Close the connections to Redis at the end."""
         try:
-            yield
+            async with self._tasks:
+                yield
         finally:
             if self._redis is not None:
                 await self._redis.bridge.get_connection().aclose()  # type: ignore[attr-defined]
 
     async def count(self, what: str, key_id: str, limit: int, amount: int) -> Rate:
         """Add `amount` to what is used of a limit; 0 only looks."""
-        item = RateLimitItemPerSecond(limit, self._window_s)
-        known = await _count(self._memory, item, what, key_id, amount)
+        known = self._count_here(what, key_id, limit, amount)
         if self._redis is None or self._clock() < self._away_until:
             return known
+        item = RateLimitItemPerSecond(limit, self._window_s)
         try:
             rate = await _count(self._redis, item, what, key_id, amount)
         except StorageError as exc:
@@ -78,6 +83,26 @@ class Rates:
             return known
         self._warning.reset()
         return rate
+
+    def add(self, what: str, key_id: str, limit: int, amount: int) -> None:
+        """Add to what is used of a limit, and wait for nobody."""
+        if self._redis is None:
+            self._count_here(what, key_id, limit, amount)
+        else:
+            self._tasks.start(self._add(what, key_id, limit, amount), "count")
+
+    async def _add(self, what: str, key_id: str, limit: int, amount: int) -> None:
+        await self.count(what, key_id, limit, amount)
+
+    def _count_here(self, what: str, key_id: str, limit: int, amount: int) -> Rate:
+        now, window = self._clock(), (what, key_id, limit)
+        used, ends_at = self._windows.get(window, (0, now))
+        if ends_at <= now:
+            used, ends_at = 0, now + self._window_s
+        used += amount
+        if amount:
+            self._windows[window] = used, ends_at
+        return Rate(limit, used, ends_at - now if used else 0.0)
 
 
 def _redis(url: str) -> RedisStorage:
@@ -104,7 +129,7 @@ def _redis(url: str) -> RedisStorage:
 
 
 async def _count(
-    storage: Storage, item: RateLimitItem, what: str, key_id: str, amount: int
+    storage: RedisStorage, item: RateLimitItem, what: str, key_id: str, amount: int
 ) -> Rate:
     key = item.key_for(what, key_id)
     used = await storage.incr(key, item.get_expiry(), amount) if amount else await storage.get(key)

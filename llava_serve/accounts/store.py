@@ -72,8 +72,8 @@ class AccountStore:
         make_tables(self._engine, AccountTable.metadata)
 
     def require_tables(self) -> None:
-        """Raise StorageFailed unless there are keys; make nothing."""
-        require_table(self._engine, KeyRow.__tablename__, "API keys")
+        """Raise StorageFailed unless there are accounts; make nothing."""
+        require_table(self._engine, KeyRow.__tablename__, "accounts")
 
     @property
     def place(self) -> str:

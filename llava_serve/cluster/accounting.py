@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from llava_serve.accounts.accounts import Accounts
 from llava_serve.accounts.store import AuditedRequest
-from llava_serve.background import BackgroundTasks
 from llava_serve.cluster.request_record import RequestRecord
 
 _MOST_EXPECTED = 32_000  # tokens: limits of answers are often far above any answer
@@ -24,20 +23,18 @@ def charged_tokens(record: RequestRecord) -> int:
 
 
 class Accounting:
-    """Observes the end of each request. Usable while `tasks` is open."""
+    """Observes the end of each request. Usable while `accounts` are open."""
 
     def __init__(self, accounts: Accounts, clock: Callable[[], float] = time.time) -> None:
         self._accounts = accounts
         self._clock = clock
-        self.tasks = BackgroundTasks()
 
     def observe(self, record: RequestRecord) -> None:
         """Charge the key that asked, and write the request down."""
         key, total = record.caller.key, charged_tokens(record)
         if key is not None and total:
             self._accounts.keys.add_tokens(key, total)
-            counting = self._accounts.limits.count_tokens(key, total)
-            self.tasks.start(counting, "count-tokens")
+            self._accounts.limits.count_tokens(key, total)
         if self._accounts.audit is not None:
             self._accounts.audit.add(self._row(record))
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from llava_serve import logs
+from llava_serve.cluster.line import Line
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.status_routes import describe_workers
@@ -49,6 +50,7 @@ class Administration:
 
     workers: Registry
     upstream: Upstream
+    line: Line
     clock: Callable[[], float]
 
     def drain(self, worker_id: str) -> None:
@@ -70,11 +72,14 @@ class Administration:
         logger.info("worker %s was removed", worker.address)
 
     def models(self) -> list[dict[str, Any]]:
-        """Return what is served, with its workers, slots and load."""
+        """Return what is served, with its workers, slots, load and line."""
         known = self.workers.known()
         alive = {worker.address for worker in self.workers.alive(self.clock())}
         names = sorted({name for worker in known for name in worker.status.model_names})
-        return [_described(name, known, alive) for name in names]
+        waiting = self.line.lengths()
+        return [
+            _described(name, known, alive) | {"waiting": waiting.get(name, 0)} for name in names
+        ]
 
     async def probe(self, address: str) -> dict[str, Any]:
         """Look from here at what answers at an address; strangers are not shown the token."""

@@ -69,8 +69,7 @@ def build_app(
     """Assemble a controller around `workers`; whoever `policy` admits may register."""
     settings = settings or ControllerSettings()
     clock, tracer, accounts = settings.clock, settings.tracer, settings.accounts
-    accounting = None if accounts is None else Accounting(accounts)
-    context = _context(workers, policy, settings, accounting)
+    context = _context(workers, policy, settings)
     upstream, prober, canary = context.upstream, context.prober, context.canary
     sync = None
     if settings.state is not None:
@@ -82,9 +81,8 @@ def build_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context((tracer or Tracer()).running())
-            if accounts is not None and accounting is not None:
+            if accounts is not None:
                 await stack.enter_async_context(accounts.opened())
-                await stack.enter_async_context(accounting.tasks)
             await stack.enter_async_context(upstream.opened())
             await stack.enter_async_context(prober.tasks)
             await stack.enter_async_context(canary.tasks)
@@ -92,25 +90,28 @@ def build_app(
                 await stack.enter_async_context(sync.running())
             yield
 
-    app = FastAPI(title="llava_serve controller", version=__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="llava_serve controller",
+        version=__version__,
+        lifespan=lifespan,
+        telemetry=serving.NO_TELEMETRY,
+    )
     if tracer is not None:
         app.add_middleware(TracedRequests, tracer=tracer)
     app.add_middleware(ApiGuard, access=settings.access or Access(token=policy.token))
     serving.prepare(app, settings.bodies)
+    routes.add_forwarding(app.router, context)
     app.include_router(inspection_router(context))
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))
     app.include_router(routes.registration_router(admission))
     app.include_router(status_router(workers, context.metrics, clock))
-    app.include_router(admin_router(Administration(workers, upstream, clock)))
+    app.include_router(admin_router(Administration(workers, upstream, context.line, clock)))
     return app
 
 
 def _context(
-    workers: Registry,
-    policy: AdmissionPolicy,
-    settings: ControllerSettings,
-    accounting: Accounting | None,
+    workers: Registry, policy: AdmissionPolicy, settings: ControllerSettings
 ) -> ForwardContext:
     """Return what the requests of one controller share."""
     clock, bodies = settings.clock, settings.bodies
@@ -133,7 +134,7 @@ def _context(
         kept_bytes=Quota(_BODIES_KEPT * bodies.max_bytes) if settings.resumes else None,
         accounts=settings.accounts,
         observers=(
-            *((accounting.observe,) if accounting else ()),
+            *((Accounting(settings.accounts).observe,) if settings.accounts else ()),
             *((trace_request,) if settings.tracer else ()),
         ),
     )

@@ -89,7 +89,7 @@ class Forward(Response):
         kept = context.kept_bytes
         kept_bytes = 0
 
-        def on_answer() -> None:
+        def on_answer(relay: Relay) -> None:
             """Forget the bytes, so that another large body may come in; harmless when repeated."""
             nonlocal kept_bytes
             if self._asked is not None:
@@ -107,7 +107,10 @@ class Forward(Response):
         waiting = self._line_request(record.caller, relay)
         try:
             try:
-                left = await unless_client_leaves(self._admitted(relay, waiting), receive)
+                work = self._admitted(relay, waiting)
+                # A stream has a task: else each record would wake all that waits for the work.
+                run = asyncio.create_task(work) if request.is_streamed else work
+                left = await unless_client_leaves(run, receive)
                 record.outcome = left or "client_left"
             except asyncio.CancelledError as exc:
                 if not stopping.is_end_of_grace(exc):

@@ -7,7 +7,7 @@ Source: vllm-project/vllm, vllm/v1/metrics/loggers.py::PrometheusStatLogger, of 
 from collections import Counter as CounterOf
 from collections.abc import Callable, Collection, Iterable
 from functools import cache, partial
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -40,7 +40,7 @@ class ControllerMetrics:
         self.collectors = CollectorRegistry()
         self.collectors.register(_WorkerCollector(workers, clock))
         self._models: set[str] = set()
-        self._children: dict[tuple[object, tuple[str, ...]], object] = {}
+        self._children: dict[tuple[object, tuple[str, ...]], Any] = {}
         counter = partial(Counter, namespace=_NAMESPACE, registry=self.collectors)
         histogram = partial(Histogram, namespace=_NAMESPACE, registry=self.collectors)
         of_model = ["model_name"]
@@ -140,7 +140,7 @@ class ControllerMetrics:
         key = (metric, labels)
         if (child := self._children.get(key)) is None:
             child = self._children[key] = metric.labels(*labels)
-        return cast(MetricT, child)
+        return child
 
 
 @cache

@@ -23,11 +23,16 @@ class Records:
         self._wire = wire
         self._prompt = prompt
         self._progress = progress
-        self.last = b""  # record that came whole
+        self._whole = b""  # records that came last
         self._opening = bytearray()
         self._rest = bytearray()
         self.has_answered = not opens  # from here on the answer is this worker's alone
         self.refusal: bytes | None = None  # an error that came before any text
+
+    @property
+    def last(self) -> bytes:
+        """The record that came whole last."""
+        return self._whole[: -len(self._wire.separator)].rpartition(self._wire.separator)[2]
 
     @property
     def rest(self) -> bytes:
@@ -37,7 +42,8 @@ class Records:
     @property
     def held_bytes(self) -> int:
         """How much came in and was neither passed on nor thrown away."""
-        return len(self._rest) + len(self._opening) + len(self._pending)
+        pending_bytes = self._progress.pending_bytes if self._progress else 0
+        return len(self._rest) + len(self._opening) + pending_bytes
 
     @property
     def _pending(self) -> bytes:
@@ -45,7 +51,18 @@ class Records:
 
     def feed(self, received: bytes) -> bytes:
         """Return the bytes to pass on, up to the last separator at most; they may be none."""
+        if not (whole := self._cut(received)):
+            return b""
+        if self._progress is not None and not (whole := self._progress.take(whole)):
+            return b""
+        self._whole = whole
+        return whole if self.has_answered else self._before_text(whole)
+
+    def _cut(self, received: bytes) -> bytes:
+        """Return the whole records that end in `received`, and keep what is behind them."""
         separator = self._wire.separator
+        if not self._rest and received.endswith(separator):  # as nearly all come
+            return received
         searched_bytes = max(len(self._rest) - len(separator) + 1, 0)
         self._rest += received
         end = self._rest.rfind(separator, searched_bytes)
@@ -53,10 +70,7 @@ class Records:
             return b""
         whole = bytes(self._rest[: end + len(separator)])
         del self._rest[: end + len(separator)]
-        if self._progress is not None and not (whole := self._progress.take(whole)):
-            return b""
-        self.last = whole[: -len(separator)].rpartition(separator)[2]
-        return whole if self.has_answered else self._before_text(whole)
+        return whole
 
     def cut_error(self, whole: bytes) -> tuple[bytes, bytes]:
         """Cut off the error that `whole` ends with, and return what comes before it, and it."""

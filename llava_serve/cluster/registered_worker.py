@@ -1,9 +1,10 @@
 """Registered worker: what the controller knows of one, and how loaded it is."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
+from llava_serve.cluster.answer_counts import AnswerCounts
 from llava_serve.cluster.breaker import CLOSED, Breaker, BreakerState
 from llava_serve.protocol.cluster import WorkerStatus
 
@@ -19,9 +20,9 @@ _NEVER_ASKED = "it is not asked: it takes no pictures, or repeats the question, 
 class RegisteredWorker:
     """One entry of the registry.
 
-    `in_flight` are answers that this controller asked for and that are still made, counted here;
-    `elsewhere` are those that other controllers of the cluster count; `others` are all further
-    ones, as of the last heartbeat.
+    `counts` are those of all workers, of the answers that are still made: an entry that is held
+    tells its load as it is. `others` are the answers that no controller counts, as of the last
+    heartbeat.
     """
 
     address: str
@@ -38,8 +39,7 @@ class RegisteredWorker:
     checked_by: float = -math.inf  # until then pictures wait for its first check
     reports_here: bool = True  # and not to another controller of the cluster only
     is_busy: bool = False  # it refused a request, and its slots were not heard of since
-    in_flight: int = 0
-    elsewhere: int = 0
+    counts: AnswerCounts = field(default_factory=AnswerCounts, repr=False, compare=False)
     others: int = 0
 
     @property
@@ -75,9 +75,19 @@ class RegisteredWorker:
         return self.status.speed
 
     @property
+    def in_flight(self) -> int:
+        """Answers that this controller asked for and that are still made."""
+        return self.counts.here.get(self.address, 0)
+
+    @property
+    def elsewhere(self) -> int:
+        """Answers that other controllers of the cluster count."""
+        return self.counts.elsewhere.get(self.address, 0)
+
+    @property
     def queue_length(self) -> int:
         """Answers made and waiting, whoever asked for them."""
-        return self.in_flight + self.elsewhere + self.others
+        return self.counts.of(self.address) + self.others
 
     @property
     def load(self) -> float:

@@ -68,7 +68,9 @@ class Registry:
         """
         self.forget_expired(now)
         self.check_owner(address, is_legacy=is_legacy)
-        entry = RegisteredWorker(address, status, now, is_legacy=is_legacy, expires=expires)
+        entry = RegisteredWorker(
+            address, status, now, is_legacy=is_legacy, expires=expires, counts=self._counts
+        )
         before = self._workers.get(address)
         entry = entry.in_place_of(before).held_back(before, self._check_within_s)
         return self._renew(entry, status.queue_length, now)
@@ -139,7 +141,8 @@ class Registry:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
         before = self._workers.get(worker.address)
         others = self._counts.others(worker.address, queue_length)
-        self._put(replace(worker, others=others).held_back(before, self._check_within_s))
+        worker = replace(worker, others=others, counts=self._counts)
+        self._put(worker.held_back(before, self._check_within_s))
 
     def in_flight(self) -> dict[str, int]:
         """Return how many answers this controller waits for, by the worker's address."""
@@ -152,8 +155,7 @@ class Registry:
 
     def get(self, address: str) -> RegisteredWorker | None:
         """Return the entry of the worker at `address`; None of one that is not known."""
-        worker = self._workers.get(address)
-        return None if worker is None else self._counts.counted(worker)
+        return self._workers.get(address)
 
     @contextmanager
     def dispatch(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
@@ -183,10 +185,12 @@ class Registry:
     @contextmanager
     def counting(self, worker: RegisteredWorker, answers: int = 1) -> Iterator[None]:
         """Count answers against a worker while the body runs."""
+        counted = worker.counted(answers)
+        self._counts.count(worker.address, counted)
         try:
-            with self._counts.counting(worker.address, worker.counted(answers)):
-                yield
+            yield
         finally:
+            self._counts.count(worker.address, -counted)
             self.on_room()
 
     def candidates(self, request: DispatchRequest, now: float) -> Iterator[RegisteredWorker]:
@@ -211,7 +215,7 @@ class Registry:
 
     def known(self) -> list[RegisteredWorker]:
         """Return every worker, alive or not, in the order they registered."""
-        return [self._counts.counted(worker) for worker in self._workers.values()]
+        return list(self._workers.values())
 
     def lease_expired(self, worker: RegisteredWorker, now: float) -> bool:
         return worker.expires and now - worker.last_seen > self.expiry_s
@@ -242,7 +246,7 @@ class Registry:
         if (worker := self._workers.get(address)) is None:
             return
         if worker.takes_requests:
-            self._choice.put(self._counts.counted(worker))
+            self._choice.put(worker)
         else:
             self._choice.remove(worker)
 

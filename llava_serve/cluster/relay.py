@@ -21,6 +21,7 @@ _NOT_PASSED_BACK = {
     *("connection", "keep-alive", "transfer-encoding", "content-length"),
     *("date", "server", "x-request-id", RESUME.lower()),
 }
+_NOT_PASSED_TO_CLIENTS = _NOT_PASSED_BACK | {HEADER.lower()}
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Relay:
     wire: Wire
     prompt: str
     send: Send
-    on_answer: Callable[[], None]
+    on_answer: Callable[["Relay"], None]  # handed this one: they would be garbage in a circle
     clock: Callable[[], float]
     progress: Progress | None = None
     counts_tokens: bool = False
@@ -69,7 +70,7 @@ class Relay:
             return await self._pass_stream(answer)
         content = await answer.rest()
         self.tokens = parse_usage(answer.headers.get(HEADER, ""))
-        self.on_answer()
+        self.on_answer(self)
         if self._takes_only_records:
             raise remote_error(content, answer.status)
         await self._send_whole(answer, content)
@@ -115,7 +116,7 @@ class Relay:
 
     @property
     def _kept_back(self) -> Collection[str]:
-        return _NOT_PASSED_BACK if self.counts_tokens else _NOT_PASSED_BACK | {HEADER.lower()}
+        return _NOT_PASSED_BACK if self.counts_tokens else _NOT_PASSED_TO_CLIENTS
 
     @property
     def _takes_only_records(self) -> bool:
@@ -155,10 +156,11 @@ class Relay:
         self.alive_at = self.clock()
         if not (whole := self._without_usage(whole)):
             return
-        await self._start_as(answer)
+        if not self.has_started:
+            await self._start_as(answer)
         if is_answer and not self.has_answered:
             self.answered_at = self.alive_at
-            self.on_answer()
+            self.on_answer(self)
         await self._write(whole)
 
     async def _pass_error(self, answer: UpstreamResponse, error: bytes) -> str:
@@ -179,10 +181,11 @@ class Relay:
         """Send status and headers of `answer`, the first time."""
         if self.has_started:
             return
+        kept_back = self._kept_back
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in answer.headers.items()
-            if name.lower() not in self._kept_back
+            if name.lower() not in kept_back
         ]
         headers += [(name.encode(), value.encode()) for name, value in self.headers.items()]
         if length is not None:

@@ -26,6 +26,11 @@ class Progress:
         return bytes(self._pending)
 
     @property
+    def pending_bytes(self) -> int:
+        """How many bytes are `pending`."""
+        return len(self._pending)
+
+    @property
     def is_complete(self) -> bool:
         """Whether the tokens are all that the client has text of."""
         return len(self.tokens) < _MAX_BYTES

@@ -16,6 +16,7 @@ from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.http.body import read_json
 from llava_serve.http.caller import caller_of
 from llava_serve.http.json_body import JsonRoute
+from llava_serve.http.plain_route import PlainRoute
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
 from llava_serve.protocol.openai import ModelCard, ModelList, parse_chat_request
@@ -23,12 +24,10 @@ from llava_serve.protocol.resume import RESUME_TOKENS
 from llava_serve.protocol.usage import HEADER
 
 
-def native_router(context: ForwardContext) -> APIRouter:
-    """Return the routes of the native wire: chat completions and models."""
-    router = APIRouter()
+def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
+    """Add the routes of both wires whose requests are passed on to a worker."""
     limits = context.upstream.limits
 
-    @router.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Forward:
         decoded, body = await read_json(request)
         chat = parse_chat_request(decoded)
@@ -47,6 +46,40 @@ def native_router(context: ForwardContext) -> APIRouter:
             image_sha256=await digests(sources_of(chat)) if context.is_audited else (),
         )
         return Forward(context, forwarded, body)
+
+    async def worker_generate_stream(request: Request) -> Forward:
+        decoded, body = await read_json(request)
+        model = decoded.get("model") if isinstance(decoded, dict) else None
+        if not isinstance(model, str):
+            raise InvalidField("model", "must be the name of a model")
+        if RESUME_TOKENS in decoded:  # which a worker believes this controller about
+            raise InvalidField(RESUME_TOKENS, "is no field of this wire")
+        prompt = decoded.get("prompt")
+        prompt = prompt if isinstance(prompt, str) else ""
+        images = decoded.get("images")
+        images = images if isinstance(images, list) else []
+        forwarded = ForwardRequest(
+            wire=LLAVA,
+            model=model,
+            via=request.headers.get("via"),
+            first_byte_s=limits.first_byte_s,
+            is_resumable=True,
+            has_images=bool(images),
+            affinity=affinity.of_llava(prompt, images),
+            cost=estimate_llava_tokens(prompt, len(images), decoded.get("max_new_tokens")),
+            prompt=prompt,
+            counts_tokens=HEADER in request.headers,
+            image_sha256=await digests(images) if context.is_audited else (),
+        )
+        return Forward(context, forwarded, body)
+
+    for wire, endpoint in ((NATIVE, chat_completions), (LLAVA, worker_generate_stream)):
+        router.add_api_route(wire.path, endpoint, methods=["POST"], route_class_override=PlainRoute)
+
+
+def native_router(context: ForwardContext) -> APIRouter:
+    """Return the routes of the native wire that the controller answers itself: models."""
+    router = APIRouter()
 
     def cards_for(request: Request) -> list[ModelCard]:
         may_ask = caller_of(request).may_ask
@@ -69,7 +102,7 @@ def native_router(context: ForwardContext) -> APIRouter:
 
 
 def llava_router(context: ForwardContext) -> APIRouter:
-    """Return the routes of LLaVA's own wire: names, addresses, streams."""
+    """Return the routes of LLaVA's own wire that the controller answers itself."""
     router = APIRouter(route_class=JsonRoute)
     workers, clock = context.workers, context.clock
 
@@ -88,33 +121,6 @@ def llava_router(context: ForwardContext) -> APIRouter:
             return AddressAnswer(address=workers.address_of(body.model, clock()))
         except NoWorker:
             return AddressAnswer(address="")
-
-    @router.post("/worker_generate_stream")
-    async def worker_generate_stream(request: Request) -> Forward:
-        decoded, body = await read_json(request)
-        model = decoded.get("model") if isinstance(decoded, dict) else None
-        if not isinstance(model, str):
-            raise InvalidField("model", "must be the name of a model")
-        if RESUME_TOKENS in decoded:  # which a worker believes this controller about
-            raise InvalidField(RESUME_TOKENS, "is no field of this wire")
-        prompt = decoded.get("prompt")
-        prompt = prompt if isinstance(prompt, str) else ""
-        images = decoded.get("images")
-        images = images if isinstance(images, list) else []
-        forwarded = ForwardRequest(
-            wire=LLAVA,
-            model=model,
-            via=request.headers.get("via"),
-            first_byte_s=context.upstream.limits.first_byte_s,
-            is_resumable=True,
-            has_images=bool(images),
-            affinity=affinity.of_llava(prompt, images),
-            cost=estimate_llava_tokens(prompt, len(images), decoded.get("max_new_tokens")),
-            prompt=prompt,
-            counts_tokens=HEADER in request.headers,
-            image_sha256=await digests(images) if context.is_audited else (),
-        )
-        return Forward(context, forwarded, body)
 
     @router.post("/worker_get_status")
     async def worker_get_status(request: Request) -> dict[str, Any]:

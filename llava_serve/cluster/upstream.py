@@ -24,6 +24,7 @@ from llava_serve.protocol.cluster import WorkerStatus
 
 MAX_WHOLE_BYTES = 200_000_000  # of an answer that is not streamed
 _MAX_STATUS_BYTES = 1_000_000
+_SMALL_BYTES = 65_536  # are sent as they are; larger ones in pieces, between which others get on
 # Shorter than the 5 s after which uvicorn closes an idle connection: none is used while it dies.
 _KEEP_ALIVE_S = 2.0
 
@@ -50,17 +51,21 @@ class WorkerSilent(WorkerUnreachable):
 
 
 class UpstreamResponse:
-    """A worker's answer whose first bytes have arrived."""
+    """A worker's answer whose first bytes have arrived. Usable until `close`."""
 
     def __init__(
         self, response: aiohttp.ClientResponse, address: str, first: bytes, idle_s: float
     ) -> None:
         self.status = response.status
         self.headers = response.headers
+        self._response = response
         self._content = response.content
         self.address = address
         self._first: bytes | None = first
         self._idle_s = idle_s
+        self._loop = asyncio.get_running_loop()
+        self._waits_since: float | None = None  # None: for the client, if anybody
+        self._watch: asyncio.TimerHandle | None = None
 
     async def next_bytes(self) -> bytes:
         """Return the next bytes of the body as they arrive; none at its end.
@@ -71,13 +76,32 @@ class UpstreamResponse:
         if self._first is not None:
             first, self._first = self._first, None
             return first
+        if self._watch is None and not self._content.is_eof():
+            self._watch = self._loop.call_later(self._idle_s, self._look)
+        self._waits_since = self._loop.time()
         try:
-            async with asyncio.timeout(self._idle_s):  # anyio's costs three times as much
-                return await self._content.readany()
+            return await self._content.readany()
         except aiohttp.ClientError as exc:
             raise WorkerLost(self.address, reason_of(exc)) from exc
         except TimeoutError as exc:
             raise WorkerLost(self.address, f"silent for {self._idle_s:g} s") from exc
+        finally:
+            self._waits_since = None
+
+    def close(self) -> None:
+        """End the connection, unless the answer was read to its end."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._response.close()
+
+    def _look(self) -> None:
+        """Look for silence; a timer for each record would take as long as all else for it."""
+        now = self._loop.time()
+        left_s = self._idle_s - (now - (self._waits_since or now))
+        if left_s <= 0:
+            self._content.set_exception(TimeoutError())
+        else:
+            self._watch = self._loop.call_later(left_s, self._look)
 
     async def rest(self) -> bytes:
         """Return all of the body that has not been read.
@@ -184,13 +208,13 @@ class Upstream:
             WorkerSilent: it was accepted, and its time is over.
             WorkerUnreachable: it was accepted, and no answer will come.
         """
-        response = None
+        answer: aiohttp.ClientResponse | UpstreamResponse | None = None
         try:
             try:
                 async with asyncio.timeout(within_s):
-                    response = await self._session.post(
+                    answer = response = await self._session.post(
                         address + path,
-                        data=io.BytesIO(body),
+                        data=body if len(body) <= _SMALL_BYTES else io.BytesIO(body),
                         headers=headers,
                         allow_redirects=False,
                     )
@@ -204,10 +228,11 @@ class Upstream:
             except aiohttp.ClientError as exc:
                 raise WorkerUnreachable(address, reason_of(exc)) from exc
             del body  # or it would be held here until the answer ends
-            yield UpstreamResponse(response, address, first, self.limits.idle_s)
+            answer = UpstreamResponse(response, address, first, self.limits.idle_s)
+            yield answer
         finally:
-            if response is not None:
-                response.close()
+            if answer is not None:
+                answer.close()
 
 
 async def _read_status(answer: aiohttp.ClientResponse) -> bytes:

@@ -32,7 +32,9 @@ class WorkerChoice:
     def put(self, worker: RegisteredWorker) -> None:
         """Add a worker, or replace the one with its address, whose models are the same."""
         for model in worker.status.model_names:
-            self._pools.setdefault(model, WorkerPool()).put(worker)
+            if (pool := self._pools.get(model)) is None:
+                pool = self._pools[model] = WorkerPool()
+            pool.put(worker)
 
     def remove(self, worker: RegisteredWorker) -> None:
         """Take a worker out; nothing where it is not here."""

@@ -17,15 +17,17 @@ _STALE_PER_WORKER = 4
 
 
 class WorkerPool:
-    """Workers by address; each is replaced whenever its load changes."""
+    """Workers by address; each is put here again whenever its load changes."""
 
     def __init__(self) -> None:
         self._workers: dict[str, RegisteredWorker] = {}  # whoever waited longest for a turn first
         self._addresses: list[str] = []
         self._index: dict[str, int] = {}  # in `_addresses`
-        self._by_load: list[_Entry] = []  # a heap; entries of replaced workers are stale
+        self._by_load: list[_Entry] = []  # a heap; all but the last entry of a worker are stale
+        self._entries: dict[str, _Entry] = {}  # the last ones
         self._with_room: dict[str, None] = {}
         self._ring = HashRing()
+        self._queue_lengths: dict[str, int] = {}  # as they are in the sum
         self._queue_length = 0
         self._speed = 0.0
         self.top_speed = 0.0  # of all workers that were ever here
@@ -42,24 +44,28 @@ class WorkerPool:
         return (self._queue_length + 1) * worker.speed / max(self._speed, worker.speed)
 
     def put(self, worker: RegisteredWorker) -> None:
-        """Add a worker, or replace the one with its address."""
-        known = self._workers.get(worker.address)
+        """Add a worker, replace the one with its address, or take over its new load."""
+        address = worker.address
+        known = self._workers.get(address)
         if known is None:
-            self._index[worker.address] = len(self._addresses)
-            self._addresses.append(worker.address)
-            self._ring.add(worker.address)
-        else:
-            self._count(known, -1)
-        self._workers[worker.address] = worker
-        self.top_speed = max(self.top_speed, worker.speed)
-        self._count(worker, 1)
+            self._index[address] = len(self._addresses)
+            self._addresses.append(address)
+            self._ring.add(address)
+        if known is not worker:
+            self._speed += worker.speed - (known.speed if known else 0.0)
+            self.top_speed = max(self.top_speed, worker.speed)
+            self._workers[address] = worker
+        self._count(worker)
         self._push(worker)
 
     def remove(self, address: str) -> None:
         """Take a worker out; nothing where it is not there."""
         if (worker := self._workers.pop(address, None)) is None:
             return
-        self._count(worker, -1)
+        self._speed -= worker.speed
+        self._queue_length -= self._queue_lengths.pop(address)
+        self._with_room.pop(address, None)
+        del self._entries[address]
         self._ring.remove(address)
         last = self._addresses.pop()
         index = self._index.pop(address)
@@ -72,15 +78,16 @@ class WorkerPool:
         passed_over: list[_Entry] = []
         chosen = None
         while self._by_load:
-            worker = self._by_load[0][3]
-            if self._workers.get(worker.address) is worker:
+            entry = self._by_load[0]
+            worker = entry[3]
+            if self._entries.get(worker.address) is entry:
                 if is_eligible(worker):
                     chosen = worker
                     break
-                passed_over.append(self._by_load[0])
+                passed_over.append(entry)
             heappop(self._by_load)
-        for entry in passed_over:
-            heappush(self._by_load, entry)
+        for one in passed_over:
+            heappush(self._by_load, one)
         return chosen
 
     def on_ring(self, key: int) -> Iterator[RegisteredWorker]:
@@ -107,20 +114,22 @@ class WorkerPool:
         """Yield the workers that have a free slot."""
         return map(self._workers.__getitem__, self._with_room)
 
-    def _count(self, worker: RegisteredWorker, sign: int) -> None:
-        self._queue_length += sign * worker.queue_length
-        if sign > 0 and worker.has_room(1):
-            self._with_room[worker.address] = None
+    def _count(self, worker: RegisteredWorker) -> None:
+        address, queue_length = worker.address, worker.queue_length
+        self._queue_length += queue_length - self._queue_lengths.get(address, 0)
+        self._queue_lengths[address] = queue_length
+        if worker.has_room(1):
+            self._with_room[address] = None
         else:
-            self._with_room.pop(worker.address, None)
-        self._speed += sign * worker.speed
+            self._with_room.pop(address, None)
 
     def _push(self, worker: RegisteredWorker) -> None:
+        entry = self._entries[worker.address] = _entry(worker)
         if len(self._by_load) > _STALE_PER_WORKER * len(self._workers):
-            self._by_load = [_entry(worker) for worker in self._workers.values()]
+            self._by_load = list(self._entries.values())
             heapify(self._by_load)
         else:
-            heappush(self._by_load, _entry(worker))
+            heappush(self._by_load, entry)
 
 
 def _entry(worker: RegisteredWorker) -> _Entry:

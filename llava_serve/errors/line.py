@@ -23,7 +23,7 @@ class OwnLineFull(Unavailable):
     code = "own_line_full"
     status = 429
     headers = not_answered_headers(BUSY)
-    remedy = "Wait as long as Retry-After says; send no more at once than are answered."
+    remedy = "Wait as long as Retry-After says, and send fewer requests at once."
     user_remedy = "Wait for the answers to what you have asked already, then try again."
 
     def __init__(self, own: int, length: int, about: str, retry_after_s: int) -> None:

@@ -97,6 +97,7 @@ class BoundedBody:
             await self._app(scope, arrival.receive, send)
         finally:
             arrival.release()
+            del scope["llava_serve.arrival"]  # or both would be garbage in a circle
 
 
 class _Arrival:

@@ -6,7 +6,9 @@ answered, the new one is answered with 503.
 """
 
 import resource
-from collections import OrderedDict
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,11 +29,16 @@ def raise_descriptor_limit() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """`idle_per_address` counts connections that have brought no whole request."""
+    """`idle_per_address` counts connections that have brought no whole request.
+
+    Beside them, so many more may be open as came within `just_came_s`: where many come at once, as
+    from a proxy, they have had no time to bring one.
+    """
 
     total: int
     per_address: int
     idle_per_address: int = 256
+    just_came_s: float = 0.25
     header_s: float = 15.0
     unread_s: float = 60.0  # for a client to take some of an answer that waits for it
     header_bytes: int = 65_536
@@ -61,14 +68,18 @@ class _AddressConnections:
     """The connections of one address; of the idle ones the longest silent stands first."""
 
     count: int = 0
+    came: deque[float] = field(default_factory=deque)  # when the last ones did
     idle: OrderedDict[Connection, None] = field(default_factory=OrderedDict)
 
 
 class ConnectionTable:
     """All connections of one server."""
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.limits = limits
+        self._clock = clock
         self.count = 0
         self.refused = 0
         self._idle: OrderedDict[Connection, None] = OrderedDict()
@@ -81,8 +92,7 @@ class ConnectionTable:
             return False
         if self.count >= self.limits.total and not self._close_oldest(self._idle):
             return False
-        if len(own.idle) >= self.limits.idle_per_address:
-            self._close_oldest(own.idle)
+        self._make_room(own)
         self._addresses[connection.address] = own  # the last one of it may have given way
         own.count += 1
         self.count += 1
@@ -108,6 +118,15 @@ class ConnectionTable:
         self.count -= 1
         if not own.count:
             del self._addresses[connection.address]
+
+    def _make_room(self, own: _AddressConnections) -> None:
+        """Close what is idle beyond the bound, which grows by those that have just come."""
+        now, limits = self._clock(), self.limits
+        while own.came and own.came[0] <= now - limits.just_came_s:
+            own.came.popleft()
+        while own.idle and len(own.idle) >= limits.idle_per_address + len(own.came):
+            self._close_oldest(own.idle)
+        own.came.append(now)
 
     @staticmethod
     def _close_oldest(idle: OrderedDict[Connection, None]) -> bool:

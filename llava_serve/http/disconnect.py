@@ -1,7 +1,8 @@
 """Disconnects: a client that leaves stops the work for it."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
+from typing import cast
 
 from starlette.types import Receive
 
@@ -12,14 +13,29 @@ async def client_left(receive: Receive) -> None:
         pass
 
 
-async def unless_client_leaves(work: Coroutine[None, None, str], receive: Receive) -> str | None:
+async def unless_client_leaves(work: Awaitable[str], receive: Receive) -> str | None:
     """Return the work's result; None where the client left first and the work was cancelled."""
-    working = asyncio.create_task(work)
+    task = cast("asyncio.Task[object]", asyncio.current_task())
+    cancelled_before = task.cancelling()
+    is_over = has_left = False
+
+    def stop_working(leaving: "asyncio.Task[None]") -> None:
+        nonlocal has_left
+        if not (is_over or leaving.cancelled()):
+            has_left = True
+            leaving.exception()  # it is looked at, whatever it is
+            task.cancel()
+
     leaving = asyncio.create_task(client_left(receive))
+    leaving.add_done_callback(stop_working)
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
+        result = await work
+    except asyncio.CancelledError:
+        # Cancelled by somebody else too? As `asyncio.timeout` tells.
+        if has_left and task.uncancel() <= cancelled_before:
+            return None
+        raise
     finally:
-        working.cancel()
+        is_over = True
         leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+    return result

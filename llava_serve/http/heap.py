@@ -12,18 +12,21 @@ as an error's traceback makes them, would stay while a process has little to do.
 import asyncio
 import ctypes
 import gc
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from llava_serve.background import background
 
 TRIM_EVERY_S = 5.0
+_MOST_OF_TIME = 0.002  # that collections take: nothing else is done meanwhile
 
 
 @asynccontextmanager
 async def trimmed(every_s: float = TRIM_EVERY_S) -> AsyncIterator[None]:
     """Collect garbage and give freed memory back again and again while the body runs.
 
+    That is every `every_s` seconds, or less often where there is much to look at.
     The latter takes microseconds where there is none, and some 40 ms for a gigabyte, on a thread.
     Objects made before are no longer looked at when garbage is collected.
     """
@@ -38,10 +41,18 @@ async def trimmed(every_s: float = TRIM_EVERY_S) -> AsyncIterator[None]:
 
 
 async def _keep_trimming(trim: Callable[[int], int], every_s: float) -> None:
+    took_s = 0.0
     while True:
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(pause_s(every_s, took_s))
+        began = time.thread_time()
         gc.collect()
+        took_s = time.thread_time() - began
         await asyncio.to_thread(trim, 0)
+
+
+def pause_s(every_s: float, took_s: float) -> float:
+    """Return the seconds between two collections, of which the last one took so long."""
+    return max(every_s, took_s / _MOST_OF_TIME)
 
 
 def _malloc_trim() -> Callable[[int], int] | None:

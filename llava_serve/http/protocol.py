@@ -1,5 +1,6 @@
 """HTTP protocol below the apps: HTTP/1.0, the Host header, and bytes that are no HTTP."""
 
+import asyncio
 import re
 
 from starlette.responses import JSONResponse
@@ -13,6 +14,8 @@ from uvicorn.protocols.http.httptools_impl import (
 from llava_serve import logs
 from llava_serve.errors import MalformedHttp, ServeError
 from llava_serve.http.error_response import error_response
+
+_SMALL_BYTES = 65_536  # are copied sooner than written alone
 
 
 class _UntilClose(RequestResponseCycle):
@@ -31,6 +34,41 @@ class _UntilClose(RequestResponseCycle):
         elif not self._has_length:
             self.expected_content_length = len(message.get("body", b""))
         await super().send(message)  # type: ignore[arg-type]
+
+
+class AnswerTransport:
+    """The transport of one answer: its head goes out in one write with the body that is there.
+
+    A head without a body waits until the loop's next turn, and no longer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None  # empty once it went out
+
+    def write(self, data: bytes) -> None:
+        if self._head is None:
+            self._head = data
+            self._loop.call_soon(self._flush)
+        elif self._head and len(data) <= _SMALL_BYTES:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+        else:
+            self._flush()
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def _flush(self) -> None:
+        if self._head and not self._transport.is_closing():
+            self._transport.write(self._head)
+        self._head = b""
 
 
 # Source: RFC 9110, section 7.8: a server that does not upgrade answers as if it were not asked to.
@@ -65,6 +103,7 @@ class HttpProtocol(HttpToolsProtocol):
             reason = f"a request of HTTP/1.1 has one Host header, and this one has {hosts}"
             self.app = refusal(MalformedHttp(reason))
         super().on_headers_complete()
+        self.cycle.transport = AnswerTransport(self.transport, self.loop)  # type: ignore[assignment]
         if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = _UntilClose
 

@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 _INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 GRACE_S = 20.0  # time that open streams have after SIGTERM
+# FastAPI's own, which looks for receivers at each request. What we trace, `tracing` knows.
+NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 

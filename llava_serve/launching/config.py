@@ -18,6 +18,23 @@ from llava_serve.registry_config import RegistryConfig
 from llava_serve.tls_config import TlsConfig
 
 
+def require_ray_address(address: str) -> None:
+    """Raises: ValueError, when `address` is none of a Ray cluster."""
+    host, _, port = address.rpartition(":")
+    if address != "auto" and ("/" in address or not host or not port.isdecimal()):
+        raise ValueError(f"--ray takes auto or HOST:PORT of a Ray cluster, not {address!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusConfig:
+    """Show where Ray has placed the replicas, and how each of them is."""
+
+    ray: Annotated[str, "auto, or HOST:PORT of the Ray cluster"] = "auto"
+
+    def __post_init__(self) -> None:
+        require_ray_address(self.ray)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, LoginConfig):
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
@@ -61,12 +78,25 @@ class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, Log
     sglang_port: Annotated[int, "port of the first SGLang server; the next ones count up"] = 30000
     no_web: Annotated[bool, "start no page"] = False
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the models run"] = "auto"
+    ray: Annotated[
+        str | None,
+        "auto, or HOST:PORT of the Ray cluster whose machines run the workers; a model may have "
+        "options then: PATH=NAME:replicas=4:gpus=1 or :min=1:max=4, further cpus= and, for "
+        "--sglang, tp=",
+    ] = None
+    idle_after: Annotated[
+        float, "seconds in which one replica less would do before Ray ends it, down to min="
+    ] = 300.0
 
     def __post_init__(self) -> None:
         TlsConfig.__post_init__(self)
         AccountingConfig.__post_init__(self)
         LoginConfig.__post_init__(self)
-        require_positive(self, "tp", "dp")
+        require_positive(self, "tp", "dp", "idle_after")
+        if self.ray is None:
+            require_defaults(self, ("idle_after",), "without --ray")
+        else:
+            require_ray_address(self.ray)
         require_http(self, "controller")
         RegistryConfig.__post_init__(self)
         require_names(names_of(self.allowed_hosts))

@@ -97,7 +97,7 @@ def _curl(plan: Plan, sample: SampleQuestion, ca_file: Path | None, key_file: Pa
         content.insert(0, {"type": "image_url", "image_url": {"url": url}})
         encoded = f"\"$(base64 < {shlex.quote(_short(sample.image))} | tr -d '\\n')\""
     message = {"role": "user", "content": content}
-    request = {"model": plan.workers[0].model, "temperature": 0, "messages": [message]}
+    request = {"model": plan.model, "temperature": 0, "messages": [message]}
     body = json.dumps(request)
     data = encoded.join(shlex.quote(part) for part in body.split("\\u0000"))
     url = f"{plan.controller.address}/v1/chat/completions"
@@ -110,7 +110,7 @@ def _curl(plan: Plan, sample: SampleQuestion, ca_file: Path | None, key_file: Pa
 
 def _cli(plan: Plan, sample: SampleQuestion, ca_file: Path | None, key_file: Path | None) -> str:
     words = [_short(Path(sys.executable)), "-m", "llava_serve.cli"]
-    words += ["--controller", plan.controller.address, "--model-name", str(plan.workers[0].model)]
+    words += ["--controller", plan.controller.address, "--model-name", plan.model]
     words += ["--ca-file", _short(ca_file)] if ca_file else []
     words += ["--api-key-file", _short(key_file)] if key_file else []
     words += ["--image-file", _short(sample.image)] if sample.image else []

@@ -16,6 +16,7 @@ from llava_serve.key_config import AccountingConfig
 from llava_serve.launching import sglang_server
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.models import Model, Models, models_to_serve
+from llava_serve.launching.placement.options import PlacedModel, placed_models, refuse_options
 from llava_serve.login_config import LoginConfig
 from llava_serve.registry_config import RegistryConfig
 from llava_serve.tls_config import TlsConfig
@@ -75,6 +76,13 @@ class Plan:
     servers: tuple[Process, ...]  # of SGLang, which some of the workers ask
     workers: tuple[Process, ...]
     page: Process | None
+    placed: tuple[PlacedModel, ...] = ()  # by Ray, instead of servers and workers
+    worker_flags: tuple[str, ...] = ()  # those of every worker
+
+    @property
+    def model(self) -> str:
+        """The name of the first model."""
+        return self.placed[0].model.name if self.placed else str(self.workers[0].model)
 
     @property
     def stages(self) -> tuple[tuple[Process, ...], ...]:
@@ -95,20 +103,45 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
             itself, or SGLang is asked for and not installed.
         SystemExit: a worker flag is unknown or has a bad value; the usage is printed.
     """
-    models = models_to_serve(config.model, config.sglang)
+    placed = placed_models(config) if config.ray else ()
+    if placed:
+        models = Models(
+            tuple(one.model for one in placed if not one.is_sglang),
+            tuple(one.model for one in placed if one.is_sglang),
+        )
+    else:
+        refuse_options((*config.model, *config.sglang))
+        models = models_to_serve(config.model, config.sglang)
     _check_worker_flags(worker_flags, models)
     port = _port(config, config.controller_port, "the controller", "--controller-port")
     metrics = ["--public-metrics"] if config.public_metrics else []
     shared = (*_given(config, RegistryConfig), *_given(config, AccountingConfig))
     controller = _public(config, "controller", "controller", port, *metrics, *shared)
-    servers = _servers(config, models.sglang)
     given = ("--controller", controller.address, *config.controller)
     asking = ["--require-keys"] if config.require_keys else []
-    workers = _workers(config, models, servers, (*given, *asking, *worker_flags))
+    flags = (*asking, *worker_flags)
+    local = Models((), ()) if placed else models
+    servers = _servers(config, local.sglang)
+    workers = _workers(config, local, servers, (*given, *flags))
     port = _port(config, config.web_port, "the page", "--web-port")
     logins = _given(config, LoginConfig)
     page = _public(config, "page", "gradio_web_server", port, *given, *logins)
-    return Plan(controller, servers, workers, None if config.no_web else page)
+    return Plan(controller, servers, workers, None if config.no_web else page, placed, flags)
+
+
+def replica_stages(
+    config: LaunchConfig, model: Model, host: str, flags: Sequence[str]
+) -> tuple[tuple[Process, ...], ...]:
+    """Return the processes of one replica that listens at `host`: a server, if any, and a worker.
+
+    Raises:
+        CommandError: SGLang is not installed here.
+    """
+    is_sglang = bool(config.sglang)
+    models = Models((), (model,)) if is_sglang else Models((model,), ())
+    servers = _servers(config, models.sglang)
+    workers = _workers(config, models, servers, flags, host)
+    return (servers, workers) if servers else (workers,)
 
 
 def _port(config: LaunchConfig, number: int, wanted_by: str, flag: str) -> Port:
@@ -152,7 +185,11 @@ def _servers(config: LaunchConfig, models: Sequence[Model]) -> tuple[Process, ..
 
 
 def _workers(
-    config: LaunchConfig, models: Models, servers: Sequence[Process], flags: Sequence[str]
+    config: LaunchConfig,
+    models: Models,
+    servers: Sequence[Process],
+    flags: Sequence[str],
+    host: str = _WORKER_HOST,
 ) -> tuple[Process, ...]:
     """Return a worker for each model; those of SGLang ask `servers`."""
     addresses = [*(None for _ in models.torch), *(server.address for server in servers)]
@@ -160,7 +197,7 @@ def _workers(
     workers = []
     for i, ((name, model), server) in enumerate(zip(named, addresses, strict=True)):
         wanted_by, number = f"the worker of {name}", config.worker_port + i
-        port = Port(_WORKER_HOST, number, wanted_by, "--worker-port", config.scheme)
+        port = Port(host, number, wanted_by, "--worker-port", config.scheme)
         if server is None:
             module, own = "model_worker", ["--model-path", model.path, "--device", config.device]
             own += ["--model-base", model.base] if model.base else []

@@ -3,9 +3,10 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -15,7 +16,6 @@ from llava_serve.credential import Credential
 from llava_serve.errors import CommandError, ServeError
 from llava_serve.http.client_error import reason_of
 from llava_serve.launching.child import running
-from llava_serve.launching.console import LaunchConsole
 from llava_serve.launching.plan import Process
 from llava_serve.retry import backoff_s
 
@@ -28,6 +28,21 @@ _LONGEST_DELAY_S = 30.0
 _HEALTHY_AFTER_S = 60.0
 
 Missing = Callable[[Process], Awaitable[str | None]]
+Keep = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+
+
+class ProcessLog(Protocol):
+    """Takes the lines of processes, and notes of their supervisor."""
+
+    def line(self, name: str, text: str) -> None:
+        """Take one line that a process wrote."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Take what the supervisor has to say."""
+        ...
+
+
 Stages = Sequence[Sequence[Process]]
 
 
@@ -37,7 +52,7 @@ class Supervisor:
     `missing` says what a process still lacks before it is ready.
     """
 
-    def __init__(self, missing: Missing, console: LaunchConsole) -> None:
+    def __init__(self, missing: Missing, console: ProcessLog) -> None:
         self._missing = missing
         self._console = console
         self._stages: list[list[asyncio.Task[None]]] = []
@@ -51,13 +66,18 @@ class Supervisor:
                 task.cancel()
         self._stopping.set()
 
-    async def run(self, stages: Stages, when_ready: Callable[[], None]) -> None:
+    async def run(
+        self, stages: Stages, when_ready: Callable[[], None], keep: Keep | None = None
+    ) -> None:
         """Keep all stages alive until `stop` is called.
+
+        `keep` keeps further processes alive until it is cancelled. It starts and ends as if it were
+        the second stage, and sets its event once they are ready.
 
         Raises:
             CommandError: a process ended before it was ever ready; nothing is left running.
         """
-        keeping = asyncio.create_task(self._keep_all(stages, when_ready))
+        keeping = asyncio.create_task(self._keep_all(stages, when_ready, keep))
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({keeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -68,10 +88,17 @@ class Supervisor:
             keeping.cancel()
             await self._end_all()
 
-    async def _keep_all(self, stages: Stages, when_ready: Callable[[], None]) -> None:
+    async def _keep_all(
+        self, stages: Stages, when_ready: Callable[[], None], keep: Keep | None
+    ) -> None:
         first, *others = stages
         await self._until_ready(self._start(first))
-        ready = [event for stage in others for event in self._start(stage)]
+        kept = asyncio.Event()
+        if keep is None:
+            kept.set()
+        else:
+            self._stages.append([asyncio.create_task(keep(kept), name="keep")])
+        ready = [kept] + [event for stage in others for event in self._start(stage)]
         await self._until_ready(ready)
         when_ready()
         await self._until_ready([asyncio.Event()])  # which never comes: only a failure ends this

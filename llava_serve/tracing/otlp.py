@@ -1,20 +1,24 @@
 """OTLP tracer: spans of OpenTelemetry, sent in batches by a thread of its SDK."""
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from llava_serve import __version__
+from llava_serve.retry import RateLimitedWarning
 from llava_serve.tracing.span import Attributes, Span, SpanKind, Tracer
+
+logger = logging.getLogger(__name__)
 
 _SEND_S = 3  # how long one batch may take, and the stop of a process behind its endpoint's
 _KINDS = {"server": trace.SpanKind.SERVER, "client": trace.SpanKind.CLIENT}
@@ -53,6 +57,29 @@ class OtlpSpan(Span):
         stage.end(began_ns + int(lasted_s * 1e9))
 
 
+class _Exporter(OTLPSpanExporter):
+    """Exporter that warns of a lost batch once a minute, where the SDK's does so for each try."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, timeout=_SEND_S)
+        logging.getLogger(OTLPSpanExporter.__module__).setLevel(logging.CRITICAL)
+        self._url = url
+        self._warning = RateLimitedWarning(logger)
+
+    def export(self, batch: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = super().export(batch)
+        if result is SpanExportResult.SUCCESS:
+            self._warning.reset()
+        else:
+            self._warning.warn(
+                "lost",
+                "no trace reaches %s, still trying. Look whether a collector runs there, or "
+                "correct --otlp-endpoint.",
+                self._url,
+            )
+        return result
+
+
 class OtlpTracer(Tracer):
     """Sends what it records to an OTLP receiver; one that is away costs spans and nothing else.
 
@@ -67,8 +94,7 @@ class OtlpTracer(Tracer):
             {"service.name": f"llava_serve.{service}", "service.version": __version__}
         )
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        exporter = OTLPSpanExporter(url, timeout=_SEND_S)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._provider.add_span_processor(BatchSpanProcessor(_Exporter(url)))
         self._tracer = self._provider.get_tracer("llava_serve", __version__)
 
     @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, overload
 
 Attributes = Mapping[str, str | int | float | bool | Sequence[str]]
 SpanKind = Literal["server", "client"]
@@ -53,14 +53,18 @@ NO_SPAN = Span()
 current: ContextVar[Span] = ContextVar("span", default=NO_SPAN)
 
 
-def open_tracer(endpoint: str | None, service: str) -> Tracer:
-    """Return a tracer that sends its spans to `endpoint`; without one nothing is imported.
+@overload
+def open_tracer(endpoint: str, service: str) -> Tracer: ...
+@overload
+def open_tracer(endpoint: None, service: str) -> None: ...
+def open_tracer(endpoint: str | None, service: str) -> Tracer | None:
+    """Return a tracer that sends its spans to `endpoint`; without one none, and import nothing.
 
     Raises:
         SystemExit: the packages that it takes are not installed.
     """
     if endpoint is None:
-        return Tracer()
+        return None
     try:
         from llava_serve.tracing.otlp import OtlpTracer
     except ModuleNotFoundError as exc:

@@ -61,7 +61,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         async with (tracer or Tracer()).running(), worker.media, background():
             yield
 
-    app = FastAPI(title="worker", lifespan=lifespan)
+    app = FastAPI(title="worker", lifespan=lifespan, telemetry=serving.NO_TELEMETRY)
     if tracer is not None:
         app.add_middleware(TracedRequests, tracer=tracer)
     app.add_middleware(ApiGuard, access=access or Access())

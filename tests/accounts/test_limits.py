@@ -56,9 +56,9 @@ async def test_requests_in_a_minute_are_counted_and_told(limits: KeyLimits) -> N
 async def test_tokens_count_at_the_end_of_an_answer(limits: KeyLimits) -> None:
     hundred = key(tokens_per_minute=100)
     await ask(limits, hundred)
-    await limits.count_tokens(hundred, 99)
+    limits.count_tokens(hundred, 99)
     assert (await ask(limits, hundred))["x-ratelimit-remaining-tokens"] == "1"
-    await limits.count_tokens(hundred, 500)
+    limits.count_tokens(hundred, 500)
     with pytest.raises(RateLimited, match="100 tokens per minute") as refused:
         await ask(limits, hundred)
     assert refused.value.headers["x-ratelimit-limit-tokens"] == "100"
@@ -69,7 +69,7 @@ async def test_what_is_refused_for_its_tokens_is_no_request_of_the_minute(
 ) -> None:
     one = key(tokens_per_minute=1, requests_per_minute=5)
     await ask(limits, one)
-    await limits.count_tokens(one, 1)
+    limits.count_tokens(one, 1)
     with pytest.raises(RateLimited):
         await ask(limits, one)
     more = key(tokens_per_minute=10, requests_per_minute=5)

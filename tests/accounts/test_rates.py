@@ -46,6 +46,30 @@ async def test_a_window_ends_and_begins_with_its_first_count() -> None:
     assert await used(rates) == 1
 
 
+async def test_memory_begins_a_window_anew_when_it_has_ended() -> None:
+    now = 100.0
+    rates = Rates(clock=lambda: now)
+    assert await rates.count("requests", "k", 10, 4) == Rate(10, 4, 60.0)
+    now = 159.5
+    assert await rates.count("requests", "k", 10, 1) == Rate(10, 5, 0.5)
+    now = 160.0
+    assert await rates.count("requests", "k", 10, 0) == Rate(10, 0, 0.0)
+    assert await rates.count("requests", "k", 10, 1) == Rate(10, 1, 60.0)
+
+
+async def test_what_is_added_counts_at_once_in_memory_and_soon_in_redis(redis: RedisServer) -> None:
+    alone = Rates()
+    alone.add("requests", "k", 10, 3)
+    assert await used(alone, 0) == 3
+    one, other = Rates(redis.url), Rates(redis.url)
+    async with one.opened(), other.opened():
+        one.add("requests", "k", 10, 3)
+        for _ in itertools.count():
+            if await used(other, 0) == 3:
+                break
+            await asyncio.sleep(0.01)
+
+
 async def test_two_controllers_count_together(redis: RedisServer) -> None:
     one, other = Rates(redis.url), Rates(redis.url)
     async with one.opened(), other.opened():

@@ -99,7 +99,14 @@ async def test_models_are_summed_over_their_workers(cluster: Cluster) -> None:
         cluster.workers.register(f"http://w{i}", status, now=0.0, expires=False)
     cluster.workers.mark_unreachable(cluster.workers.known()[2])
     (model,) = (await cluster.http.get("/admin/models", headers=BEARER)).json()
-    assert model == {"model": "one", "workers": 3, "alive": 2, "slots": 12, "queue_length": 1}
+    assert model == {
+        "model": "one",
+        "workers": 3,
+        "alive": 2,
+        "slots": 12,
+        "queue_length": 1,
+        "waiting": 0,
+    }
 
 
 async def test_a_probe_says_what_answers_and_why_nothing_does(

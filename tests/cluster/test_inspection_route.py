@@ -6,8 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from llava_serve.cluster.admission import AdmissionPolicy
+from llava_serve.cluster.app import build_app as build_controller
+from llava_serve.cluster.dispatch import image_affine
+from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
@@ -16,7 +21,7 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
-from tests.cluster.conftest import Cluster, Stack, StartRawWorker, chat, chunked, status_of
+from tests.cluster.conftest import TOKEN, Cluster, Stack, StartRawWorker, chat, chunked, status_of
 from tests.cluster.keyed import Keyed, echo_worker, keyed_controller
 from tests.worker.conftest import ScriptedEngine
 
@@ -74,6 +79,34 @@ async def test_nothing_of_it_counts_as_generated(cluster: Cluster, stack: Stack)
     assert 'requests_total{outcome="ok",wire="inspection"} 1.0' in metrics
     assert "generation_tokens_total{" not in metrics
     assert "time_to_first_token_seconds_count{" not in metrics
+
+
+async def test_it_goes_to_the_worker_that_was_asked_about_the_picture(
+    start_raw_worker: StartRawWorker, stack: Stack
+) -> None:
+    registry = Registry(image_affine)
+    app = build_controller(registry, AdmissionPolicy(TOKEN))
+    address = await stack.enter(served(app))
+    answer = chunked("application/json", b"{}", is_complete=True)
+    workers = [await start_raw_worker(answer) for _ in range(3)]
+    for i, worker in enumerate(workers):
+        registry.register(worker.address, status_of(worker_id=str(i)), time.monotonic())
+    async with httpx.AsyncClient(base_url=address, trust_env=False) as http:
+        for i in range(6):
+            image = {"url": f"data:;base64,{i}AAA"}
+            body = chat() | {
+                "messages": [
+                    {"role": "user", "content": [{"type": "image_url", "image_url": image}]}
+                ]
+            }
+            heads = []
+            for path in ("/v1/chat/completions", INSPECT):
+                for worker in workers:
+                    worker.head = b""
+                assert (await http.post(path, json=body)).status_code == 200
+                heads.append([bool(worker.head) for worker in workers])
+            assert heads[0] == heads[1]
+            assert sum(heads[0]) == 1
 
 
 @pytest.mark.parametrize(

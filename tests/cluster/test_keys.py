@@ -17,6 +17,7 @@ from llava_serve.cluster.accounting import charged_tokens
 from llava_serve.cluster.request_record import RequestRecord
 from tests.cluster.conftest import BEARER, StartWorker, chat, status_of
 from tests.cluster.keyed import Keyed, echo_worker, keyed_controller
+from tests.until import bounded
 
 CHAT = "/v1/chat/completions"
 
@@ -120,10 +121,11 @@ async def test_who_leaves_is_charged_for_what_was_generated(keyed: Keyed) -> Non
 
 
 async def until_refused(keyed: Keyed, headers: dict[str, str]) -> None:
-    for _ in itertools.count():
-        if (await keyed.http.get("/v1/models", headers=headers)).status_code == 401:
-            return
-        await asyncio.sleep(0.01)
+    async with bounded("a refusal"):
+        for _ in itertools.count():
+            if (await keyed.http.get("/v1/models", headers=headers)).status_code == 401:
+                return
+            await asyncio.sleep(0.01)
 
 
 async def test_a_key_that_is_revoked_while_its_request_waits_is_answered_nothing(

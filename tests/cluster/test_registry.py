@@ -62,6 +62,15 @@ def test_a_request_counts_as_the_answers_that_its_worker_makes_at_once(workers: 
     assert queue_lengths(workers) == {A: 0}
 
 
+def test_an_entry_that_is_held_tells_its_load_as_it_is(workers: Registry) -> None:
+    workers.register(A, status_of(queue_length=2), now=0)
+    held = workers.known()[0]
+    with workers.dispatch(DispatchRequest(model="echo"), 0):
+        assert (held.in_flight, held.queue_length) == (1, 3)
+        workers.count_elsewhere({A: 4})
+    assert (held.in_flight, held.elsewhere, held.queue_length) == (0, 4, 6)
+
+
 def test_a_request_is_uncounted_however_it_ends(workers: Registry) -> None:
     workers.register(A, status_of(), now=0)
     with pytest.raises(RuntimeError), workers.dispatch(DispatchRequest(model="echo"), 0):

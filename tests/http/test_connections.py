@@ -17,7 +17,7 @@ from llava_serve.http.body import BodyLimits
 from llava_serve.http.bounded_protocol import BoundedProtocol
 from llava_serve.http.connections import ConnectionLimits, ConnectionTable
 
-ROOMY = ConnectionLimits(total=100, per_address=100)
+ROOMY = ConnectionLimits(total=100, per_address=100, just_came_s=0)
 REQUEST = b"GET /health HTTP/1.1\r\nHost: app\r\n\r\n"
 
 
@@ -345,6 +345,33 @@ async def test_a_body_that_waits_for_memory_does_not_give_way() -> None:
         assert b"200" in await asyncio.wait_for(reader.readline(), 10)
         for _, other in [*others, (reader, writer)]:
             other.close()
+
+
+class Waiting:
+    """A connection that waits for its client."""
+
+    address = "10.0.0.1"
+    is_closed = False
+
+    def __init__(self, table: ConnectionTable) -> None:
+        self._table = table
+
+    def give_way(self) -> None:
+        self.is_closed = True
+        self._table.remove(self)
+
+
+def test_connections_that_come_at_once_do_not_close_each_other() -> None:
+    now = 0.0
+    table = ConnectionTable(replace(ROOMY, idle_per_address=2, just_came_s=1), lambda: now)
+    together = [Waiting(table) for _ in range(5)]
+    assert all(map(table.add, together))
+    assert not any(each.is_closed for each in together)
+    now = 1.0
+    table.mark_idle(together[0])  # it has sent something, and is silent for a shorter time
+    assert table.add(Waiting(table))
+    assert [each.is_closed for each in together] == [False, True, True, True, True]
+    assert table.count == 2
 
 
 def test_who_is_refused_leaves_nothing_in_the_table() -> None:

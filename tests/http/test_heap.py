@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from llava_serve.http.heap import pause_s
+
 # Pieces of which every second one is freed, so that the heap's top never comes down by itself.
 PROGRAM = """
 import asyncio, psutil, sys
@@ -67,3 +69,8 @@ asyncio.run(main())
 
 def test_what_only_refers_to_itself_goes_while_nothing_happens() -> None:
     subprocess.run([sys.executable, "-c", CIRCLE], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(("took_s", "pause"), [(0, 5), (0.001, 5), (0.05, 25)])
+def test_collections_that_take_long_are_rare(took_s: float, pause: float) -> None:
+    assert pause_s(5, took_s) == pause

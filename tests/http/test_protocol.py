@@ -4,10 +4,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+import uvicorn
 from fastapi import FastAPI
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
+from uvicorn.server import ServerState
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app as build_controller
@@ -15,12 +18,32 @@ from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
+from llava_serve.http.protocol import AnswerTransport, HttpProtocol
 from llava_serve.http.serving import served
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
+
+
+class Recorder(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.is_closed = False
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
 
 CHAT = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": "one two"}]}
 LLAVA = {"model": "echo", "prompt": "one two"}
@@ -148,3 +171,42 @@ async def test_a_request_of_http_1_1_has_one_host(
     if status == "400":
         error = json.loads(body)["error"]
         assert (error["code"], f"has {hosts}" in error["message"]) == ("malformed_http", True)
+
+
+async def test_a_short_answer_is_one_write() -> None:
+    config = uvicorn.Config(PlainTextResponse("whole"), log_config=None)
+    config.load()
+    protocol = HttpProtocol(config, ServerState(), {})
+    socket = Recorder()
+    protocol.connection_made(socket)
+    protocol.data_received(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await asyncio.gather(*protocol.tasks)
+    (answer,) = socket.written
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\nwhole")
+    protocol.connection_lost(None)
+
+
+async def test_a_head_waits_for_no_body_that_is_not_there() -> None:
+    socket = Recorder()
+    answer = AnswerTransport(socket, asyncio.get_running_loop())
+    answer.write(b"head")
+    assert socket.written == []
+    await asyncio.sleep(0)
+    answer.write(b"first")
+    answer.write(b"second")
+    assert socket.written == [b"head", b"first", b"second"]
+
+
+async def test_a_head_goes_before_a_large_body_and_before_the_end() -> None:
+    large = bytes(100_000)
+    socket, loop = Recorder(), asyncio.get_running_loop()
+    answer = AnswerTransport(socket, loop)
+    answer.write(b"head")
+    answer.write(large)
+    AnswerTransport(socket, loop).close()
+    another = AnswerTransport(other := Recorder(), loop)
+    another.write(b"head")
+    another.close()
+    assert (socket.written, other.written) == ([b"head", large], [b"head"])
+    assert other.is_closing()

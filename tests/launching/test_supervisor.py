@@ -139,6 +139,39 @@ async def test_the_workers_start_only_when_the_controller_is_ready() -> None:
     assert shown.pids("worker") == []
 
 
+async def test_what_is_kept_besides_starts_after_the_controller_and_ends_before_it() -> None:
+    shown, events, up = _Shown(), [], asyncio.Event()
+    says_so = "trap 'echo $0 ends; exit' TERM; echo $0 started $$; while :; do sleep 0.05; done"
+
+    async def keep(ready: asyncio.Event) -> None:
+        await shown.until("controller started")
+        ready.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            events.append(shown.getvalue().count("controller ends"))
+
+    supervisor = Supervisor(_ready, LaunchConsole(["controller"], Console(file=shown, width=200)))
+    stages = [[_process("controller", says_so)]]
+    running = asyncio.create_task(supervisor.run(stages, up.set, keep))
+    await up.wait()
+    supervisor.stop()
+    await running
+    assert events == [0]
+    assert "controller ends" in shown.getvalue()
+
+
+async def test_what_is_kept_besides_and_fails_ends_the_launch() -> None:
+    async def keep(ready: asyncio.Event) -> None:
+        raise CommandError("no place", "Add machines.")
+
+    shown = _Shown()
+    supervisor = Supervisor(_ready, LaunchConsole(["controller"], Console(file=shown, width=200)))
+    with pytest.raises(CommandError, match="no place"):
+        await supervisor.run([[_process("controller")]], lambda: pytest.fail("not ready"), keep)
+    assert not any(psutil.pid_exists(pid) for pid in shown.pids("controller"))
+
+
 async def test_asking_twice_kills_what_does_not_end() -> None:
     deaf = "trap 'echo deaf' TERM; echo $0 started $$; while :; do sleep 0.05; done"
     async with _supervised([_process("controller", deaf)]) as (supervisor, shown):

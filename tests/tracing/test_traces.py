@@ -251,11 +251,16 @@ async def test_every_worker_that_was_asked_is_an_event(receiver: Receiver) -> No
     assert [broken, alive.address] in asked
 
 
-async def test_a_receiver_that_is_away_costs_spans_and_nothing_else() -> None:
+async def test_a_receiver_that_is_away_costs_spans_and_a_line_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     stack = Stack("http://127.0.0.1:9")
     await stack.open(ScriptedEngine(ANSWER, END))
     assert await stack.ask() == ANSWER
     await stack.close()
+    assert not [one for one in caplog.records if "exporter" in one.name]
+    assert "no trace reaches http://127.0.0.1:9/v1/traces" in caplog.text
+    assert "correct --otlp-endpoint" in caplog.text
 
 
 async def test_without_an_endpoint_no_trace_is_handed_on() -> None:

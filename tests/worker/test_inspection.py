@@ -2,18 +2,21 @@
 
 import asyncio
 import base64
+import random
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from llava_serve.engines.echo import CONTEXT_LENGTH, EchoEngine
+from llava_serve.http.body import MAX_TEXT_BYTES
 from llava_serve.request import Delta, Usage
 from llava_serve.worker.app import build_app
 from llava_serve.worker.worker import ModelWorker
 from tests.worker.test_app import ClientOf, question
-from tests.worker.test_nasty_inputs import animated, rotated, truncated
+from tests.worker.test_nasty_inputs import animated, rotated, saved, truncated
 
 CHAT, INSPECT = "/v1/chat/completions", "/v1/inspect"
 MakeWorker = Callable[..., ModelWorker]
@@ -58,6 +61,19 @@ async def test_a_picture_is_told_as_it_was_sent_and_as_it_is_seen(http: httpx.As
     assert (image["format"], image["sent_size"], image["size"]) == ("JPEG", [40, 20], [20, 40])
     assert [tile["shows"]["bottom"] for tile in image["tiles"]] == [40]
     assert (video["format"], video["sent_size"], len(video["frames"])) == ("GIF", [40, 20], 2)
+
+
+async def test_a_picture_may_be_as_large_as_in_a_completion(http: httpx.AsyncClient) -> None:
+    pixels = random.Random(0).randbytes(700 * 600 * 3)
+    large = saved(Image.frombytes("RGB", (700, 600), pixels), "PNG")
+    assert len(large) > MAX_TEXT_BYTES
+    told = await http.post(INSPECT, json=shown(part("image", large)))
+    assert [image["size"] for image in told.json()["media"]] == [[700, 600]]
+
+
+async def test_pixels_is_a_yes_or_a_no(http: httpx.AsyncClient) -> None:
+    refused = await http.post(f"{INSPECT}?pixels=some", json=question())
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_field")
 
 
 @pytest.mark.parametrize("limit", [None, 5, CONTEXT_LENGTH])

@@ -195,7 +195,7 @@ async def test_in_silence_the_last_chunk_comes_again(
 
     async def send(message: Any) -> None:
         sent.append(message.get("body", b""))
-        if sent[-1] and sent[-1] == sent[-2]:
+        if b"so far" in sent[-1] and sent[-1] == sent[-2]:
             heard.set()
 
     body = json.dumps({"model": "scripted", "prompt": "> "}).encode()
@@ -213,6 +213,7 @@ async def test_in_silence_the_last_chunk_comes_again(
     }
     async with app.router.lifespan_context(app):
         await app(scope, receive, send)
-    texts = [chunk["text"] for chunk in chunks(b"".join(sent))]
+    # A slow machine may be silent before the first word too.
+    texts = [chunk["text"] for chunk in chunks(b"".join(sent)) if chunk["text"] != "> "]
     assert texts[:2] == ["> so far", "> so far"]
     assert texts[-1] == "> so far done"

@@ -1,5 +1,6 @@
 """Feature rows of images and videos, counted by packing labels in place of the tower's features."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -51,7 +52,7 @@ class FeatureCounter:
     @cached_property
     def _video_rows(self) -> tuple[int, int]:
         """Rows of one frame and of two, by transformers' own class, whose weights are nowhere."""
-        config = self._loaded.model.config
+        config = deepcopy(self._loaded.model.config)  # a model may write into it
         side = config.vision_config.image_size
         make: Any = type(self._loaded.model)
         with torch.device("meta"), torch.inference_mode():
