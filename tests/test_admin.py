@@ -49,7 +49,7 @@ async def test_workers_and_models_are_tables(controller: Controller, capsys: Out
     assert row.split()[:3] == ["this-one", WORKER, "alive"]
     assert head.index("state") == row.index("alive")
     assert await controller.run("models") == 0
-    assert capsys.readouterr().out.splitlines()[1].split() == ["mine", "1", "1", "4", "0"]
+    assert capsys.readouterr().out.splitlines()[1].split() == ["mine", "1", "1", "4", "0", "0"]
 
 
 @pytest.mark.parametrize("named", [WORKER, "this-one"])
