@@ -25,7 +25,7 @@ def read_token(path: Path) -> str:
     """Return the token in `path`, which is made on first use.
 
     Workers and the controller may all start at once: they end up with the same token, and the one
-    that made it logs it.
+    that made it logs where it is: whoever reads a log must not become an operator.
 
     Raises:
         SystemExit: the file cannot be made or read, or holds no token; the message says why.
@@ -39,8 +39,7 @@ def read_token(path: Path) -> str:
         raise SystemExit(exc.with_remedy) from exc
     if made:
         logger.info(
-            "made the cluster token %s in %s; a worker on another machine needs a copy of the file",
-            token,
+            "made the cluster token in %s; a worker on another machine needs a copy of the file",
             path,
         )
     return token

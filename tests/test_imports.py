@@ -40,13 +40,13 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 
 # Folders and modules of the package from the ground to the top; each imports lower ones only.
 LAYERS = (
-    ("errors", "registry_config"),
+    ("errors", "registry_config", "retry"),
     (
         *("api_key", "args", "key_config", "local_path", "logs", "quota"),
         *("renewed_files", "request", "secret_file", "text_table", "tiny", "tls_config", "tracing"),
     ),
     ("login_config", "model_config"),
-    ("background", "cluster_token", "config", "protocol", "retry"),
+    ("background", "cluster_token", "config", "protocol"),
     ("credential", "http"),
     ("chat", "client", "media"),
     ("controllers",),

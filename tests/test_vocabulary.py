@@ -17,6 +17,7 @@ WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+")
 TRACING = {
     *("span", "Span", "NO_SPAN", "_span", "SpanKind", "OtlpSpan", "start_span"),
     *("add_span_processor", "BatchSpanProcessor", "OTLPSpanExporter", "set_span_in_context"),
+    *("ReadableSpan", "SpanExportResult"),
 }
 
 # Word -> what is said instead, and the identifiers in which it is another's or means another thing.

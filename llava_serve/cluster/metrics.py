@@ -140,7 +140,7 @@ class ControllerMetrics:
         key = (metric, labels)
         if (child := self._children.get(key)) is None:
             child = self._children[key] = metric.labels(*labels)
-        return child  # type: ignore[no-any-return]
+        return child
 
 
 @cache

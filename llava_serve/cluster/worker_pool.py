@@ -23,7 +23,8 @@ class WorkerPool:
         self._workers: dict[str, RegisteredWorker] = {}  # whoever waited longest for a turn first
         self._addresses: list[str] = []
         self._index: dict[str, int] = {}  # in `_addresses`
-        self._by_load: list[_Entry] = []  # a heap; entries of former loads and workers are stale
+        self._by_load: list[_Entry] = []  # a heap; all but the last entry of a worker are stale
+        self._entries: dict[str, _Entry] = {}  # the last ones
         self._with_room: dict[str, None] = {}
         self._ring = HashRing()
         self._queue_lengths: dict[str, int] = {}  # as they are in the sum
@@ -64,6 +65,7 @@ class WorkerPool:
         self._speed -= worker.speed
         self._queue_length -= self._queue_lengths.pop(address)
         self._with_room.pop(address, None)
+        del self._entries[address]
         self._ring.remove(address)
         last = self._addresses.pop()
         index = self._index.pop(address)
@@ -76,15 +78,16 @@ class WorkerPool:
         passed_over: list[_Entry] = []
         chosen = None
         while self._by_load:
-            load, _, _, worker = self._by_load[0]
-            if self._workers.get(worker.address) is worker and worker.load == load:
+            entry = self._by_load[0]
+            worker = entry[3]
+            if self._entries.get(worker.address) is entry:
                 if is_eligible(worker):
                     chosen = worker
                     break
-                passed_over.append(self._by_load[0])
+                passed_over.append(entry)
             heappop(self._by_load)
-        for entry in passed_over:
-            heappush(self._by_load, entry)
+        for one in passed_over:
+            heappush(self._by_load, one)
         return chosen
 
     def on_ring(self, key: int) -> Iterator[RegisteredWorker]:
@@ -121,11 +124,12 @@ class WorkerPool:
             self._with_room.pop(address, None)
 
     def _push(self, worker: RegisteredWorker) -> None:
+        entry = self._entries[worker.address] = _entry(worker)
         if len(self._by_load) > _STALE_PER_WORKER * len(self._workers):
-            self._by_load = [_entry(worker) for worker in self._workers.values()]
+            self._by_load = list(self._entries.values())
             heapify(self._by_load)
         else:
-            heappush(self._by_load, _entry(worker))
+            heappush(self._by_load, entry)
 
 
 def _entry(worker: RegisteredWorker) -> _Entry:

@@ -32,10 +32,12 @@ async def unless_client_leaves(work: Awaitable[str], receive: Receive) -> str | 
         result = await work
     except asyncio.CancelledError:
         # Cancelled by somebody else too? As `asyncio.timeout` tells.
-        if has_left and task.uncancel() <= cancelled_before:
+        if has_left and task.cancelling() - 1 <= cancelled_before:
             return None
         raise
     finally:
         is_over = True
         leaving.cancel()
+        if has_left:
+            task.uncancel()  # also where the work ended otherwise, as with an error
     return result

@@ -66,8 +66,8 @@ class _Exporter(OTLPSpanExporter):
         self._url = url
         self._warning = RateLimitedWarning(logger)
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = super().export(spans)
+    def export(self, batch: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = super().export(batch)
         if result is SpanExportResult.SUCCESS:
             self._warning.reset()
         else:

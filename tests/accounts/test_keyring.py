@@ -192,7 +192,7 @@ async def test_while_tokens_are_written_a_key_has_used_no_less(
         await ring.find(text)
         ring.add_tokens(key, 10)
         seen.clear()
-    assert seen == [10]
+    assert set(seen) == {10}  # a slow machine may look more than once
     watched.close()
 
 

@@ -83,6 +83,17 @@ def test_a_worker_of_absurd_speed_leaves_the_others_a_fair_part() -> None:
     assert pool.fair_queue_length(slow) == 4
 
 
+def test_who_was_busy_is_no_likelier_among_equals(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter([0.5, 0.1, 0.9])  # the least of equals is chosen
+    monkeypatch.setattr(random, "random", lambda: next(drawn))
+    pool = WorkerPool()
+    for worker in (worker_of("idle"), busy := worker_of("busy"), busy):
+        pool.put(worker)
+    chosen = pool.least_loaded(lambda worker: True)
+    assert chosen is not None
+    assert chosen.address == "idle"
+
+
 def test_turns_go_round() -> None:
     pool = WorkerPool()
     for address in "abc":

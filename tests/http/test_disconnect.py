@@ -77,6 +77,24 @@ async def test_a_client_that_leaves_with_the_result_cancels_nothing_more() -> No
         await asyncio.sleep(0)
 
 
+async def test_work_that_ends_otherwise_when_its_client_leaves_leaves_no_cancellation() -> None:
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def work() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise RuntimeError("the clean-up failed") from None
+        return "done"
+
+    with pytest.raises(RuntimeError, match="the clean-up failed"):
+        await unless_client_leaves(work(), receive)
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
+
+
 async def test_a_receiver_that_fails_stands_for_a_client_that_left() -> None:
     async def receive() -> Message:
         raise OSError

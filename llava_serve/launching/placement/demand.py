@@ -60,6 +60,6 @@ class DemandClient:
                 method, url, headers=self._credential(), timeout=_LIMIT, allow_redirects=False
             ) as answer:
                 content = await answer.read()
-        except (TimeoutError, aiohttp.ClientError):
+            return from_json(content) if content and answer.status < 300 else None
+        except (TimeoutError, aiohttp.ClientError, ValueError):  # or something else answers
             return None
-        return from_json(content) if content and answer.status < 300 else None

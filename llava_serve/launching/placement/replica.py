@@ -16,7 +16,7 @@ import aiohttp
 import psutil
 import ray
 
-from llava_serve.cluster_token import TOKEN_FILE, bearer, write_secret
+from llava_serve.cluster_token import TOKEN_FILE, bearer
 from llava_serve.errors import CommandError
 from llava_serve.http import serving
 from llava_serve.http.tls import trust
@@ -24,6 +24,7 @@ from llava_serve.launching import sglang_server
 from llava_serve.launching.placement.replica_plan import ReplicaPlan
 from llava_serve.launching.plan import Process, replica_stages
 from llava_serve.launching.supervisor import Readiness, RestartBackoff, Supervisor
+from llava_serve.secret_file import write_secret
 
 _FOLDER = "llava-replica-"
 _KEPT_LINES = 1000

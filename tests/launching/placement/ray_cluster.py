@@ -39,7 +39,8 @@ class Machines:
     """Three machines with one CPU each; the first cannot be removed."""
 
     cluster: Any
-    others: list[Any]
+    others: list[Any] = field(default_factory=list)
+    _plain: list[Any] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -50,6 +51,13 @@ class Machines:
         machine = self.cluster.add_node(num_cpus=1, num_gpus=gpus, object_store_memory=80_000_000)
         self.others.append(machine)
         return machine
+
+    def restore(self) -> None:
+        """Have three machines without GPUs."""
+        for machine in [one for one in self.others if one not in self._plain]:
+            self.remove(machine.node_id)
+        while len(self.others) < 2:
+            self._plain.append(self.add())
 
     def remove(self, machine_id: str) -> None:
         """Cut a machine off, with all that runs there."""
@@ -74,10 +82,7 @@ def three_machines() -> Iterator[Machines]:
         },
     )
     try:
-        machines = Machines(cluster, [])
-        machines.add()
-        machines.add()
-        yield machines
+        yield Machines(cluster)
     finally:
         cluster.shutdown()
         os.environ.clear()

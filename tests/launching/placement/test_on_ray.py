@@ -25,9 +25,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
-def machines() -> Iterator[Machines]:
+def cluster() -> Iterator[Machines]:
     with three_machines() as machines:
         yield machines
+
+
+@pytest.fixture
+def machines(cluster: Machines) -> Machines:
+    """Three machines, whatever an earlier test did to them."""
+    cluster.restore()
+    return cluster
 
 
 def _machine(row: dict[str, str]) -> str:
@@ -68,7 +75,6 @@ async def test_replicas_of_a_lost_machine_come_back_on_another_and_no_request_is
         launch.process.terminate()
         assert launch.process.wait(LIMIT_S) == 0
         assert launch.workers() == {}
-    await asyncio.to_thread(machines.add)
 
 
 async def test_there_are_more_replicas_under_load_and_fewer_afterwards(
@@ -122,7 +128,7 @@ async def test_what_finds_no_place_says_what_it_needs_and_takes_the_place_that_c
             await client.until(lambda: _is_noted(client, needed))
             (row,) = await launch.status()
             assert (row["replica"], row["state"]) == (MODEL, "waits for resources")
-            machine = await asyncio.to_thread(machines.add, gpus=2)
+            machine = machines.add(gpus=2)
             await client.until_alive(1)
             (row,) = await launch.status()
             assert (row["state"], row["gpus"]) == ("ready", "2")
