@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from starlette.applications import Starlette
-from starlette.responses import Response
+from fastapi import FastAPI, Request, Response
 
 from llava_serve import admin
 from llava_serve.cluster.admission import AdmissionPolicy
@@ -121,7 +120,11 @@ async def test_what_is_no_controller_is_named(
     tmp_path: Path, words: list[str], content: str, capsys: Output
 ) -> None:
     (tmp_path / "cluster-token").write_text(TOKEN)
-    app = Starlette(exception_handlers={404: lambda *_: Response(content)})
+
+    async def answer(request: Request, exc: Exception) -> Response:
+        return Response(content)
+
+    app = FastAPI(exception_handlers={404: answer})
     async with served(app) as address:
         flags = ["--controller", address, "--state-dir", str(tmp_path)]
         assert await asyncio.to_thread(admin.main, [*words, *flags]) == 1

@@ -181,12 +181,15 @@ async def test_a_refusal_and_a_good_answer_tell_what_is_left(keyed: Keyed) -> No
 async def test_a_burst_is_held_to_a_small_limit(
     keyed: Keyed, start_worker: StartWorker, limit: str
 ) -> None:
-    headers = await keyed.headers(**{limit: 100})
+    limits: dict[str, Any] = {limit: 100}
+    headers = await keyed.headers("alice", **limits)
     worker = await start_worker()
     keyed.join(worker)
     worker.may_go_on.clear()
-    asked = {"json": chat(stream=True), "headers": headers}
-    burst = [asyncio.create_task(keyed.http.post(CHAT, **asked)) for _ in range(30)]  # type: ignore[arg-type]
+    asked = chat(stream=True)
+    burst = [
+        asyncio.create_task(keyed.http.post(CHAT, json=asked, headers=headers)) for _ in range(30)
+    ]
     await until(lambda: sum(task.done() for task in burst) == 29, "refusals")
     worker.may_go_on.set()
     statuses = [(await task).status_code for task in burst]
