@@ -219,6 +219,20 @@ class Client:
             assert time.monotonic() < deadline, log
             await asyncio.sleep(0.2)
 
+    async def until_ready(self, count: int) -> list[dict[str, str]]:
+        """Wait until `launch status` shows so many replicas, all ready, and return its rows.
+
+        It may lag behind the controller, and on a slow machine a replica may not answer in time.
+        """
+        rows: list[dict[str, str]] = []
+
+        async def is_so() -> bool:
+            rows[:] = await self.launch.status()
+            return [row["state"] for row in rows] == ["ready"] * count
+
+        await self.until(is_so)
+        return rows
+
     async def until_alive(self, count: int) -> set[str]:
         async def is_so() -> bool:
             return len(await self.alive()) == count
