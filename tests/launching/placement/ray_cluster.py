@@ -135,10 +135,12 @@ def launch_flags(machines: Machines, port: int, folder: Path, spec: str) -> list
 
 
 @contextmanager
-def launched(machines: Machines, folder: Path, options: str, *more: str) -> Iterator[Launch]:
+def launched(
+    machines: Machines, folder: Path, options: str, *more: str, model: str = MODEL
+) -> Iterator[Launch]:
     """Run a launch with `options` behind the model's name until the block ends."""
     port = free_ports(110)
-    flags = launch_flags(machines, port, folder, f"x/a={MODEL}:{options}")
+    flags = launch_flags(machines, port, folder, f"x/a={model}:{options}")
     command = [sys.executable, "-m", "llava_serve.launch", *flags, *more]
     command += ["--", "--engine", "echo", "--limit-model-concurrency", "1"]
     log = folder / "log"

@@ -95,6 +95,23 @@ async def test_there_are_more_replicas_under_load_and_fewer_afterwards(
             assert [row["replica"] for row in await launch.status()] == [MODEL]
 
 
+async def test_a_name_that_is_taken_under_load_ends_no_launch(
+    machines: Machines, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    with launched(machines, tmp_path, "min=1:max=2") as launch:
+        async with client_of(launch) as client:
+            await client.until_alive(1)
+            with launched(machines, tmp_path / "other", "replicas=1", model=f"{MODEL}#2") as other:
+                async with client_of(other) as its_client:
+                    await its_client.until_alive(1)
+                async with client.asking(4):
+                    await client.until(lambda: _is_noted(client, f"{MODEL}#2 is asked for again"))
+            async with client.asking(4):
+                await client.until_alive(2)
+            assert client.lost == []
+
+
 async def test_a_killed_launch_leaves_no_process_and_its_names_are_free_again(
     machines: Machines, tmp_path: Path
 ) -> None:
