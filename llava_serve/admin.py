@@ -9,13 +9,13 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import aiohttp
-from pydantic_core import from_json
+from pydantic import TypeAdapter
 from yarl import URL
 
 from llava_serve.args import parse, require_http
 from llava_serve.cluster_token import bearer, token_file
 from llava_serve.config import STATE
-from llava_serve.errors import ServeError
+from llava_serve.errors import CommandError, ServeError
 from llava_serve.http.client_error import controller_error, remote_error
 from llava_serve.http.tls import trust
 from llava_serve.logs import replace_unprintable
@@ -32,6 +32,8 @@ _USAGE = f"""usage: {_PROGRAM} workers
        {_PROGRAM} log-level debug|info|warning|error
 
 WORKER is an id or an address that `workers` shows. Each takes --controller and --help."""
+_ROWS = TypeAdapter(list[dict[str, Any]])
+_SHOWN_BYTES = 200  # of an answer that no controller gives
 _LIMIT = aiohttp.ClientTimeout(total=30)
 _CHANGES = {"drain": ("POST", "/drain"), "undrain": ("POST", "/undrain"), "remove": ("DELETE", "")}
 _DONE = {
@@ -107,17 +109,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _show(config: AdminConfig, what: str) -> None:
-    listed = await _ask(config, "GET", f"/admin/{what}")
+    status, content = await _ask(config, "GET", f"/admin/{what}")
+    try:
+        listed = _ROWS.validate_json(content)
+    except ValueError as exc:
+        raise _foreign(config, status, content) from exc
+    if any(row.keys() != listed[0].keys() for row in listed):
+        raise _foreign(config, status, content)
     sys.stdout.write(table(listed) if listed else f"there are no {what}\n")
 
 
 async def _change(config: AdminConfig, method: str, path: str, body: Any, done: str) -> None:
-    await _ask(config, method, path, body)
+    status, content = await _ask(config, method, path, body)
+    if status != 204:
+        raise _foreign(config, status, content)
     sys.stdout.write(done + "\n")
 
 
-async def _ask(config: AdminConfig, method: str, path: str, body: Any = None) -> Any:
-    """Return the JSON of the controller's answer; None where it has none."""
+def _foreign(config: AdminConfig, status: int, content: bytes) -> CommandError:
+    shown = content[:_SHOWN_BYTES].decode(errors="replace")
+    return CommandError(
+        f"{config.controller} is not a controller of llava_serve: it answered {status} {shown!r}",
+        "Name the controller's address with --controller; its port is 10000 where none was given.",
+    )
+
+
+async def _ask(config: AdminConfig, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+    """Return the status and the body of a good answer."""
     address = config.controller.rstrip("/")
     headers = bearer(config.secret)
     connector = aiohttp.TCPConnector(ssl=trust(config.ca_file))
@@ -140,7 +158,7 @@ async def _ask(config: AdminConfig, method: str, path: str, body: Any = None) ->
         if answer.status in (401, 403):
             refused.remedy += f" Shown was what {config.secret_file} holds."
         raise refused
-    return from_json(content) if content else None
+    return answer.status, content
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -41,6 +41,11 @@ class ApiKey:
         counted = (self.requests_per_minute, self.tokens_per_minute)
         return (*counted, self.max_parallel, self.monthly_tokens) != (None,) * 4
 
+    @property
+    def counts_tokens(self) -> bool:
+        """True where there is a limit of tokens."""
+        return (self.tokens_per_minute, self.monthly_tokens) != (None, None)
+
     def may_ask(self, model: str) -> bool:
         return not self.models or model in self.models
 

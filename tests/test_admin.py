@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import Response
 
 from llava_serve import admin
 from llava_serve.cluster.admission import AdmissionPolicy
@@ -49,7 +51,7 @@ async def test_workers_and_models_are_tables(controller: Controller, capsys: Out
     assert row.split()[:3] == ["this-one", WORKER, "alive"]
     assert head.index("state") == row.index("alive")
     assert await controller.run("models") == 0
-    assert capsys.readouterr().out.splitlines()[1].split() == ["mine", "1", "1", "4", "0"]
+    assert capsys.readouterr().out.splitlines()[1].split() == ["mine", "1", "1", "4", "0", "0"]
 
 
 @pytest.mark.parametrize("named", [WORKER, "this-one"])
@@ -109,6 +111,24 @@ def test_nobody_at_the_address_and_no_token_say_so(tmp_path: Path, capsys: Outpu
     (tmp_path / "cluster-token").write_text(TOKEN)
     assert admin.main(["workers", *state, "--controller", "http://127.0.0.1:9"]) == 1
     assert "refused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["workers"], ["models"], ["drain", "w"]])
+@pytest.mark.parametrize(
+    "content", ["<html>", '{"a": 1}', "[1]", '[{"a": 1}, {"b": 1}]', '[{"a": 1}, {}]', "null", ""]
+)
+async def test_what_is_no_controller_is_named(
+    tmp_path: Path, words: list[str], content: str, capsys: Output
+) -> None:
+    (tmp_path / "cluster-token").write_text(TOKEN)
+    app = Starlette(exception_handlers={404: lambda *_: Response(content)})
+    async with served(app) as address:
+        flags = ["--controller", address, "--state-dir", str(tmp_path)]
+        assert await asyncio.to_thread(admin.main, [*words, *flags]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"{address} is not a controller of llava_serve: it answered 200 {content!r}" in said.err
+    assert "--controller" in said.err
 
 
 @pytest.mark.parametrize("words", [[], ["drain"], ["drain", "--controller"], ["sing"]])

@@ -77,22 +77,30 @@ class Rates:
         item = RateLimitItemPerSecond(limit, self._window_s)
         try:
             rate = await _count(self._redis, item, what, key_id, amount)
-        except StorageError as exc:
+        except (StorageError, ValueError) as exc:  # away, or what it holds is no number
             self._away_until = self._clock() + _AWAY_S
             self._warning.warn("away", "limits count in this process alone: %s", exc)
             return known
         self._warning.reset()
         return rate
 
-    def add(self, what: str, key_id: str, limit: int, amount: int) -> None:
-        """Add to what is used of a limit, and wait for nobody."""
+    def add(
+        self, what: str, key_id: str, limit: int, amount: int, then: Callable[[], None]
+    ) -> None:
+        """Add to what is used of a limit, and wait for nobody; `then` is called when it counts."""
         if self._redis is None:
             self._count_here(what, key_id, limit, amount)
+            then()
         else:
-            self._tasks.start(self._add(what, key_id, limit, amount), "count")
+            self._tasks.start(self._add(what, key_id, limit, amount, then), "count")
 
-    async def _add(self, what: str, key_id: str, limit: int, amount: int) -> None:
-        await self.count(what, key_id, limit, amount)
+    async def _add(
+        self, what: str, key_id: str, limit: int, amount: int, then: Callable[[], None]
+    ) -> None:
+        try:
+            await self.count(what, key_id, limit, amount)
+        finally:
+            then()
 
     def _count_here(self, what: str, key_id: str, limit: int, amount: int) -> Rate:
         now, window = self._clock(), (what, key_id, limit)

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from llava_serve.accounts.accounts import Accounts
 from llava_serve.accounts.store import AuditedRequest
 from llava_serve.cluster.request_record import RequestRecord
-
-_MOST_EXPECTED = 32_000  # tokens: limits of answers are often far above any answer
+from llava_serve.cluster.token_estimate import counted_tokens
 
 
 def charged_tokens(record: RequestRecord) -> int:
@@ -19,7 +18,7 @@ def charged_tokens(record: RequestRecord) -> int:
     if (tokens := record.tokens) is not None:
         return tokens.prompt_tokens + tokens.completion_tokens
     has_worked = record.worker is not None and record.outcome in ("ok", "client_left")
-    return round(min(record.expected_tokens, _MOST_EXPECTED)) if has_worked else 0
+    return counted_tokens(record.expected_tokens) if has_worked else 0
 
 
 class Accounting:
@@ -31,10 +30,10 @@ class Accounting:
 
     def observe(self, record: RequestRecord) -> None:
         """Charge the key that asked, and write the request down."""
-        key, total = record.caller.key, charged_tokens(record)
-        if key is not None and total:
+        if (key := record.caller.key) is not None:
+            total = charged_tokens(record)
             self._accounts.keys.add_tokens(key, total)
-            self._accounts.limits.count_tokens(key, total)
+            self._accounts.limits.count_tokens(key, total, record.reserved_tokens)
         if self._accounts.audit is not None:
             self._accounts.audit.add(self._row(record))
 

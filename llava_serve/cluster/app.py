@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from llava_serve import __version__
 from llava_serve.accounts.accounts import Accounts
+from llava_serve.accounts.key_counts import KeyCounts
 from llava_serve.cluster import routes
 from llava_serve.cluster.accounting import Accounting
 from llava_serve.cluster.admin_routes import Administration, admin_router
@@ -73,8 +74,10 @@ def build_app(
     upstream, prober, canary = context.upstream, context.prober, context.canary
     sync = None
     if settings.state is not None:
-        watch = canary.watch
-        sync = RegistrySync(workers, prober, settings.state, context.name, clock, watch=watch)
+        keys = accounts.limits.counts if accounts is not None else KeyCounts()
+        sync = RegistrySync(
+            workers, prober, settings.state, context.name, clock, watch=canary.watch, keys=keys
+        )
     admission = Admission(workers, upstream, prober, canary, policy, clock)
 
     @asynccontextmanager

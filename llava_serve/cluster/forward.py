@@ -23,6 +23,7 @@ from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.relay import Relay
 from llava_serve.cluster.request_record import RequestRecord, log_end, outcome_of
 from llava_serve.cluster.resume import Progress
+from llava_serve.cluster.token_estimate import counted_tokens
 from llava_serve.cluster.upstream import NotAnswered, WorkerSilent
 from llava_serve.errors import (
     BUSY,
@@ -144,8 +145,10 @@ class Forward(Response):
         accounts = self._context.accounts
         if accounts is None:
             return await self._run(relay, waiting)
-        key, request = self._record.caller.key, self._request
-        async with accounts.limits.admitted(key, request.model, request.answers) as relay.headers:
+        key, model, answers = self._record.caller.key, self._request.model, self._request.answers
+        expected = counted_tokens(self._request.cost)
+        async with accounts.limits.admitted(key, model, answers, expected) as relay.headers:
+            self._record.reserved_tokens = expected  # its observers give them back
             return await self._run(relay, waiting)
 
     async def _run(self, relay: Relay, waiting: LineRequest) -> str:

@@ -14,6 +14,7 @@ from itertools import islice
 
 from pydantic import ValidationError
 
+from llava_serve.accounts.key_counts import KeyCounts
 from llava_serve.background import background
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registered_worker import RegisteredWorker
@@ -34,9 +35,9 @@ _WORKER, _CONTROLLER = "worker ", "controller "  # what keys begin with
 
 @dataclass(frozen=True, slots=True)
 class _Peer:
-    """How many answers another controller waits for, by the worker's address, and as of when."""
+    """What another controller told of itself, and as of when."""
 
-    in_flight: dict[str, int]
+    told: ControllerMessage
     as_of: float
 
 
@@ -45,7 +46,7 @@ class RegistrySync:
     """Keeps a registry in step with those of the other controllers that use the same state.
 
     `name` is unlike any other controller's; `watch` has a worker's sight checked from here, which
-    else the controller does that the worker reports to.
+    else the controller does that the worker reports to. What runs for API keys, `keys`, is shared.
     """
 
     workers: Registry
@@ -55,6 +56,7 @@ class RegistrySync:
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     watch: Callable[[RegisteredWorker], None] = lambda worker: None
+    keys: KeyCounts = field(default_factory=KeyCounts)
     _failures: int = field(default=0, init=False)  # in a row
     _since: int = field(default=0, init=False)
     _asked_at: float = field(default=float("-inf"), init=False)
@@ -107,8 +109,12 @@ class RegistrySync:
             )
             for address, at in sent.items()
         ]
-        counts = ControllerMessage(in_flight=self.workers.in_flight())
-        own = StateRecord(_CONTROLLER + self.name, counts.model_dump_json())
+        told = ControllerMessage(
+            in_flight=self.workers.in_flight(),
+            key_answers=self.keys.answers.here,
+            key_tokens=self.keys.tokens.here,
+        )
+        own = StateRecord(_CONTROLLER + self.name, told.model_dump_json())
         answer = await self.state.exchange(own, changed, self._since)
         for address, at in sent.items():
             if self._shared.changed[address] == at:
@@ -125,8 +131,8 @@ class RegistrySync:
     def _take(self, record: StateRecord, at: float) -> None:
         try:
             if record.key.startswith(_CONTROLLER):
-                counts = ControllerMessage.model_validate_json(record.value)
-                self._peers[record.key] = _Peer(counts.in_flight, at)
+                told = ControllerMessage.model_validate_json(record.value)
+                self._peers[record.key] = _Peer(told, at)
                 self._count_elsewhere(self.clock())
             else:
                 self._shared.merge(WorkerMessage.model_validate_json(record.value), at)
@@ -134,13 +140,16 @@ class RegistrySync:
             self._warning.warn("unread", "cannot read what another controller wrote: %s", exc)
 
     def _count_elsewhere(self, now: float) -> None:
-        counts: Counter[str] = Counter()
+        in_flight, answers, tokens = Counter[str](), Counter[str](), Counter[str]()
         for name, peer in list(self._peers.items()):
             if now - peer.as_of > _PEER_EXPIRY_S:
                 del self._peers[name]
             else:
-                counts.update(peer.in_flight)
-        self.workers.count_elsewhere(counts)
+                in_flight.update(peer.told.in_flight)
+                answers.update(peer.told.key_answers)
+                tokens.update(peer.told.key_tokens)
+        self.workers.count_elsewhere(in_flight)
+        self.keys.answers.elsewhere, self.keys.tokens.elsewhere = answers, tokens
 
     def _ask_silent(self, now: float) -> None:
         """Ask workers that report to another controller, once half of their lease is over.

@@ -29,6 +29,7 @@ class RequestRecord:
     is_streamed: bool = True
     has_images: bool = False
     expected_tokens: float = 0.0  # by which the line weighs it
+    reserved_tokens: int = 0  # of them, what counts against the limits of its key
     image_sha256: tuple[str, ...] = ()  # of the files as they were sent, where they are audited
     worker: str | None = None  # address of the last one asked
     asked_workers: int = 0

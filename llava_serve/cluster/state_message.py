@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self, get_type_hints
 
-from pydantic import BaseModel, JsonValue, TypeAdapter
+from pydantic import BaseModel, JsonValue, NonNegativeInt, TypeAdapter
 
 from llava_serve.cluster.registered_worker import SHARED, RegisteredWorker
 from llava_serve.protocol.cluster import Count, WorkerName, WorkerStatus
@@ -24,9 +24,14 @@ class StateMessage(BaseModel):
 
 
 class ControllerMessage(StateMessage):
-    """How many answers a controller waits for, by the address of the worker."""
+    """How many answers a controller waits for, by the address of the worker.
+
+    By the id of an API key, what runs for it: answers, and the tokens they are expected to take.
+    """
 
     in_flight: dict[str, Count] = {}
+    key_answers: dict[str, NonNegativeInt] = {}
+    key_tokens: dict[str, NonNegativeInt] = {}
 
 
 class WorkerMessage(StateMessage):

@@ -1,4 +1,4 @@
-"""Token estimate of a request, by which the line weighs it: its prompt and its longest answers."""
+"""Token estimate of a request, for the line and for limits: its prompt and its longest answers."""
 
 from llava_serve.protocol.openai import ChatRequest, ImagePart, TextPart
 
@@ -9,6 +9,7 @@ IMAGE_TOKENS = 1000
 _FRAME_TOKENS = 200
 _FRAMES = 8  # where the request does not say
 _ANSWER_TOKENS = 500  # where the request does not say
+_MOST_EXPECTED = 32_000  # limits of answers are often far above any answer
 
 
 def estimate_tokens(chat: ChatRequest) -> float:
@@ -34,3 +35,8 @@ def estimate_llava_tokens(prompt: str, images: int, answer_tokens: object) -> fl
     if not isinstance(answer_tokens, int) or not 1 <= answer_tokens < 2**31:  # the worker says so
         answer_tokens = _ANSWER_TOKENS
     return len(prompt) / _CHARACTERS + images * IMAGE_TOKENS + answer_tokens
+
+
+def counted_tokens(estimate: float) -> int:
+    """Return what of an estimate counts against the limits of a key."""
+    return round(min(estimate, _MOST_EXPECTED))

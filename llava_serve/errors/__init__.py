@@ -12,7 +12,8 @@
     │     engine   SglangRefused, InspectionUnsupported
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
-    │              ModerationRefused, LoginRequired, LoginFailed, LoginRefused, TooManyLogins
+    │              ConversationBusy, ImportRefused, ModerationRefused, LoginRequired,
+    │              LoginFailed, LoginRefused, TooManyLogins
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
@@ -127,7 +128,9 @@ from llava_serve.errors.page import (
     AnswerInterrupted as AnswerInterrupted,
     AskedModelGone as AskedModelGone,
     CannotContinue as CannotContinue,
+    ConversationBusy as ConversationBusy,
     ConversationUnknown as ConversationUnknown,
+    ImportRefused as ImportRefused,
     LoginFailed as LoginFailed,
     LoginRefused as LoginRefused,
     LoginRequired as LoginRequired,

@@ -68,7 +68,7 @@ class AdminOnly(BadRequest):
 
 
 class RateLimited(BadRequest):
-    """The key has used its requests, tokens or answers at once."""
+    """The key has used its requests, tokens or answers at once, or what runs is to use them."""
 
     code = "rate_limit_exceeded"
     status = 429
@@ -76,9 +76,11 @@ class RateLimited(BadRequest):
     user_told = "more was asked in a short time than is allowed"
     user_remedy = "Wait a moment, then try again."
 
-    def __init__(self, what: str, limit: int, retry_after_s: float) -> None:
+    def __init__(
+        self, what: str, limit: int, retry_after_s: float, why: str = "they are used"
+    ) -> None:
         """Tell that a key has used its `limit` of `what`, such as `requests per minute`."""
-        super().__init__(f"the API key allows {limit:,} {what}, and they are used")
+        super().__init__(f"the API key allows {limit:,} {what}, and {why}")
         self.headers = {RETRY_AFTER: str(max(1, math.ceil(retry_after_s)))}
 
 

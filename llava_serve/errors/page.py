@@ -54,6 +54,29 @@ class AskedModelGone(Unavailable):
         )
 
 
+class ConversationBusy(BadRequest):
+    """What is asked for cannot be done while an answer of the conversation is made."""
+
+    code = "conversation_busy"
+    status = 409
+    remedy = "Wait for the answer, or stop it; then try again."
+    user_remedy = remedy
+
+    def __init__(self) -> None:
+        super().__init__("an answer of this conversation is still being made")
+
+
+class ImportRefused(BadRequest):
+    """The file is no conversation, or one that cannot be kept."""
+
+    code = "import_refused"
+    remedy = "Choose a file that this page has saved as JSON, as it was saved."
+    user_remedy = remedy
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the file cannot be imported: {reason}")
+
+
 class ConversationUnknown(BadRequest):
     """The page keeps no conversation under that address."""
 

@@ -40,6 +40,7 @@ class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, Log
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
 
     Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
+    With --ray a Ray cluster runs the workers, and `launch status --ray auto` shows where.
     """
 
     model: Annotated[

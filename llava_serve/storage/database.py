@@ -61,8 +61,14 @@ def open_database(url: str) -> Engine:
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA busy_timeout=5000")
             connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten
+            # SQLite's own knows the letters of English only.
+            connection.create_function("lower", 1, _lower, deterministic=True)
 
     return engine
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
 
 
 def file_of(engine: Engine) -> Path | None:

@@ -97,6 +97,11 @@ class MediaStore:
         with _translated():
             return self.path(file.filename).read_bytes()
 
+    def read_shown(self, file: StoredFile) -> bytes:
+        """Read what a browser shows of a file: itself, or its rendition."""
+        with _translated():
+            return self.shown_path(file.filename).read_bytes()
+
     def delete(self, filename: str) -> None:
         """Remove a file, unless it is gone already. Raises: StorageFailed."""
         with _translated():

@@ -1,12 +1,12 @@
-"""Databases of older versions: the columns they lack are added, and nothing else is touched."""
+"""Databases of older versions: the columns and indexes they lack are added, and nothing else."""
 
 from sqlalchemy import Connection, inspect
 
 from llava_serve.storage.tables import Table
 
 
-def add_missing_columns(connection: Connection) -> None:
-    """Add every column that a table has here and not yet in the database.
+def add_what_is_missing(connection: Connection) -> None:
+    """Add every column and index that a table has here and not yet in the database.
 
     So a column that is added to `tables` must allow NULL: the rows that are there have no value.
     """
@@ -20,3 +20,5 @@ def add_missing_columns(connection: Connection) -> None:
                 connection.exec_driver_sql(
                     f"ALTER TABLE {quote(table.name)} ADD COLUMN {quote(column.name)} {kind}"
                 )
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, selectinload, sessionmaker
 
 from llava_serve.storage import migration
 from llava_serve.storage.database import make_tables, open_database, require_table, translated
+from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.tables import (
     ComparedRow,
     ConversationRow,
@@ -24,7 +25,7 @@ from llava_serve.storage.tables import (
 INTERRUPTED = "interrupted"  # the state of an answer whose process ended before it did
 _PAGE = 100
 _NO_OBJECTS = {"synchronize_session": False}  # the session has loaded none of the rows
-_WHOLE = (
+WHOLE = (
     selectinload(ConversationRow.turns).selectinload(TurnRow.media),
     selectinload(ConversationRow.votes).selectinload(VoteRow.compared),
 )
@@ -54,22 +55,29 @@ class Store:
         """
         make_tables(self._engine, Table.metadata)
         with translated(), self._engine.begin() as connection:
-            migration.add_missing_columns(connection)
+            migration.add_what_is_missing(connection)
 
     def require_tables(self) -> None:
         """Raise StorageFailed unless there are conversations; make nothing."""
         require_table(self._engine, ConversationRow.__tablename__, "conversations")
 
     def add_turns(
-        self, conversation_id: str, kind: str, turns: Sequence[TurnRow], owner: str | None = None
+        self,
+        conversation_id: str,
+        kind: str,
+        turns: Sequence[TurnRow],
+        whose: Identity = NOBODY,
     ) -> list[int]:
         """Append turns to a conversation, which begins with its first; return their ids."""
         now = self._clock()
-        with self._transaction() as session:
-            if session.get(ConversationRow, conversation_id) is None:
-                row = ConversationRow(id=conversation_id, kind=kind, owner=owner, created_at=now)
+        with self.transaction() as session:
+            row = session.get(ConversationRow, conversation_id)
+            if row is None:
+                row = ConversationRow(id=conversation_id, kind=kind, created_at=now)
+                row.owner, row.browser = whose.owner, whose.browser
                 session.add(row)
-                session.flush()
+            row.used_at = now
+            session.flush()
             for turn in turns:
                 turn.conversation_id, turn.created_at = conversation_id, now
             session.add_all(turns)
@@ -78,14 +86,14 @@ class Store:
 
     def mark_replaced(self, turn_ids: Sequence[int], *, replaced: bool = True) -> None:
         """Say that these turns were edited or regenerated, or that they were brought back."""
-        with self._transaction() as session:
+        with self.transaction() as session:
             session.execute(
                 update(TurnRow).where(TurnRow.id.in_(turn_ids)).values(replaced=replaced)
             )
 
     def update_turn(self, turn_id: int, text: str, details: dict[str, Any]) -> None:
         """Write down how far an answer has come."""
-        with self._transaction() as session:
+        with self.transaction() as session:
             values = {"text": text, "details": details}
             session.execute(update(TurnRow).where(TurnRow.id == turn_id).values(values))
 
@@ -96,7 +104,7 @@ class Store:
         another process does no lasting harm, as that one writes its answers' ends all the same.
         """
         state = TurnRow.details["state"].as_string()
-        with self._transaction() as session:
+        with self.transaction() as session:
             for turn in session.scalars(select(TurnRow).where(state.in_(("waiting", "running")))):
                 turn.details = turn.details | {"state": INTERRUPTED}
 
@@ -121,7 +129,7 @@ class Store:
             created_at=self._clock(),
             compared=[ComparedRow(turn_id=one) for one in compared],
         )
-        with self._transaction() as session:
+        with self.transaction() as session:
             session.add(vote)
             session.flush()
             return vote.id
@@ -144,7 +152,7 @@ class Store:
                 select(ConversationRow)
                 .where(*_of(owner))
                 .order_by(ConversationRow.created_at, ConversationRow.id)
-                .options(*_WHOLE)
+                .options(*WHOLE)
                 .execution_options(yield_per=_PAGE)
             )
             yield from rows
@@ -153,47 +161,57 @@ class Store:
         """Return one conversation with turns, media and votes, or None when there is none."""
         wanted = select(ConversationRow).where(ConversationRow.id == conversation_id)
         with translated(), self._sessions() as session:
-            return session.scalars(wanted.options(*_WHOLE)).one_or_none()
+            return session.scalars(wanted.options(*WHOLE)).one_or_none()
 
     def delete_before(self, before: float, owner: str | None = None) -> Deleted:
         """Delete the conversations that began before a time, in seconds since the epoch.
 
         Given a user, it deletes theirs only.
         """
-        is_old = (ConversationRow.created_at < before, *_of(owner))
-        old = select(ConversationRow.id).where(*is_old)
-        turns = select(TurnRow.id).where(TurnRow.conversation_id.in_(old))
-        votes = select(VoteRow.id).where(VoteRow.conversation_id.in_(old))
-        with self._transaction() as session:
-            count = len(session.scalars(old).all())
-            had = _filenames(session, TurnMediaRow.turn_id.in_(turns))
-            for row, one in (
-                (ComparedRow, ComparedRow.vote_id.in_(votes)),
-                (VoteRow, VoteRow.conversation_id.in_(old)),
-                (TurnMediaRow, TurnMediaRow.turn_id.in_(turns)),
-                (TurnRow, TurnRow.conversation_id.in_(old)),
-                (ConversationRow, and_(*is_old)),
-            ):
-                session.execute(delete(row).where(one), execution_options=_NO_OBJECTS)
-            left = _filenames(session)
-        return Deleted(count, sorted(had - left))
+        with self.transaction() as session:
+            return delete_conversations(session, (ConversationRow.created_at < before, *_of(owner)))
 
     def close(self) -> None:
         self._engine.dispose()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Session]:
+    def transaction(self) -> Iterator[Session]:
+        """Keep all that the block does, or where it raises nothing of it."""
         with translated(), self._sessions.begin() as session:
             yield session
+
+
+def delete_conversations(session: Session, which: Sequence[ColumnElement[bool]]) -> Deleted:
+    """Delete conversations with all that belongs to them."""
+    old = select(ConversationRow.id).where(*which)
+    turns = select(TurnRow.id).where(TurnRow.conversation_id.in_(old))
+    votes = select(VoteRow.id).where(VoteRow.conversation_id.in_(old))
+    count = len(session.scalars(old).all())
+    had = _filenames(session, TurnMediaRow.turn_id.in_(turns))
+    for row, one in (
+        (ComparedRow, ComparedRow.vote_id.in_(votes)),
+        (VoteRow, VoteRow.conversation_id.in_(old)),
+        (TurnMediaRow, TurnMediaRow.turn_id.in_(turns)),
+        (TurnRow, TurnRow.conversation_id.in_(old)),
+        (ConversationRow, and_(*which)),
+    ):
+        session.execute(delete(row).where(one), execution_options=_NO_OBJECTS)
+    return Deleted(count, sorted(filename for filename in had if not is_used(session, filename)))
 
 
 def _of(owner: str | None) -> list[ColumnElement[bool]]:
     return [] if owner is None else [ConversationRow.owner == owner]
 
 
-def _filenames(session: Session, *which: ColumnElement[bool]) -> set[str]:
-    files = select(TurnMediaRow.sha256, TurnMediaRow.extension).where(*which).distinct()
+def _filenames(session: Session, which: ColumnElement[bool]) -> set[str]:
+    files = select(TurnMediaRow.sha256, TurnMediaRow.extension).where(which).distinct()
     return {f"{row.sha256}.{row.extension}" for row in session.execute(files)}
+
+
+def is_used(session: Session, filename: str) -> bool:
+    sha256, _, extension = filename.partition(".")
+    its = (TurnMediaRow.sha256 == sha256, TurnMediaRow.extension == extension)
+    return session.scalars(select(TurnMediaRow.turn_id).where(*its).limit(1)).first() is not None
 
 
 def default_url(state_dir: Path) -> str:

@@ -17,15 +17,19 @@ class Table(DeclarativeBase):
 class ConversationRow(Table):
     """`kind` is `chat` or `compare`; times are seconds since the epoch, UTC.
 
-    `owner` is the user who began it; None where nobody had to sign in.
+    `owner` is the user who began it; None where nobody had to sign in: then `browser` stands for
+    the one it was begun in. `title` is the one a user gave it, `used_at` the time of its last turn.
     """
 
     __tablename__ = "conversations"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
-    owner: Mapped[str | None] = mapped_column(String(255))
+    owner: Mapped[str | None] = mapped_column(String(255), index=True)
+    browser: Mapped[str | None] = mapped_column(String(64), index=True)
+    title: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[float]
+    used_at: Mapped[float | None]
     turns: Mapped[list["TurnRow"]] = relationship(order_by="TurnRow.id")
     votes: Mapped[list["VoteRow"]] = relationship(order_by="VoteRow.id")
 

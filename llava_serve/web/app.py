@@ -24,12 +24,14 @@ from llava_serve.storage import filetypes
 from llava_serve.web import calls, page, theme, uploads
 from llava_serve.web.attaching import Offer, Verdict, judge
 from llava_serve.web.browser_headers import BrowserHeaders
+from llava_serve.web.browser_identity import BrowserIdentity
 from llava_serve.web.chat_service import Services
+from llava_serve.web.conversation_routes import conversation_router
 from llava_serve.web.examples import ExampleQuestion
+from llava_serve.web.past_conversations import PastConversations
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("attach.js", "told.js", "conversation.js")
-_LOGIN_SCRIPTS = (*_SCRIPTS, "signed_out.js")
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A name is a hash of the content, so the content never changes; and it is never a page.
@@ -85,16 +87,25 @@ def build_app(
     app.add_middleware(calls.Calls, blocks=blocks)
     if logins is not None:
         app.add_middleware(LoginGuard, sessions=logins)
+    else:
+        app.add_middleware(BrowserIdentity)
     app.add_middleware(HostGuard, access=Access(hosts=hosts or Hosts()))
     serving.prepare(app, BodyLimits(services.max_body_bytes))
     app.add_middleware(BrowserHeaders)
     app.add_middleware(GZipMiddleware, compresslevel=6)  # it leaves event streams alone
 
-    shown = frozenset(file.sha256 for example in examples for file in example.files)
-    _add_routes(app, services, built, shown)
+    shown = [file for example in examples for file in example.files]
+    _add_routes(app, services, built, frozenset(file.sha256 for file in shown))
+    kept = frozenset(file.filename for file in shown)
+    app.include_router(conversation_router(PastConversations(services, built.sessions, kept)))
     if logins is not None:
         app.include_router(login_router(logins))
-    mounted = _mount(app, blocks, services, _SCRIPTS if logins is None else _LOGIN_SCRIPTS)
+    scripts = (
+        *_SCRIPTS,
+        *([] if embed else ["past.js"]),
+        *([] if logins is None else ["signed_out.js"]),
+    )
+    mounted = _mount(app, blocks, services, scripts)
 
     async def before_stop() -> None:
         await services.running.stop_all()
@@ -146,7 +157,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequenc
         allowed_paths=[str(services.media.root)],
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
-        head=f"<style>{_read('page.css')}{theme.icon_style()}</style>"
+        head=f"<style>{_read('page.css')}{_read('past.css')}{theme.icon_style()}</style>"
         + "".join(f"<script>{_read(name)}</script>" for name in scripts),
         js=_read("page.js"),
     )

@@ -67,7 +67,7 @@ class Calls:
                 send = _PathlessSend(send)
         except ServeError as exc:
             serving.log_error(exc)
-            await _refusal(exc)(scope, receive, send)
+            await refusal(exc)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -144,7 +144,7 @@ class _PathlessSend:
         await self._send(message)
 
 
-def _refusal(error: ServeError) -> JSONResponse:
+def refusal(error: ServeError) -> JSONResponse:
     """Return an answer whose text Gradio's script shows; it reads either of the two fields."""
     text, request_id = error.for_user, logs.request_id.get()
     told = {"error": text, "detail": text, "code": error.code, "request_id": request_id}

@@ -11,6 +11,7 @@ from llava_serve.storage.store import Store
 from llava_serve.web import uploads
 from llava_serve.web.chat_state import ChatState, Exchange, Taken
 from llava_serve.web.controller_link import ControllerLink
+from llava_serve.web.file_gate import FileGate
 from llava_serve.web.messages import check_size
 from llava_serve.web.moderation import Moderation
 from llava_serve.web.parameters import Parameters
@@ -35,6 +36,7 @@ class Services:
     max_body_bytes: int
     logins: LoginSessions | None = None
     running: ActiveReplies = field(default_factory=ActiveReplies)
+    gate: FileGate = field(default_factory=FileGate)
 
 
 class ChatService:
@@ -61,29 +63,32 @@ class ChatService:
         conversation.notice = None
         with conversation.reserved():
             try:
-                exchange = await self._exchange(conversation, message, models, parameters)
+                text, paths = message["text"].strip(), message["files"]
+                await self._check_question(conversation, text, paths, models)
+                await self._check(parameters, text)
+                async with self.services.gate.arriving():
+                    files = await uploads.keep(paths, self.services.media)
+                    last, replies = conversation.last, [StreamedReply(model) for model in models]
+                    number = 0 if last is None else last.number + 1
+                    conversation.exchanges.append(Exchange(text, files, replies, number))
             except ServeError as exc:
                 conversation.notice = exc
                 return False
-            last = conversation.last
-            exchange.number = 0 if last is None else last.number + 1
-            conversation.exchanges.append(exchange)
             conversation.parameters = parameters
             conversation.taken = conversation.before = None
         self._reply_tasks.start(conversation)
         return True
 
-    async def _exchange(
+    async def _check_question(
         self,
         conversation: ChatState,
-        message: dict[str, Any],
+        text: str,
+        paths: Sequence[str],
         models: Sequence[str],
-        parameters: Parameters,
-    ) -> Exchange:
+    ) -> None:
         """Refuse a question before anything of it is kept."""
         if not models:
             raise self._why_none(conversation)
-        text, paths = message["text"].strip(), message["files"]
         if not text and not paths:
             raise InvalidField("question", "is empty")
         sent = [exchange for exchange in conversation.exchanges if not exchange.is_unsent]
@@ -91,9 +96,6 @@ class ChatService:
         file_bytes = await uploads.size_bytes(paths)
         file_bytes += sum(file.size_bytes for file in files_before)
         check_size(file_bytes, self.services.max_body_bytes)
-        await self._check(parameters, text)
-        files = await uploads.keep(paths, self.services.media)
-        return Exchange(text, files, [StreamedReply(model) for model in models])
 
     async def _check(self, parameters: Parameters, *texts: str) -> None:
         """Refuse texts that moderation refuses; a model reads the system prompt too."""

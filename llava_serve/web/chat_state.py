@@ -10,6 +10,7 @@ from typing import Literal
 
 from llava_serve.errors import ServeError
 from llava_serve.logins.user import User
+from llava_serve.storage.identity import Identity
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import ReplyHandle, StreamedReply
@@ -80,6 +81,7 @@ class ChatState:
     kind: Kind = "chat"
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     user: User | None = None
+    browser: str | None = None  # where nobody signs in
     exchanges: list[Exchange] = field(default_factory=list)
     parameters: Parameters = field(default_factory=Parameters)  # of the answers that are open
     running: ReplyHandle | None = None
@@ -112,6 +114,11 @@ class ChatState:
     def owner(self) -> str | None:
         """Whom it belongs to in the database."""
         return None if self.user is None else self.user.owner
+
+    @property
+    def identity(self) -> Identity:
+        """Whose it is in the list of conversations."""
+        return Identity(self.owner, self.browser)
 
     @property
     def asks_as(self) -> str:
@@ -158,11 +165,18 @@ class ChatState:
         return ChatState(
             kind=self.kind,
             user=self.user,
+            browser=self.browser,
             parameters=self.parameters,
             wanted=self.wanted,
             has_chosen=self.has_chosen,
             before=self if self.exchanges else None,
         )
+
+    def empty(self) -> None:
+        """Forget what was said, wherever it is shown: it was deleted."""
+        self.exchanges.clear()
+        self.taken = self.notice = None
+        self.touch()
 
     def stop(self) -> None:
         """End what runs; an answer that has not begun ends before it does."""

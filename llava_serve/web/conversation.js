@@ -77,7 +77,11 @@
       else url.searchParams.delete(this.kind);
       if (known && !isFirst) history.pushState(history.state, '', url);
       else history.replaceState(history.state, '', url);
+      this.changed();
     }
+
+    // The list of conversations shows what there is.
+    changed() { window.dispatchEvent(new Event('conversation')); }
 
     // A tab of the page makes its places one after the other, when it is first seen.
     async places() {
@@ -94,6 +98,7 @@
       for (this.failures = 0; this.reading === mine; this.failures++) {
         const outcome = await this.readOnce(mine).catch(() => 'lost');
         if (this.reading !== mine || outcome === 'gone') return;
+        if (outcome === 'quiet') this.changed();
         if (outcome === 'quiet') return this.quiet();
         morph(this.box('link'), outcome === 'refused' ? REFUSED : LOST);
         if (outcome === 'refused') return;

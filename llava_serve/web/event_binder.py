@@ -14,6 +14,8 @@ from llava_serve import logs
 from llava_serve.errors import EngineFailure, InvalidField, ServeError
 from llava_serve.http import serving
 from llava_serve.logins.user import User, user_of
+from llava_serve.storage.identity import NOBODY, Identity
+from llava_serve.web.browser_identity import identity_of
 from llava_serve.web.sessions import Address, Place
 
 logger = logging.getLogger(__name__)
@@ -69,6 +71,11 @@ def session_name(request: gr.Request) -> str:
 def caller(request: gr.Request) -> User | None:
     """Return who has signed in at the page that calls."""
     return None if request.request is None else user_of(request.request.scope)
+
+
+def identity(request: gr.Request) -> Identity:
+    """Return whose conversations are begun at the page that calls."""
+    return NOBODY if request.request is None else identity_of(request.request.scope)
 
 
 def address(request: gr.Request) -> Address:

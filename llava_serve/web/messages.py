@@ -69,6 +69,12 @@ def data_uri(media: MediaStore, file: StoredFile) -> DataUri:
     return DataUri(f"data:{file.filetype.mime};base64,{data}")
 
 
+def shown_uri(media: MediaStore, file: StoredFile) -> DataUri:
+    """Read what the page shows of a file. It blocks."""
+    data = base64.b64encode(media.read_shown(file)).decode("ascii")
+    return DataUri(f"data:{file.filetype.shown_mime};base64,{data}")
+
+
 def dumps(body: dict[str, Any]) -> str:
     """Encode a request body.
 

@@ -15,7 +15,15 @@ from llava_serve.web.chat_panel import ChatPanel
 from llava_serve.web.chat_service import Services
 from llava_serve.web.chat_state import Kind
 from llava_serve.web.controller_link import POLL_S
-from llava_serve.web.event_binder import QUIET, EventBinder, address, caller, session_name, told
+from llava_serve.web.event_binder import (
+    QUIET,
+    EventBinder,
+    address,
+    caller,
+    identity,
+    session_name,
+    told,
+)
 from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.handlers import Handlers
 from llava_serve.web.render import plain_text
@@ -34,11 +42,13 @@ _GRADIO_THREADS = 40
 
 @dataclass(frozen=True)
 class Built:
-    """The page, the route by which its transcripts come, and who may see which file."""
+    """The page, the route by which its transcripts come, who may see which file, and who has what
+    open."""
 
     blocks: gr.Blocks
     transcript: Callable[[TranscriptRequest, Request], Awaitable[Response]]
     may_see: Callable[[User, str], Awaitable[bool]]
+    sessions: Sessions
 
 
 def build(
@@ -53,7 +63,9 @@ def build(
 
     async def place(kind: Kind, request: gr.Request) -> Place:
         user = caller(request)
-        return (await sessions.of(session_name(request), address(request), user)).place(kind)
+        browser = identity(request).browser
+        session = await sessions.of(session_name(request), address(request), user, browser)
+        return session.place(kind)
 
     def panel_of(tab: handlers.Tab) -> ChatPanel:
         with gr.Tab(tab.kind.capitalize(), elem_id=f"{tab.kind}-tab"):
@@ -80,7 +92,7 @@ def build(
     async def transcript(asked: TranscriptRequest, request: Request) -> Response:
         return await respond(asked, partial(sessions.find, user=user_of(request.scope)), draw)
 
-    return Built(page, transcript, sessions.may_see)
+    return Built(page, transcript, sessions.may_see, sessions)
 
 
 async def _account(request: gr.Request) -> str:

@@ -71,7 +71,7 @@ class TurnWriter:
             conversation.id,
             conversation.kind,
             turns,
-            conversation.owner,
+            conversation.identity,
         )
         return await self.done(conversation, add) or []
 
@@ -107,7 +107,9 @@ def restored(row: ConversationRow, media: MediaStore, user: User | None = None) 
 
     A picture that is no longer in the store is left out, with a notice.
     """
-    conversation = ChatState("compare" if row.kind == "compare" else "chat", row.id, user)
+    conversation = ChatState(
+        "compare" if row.kind == "compare" else "chat", row.id, user, row.browser
+    )
     by_number: dict[int, list[TurnRow]] = defaultdict(list)
     for turn in row.turns:
         by_number[turn.exchange].append(turn)

@@ -108,11 +108,11 @@ def reply(one: StreamedReply, letter: str = "", place: str = "0.0") -> str:
         parts.append(f'<div class="text">{text}</div>')
     if one.is_open and not one.text:
         parts.append(_waiting(one))
-    if (note := _note(one)) is not None:
+    if (note := note_of(one)) is not None:
         parts.append(f'<p class="note">{note}</p>')
     if one.error is not None:
         parts.append(error_card(one.error, one.request_id, _LEFT_OUT[one.refused]))
-    parts.append(f'<footer class="facts">{_facts(one)}</footer>')
+    parts.append(f'<footer class="facts">{facts_of(one)}</footer>')
     return f'<article class="turn assistant {one.state}">{"".join(parts)}</article>'
 
 
@@ -205,7 +205,8 @@ def _waiting(one: StreamedReply) -> str:
     return f'<p class="waiting"><i></i><i></i><i></i><span>{text}</span></p>'
 
 
-def _note(one: StreamedReply) -> str | None:
+def note_of(one: StreamedReply) -> str | None:
+    """Say how an answer ended, where that is not what was to be expected."""
     if one.state == "done" and one.finish_reason == "length":
         return "Cut at the token limit: raise Max tokens, or continue."
     if one.state == "done" and not one.text:
@@ -215,7 +216,8 @@ def _note(one: StreamedReply) -> str | None:
     return _STATES.get(one.state)
 
 
-def _facts(one: StreamedReply) -> str:
+def facts_of(one: StreamedReply) -> str:
+    """Say what an answer took and cost."""
     facts = (
         ("first token {:.2f} s", one.time_to_first_token_s),
         ("{:.1f} tokens/s", one.tokens_per_s),

@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from llava_serve.errors import ConversationUnknown, StorageFailed
 from llava_serve.http import serving
 from llava_serve.logins.user import User
-from llava_serve.storage.media import MediaStore
+from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import Store
 from llava_serve.web.chat_state import ChatState, Kind
 from llava_serve.web.persistence import restored
@@ -62,6 +62,14 @@ class Address:
     models: Sequence[str] = ()
 
 
+def _files(conversations: Sequence[ChatState]) -> Iterator[StoredFile]:
+    for conversation in conversations:
+        for exchange in conversation.exchanges:
+            yield from exchange.files
+        if conversation.taken is not None:
+            yield from conversation.taken.exchange.files
+
+
 def _owner(user: User | None) -> str | None:
     return None if user is None else user.owner
 
@@ -81,12 +89,20 @@ class Sessions:
         self._sessions: OrderedDict[tuple[str | None, str], Session] = OrderedDict()
         self._known = Known()
 
-    async def of(self, name: str, address: Address, user: User | None = None) -> Session:
-        """Return a tab's session; one that is not known begins with what its address names."""
+    async def of(
+        self, name: str, address: Address, user: User | None = None, browser: str | None = None
+    ) -> Session:
+        """Return a tab's session; one that is not known begins with what its address names.
+
+        Where nobody signs in, what it begins with is the `browser`'s.
+        """
         key = (_owner(user), name)
         if key not in self._sessions:
             chat = await self._begin("chat", address.chat, address.models[:1], user)
             compare = await self._begin("compare", address.compare, address.models[:4], user)
+            for new in (chat, compare):
+                if new.browser is None and not new.exchanges:
+                    new.browser = browser
             places = Place(chat, self._known), Place(compare, self._known)
             # Another call of the tab may have been faster.
             self._sessions.setdefault(key, Session(*places, self._clock()))
@@ -139,10 +155,17 @@ class Sessions:
             StorageFailed: the database cannot be read.
         """
         mine = [one for one in self._known.values() if one.owner == user.owner]
-        files = (file for one in mine for exchange in one.exchanges for file in exchange.files)
-        if any(file.sha256 == sha256 for file in files):  # written down or not
+        if any(file.sha256 == sha256 for file in _files(mine)):  # written down or not
             return True
         return await asyncio.to_thread(self._store.has_media, user.owner, sha256)
+
+    def open_one(self, conversation_id: str) -> ChatState | None:
+        """Return a conversation that a tab shows, or whose answer is made."""
+        return self._known.get(conversation_id)
+
+    def filenames(self) -> set[str]:
+        """Return the stored files of all conversations that are open, written down or not."""
+        return {file.filename for file in _files([*self._known.values()])}
 
     def _forget(self, now: float) -> None:
         while len(self._sessions) > MOST or now - next(iter(self._sessions.values())).used > IDLE_S:

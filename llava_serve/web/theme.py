@@ -52,6 +52,7 @@ _DRAWINGS = {
     "edit": '<path d="M4 20h4L19.5 8.5l-4-4L4 16zM13 7l4 4"/>',
     "clear": '<path d="M6 6l12 12M18 6L6 18"/>',
     "undo": '<path d="M9 4L4 9l5 5M4 9h10a5.5 5.5 0 0 1 0 11h-4"/>',
+    "list": '<path d="M4 6h16M4 12h16M4 18h10"/>',
     "tie": '<path d="M5 9h14M5 15h14"/>',
 }
 _ATTRIBUTES = (

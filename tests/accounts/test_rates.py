@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from limits import RateLimitItemPerSecond
+from redis.asyncio import Redis
 
 from llava_serve.accounts.rates import Rate, Rates
 from tests.redis_server import RedisServer, running_redis
@@ -59,11 +61,11 @@ async def test_memory_begins_a_window_anew_when_it_has_ended() -> None:
 
 async def test_what_is_added_counts_at_once_in_memory_and_soon_in_redis(redis: RedisServer) -> None:
     alone = Rates()
-    alone.add("requests", "k", 10, 3)
+    alone.add("requests", "k", 10, 3, lambda: None)
     assert await used(alone, 0) == 3
     one, other = Rates(redis.url), Rates(redis.url)
     async with one.opened(), other.opened():
-        one.add("requests", "k", 10, 3)
+        one.add("requests", "k", 10, 3, lambda: None)
         for _ in itertools.count():
             if await used(other, 0) == 3:
                 break
@@ -75,6 +77,20 @@ async def test_two_controllers_count_together(redis: RedisServer) -> None:
     async with one.opened(), other.opened():
         assert [await used(one), await used(other), await used(one, 0)] == [1, 2, 2]
         assert 0 < (await other.count("requests", "k", 10, 0)).reset_s <= 60
+
+
+@pytest.mark.parametrize("value", ["many", "1.5"])
+async def test_what_is_no_number_in_redis_counts_as_redis_away(
+    redis: RedisServer, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    item = RateLimitItemPerSecond(10, 60)
+    async with Redis.from_url(redis.url) as client:
+        await client.set(f"llava:limits:{item.key_for('requests', 'k')}", value)
+    for amount in (0, 1):
+        rates = Rates(redis.url)
+        async with rates.opened():
+            assert await used(rates, amount) == amount
+    assert caplog.text.count("limits count in this process alone") == 2
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])

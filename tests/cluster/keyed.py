@@ -16,6 +16,7 @@ from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.shared_state import SharedState
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http.access import Access
@@ -59,7 +60,9 @@ class Keyed:
 
 
 @asynccontextmanager
-async def keyed_controller(folder: Path, *, is_audited: bool = False) -> AsyncIterator[Keyed]:
+async def keyed_controller(
+    folder: Path, *, is_audited: bool = False, state: SharedState | None = None
+) -> AsyncIterator[Keyed]:
     store = AccountStore(default_url(folder))
     store.create_tables()
     accounts = Accounts(store, is_audited=is_audited)
@@ -68,7 +71,9 @@ async def keyed_controller(folder: Path, *, is_audited: bool = False) -> AsyncIt
         workers,
         AdmissionPolicy(TOKEN),
         ControllerSettings(
-            access=Access(token=TOKEN, find_key=accounts.keys.find), accounts=accounts
+            access=Access(token=TOKEN, find_key=accounts.keys.find),
+            accounts=accounts,
+            state=state,
         ),
     )
     async with (

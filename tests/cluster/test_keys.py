@@ -17,7 +17,7 @@ from llava_serve.cluster.accounting import charged_tokens
 from llava_serve.cluster.request_record import RequestRecord
 from tests.cluster.conftest import BEARER, StartWorker, chat, status_of
 from tests.cluster.keyed import Keyed, echo_worker, keyed_controller
-from tests.until import bounded
+from tests.until import bounded, until
 
 CHAT = "/v1/chat/completions"
 
@@ -175,6 +175,34 @@ async def test_a_refusal_and_a_good_answer_tell_what_is_left(keyed: Keyed) -> No
     assert refused.headers["x-ratelimit-limit-requests"] == "1"
     assert "1 requests per minute" in json.loads(old.content.rstrip(b"\0"))["text"]
     assert old.headers["retry-after"]
+
+
+@pytest.mark.parametrize("limit", ["tokens_per_minute", "monthly_tokens"])
+async def test_a_burst_is_held_to_a_small_limit(
+    keyed: Keyed, start_worker: StartWorker, limit: str
+) -> None:
+    headers = await keyed.headers(**{limit: 100})
+    worker = await start_worker()
+    keyed.join(worker)
+    worker.may_go_on.clear()
+    asked = {"json": chat(stream=True), "headers": headers}
+    burst = [asyncio.create_task(keyed.http.post(CHAT, **asked)) for _ in range(30)]  # type: ignore[arg-type]
+    await until(lambda: sum(task.done() for task in burst) == 29, "refusals")
+    worker.may_go_on.set()
+    statuses = [(await task).status_code for task in burst]
+    assert (statuses.count(200), statuses.count(429), len(worker.seen)) == (1, 29, 1)
+    await until(lambda: not keyed.accounts.limits.counts.tokens.here, "the end of the request")
+
+
+@pytest.mark.parametrize("body", [chat(stream=True), chat("refuse"), chat(model="none")])
+async def test_however_a_request_ends_it_is_expected_to_take_nothing_more(
+    keyed: Keyed, start_worker: StartWorker, body: dict[str, Any]
+) -> None:
+    keyed.join(await start_worker(breaks=3))
+    headers = await keyed.headers(tokens_per_minute=10_000)
+    await keyed.http.post(CHAT, json=body, headers=headers)
+    counts = keyed.accounts.limits.counts
+    await until(lambda: not (counts.tokens.here or counts.answers.here), "the end of the request")
 
 
 async def test_openais_client_backs_off_by_itself_and_succeeds(

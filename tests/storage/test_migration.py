@@ -4,10 +4,14 @@ import json
 import sqlite3
 from pathlib import Path
 
+from sqlalchemy import inspect, update
+
 from llava_serve.storage import export
+from llava_serve.storage.identity import Identity
+from llava_serve.storage.listing import ConversationList
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
-from llava_serve.storage.tables import TurnRow
+from llava_serve.storage.tables import ConversationRow, TurnRow
 from llava_serve.web.persistence import restored
 
 # As the version before slots made it.
@@ -64,3 +68,15 @@ def test_old_answers_stand_where_their_models_did(tmp_path: Path) -> None:
     (exchange,) = restored(row, MediaStore(tmp_path / "media", 1)).exchanges
     assert [answer.text for answer in exchange.replies] == ["from a", "from b"]
     assert [answer.vote for answer in exchange.replies] == [None, "up"]
+
+
+def test_an_old_conversation_can_be_found_by_its_user(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    with store.transaction() as session:
+        session.execute(update(ConversationRow).values(owner="alice"))
+        indexes = {
+            one["name"] for one in inspect(session.connection()).get_indexes("conversations")
+        }
+    (entry,), _ = ConversationList(store).entries(Identity("alice"))
+    assert (entry.title, entry.kind, entry.used_at) == ("which?", "compare", 1.0)
+    assert indexes == {"ix_conversations_owner", "ix_conversations_browser"}

@@ -11,6 +11,7 @@ from llava_serve.errors import StorageFailed
 from llava_serve.storage import export
 from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.filetypes import BY_FORMAT
+from llava_serve.storage.identity import Identity
 from llava_serve.storage.media import StoredFile
 from llava_serve.storage.store import Store, default_url
 from llava_serve.storage.tables import TurnMediaRow, TurnRow
@@ -189,7 +190,7 @@ def test_what_is_old_is_deleted_with_the_files_only_it_had(tmp_path: Path) -> No
 def test_conversations_of_one_user_are_exported_and_deleted_alone(store: Store) -> None:
     for owner in ("alice", "bob", None):
         picture = TurnRow(exchange=0, role="user", text="hello", media=[TurnMediaRow.of(PICTURE)])
-        store.add_turns(f"of {owner}", "chat", [picture], owner)
+        store.add_turns(f"of {owner}", "chat", [picture], Identity(owner))
     assert [json.loads(line)["id"] for line in export.lines(store, "alice")] == ["of alice"]
     deleted = store.delete_before(2_000_000_000.0, "alice")
     assert (deleted.conversations, deleted.filenames) == (1, [])
@@ -198,7 +199,7 @@ def test_conversations_of_one_user_are_exported_and_deleted_alone(store: Store) 
 
 def test_a_file_is_known_by_whose_conversations_have_it(store: Store) -> None:
     picture = TurnRow(exchange=0, role="user", text="hello", media=[TurnMediaRow.of(PICTURE)])
-    store.add_turns("c1", "chat", [picture], "alice")
+    store.add_turns("c1", "chat", [picture], Identity("alice"))
     assert store.has_media("alice", PICTURE.sha256)
     assert not store.has_media("bob", PICTURE.sha256)
     assert not store.has_media("alice", "b" * 64)

@@ -236,12 +236,11 @@ async def test_every_worker_that_was_asked_is_an_event(receiver: Receiver) -> No
     async with served(EchoWorker(model="scripted", breaks=9).app()) as broken:
         await stack.open(EchoEngine("scripted"))
         alive = stack.workers.known()[0]
-        breaks = {"worker_id": "breaks", "queue_length": 0}
+        breaks = {"worker_id": "breaks", "queue_length": 0, "speed": 9}  # so it is asked first
         stack.workers.register(
             broken, alive.status.model_copy(update=breaks), now=0.0, expires=False
         )
-        for _ in range(8):
-            await stack.ask()
+        await stack.ask()
     await stack.close()
     asked = [
         [event[1]["llava.worker"] for event in one.events]

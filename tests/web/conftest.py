@@ -1,10 +1,13 @@
 """A worker with an echo engine on a real socket, and the page's services before it."""
 
+import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
@@ -19,6 +22,9 @@ from llava_serve.web.controller_link import ControllerLink
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
+
+HTML = "<img src=http://127.0.0.1:9/x onerror=alert(1)>"
+MODEL_TEXT = "**bold** ![x](http://127.0.0.1:9/y.png) <script>alert(2)</script>"
 
 
 async def settled(conversation: ChatState) -> int:
@@ -81,3 +87,33 @@ async def services(controller: str, make_services: MakeServices) -> AsyncIterato
         await stack.enter_async_context(services.link.opened())
         await services.link.poll()
         yield services
+
+
+@pytest.fixture
+def image_uri(tmp_path: Path) -> str:
+    Image.new("RGB", (6, 4), (200, 0, 0)).save(tmp_path / "dot.png")
+    return "data:image/png;base64," + base64.b64encode((tmp_path / "dot.png").read_bytes()).decode()
+
+
+@pytest.fixture
+def saved(image_uri: str) -> dict[str, Any]:
+    """A comparison as the page saves it."""
+    first = {"model": "a", "text": MODEL_TEXT, "state": "done", "finish_reason": "stop"}
+    failed = {"code": "worker_lost", "message": "the worker is gone", "remedy": "Ask again."}
+    second = {"model": "b", "text": "cut", "state": "failed", "error": failed}
+    counted = {"prompt_tokens": 3, "completion_tokens": 2, "tokens_per_s": 4.5}
+    return {
+        "format": "llava_serve conversation",
+        "version": 1,
+        "kind": "compare",
+        "title": f"Title {HTML}",
+        "created_at": "2026-01-31T12:00:00+00:00",
+        "parameters": {"temperature": 0.5, "seed": 7, "system": "be brief"},
+        "exchanges": [
+            {
+                "question": f"What is\n{HTML}?",
+                "files": [{"name": 'd"ot<.png', "url": image_uri}],
+                "answers": [first | counted | {"time_to_first_token_s": 0.25}, second],
+            }
+        ],
+    }

@@ -13,7 +13,12 @@ from llava_serve.launching.placement.machines import (
     own_ip,
 )
 from llava_serve.launching.placement.options import PlacedModel
-from llava_serve.launching.placement.replica_plan import Needs, ReplicaPlan, config_of
+from llava_serve.launching.placement.replica_plan import (
+    Needs,
+    ReplicaPlan,
+    config_of,
+    found_elsewhere,
+)
 from llava_serve.launching.placement.replicas import Replicas, ReplicaSet
 from llava_serve.launching.plan import Plan
 from llava_serve.launching.supervisor import ProcessLog
@@ -50,8 +55,8 @@ def _plans(plan: Plan, config: LaunchConfig, placed: PlacedModel, token: str) ->
     controller = reached_controller(config)
     needs = Needs.of(placed, config, has_gpus())
     flags = ("--controller", controller, *config.controller, *plan.worker_flags)
-    own = config_of(placed, config, needs)
+    own, model = config_of(placed, config, needs), found_elsewhere(placed.model)
     return [
-        ReplicaPlan(name, placed.model, needs, own, flags, controller, token, number)
+        ReplicaPlan(name, model, needs, own, flags, controller, token, number)
         for number, name in enumerate(placed.names, placed.first_port)
     ]

@@ -78,6 +78,16 @@ def config_of(placed: PlacedModel, config: LaunchConfig, needs: Needs) -> Launch
     )
 
 
+def found_elsewhere(model: Model) -> Model:
+    """Return a model whose folders are named from the root; hub names stay as they are."""
+    base = None if model.base is None else _from_root(model.base)
+    return replace(model, path=_from_root(model.path), base=base)
+
+
+def _from_root(path: str) -> str:
+    return str(Path(path).absolute()) if Path(path).is_dir() else path
+
+
 def _absolute(path: Path | None) -> Path | None:
     """The actor's working folder is another one."""
     return None if path is None else path.absolute()

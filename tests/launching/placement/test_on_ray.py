@@ -144,7 +144,7 @@ async def test_what_finds_no_place_says_what_it_needs_and_takes_the_place_that_c
             await client.until(lambda: _is_noted(client, needed))
             (row,) = await launch.status()
             assert (row["replica"], row["state"]) == (MODEL, "waits for resources")
-            machine = await asyncio.to_thread(machines.add, gpus=2)
+            machine = machines.add(gpus=2)
             await client.until_alive(1)
             (row,) = await client.until_ready(1)
             assert row["gpus"] == "2"

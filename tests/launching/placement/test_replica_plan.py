@@ -12,7 +12,12 @@ from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.models import Model
 from llava_serve.launching.placement.options import PlacedModel, placed_models
-from llava_serve.launching.placement.replica_plan import Needs, ReplicaPlan, config_of
+from llava_serve.launching.placement.replica_plan import (
+    Needs,
+    ReplicaPlan,
+    config_of,
+    found_elsewhere,
+)
 from llava_serve.launching.plan import make_plan, replica_stages
 
 
@@ -74,6 +79,16 @@ def test_certificates_are_looked_for_at_the_same_path_everywhere() -> None:
     own = config_of(the_one(config), config, Needs(1, 1))
     assert (own.tls_cert, own.tls_key) == (Path.cwd() / "c.pem", Path.cwd() / "c.key")
     assert (own.scheme, own.device) == ("https", "auto")
+
+
+def test_a_folder_is_found_from_elsewhere_and_a_hub_name_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lora").mkdir()
+    found = found_elsewhere(Model("lora", "a/x", "tuned"))
+    assert found == Model(str(tmp_path / "lora"), "a/x", "tuned")
+    assert found_elsewhere(Model("a/x", "lora", "x")).base == str(tmp_path / "lora")
 
 
 def test_a_replica_starts_the_command_that_its_worker_accepts(tmp_path: Path) -> None:

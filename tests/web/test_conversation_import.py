@@ -1,0 +1,94 @@
+"""What is imported is checked whole before anything of it is kept."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from llava_serve.errors import ImportRefused
+from llava_serve.storage.identity import Identity
+from llava_serve.storage.listing import ConversationList
+from llava_serve.web import conversation_export, conversation_import
+from llava_serve.web.chat_service import Services
+from tests.web.conftest import MakeServices
+
+BROWSER = Identity(browser="b" * 64)
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def alone(make_services: MakeServices) -> Services:
+    return make_services("http://127.0.0.1:9")
+
+
+def imported(services: Services, body: bytes) -> str:
+    data = conversation_import.read(body)
+    return conversation_import.keep(data, services.store, services.media, BROWSER)
+
+
+def _first(saved: dict[str, Any]) -> dict[str, Any]:
+    exchange: dict[str, Any] = saved["exchanges"][0]
+    return exchange
+
+
+REFUSED: dict[str, tuple[Change, str]] = {
+    "another format": (lambda one: one.update(format="chatgpt"), "format"),
+    "another version": (lambda one: one.update(version=2), "version"),
+    "nothing said": (lambda one: one.update(exchanges=[]), "exchanges"),
+    "an unknown field": (lambda one: one.update(owner="bob"), "owner"),
+    "a chat of two models": (lambda one: one.update(kind="chat"), "one answer"),
+    "too long a title": (lambda one: one.update(title="x" * 201), "title"),
+    "no answer": (lambda one: _first(one).update(answers=[]), "answers"),
+    "five answers": (lambda one: _first(one).update(answers=_first(one)["answers"] * 3), "answers"),
+    "a text that is none": (lambda one: _first(one).update(question=5), "question"),
+    "a remote picture": (
+        lambda one: _first(one)["files"][0].update(url="http://127.0.0.1:9/x.png"),
+        "brings no picture",
+    ),
+    "damaged bytes": (
+        lambda one: _first(one)["files"][0].update(url="data:image/png;base64,!!"),
+        "damaged",
+    ),
+    "bytes of no picture": (
+        lambda one: _first(one)["files"][0].update(url="data:image/png;base64,PHN2Zz4="),
+        "no picture or video",
+    ),
+    "too large a picture": (
+        lambda one: _first(one)["files"][0].update(
+            url=_first(one)["files"][0]["url"] + base64.b64encode(bytes(1_000_002)).decode()
+        ),
+        "the limit is",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_file_that_is_no_conversation_is_refused_with_the_reason(
+    alone: Services, saved: dict[str, Any], case: str
+) -> None:
+    change, reason = REFUSED[case]
+    change(saved)
+    with pytest.raises(ImportRefused) as caught:
+        imported(alone, json.dumps(saved).encode())
+    assert reason in caught.value.user_message
+    assert ConversationList(alone.store).entries(BROWSER) == ([], False)
+
+
+@pytest.mark.parametrize("body", [b"no json", b"[]", b"", b"\xff", b'"x"', b'{"a":"\\ud800"}'])
+def test_what_is_no_json_object_is_refused(alone: Services, body: bytes) -> None:
+    with pytest.raises(ImportRefused, match="cannot be imported"):
+        imported(alone, body)
+
+
+def test_nothing_but_what_is_shown_is_saved(alone: Services, saved: dict[str, Any]) -> None:
+    name = imported(alone, json.dumps(saved).encode())
+    row = alone.store.conversation(name)
+    assert row is not None
+    alone.store.mark_replaced([turn.id for turn in row.turns if turn.slot == 1])
+    row = alone.store.conversation(name)
+    assert row is not None
+    again = json.loads(conversation_export.as_json(row, "", alone.media))
+    (exchange,) = again["exchanges"]
+    assert [answer["model"] for answer in exchange["answers"]] == ["a"]
