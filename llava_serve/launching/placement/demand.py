@@ -34,7 +34,7 @@ class DemandClient:
             return None
         running = max(row["queue_length"] for row in alive)  # all know what all workers have
         slots = max(row["slots"] // row["alive"] for row in alive)
-        return Demand(sum(row["waiting"] for row in rows), running, slots)
+        return Demand(sum(row.get("waiting", 0) for row in rows), running, slots)
 
     async def is_drained(self, address: str) -> bool:
         """Drain a worker, again each time; tell whether it runs nothing that any of them knows."""

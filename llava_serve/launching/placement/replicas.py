@@ -43,8 +43,7 @@ class ReplicaSet:
         """
         for replica in list(self._replicas.values()):
             await self._look_at(replica, client)
-        while len(self._serving()) < self._least:
-            self._add()
+        self._add(self._least - len(self._serving()))
         if not self._has_started:
             addresses = [replica.address for replica in self._serving()]
             served = [address and await client.is_served(address) for address in addresses]
@@ -79,11 +78,10 @@ class ReplicaSet:
         ready = sum(replica.address is not None for replica in serving)
         now = time.monotonic()
         target = self._policy.target(now, demand, ready, len(serving) - ready)
-        for _ in range(min(target - len(serving), len(self._plans) - len(self._replicas))):
+        for _ in range(self._add(target - len(serving))):
             self._log.note(
                 f"{self.model}: {demand.waiting} requests wait, there will be another replica"
             )
-            self._add()
         for replica in list(reversed(serving))[: max(0, len(serving) - target)]:
             self._log.note(f"{replica.name} is drained: the others have free slots")
             replica.is_draining = True
@@ -93,10 +91,27 @@ class ReplicaSet:
         kept = (replica for replica in self._replicas.values() if not replica.is_draining)
         return sorted(kept, key=lambda replica: replica.number)
 
-    def _add(self) -> None:
-        plan = next(plan for plan in self._plans if plan.name not in self._replicas)
-        replica = self._replicas[plan.name] = PlacedReplica(plan, self._log)
-        self._tasks.start(replica.follow(), plan.name)
+    def _add(self, count: int) -> int:
+        """Ask Ray for so many more, if there are plans for them; return for how many it was asked.
+
+        Raises:
+            CommandError: a name is taken. Once all have started, the next look asks again instead:
+                the name of a replica that has just ended may not be free yet.
+        """
+        unused = [plan for plan in self._plans if plan.name not in self._replicas]
+        added = 0
+        for plan in unused[: max(count, 0)]:
+            try:
+                replica = PlacedReplica(plan, self._log)
+            except CommandError as exc:
+                if not self._has_started:
+                    raise
+                self._log.note(f"{plan.name} is asked for again: {exc.message}")
+                continue
+            self._replicas[plan.name] = replica
+            self._tasks.start(replica.follow(), plan.name)
+            added += 1
+        return added
 
     async def _remove(self, replica: PlacedReplica) -> None:
         await replica.end()

@@ -135,10 +135,12 @@ def launch_flags(machines: Machines, port: int, folder: Path, spec: str) -> list
 
 
 @contextmanager
-def launched(machines: Machines, folder: Path, options: str, *more: str) -> Iterator[Launch]:
+def launched(
+    machines: Machines, folder: Path, options: str, *more: str, model: str = MODEL
+) -> Iterator[Launch]:
     """Run a launch with `options` behind the model's name until the block ends."""
     port = free_ports(110)
-    flags = launch_flags(machines, port, folder, f"x/a={MODEL}:{options}")
+    flags = launch_flags(machines, port, folder, f"x/a={model}:{options}")
     command = [sys.executable, "-m", "llava_serve.launch", *flags, *more]
     command += ["--", "--engine", "echo", "--limit-model-concurrency", "1"]
     log = folder / "log"
@@ -218,6 +220,20 @@ class Client:
             assert self.launch.process.poll() is None, log
             assert time.monotonic() < deadline, log
             await asyncio.sleep(0.2)
+
+    async def until_ready(self, count: int) -> list[dict[str, str]]:
+        """Wait until `launch status` shows so many replicas, all ready, and return its rows.
+
+        It may lag behind the controller, and on a slow machine a replica may not answer in time.
+        """
+        rows: list[dict[str, str]] = []
+
+        async def is_so() -> bool:
+            rows[:] = await self.launch.status()
+            return [row["state"] for row in rows] == ["ready"] * count
+
+        await self.until(is_so)
+        return rows
 
     async def until_alive(self, count: int) -> set[str]:
         async def is_so() -> bool:

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
+from fastapi import FastAPI
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
@@ -86,3 +88,17 @@ async def test_where_the_controller_does_not_answer_nothing_is_drained(
 async def test_a_worker_that_has_left_is_drained(session: aiohttp.ClientSession) -> None:
     async with serving.served(Controller().app) as address:
         assert await client_of(session, address).is_drained(ONE)
+
+
+async def test_a_controller_of_an_older_version_tells_of_nobody_that_waits(
+    session: aiohttp.ClientSession,
+) -> None:
+    older = FastAPI()
+
+    @older.get("/admin/models")
+    def models() -> list[dict[str, Any]]:
+        return [{"model": "one", "workers": 1, "alive": 1, "slots": 4, "queue_length": 2}]
+
+    async with serving.served(older) as address:
+        demand = await client_of(session, address).demand("one")
+    assert demand == Demand(waiting=0, running=2, slots=4)

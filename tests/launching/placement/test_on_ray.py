@@ -49,13 +49,12 @@ async def test_replicas_of_a_lost_machine_come_back_on_another_and_no_request_is
     with launched(machines, tmp_path, "replicas=2") as launch:
         async with client_of(launch) as client:
             before = await client.until_alive(2)
-            rows = await launch.status()
+            rows = await client.until_ready(2)
             assert [(row["model"], row["replica"]) for row in rows] == [
                 (MODEL, MODEL),
                 (MODEL, f"{MODEL}#2"),
             ]
             assert {row["address"] for row in rows} == before
-            assert [row["state"] for row in rows] == ["ready", "ready"]
             assert len({_machine(row) for row in rows}) == 2
             lost = next(row for row in rows if machines.has(_machine(row)))
             async with client.asking(4):
@@ -67,10 +66,10 @@ async def test_replicas_of_a_lost_machine_come_back_on_another_and_no_request_is
                 await client.until_alive(2)
                 answered = client.answered
                 await client.until(lambda: _has_answered(client, answered + 8))
-            rows_after = {row["replica"]: row for row in await launch.status()}
+            rows_after = {row["replica"]: row for row in await client.until_ready(2)}
             assert client.lost == []
             again = rows_after[lost["replica"]]
-            assert (again["state"], again["restarts"]) == ("ready", "1")
+            assert again["restarts"] == "1"
             assert _machine(again) != _machine(lost)
         launch.process.terminate()
         assert launch.process.wait(LIMIT_S) == 0
@@ -85,7 +84,7 @@ async def test_there_are_more_replicas_under_load_and_fewer_afterwards(
             await client.until_alive(1)
             async with client.asking(12):
                 await client.until_alive(3)
-                machines_used = {_machine(row) for row in await launch.status()}
+                machines_used = {_machine(row) for row in await client.until_ready(3)}
             async with client.asking(1):  # two replicas have a free slot
                 await client.until_alive(2)
             await client.until_alive(1)
@@ -94,6 +93,23 @@ async def test_there_are_more_replicas_under_load_and_fewer_afterwards(
             assert client.answered > 12
             assert len(machines_used) == 3
             assert [row["replica"] for row in await launch.status()] == [MODEL]
+
+
+async def test_a_name_that_is_taken_under_load_ends_no_launch(
+    machines: Machines, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    with launched(machines, tmp_path, "min=1:max=2") as launch:
+        async with client_of(launch) as client:
+            await client.until_alive(1)
+            with launched(machines, tmp_path / "other", "replicas=1", model=f"{MODEL}#2") as other:
+                async with client_of(other) as its_client:
+                    await its_client.until_alive(1)
+                async with client.asking(4):
+                    await client.until(lambda: _is_noted(client, f"{MODEL}#2 is asked for again"))
+            async with client.asking(4):
+                await client.until_alive(2)
+            assert client.lost == []
 
 
 async def test_a_killed_launch_leaves_no_process_and_its_names_are_free_again(
@@ -130,8 +146,8 @@ async def test_what_finds_no_place_says_what_it_needs_and_takes_the_place_that_c
             assert (row["replica"], row["state"]) == (MODEL, "waits for resources")
             machine = machines.add(gpus=2)
             await client.until_alive(1)
-            (row,) = await launch.status()
-            assert (row["state"], row["gpus"]) == ("ready", "2")
+            (row,) = await client.until_ready(1)
+            assert row["gpus"] == "2"
             assert machine.node_id.startswith(_machine(row))
         launch.process.terminate()
         assert launch.process.wait(LIMIT_S) == 0
