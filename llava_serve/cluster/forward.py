@@ -87,8 +87,7 @@ class Forward(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context, request, record = self._context, self._request, self._record
-        kept = context.kept_bytes
-        kept_bytes = 0
+        kept, kept_bytes = context.kept_bytes, 0
 
         def on_answer(relay: Relay) -> None:
             """Forget the bytes, so that another large body may come in; harmless when repeated."""
@@ -111,8 +110,7 @@ class Forward(Response):
                 work = self._admitted(relay, waiting)
                 # A stream has a task: else each record would wake all that waits for the work.
                 run = asyncio.create_task(work) if request.is_streamed else work
-                left = await unless_client_leaves(run, receive)
-                record.outcome = left or "client_left"
+                record.outcome = await unless_client_leaves(run, receive) or "client_left"
             except asyncio.CancelledError as exc:
                 if not stopping.is_end_of_grace(exc):
                     raise
@@ -131,14 +129,12 @@ class Forward(Response):
                 observe(record)
 
     def _line_request(self, caller: Caller, relay: Relay) -> LineRequest:
-        request = self._request
-
         async def tell(place: LinePlace) -> None:
-            if request.is_streamed:
+            if self._request.is_streamed:
                 await relay.show_life(place)
 
-        size = len(self._body)
-        return LineRequest(owner=caller.owner, cost=request.cost, body_bytes=size, tell=tell)
+        cost, size = self._request.cost, len(self._body)
+        return LineRequest(owner=caller.owner, cost=cost, body_bytes=size, tell=tell)
 
     async def _admitted(self, relay: Relay, waiting: LineRequest) -> str:
         """Count the request for its key, and run it."""
@@ -226,10 +222,7 @@ class Forward(Response):
         return may_return and await self._attempts.may_return()
 
     async def _give_up(self, failure: Exception, relay: Relay) -> str:
-        """End with what a worker said, which tells more than that there is no further one.
-
-        That is the last one, or the one whose answer nobody goes on with.
-        """
+        """End with what the last worker said, or the one whose answer nobody goes on with."""
         attempts = self._attempts
         if attempts.are_too_many and not relay.has_answered:
             raise WorkersLost(attempts.lost)

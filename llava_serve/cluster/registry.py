@@ -139,10 +139,9 @@ class Registry:
 
     def adopt(self, worker: RegisteredWorker, queue_length: int) -> None:
         """Take over the entry of a worker that another controller of the cluster has admitted."""
-        before = self._workers.get(worker.address)
         others = self._counts.others(worker.address, queue_length)
         worker = replace(worker, others=others, counts=self._counts)
-        self._put(worker.held_back(before, self._check_within_s))
+        self._put(worker.held_back(self._workers.get(worker.address), self._check_within_s))
 
     def in_flight(self) -> dict[str, int]:
         """Return how many answers this controller waits for, by the worker's address."""
@@ -223,9 +222,7 @@ class Registry:
     def may_recover(self, worker: RegisteredWorker, now: float) -> bool:
         """Tell whether a worker is unreachable and its lease still runs."""
         current = self._current(worker)
-        if current is None or current.is_reachable:
-            return False
-        return not self.lease_expired(current, now)
+        return bool(current and not current.is_reachable and not self.lease_expired(current, now))
 
     def check_owner(self, address: str, *, is_legacy: bool) -> None:
         """Let a caller speak for the worker at `address`, or refuse.

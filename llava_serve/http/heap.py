@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, suppress
 from llava_serve.background import background
 
 TRIM_EVERY_S = 5.0
-_MOST_OF_TIME = 0.002  # that collections take: nothing else is done meanwhile
+_LARGEST_FRACTION = 0.002  # of the time that collections may take: nothing else runs meanwhile
 
 
 @asynccontextmanager
@@ -52,7 +52,7 @@ async def _keep_trimming(trim: Callable[[int], int], every_s: float) -> None:
 
 def pause_s(every_s: float, took_s: float) -> float:
     """Return the seconds between two collections, of which the last one took so long."""
-    return max(every_s, took_s / _MOST_OF_TIME)
+    return max(every_s, took_s / _LARGEST_FRACTION)
 
 
 def _malloc_trim() -> Callable[[int], int] | None:
