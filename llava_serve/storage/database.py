@@ -8,7 +8,13 @@ from typing import Any
 
 from sqlalchemy import Engine, MetaData, Table, create_engine, event, inspect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from llava_serve.errors import StorageFailed
 from llava_serve.retry import jittered_backoff_s
@@ -107,7 +113,8 @@ def _make(table: Table, engine: Engine) -> None:
         try:
             table.create(engine, checkfirst=True)
             return
-        except DBAPIError:  # another process has just made it, or makes the file
-            if attempt == _ATTEMPTS - 1:
+        except DBAPIError as exc:  # another process has just made it, or makes the file
+            is_away = isinstance(exc, OperationalError) and engine.dialect.name != "sqlite"
+            if is_away or attempt == _ATTEMPTS - 1:
                 raise
             time.sleep(jittered_backoff_s(attempt, _FIRST_WAIT_S, _LONGEST_WAIT_S))

@@ -14,7 +14,7 @@ from llava_serve.launching.supervisor import ProcessLog
 _ASK_S = 1.0
 _ANSWER_S = 5.0
 _REMIND_S = 20.0
-_END_S = 30.0  # a little more than its supervisor gives to each process
+_END_S = 60.0  # more than its supervisor gives to a worker and then to its SGLang server
 _REMEDY = "Its own lines above say why."
 _DEAD_REMEDY = (
     "Install the same version of llava_serve and Ray, on the same version of Python, on every "
@@ -104,7 +104,10 @@ class PlacedReplica:
             self._asked_at = time.monotonic()
             self._log.note(f"{self.name} on {self._report.machine} does not answer")
             self._report = replace(self._report, missing="it does not answer")
-        free = await asyncio.to_thread(what_is_free)
+        try:
+            free = await asyncio.to_thread(what_is_free)
+        except RayError as exc:
+            free = f"no head that answers: {exc}"
         await self._remind(f"it needs {self._plan.needs}, and the cluster has {free}")
 
     async def _remind(self, missing: str | None) -> None:
