@@ -53,11 +53,12 @@ class Machines:
         return machine
 
     def restore(self) -> None:
-        """Have three machines without GPUs."""
+        """Have three machines without GPUs, and nobody who counts on another one."""
         for machine in [one for one in self.others if one not in self._plain]:
             self.remove(machine.node_id)
         while len(self.others) < 2:
             self._plain.append(self.add())
+        self.cluster.wait_for_nodes(LIMIT_S)  # those that are lost are known to be
 
     def remove(self, machine_id: str) -> None:
         """Cut a machine off, with all that runs there."""
@@ -125,7 +126,7 @@ async def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run a module of ours to its end."""
     command = [sys.executable, "-m", *arguments]
     return await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, check=False
+        subprocess.run, command, capture_output=True, text=True, check=False, timeout=LIMIT_S
     )
 
 
