@@ -63,13 +63,17 @@ def placed_models(config: LaunchConfig) -> tuple[PlacedModel, ...]:
     given += [options for _, options in sglang]
     placed: list[PlacedModel] = []
     for model, options in zip((*models.torch, *models.sglang), given, strict=True):
-        if any(other.model.name == model.name for other in placed):
-            raise CommandError(
-                f"with --ray the model {model.name!r} may stand there once", _EXAMPLES
-            )
         is_sglang = len(placed) >= len(models.torch)
         first_port = sum(other.options.most for other in placed)
-        placed.append(PlacedModel(model, is_sglang, options, first_port))
+        new = PlacedModel(model, is_sglang, options, first_port)
+        taken = {name for other in placed for name in other.names}
+        if same := next((name for name in new.names if name in taken), None):
+            raise CommandError(
+                f"with --ray a replica named {same!r} may stand there once: replicas of a model "
+                "are named NAME, NAME#2 and so on",
+                f"Name the model once, or give one another name. {_EXAMPLES}",
+            )
+        placed.append(new)
     return tuple(placed)
 
 

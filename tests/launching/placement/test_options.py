@@ -94,6 +94,8 @@ def test_a_model_stands_there_once() -> None:
         placed("a/x", "a/x")
     with pytest.raises(CommandError, match="'x' may stand there once"):
         placed("a/x", sglang=("a/x",))
+    with pytest.raises(CommandError, match="'x#2' may stand there once"):
+        placed("a/x:max=2", "a/y=x#2")
 
 
 def test_without_a_flag_the_bundled_models_are_placed() -> None:
