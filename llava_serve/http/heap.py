@@ -13,8 +13,9 @@ import asyncio
 import ctypes
 import gc
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 
 from llava_serve.background import background
 
@@ -26,7 +27,8 @@ _LARGEST_FRACTION = 0.002  # of the time that collections may take: nothing else
 async def trimmed(every_s: float = TRIM_EVERY_S) -> AsyncIterator[None]:
     """Collect garbage and give freed memory back again and again while the body runs.
 
-    That is every `every_s` seconds, or less often where there is much to look at.
+    That is `every_s` seconds after the last full collection, Python's own ones included, or later
+    where there is much to look at.
     The latter takes microseconds where there is none, and some 40 ms for a gigabyte, on a thread.
     Objects made before are no longer looked at when garbage is collected.
     """
@@ -41,17 +43,46 @@ async def trimmed(every_s: float = TRIM_EVERY_S) -> AsyncIterator[None]:
 
 
 async def _keep_trimming(trim: Callable[[int], int], every_s: float) -> None:
-    took_s = 0.0
-    while True:
-        await asyncio.sleep(pause_s(every_s, took_s))
-        began = time.thread_time()
-        gc.collect()
-        took_s = time.thread_time() - began
-        await asyncio.to_thread(trim, 0)
+    with full_collections() as last:
+        while True:
+            await asyncio.sleep(every_s)
+            if time.monotonic() - last.ended_at >= pause_s(every_s, last.took_s):
+                gc.collect()
+                await asyncio.to_thread(trim, 0)
+
+
+@dataclass(slots=True)
+class FullCollection:
+    """The last collection that looked at all objects, whoever began it."""
+
+    began_at: float = 0.0
+    ended_at: float = float("-inf")
+    took_s: float = 0.0
+
+
+@contextmanager
+def full_collections() -> Iterator[FullCollection]:
+    """Yield what knows the last full collection while the block runs."""
+    last = FullCollection()
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if info["generation"] < 2:
+            return
+        now = time.monotonic()
+        if phase == "start":
+            last.began_at = now
+        else:
+            last.ended_at, last.took_s = now, now - last.began_at
+
+    gc.callbacks.append(note)
+    try:
+        yield last
+    finally:
+        gc.callbacks.remove(note)
 
 
 def pause_s(every_s: float, took_s: float) -> float:
-    """Return the seconds between two collections, of which the last one took so long."""
+    """Return the seconds between two full collections, of which the last one took so long."""
     return max(every_s, took_s / _LARGEST_FRACTION)
 
 

@@ -1,11 +1,12 @@
 """Memory that was freed goes back to the system, in a process of its own."""
 
+import gc
 import subprocess
 import sys
 
 import pytest
 
-from llava_serve.http.heap import pause_s
+from llava_serve.http.heap import full_collections, pause_s
 
 # Pieces of which every second one is freed, so that the heap's top never comes down by itself.
 PROGRAM = """
@@ -74,3 +75,36 @@ def test_what_only_refers_to_itself_goes_while_nothing_happens() -> None:
 @pytest.mark.parametrize(("took_s", "pause"), [(0, 5), (0.001, 5), (0.05, 25)])
 def test_collections_that_take_long_are_rare(took_s: float, pause: float) -> None:
     assert pause_s(5, took_s) == pause
+
+
+def test_the_last_full_collection_is_known_whoever_began_it() -> None:
+    with full_collections() as last:
+        gc.collect(1)
+        assert last.took_s == 0
+        gc.collect()
+        assert last.took_s > 0
+        assert last.ended_at > last.began_at
+        ended_at = last.ended_at
+    gc.collect()
+    assert last.ended_at == ended_at
+
+
+RARE = """
+import asyncio, gc
+from llava_serve.http import heap
+
+async def main():
+    async with heap.trimmed(every_s=0.05):
+        await asyncio.sleep(0)  # it begins
+        kept = [[] for _ in range(300_000)]  # to look at them takes milliseconds
+        gc.collect()
+        before = gc.get_stats()[2]["collections"]
+        await asyncio.sleep(0.3)
+        assert gc.get_stats()[2]["collections"] == before
+
+asyncio.run(main())
+"""
+
+
+def test_none_comes_soon_after_one_of_somebody_else() -> None:
+    subprocess.run([sys.executable, "-c", RARE], check=True, timeout=60)
