@@ -32,6 +32,7 @@ from llava_serve.web.past_conversations import PastConversations
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("attach.js", "told.js", "conversation.js")
+_STYLES = ("page.css", "past.css", "branches/branches.css")
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A name is a hash of the content, so the content never changes; and it is never a page.
@@ -157,7 +158,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequenc
         allowed_paths=[str(services.media.root)],
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
-        head=f"<style>{_read('page.css')}{_read('past.css')}{theme.icon_style()}</style>"
+        head=f"<style>{''.join(map(_read, _STYLES))}{theme.icon_style()}</style>"
         + "".join(f"<script>{_read(name)}</script>" for name in scripts),
         js=_read("page.js"),
     )

@@ -12,7 +12,8 @@ from llava_serve.http import serving
 from llava_serve.logins.user import User
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import Store
-from llava_serve.web.chat_state import ChatState, Kind
+from llava_serve.web.branches.versions import every
+from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.persistence import restored
 
 MOST = 2000  # tabs; beyond it the one that was silent longest is forgotten
@@ -26,7 +27,8 @@ Known = WeakValueDictionary[str, ChatState]
 class Place:
     """Where a browser tab shows a conversation, which other browser tabs may show as well.
 
-    `menu_shown` is the model menu as this one has it.
+    `menu_shown` is the model menu as this one has it, `editing` the question whose other version
+    is typed here.
     """
 
     def __init__(self, conversation: ChatState, known: Known) -> None:
@@ -37,6 +39,7 @@ class Place:
     def show(self, conversation: ChatState) -> None:
         """Show this one from here on; it can be found by its id, before anything of it is kept."""
         self.conversation = conversation
+        self.editing: Exchange | None = None
         self._known[conversation.id] = conversation
 
 
@@ -64,10 +67,8 @@ class Address:
 
 def _files(conversations: Sequence[ChatState]) -> Iterator[StoredFile]:
     for conversation in conversations:
-        for exchange in conversation.exchanges:
+        for exchange, _ in every(conversation.exchanges):
             yield from exchange.files
-        if conversation.taken is not None:
-            yield from conversation.taken.exchange.files
 
 
 def _owner(user: User | None) -> str | None:
