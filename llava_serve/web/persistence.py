@@ -132,7 +132,8 @@ Find = Callable[[str, str], StoredFile | None]
 
 
 def _exchange(find: Find, question: TurnRow, answers: Sequence[TurnRow]) -> Exchange:
-    replies = [_reply(turn) for turn in _in_slots(answers)]
+    kept = _in_slots(answers, with_replaced=question.replaced)
+    replies = [_reply(turn) for turn in kept]
     if not replies:  # its server died before it could begin
         replies = [StreamedReply(model="", state="failed", error=AnswerInterrupted())]
     found = [find(f"{row.sha256}.{row.extension}", row.name) for row in question.media]
@@ -140,8 +141,8 @@ def _exchange(find: Find, question: TurnRow, answers: Sequence[TurnRow]) -> Exch
     return Exchange(question.text, files, replies, question.exchange, question.id)
 
 
-def _in_slots(replies: Sequence[TurnRow]) -> list[TurnRow]:
-    """Return the last answer in each slot, or the one that is shown there, in their order.
+def _in_slots(replies: Sequence[TurnRow], *, with_replaced: bool) -> list[TurnRow]:
+    """Return the last answer in each slot, in their order; all of a hidden version are replaced.
 
     Older versions kept no slots; they wrote the first answers in their order, one for each model.
     """
@@ -150,8 +151,7 @@ def _in_slots(replies: Sequence[TurnRow]) -> list[TurnRow]:
     def place(turn: TurnRow) -> int:
         return models.index(turn.model) if turn.slot is None else turn.slot
 
-    last = sorted(replies, key=lambda turn: (not turn.replaced, turn.id))
-    in_slots = {place(turn): turn for turn in last}
+    in_slots = {place(turn): turn for turn in replies if with_replaced or not turn.replaced}
     return [in_slots[slot] for slot in sorted(in_slots)]
 
 
