@@ -49,7 +49,7 @@ def chat_tab(examples: Sequence[ExampleQuestion]) -> Tab:
 
 
 def compare_tab() -> Tab:
-    """Return the tab for two to four models side by side."""
+    """Return the tab for two to six models side by side."""
     most = len(render.LETTERS)
     return Tab("compare", models=2, most_models=most, invitation=EMPTY_COMPARISON)
 
@@ -174,7 +174,7 @@ class Handlers:
         conversation, models = place.conversation, self._models(place.conversation)
         fits = not self.tab.is_comparison or 2 <= len(models) <= self.tab.most_models
         if not fits and not conversation.is_busy:
-            said = f"{len(models)} are chosen and served; a comparison takes two to four"
+            said = f"{len(models)} are chosen and served; a comparison takes two to six"
             conversation.refuse(InvalidField("models", said))
             return self.view(conversation)
         asked = self._service.accept(conversation, message, models, Parameters(*values))

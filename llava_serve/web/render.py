@@ -69,7 +69,7 @@ def _vote(kind: Vote, label: str, reply: StreamedReply, place: str) -> str:
     )
 
 
-LETTERS = "ABCD"
+LETTERS = "ABCDEF"  # of the answers side by side
 _STATES = {
     "stopped": "Stopped.",
     "failed": "Interrupted: the text above is what arrived.",
