@@ -26,12 +26,13 @@ from llava_serve.web.attaching import Offer, Verdict, judge
 from llava_serve.web.browser_headers import BrowserHeaders
 from llava_serve.web.browser_identity import BrowserIdentity
 from llava_serve.web.chat_service import Services
+from llava_serve.web.compare.routes import comparison_router
 from llava_serve.web.conversation_routes import conversation_router
 from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.past_conversations import PastConversations
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("attach.js", "told.js", "conversation.js")
+_SCRIPTS = ("attach.js", "told.js", "conversation.js", "compare/differences.js")
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A name is a hash of the content, so the content never changes; and it is never a page.
@@ -98,6 +99,7 @@ def build_app(
     _add_routes(app, services, built, frozenset(file.sha256 for file in shown))
     kept = frozenset(file.filename for file in shown)
     app.include_router(conversation_router(PastConversations(services, built.sessions, kept)))
+    app.include_router(comparison_router(built.sessions))
     if logins is not None:
         app.include_router(login_router(logins))
     scripts = (

@@ -9,6 +9,7 @@ from tests.chromium import opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
+WIDTH = "one => one.getBoundingClientRect().width"
 MODELS = ("one", "two", "three", "four", "five", "six")
 
 
@@ -27,9 +28,9 @@ async def test_six_models_answer_side_by_side_and_the_last_can_win(
         last = tab.answers.nth(5)
         await last.scroll_into_view_if_needed()
         await expect(last.locator(".model")).to_contain_text("six")
-        assert ((await last.locator(".model").bounding_box()) or {})["width"] > 60
+        assert await last.locator(".model").evaluate(WIDTH) > 60
         await expect(last).to_be_in_viewport(ratio=0.5)
-        widths = [(await one.bounding_box() or {})["width"] for one in await tab.answers.all()]
+        widths = [await one.evaluate(WIDTH) for one in await tab.answers.all()]
         assert min(widths) >= 180 and max(widths) - min(widths) < 2
         await tab.page.screenshot(path=tmp_path / f"six-{size[0]}.png")
         await tab.page.click("#better-F")

@@ -54,7 +54,9 @@ async def test_two_workers_of_one_checkpoint_give_the_same_answer(
     registry = Registry(shortest_queue)
     async with AsyncExitStack() as stack:
         for engine in engines:
-            worker = ModelWorker(engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id=engine.card.id)
+            worker = ModelWorker(
+                engine, Gate(2, 2), MediaReader(MediaConfig()), worker_id=engine.card.id
+            )
             app = build_app(worker, max_body_bytes=1_000_000)
             address = await stack.enter_async_context(serving.served(app))
             registry.register(address, worker.status(engine.card), now=0.0, expires=False)
