@@ -92,7 +92,7 @@ async def test_a_worker_whose_request_another_one_answered_is_blamed_all_the_sam
 ) -> None:
     broken = await start_worker(cluster, breaks=1)
     well = await start_worker(cluster)
-    for _ in (broken, well):
+    while broken.breaks:  # either may be asked
         await cluster.http.post("/v1/chat/completions", json=chat(stream=True))
     snapshot = await snapshot_of(cluster)
     assert snapshot.failures == []
