@@ -11,7 +11,7 @@
     const part = (selector) => root.querySelector(selector);
     const search = part('[type=search]'), level = part('select'), view = part('.view');
     const told = part('.told'), dialog = part('dialog');
-    let asked = 0, shown = '', drained = null, later;
+    let asked = 0, shown = '', drained = null, isPressed = false, later;
 
     const tell = (text, isError = false) => {
       told.textContent = text;
@@ -27,12 +27,20 @@
     };
 
     const keyOf = (one) => `${one.closest('tr')?.dataset.worker} ${one.tagName}`;
+    const rows = () => [...view.querySelectorAll('tr[data-worker]')];
+    const keepOrder = (order) => {
+      const place = (row) => { const n = order.indexOf(row.dataset.worker); return n < 0 ? order.length : n; };
+      const sorted = rows().sort((one, other) => place(one) - place(other));
+      sorted[0]?.parentElement.append(...sorted);
+    };
     const show = (html) => {
-      if (html === shown) return;
+      if (html === shown || isPressed) return; // what is being clicked stays until it is
       const focused = view.contains(document.activeElement) ? keyOf(document.activeElement) : null;
       const open = new Set([...view.querySelectorAll('details[open]')].map((one) => one.dataset.key));
+      const isUsed = focused || view.matches(':hover'), order = rows().map((row) => row.dataset.worker);
       const box = view.querySelector('.scroll'), left = box?.scrollLeft ?? 0;
       view.innerHTML = shown = html;
+      if (isUsed) keepOrder(order); // nothing moves away beneath a pointer
       for (const one of view.querySelectorAll('details')) one.open = open.has(one.dataset.key);
       if (left) view.querySelector('.scroll')?.scrollTo({left});
       if (focused) [...view.querySelectorAll('button, summary')].find((one) => keyOf(one) === focused)?.focus();
@@ -53,6 +61,8 @@
       await refresh();
     };
 
+    view.addEventListener('pointerdown', () => { isPressed = true; });
+    for (const end of ['pointerup', 'pointercancel']) window.addEventListener(end, () => setTimeout(() => { isPressed = false; }));
     view.addEventListener('click', (event) => {
       const button = event.target.closest('button[data-do]');
       if (!button) return;
