@@ -1,19 +1,14 @@
 """Loaded models: what an engine gets of a checkpoint, whatever layout it has."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from PIL import Image
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from llava_serve.chat.rendering import PromptFormat
-from llava_serve.checkpoints.original.image_processing import ImageProcessing
+from llava_serve.checkpoints.original.image_processing import FrameProcessor, ImageProcessing
 from llava_serve.checkpoints.original.legacy_tokenizer import LegacyLlamaTokenizer
 from llava_serve.protocol.openai import ModelCard, SamplingDefaults
-
-FrameProcessor = Callable[[list[Image.Image]], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,11 +28,12 @@ from llava_serve.web.browser_identity import BrowserIdentity
 from llava_serve.web.chat_service import Services
 from llava_serve.web.conversation_routes import conversation_router
 from llava_serve.web.examples import ExampleQuestion
+from llava_serve.web.inspection.routes import inspection_router
 from llava_serve.web.operators.operator_routes import operator_router
 from llava_serve.web.past_conversations import PastConversations
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("attach.js", "told.js", "conversation.js")
+_SCRIPTS = ("attach.js", "told.js", "conversation.js", "inspection/inspection.js")
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A name is a hash of the content, so the content never changes; and it is never a page.
@@ -99,6 +100,7 @@ def build_app(
     _add_routes(app, services, built, frozenset(file.sha256 for file in shown))
     kept = frozenset(file.filename for file in shown)
     app.include_router(conversation_router(PastConversations(services, built.sessions, kept)))
+    app.include_router(inspection_router(services, built.sessions))
     if logins is not None:
         app.include_router(login_router(logins))
     if services.operators.exist:
@@ -175,7 +177,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequenc
 
 def _styles(services: Services) -> str:
     further = ["operators/operators.css"] if services.operators.exist else []
-    return "".join(map(_read, ("page.css", "past.css", *further)))
+    return "".join(map(_read, ("page.css", "past.css", "inspection/inspection.css", *further)))
 
 
 def _read(name: str) -> str:

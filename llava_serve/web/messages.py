@@ -14,12 +14,29 @@ from llava_serve.errors import BodyTooLarge
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.chat_state import Exchange
 
+CONTINUES = "continue_final_message"
+# What a stopped reply has used is known from its last chunk.
+_COUNTED = {"stream_options": {"continuous_usage_stats": True}}
+
 
 @dataclass(frozen=True, slots=True)
 class DataUri:
     """A `data:` URI in base64: not one of its characters means anything in JSON."""
 
     text: str
+
+
+def request_body(
+    exchanges: Sequence[Exchange], uri_of: Callable[[StoredFile], DataUri], slot: int = 0
+) -> dict[str, Any]:
+    """Return the request for the reply in `slot` of the last exchange, of which nothing has come.
+
+    Text that it has is to be continued.
+    """
+    reply = exchanges[-1].replies[slot]
+    said = messages(exchanges, uri_of, reply.asked.system, slot)
+    body = {"model": reply.model, "messages": said, **reply.asked.fields(), **_COUNTED}
+    return body | {CONTINUES: True} if reply.text else body
 
 
 def messages(

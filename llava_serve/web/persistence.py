@@ -172,6 +172,9 @@ def _reply(row: TurnRow) -> StreamedReply:
     reply.finish_reason = details.get("finish_reason")
     reply.prompt_tokens = details.get("prompt_tokens")
     reply.completion_tokens = details.get("completion_tokens")
+    reply.cached_tokens = details.get("cached_tokens")
+    reply.asked = Parameters.restored(details.get("parameters", {}))
+    reply.given = details.get("given", 0)
     reply.first_delta = details.get("time_to_first_token_s")  # it began at 0
     reply.tokens_per_s = details.get("tokens_per_s")
     state, error = details.get("state"), details.get("error")

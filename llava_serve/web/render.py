@@ -14,6 +14,7 @@ from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.chat_state import Exchange
+from llava_serve.web.inspection.buttons import buttons
 from llava_serve.web.reply import StreamedReply, Vote
 from llava_serve.web.theme import icon
 
@@ -102,7 +103,7 @@ def reply(one: StreamedReply, letter: str = "", place: str = "0.0") -> str:
     label = f"<b>{letter}</b>" if letter else ""
     whole = plain_text(one.model)
     name = f'<span class="model" title="{whole}">{label}{whole}</span>'
-    parts = [f"<header>{name}{_copy(one)}{votes(one, place)}</header>"]
+    parts = [f"<header>{name}{_copy(one)}{buttons(one, place)}{votes(one, place)}</header>"]
     if one.text:
         text = model_text(one.text) if one.is_open else _ended_text(one.text)
         parts.append(f'<div class="text">{text}</div>')

@@ -23,15 +23,12 @@ from llava_serve.protocol.line_place import LinePlace
 from llava_serve.storage.media import MediaStore
 from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.controller_link import ControllerLink
-from llava_serve.web.messages import data_uri, messages
+from llava_serve.web.messages import CONTINUES, data_uri, request_body
 from llava_serve.web.persistence import TurnWriter
 from llava_serve.web.reply import ReplyHandle, State, StreamedReply
 
 logger = logging.getLogger(__name__)
 
-CONTINUES = "continue_final_message"
-# What a stopped reply has used is known from its last chunk.
-_COUNTED = {"stream_options": {"continuous_usage_stats": True}}
 SAVE_S = 2.0  # how much of a reply a crash can lose
 
 
@@ -203,14 +200,11 @@ class ReplyTasks:
 
     def _requests(self, conversation: ChatState, exchange: Exchange) -> list[ReplyRequest]:
         uri_of = cache(partial(data_uri, self._media))  # read once, whoever is asked
-        parameters, requests = conversation.parameters, []
+        requests = []
         for slot, reply in enumerate(exchange.replies):
             if reply.state == "waiting":
-                said = messages(conversation.exchanges, uri_of, parameters.system, slot)
-                body = {"model": reply.model, "messages": said, **parameters.fields(), **_COUNTED}
-                if reply.text:
-                    body[CONTINUES] = True
-                requests.append((reply, body))
+                reply.asked, reply.given = conversation.parameters, len(reply.text)
+                requests.append((reply, request_body(conversation.exchanges, uri_of, slot)))
         return requests
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Browser, Locator, Request, expect
 
 from llava_serve.cluster.sight import Sight
 from llava_serve.cluster_token import bearer
@@ -52,7 +52,7 @@ async def tell(stack: Stack, model: str, tokens: int) -> None:
         uptime_s=60,
         precision="bfloat16",
         generated_tokens=tokens,
-        engine=CACHES,  # type: ignore[arg-type]
+        engine=CACHES,
     )
     body = {"worker_name": stack.addresses[model], "queue_length": 0, "vitals": vitals.model_dump()}
     async with (
@@ -155,7 +155,12 @@ async def test_the_page_asks_only_while_the_cluster_is_in_sight(
 ) -> None:
     async with opened(browser, address) as tab:
         asked = asyncio.Event()
-        tab.page.on("request", lambda one: "/operators/" in one.url and asked.set())
+
+        def note(request: Request) -> None:
+            if "/operators/" in request.url:
+                asked.set()
+
+        tab.page.on("request", note)
         await expect(tab.page.get_by_role("tab", name="Cluster")).to_be_visible()
         await tab.compare()
         await expect(tab.textbox).to_be_visible()
