@@ -55,6 +55,8 @@ _DRAWINGS = {
     "list": '<path d="M4 6h16M4 12h16M4 18h10"/>',
     "before": '<path d="M15 5l-7 7 7 7"/>',
     "after": '<path d="M9 5l7 7-7 7"/>',
+    "eye": '<path d="M2 12s3.5-7 10-7 10 7 10 7-3.5 7-10 7S2 12 2 12z"/><circle cx="12" cy="12" '
+    'r="3"/>',
     "tie": '<path d="M5 9h14M5 15h14"/>',
 }
 _ATTRIBUTES = (

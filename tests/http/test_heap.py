@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from llava_serve.http.heap import full_collections, pause_s
+from llava_serve.http.heap import full_collections, pause_s, trimmed
 
 # Pieces of which every second one is freed, so that the heap's top never comes down by itself.
 PROGRAM = """
@@ -70,6 +70,13 @@ asyncio.run(main())
 
 def test_what_only_refers_to_itself_goes_while_nothing_happens() -> None:
     subprocess.run([sys.executable, "-c", CIRCLE], check=True, timeout=60)
+
+
+async def test_a_server_counts_more_objects_before_it_collects() -> None:
+    before = gc.get_threshold()
+    async with trimmed():
+        assert gc.get_threshold()[0] > before[0]
+    assert gc.get_threshold() == before
 
 
 @pytest.mark.parametrize(("took_s", "pause"), [(0, 5), (0.001, 5), (0.05, 25)])
