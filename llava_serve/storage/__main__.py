@@ -1,4 +1,4 @@
-"""The commands `python -m llava_serve.storage export` and `… delete`."""
+"""The commands `python -m llava_serve.storage export`, `… delete` and `… ratings`."""
 
 import io
 import sys
@@ -9,10 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
+from llava_serve.arena.tally import Tag
 from llava_serve.args import parse
 from llava_serve.config import STATE
 from llava_serve.errors import StorageFailed
-from llava_serve.storage import export
+from llava_serve.storage import export, ratings
+from llava_serve.storage.battles import Battles, Voters
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
 
@@ -21,18 +23,17 @@ _USAGE = (
     "usage: python -m llava_serve.storage export [--state-dir D] [--database URL] [--owner U] "
     "[--output F]\n"
     "       python -m llava_serve.storage delete [--state-dir D] [--database URL] [--owner U] "
-    "--before DATE"
+    "--before DATE\n"
+    "       python -m llava_serve.storage ratings [--state-dir D] [--database URL] [--tag T] "
+    "[--votes people|judge|all] [--style-control] [--json]"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlaceConfig:
+class StoreConfig:
     state_dir: Annotated[Path, "folder the web server keeps its conversations in"] = STATE
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
-    ] = None
-    owner: Annotated[
-        str | None, "only the conversations of this user, as an export names the owner"
     ] = None
 
     @contextmanager
@@ -45,6 +46,13 @@ class PlaceConfig:
             yield store
         finally:
             store.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceConfig(StoreConfig):
+    owner: Annotated[
+        str | None, "only the conversations of this user, as an export names the owner"
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +78,16 @@ class DeleteConfig(PlaceConfig):
             raise ValueError(f"--before takes a date like 2026-01-31, not {self.before!r}") from exc
 
 
+@dataclass(frozen=True, kw_only=True)
+class RatingsConfig(StoreConfig):
+    """Rate the models of the arena by the votes on their battles."""
+
+    tag: Annotated[Tag | None, "only battles of this task"] = None
+    votes: Annotated[Voters, "whose votes are counted"] = "people"
+    style_control: Annotated[bool, "take out what longer answers win by their length"] = False
+    json: Annotated[bool, "print one JSON object instead of tables"] = False
+
+
 def main() -> None:
     try:
         match sys.argv[1:]:
@@ -77,6 +95,8 @@ def main() -> None:
                 _export(parse(ExportConfig, flags, program=f"{_PROGRAM} export"))
             case ["delete", *flags]:
                 _delete(parse(DeleteConfig, flags, program=f"{_PROGRAM} delete"))
+            case ["ratings", *flags]:
+                _rate(parse(RatingsConfig, flags, program=f"{_PROGRAM} ratings"))
             case ["-h" | "--help"]:
                 sys.stdout.write(_USAGE + "\n")
             case _:
@@ -109,6 +129,14 @@ def _delete(config: DeleteConfig) -> None:
     sys.stdout.write(
         f"deleted {deleted.conversations} conversations and {len(deleted.filenames)} files\n"
     )
+
+
+def _rate(config: RatingsConfig) -> None:
+    with config.opened() as store:
+        voters, tag = config.votes, config.tag
+        board = ratings.rated(Battles(store), voters, tag, style_control=config.style_control)
+    text = ratings.as_json(board, voters, tag) if config.json else ratings.as_text(board)
+    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

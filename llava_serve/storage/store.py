@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 
 from llava_serve.storage import migration
+from llava_serve.storage.battle_tables import BattleRow
 from llava_serve.storage.database import make_tables, open_database, require_table, translated
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.tables import (
@@ -47,6 +48,10 @@ class Store:
         with translated():
             self._engine = open_database(url)
             self._sessions = sessionmaker(self._engine)
+
+    def now(self) -> float:
+        """Return the time that is written beside a row, in seconds since the epoch."""
+        return self._clock()
 
     def create_tables(self) -> None:
         """Make what is missing, in a database of an older version too.
@@ -188,6 +193,8 @@ def delete_conversations(session: Session, which: Sequence[ColumnElement[bool]])
     votes = select(VoteRow.id).where(VoteRow.conversation_id.in_(old))
     count = len(session.scalars(old).all())
     had = _filenames(session, TurnMediaRow.turn_id.in_(turns))
+    battles = update(BattleRow).where(BattleRow.conversation_id.in_(old))
+    session.execute(battles.values(conversation_id=None), execution_options=_NO_OBJECTS)
     for row, one in (
         (ComparedRow, ComparedRow.vote_id.in_(votes)),
         (VoteRow, VoteRow.conversation_id.in_(old)),
