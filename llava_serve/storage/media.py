@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -66,7 +67,7 @@ class MediaStore:
         with _translated(), source.open("rb") as file:
             return self._described(file, source.name)
 
-    def _described(self, file: BinaryIO, name: str) -> StoredFile:
+    def _described(self, file: BufferedReader, name: str) -> StoredFile:
         size_bytes = os.fstat(file.fileno()).st_size
         self.check(file.read(HEAD_BYTES), name, size_bytes)
         filetype = _type_of(file, name)

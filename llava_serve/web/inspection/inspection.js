@@ -1,4 +1,5 @@
 // What the model saw of a question: a dialog that the worker's inspection of the request fills.
+// In place of an answer, on demand: its tokens, and the five likeliest at the place of one of them.
 // Under the box for questions: what the draft costs, and what of the context it leaves.
 (() => {
   const TITLE = 'What the model saw';
@@ -152,4 +153,115 @@
 
   const costs = ['chat', 'compare'].map((kind) => new Cost(kind));
   setInterval(() => costs.forEach((cost) => cost.look()), LOOK_MS);
+
+  // Tokens stay in place of an answer, whatever is drawn anew around it.
+  const TOP = 'The likeliest here';
+  const SPACE = '\u2423', LINE_END = '\u21b5';
+  const shownTokens = new Set(); // of answers, by conversation and place
+
+  const tip = document.createElement('div');
+  tip.id = 'token-tip';
+  tip.setAttribute('aria-hidden', 'true'); // each token's own name has the same
+  const visible = (text) => text.replaceAll('\n', LINE_END).replace(/^ +| +$/g, (spaces) => SPACE.repeat(spaces.length));
+  const percent = (share) => `${share < 0.1 ? '< 0.1' : share} %`;
+
+  const rest = () => {
+    tip.parentElement?.querySelector('[aria-selected=true]')?.removeAttribute('aria-selected');
+    tip.parentElement?.querySelector('.tokens')?.removeAttribute('aria-activedescendant');
+    tip.remove();
+  };
+  const point = (token) => {
+    if (token.getAttribute('aria-selected') === 'true' && tip.isConnected) return;
+    rest();
+    const [text, share, top] = JSON.parse(token.dataset.about), view = token.closest('.token-view');
+    token.setAttribute('aria-selected', 'true');
+    token.id ||= `token-${Math.random().toString(36).slice(2)}`;
+    token.setAttribute('aria-label', [`${visible(text)} ${percent(share)}`,
+      `${TOP}:`, ...top.map(([other, of]) => `${visible(other)} ${percent(of)}`)].join(', '));
+    token.parentElement.setAttribute('aria-activedescendant', token.id);
+    const list = top.length ? top : [[text, share]];
+    tip.replaceChildren(...list.map(([other, of]) => {
+      const row = document.createElement('div');
+      row.innerHTML = '<code></code><i></i><b></b>';
+      row.children[0].textContent = visible(other);
+      row.children[1].style.setProperty('--share', `${of}%`);
+      row.children[2].textContent = percent(of);
+      return row;
+    }));
+    view.append(tip);
+    const place = token.getClientRects()[0], box = view.getBoundingClientRect();
+    const room = view.closest('.transcript').getBoundingClientRect(), height = tip.offsetHeight + 8;
+    const isAbove = place.bottom + height > room.bottom && place.top - height > room.top;
+    tip.style.left = `${Math.max(0, Math.min(place.left - box.left, box.width - tip.offsetWidth))}px`;
+    tip.style.top = `${isAbove ? place.top - box.top - height + 4 : place.bottom - box.top + 4}px`;
+  };
+
+  const keyOf = (button) => {
+    const {id} = placeOf(button, button.dataset.tokens);
+    return `${id} ${button.dataset.tokens}`;
+  };
+  const showTokens = async (button) => {
+    const turn = button.closest('.turn');
+    button.setAttribute('aria-pressed', 'true');
+    const view = document.createElement('div');
+    view.className = 'token-view';
+    turn.querySelector('.text')?.after(view);
+    const answer = await post('tokens', placeOf(button, button.dataset.tokens)).catch(() => null);
+    if (answer?.ok) view.innerHTML = await answer.text();
+    else view.textContent = FAILED;
+    view.scrollIntoView({block: 'nearest'});
+  };
+  const hideTokens = (button) => {
+    button.setAttribute('aria-pressed', 'false');
+    button.closest('.turn').querySelector('.token-view')?.remove();
+  };
+  const keepTokens = () => {
+    if (!shownTokens.size) return;
+    for (const button of document.querySelectorAll('.turn [data-tokens][aria-pressed=false]')) {
+      if (shownTokens.has(keyOf(button))) showTokens(button);
+    }
+  };
+  setInterval(keepTokens, LOOK_MS);
+
+  const tokenAt = (event) => event.target.closest?.('.token-view [role=option]');
+  document.addEventListener('click', (event) => {
+    const button = event.target.closest?.('.turn [data-tokens]'), token = tokenAt(event);
+    if (token) point(token);
+    else if (tip.isConnected) rest();
+    if (!button) return;
+    if (button.getAttribute('aria-pressed') === 'true') {
+      shownTokens.delete(keyOf(button));
+      hideTokens(button);
+    } else {
+      shownTokens.add(keyOf(button));
+      showTokens(button);
+    }
+  });
+  document.addEventListener('mouseover', (event) => {
+    const token = tokenAt(event);
+    if (token) point(token);
+    else if (tip.isConnected && !event.target.closest?.('.token-view')) rest();
+  });
+  document.addEventListener('focusin', (event) => {
+    if (event.target.matches?.('.tokens') && event.target.matches(':focus-visible')) {
+      const first = event.target.querySelector('[role=option]');
+      if (first && !event.target.querySelector('[aria-selected=true]')) point(first);
+    }
+  });
+  document.addEventListener('focusout', (event) => { if (event.target.matches?.('.tokens')) rest(); });
+  window.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && tip.isConnected && !dialog.open) {
+      event.stopPropagation();
+      return rest();
+    }
+    if (!event.target.matches?.('.tokens')) return;
+    const tokens = [...event.target.querySelectorAll('[role=option]')];
+    const at = tokens.findIndex((token) => token.getAttribute('aria-selected') === 'true');
+    const next = {ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: Math.max(at - 1, 0), ArrowUp: Math.max(at - 1, 0), Home: 0, End: tokens.length - 1}[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    const token = tokens[Math.min(next, tokens.length - 1)];
+    token?.scrollIntoView({block: 'nearest'});
+    if (token) point(token);
+  }, {capture: true});
 })();

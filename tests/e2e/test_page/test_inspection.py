@@ -1,6 +1,7 @@
 """What the model saw is on the page: tiles, frames, the prompt and the context, for each answer."""
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -177,3 +178,56 @@ async def test_a_draft_of_unknown_cost_says_nothing_and_is_sent(
         await tab.answers.last.locator("[data-inspect]").click()
         await expect(tab.page.locator("#saw .cannot")).to_contain_text("cannot be shown")
         await check(tab)
+
+
+@SIZES
+async def test_tokens_show_how_sure_the_model_was(
+    browser: Browser, seeing: Stack, size: tuple[int, int]
+) -> None:
+    for theme in ("light", "dark"):
+        async with opened(browser, f"{seeing.page}/?__theme={theme}", size) as tab:
+            await expect(tab.model).not_to_have_value("")
+            await tab.page.get_by_text("Parameters", exact=True).first.click()
+            wish = tab.page.get_by_label("Token probabilities").first
+            await expect(wish).not_to_be_checked()
+            await wish.check()
+            await tab.page.get_by_text("Parameters", exact=True).first.click()
+            await tab.ask("What color is the circle?", tiny.EXAMPLES / "red-circle.png")
+            await tab.answered()
+            text, tokens = tab.answers.last.locator(".text"), tab.answers.last.locator(".tokens")
+            said, tip = await text.inner_text(), tab.page.locator("#token-tip")
+            await tab.answers.last.locator("[data-tokens]").click()
+            await expect(tokens).to_have_text(said)
+            await expect(text).to_be_hidden()
+
+            await tokens.get_by_role("option").nth(2).hover()
+            await expect(tip.locator("div")).to_have_count(5)
+            await expect(tip).to_be_in_viewport()
+            await tab.page.mouse.move(0, 0)
+            await expect(tip).to_be_hidden()
+            await tab.answers.last.locator("[data-inspect]").focus()
+            for _ in range(4):  # past the votes
+                await tab.page.keyboard.press("Tab")
+            await expect(tokens).to_be_focused()
+            await tab.page.keyboard.press("ArrowRight")
+            chosen = tokens.locator("[aria-selected=true]")
+            await expect(chosen).to_have_attribute("aria-label", re.compile(r"The likeliest here"))
+            await tab.page.keyboard.press("End")
+            await expect(chosen).to_have_text(".")
+            await expect(tip).to_be_in_viewport()
+            options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+            found = await Axe().run(tab.page, context=".token-view", options=options)
+            assert [one["id"] for one in found.response["violations"]] == []
+            await tab.page.keyboard.press("Escape")
+            await expect(tip).to_be_hidden()
+
+            await tab.answers.last.locator("[data-vote=up]").click()  # the answer is drawn anew
+            pressed = tab.answers.last.locator("[data-vote=up]")
+            await expect(pressed).to_have_attribute("aria-pressed", "true")
+            await expect(tokens).to_be_visible()
+            await tab.answers.last.locator("[data-tokens]").click()
+            await expect(text).to_be_visible()
+            await tab.page.reload()
+            await tab.answers.last.locator("[data-tokens]").click()
+            await expect(tokens).to_have_text(said)
+            await expect(wish).to_be_checked()
