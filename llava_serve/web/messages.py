@@ -4,6 +4,7 @@ Images in it are copied, not searched for what JSON escapes.
 """
 
 import base64
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Sequence
@@ -88,6 +89,11 @@ def uri_of_bytes(data: bytes, mime: str) -> DataUri:
 def data_uri(media: MediaStore, file: StoredFile) -> DataUri:
     """Read a file as the wire carries it. It blocks."""
     return uri_of_bytes(media.read(file), file.filetype.mime)
+
+
+def sha256_of(uri: DataUri) -> str:
+    """Return the SHA-256 of the bytes that a URI carries. It blocks."""
+    return hashlib.sha256(base64.b64decode(uri.text.partition(",")[2])).hexdigest()
 
 
 def shown_uri(media: MediaStore, file: StoredFile) -> DataUri:
