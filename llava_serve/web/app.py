@@ -177,7 +177,12 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequenc
 
 def _styles(services: Services) -> str:
     further = ["operators/operators.css"] if services.operators.exist else []
-    return "".join(map(_read, ("page.css", "past.css", "inspection/inspection.css", *further)))
+    return "".join(
+        map(
+            _read,
+            ("page.css", "past.css", "inspection/inspection.css", "presets/presets.css", *further),
+        )
+    )
 
 
 def _read(name: str) -> str:
