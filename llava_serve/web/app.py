@@ -33,7 +33,14 @@ from llava_serve.web.operators.operator_routes import operator_router
 from llava_serve.web.past_conversations import PastConversations
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("attach.js", "told.js", "conversation.js", "inspection/inspection.js")
+_SCRIPTS = (
+    *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
+    "keyboard/keyboard.js",
+)
+_STYLES = (
+    *("page.css", "past.css", "inspection/inspection.css", "presets/presets.css"),
+    "keyboard/keyboard.css",
+)
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A name is a hash of the content, so the content never changes; and it is never a page.
@@ -177,12 +184,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequenc
 
 def _styles(services: Services) -> str:
     further = ["operators/operators.css"] if services.operators.exist else []
-    return "".join(
-        map(
-            _read,
-            ("page.css", "past.css", "inspection/inspection.css", "presets/presets.css", *further),
-        )
-    )
+    return "".join(map(_read, (*_STYLES, *further)))
 
 
 def _read(name: str) -> str:
