@@ -236,6 +236,9 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
     ] = None
+    prices: Annotated[
+        Path | None, "JSON file with prices per million tokens, from which comparisons tell costs"
+    ] = None
 
     def __post_init__(self) -> None:
         ListenConfig.__post_init__(self)

@@ -4,6 +4,7 @@ Images in it are copied, not searched for what JSON escapes.
 """
 
 import base64
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Sequence
@@ -84,6 +85,11 @@ def data_uri(media: MediaStore, file: StoredFile) -> DataUri:
     """Read a file as the wire carries it. It blocks."""
     data = base64.b64encode(media.read(file)).decode("ascii")
     return DataUri(f"data:{file.filetype.mime};base64,{data}")
+
+
+def sha256_of(uri: DataUri) -> str:
+    """Return the SHA-256 of the bytes that a URI carries. It blocks."""
+    return hashlib.sha256(base64.b64decode(uri.text.partition(",")[2])).hexdigest()
 
 
 def shown_uri(media: MediaStore, file: StoredFile) -> DataUri:

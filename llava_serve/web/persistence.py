@@ -20,6 +20,7 @@ from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import Store
 from llava_serve.storage.tables import ConversationRow, TurnMediaRow, TurnRow, VoteRow, counting
 from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.compare.fingerprint import Fingerprint
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import State, StreamedReply, Vote
 
@@ -177,6 +178,7 @@ def _reply(row: TurnRow) -> StreamedReply:
     reply.given = details.get("given", 0)
     reply.first_delta = details.get("time_to_first_token_s")  # it began at 0
     reply.tokens_per_s = details.get("tokens_per_s")
+    reply.fingerprint = Fingerprint.restored(details.get("fingerprint"))
     state, error = details.get("state"), details.get("error")
     reply.state = next((known for known in get_args(State) if known == state), "failed")
     if reply.is_open or reply.state == "failed":

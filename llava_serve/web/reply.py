@@ -17,6 +17,7 @@ from llava_serve.errors import (
     TextTooLarge,
 )
 from llava_serve.protocol.line_place import LinePlace
+from llava_serve.web.compare.fingerprint import Fingerprint
 from llava_serve.web.parameters import Parameters
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -58,6 +59,7 @@ class StreamedReply:
     turn_id: int | None = None  # its row in the database, once it is there
     is_unsaved: bool = True  # whether more is known of it than its row says
     vote: Vote | None = None
+    fingerprint: Fingerprint | None = None  # of what its model was asked, in a comparison
 
     def begin(self, now: float) -> None:
         """Say that its request is on its way."""
@@ -143,6 +145,8 @@ class StreamedReply:
             "tokens_per_s": self.tokens_per_s,
             "duration_s": None if self.ended is None else self.ended - self.began,
         }
+        if self.fingerprint is not None:
+            facts["fingerprint"] = self.fingerprint.as_json()
         if self.error is not None:
             kept = ("code", "message", "remedy")
             facts["error"] = {name: getattr(self.error, name) for name in kept}

@@ -14,6 +14,7 @@ from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import Store
 from llava_serve.web.chat_state import ChatState, Kind
 from llava_serve.web.persistence import restored
+from llava_serve.web.render import LETTERS
 
 MOST = 2000  # tabs; beyond it the one that was silent longest is forgotten
 IDLE_S = 24 * 3600  # an open tab asks for the models every two seconds, unless its machine sleeps
@@ -99,7 +100,9 @@ class Sessions:
         key = (_owner(user), name)
         if key not in self._sessions:
             chat = await self._begin("chat", address.chat, address.models[:1], user)
-            compare = await self._begin("compare", address.compare, address.models[:4], user)
+            compare = await self._begin(
+                "compare", address.compare, address.models[: len(LETTERS)], user
+            )
             for new in (chat, compare):
                 if new.browser is None and not new.exchanges:
                     new.browser = browser
