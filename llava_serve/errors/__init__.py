@@ -13,7 +13,8 @@
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ConversationBusy, ImportRefused, ModerationRefused, LoginRequired,
-    │              LoginFailed, LoginRefused, TooManyLogins, OperatorsOnly
+    │              LoginFailed, LoginRefused, TooManyLogins, OperatorsOnly,
+    │              PresetRefused
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
@@ -137,6 +138,7 @@ from llava_serve.errors.page import (
     ModerationRefused as ModerationRefused,
     ModerationUnavailable as ModerationUnavailable,
     OperatorsOnly as OperatorsOnly,
+    PresetRefused as PresetRefused,
     ProviderFailed as ProviderFailed,
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,

@@ -66,6 +66,15 @@ class ConversationBusy(BadRequest):
         super().__init__("an answer of this conversation is still being made")
 
 
+class PresetRefused(BadRequest):
+    """A preset cannot be saved, renamed, deleted or chosen."""
+
+    code = "preset_refused"
+    remedy = "Choose another name or preset; one that is no longer needed can be deleted."
+    user_remedy = remedy
+    quotes_user = True
+
+
 class ImportRefused(BadRequest):
     """The file is no conversation, or one that cannot be kept."""
 

@@ -36,9 +36,12 @@ from llava_serve.web.past_conversations import PastConversations
 _HERE = Path(__file__).parent
 _SCRIPTS = (
     *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
-    "compare/differences.js",
+    *("compare/differences.js", "keyboard/keyboard.js"),
 )
-_STYLES = ("page.css", "past.css", "inspection/inspection.css", "compare/compare.css")
+_STYLES = (
+    *("page.css", "past.css", "inspection/inspection.css", "compare/compare.css"),
+    *("presets/presets.css", "keyboard/keyboard.css"),
+)
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A name is a hash of the content, so the content never changes; and it is never a page.
