@@ -12,8 +12,9 @@
     │     engine   SglangRefused, InspectionUnsupported
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
-    │              ConversationBusy, ImportRefused, ModerationRefused, LoginRequired,
-    │              LoginFailed, LoginRefused, TooManyLogins
+    │              ConversationBusy, ImportRefused, FolderUnknown, FolderRefused,
+    │              FolderTooLarge, ModerationRefused, LoginRequired, LoginFailed,
+    │              LoginRefused, TooManyLogins
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
@@ -130,6 +131,9 @@ from llava_serve.errors.page import (
     CannotContinue as CannotContinue,
     ConversationBusy as ConversationBusy,
     ConversationUnknown as ConversationUnknown,
+    FolderRefused as FolderRefused,
+    FolderTooLarge as FolderTooLarge,
+    FolderUnknown as FolderUnknown,
     ImportRefused as ImportRefused,
     LoginFailed as LoginFailed,
     LoginRefused as LoginRefused,
