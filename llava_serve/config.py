@@ -237,7 +237,7 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
     ] = None
     folder_images: Annotated[int, "pictures of a folder that are asked about in one run"] = 200
-    folder_bytes: Annotated[int, "bytes of those pictures together"] = 500_000_000
+    folder_mb: Annotated[int, "megabytes of those pictures together"] = 500
     prices: Annotated[
         Path | None, "JSON file with prices per million tokens, from which comparisons tell costs"
     ] = None
@@ -247,7 +247,7 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
         LoginConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_http(self, "controller")
-        args.require_positive(self, "concurrency_count", "folder_images", "folder_bytes")
+        args.require_positive(self, "concurrency_count", "folder_images", "folder_mb")
         if self.moderate and self.moderation_key_file is None:
             raise ValueError("--moderate needs --moderation-key-file")
         if self.moderation_key_file is not None and not self.moderate:

@@ -91,7 +91,7 @@ def _services(
         max_body_bytes=config.max_body_bytes,
         logins=logins,
         running=ActiveReplies(config.concurrency_count),
-        folder_limits=FolderLimits(config.folder_images, config.folder_bytes),
+        folder_limits=FolderLimits(config.folder_images, config.folder_mb * 1_000_000),
         prices=None if config.prices is None else read_prices(config.prices),
     )
 

@@ -117,7 +117,7 @@ class FolderTooLarge(BadRequest):
 
     code = "folder_too_large"
     status = 413
-    remedy = "Choose fewer, or raise --folder-images and --folder-bytes of the page."
+    remedy = "Choose fewer, or raise --folder-images and --folder-mb of the page."
     user_remedy = "Choose fewer or smaller pictures, or ask about the others in another run."
 
     def __init__(self, images: int, size_bytes: int, most: int, most_bytes: int) -> None:

@@ -149,11 +149,11 @@
   const update = (told) => {
     mark = told.mark;
     part('.asked').textContent = told.question;
-    part('.counts').textContent = WORDS.progress(told);
+    const counts = WORDS.progress(told);
+    if (part('.counts').textContent !== counts) part('.counts').textContent = counts; // it is heard
     Object.assign(part('progress'), {max: told.total || 1, value: told.done + told.failed});
     part('[data-do=stop]').hidden = !told.running;
     part('[data-do=start]').hidden = told.running || told.done === told.total;
-    for (const name of ['another', 'remove']) part(`[data-do=${name}]`).disabled = false;
     part('[data-do=remove]').hidden = told.running;
     if (told.table !== undefined) part('.answers').innerHTML = told.table;
     for (const [place, html] of Object.entries(told.cells ?? {})) {
