@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 from openai.types.chat import ChatCompletionChunk
 from pydantic_core import from_json
+from yarl import URL
 
 from llava_serve import logs
 from llava_serve.credential import Credential
@@ -62,6 +63,29 @@ class ChatClient:
             raise controller_error(self.address, exc) from exc
         except ValueError as exc:
             raise self._foreign(exc) from exc
+
+    async def administer(self, method: str, path: str, body: Any = None) -> bytes:
+        """Return what a controller's route below `/admin` answers; `path` is percent-encoded.
+
+        Raises:
+            ControllerUnreachable: nobody answers at the address.
+            RemoteError: it was refused, or another kind of server answers.
+        """
+        url = URL(f"{self.address}/admin{path}", encoded=True)
+        try:
+            async with self._session.request(
+                method,
+                url,
+                json=body,
+                headers=self._credential(),
+                timeout=_ASK,
+                allow_redirects=False,
+            ) as answer:
+                if answer.status >= 300:
+                    raise await _error_of(answer)
+                return await answer.read()
+        except (TimeoutError, aiohttp.ClientError) as exc:
+            raise controller_error(self.address, exc) from exc
 
     async def inspect(
         self, body: dict[str, Any], *, with_pixels: bool = False, user: str | None = None

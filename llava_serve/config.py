@@ -248,6 +248,10 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
         args.require_port(self.port)
         args.require_http(self, "controller")
         args.require_positive(self, "concurrency_count", "folder_images", "folder_mb")
+        if self.share and self.local_admin:
+            raise ValueError(
+                "--local-admin and --share exclude each other: the link comes from here"
+            )
         if self.moderate and self.moderation_key_file is None:
             raise ValueError("--moderate needs --moderation-key-file")
         if self.moderation_key_file is not None and not self.moderate:

@@ -44,6 +44,16 @@ class Controllers:
             return []
         raise _what_to_say(failures)
 
+    async def administer(self, method: str, path: str, body: Any = None) -> bytes:
+        """Return what the first controller that answers says; see `ChatClient.administer`."""
+        failures: list[ServeError] = []
+        for client in tuple(self._clients):
+            try:
+                return await client.administer(method, path, body)
+            except ControllerUnreachable as exc:
+                failures.append(exc)
+        raise _what_to_say(failures)
+
     async def inspect(
         self, body: dict[str, Any], *, with_pixels: bool = False, user: str | None = None
     ) -> Inspection:

@@ -24,6 +24,7 @@ from llava_serve.web.compare.folder_limits import FolderLimits
 from llava_serve.web.compare.prices import read_prices
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.moderation import Moderation, read_key
+from llava_serve.web.operators.rights import Operators
 from llava_serve.web.streaming import ActiveReplies
 
 logger = logging.getLogger("llava_serve.gradio_web_server")
@@ -90,6 +91,7 @@ def _services(
         moderation=moderation,
         max_body_bytes=config.max_body_bytes,
         logins=logins,
+        operators=Operators.of(config),
         running=ActiveReplies(config.concurrency_count),
         folder_limits=FolderLimits(config.folder_images, config.folder_mb * 1_000_000),
         prices=None if config.prices is None else read_prices(config.prices),

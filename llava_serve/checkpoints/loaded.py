@@ -38,6 +38,12 @@ class LoadedModel:
     legacy_tokenizer: LegacyLlamaTokenizer | None = None
 
     @property
+    def precision(self) -> str:
+        """How the weights are kept, such as `bfloat16` or `float16, 4 bits`."""
+        bits = [f"{n} bits" for n in (4, 8) if getattr(self.model, f"is_loaded_in_{n}bit", False)]
+        return ", ".join([str(self.model.dtype).removeprefix("torch."), *bits])
+
+    @property
     def card(self) -> ModelCard:
         """What clients are told of the model."""
         return ModelCard(

@@ -14,7 +14,7 @@
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ConversationBusy, ImportRefused, FolderUnknown, FolderRefused,
     │              FolderTooLarge, ModerationRefused, LoginRequired, LoginFailed,
-    │              LoginRefused, TooManyLogins
+    │              LoginRefused, TooManyLogins, OperatorsOnly
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
@@ -140,6 +140,7 @@ from llava_serve.errors.page import (
     LoginRequired as LoginRequired,
     ModerationRefused as ModerationRefused,
     ModerationUnavailable as ModerationUnavailable,
+    OperatorsOnly as OperatorsOnly,
     ProviderFailed as ProviderFailed,
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,

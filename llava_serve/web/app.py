@@ -32,6 +32,7 @@ from llava_serve.web.compare.routes import comparison_router
 from llava_serve.web.conversation_routes import conversation_router
 from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.inspection.routes import inspection_router
+from llava_serve.web.operators.operator_routes import operator_router
 from llava_serve.web.past_conversations import PastConversations
 
 _HERE = Path(__file__).parent
@@ -115,8 +116,11 @@ def build_app(
     app.include_router(inspection_router(services, built.sessions))
     if logins is not None:
         app.include_router(login_router(logins))
+    if services.operators.exist:
+        app.include_router(operator_router(services.operators, services.link))
     scripts = (
         *_SCRIPTS,
+        *(["operators/operators.js"] if services.operators.exist else []),
         *([] if embed else ["past.js"]),
         *([] if logins is None else ["signed_out.js"]),
     )
@@ -172,7 +176,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequenc
         allowed_paths=[str(services.media.root)],
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
-        head=f"<style>{''.join(map(_read, _STYLES))}{theme.icon_style()}</style>"
+        head=f"<style>{_styles(services)}{theme.icon_style()}</style>"
         + "".join(f"<script>{_read(name)}</script>" for name in scripts),
         js=_read("page.js"),
     )
@@ -182,6 +186,11 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequenc
         route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)
     )
     return mounted
+
+
+def _styles(services: Services) -> str:
+    further = ["operators/operators.css"] if services.operators.exist else []
+    return "".join(map(_read, (*_STYLES, *further)))
 
 
 def _read(name: str) -> str:

@@ -16,6 +16,7 @@ from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.file_gate import FileGate
 from llava_serve.web.messages import check_size
 from llava_serve.web.moderation import Moderation
+from llava_serve.web.operators.rights import NOBODY_OPERATES, Operators
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.persistence import TurnWriter
 from llava_serve.web.reply import StreamedReply, Vote
@@ -39,6 +40,7 @@ class Services:
     logins: LoginSessions | None = None
     prices: Prices | None = None
     folder_limits: FolderLimits = field(default_factory=FolderLimits)
+    operators: Operators = NOBODY_OPERATES
     running: ActiveReplies = field(default_factory=ActiveReplies)
     gate: FileGate = field(default_factory=FileGate)
 

@@ -26,6 +26,7 @@ from llava_serve.web.event_binder import (
 )
 from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.handlers import Handlers
+from llava_serve.web.operators import panel as operator_panel
 from llava_serve.web.render import plain_text
 from llava_serve.web.sessions import Place, Sessions
 from llava_serve.web.transcript import TranscriptRequest, respond
@@ -83,6 +84,8 @@ def build(
             account = gr.HTML("", apply_default_css=False, elem_id="account")
             page.load(_account, None, account, **QUIET)
         panels = [panel_of(tab) for tab in tabs]
+        if services.operators.exist:
+            operator_panel.build(page, services.operators)
         if not embed:
             gr.HTML(_FOOTER, apply_default_css=False)
         _fill(page, panels, place)
