@@ -12,9 +12,9 @@
     │     engine   SglangRefused, InspectionUnsupported
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
-    │              ConversationBusy, ImportRefused, ModerationRefused, LoginRequired,
-    │              LoginFailed, LoginRefused, TooManyLogins, OperatorsOnly,
-    │              PresetRefused
+    │              ConversationBusy, ImportRefused, FolderUnknown, FolderRefused,
+    │              FolderTooLarge, ModerationRefused, LoginRequired, LoginFailed,
+    │              LoginRefused, TooManyLogins, OperatorsOnly, PresetRefused
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
@@ -131,6 +131,9 @@ from llava_serve.errors.page import (
     CannotContinue as CannotContinue,
     ConversationBusy as ConversationBusy,
     ConversationUnknown as ConversationUnknown,
+    FolderRefused as FolderRefused,
+    FolderTooLarge as FolderTooLarge,
+    FolderUnknown as FolderUnknown,
     ImportRefused as ImportRefused,
     LoginFailed as LoginFailed,
     LoginRefused as LoginRefused,
