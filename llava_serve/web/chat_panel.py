@@ -66,8 +66,8 @@ def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
         controls |= _buttons(tab)
         if tab.is_comparison:
             controls["models"] = menu["models"]  # a comparison that has begun keeps them
-        else:
-            controls["budget"] = gr.HTML(elem_classes="budget-line", apply_default_css=False)
+        controls["budget"] = gr.HTML(elem_classes="budget-line", apply_default_css=False)
+        _part(f"{tab.kind}-cost")  # of the draft; `inspection.js` fills it
     panel = ChatPanel(handlers, menu, sampling, controls, presets)
     _bind(panel, binder, history)
     return panel
@@ -147,7 +147,7 @@ def _bind(panel: ChatPanel, binder: EventBinder, history: gr.HTML) -> None:
     handlers, controls, bind = panel.handlers, panel.controls, binder.bind
     box, signal = controls["composer"], controls["signal"]
     box_only = {"composer": box}
-    budget = {"budget": controls["budget"]} if "budget" in controls else {}
+    budget = {"budget": controls["budget"]}
     bind(panel.menu["models"].input, handlers.choose, [panel.menu["models"]], budget)
     bind(box.submit, handlers.submit, [box, *panel.parameters], controls)
     bind(controls["again"].click, handlers.again, panel.parameters, controls)

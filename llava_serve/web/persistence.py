@@ -21,6 +21,7 @@ from llava_serve.storage.store import Store
 from llava_serve.storage.tables import ConversationRow, TurnMediaRow, TurnRow, VoteRow, counting
 from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.compare.fingerprint import Fingerprint
+from llava_serve.web.inspection.probabilities import ToldToken
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import State, StreamedReply, Vote
 
@@ -177,6 +178,7 @@ def reply_of(row: TurnRow) -> StreamedReply:
     reply.cached_tokens = details.get("cached_tokens")
     reply.asked = Parameters.restored(details.get("parameters", {}))
     reply.given = details.get("given", 0)
+    reply.tokens = [ToldToken.restored(kept) for kept in details.get("tokens", ())]
     reply.first_delta = details.get("time_to_first_token_s")  # it began at 0
     reply.tokens_per_s = details.get("tokens_per_s")
     reply.fingerprint = Fingerprint.restored(details.get("fingerprint"))
