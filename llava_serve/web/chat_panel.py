@@ -9,6 +9,8 @@ import gradio as gr
 from llava_serve.web import composer, parameters
 from llava_serve.web.event_binder import EventBinder
 from llava_serve.web.handlers import Draft, ExampleClick, Handlers, Tab, VoteClick
+from llava_serve.web.presets import panel as preset_panel
+from llava_serve.web.presets.panel import PresetPanel
 from llava_serve.web.render import LETTERS
 
 # An example card and a vote say which they are; a `click` on anything else stays in the browser.
@@ -42,6 +44,7 @@ class ChatPanel:
     menu: Controls
     parameters: list[gr.components.Component]
     controls: Controls
+    presets: PresetPanel
 
 
 def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
@@ -51,7 +54,9 @@ def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
         main = gr.Column(scale=1, min_width=0, elem_classes="main")
         with gr.Column(scale=0, min_width=260, elem_classes="side"):
             menu = _menu(tab)
-            sampling = parameters.build()
+            with gr.Accordion("Parameters", open=False, elem_classes="parameters"):
+                presets = preset_panel.build(tab.kind)
+                sampling = parameters.build()
     with main:
         # The box comes first, and is soon reached by Tab; the style sheet puts it below.
         controls: Controls = {
@@ -63,7 +68,7 @@ def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
             controls["models"] = menu["models"]  # a comparison that has begun keeps them
         controls["budget"] = gr.HTML(elem_classes="budget-line", apply_default_css=False)
         _part(f"{tab.kind}-cost")  # of the draft; `inspection.js` fills it
-    panel = ChatPanel(handlers, menu, sampling, controls)
+    panel = ChatPanel(handlers, menu, sampling, controls, presets)
     _bind(panel, binder, history)
     return panel
 

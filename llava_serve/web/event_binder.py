@@ -85,9 +85,12 @@ def address(request: gr.Request) -> Address:
 
 
 class EventBinder:
-    """Connects the controls of one tab; `place_of` finds where its conversation is shown."""
+    """Connects the controls of one tab; `place_of` finds where its conversation is shown.
 
-    def __init__(self, place_of: Callable[[gr.Request], Awaitable[Place]]) -> None:
+    It may find anything else that the handlers of a panel take first.
+    """
+
+    def __init__(self, place_of: Callable[[gr.Request], Awaitable[Any]]) -> None:
         self._place_of = place_of
 
     def bind(

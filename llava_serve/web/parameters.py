@@ -73,24 +73,23 @@ def _slider(least: float, most: float, **named: Any) -> gr.Slider:
 
 
 def build() -> list[gr.components.Component]:
-    """Lay out the controls, closed; return them in the order of `Parameters`."""
+    """Lay out the controls; return them in the order of `Parameters`."""
     likeliest, share = "0 always takes the likeliest", "share of probability to draw from"
-    with gr.Accordion("Parameters", open=False, elem_classes="parameters"):
-        return [
-            _slider(0, 2, value=AT_FIRST.temperature, label="Temperature", info=likeliest),
-            _slider(0.05, 1, value=AT_FIRST.top_p, label="Top p", info=share),
-            gr.Number(
-                AT_FIRST.max_tokens,
-                precision=0,
-                label="Max tokens",
-                info="empty: what the context holds",
-            ),
-            # Not a Number: an empty one turns into 0 as soon as it is shown.
-            gr.Textbox("", label="Seed", info="makes sampling repeatable", placeholder="none"),
-            gr.Textbox("", lines=2, label="System prompt", placeholder="the model's own"),
-            gr.Checkbox(
-                AT_FIRST.logprobs,
-                label="Token probabilities",
-                info="such an answer cannot go on elsewhere if its worker is lost",
-            ),
-        ]
+    return [
+        _slider(0, 2, value=AT_FIRST.temperature, label="Temperature", info=likeliest),
+        _slider(0.05, 1, value=AT_FIRST.top_p, label="Top p", info=share),
+        gr.Number(
+            AT_FIRST.max_tokens,
+            precision=0,
+            label="Max tokens",
+            info="empty: what the context holds",
+        ),
+        # Not a Number: an empty one turns into 0 as soon as it is shown.
+        gr.Textbox("", label="Seed", info="makes sampling repeatable", placeholder="none"),
+        gr.Textbox("", lines=2, label="System prompt", placeholder="the model's own"),
+        gr.Checkbox(
+            AT_FIRST.logprobs,
+            label="Token probabilities",
+            info="such an answer cannot go on elsewhere if its worker is lost",
+        ),
+    ]

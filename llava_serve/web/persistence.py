@@ -134,7 +134,7 @@ def _add_exchange(
     question = next((turn for turn in reversed(shown) if turn.role == "user"), None)
     if question is None:
         return
-    replies = [_reply(turn) for turn in _in_slots(turns) if not turn.replaced]
+    replies = [reply_of(turn) for turn in _in_slots(turns) if not turn.replaced]
     if not replies:  # its server died before it could begin
         replies = [StreamedReply(model="", state="failed", error=AnswerInterrupted())]
     files = tuple(_files(conversation, question.media, media))
@@ -167,7 +167,8 @@ def _files(
             conversation.notice = MediaUnreadable(f"{row.name!r} is no longer kept here")
 
 
-def _reply(row: TurnRow) -> StreamedReply:
+def reply_of(row: TurnRow) -> StreamedReply:
+    """Return the answer that a row keeps; one that was still open has failed."""
     details = row.details
     reply = StreamedReply(row.model or "", text=row.text, turn_id=row.id, is_unsaved=False)
     reply.request_id = details.get("request_id", reply.request_id)
