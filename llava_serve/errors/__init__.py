@@ -14,6 +14,7 @@
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ConversationBusy, ImportRefused, ModerationRefused, LoginRequired,
     │              LoginFailed, LoginRefused, TooManyLogins
+    │     arena    BattleOver, BattleWithoutVote, BattleOpen
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
@@ -23,6 +24,7 @@
     │     line     LineFull, OwnLineFull, LineTimeout
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable,
     │              ProviderFailed
+    │     arena    TooFewModels, BattleAnswerFailed
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
     │     engine   EngineLost, OutOfMemory, SglangFailed
     └── StorageFailed, CheckpointError, CommandError (access: KeyNameTaken, NoSuchKey), RemoteError
@@ -54,6 +56,13 @@ from llava_serve.errors.access import (
     ModelNotAllowed as ModelNotAllowed,
     NoSuchKey as NoSuchKey,
     RateLimited as RateLimited,
+)
+from llava_serve.errors.arena import (
+    BattleAnswerFailed as BattleAnswerFailed,
+    BattleOpen as BattleOpen,
+    BattleOver as BattleOver,
+    BattleWithoutVote as BattleWithoutVote,
+    TooFewModels as TooFewModels,
 )
 from llava_serve.errors.base import (
     ASK_ANOTHER as ASK_ANOTHER,

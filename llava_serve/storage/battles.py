@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, case, cast, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, case, cast, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import Float
 
-from llava_serve.arena.tally import Tally, Winner
+from llava_serve.arena.tally import WINNERS, Tally, Winner
 from llava_serve.errors import StorageFailed
 from llava_serve.storage.battle_tables import PEOPLE, BattleRow, BattleVoteRow
 from llava_serve.storage.identity import NOBODY, Identity
@@ -57,6 +57,22 @@ class Battles:
             session.add(row)
             session.flush()
             return row.id
+
+    def of(self, conversation_id: str) -> tuple[BattleRow, Winner | None] | None:
+        """Return the battle of a conversation with the winner that people named, if they have."""
+        of_people = and_(BattleVoteRow.battle_id == BattleRow.id, BattleVoteRow.judge == PEOPLE)
+        wanted = (
+            select(BattleRow, BattleVoteRow.winner)
+            .outerjoin(BattleVoteRow, of_people)
+            .where(BattleRow.conversation_id == conversation_id)
+        )
+        with self._store.transaction() as session:
+            found = session.execute(wanted).one_or_none()
+            session.expunge_all()
+        if found is None:
+            return None
+        row, winner = found
+        return row, next((known for known in WINNERS if known == winner), None)
 
     def vote(self, battle_id: int, vote: BattleVote, tag: str | None = None) -> bool:
         """Keep a vote; False says that there is one already, which stays.

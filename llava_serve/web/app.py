@@ -157,7 +157,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequenc
         allowed_paths=[str(services.media.root)],
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
-        head=f"<style>{_read('page.css')}{_read('past.css')}{theme.icon_style()}</style>"
+        head=f"<style>{_read('page.css')}{_read('past.css')}{_read('arena/arena.css')}{theme.icon_style()}</style>"
         + "".join(f"<script>{_read(name)}</script>" for name in scripts),
         js=_read("page.js"),
     )

@@ -81,7 +81,9 @@ def identity(request: gr.Request) -> Identity:
 def address(request: gr.Request) -> Address:
     """Read what the address of the calling page names; Gradio sends it along with every event."""
     named = request.query_params
-    return Address(named.get("chat"), named.get("compare"), named.getlist("model"))
+    return Address(
+        named.get("chat"), named.get("compare"), named.get("arena"), named.getlist("model")
+    )
 
 
 class EventBinder:
