@@ -149,6 +149,8 @@ def _value(control: gr.components.Component, value: Any) -> Any:
             return value
         case gr.Number(), int() | float() if math.isfinite(value):
             return round(value)
+        case gr.Checkbox(), bool():
+            return value
         case gr.Slider(), int() | float() if math.isfinite(value):
             return value
         case gr.Number() | gr.Slider(), None:

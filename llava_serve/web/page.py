@@ -10,9 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from llava_serve.logins.user import User, user_of
+from llava_serve.storage.battles import Battles
 from llava_serve.web import chat_panel, handlers, parameters
-from llava_serve.web.arena import panel as arena_panel
+from llava_serve.web.arena import board_panel, panel as arena_panel
 from llava_serve.web.arena.handlers import ArenaHandlers
+from llava_serve.web.arena.rating_cache import RatingCache
 from llava_serve.web.chat_panel import ChatPanel
 from llava_serve.web.chat_service import Services
 from llava_serve.web.chat_state import Kind
@@ -88,6 +90,8 @@ def build(
         with gr.Tab("Arena", elem_id="arena-tab"):
             binder = EventBinder(partial(place, "arena"))
             panels.append(arena_panel.build(ArenaHandlers(services), binder))
+        with gr.Tab("Leaderboard", elem_id="leaderboard-tab") as tab:
+            board_panel.build(tab, RatingCache(Battles(services.store)), binder)
         if not embed:
             gr.HTML(_FOOTER, apply_default_css=False)
         _fill(page, panels, place)

@@ -57,8 +57,7 @@ class ArenaHandlers(Handlers):
             "signal": self.signal(conversation, told),
             "tag": gr.update(interactive=not over),
             "clear": gr.update(
-                interactive=not busy and bool(conversation.exchanges or conversation.notice),
-                variant="primary" if over else "secondary",
+                interactive=not busy and bool(conversation.exchanges or conversation.notice)
             ),
         }
 
