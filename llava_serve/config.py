@@ -236,6 +236,9 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
     ] = None
+    prices: Annotated[
+        Path | None, "JSON file with prices per million tokens, from which comparisons tell costs"
+    ] = None
 
     def __post_init__(self) -> None:
         ListenConfig.__post_init__(self)
@@ -243,6 +246,10 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
         args.require_port(self.port)
         args.require_http(self, "controller")
         args.require_positive(self, "concurrency_count")
+        if self.share and self.local_admin:
+            raise ValueError(
+                "--local-admin and --share exclude each other: the link comes from here"
+            )
         if self.moderate and self.moderation_key_file is None:
             raise ValueError("--moderate needs --moderation-key-file")
         if self.moderation_key_file is not None and not self.moderate:

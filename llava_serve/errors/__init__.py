@@ -13,7 +13,7 @@
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ConversationBusy, ImportRefused, ModerationRefused, LoginRequired,
-    │              LoginFailed, LoginRefused, TooManyLogins
+    │              LoginFailed, LoginRefused, TooManyLogins, OperatorsOnly
     │     arena    BattleOver, BattleWithoutVote, BattleOpen
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
@@ -145,6 +145,7 @@ from llava_serve.errors.page import (
     LoginRequired as LoginRequired,
     ModerationRefused as ModerationRefused,
     ModerationUnavailable as ModerationUnavailable,
+    OperatorsOnly as OperatorsOnly,
     ProviderFailed as ProviderFailed,
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,

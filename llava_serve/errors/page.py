@@ -101,6 +101,18 @@ class LoginRequired(BadRequest):
         super().__init__("you are not signed in")
 
 
+class OperatorsOnly(BadRequest):
+    """Who asks the page about its cluster is none of its operators."""
+
+    code = "operators_only"
+    status = 403
+    remedy = "Start the page with --admins NAME, or where nobody signs in with --local-admin."
+    user_remedy = "If you run this server, look into its documentation for the page's operators."
+
+    def __init__(self) -> None:
+        super().__init__("the cluster is shown to the operators of this page only")
+
+
 class LoginFailed(BadRequest):
     """Name and password do not go together."""
 

@@ -10,10 +10,12 @@ from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store
 from llava_serve.web import uploads
 from llava_serve.web.chat_state import ChatState, Exchange, Taken
+from llava_serve.web.compare.prices import Prices
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.file_gate import FileGate
 from llava_serve.web.messages import check_size
 from llava_serve.web.moderation import Moderation
+from llava_serve.web.operators.rights import NOBODY_OPERATES, Operators
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.persistence import TurnWriter
 from llava_serve.web.reply import StreamedReply, Vote
@@ -26,7 +28,7 @@ _VOTES: tuple[Vote, ...] = get_args(Vote)
 class Services:
     """What the tabs share: the way to the controller, the places where things are kept.
 
-    Without `logins` nobody has to sign in.
+    Without `logins` nobody has to sign in; without `prices` no cost is shown.
     """
 
     link: ControllerLink
@@ -35,6 +37,8 @@ class Services:
     moderation: Moderation | None
     max_body_bytes: int
     logins: LoginSessions | None = None
+    prices: Prices | None = None
+    operators: Operators = NOBODY_OPERATES
     running: ActiveReplies = field(default_factory=ActiveReplies)
     gate: FileGate = field(default_factory=FileGate)
 

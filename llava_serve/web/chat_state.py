@@ -130,6 +130,11 @@ class ChatState:
         return hashlib.sha256(self.id.encode()).hexdigest()[:32]
 
     @property
+    def is_blind(self) -> bool:
+        """Whether nothing that leaves the server may tell which models answer."""
+        return self.kind == "arena" and (self.battle is None or self.battle.winner is None)
+
+    @property
     def last(self) -> Exchange | None:
         """The newest exchange."""
         return self.exchanges[-1] if self.exchanges else None

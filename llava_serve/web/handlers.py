@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import gradio as gr
@@ -15,6 +16,7 @@ from llava_serve.web import composer, menu, render, uploads
 from llava_serve.web.attaching import MOST_FILES
 from llava_serve.web.chat_service import ChatService, Services
 from llava_serve.web.chat_state import ChatState, Exchange, Kind
+from llava_serve.web.compare.strip import beneath
 from llava_serve.web.event_binder import View
 from llava_serve.web.examples import EMPTY_COMPARISON, ExampleQuestion, empty_chat
 from llava_serve.web.parameters import Parameters
@@ -49,7 +51,7 @@ def chat_tab(examples: Sequence[ExampleQuestion]) -> Tab:
 
 
 def compare_tab() -> Tab:
-    """Return the tab for two to four models side by side."""
+    """Return the tab for two to six models side by side."""
     most = len(render.LETTERS)
     return Tab("compare", models=2, most_models=most, invitation=EMPTY_COMPARISON)
 
@@ -84,6 +86,7 @@ class Handlers:
         self._service = ChatService(services)
         self._link = services.link
         self._examples = examples
+        self._beneath = partial(beneath, prices=services.prices) if tab.is_comparison else None
 
     def view(
         self, conversation: ChatState, typed: dict[str, Any] | None = None, told: str = ""
@@ -148,13 +151,14 @@ class Handlers:
     def _drawn(
         self, exchanges: list[Exchange], notice: ServeError | None, before: Transcript | None
     ) -> Transcript:
+        draw = partial(render.exchange, beneath=self._beneath)
         if before is not None:
             count, settled = before.count, before.settled
         else:
             count = len(exchanges) - (1 if exchanges and exchanges[-1].is_open else 0)
-            settled = [render.exchange(one, n) for n, one in enumerate(exchanges[:count])]
+            settled = [draw(one, n) for n, one in enumerate(exchanges[:count])]
             settled = settled if exchanges else [self.tab.invitation]
-        live = [render.exchange(one, count + n) for n, one in enumerate(exchanges[count:])]
+        live = [draw(one, count + n) for n, one in enumerate(exchanges[count:])]
         card = "" if notice is None else render.error_card(notice)
         return Transcript(settled, count, "".join(live), card)
 
@@ -174,7 +178,7 @@ class Handlers:
         conversation, models = place.conversation, self._models(place.conversation)
         fits = not self.tab.is_comparison or 2 <= len(models) <= self.tab.most_models
         if not fits and not conversation.is_busy:
-            said = f"{len(models)} are chosen and served; a comparison takes two to four"
+            said = f"{len(models)} are chosen and served; a comparison takes two to six"
             conversation.refuse(InvalidField("models", said))
             return self.view(conversation)
         asked = self._service.accept(conversation, message, models, Parameters(*values))

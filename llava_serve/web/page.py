@@ -30,6 +30,7 @@ from llava_serve.web.event_binder import (
 )
 from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.handlers import Handlers
+from llava_serve.web.operators import panel as operator_panel
 from llava_serve.web.render import plain_text
 from llava_serve.web.sessions import Place, Sessions
 from llava_serve.web.transcript import TranscriptRequest, respond
@@ -92,6 +93,8 @@ def build(
             panels.append(arena_panel.build(ArenaHandlers(services), binder))
         with gr.Tab("Leaderboard", elem_id="leaderboard-tab") as tab:
             board_panel.build(tab, RatingCache(Battles(services.store)), binder)
+        if services.operators.exist:
+            operator_panel.build(page, services.operators)
         if not embed:
             gr.HTML(_FOOTER, apply_default_css=False)
         _fill(page, panels, place)

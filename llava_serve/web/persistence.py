@@ -20,6 +20,7 @@ from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import Store
 from llava_serve.storage.tables import ConversationRow, TurnMediaRow, TurnRow, VoteRow, counting
 from llava_serve.web.chat_state import ChatState, Exchange, Kind
+from llava_serve.web.compare.fingerprint import Fingerprint
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import State, StreamedReply, Vote
 
@@ -172,8 +173,12 @@ def _reply(row: TurnRow) -> StreamedReply:
     reply.finish_reason = details.get("finish_reason")
     reply.prompt_tokens = details.get("prompt_tokens")
     reply.completion_tokens = details.get("completion_tokens")
+    reply.cached_tokens = details.get("cached_tokens")
+    reply.asked = Parameters.restored(details.get("parameters", {}))
+    reply.given = details.get("given", 0)
     reply.first_delta = details.get("time_to_first_token_s")  # it began at 0
     reply.tokens_per_s = details.get("tokens_per_s")
+    reply.fingerprint = Fingerprint.restored(details.get("fingerprint"))
     state, error = details.get("state"), details.get("error")
     reply.state = next((known for known in get_args(State) if known == state), "failed")
     if reply.is_open or reply.state == "failed":

@@ -17,6 +17,8 @@ from llava_serve.errors import (
     TextTooLarge,
 )
 from llava_serve.protocol.line_place import LinePlace
+from llava_serve.web.compare.fingerprint import Fingerprint
+from llava_serve.web.parameters import Parameters
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
 Vote = Literal["up", "down", "flag"]
@@ -43,6 +45,9 @@ class StreamedReply:
     error: ServeError | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None  # of the prompt, which another request had left
+    asked: Parameters = field(default_factory=Parameters)
+    given: int = 0  # characters of the text that were there when it was asked for
     place: LinePlace | None = None  # while it waits in line
     began: float = 0.0
     ended: float | None = None
@@ -54,6 +59,7 @@ class StreamedReply:
     turn_id: int | None = None  # its row in the database, once it is there
     is_unsaved: bool = True  # whether more is known of it than its row says
     vote: Vote | None = None
+    fingerprint: Fingerprint | None = None  # of what its model was asked, in a comparison
 
     def begin(self, now: float) -> None:
         """Say that its request is on its way."""
@@ -70,6 +76,8 @@ class StreamedReply:
         if chunk.usage is not None:
             self.prompt_tokens = chunk.usage.prompt_tokens
             self.completion_tokens = chunk.usage.completion_tokens
+            if (told := chunk.usage.prompt_tokens_details) is not None:
+                self.cached_tokens = told.cached_tokens
 
     def _time(self, now: float) -> None:
         if self.first_delta is None:
@@ -131,10 +139,14 @@ class StreamedReply:
             "request_id": self.request_id,
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
+            "cached_tokens": self.cached_tokens,
+            "given": self.given,
             "time_to_first_token_s": self.time_to_first_token_s,
             "tokens_per_s": self.tokens_per_s,
             "duration_s": None if self.ended is None else self.ended - self.began,
         }
+        if self.fingerprint is not None:
+            facts["fingerprint"] = self.fingerprint.as_json()
         if self.error is not None:
             kept = ("code", "message", "remedy")
             facts["error"] = {name: getattr(self.error, name) for name in kept}

@@ -15,6 +15,7 @@ from llava_serve.storage.store import Store
 from llava_serve.web.arena.battle import battle_of
 from llava_serve.web.chat_state import ChatState, Kind
 from llava_serve.web.persistence import restored
+from llava_serve.web.render import LETTERS
 
 MOST = 2000  # tabs; beyond it the one that was silent longest is forgotten
 IDLE_S = 24 * 3600  # an open tab asks for the models every two seconds, unless its machine sleeps
@@ -102,7 +103,9 @@ class Sessions:
         key, known = (_owner(user), name), self._known
         if key not in self._sessions:
             chat = await self._begin("chat", address.chat, address.models[:1], user)
-            compare = await self._begin("compare", address.compare, address.models[:4], user)
+            compare = await self._begin(
+                "compare", address.compare, address.models[: len(LETTERS)], user
+            )
             arena = await self._begin("arena", address.arena, (), user)
             for new in (chat, compare, arena):
                 if new.browser is None and not new.exchanges:

@@ -44,13 +44,15 @@ def message(text: str) -> dict[str, Any]:
         pytest.param(("one", "two"), [True, True, False, False], True, id="both"),
         pytest.param(("one", "", "three"), [True, False, True, False], True, id="one failed"),
         pytest.param(("one", ""), [False] * 4, False, id="nothing to compare with"),
+        pytest.param((*"abcde", "f"), [True] * 6, True, id="six"),
     ],
 )
 async def test_only_what_can_be_judged_can_be_voted_on(
     services: Services, texts: tuple[str, ...], better: list[bool], others: bool
 ) -> None:
     view = Handlers(services, compare_tab()).view(compared(*texts))
-    assert [view[letter]["interactive"] for letter in "ABCD"] == better
+    assert [view[letter]["interactive"] for letter in "ABCDEF"[: len(better)]] == better
+    assert [view[letter]["visible"] for letter in "ABCDEF"] == [n < len(texts) for n in range(6)]
     assert (view["tie"]["interactive"], view["both_bad"]["interactive"]) == (others, others)
     assert view["again"]["value"] == ("Regenerate" if all(texts) else "Retry")
 

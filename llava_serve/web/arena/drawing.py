@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from llava_serve.arena.tally import Winner
 from llava_serve.errors import BattleAnswerFailed
 from llava_serve.web import render
-from llava_serve.web.arena.battle import Battle
 from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import StreamedReply
@@ -52,9 +51,8 @@ def hidden(one: StreamedReply) -> StreamedReply:
     )
 
 
-def exchange(one: Exchange, battle: Battle | None, parameters: Parameters) -> str:
-    """Render a question and both answers; without a vote their models have no names."""
-    is_blind = battle is None or battle.winner is None
+def exchange(one: Exchange, parameters: Parameters, *, is_blind: bool) -> str:
+    """Render a question and both answers; where it is blind their models have no names."""
     answers = [hidden(reply) if is_blind else reply for reply in one.replies]
     columns = "".join(
         render.reply(reply, letter, place="") for reply, letter in zip(answers, SIDES, strict=False)
@@ -87,7 +85,7 @@ def transcript(conversation: ChatState, before: Transcript | None) -> Transcript
 
 def _exchange(conversation: ChatState, number: int) -> str:
     one, parameters = conversation.exchanges[number], conversation.parameters
-    drawn = exchange(one, conversation.battle, parameters)
+    drawn = exchange(one, parameters, is_blind=conversation.is_blind)
     is_last = number == len(conversation.exchanges) - 1
     return drawn + _ending(conversation) if is_last and not one.is_open else drawn
 

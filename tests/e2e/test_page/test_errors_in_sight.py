@@ -156,7 +156,7 @@ async def test_too_few_models_for_a_comparison(browser: Browser, stack: Stack, s
         await tab.compare()
         await expect(tab.page.locator("#compare-status")).to_contain_text("1 model is served")
         await tab.ask("hello")
-        await check(tab, tab.transcript.locator(".card.error"), "a comparison takes two to four")
+        await check(tab, tab.transcript.locator(".card.error"), "a comparison takes two to six")
 
 
 @SIZES

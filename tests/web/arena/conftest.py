@@ -41,6 +41,7 @@ class Cluster:
     """Workers of a controller, by their models."""
 
     registry: Registry
+    address: str
     life: AsyncExitStack
     services: Services
     engines: dict[str, RecordingEcho] = field(default_factory=dict)
@@ -72,4 +73,4 @@ async def cluster(make_services: MakeServices) -> AsyncIterator[Cluster]:
         services = make_services(address)
         life.callback(services.store.close)
         await life.enter_async_context(services.link.opened())
-        yield Cluster(registry, life, services)
+        yield Cluster(registry, address, life, services)

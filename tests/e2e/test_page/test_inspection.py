@@ -1,0 +1,125 @@
+"""What the model saw is on the page: tiles, frames, the prompt and the context, for each answer."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, expect
+
+from llava_serve import tiny
+from tests.chromium import Tab, opened
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack
+from tests.ports import free_port
+
+SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
+pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
+
+
+@pytest.fixture
+async def seeing(stack: Stack, tmp_path: Path) -> AsyncIterator[Stack]:
+    """A stack whose only model is the checkpoint that ships."""
+    (tmp_path / "cluster-token").write_text(TOKEN)
+    (tmp_path / "cluster-token").chmod(0o600)
+    flags = ["--port", str(free_port()), "--controller", stack.controller]
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "llava_serve.model_worker", *flags),
+        *("--state-dir", str(tmp_path)),
+    )
+    try:
+        yield stack
+    finally:
+        worker.terminate()
+        await worker.wait()
+
+
+async def check(tab: Tab) -> None:
+    """The dialog lies in the window, nothing of it is cut off, and axe-core finds nothing."""
+    width, inner, window = await tab.page.locator("#saw").evaluate(
+        "box => [box.getBoundingClientRect().right, box.scrollWidth - box.clientWidth, innerWidth]"
+    )
+    assert width <= window and inner <= 0
+    options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+    found = (await Axe().run(tab.page, context="#saw", options=options)).response["violations"]
+    assert [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found] == []
+
+
+@SIZES
+async def test_tiles_frames_prompt_and_context_of_an_answer(
+    browser: Browser, seeing: Stack, size: tuple[int, int]
+) -> None:
+    for theme in ("light", "dark"):
+        async with opened(browser, f"{seeing.page}/?__theme={theme}", size) as tab:
+            await expect(tab.model).not_to_have_value("")
+            await tab.ask("Where is the black cross?", tiny.EXAMPLES / "tall.png")
+            await tab.answered()
+            await tab.ask("What moves?", tiny.EXAMPLES / "moving-star.gif")
+            await tab.answered(2)
+            panel, first = tab.page.locator("#saw"), tab.answers.first.locator("[data-inspect]")
+            await first.focus()
+            await tab.page.keyboard.press("Enter")
+            await expect(panel.locator(".over .edge")).to_have_count(3)
+            await expect(panel.locator(".strip figure")).to_have_count(4)
+            await expect(panel.locator(".strip figure").first).to_contain_text("Overview")
+            await expect(panel.locator("dl")).to_contain_text("240 \N{MULTIPLICATION SIGN} 560")
+            await expect(panel.locator("mark")).to_have_text(["Picture 1, 226 tokens"])
+            await expect(panel.locator(".prompt .text")).to_have_text(["Where is the black cross?"])
+            await expect(panel).to_contain_text("of 4,096 tokens of the context")
+            image = panel.locator(".over img")
+            assert await image.evaluate("one => one.complete && one.naturalWidth") == 240
+            await check(tab)
+            await tab.page.keyboard.press("Escape")
+            await expect(panel).to_be_hidden()
+            await expect(first).to_be_focused()
+
+            await tab.answers.last.locator("[data-inspect]").click()
+            await expect(panel.locator("details.seen")).to_have_count(2)
+            await expect(panel.locator("details.seen[open] .strip img")).to_have_count(8)
+            await expect(panel.locator("details.seen[open] figcaption").last).to_contain_text("1.8")
+            await check(tab)
+            await panel.locator(".close").click()
+            await expect(panel).to_be_hidden()
+
+
+@SIZES
+async def test_each_answer_of_a_comparison_has_its_own(
+    browser: Browser, stack: Stack, shapes: Path, size: tuple[int, int]
+) -> None:
+    for model in ("one", "two"):
+        await stack.join(model)
+    async with opened(browser, stack.page, size) as tab:
+        await expect(tab.page.locator("#chat-status")).to_contain_text("2 models are served")
+        await tab.compare()
+        await tab.ask("hello", shapes)
+        await tab.answered(2)
+        await stack.crash("two")
+        panel = tab.page.locator("#saw")
+        await tab.answers.nth(0).locator("[data-inspect]").click()
+        await expect(panel.locator(".prompt")).to_contain_text("hello")
+        await tab.page.keyboard.press("Escape")
+        await tab.answers.nth(1).locator("[data-inspect]").click()
+        await expect(panel.locator(".saw-told")).not_to_have_text("Asking the worker …")
+        await expect(panel.locator(".saw-told")).to_be_visible()
+        await expect(panel.locator(".prompt")).to_have_count(0)
+        await check(tab)
+
+
+@SIZES
+async def test_esc_closes_the_panel_and_stops_no_answer(
+    browser: Browser, stack: Stack, size: tuple[int, int]
+) -> None:
+    engine = await stack.join("echo", delay_s=0.05)
+    async with opened(browser, stack.page, size) as tab:
+        await expect(tab.model).to_have_value("echo")
+        await tab.ask("first")
+        await tab.answered()
+        await tab.ask(" ".join(f"word{n}" for n in range(400)))
+        await expect(tab.answers.last).to_contain_text("word3")
+        await tab.answers.first.locator("[data-inspect]").click()
+        await expect(tab.page.locator("#saw .prompt")).to_be_visible()
+        await tab.page.keyboard.press("Escape")
+        await expect(tab.page.locator("#saw")).to_be_hidden()
+        assert not engine.idle.is_set()
+        await expect(tab.stop_button).to_be_visible()
