@@ -19,7 +19,7 @@ from llava_serve.logins.user import User
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import Store
 from llava_serve.storage.tables import ConversationRow, TurnMediaRow, TurnRow, VoteRow, counting
-from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.compare.fingerprint import Fingerprint
 from llava_serve.web.inspection.probabilities import ToldToken
 from llava_serve.web.parameters import Parameters
@@ -109,9 +109,9 @@ def restored(row: ConversationRow, media: MediaStore, user: User | None = None) 
 
     A picture that is no longer in the store is left out, with a notice.
     """
-    conversation = ChatState(
-        "compare" if row.kind == "compare" else "chat", row.id, user, row.browser
-    )
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    kind = next((known for known in kinds if known == row.kind), kinds[0])
+    conversation = ChatState(kind, row.id, user, row.browser)
     by_number: dict[int, list[TurnRow]] = defaultdict(list)
     for turn in row.turns:
         by_number[turn.exchange].append(turn)

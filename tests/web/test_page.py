@@ -67,7 +67,7 @@ async def call(
 async def signal(http: httpx.AsyncClient, **tab: str) -> dict[str, Any]:
     """Return what the chat tab is told of its conversation."""
     data = (await call(http, "tick", **tab)).json()["data"]
-    found: dict[str, Any] = json.loads(data[-2])
+    found: dict[str, Any] = json.loads(data[-3])
     return found
 
 

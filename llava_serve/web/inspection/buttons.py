@@ -8,8 +8,11 @@ TOKENS = "Token probabilities"
 
 
 def buttons(reply: StreamedReply, place: str) -> str:
-    """Render those of an answer that has ended; `place` is its EXCHANGE.SLOT."""
-    if reply.is_open or not reply.model:
+    """Render those of an answer that has ended; `place` is its EXCHANGE.SLOT.
+
+    Without a place there are none.
+    """
+    if reply.is_open or not reply.model or not place:
         return ""
     tokens = _button(TOKENS, "tokens", f'data-tokens="{place}" aria-pressed="false"')
     saw = _button(SAW, "eye", f'data-inspect="{place}" aria-haspopup="dialog"')

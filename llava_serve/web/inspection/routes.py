@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
-from llava_serve.errors import ConversationUnknown
+from llava_serve.errors import BattleOpen, ConversationUnknown
 from llava_serve.http.disconnect import unless_client_leaves
 from llava_serve.logins.user import user_of
 from llava_serve.web.attaching import MOST_FILES
@@ -86,6 +86,8 @@ def _add_answer(
     async def answer(asked: AnswerPlace, request: Request) -> Response:
         conversation = await _found(sessions, asked.id, request)
         reused = _ended(conversation, asked).cached_tokens
+        if conversation.is_blind:
+            raise BattleOpen
         exchanges = as_asked(conversation.exchanges, asked.exchange, asked.slot)
 
         async def drawn() -> str:

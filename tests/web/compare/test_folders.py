@@ -264,7 +264,7 @@ async def test_a_folder_is_its_users_alone(opened: Open) -> None:
         *(("POST", path + end) for end in ("/start", "/stop")),
         ("DELETE", path),
     ):
-        json = {} if method == "POST" else None
+        json: dict[str, str] | None = {} if method == "POST" else None
         answer = await bob.request(method, what, json=json)
         assert answer.status_code == 404 and "what is it" not in answer.text
     assert (await put(bob, path, "x.png", png(9))).status_code == 404
