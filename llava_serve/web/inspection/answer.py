@@ -1,6 +1,6 @@
 """Inspection of an answer: the request that it was asked with, rebuilt from its conversation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llava_serve.errors import InspectionUnsupported, NoSuchRoute, RemoteError
@@ -8,6 +8,7 @@ from llava_serve.protocol.inspection import Inspection
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.chat_service import Services
 from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.messages import DataUri, request_body
 from llava_serve.web.reply import StreamedReply
 
 _UNSUPPORTED = (InspectionUnsupported.code, NoSuchRoute.code)
@@ -19,8 +20,26 @@ def as_asked(exchanges: Sequence[Exchange], number: int, slot: int) -> list[Exch
     exchange = exchanges[number].snapshot()
     reply = exchange.replies[slot]
     text = reply.text[: reply.given]
-    exchange.replies[slot] = StreamedReply(reply.model, text=text, asked=reply.asked)
+    exchange.replies[slot] = StreamedReply(
+        reply.model, text=text, asked=reply.asked, fingerprint=reply.fingerprint
+    )
     return [*exchanges[:number], exchange]
+
+
+def sent_body(
+    exchanges: Sequence[Exchange], uri_of: Callable[[StoredFile], DataUri], slot: int
+) -> dict[str, Any]:
+    """Return the request that was sent in the end, for what `as_asked` returned.
+
+    The models of a comparison got a seed, and another request without what one of them refused.
+    """
+    body = request_body(exchanges, uri_of, slot)
+    fingerprint = exchanges[-1].replies[slot].fingerprint
+    if fingerprint is None:
+        return body
+    if "seed" in fingerprint.parts:
+        body.setdefault("seed", fingerprint.parts["seed"])
+    return {name: value for name, value in body.items() if name not in fingerprint.refused}
 
 
 def files_of(exchanges: Sequence[Exchange], slot: int) -> list[tuple[int, StoredFile]]:

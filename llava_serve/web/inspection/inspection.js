@@ -104,7 +104,11 @@
       const textbox = document.querySelector(`#${this.kind}-composer textarea`);
       const {id, version, attached = []} = window.conversations.of?.(this.kind) ?? {};
       if (!place || !textbox || !id) return;
-      textbox.setAttribute('aria-describedby', place.id = `${this.kind}-cost-said`);
+      place.id = `${this.kind}-cost-said`;
+      if (!textbox.hasAttribute('aria-describedby')) {
+        textbox.setAttribute('aria-describedby', place.id);
+        textbox.setAttribute('aria-label', textbox.placeholder); // a description alone is no name
+      }
       const text = estimated(textbox.value), isEmpty = !text && !attached.length;
       const draft = isEmpty ? '' : JSON.stringify([id, version, attached, this.models]);
       if (draft !== this.asked && draft !== this.seen) this.drop();

@@ -18,10 +18,10 @@ from llava_serve.web.chat_service import Services
 from llava_serve.web.chat_state import ChatState
 from llava_serve.web.conversation_routes import ForUsers
 from llava_serve.web.inspection import panel
-from llava_serve.web.inspection.answer import as_asked, files_of, inspect, reply_at
+from llava_serve.web.inspection.answer import as_asked, files_of, inspect, reply_at, sent_body
 from llava_serve.web.inspection.context_budget import cost_of
 from llava_serve.web.inspection.token_view import token_view
-from llava_serve.web.messages import data_uri, request_body
+from llava_serve.web.messages import data_uri
 from llava_serve.web.reply import StreamedReply
 from llava_serve.web.sessions import Sessions
 from llava_serve.web.uploads import path_of, uploader
@@ -92,7 +92,7 @@ def _add_answer(
 
         async def drawn() -> str:
             async with heavy:
-                body = await asyncio.to_thread(request_body, exchanges, uri_of, asked.slot)
+                body = await asyncio.to_thread(sent_body, exchanges, uri_of, asked.slot)
                 told = await inspect(services, conversation, body, with_pixels=True)
             if told is None:
                 return panel.refusal()

@@ -64,11 +64,11 @@ class Asked:
     upload_folder: Path
     conversation: ChatState = field(default_factory=ChatState)
 
-    async def ask(self, text: str, parameters: Parameters, *files: str) -> None:
+    async def ask(self, text: str, parameters: Parameters, *files: str, models: int = 1) -> None:
         paths = [str(self.upload_folder / name) for name in files]
         message = {"text": text, "files": paths}
         service = ChatService(self.services)
-        assert await service.accept(self.conversation, message, ["echo"], parameters)
+        assert await service.accept(self.conversation, message, ["echo"] * models, parameters)
         await settled(self.conversation)
 
     async def resume(self, parameters: Parameters) -> None:
