@@ -12,8 +12,9 @@
     │     engine   SglangRefused, InspectionUnsupported
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
-    │              ConversationBusy, ImportRefused, ModerationRefused, LoginRequired,
-    │              LoginFailed, LoginRefused, TooManyLogins, OperatorsOnly
+    │              ConversationBusy, ImportRefused, FolderUnknown, FolderRefused,
+    │              FolderTooLarge, ModerationRefused, LoginRequired, LoginFailed,
+    │              LoginRefused, TooManyLogins, OperatorsOnly, PresetRefused
     │     arena    BattleOver, BattleWithoutVote, BattleOpen
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
@@ -139,6 +140,9 @@ from llava_serve.errors.page import (
     CannotContinue as CannotContinue,
     ConversationBusy as ConversationBusy,
     ConversationUnknown as ConversationUnknown,
+    FolderRefused as FolderRefused,
+    FolderTooLarge as FolderTooLarge,
+    FolderUnknown as FolderUnknown,
     ImportRefused as ImportRefused,
     LoginFailed as LoginFailed,
     LoginRefused as LoginRefused,
@@ -146,6 +150,7 @@ from llava_serve.errors.page import (
     ModerationRefused as ModerationRefused,
     ModerationUnavailable as ModerationUnavailable,
     OperatorsOnly as OperatorsOnly,
+    PresetRefused as PresetRefused,
     ProviderFailed as ProviderFailed,
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,

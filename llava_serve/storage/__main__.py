@@ -42,7 +42,7 @@ class ExportConfig(PlaceConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteConfig(PlaceConfig):
-    """Delete conversations with their votes, and the pictures that no other conversation has.
+    """Delete conversations and folders with all that is theirs, and the pictures nobody else has.
 
     Stop the web server first: what its open tabs still show would lose its pictures.
     """

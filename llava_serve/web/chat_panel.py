@@ -9,6 +9,8 @@ import gradio as gr
 from llava_serve.web import composer, parameters
 from llava_serve.web.event_binder import EventBinder
 from llava_serve.web.handlers import Draft, ExampleClick, Handlers, Tab, VoteClick
+from llava_serve.web.presets import panel as preset_panel
+from llava_serve.web.presets.panel import PresetPanel
 from llava_serve.web.render import LETTERS
 
 # An example card and a vote say which they are; a `click` on anything else stays in the browser.
@@ -42,6 +44,7 @@ class ChatPanel:
     menu: Controls
     parameters: list[gr.components.Component]
     controls: Controls
+    presets: PresetPanel | None = None
 
 
 def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
@@ -51,7 +54,9 @@ def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
         main = gr.Column(scale=1, min_width=0, elem_classes="main")
         with gr.Column(scale=0, min_width=260, elem_classes="side"):
             menu = _menu(tab)
-            sampling = parameters.build()
+            with gr.Accordion("Parameters", open=False, elem_classes="parameters"):
+                presets = preset_panel.build(tab.kind)
+                sampling = parameters.build()
     with main:
         # The box comes first, and is soon reached by Tab; the style sheet puts it below.
         controls: Controls = {
@@ -61,9 +66,9 @@ def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
         controls |= _buttons(tab)
         if tab.is_comparison:
             controls["models"] = menu["models"]  # a comparison that has begun keeps them
-        else:
-            controls["budget"] = gr.HTML(elem_classes="budget-line", apply_default_css=False)
-    panel = ChatPanel(handlers, menu, sampling, controls)
+        controls["budget"] = gr.HTML(elem_classes="budget-line", apply_default_css=False)
+        _part(f"{tab.kind}-cost")  # of the draft; `inspection.js` fills it
+    panel = ChatPanel(handlers, menu, sampling, controls, presets)
     _bind(panel, binder, history)
     return panel
 
@@ -142,7 +147,7 @@ def _bind(panel: ChatPanel, binder: EventBinder, history: gr.HTML) -> None:
     handlers, controls, bind = panel.handlers, panel.controls, binder.bind
     box, signal = controls["composer"], controls["signal"]
     box_only = {"composer": box}
-    budget = {"budget": controls["budget"]} if "budget" in controls else {}
+    budget = {"budget": controls["budget"]}
     bind(panel.menu["models"].input, handlers.choose, [panel.menu["models"]], budget)
     bind(box.submit, handlers.submit, [box, *panel.parameters], controls)
     bind(controls["again"].click, handlers.again, panel.parameters, controls)

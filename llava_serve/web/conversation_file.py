@@ -83,6 +83,7 @@ class ParametersData(_Part):
     max_tokens: int | None = None
     seed: int | str | None = None
     system: Text = ""
+    logprobs: bool | None = None
 
 
 class ConversationData(_Part):

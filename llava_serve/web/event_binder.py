@@ -87,9 +87,12 @@ def address(request: gr.Request) -> Address:
 
 
 class EventBinder:
-    """Connects the controls of one tab; `place_of` finds where its conversation is shown."""
+    """Connects the controls of one tab; `place_of` finds where its conversation is shown.
 
-    def __init__(self, place_of: Callable[[gr.Request], Awaitable[Place]]) -> None:
+    It may find anything else that the handlers of a panel take first.
+    """
+
+    def __init__(self, place_of: Callable[[gr.Request], Awaitable[Any]]) -> None:
         self._place_of = place_of
 
     def bind(
@@ -154,6 +157,8 @@ def _value(control: gr.components.Component, value: Any) -> Any:
         case gr.Slider(), int() | float() if math.isfinite(value):
             return value
         case gr.Number() | gr.Slider(), None:
+            return value
+        case gr.Checkbox(), bool():
             return value
         case gr.Textbox(), str() | int() | float() | None:
             return "" if value is None else str(value)

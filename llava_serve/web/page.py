@@ -31,6 +31,7 @@ from llava_serve.web.event_binder import (
 from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.handlers import Handlers
 from llava_serve.web.operators import panel as operator_panel
+from llava_serve.web.presets import panel as preset_panel
 from llava_serve.web.render import plain_text
 from llava_serve.web.sessions import Place, Sessions
 from llava_serve.web.transcript import TranscriptRequest, respond
@@ -98,6 +99,8 @@ def build(
         if not embed:
             gr.HTML(_FOOTER, apply_default_css=False)
         _fill(page, panels, place)
+        presets = [(one.presets, one.parameters) for one in panels if one.presets is not None]
+        preset_panel.bind(page, services.store, presets)
     page.max_threads = _GRADIO_THREADS
     draw = {panel.handlers.tab.kind: panel.handlers.draw for panel in panels}
 

@@ -59,9 +59,9 @@ class PastConversations:
             raise ConversationUnknown
         if (shown := self._sessions.open_one(conversation_id)) is not None:
             shown.empty()
-        await self._remove(set(filenames))
+        await self.remove_unused(set(filenames))
 
-    async def _remove(self, filenames: set[str]) -> None:
+    async def remove_unused(self, filenames: set[str]) -> None:
         """Remove stored files, but those that somebody uses."""
         async with self._services.gate.removing():
             unused = filenames - self._shown_to_all - self._sessions.filenames()

@@ -41,7 +41,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "a chat of two models": (lambda one: one.update(kind="chat"), "one answer"),
     "too long a title": (lambda one: one.update(title="x" * 201), "title"),
     "no answer": (lambda one: _first(one).update(answers=[]), "answers"),
-    "eight answers": (lambda one: _first(one).update(answers=_first(one)["answers"] * 4), "answers"),
+    "eight answers": (
+        lambda one: _first(one).update(answers=_first(one)["answers"] * 4),
+        "answers",
+    ),
     "a text that is none": (lambda one: _first(one).update(question=5), "question"),
     "a remote picture": (
         lambda one: _first(one)["files"][0].update(url="http://127.0.0.1:9/x.png"),
