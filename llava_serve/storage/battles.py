@@ -18,7 +18,7 @@ from llava_serve.storage.store import Store
 
 ARENA = "arena"  # the kind of a battle's conversation
 Voters = Literal["people", "judge", "all"]
-_LENGTHS = 20  # a difference of lengths is counted by the nearest twentieth
+_LENGTHS = 10  # a difference of lengths is counted by the nearest tenth
 
 
 @dataclass(frozen=True, kw_only=True)

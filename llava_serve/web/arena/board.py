@@ -13,8 +13,9 @@ _RATINGS, _WIN_RATES = "Ratings", "Win rates"
 _HEAD = ("Rank", "Model", "Rating", "95 % interval", "Votes")
 _COUNTED = "{votes} votes, {ties} ties, {both_bad} both bad."
 _EXPLAINED = (
-    "Ratings are on the scale of Elo: 400 points more are odds of 10 to 1. Models whose intervals "
-    "overlap share a rank. Only votes of the arena count, where names are hidden."
+    "Ratings are on the scale of Elo: 400 points more are odds of 10 to 1. A rank is one more than "
+    "the number of models whose whole intervals lie higher. Only votes of the arena count, where "
+    "names are hidden."
 )
 _LENGTH = "Answer length is taken out: by itself, a tenth more of it is worth {points:+.0f} points."
 _UNCONNECTED = "no rating: no votes connect it with the others"
