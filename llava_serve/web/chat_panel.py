@@ -44,7 +44,7 @@ class ChatPanel:
     menu: Controls
     parameters: list[gr.components.Component]
     controls: Controls
-    presets: PresetPanel
+    presets: PresetPanel | None = None
 
 
 def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
@@ -62,12 +62,12 @@ def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
         controls: Controls = {
             "composer": composer.build(f"{tab.kind}-composer", _PLACEHOLDERS[tab.kind])
         }
-        history, controls["signal"] = _transcript(tab)
+        history, controls["signal"] = transcript(tab)
         controls |= _buttons(tab)
         if tab.is_comparison:
             controls["models"] = menu["models"]  # a comparison that has begun keeps them
-        else:
-            controls["budget"] = gr.HTML(elem_classes="budget-line", apply_default_css=False)
+        controls["budget"] = gr.HTML(elem_classes="budget-line", apply_default_css=False)
+        _part(f"{tab.kind}-cost")  # of the draft; `inspection.js` fills it
     panel = ChatPanel(handlers, menu, sampling, controls, presets)
     _bind(panel, binder, history)
     return panel
@@ -87,7 +87,7 @@ def _menu(tab: Tab) -> Controls:
     return {"models": models, "status": status}
 
 
-def _transcript(tab: Tab) -> tuple[gr.HTML, gr.HTML]:
+def transcript(tab: Tab) -> tuple[gr.HTML, gr.HTML]:
     """Make the places of a conversation; return those of its clicks and of its signals."""
     with gr.Column(elem_classes="transcript", elem_id=f"{tab.kind}-transcript"):
         history = _part(f"{tab.kind}-history", _CLICKS)
@@ -116,21 +116,21 @@ def _part(elem_id: str, script: str | None = None) -> gr.HTML:
 def _buttons(tab: Tab) -> Controls:
     prefix = "compare-" if tab.is_comparison else ""
     with gr.Row(elem_classes="actions"):
-        buttons = {"again": _button("Regenerate", f"{prefix}again", "again")}
+        buttons = {"again": button("Regenerate", f"{prefix}again", "again")}
         if not tab.is_comparison:
-            buttons["more"] = _button("Continue", "continue", "more")
-            buttons["edit"] = _button("Edit last", "edit", "edit")
-        buttons["clear"] = _button(_CLEAR[tab.kind], f"{prefix}clear", "clear")
-        buttons["undo"] = _button("Undo", f"{prefix}undo", "undo")
+            buttons["more"] = button("Continue", "continue", "more")
+            buttons["edit"] = button("Edit last", "edit", "edit")
+        buttons["clear"] = button(_CLEAR[tab.kind], f"{prefix}clear", "clear")
+        buttons["undo"] = button("Undo", f"{prefix}undo", "undo")
         if tab.is_comparison:
             for letter in LETTERS[: tab.most_models]:
-                buttons[letter] = _button(f"{letter} is better", f"better-{letter}")
-            buttons["tie"] = _button("Tie", "vote-tie", "tie")
-            buttons["both_bad"] = _button("Both bad", "vote-both-bad", "down")
+                buttons[letter] = button(f"{letter} is better", f"better-{letter}")
+            buttons["tie"] = button("Tie", "vote-tie", "tie")
+            buttons["both_bad"] = button("Both bad", "vote-both-bad", "down")
     return buttons
 
 
-def _button(text: str, elem_id: str, icon: str | None = None) -> gr.Button:
+def button(text: str, elem_id: str, icon: str | None = None) -> gr.Button:
     """Make a small button that is inactive until there is something to act on."""
     return gr.Button(
         text,
@@ -147,7 +147,7 @@ def _bind(panel: ChatPanel, binder: EventBinder, history: gr.HTML) -> None:
     handlers, controls, bind = panel.handlers, panel.controls, binder.bind
     box, signal = controls["composer"], controls["signal"]
     box_only = {"composer": box}
-    budget = {"budget": controls["budget"]} if "budget" in controls else {}
+    budget = {"budget": controls["budget"]}
     bind(panel.menu["models"].input, handlers.choose, [panel.menu["models"]], budget)
     bind(box.submit, handlers.submit, [box, *panel.parameters], controls)
     bind(controls["again"].click, handlers.again, panel.parameters, controls)
@@ -156,14 +156,7 @@ def _bind(panel: ChatPanel, binder: EventBinder, history: gr.HTML) -> None:
     bind(controls["clear"].click, handlers.clear, [], controls)
     bind(controls["undo"].click, handlers.undo, [box], controls)
     binder.bind_data(history.vote, VoteClick, handlers.vote, controls)
-    binder.bind_data(signal.draft, Draft, handlers.draft, box_only)
-    box.change(
-        None,
-        [box],
-        None,
-        js=f"(draft) => window.conversations.attached?.('{handlers.tab.kind}', draft?.files ?? [])",
-        api_visibility="private",
-    )
+    bind_drafts(panel, binder)
     if handlers.tab.is_comparison:
         for slot, letter in enumerate(LETTERS):
             bind(controls[letter].click, partial(handlers.prefer, "better", slot), [], controls)
@@ -173,3 +166,16 @@ def _bind(panel: ChatPanel, binder: EventBinder, history: gr.HTML) -> None:
         bind(controls["more"].click, handlers.more, panel.parameters, controls)
         bind(controls["edit"].click, handlers.edit, [box], controls)
         binder.bind_data(history.example, ExampleClick, handlers.example, box_only)
+
+
+def bind_drafts(panel: ChatPanel, binder: EventBinder) -> None:
+    """Let the browser keep what is typed and attached, and bring it back."""
+    kind, box = panel.handlers.tab.kind, panel.controls["composer"]
+    binder.bind_data(panel.controls["signal"].draft, Draft, panel.handlers.draft, {"composer": box})
+    box.change(
+        None,
+        [box],
+        None,
+        js=f"(draft) => window.conversations.attached?.('{kind}', draft?.files ?? [])",
+        api_visibility="private",
+    )

@@ -12,10 +12,11 @@ from llava_serve.errors import ServeError
 from llava_serve.logins.user import User
 from llava_serve.storage.identity import Identity
 from llava_serve.storage.media import StoredFile
+from llava_serve.web.arena.battle import Battle
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import ReplyHandle, StreamedReply
 
-Kind = Literal["chat", "compare"]
+Kind = Literal["chat", "compare", "arena"]
 _JUDGED = {"tie": "You called it a tie.", "both_bad": "You found none of them good."}
 
 
@@ -92,6 +93,7 @@ class ChatState:
     is_reserved: bool = False
     taken: Taken | None = None
     before: "ChatState | None" = None  # the one that was cleared for this one
+    battle: Battle | None = None  # in the arena, from its first question on
     version: int = 0  # counts what the browser must be told of
     pulse: asyncio.Event = field(default_factory=asyncio.Event)  # set, and replaced, at a change
 
@@ -126,6 +128,11 @@ class ChatState:
         if self.user is not None:
             return self.user.opaque
         return hashlib.sha256(self.id.encode()).hexdigest()[:32]
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing that leaves the server may tell which models answer."""
+        return self.kind == "arena" and (self.battle is None or self.battle.winner is None)
 
     @property
     def last(self) -> Exchange | None:
@@ -175,7 +182,7 @@ class ChatState:
     def empty(self) -> None:
         """Forget what was said, wherever it is shown: it was deleted."""
         self.exchanges.clear()
-        self.taken = self.notice = None
+        self.taken = self.notice = self.battle = None
         self.touch()
 
     def stop(self) -> None:

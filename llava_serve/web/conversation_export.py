@@ -32,7 +32,8 @@ def as_json(row: ConversationRow, title: str, media: MediaStore) -> str:
         {
             "format": FORMAT,
             "version": 1,
-            "kind": conversation.kind,
+            # A battle whose names are known is a comparison.
+            "kind": "chat" if conversation.kind == "chat" else "compare",
             "title": title[:LONGEST_TITLE],
             "created_at": _time(row).isoformat(timespec="seconds"),
             "parameters": conversation.parameters.kept(),

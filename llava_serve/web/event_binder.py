@@ -81,7 +81,9 @@ def identity(request: gr.Request) -> Identity:
 def address(request: gr.Request) -> Address:
     """Read what the address of the calling page names; Gradio sends it along with every event."""
     named = request.query_params
-    return Address(named.get("chat"), named.get("compare"), named.getlist("model"))
+    return Address(
+        named.get("chat"), named.get("compare"), named.get("arena"), named.getlist("model")
+    )
 
 
 class EventBinder:
@@ -150,9 +152,13 @@ def _value(control: gr.components.Component, value: Any) -> Any:
             return value
         case gr.Number(), int() | float() if math.isfinite(value):
             return round(value)
+        case gr.Checkbox(), bool():
+            return value
         case gr.Slider(), int() | float() if math.isfinite(value):
             return value
         case gr.Number() | gr.Slider(), None:
+            return value
+        case gr.Checkbox(), bool():
             return value
         case gr.Textbox(), str() | int() | float() | None:
             return "" if value is None else str(value)

@@ -19,8 +19,9 @@ from llava_serve.logins.user import User
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import Store
 from llava_serve.storage.tables import ConversationRow, TurnMediaRow, TurnRow, VoteRow, counting
-from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.compare.fingerprint import Fingerprint
+from llava_serve.web.inspection.probabilities import ToldToken
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import State, StreamedReply, Vote
 
@@ -108,9 +109,9 @@ def restored(row: ConversationRow, media: MediaStore, user: User | None = None) 
 
     A picture that is no longer in the store is left out, with a notice.
     """
-    conversation = ChatState(
-        "compare" if row.kind == "compare" else "chat", row.id, user, row.browser
-    )
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    kind = next((known for known in kinds if known == row.kind), kinds[0])
+    conversation = ChatState(kind, row.id, user, row.browser)
     by_number: dict[int, list[TurnRow]] = defaultdict(list)
     for turn in row.turns:
         by_number[turn.exchange].append(turn)
@@ -133,7 +134,7 @@ def _add_exchange(
     question = next((turn for turn in reversed(shown) if turn.role == "user"), None)
     if question is None:
         return
-    replies = [_reply(turn) for turn in _in_slots(turns) if not turn.replaced]
+    replies = [reply_of(turn) for turn in _in_slots(turns) if not turn.replaced]
     if not replies:  # its server died before it could begin
         replies = [StreamedReply(model="", state="failed", error=AnswerInterrupted())]
     files = tuple(_files(conversation, question.media, media))
@@ -166,7 +167,8 @@ def _files(
             conversation.notice = MediaUnreadable(f"{row.name!r} is no longer kept here")
 
 
-def _reply(row: TurnRow) -> StreamedReply:
+def reply_of(row: TurnRow) -> StreamedReply:
+    """Return the answer that a row keeps; one that was still open has failed."""
     details = row.details
     reply = StreamedReply(row.model or "", text=row.text, turn_id=row.id, is_unsaved=False)
     reply.request_id = details.get("request_id", reply.request_id)
@@ -176,6 +178,7 @@ def _reply(row: TurnRow) -> StreamedReply:
     reply.cached_tokens = details.get("cached_tokens")
     reply.asked = Parameters.restored(details.get("parameters", {}))
     reply.given = details.get("given", 0)
+    reply.tokens = [ToldToken.restored(kept) for kept in details.get("tokens", ())]
     reply.first_delta = details.get("time_to_first_token_s")  # it began at 0
     reply.tokens_per_s = details.get("tokens_per_s")
     reply.fingerprint = Fingerprint.restored(details.get("fingerprint"))

@@ -52,10 +52,11 @@ VOTES: dict[Vote, str] = {"up": "Good answer", "down": "Bad answer", "flag": "Re
 def votes(reply: StreamedReply, place: str) -> str:
     """Render the votes on an answer; `place` is EXCHANGE.SLOT, both counted from 0.
 
+    Without a place there are none.
     A click on one is the event `vote` of the transcript, which names the place and the kind; on
     the vote that was given it takes that back.
     """
-    if reply.is_open or not reply.text:
+    if reply.is_open or not reply.text or not place:
         return ""
     shown = "".join(_vote(kind, label, reply, place) for kind, label in VOTES.items())
     return f'<span class="votes" role="group" aria-label="Judge this answer">{shown}</span>'

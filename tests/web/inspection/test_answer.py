@@ -87,8 +87,9 @@ async def test_a_worker_that_tells_nothing_is_no_error(
 ) -> None:
     services = make_services(mute)
     exchanges = [Exchange("hello", (), [StreamedReply("echo")])]
+    body = request_body(exchanges, partial(data_uri, services.media))
     async with services.link.opened():
-        told = await inspect(services, ChatState(), exchanges, 0, with_pixels=False)
+        told = await inspect(services, ChatState(), body)
     services.store.close()
     assert told is None
     assert panel.CANNOT in panel.refusal()
