@@ -39,10 +39,12 @@ _HERE = Path(__file__).parent
 _SCRIPTS = (
     *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
     *("compare/differences.js", "compare/folder.js", "keyboard/keyboard.js"),
+    *("pictures/crop.js", "pictures/camera.js"),
 )
 _STYLES = (
     *("page.css", "past.css", "inspection/inspection.css", "compare/compare.css"),
     *("compare/folder.css", "presets/presets.css", "keyboard/keyboard.css", "arena/arena.css"),
+    "pictures/pictures.css",
 )
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")

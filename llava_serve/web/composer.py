@@ -7,6 +7,11 @@ import gradio as gr
 
 # Gradio turns longer text into a file, which is refused; by its own default at 1,000 characters.
 _MAX_TEXT = 1_000_000
+# Other ways for a picture to come in; `pictures/` says what they do.
+_TOOLS = (
+    '<div class="picture-tools"><button type="button" class="use-camera">Camera</button>'
+    '<p class="why-none"></p></div>'
+)
 
 
 def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
@@ -19,6 +24,12 @@ def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
         html_template='<div class="refusals"></div><div class="told"></div>',
         apply_default_css=False,
         elem_id=f"{elem_id}-refusals",
+    )
+    gr.HTML(
+        html_template=_TOOLS,
+        js_on_load="window.pictureTools(element);",
+        apply_default_css=False,
+        elem_id=f"{elem_id}-tools",
     )
     return gr.MultimodalTextbox(
         file_count="multiple",
