@@ -15,6 +15,7 @@ from llava_serve.web.compare.folder_run import FolderImage, FolderRun
 
 _LARGEST = 360  # pixels of the longer side
 _QUALITY = 82
+_UNREADABLE: tuple[type[Exception], ...] = (OSError, StorageFailed, *DAMAGE)
 _NONE = "data:,"  # of an image that is here no longer
 _PAGE = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template(
     "contact_sheet.html"
@@ -41,7 +42,7 @@ def _thumbnail(media: MediaStore, image: FolderImage) -> str:
             small = ImageOps.exif_transpose(opened)
             small.thumbnail((_LARGEST, _LARGEST))
             rgba = small.convert("RGBA")
-    except (OSError, StorageFailed, *DAMAGE):
+    except _UNREADABLE:
         return _NONE
     flat = Image.new("RGB", rgba.size, "white")
     flat.paste(rgba, mask=rgba.getchannel("A"))
