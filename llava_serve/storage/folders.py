@@ -45,21 +45,18 @@ class Folders:
         with self._store.transaction() as session:
             session.add(row)
 
-    def add_image(self, folder_id: str, file: StoredFile) -> int:
-        """Append an image; return its place."""
-        last = select(func.max(FolderImageRow.position)).where(
-            FolderImageRow.folder_id == folder_id
-        )
+    def put_image(self, folder_id: str, position: int, file: StoredFile) -> None:
+        """Put an image into its place; the places need not follow upon each other."""
         with self._store.transaction() as session:
-            known = session.scalar(last)
-            position = 0 if known is None else known + 1
-            session.add(FolderImageRow.of(folder_id, position, file))
-        return position
+            session.merge(FolderImageRow.of(folder_id, position, file))
 
     def put_answer(
         self, folder_id: str, place: tuple[int, int], text: str, details: dict[str, Any]
     ) -> None:
-        """Write down what was said at (position, slot), in place of what was there."""
+        """Write down what was said of which image, by (number, slot), in place of what was there.
+
+        The number is that of the image among those that there are.
+        """
         row = FolderAnswerRow(folder_id=folder_id, position=place[0], slot=place[1])
         row.text, row.details = text, details
         with self._store.transaction() as session:

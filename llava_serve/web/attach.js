@@ -150,7 +150,9 @@
     event.preventDefault();
     if (!brings(event)) return;
     event.stopImmediatePropagation();
-    attach(shownBox(), [...event.dataTransfer.files]);
+    // What stands over the page may take them.
+    const dropped = new CustomEvent('files', {detail: [...event.dataTransfer.files], cancelable: true});
+    if (window.dispatchEvent(dropped)) attach(shownBox(), dropped.detail);
   });
 
   const holds = (event, box) => {

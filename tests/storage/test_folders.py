@@ -51,7 +51,8 @@ def test_a_folder_comes_back_to_whose_it_is(store: Store, images: list[StoredFil
     for whose in (ALICE, BROWSER):
         add(folders, repr(whose)[-32:], whose)
     folder_id = repr(ALICE)[-32:]
-    assert [folders.add_image(folder_id, image) for image in images] == [0, 1]
+    for position, image in ((7, images[1]), (2, images[0])):
+        folders.put_image(folder_id, position, image)
     folders.put_answer(folder_id, (1, 0), "half", {"state": "stopped"})
     folders.put_answer(folder_id, (1, 0), "whole", {"state": "done"})
     row = folders.folder(ALICE, folder_id)
@@ -70,7 +71,7 @@ def test_an_image_of_a_folder_is_in_use_and_its_users_to_see(
 ) -> None:
     folders = Folders(store)
     add(folders, "f", ALICE)
-    folders.add_image("f", images[0])
+    folders.put_image("f", 0, images[0])
     assert ConversationList(store).used([image.filename for image in images]) == {
         images[0].filename
     }
@@ -85,8 +86,8 @@ def test_what_a_conversation_has_stays_when_a_folder_goes(
 ) -> None:
     folders = Folders(store)
     add(folders, "f", ALICE)
-    for image in images:
-        folders.add_image("f", image)
+    for position, image in enumerate(images):
+        folders.put_image("f", position, image)
     turn = TurnRow(exchange=0, role="user", text="q", media=[TurnMediaRow.of(images[1])])
     store.add_turns("c", "chat", [turn], BOB)
     assert folders.delete(ALICE, "f") == [images[0].filename]
@@ -101,7 +102,7 @@ def test_old_folders_are_deleted_with_old_conversations(
     folders = Folders(store)
     for whose in (ALICE, BOB):
         add(folders, str(whose.owner), whose)
-        folders.add_image(str(whose.owner), images[0])
+        folders.put_image(str(whose.owner), 0, images[0])
     clock.now = 200.0
     add(folders, "new", ALICE)
     deleted = store.delete_before(150.0, owner)

@@ -110,15 +110,15 @@
     part('.chosen').textContent = files.length ? WORDS.chosen(files.length, bytes, all.length - files.length) : WORDS.none;
   };
 
-  // In their order, a few at a time: who is refused is told, and the others are asked about.
+  // A few at a time, each into its place: who is refused is told, and the others are asked about.
   const upload = async (folder) => {
     const refused = [];
     let next = 0, done = 0;
     const order = [...files];
     const worker = async () => {
       while (next < order.length) {
-        const file = order[next++];
-        const asked = new URLSearchParams({folder, name: file.name});
+        const position = next++, file = order[position];
+        const asked = new URLSearchParams({folder, name: file.name, position});
         try {
           await call(`/image?${asked}`, {method: 'POST', headers: {'Content-Type': 'application/octet-stream'}, body: file});
         } catch (error) {
@@ -241,10 +241,15 @@
     polling += 1;
     address(null);
   });
-  // Esc closes the dialog, and stops no answer behind it. What is dropped here is no attachment.
+  // Esc closes the dialog, and stops no answer behind it.
   dialog.addEventListener('keydown', (event) => { if (event.key === 'Escape') event.stopPropagation(); });
   document.addEventListener('click', (event) => {
     if (event.target.closest?.('.folder-open')) open(null);
+  });
+  window.addEventListener('files', (event) => {
+    if (!dialog.open) return;
+    event.preventDefault();
+    if (!form.hidden) choose(event.detail);
   });
   const ready = () => {
     document.body.append(dialog);

@@ -1,6 +1,7 @@
 """Routes of folders: made, filled, asked about, followed, and taken along as a table or a sheet."""
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 from llava_serve.storage.identity import Identity
 from llava_serve.web.browser_identity import identity_of
 from llava_serve.web.compare import contact_sheet, folder_view
-from llava_serve.web.compare.folder_run import FolderRun
+from llava_serve.web.compare.folder_run import FolderRun, Place
 from llava_serve.web.compare.folder_runs import FolderRuns
 from llava_serve.web.conversation_file import ParametersData
 from llava_serve.web.conversation_routes import ForUsers
@@ -69,6 +70,7 @@ def _add_changes(router: APIRouter, runs: FolderRuns) -> None:
         request: Request,
         folder: str = Query(max_length=64),
         name: str = Query(max_length=1000),
+        position: int = Query(ge=0, lt=_MOST_IMAGES),
     ) -> None:
         async def read(path: Path) -> None:
             with path.open("wb") as file:
@@ -76,7 +78,7 @@ def _add_changes(router: APIRouter, runs: FolderRuns) -> None:
                     file.write(chunk)
 
         last = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
-        await runs.add_image(_whose(request), folder, last[:255] or "picture", read)
+        await runs.add_image(_whose(request), folder, last[:255] or "picture", position, read)
 
     @router.post("/{folder_id}/start", status_code=204)
     async def start(folder_id: str, body: FolderStart, request: Request) -> None:
@@ -117,21 +119,19 @@ def _add_views(router: APIRouter, runs: FolderRuns) -> None:
         folder_id: str, request: Request, response: Response, mark: str = Query("", max_length=64)
     ) -> dict[str, Any]:
         response.headers.update(_UNKEPT)
-        return _shown(await runs.find(_whose(request), folder_id), mark)
+        run = await runs.find(_whose(request), folder_id)
+        told = {
+            "mark": run.mark,
+            "running": run.is_running,
+            "question": run.question,
+            **run.counts(),
+        }
+        if not mark:
+            return told | {"table": await asyncio.to_thread(folder_view.table, run)}
+        return told | {"cells": await asyncio.to_thread(_cells, run, run.changed_since(mark))}
 
 
-def _shown(run: FolderRun, mark: str) -> dict[str, Any]:
-    """Return how a folder stands: what is new since a mark, or without one the whole table."""
-    told: dict[str, Any] = {
-        "mark": run.mark,
-        "running": run.is_running,
-        "question": run.question,
-        **run.counts(),
-    }
-    if not mark:
-        return told | {"table": folder_view.table(run)}
-    places = run.changed_since(mark)
-    cells = {
+def _cells(run: FolderRun, places: Iterable[Place]) -> dict[str, str]:
+    return {
         f"{place[0]}.{place[1]}": folder_view.cell(run.answers[place], place) for place in places
     }
-    return told | {"cells": cells}

@@ -6,12 +6,12 @@ import logging
 import secrets
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from llava_serve.errors import (
     EngineFailure,
@@ -37,6 +37,9 @@ from llava_serve.web.reply import StreamedReply
 from llava_serve.web.streaming import fill, streaming
 
 logger = logging.getLogger(__name__)
+
+ReadInto = Callable[[Path], Awaitable[None]]
+"""Writes the bytes of an upload into a file."""
 
 _AT_ONCE = 8  # answers of all runs: each has its image in memory
 _UPLOADS = 4  # at once, of all browsers
@@ -66,7 +69,7 @@ class FolderRuns:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._uploads = asyncio.Semaphore(_UPLOADS)
         self._places: dict[str, asyncio.Semaphore] = {}  # by model, while anything runs
-        self._filling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._filling = WeakValueDictionary[str, asyncio.Lock]()
 
     @property
     def media(self) -> MediaStore:
@@ -119,22 +122,25 @@ class FolderRuns:
         return folder_id
 
     async def add_image(
-        self, whose: Identity, folder_id: str, name: str, read: Callable[[Path], Awaitable[None]]
+        self, whose: Identity, folder_id: str, name: str, position: int, read: ReadInto
     ) -> None:
-        """Append an image, whose bytes `read` writes into a file.
+        """Put an image into its place among the others.
 
         Raises:
             FolderRefused, FolderTooLarge: it is none, or one too many.
             MediaUnreadable, MediaTooLarge: it cannot be shown.
         """
+        await self.find(whose, folder_id)
+        filling = self._filling.setdefault(folder_id, asyncio.Lock())
         async with self._uploads:
             with tempfile.TemporaryDirectory(prefix="folder-") as folder:
                 path = Path(folder) / "file"
                 await read(path)
-                async with self._filling[folder_id], self._services.gate.arriving():
+                async with filling, self._services.gate.arriving():
                     stored = await self._stored(await self.find(whose, folder_id), path, name)
                     if is_image := stored.filetype.kind == "image":
-                        await asyncio.to_thread(self._folders.add_image, folder_id, stored)
+                        put = partial(self._folders.put_image, folder_id, position, stored)
+                        await asyncio.to_thread(put)
         if not is_image:
             await self._remove_unused({stored.filename})
             raise FolderRefused(_NO_IMAGE.format(name=name))
@@ -184,7 +190,6 @@ class FolderRuns:
             run.answers[place] = reply
             run.touch(place)
         self._running[folder_id], run.is_running = run, True
-        self._filling.pop(folder_id, None)
         task = asyncio.create_task(self._run(run, wanted), name="folder")
         self._services.running.start(task)
 

@@ -120,6 +120,15 @@ async def test_a_run_is_stopped_gone_on_with_and_what_failed_asked_again(
         await expect(dialog).to_contain_text("6 of 6 answers are there.")
 
         await dialog.get_by_role("button", name="Another folder").click()
+        drop = """() => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File(['x'], 'dropped.png', {type: 'image/png'}));
+          document.querySelector('#folder').dispatchEvent(
+            new DragEvent('drop', {dataTransfer: transfer, bubbles: true, cancelable: true}));
+        }"""
+        await page.evaluate(drop)
+        await expect(dialog).to_contain_text("1 picture, 0.1 MB.")
+        await expect(page.locator(".composer .thumbnail-item")).to_have_count(0)
         await dialog.locator("input[multiple]").set_input_files(files[:1])
         await dialog.get_by_label("Question").fill("and now?")
         await dialog.get_by_role("button", name="Ask all of them").click()

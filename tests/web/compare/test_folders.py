@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
@@ -13,6 +14,10 @@ import httpx
 import pytest
 from PIL import Image
 
+from llava_serve.cluster.admission import AdmissionPolicy
+from llava_serve.cluster.app import build_app as build_controller
+from llava_serve.cluster.dispatch import shortest_queue
+from llava_serve.cluster.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import InvalidField
@@ -22,6 +27,7 @@ from llava_serve.logins.auth_file import write_users
 from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.logins.passwords import hashed
 from llava_serve.media.reader import MediaReader
+from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.request import Delta, GenerateRequest
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
@@ -68,6 +74,7 @@ async def worker(engine: Watched) -> AsyncIterator[str]:
 
 
 Open = Callable[..., Any]
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
@@ -127,13 +134,17 @@ async def begun(client: httpx.AsyncClient, *widths: int, **changed: Any) -> str:
     answer = await client.post("/folders", json=asked(*map(len, images.values()), **changed))
     assert answer.status_code == 201, answer.text
     path = f"/folders/{answer.json()['id']}"
-    for name, data in images.items():
-        assert (await put(client, path, name, data)).status_code == 204
+    for position, (name, data) in reversed([*enumerate(images.items())]):
+        answer = await put(client, path, name, data, 2 * position)
+        assert answer.status_code == 204, answer.text
     return path
 
 
-async def put(client: httpx.AsyncClient, path: str, name: str, data: bytes) -> httpx.Response:
-    params = {"folder": path.rpartition("/")[2], "name": name}
+async def put(
+    client: httpx.AsyncClient, path: str, name: str, data: bytes, position: int = 99
+) -> httpx.Response:
+    params: dict[str, Any] = {"folder": path.rpartition("/")[2], "name": name}
+    params["position"] = position
     return await client.post("/folders/image", params=params, content=data)
 
 
@@ -167,14 +178,14 @@ async def test_every_image_is_asked_about_and_the_answers_are_kept(
     for width in (10, 11, 12):
         assert f"[1 picture: {width}x4] what is it?" in told["table"]
         assert f"<span>{width}.png</span>" in told["table"]
+    names = re.findall("<span>(.*?)</span>", told["table"])
+    assert names == ["10.png", "11.png", "12.png"]  # in their places, and not as they came
     assert len({*engine.seeds}) == 1 and engine.seeds[0] is not None  # the same for all
     (entry,) = (await client.get("/folders")).json()["folders"]
     assert (entry["question"], entry["images"]) == ("what is it?", 3)
 
 
-async def test_half_of_the_slots_are_left_to_others_and_new_answers_are_told_alone(
-    opened: Open, engine: Watched
-) -> None:
+async def test_new_answers_are_told_alone(opened: Open, engine: Watched) -> None:
     engine.may_answer.clear()
     client = await opened()
     path = await begun(client, 10, 11, 12)
@@ -188,6 +199,31 @@ async def test_half_of_the_slots_are_left_to_others_and_new_answers_are_told_alo
     assert {*told["cells"]} == {"0.0", "1.0", "2.0"} and "table" not in told
     again = await shown(client, path, told["mark"])
     assert {*again["cells"]} == {"0.0", "1.0", "2.0"}  # read from the database: all is new
+
+
+async def test_a_model_with_eight_slots_gets_four_images_at_once(
+    worker: str, make_services: MakeServices, engine: Watched
+) -> None:
+    registry = Registry(shortest_queue)
+    async with httpx.AsyncClient(trust_env=False) as asking:
+        status = (await asking.post(f"{worker}/worker_get_status")).json()
+    registry.register(worker, WorkerStatus.model_validate(status), now=0.0, expires=False)
+    engine.may_answer.clear()
+    controller = build_controller(registry, AdmissionPolicy("token", frozenset()))
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(serving.served(controller))
+        page = build_app(make_services(address))
+        served = await stack.enter_async_context(serving.served(page.app, page.before_stop))
+        client = httpx.AsyncClient(base_url=served, trust_env=False, timeout=60)
+        await stack.enter_async_context(client)
+        await client.get("/")
+        await _served(client)
+        path = await begun(client, 10, 11, 12, 13, 14, 15)
+        await start(client, path)
+        await until(lambda: engine.running == 4, "the first four answers")
+        engine.may_answer.set()
+        assert (await ended(client, path))["done"] == 6
+    assert engine.most_running == 4
 
 
 async def test_a_run_can_be_stopped_and_gone_on_with(opened: Open, engine: Watched) -> None:
@@ -264,8 +300,7 @@ async def test_a_folder_is_its_users_alone(opened: Open) -> None:
         *(("POST", path + end) for end in ("/start", "/stop")),
         ("DELETE", path),
     ):
-        json: dict[str, str] | None = {} if method == "POST" else None
-        answer = await bob.request(method, what, json=json)
+        answer = await bob.request(method, what, content=b"{}", headers=JSON)
         assert answer.status_code == 404 and "what is it" not in answer.text
     assert (await put(bob, path, "x.png", png(9))).status_code == 404
 
