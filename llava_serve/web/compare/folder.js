@@ -7,6 +7,7 @@
     title: 'A folder of pictures',
     lost: 'The page cannot reach its server. Check the connection, then try again.',
     none: 'No picture is chosen yet.',
+    models: 'No model that sees pictures is served yet. The list fills in by itself.',
     start: 'Ask all of them',
     uploading: (done, all) => `Uploading: ${done} of ${pictures(all)}.`,
     chosen: (count, bytes, left) => `${pictures(count)}, ${Math.max(0.1, bytes / 1e6).toFixed(1)} MB.${left ? ` Files that are no pictures: ${left}, left out.` : ''}`,
@@ -45,7 +46,7 @@
     <div class="answers" role="region" aria-label="Answers" tabindex="0"></div></section>`;
   const part = (selector) => dialog.querySelector(selector);
   const form = part('form'), run = part('.run'), [folderInput, filesInput] = dialog.querySelectorAll('[type=file]');
-  let id = null, mark = '', files = [], polling = 0, offered = {models: []};
+  let id = null, mark = '', files = [], polling = 0, offered = {models: []}, chosen = null;
 
   const tell = (text) => { part('.folder-told').textContent = text; };
   const call = async (path, options = {}) => {
@@ -74,19 +75,27 @@
 
   // What can be asked, and what was: a run is found again by the address too.
   const offer = async () => {
+    const before = offered;
     offered = await (await call('')).json();
-    const chosen = [...document.querySelectorAll('#compare-model .token')].map((one) => one.innerText.trim());
-    const first = offered.models.filter((name) => chosen.includes(name));
-    const preset = first.length ? first : offered.models.slice(0, 2);
-    part('.models div').replaceChildren(...offered.models.map((name) => {
+    if (`${offered.models}` !== `${before.models}` || !offered.models.length) offerModels();
+    if (JSON.stringify(offered.folders) === JSON.stringify(before.folders)) return;
+    part('.earlier').replaceChildren(...(offered.folders.length ? [heading('Earlier folders'), listed(offered.folders)] : []));
+  };
+  // Those of the comparison, or the first two, until the user chooses.
+  const offerModels = () => {
+    const compared = [...document.querySelectorAll('#compare-model .token')].map((one) => one.innerText.trim());
+    const first = offered.models.filter((name) => compared.includes(name));
+    const preset = chosen ?? (first.length ? first : offered.models.slice(0, 2));
+    if (!offered.models.length) part('.models div').textContent = WORDS.models;
+    else part('.models div').replaceChildren(...offered.models.map((name) => {
       const label = document.createElement('label');
       const box = document.createElement('input');
       Object.assign(box, {type: 'checkbox', name: 'model', value: name, checked: preset.includes(name)});
       label.append(box, name);
       return label;
     }));
-    part('.earlier').replaceChildren(...(offered.folders.length ? [heading('Earlier folders'), listed(offered.folders)] : []));
   };
+  part('.models').addEventListener('change', () => { chosen = new FormData(form).getAll('model'); });
   const heading = (text) => Object.assign(document.createElement('h3'), {textContent: text});
   const listed = (folders) => {
     const list = document.createElement('ul');
@@ -142,6 +151,7 @@
     await post(`/${folder}/start`, {});
     form.reset();
     choose([]);
+    [chosen, offered] = [null, {models: []}];
     await show(folder);
     if (refused.length) tell(WORDS.refused(refused.join(' ')));
   };
@@ -188,12 +198,15 @@
   };
 
   const another = async () => {
-    polling += 1;
+    const mine = ++polling;
     [id, mark] = [null, ''];
     [form.hidden, run.hidden] = [false, true];
     part('.answers').replaceChildren();
     address('');
-    await offer();
+    while (mine === polling && dialog.open) {
+      await offer().catch(({message}) => tell(message));
+      await new Promise((after) => setTimeout(after, RETRY_MS));
+    }
   };
 
   const open = async (folder) => {

@@ -104,7 +104,8 @@ async def test_a_run_is_stopped_gone_on_with_and_what_failed_asked_again(
     async with opened(browser, f"{stack.page}/?folder=", size) as tab:
         page = tab.page
         dialog = page.get_by_role("dialog", name="A folder of pictures")
-        await expect(dialog.get_by_label("one")).to_be_checked()
+        for model in ("one", "two"):
+            await expect(dialog.get_by_label(model)).to_be_checked()
         files = [folder / f"{number}.png" for number in range(1, 4)]
         await dialog.locator("input[multiple]").set_input_files(files)
         await dialog.get_by_label("Question").fill("what is it, and what is it not?")
