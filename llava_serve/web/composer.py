@@ -15,8 +15,8 @@ _TOOLS = (
 
 
 def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
-    """Lay out the box, and above it the places where `attach.js` and `told.js` say what
-    cannot be attached or done.
+    """Lay out the box, above it the places where `attach.js` and `told.js` say what cannot be
+    attached or done, and below it the other ways for a picture to come in.
 
     No `file_types`: Gradio would judge files by their names, here and in the browser.
     """
@@ -25,13 +25,7 @@ def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
         apply_default_css=False,
         elem_id=f"{elem_id}-refusals",
     )
-    gr.HTML(
-        html_template=_TOOLS,
-        js_on_load="window.pictureTools(element);",
-        apply_default_css=False,
-        elem_id=f"{elem_id}-tools",
-    )
-    return gr.MultimodalTextbox(
+    box = gr.MultimodalTextbox(
         file_count="multiple",
         placeholder=placeholder,
         show_label=False,
@@ -41,6 +35,13 @@ def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
         elem_id=elem_id,
         elem_classes="composer",
     )
+    gr.HTML(
+        html_template=_TOOLS,
+        js_on_load="window.pictureTools(element);",
+        apply_default_css=False,
+        elem_id=f"{elem_id}-tools",
+    )
+    return box
 
 
 def is_empty(message: dict[str, Any]) -> bool:
