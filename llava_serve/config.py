@@ -236,6 +236,8 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
     ] = None
+    folder_images: Annotated[int, "pictures of a folder that are asked about in one run"] = 200
+    folder_mb: Annotated[int, "megabytes of those pictures together"] = 500
     prices: Annotated[
         Path | None, "JSON file with prices per million tokens, from which comparisons tell costs"
     ] = None
@@ -245,7 +247,7 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
         LoginConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_http(self, "controller")
-        args.require_positive(self, "concurrency_count")
+        args.require_positive(self, "concurrency_count", "folder_images", "folder_mb")
         if self.share and self.local_admin:
             raise ValueError(
                 "--local-admin and --share exclude each other: the link comes from here"

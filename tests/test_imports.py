@@ -17,6 +17,7 @@ COMMANDS = [
     "gradio_web_server",
     "cli",
     "launch",
+    "judge",
     "admin",
     "replay",
     "keys",
@@ -55,7 +56,7 @@ LAYERS = (
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("doctor", "launching", "replaying", "terminal", "web"),
+    ("doctor", "judging", "launching", "replaying", "terminal", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

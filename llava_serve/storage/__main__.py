@@ -2,8 +2,6 @@
 
 import io
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +9,11 @@ from typing import Annotated
 
 from llava_serve.arena.tally import Tag
 from llava_serve.args import parse
-from llava_serve.config import STATE
 from llava_serve.errors import StorageFailed
 from llava_serve.storage import export, ratings
 from llava_serve.storage.battles import Battles, Voters
 from llava_serve.storage.media import MediaStore
-from llava_serve.storage.store import Store, default_url
+from llava_serve.storage.store_config import StoreConfig
 
 _PROGRAM = "python -m llava_serve.storage"
 _USAGE = (
@@ -27,25 +24,6 @@ _USAGE = (
     "       python -m llava_serve.storage ratings [--state-dir D] [--database URL] [--tag T] "
     "[--votes people|judge|all] [--style-control] [--json]"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoreConfig:
-    state_dir: Annotated[Path, "folder the web server keeps its conversations in"] = STATE
-    database: Annotated[
-        str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
-    ] = None
-
-    @contextmanager
-    def opened(self) -> Iterator[Store]:
-        """Open the store that is there; none is made by looking for it."""
-        store = Store(self.database or default_url(self.state_dir))
-        try:
-            store.require_tables()
-            store.create_tables()  # those that an older version did not have
-            yield store
-        finally:
-            store.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +42,7 @@ class ExportConfig(PlaceConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteConfig(PlaceConfig):
-    """Delete conversations with their votes, and the pictures that no other conversation has.
+    """Delete conversations and folders with all that is theirs, and the pictures nobody else has.
 
     Stop the web server first: what its open tabs still show would lose its pictures.
     """

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, case, cast, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, case, cast, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
 from sqlalchemy.types import Float
 
-from llava_serve.arena.tally import Tally, Winner
+from llava_serve.arena.tally import WINNERS, Tally, Winner
 from llava_serve.errors import StorageFailed
 from llava_serve.storage.battle_tables import PEOPLE, BattleRow, BattleVoteRow
 from llava_serve.storage.identity import NOBODY, Identity
@@ -17,7 +18,7 @@ from llava_serve.storage.store import Store
 
 ARENA = "arena"  # the kind of a battle's conversation
 Voters = Literal["people", "judge", "all"]
-_LENGTHS = 20  # a difference of lengths is counted by the nearest twentieth
+_LENGTHS = 10  # a difference of lengths is counted by the nearest tenth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,22 @@ class Battles:
             session.add(row)
             session.flush()
             return row.id
+
+    def of(self, conversation_id: str) -> tuple[BattleRow, Winner | None] | None:
+        """Return the battle of a conversation with the winner that people named, if they have."""
+        of_people = and_(BattleVoteRow.battle_id == BattleRow.id, BattleVoteRow.judge == PEOPLE)
+        wanted = (
+            select(BattleRow, BattleVoteRow.winner)
+            .outerjoin(BattleVoteRow, of_people)
+            .where(BattleRow.conversation_id == conversation_id)
+        )
+        with self._store.transaction() as session:
+            found = session.execute(wanted).one_or_none()
+            session.expunge_all()
+        if found is None:
+            return None
+        row, winner = found
+        return row, next((known for known in WINNERS if known == winner), None)
 
     def vote(self, battle_id: int, vote: BattleVote, tag: str | None = None) -> bool:
         """Keep a vote; False says that there is one already, which stays.
@@ -108,6 +125,36 @@ class Battles:
         with self._store.transaction() as session:
             count, newest = session.execute(of_all).one()
         return count, newest or 0
+
+    def unjudged(self, judge: str) -> list[BattleRow]:
+        """Return the battles that a judge has no vote on, the oldest first.
+
+        Those whose conversations were deleted are not among them.
+        """
+        judged = select(BattleVoteRow.id).where(
+            BattleVoteRow.battle_id == BattleRow.id,
+            BattleVoteRow.judge == judge,
+            BattleVoteRow.winner.is_not(None),
+        )
+        wanted = select(BattleRow).where(BattleRow.conversation_id.is_not(None), ~judged.exists())
+        with self._store.transaction() as session:
+            rows = list(session.scalars(wanted.order_by(BattleRow.id)))
+            session.expunge_all()
+        return rows
+
+    def judged_by_both(self, judge: str) -> Counter[tuple[str, str]]:
+        """Count the battles that people and a judge voted on, by the winners that they named."""
+        people, judged = aliased(BattleVoteRow), aliased(BattleVoteRow)
+        wanted = (
+            select(people.winner, judged.winner, func.count())
+            .join(judged, judged.battle_id == people.battle_id)
+            .where(people.judge == PEOPLE, judged.judge == judge)
+            .where(people.winner.is_not(None), judged.winner.is_not(None))
+            .group_by(people.winner, judged.winner)
+        )
+        with self._store.transaction() as session:
+            rows = session.execute(wanted).all()
+        return Counter({(str(one), str(other)): count for one, other, count in rows})
 
     def tallies(
         self, voters: Voters = "people", tag: str | None = None, *, by_length: bool = False

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, selectinload, sessionmaker
 from llava_serve.storage import migration
 from llava_serve.storage.battle_tables import BattleRow
 from llava_serve.storage.database import make_tables, open_database, require_table, translated
+from llava_serve.storage.folder_tables import FolderAnswerRow, FolderImageRow, FolderRow
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.tables import (
     ComparedRow,
@@ -34,7 +35,7 @@ WHOLE = (
 
 @dataclass(frozen=True)
 class Deleted:
-    """How many conversations are gone, and the stored files that no turn has any more."""
+    """How many conversations are gone, and the stored files that nobody has any more."""
 
     conversations: int
     filenames: list[str]
@@ -139,15 +140,21 @@ class Store:
             return vote.id
 
     def has_media(self, owner: str, sha256: str) -> bool:
-        """Tell whether a conversation of a user has a file."""
+        """Tell whether a conversation or a folder of a user has a file."""
         wanted = (
             select(TurnMediaRow.turn_id)
             .join(TurnRow, TurnRow.id == TurnMediaRow.turn_id)
             .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
             .where(TurnMediaRow.sha256 == sha256, ConversationRow.owner == owner)
         )
+        in_folder = (
+            select(FolderImageRow.position)
+            .join(FolderRow, FolderRow.id == FolderImageRow.folder_id)
+            .where(FolderImageRow.sha256 == sha256, FolderRow.owner == owner)
+        )
         with translated(), self._sessions() as session:
-            return session.scalars(wanted.limit(1)).first() is not None
+            found = (session.scalars(one.limit(1)).first() for one in (wanted, in_folder))
+            return any(one is not None for one in found)
 
     def conversations(self, owner: str | None = None) -> Iterator[ConversationRow]:
         """Yield every conversation, or a user's, with turns, media and votes, oldest first."""
@@ -168,12 +175,17 @@ class Store:
             return session.scalars(wanted.options(*WHOLE)).one_or_none()
 
     def delete_before(self, before: float, owner: str | None = None) -> Deleted:
-        """Delete the conversations that began before a time, in seconds since the epoch.
+        """Delete conversations and folders that began before a time, in seconds since the epoch.
 
         Given a user, it deletes theirs only.
         """
+        is_theirs = [] if owner is None else [FolderRow.owner == owner]
         with self.transaction() as session:
-            return delete_conversations(session, (ConversationRow.created_at < before, *_of(owner)))
+            _, files = delete_folders(session, [FolderRow.created_at < before, *is_theirs])
+            old = (ConversationRow.created_at < before, *_of(owner))
+            deleted = delete_conversations(session, old)
+            unused = {name for name in files if not is_used(session, name)}
+            return Deleted(deleted.conversations, sorted({*deleted.filenames, *unused}))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -205,6 +217,19 @@ def delete_conversations(session: Session, which: Sequence[ColumnElement[bool]])
     return Deleted(count, sorted(filename for filename in had if not is_used(session, filename)))
 
 
+def delete_folders(session: Session, which: Sequence[ColumnElement[bool]]) -> tuple[int, list[str]]:
+    """Delete folders; return their number, and the stored files that nobody has any more."""
+    old = [*session.scalars(select(FolderRow.id).where(*which))]
+    images = select(FolderImageRow.sha256, FolderImageRow.extension)
+    rows = session.execute(images.where(FolderImageRow.folder_id.in_(old)).distinct())
+    had = sorted(f"{row.sha256}.{row.extension}" for row in rows)
+    for row_type in (FolderAnswerRow, FolderImageRow):
+        gone = delete(row_type).where(row_type.folder_id.in_(old))
+        session.execute(gone, execution_options=_NO_OBJECTS)
+    session.execute(delete(FolderRow).where(FolderRow.id.in_(old)), execution_options=_NO_OBJECTS)
+    return len(old), [filename for filename in had if not is_used(session, filename)]
+
+
 def _of(owner: str | None) -> list[ColumnElement[bool]]:
     return [] if owner is None else [ConversationRow.owner == owner]
 
@@ -216,8 +241,11 @@ def _filenames(session: Session, which: ColumnElement[bool]) -> set[str]:
 
 def is_used(session: Session, filename: str) -> bool:
     sha256, _, extension = filename.partition(".")
-    its = (TurnMediaRow.sha256 == sha256, TurnMediaRow.extension == extension)
-    return session.scalars(select(TurnMediaRow.turn_id).where(*its).limit(1)).first() is not None
+    uses = (
+        select(row.sha256).where(row.sha256 == sha256, row.extension == extension).limit(1)
+        for row in (TurnMediaRow, FolderImageRow)
+    )
+    return any(session.scalars(one).first() is not None for one in uses)
 
 
 def default_url(state_dir: Path) -> str:

@@ -26,6 +26,8 @@ from llava_serve.web.attaching import Offer, Verdict, judge
 from llava_serve.web.browser_headers import BrowserHeaders
 from llava_serve.web.browser_identity import BrowserIdentity
 from llava_serve.web.chat_service import Services
+from llava_serve.web.compare.folder_routes import folder_router
+from llava_serve.web.compare.folder_runs import FolderRuns
 from llava_serve.web.compare.routes import comparison_router
 from llava_serve.web.conversation_routes import conversation_router
 from llava_serve.web.examples import ExampleQuestion
@@ -36,11 +38,13 @@ from llava_serve.web.past_conversations import PastConversations
 _HERE = Path(__file__).parent
 _SCRIPTS = (
     *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
-    "compare/differences.js",
+    *("compare/differences.js", "compare/folder.js", "keyboard/keyboard.js"),
+    *("pictures/crop.js", "pictures/camera.js"),
 )
 _STYLES = (
-    *("page.css", "past.css", "branches/branches.css", "inspection/inspection.css"),
-    "compare/compare.css",
+    *("page.css", "past.css", "inspection/inspection.css", "compare/compare.css"),
+    *("compare/folder.css", "presets/presets.css", "keyboard/keyboard.css", "arena/arena.css"),
+    *("pictures/pictures.css", "branches/branches.css"),
 )
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -107,7 +111,9 @@ def build_app(
     shown = [file for example in examples for file in example.files]
     _add_routes(app, services, built, frozenset(file.sha256 for file in shown))
     kept = frozenset(file.filename for file in shown)
-    app.include_router(conversation_router(PastConversations(services, built.sessions, kept)))
+    past = PastConversations(services, built.sessions, kept)
+    app.include_router(conversation_router(past))
+    app.include_router(folder_router(FolderRuns(services, past.remove_unused)))
     app.include_router(comparison_router(built.sessions))
     app.include_router(inspection_router(services, built.sessions))
     if logins is not None:

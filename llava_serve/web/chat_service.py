@@ -18,6 +18,7 @@ from llava_serve.storage.store import Store
 from llava_serve.web import uploads
 from llava_serve.web.branches.versions import put_in_place
 from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.compare.folder_limits import FolderLimits
 from llava_serve.web.compare.prices import Prices
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.file_gate import FileGate
@@ -46,6 +47,7 @@ class Services:
     max_body_bytes: int
     logins: LoginSessions | None = None
     prices: Prices | None = None
+    folder_limits: FolderLimits = field(default_factory=FolderLimits)
     operators: Operators = NOBODY_OPERATES
     running: ActiveReplies = field(default_factory=ActiveReplies)
     gate: FileGate = field(default_factory=FileGate)

@@ -12,10 +12,11 @@ from llava_serve.errors import ServeError
 from llava_serve.logins.user import User
 from llava_serve.storage.identity import Identity
 from llava_serve.storage.media import StoredFile
+from llava_serve.web.arena.battle import Battle
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import ReplyHandle, StreamedReply
 
-Kind = Literal["chat", "compare"]
+Kind = Literal["chat", "compare", "arena"]
 _JUDGED = {"tie": "You called it a tie.", "both_bad": "You found none of them good."}
 
 
@@ -84,6 +85,7 @@ class ChatState:
     keeps_address: bool = False  # the browser's address names one that was not found
     is_reserved: bool = False
     before: "ChatState | None" = None  # the one that was cleared for this one
+    battle: Battle | None = None  # in the arena, from its first question on
     version: int = 0  # counts what the browser must be told of
     pulse: asyncio.Event = field(default_factory=asyncio.Event)  # set, and replaced, at a change
 
@@ -118,6 +120,11 @@ class ChatState:
         if self.user is not None:
             return self.user.opaque
         return hashlib.sha256(self.id.encode()).hexdigest()[:32]
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing that leaves the server may tell which models answer."""
+        return self.kind == "arena" and (self.battle is None or self.battle.winner is None)
 
     @property
     def last(self) -> Exchange | None:
@@ -167,7 +174,7 @@ class ChatState:
     def empty(self) -> None:
         """Forget what was said, wherever it is shown: it was deleted."""
         self.exchanges.clear()
-        self.notice = None
+        self.notice = self.battle = None
         self.touch()
 
     def stop(self) -> None:

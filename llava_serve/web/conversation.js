@@ -233,7 +233,7 @@
     },
     attached: (kind, files) => { if (known[kind]?.draft != null) known[kind].attached = files.map(({path}) => path); },
   };
-  window.conversations.id = (kind) => known[kind]?.id;
+  window.conversations.of = (kind) => known[kind];
   waiting.forEach(window.conversations.push);
 
   window.addEventListener('popstate', () => location.reload());

@@ -52,7 +52,8 @@ def as_json(row: ConversationRow, title: str, media: MediaStore) -> str:
         {
             "format": FORMAT,
             "version": 2 if has_branches else 1,  # what older versions can read stays so
-            "kind": conversation.kind,
+            # A battle whose names are known is a comparison.
+            "kind": "chat" if conversation.kind == "chat" else "compare",
             "title": title[:LONGEST_TITLE],
             "created_at": _time(row).isoformat(timespec="seconds"),
             "parameters": conversation.parameters.kept(),

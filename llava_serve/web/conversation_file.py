@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, 
 from llava_serve.errors import ImportRefused
 from llava_serve.storage.listing import LONGEST_TITLE
 from llava_serve.web.attaching import MOST_FILES
-from llava_serve.web.chat_state import Kind
 from llava_serve.web.render import LETTERS
 
 FORMAT = "llava_serve conversation"
@@ -93,6 +92,7 @@ class ParametersData(_Part):
     max_tokens: int | None = None
     seed: int | str | None = None
     system: Text = ""
+    logprobs: bool | None = None
 
 
 class ConversationData(_Part):
@@ -100,7 +100,7 @@ class ConversationData(_Part):
 
     format: Literal["llava_serve conversation"]
     version: Literal[1, 2]
-    kind: Kind
+    kind: Literal["chat", "compare"]
     title: str = Field("", max_length=LONGEST_TITLE)
     created_at: datetime = Field(strict=False)
     parameters: ParametersData = Field(default_factory=ParametersData)

@@ -19,6 +19,7 @@ from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.compare.strip import beneath
 from llava_serve.web.event_binder import View
 from llava_serve.web.examples import EMPTY_COMPARISON, ExampleQuestion, empty_chat
+from llava_serve.web.inspection import context_budget
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import Vote
 from llava_serve.web.sessions import Place
@@ -101,7 +102,7 @@ class Handlers:
         view = {
             "composer": typed or composer.offering(stop=busy),
             "signal": self.signal(conversation, told),
-            "budget": self._budget(conversation),
+            "budget": context_budget.shown(conversation, self._link),
             "models": gr.update(interactive=not conversation.exchanges),
             "again": gr.update(
                 interactive=idle, value="Retry" if last and last.failed else "Regenerate"
@@ -132,12 +133,6 @@ class Handlers:
                 "told": told,
             }
         )
-
-    def _budget(self, conversation: ChatState) -> str:
-        chosen = menu.chosen(conversation, self._link)
-        replies = (one.replies[0] for one in reversed(conversation.exchanges) if one.replies)
-        counted = (reply for reply in replies if reply.prompt_tokens is not None)
-        return render.budget(self._link.card(next(iter(chosen), None)), next(counted, None))
 
     async def draw(self, conversation: ChatState, before: Transcript | None) -> Transcript:
         """Draw the transcript; given what was drawn before, only what is open of it."""
@@ -182,10 +177,7 @@ class Handlers:
         return self.view(conversation, composer.emptied() if await asked else None)
 
     def _models(self, conversation: ChatState) -> list[str]:
-        """Return who replies: within a comparison always those who began it."""
-        if self.tab.is_comparison and conversation.last is not None:
-            return [reply.model for reply in conversation.last.replies]
-        return menu.chosen(conversation, self._link)
+        return menu.answering(conversation, self._link)
 
     async def again(self, place: Place, *values: Any) -> View:
         """Ask the chosen model, or after a failure the one that was asked.

@@ -81,10 +81,14 @@ def check_size(file_bytes: int, limit_bytes: int) -> None:
         raise BodyTooLarge(limit_bytes)
 
 
+def uri_of_bytes(data: bytes, mime: str) -> DataUri:
+    """Return a file's bytes as the wire carries them."""
+    return DataUri(f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}")
+
+
 def data_uri(media: MediaStore, file: StoredFile) -> DataUri:
     """Read a file as the wire carries it. It blocks."""
-    data = base64.b64encode(media.read(file)).decode("ascii")
-    return DataUri(f"data:{file.filetype.mime};base64,{data}")
+    return uri_of_bytes(media.read(file), file.filetype.mime)
 
 
 def sha256_of(uri: DataUri) -> str:
@@ -94,8 +98,7 @@ def sha256_of(uri: DataUri) -> str:
 
 def shown_uri(media: MediaStore, file: StoredFile) -> DataUri:
     """Read what the page shows of a file. It blocks."""
-    data = base64.b64encode(media.read_shown(file)).decode("ascii")
-    return DataUri(f"data:{file.filetype.shown_mime};base64,{data}")
+    return uri_of_bytes(media.read_shown(file), file.filetype.shown_mime)
 
 
 def dumps(body: dict[str, Any]) -> str:

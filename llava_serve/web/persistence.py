@@ -20,8 +20,9 @@ from llava_serve.storage.store import Store
 from llava_serve.storage.tables import ConversationRow, TurnMediaRow, TurnRow, VoteRow, counting
 from llava_serve.web.branches.tree import shown_exchanges
 from llava_serve.web.branches.versions import every
-from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.compare.fingerprint import Fingerprint
+from llava_serve.web.inspection.probabilities import ToldToken
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import State, StreamedReply, Vote
 
@@ -113,9 +114,9 @@ def restored(row: ConversationRow, media: MediaStore, user: User | None = None) 
 
     A picture that is no longer in the store is left out, with a notice.
     """
-    conversation = ChatState(
-        "compare" if row.kind == "compare" else "chat", row.id, user, row.browser
-    )
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    kind = next((known for known in kinds if known == row.kind), kinds[0])
+    conversation = ChatState(kind, row.id, user, row.browser)
     find = cache(partial(_file, conversation, media))  # a version has the files of another
     conversation.exchanges = shown_exchanges(row.turns, partial(_exchange, find))
     _add_votes([one for one, _ in every(conversation.exchanges)], counting(row.votes))
@@ -134,7 +135,7 @@ Find = Callable[[str, str], StoredFile | None]
 
 def _exchange(find: Find, question: TurnRow, answers: Sequence[TurnRow]) -> Exchange:
     kept = _in_slots(answers, with_replaced=question.replaced)
-    replies = [_reply(turn) for turn in kept]
+    replies = [reply_of(turn) for turn in kept]
     if not replies:  # its server died before it could begin
         replies = [StreamedReply(model="", state="failed", error=AnswerInterrupted())]
     found = [find(f"{row.sha256}.{row.extension}", row.name) for row in question.media]
@@ -167,7 +168,8 @@ def _file(
         return None
 
 
-def _reply(row: TurnRow) -> StreamedReply:
+def reply_of(row: TurnRow) -> StreamedReply:
+    """Return the answer that a row keeps; one that was still open has failed."""
     details = row.details
     reply = StreamedReply(row.model or "", text=row.text, turn_id=row.id, is_unsaved=False)
     reply.request_id = details.get("request_id", reply.request_id)
@@ -177,6 +179,7 @@ def _reply(row: TurnRow) -> StreamedReply:
     reply.cached_tokens = details.get("cached_tokens")
     reply.asked = Parameters.restored(details.get("parameters", {}))
     reply.given = details.get("given", 0)
+    reply.tokens = [ToldToken.restored(kept) for kept in details.get("tokens", ())]
     reply.first_delta = details.get("time_to_first_token_s")  # it began at 0
     reply.tokens_per_s = details.get("tokens_per_s")
     reply.fingerprint = Fingerprint.restored(details.get("fingerprint"))

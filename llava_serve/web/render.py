@@ -53,10 +53,11 @@ VOTES: dict[Vote, str] = {"up": "Good answer", "down": "Bad answer", "flag": "Re
 def votes(reply: StreamedReply, place: str) -> str:
     """Render the votes on an answer; `place` is EXCHANGE.SLOT, both counted from 0.
 
+    Without a place there are none.
     A click on one is the event `vote` of the transcript, which names the place and the kind; on
     the vote that was given it takes that back.
     """
-    if reply.is_open or not reply.text:
+    if reply.is_open or not reply.text or not place:
         return ""
     shown = "".join(_vote(kind, label, reply, place) for kind, label in VOTES.items())
     return f'<span class="votes" role="group" aria-label="Judge this answer">{shown}</span>'
@@ -88,12 +89,14 @@ _LEFT_OUT = {
 _ended_text = lru_cache(maxsize=1000)(model_text)
 
 
-def question(exchange: Exchange, number: int = 0) -> str:
-    """Render a question with its files, and what can be done with it; `number` is its place."""
+def question(exchange: Exchange, number: int | None = None) -> str:
+    """Render a question with its files; `number` is its place, where something can be done there."""
     media = "".join(_thumbnail(file) for file in exchange.files)
     media = f'<div class="media">{media}</div>' if media else ""
     text = f'<div class="said">{plain_text(exchange.text)}</div>' if exchange.text else ""
-    tools = "" if exchange.is_open else arrows(exchange, number, "question") + pencil(number)
+    tools = ""
+    if number is not None and not exchange.is_open:
+        tools = arrows(exchange, number, "question") + pencil(number)
     tools = f'<div class="tools">{tools}</div>' if tools else ""
     return f'<article class="turn user">{media}{text}{tools}</article>'
 

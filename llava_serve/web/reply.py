@@ -18,6 +18,7 @@ from llava_serve.errors import (
 )
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.web.compare.fingerprint import Fingerprint
+from llava_serve.web.inspection.probabilities import MOST_TOKENS, ToldToken, told_by
 from llava_serve.web.parameters import Parameters
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -47,6 +48,7 @@ class StreamedReply:
     completion_tokens: int | None = None
     cached_tokens: int | None = None  # of the prompt, which another request had left
     asked: Parameters = field(default_factory=Parameters)
+    tokens: list[ToldToken] = field(default_factory=list)  # where it was asked to tell them
     given: int = 0  # characters of the text that were there when it was asked for
     place: LinePlace | None = None  # while it waits in line
     began: float = 0.0
@@ -73,6 +75,8 @@ class StreamedReply:
                 self._time(now)
                 self.text += choice.delta.content
             self.finish_reason = choice.finish_reason or self.finish_reason
+        if len(self.tokens) < MOST_TOKENS:
+            self.tokens += told_by(chunk)
         if chunk.usage is not None:
             self.prompt_tokens = chunk.usage.prompt_tokens
             self.completion_tokens = chunk.usage.completion_tokens
@@ -145,6 +149,8 @@ class StreamedReply:
             "tokens_per_s": self.tokens_per_s,
             "duration_s": None if self.ended is None else self.ended - self.began,
         }
+        if self.tokens and not self.is_open:
+            facts["tokens"] = [token.kept() for token in self.tokens]
         if self.fingerprint is not None:
             facts["fingerprint"] = self.fingerprint.as_json()
         if self.error is not None:

@@ -12,6 +12,7 @@ from llava_serve.http import serving
 from llava_serve.logins.user import User
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import Store
+from llava_serve.web.arena.battle import battle_of
 from llava_serve.web.branches.versions import every
 from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.persistence import restored
@@ -50,11 +51,12 @@ class Session:
 
     chat: Place
     compare: Place
+    arena: Place
     used: float  # seconds on the clock of `Sessions`
 
     def place(self, kind: Kind) -> Place:
         """Return where a kind of conversation is shown."""
-        return self.chat if kind == "chat" else self.compare
+        return {"chat": self.chat, "compare": self.compare, "arena": self.arena}[kind]
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Address:
 
     chat: str | None = None
     compare: str | None = None
+    arena: str | None = None
     models: Sequence[str] = ()
 
 
@@ -98,16 +101,17 @@ class Sessions:
 
         Where nobody signs in, what it begins with is the `browser`'s.
         """
-        key = (_owner(user), name)
+        key, known = (_owner(user), name), self._known
         if key not in self._sessions:
             chat = await self._begin("chat", address.chat, address.models[:1], user)
             compare = await self._begin(
                 "compare", address.compare, address.models[: len(LETTERS)], user
             )
-            for new in (chat, compare):
+            arena = await self._begin("arena", address.arena, (), user)
+            for new in (chat, compare, arena):
                 if new.browser is None and not new.exchanges:
                     new.browser = browser
-            places = Place(chat, self._known), Place(compare, self._known)
+            places = (Place(chat, known), Place(compare, known), Place(arena, known))
             # Another call of the tab may have been faster.
             self._sessions.setdefault(key, Session(*places, self._clock()))
         session = self._sessions[key]
@@ -150,7 +154,10 @@ class Sessions:
         row = self._store.conversation(conversation_id)
         if row is None or row.owner != _owner(user):
             return None
-        return restored(row, self._media, user)
+        conversation = restored(row, self._media, user)
+        if conversation.kind == "arena":
+            conversation.battle = battle_of(self._store, row.id)
+        return conversation
 
     async def may_see(self, user: User, sha256: str) -> bool:
         """Tell whether a conversation of a user has a file.

@@ -57,6 +57,7 @@ _DRAWINGS = {
     "after": '<path d="M9 5l7 7-7 7"/>',
     "eye": '<path d="M2 12s3.5-7 10-7 10 7 10 7-3.5 7-10 7S2 12 2 12z"/><circle cx="12" cy="12" '
     'r="3"/>',
+    "tokens": '<path d="M4 7h5M13 7h7M4 16h8M16 16h4M4 20h8M13 11h7"/>',
     "tie": '<path d="M5 9h14M5 15h14"/>',
 }
 _ATTRIBUTES = (

@@ -1,15 +1,14 @@
 """Inspection of an answer: the request that it was asked with, rebuilt from its conversation."""
 
-import asyncio
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from llava_serve.errors import InspectionUnsupported, NoSuchRoute, RemoteError
 from llava_serve.protocol.inspection import Inspection
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.chat_service import Services
 from llava_serve.web.chat_state import ChatState, Exchange
-from llava_serve.web.messages import data_uri, request_body
+from llava_serve.web.messages import DataUri, request_body
 from llava_serve.web.reply import StreamedReply
 
 _UNSUPPORTED = (InspectionUnsupported.code, NoSuchRoute.code)
@@ -21,8 +20,26 @@ def as_asked(exchanges: Sequence[Exchange], number: int, slot: int) -> list[Exch
     exchange = exchanges[number].snapshot()
     reply = exchange.replies[slot]
     text = reply.text[: reply.given]
-    exchange.replies[slot] = StreamedReply(reply.model, text=text, asked=reply.asked)
+    exchange.replies[slot] = StreamedReply(
+        reply.model, text=text, asked=reply.asked, fingerprint=reply.fingerprint
+    )
     return [*exchanges[:number], exchange]
+
+
+def sent_body(
+    exchanges: Sequence[Exchange], uri_of: Callable[[StoredFile], DataUri], slot: int
+) -> dict[str, Any]:
+    """Return the request that was sent in the end, for what `as_asked` returned.
+
+    The models of a comparison got a seed, and another request without what one of them refused.
+    """
+    body = request_body(exchanges, uri_of, slot)
+    fingerprint = exchanges[-1].replies[slot].fingerprint
+    if fingerprint is None:
+        return body
+    if "seed" in fingerprint.parts:
+        body.setdefault("seed", fingerprint.parts["seed"])
+    return {name: value for name, value in body.items() if name not in fingerprint.refused}
 
 
 def files_of(exchanges: Sequence[Exchange], slot: int) -> list[tuple[int, StoredFile]]:
@@ -38,18 +55,15 @@ def files_of(exchanges: Sequence[Exchange], slot: int) -> list[tuple[int, Stored
 async def inspect(
     services: Services,
     conversation: ChatState,
-    exchanges: Sequence[Exchange],
-    slot: int,
+    body: dict[str, Any],
     *,
-    with_pixels: bool,
+    with_pixels: bool = False,
 ) -> Inspection | None:
     """Return what the model sees of a request; None where its worker cannot tell.
 
     Raises:
-        ServeError: nobody can tell at the moment, or a file is here no longer.
+        ServeError: it would be refused, or nobody can tell at the moment.
     """
-    uri_of = partial(data_uri, services.media)
-    body = await asyncio.to_thread(request_body, exchanges, uri_of, slot)
     client, user = services.link.client, conversation.asks_as
     try:
         return await client.inspect(body, with_pixels=with_pixels, user=user)

@@ -87,7 +87,10 @@ class Stack:
     lives: dict[str, AsyncExitStack] = field(default_factory=dict)
 
     async def join(self, model: str, delay_s: float = 0.0) -> WatchedEcho:
-        engine = WatchedEcho(model, delay_s)
+        return await self.join_with(WatchedEcho(model, delay_s))
+
+    async def join_with(self, engine: WatchedEcho) -> WatchedEcho:
+        model = engine.card.id
         worker = ModelWorker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id=model)
         app = build_worker(worker, max_body_bytes=50_000_000)
         life = await self.joined.enter_async_context(AsyncExitStack())

@@ -1,6 +1,7 @@
 """What the model saw is on the page: tiles, frames, the prompt and the context, for each answer."""
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,8 +11,11 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
 
 from llava_serve import tiny
+from llava_serve.errors import InspectionUnsupported
+from llava_serve.protocol.inspection import Inspection
+from llava_serve.request import InspectRequest
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, WatchedEcho
 from tests.ports import free_port
 
 SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
@@ -123,3 +127,108 @@ async def test_esc_closes_the_panel_and_stops_no_answer(
         await expect(tab.page.locator("#saw")).to_be_hidden()
         assert not engine.idle.is_set()
         await expect(tab.stop_button).to_be_visible()
+
+
+@SIZES
+async def test_a_draft_says_what_it_costs_before_it_is_sent(
+    browser: Browser, seeing: Stack, size: tuple[int, int]
+) -> None:
+    async with opened(browser, seeing.page, size) as tab:
+        await expect(tab.model).not_to_have_value("")
+        cost, used = tab.page.locator("#chat-cost"), tab.page.locator("#chat-tab .budget")
+        await tab.textbox.fill("Where is it?")
+        await expect(cost).to_have_text("Text: about 3 tokens · 4,093 of 4,096 left")
+        await expect(used).to_be_hidden()
+        await tab.composer.locator("input[type=file]").set_input_files(tiny.EXAMPLES / "tall.png")
+        await expect(cost).to_contain_text("Picture: 226 tokens · text: about 3")
+        await expect(cost).to_be_in_viewport()
+        inner = await cost.evaluate("line => [line.scrollWidth, line.clientWidth]")
+        assert inner[0] <= inner[1]
+        description = await tab.textbox.get_attribute("aria-describedby")
+        await expect(tab.page.locator(f"#{description}")).to_contain_text("Picture: 226 tokens")
+        await tab.textbox.press("Enter")
+        await tab.answered()
+        await expect(cost).to_be_hidden()
+        await expect(used).to_contain_text("of 4,096 tokens used")
+        await tab.textbox.fill("word " * 4000)
+        await expect(cost).to_contain_text("too long by about")
+
+
+@SIZES
+async def test_a_draft_of_unknown_cost_says_nothing_and_is_sent(
+    browser: Browser, stack: Stack, shapes: Path, size: tuple[int, int]
+) -> None:
+    class Silent(WatchedEcho):
+        async def inspect(self, request: InspectRequest) -> Inspection:
+            asked.set()
+            raise InspectionUnsupported(self.card.id)
+
+    asked = asyncio.Event()
+    await stack.join_with(Silent("silent", 0.0))
+    async with opened(browser, stack.page, size) as tab:
+        await expect(tab.model).to_have_value("silent")
+        await tab.textbox.fill("hello")
+        await expect(tab.page.locator("#chat-cost")).to_contain_text("of 4,096 left")
+        await tab.composer.locator("input[type=file]").set_input_files(shapes)
+        await asked.wait()
+        await expect(tab.page.locator("#chat-cost")).to_be_hidden()
+        await expect(tab.page.locator(".card.error")).to_have_count(0)
+        await tab.textbox.press("Enter")
+        await tab.answered()
+        await tab.answers.last.locator("[data-inspect]").click()
+        await expect(tab.page.locator("#saw .cannot")).to_contain_text("cannot be shown")
+        await check(tab)
+
+
+@SIZES
+async def test_tokens_show_how_sure_the_model_was(
+    browser: Browser, seeing: Stack, size: tuple[int, int]
+) -> None:
+    for theme in ("light", "dark"):
+        async with opened(browser, f"{seeing.page}/?__theme={theme}", size) as tab:
+            await expect(tab.model).not_to_have_value("")
+            await tab.page.get_by_text("Parameters", exact=True).first.click()
+            wish = tab.page.get_by_role("checkbox", name="Token probabilities")
+            await expect(wish).not_to_be_checked()
+            await wish.check()
+            await tab.page.get_by_text("Parameters", exact=True).first.click()
+            await tab.ask("What color is the circle?", tiny.EXAMPLES / "red-circle.png")
+            await tab.answered()
+            text, tokens = tab.answers.last.locator(".text"), tab.answers.last.locator(".tokens")
+            said, tip = await text.inner_text(), tab.page.locator("#token-tip")
+            await tab.answers.last.locator("[data-tokens]").click()
+            await expect(tokens).to_have_text(said)
+            await expect(text).to_be_hidden()
+
+            await tokens.get_by_role("option").nth(2).hover()
+            await expect(tip.locator("div")).to_have_count(5)
+            await expect(tip).to_be_in_viewport()
+            await tab.page.mouse.move(0, 0)
+            await expect(tip).to_be_hidden()
+            await tab.answers.last.locator("[data-inspect]").focus()
+            for _ in range(4):  # past the votes
+                await tab.page.keyboard.press("Tab")
+            await expect(tokens).to_be_focused()
+            await tab.page.keyboard.press("ArrowRight")
+            chosen = tokens.locator("[aria-selected=true]")
+            await expect(chosen).to_have_attribute("aria-label", re.compile(r"The likeliest here"))
+            await tab.page.keyboard.press("End")
+            await expect(chosen).to_have_text(".")
+            await expect(tip).to_be_in_viewport()
+            options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+            found = await Axe().run(tab.page, context=".token-view", options=options)
+            assert [one["id"] for one in found.response["violations"]] == []
+            await tab.page.keyboard.press("Escape")
+            await expect(tip).to_be_hidden()
+
+            await tab.answers.last.locator("[data-vote=up]").click()  # the answer is drawn anew
+            pressed = tab.answers.last.locator("[data-vote=up]")
+            await expect(pressed).to_have_attribute("aria-pressed", "true")
+            await expect(tokens).to_be_visible()
+            await tab.answers.last.locator("[data-tokens]").click()
+            await expect(text).to_be_visible()
+            await tab.page.reload()
+            await tab.answers.last.locator("[data-tokens]").click()
+            await expect(tokens).to_have_text(said)
+            await tab.page.get_by_text("Parameters", exact=True).first.click()
+            await expect(wish).to_be_checked()

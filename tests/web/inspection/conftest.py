@@ -1,9 +1,9 @@
 """A page whose worker's requests are written down, and a conversation on it."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http import serving
+from llava_serve.login_config import LoginConfig
+from llava_serve.logins.auth_file import write_users
+from llava_serve.logins.login_sessions import LoginSessions
+from llava_serve.logins.passwords import hashed
 from llava_serve.media.reader import MediaReader
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import ChatService, Services
@@ -25,6 +29,7 @@ from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
 from tests.web.conftest import MakeServices, settled
 
+SignIn = Callable[[str], Coroutine[Any, Any, httpx.AsyncClient]]
 Bodies = dict[str, list[dict[str, Any]]]
 
 
@@ -59,11 +64,11 @@ class Asked:
     upload_folder: Path
     conversation: ChatState = field(default_factory=ChatState)
 
-    async def ask(self, text: str, parameters: Parameters, *files: str) -> None:
+    async def ask(self, text: str, parameters: Parameters, *files: str, models: int = 1) -> None:
         paths = [str(self.upload_folder / name) for name in files]
         message = {"text": text, "files": paths}
         service = ChatService(self.services)
-        assert await service.accept(self.conversation, message, ["echo"], parameters)
+        assert await service.accept(self.conversation, message, ["echo"] * models, parameters)
         await settled(self.conversation)
 
     async def resume(self, parameters: Parameters) -> None:
@@ -91,3 +96,26 @@ async def asked(
         http = httpx.AsyncClient(base_url=address, trust_env=False, timeout=60)
         await stack.enter_async_context(http)
         yield Asked(services, http, bodies, upload_folder)
+
+
+@pytest.fixture
+async def sign_in(
+    controller: str, make_services: MakeServices, tmp_path: Path
+) -> AsyncIterator[SignIn]:
+    """Open browsers of alice and bob, on a page where everybody signs in."""
+    names = ("alice", "bob")
+    write_users(tmp_path / "users", {name: hashed(f"{name} knows", 4) for name in names})
+    logins = LoginSessions.of(LoginConfig(auth_file=tmp_path / "users"), tmp_path)
+    page = build_app(replace(make_services(controller), logins=logins))
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(serving.served(page.app, page.before_stop))
+
+        async def signed_in(name: str) -> httpx.AsyncClient:
+            client = httpx.AsyncClient(base_url=address, trust_env=False, timeout=60)
+            await stack.enter_async_context(client)
+            form = {"name": name, "password": f"{name} knows", "next": "/"}
+            answer = await client.post("/login", data=form, headers={"Origin": address})
+            assert answer.status_code == 303
+            return client
+
+        yield signed_in

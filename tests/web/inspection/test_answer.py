@@ -15,9 +15,10 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.inspection import Inspection
 from llava_serve.request import InspectRequest
 from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.compare.fingerprint import Fingerprint
 from llava_serve.web.inspection import panel
-from llava_serve.web.inspection.answer import as_asked, inspect
-from llava_serve.web.messages import data_uri, dumps, request_body
+from llava_serve.web.inspection.answer import as_asked, inspect, sent_body
+from llava_serve.web.messages import DataUri, data_uri, dumps, request_body
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import StreamedReply
 from llava_serve.worker.app import build_app as build_worker
@@ -55,6 +56,24 @@ async def test_it_is_the_same_request_while_the_conversation_is_open(asked: Aske
         assert body | {"stream": True} == sent
 
 
+async def test_in_a_comparison_it_has_the_seed_that_was_drawn(asked: Asked) -> None:
+    asked.conversation = ChatState("compare")
+    await asked.ask("hello", SECOND, "dot.png", models=2)
+    for slot in range(2):
+        assert (await asked.saw(0, slot)).status_code == 200
+    assert asked.bodies[INSPECT] == asked.bodies[CHAT]
+    assert "seed" in asked.bodies[INSPECT][0]
+
+
+def test_what_a_model_refused_is_not_in_it() -> None:
+    fingerprint = Fingerprint({"seed": 5}, refused=("temperature",))
+    reply = StreamedReply("m", asked=FIRST, fingerprint=fingerprint)
+    exchanges = as_asked([Exchange("hello", (), [reply])], 0, 0)
+    body = sent_body(exchanges, lambda file: DataUri(file.name), 0)
+    assert "temperature" not in body
+    assert (body["seed"], body["top_p"]) == (7, 0.9)  # the seed that was asked for stays
+
+
 def test_the_answer_itself_and_what_came_later_are_not_in_it() -> None:
     replies = [StreamedReply("a", text="an answer"), StreamedReply("b", text="another")]
     exchanges = [Exchange("1", (), list(replies)), Exchange("2", (), list(replies))]
@@ -87,8 +106,9 @@ async def test_a_worker_that_tells_nothing_is_no_error(
 ) -> None:
     services = make_services(mute)
     exchanges = [Exchange("hello", (), [StreamedReply("echo")])]
+    body = request_body(exchanges, partial(data_uri, services.media))
     async with services.link.opened():
-        told = await inspect(services, ChatState(), exchanges, 0, with_pixels=False)
+        told = await inspect(services, ChatState(), body)
     services.store.close()
     assert told is None
     assert panel.CANNOT in panel.refusal()

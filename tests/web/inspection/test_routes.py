@@ -1,48 +1,11 @@
 """An inspection is for who may see the conversation, and each failure is told."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from llava_serve.http import serving
-from llava_serve.login_config import LoginConfig
-from llava_serve.logins.auth_file import write_users
-from llava_serve.logins.login_sessions import LoginSessions
-from llava_serve.logins.passwords import hashed
-from llava_serve.web.app import build_app
 from llava_serve.web.parameters import Parameters
-from tests.web.conftest import MakeServices
-from tests.web.inspection.conftest import Asked
-
-SignIn = Callable[[str], Coroutine[Any, Any, httpx.AsyncClient]]
-
-
-@pytest.fixture
-async def sign_in(
-    controller: str, make_services: MakeServices, tmp_path: Path
-) -> AsyncIterator[SignIn]:
-    """Open browsers of alice and bob, on a page where everybody signs in."""
-    names = ("alice", "bob")
-    write_users(tmp_path / "users", {name: hashed(f"{name} knows", 4) for name in names})
-    logins = LoginSessions.of(LoginConfig(auth_file=tmp_path / "users"), tmp_path)
-    page = build_app(replace(make_services(controller), logins=logins))
-    async with AsyncExitStack() as stack:
-        address = await stack.enter_async_context(serving.served(page.app, page.before_stop))
-
-        async def signed_in(name: str) -> httpx.AsyncClient:
-            client = httpx.AsyncClient(base_url=address, trust_env=False, timeout=60)
-            await stack.enter_async_context(client)
-            form = {"name": name, "password": f"{name} knows", "next": "/"}
-            answer = await client.post("/login", data=form, headers={"Origin": address})
-            assert answer.status_code == 303
-            return client
-
-        yield signed_in
+from tests.web.inspection.conftest import Asked, SignIn
 
 
 async def test_nobody_sees_what_was_seen_for_another(
