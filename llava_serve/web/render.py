@@ -90,7 +90,7 @@ _ended_text = lru_cache(maxsize=1000)(model_text)
 
 
 def question(exchange: Exchange, number: int | None = None) -> str:
-    """Render a question with its files; `number` is its place, where something can be done there."""
+    """Render a question with its files; with `number`, its place, what can be done with it."""
     media = "".join(_thumbnail(file) for file in exchange.files)
     media = f'<div class="media">{media}</div>' if media else ""
     text = f'<div class="said">{plain_text(exchange.text)}</div>' if exchange.text else ""
