@@ -43,8 +43,8 @@ class AskedModelGone(Unavailable):
 
     code = "asked_model_gone"
     remedy = (
-        "Try again when it is back, or take the question back with Edit last and send it to the "
-        "model that is chosen."
+        "Try again when it is back, or edit the question with its pencil and send it to the model "
+        "that is chosen."
     )
     user_remedy = remedy
 

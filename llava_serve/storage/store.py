@@ -83,15 +83,14 @@ class Store:
                 row.owner, row.browser = whose.owner, whose.browser
                 session.add(row)
             row.used_at = now
-            session.flush()
             for turn in turns:
                 turn.conversation_id, turn.created_at = conversation_id, now
-            session.add_all(turns)
-            session.flush()
+                session.add(turn)
+                session.flush()  # one by one: the order of ids is the order of turns
             return [turn.id for turn in turns]
 
     def mark_replaced(self, turn_ids: Sequence[int], *, replaced: bool = True) -> None:
-        """Say that these turns were edited or regenerated, or that they were brought back."""
+        """Say that these turns are shown no longer, or again."""
         with self.transaction() as session:
             session.execute(
                 update(TurnRow).where(TurnRow.id.in_(turn_ids)).values(replaced=replaced)

@@ -7,20 +7,41 @@ from typing import Any
 import gradio as gr
 
 from llava_serve.web import composer, parameters
+from llava_serve.web.branches.branch_handlers import (
+    BranchHandlers,
+    CancelClick,
+    EditClick,
+    VersionClick,
+)
 from llava_serve.web.event_binder import EventBinder
 from llava_serve.web.handlers import Draft, ExampleClick, Handlers, Tab, VoteClick
 from llava_serve.web.presets import panel as preset_panel
 from llava_serve.web.presets.panel import PresetPanel
 from llava_serve.web.render import LETTERS
 
-# An example card and a vote say which they are; a `click` on anything else stays in the browser.
-# What stands in the element is the work of `conversation.js`.
+# An example card, a vote, a pencil and an arrow say which they are; a `click` on anything else
+# stays in the browser. What stands in the element is the work of `conversation.js`.
 _CLICKS = """
 element.addEventListener('click', (event) => {
   const card = event.target.closest('.example');
   if (card) trigger('example', {index: Number(card.dataset.index)});
   const vote = event.target.closest('[data-vote]');
   if (vote) trigger('vote', {index: vote.dataset.answer, kind: vote.dataset.vote});
+  const pencil = event.target.closest('[data-edit]');
+  if (pencil) {
+    element.closest('.main').querySelector('.composer textarea').focus();
+    trigger('edit', {turn: Number(pencil.dataset.edit)});
+  }
+  const arrow = event.target.closest('[data-step]:not([aria-disabled])');
+  if (arrow) {
+    const {turn, of, step} = arrow.dataset;
+    trigger('version', {turn: Number(turn), of, step: Number(step)});
+  }
+});
+"""
+_CANCEL = """
+element.addEventListener('click', (event) => {
+  if (event.target.closest('.cancel-edit')) trigger('cancel', {});
 });
 """
 # `quiet` is the end of all that the transcript waits for: the controls follow. `draft` has files
@@ -62,6 +83,12 @@ def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
         controls: Controls = {
             "composer": composer.build(f"{tab.kind}-composer", _PLACEHOLDERS[tab.kind])
         }
+        editing = gr.HTML(
+            js_on_load=_CANCEL,
+            apply_default_css=False,
+            elem_id=f"{tab.kind}-editing",
+            elem_classes="editing-line",
+        )
         history, controls["signal"] = transcript(tab)
         controls |= _buttons(tab)
         if tab.is_comparison:
@@ -69,7 +96,8 @@ def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
         controls["budget"] = gr.HTML(elem_classes="budget-line", apply_default_css=False)
         _part(f"{tab.kind}-cost")  # of the draft; `inspection.js` fills it
     panel = ChatPanel(handlers, menu, sampling, controls, presets)
-    _bind(panel, binder, history)
+    _bind(panel, binder)
+    _bind_branches(panel, binder, history, editing)
     return panel
 
 
@@ -119,7 +147,6 @@ def _buttons(tab: Tab) -> Controls:
         buttons = {"again": button("Regenerate", f"{prefix}again", "again")}
         if not tab.is_comparison:
             buttons["more"] = button("Continue", "continue", "more")
-            buttons["edit"] = button("Edit last", "edit", "edit")
         buttons["clear"] = button(_CLEAR[tab.kind], f"{prefix}clear", "clear")
         buttons["undo"] = button("Undo", f"{prefix}undo", "undo")
         if tab.is_comparison:
@@ -143,19 +170,14 @@ def button(text: str, elem_id: str, icon: str | None = None) -> gr.Button:
     )
 
 
-def _bind(panel: ChatPanel, binder: EventBinder, history: gr.HTML) -> None:
+def _bind(panel: ChatPanel, binder: EventBinder) -> None:
     handlers, controls, bind = panel.handlers, panel.controls, binder.bind
     box, signal = controls["composer"], controls["signal"]
-    box_only = {"composer": box}
     budget = {"budget": controls["budget"]}
     bind(panel.menu["models"].input, handlers.choose, [panel.menu["models"]], budget)
-    bind(box.submit, handlers.submit, [box, *panel.parameters], controls)
     bind(controls["again"].click, handlers.again, panel.parameters, controls)
     bind(signal.quiet, handlers.settle, [], controls)
     bind(box.stop, handlers.stop, [], controls)
-    bind(controls["clear"].click, handlers.clear, [], controls)
-    bind(controls["undo"].click, handlers.undo, [box], controls)
-    binder.bind_data(history.vote, VoteClick, handlers.vote, controls)
     bind_drafts(panel, binder)
     if handlers.tab.is_comparison:
         for slot, letter in enumerate(LETTERS):
@@ -164,8 +186,24 @@ def _bind(panel: ChatPanel, binder: EventBinder, history: gr.HTML) -> None:
             bind(controls[kind].click, partial(handlers.prefer, kind, None), [], controls)
     else:
         bind(controls["more"].click, handlers.more, panel.parameters, controls)
-        bind(controls["edit"].click, handlers.edit, [box], controls)
-        binder.bind_data(history.example, ExampleClick, handlers.example, box_only)
+
+
+def _bind_branches(
+    panel: ChatPanel, binder: EventBinder, history: gr.HTML, editing: gr.HTML
+) -> None:
+    """Bind what happens within the transcript, and what begins or ends an edit."""
+    handlers, branches, bind = panel.handlers, BranchHandlers(panel.handlers), binder.bind
+    box, controls = panel.controls["composer"], panel.controls
+    shown = {**controls, "editing": editing}
+    bind(box.submit, branches.submit, [box, *panel.parameters], shown)
+    bind(controls["clear"].click, branches.clear, [], shown)
+    bind(controls["undo"].click, branches.undo, [], shown)
+    binder.bind_data(history.vote, VoteClick, handlers.vote, controls)
+    binder.bind_data(history.edit, EditClick, branches.edit, shown, [box])
+    binder.bind_data(history.version, VersionClick, branches.go, shown)
+    binder.bind_data(editing.cancel, CancelClick, branches.cancel, shown)
+    if not handlers.tab.is_comparison:
+        binder.bind_data(history.example, ExampleClick, handlers.example, {"composer": box})
 
 
 def bind_drafts(panel: ChatPanel, binder: EventBinder) -> None:

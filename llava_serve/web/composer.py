@@ -54,6 +54,11 @@ def holding(text: str, paths: Sequence[str]) -> dict[str, Any]:
     return gr.update(value={"text": text, "files": list(paths)}, submit_btn=True, stop_btn=False)
 
 
+def cleared() -> dict[str, Any]:
+    """Empty it; nothing else of it changes."""
+    return gr.update(value={"text": "", "files": []})
+
+
 def emptied() -> dict[str, Any]:
     """Empty it; an answer is on its way."""
     return gr.update(value={"text": "", "files": []}, submit_btn=False, stop_btn=True)

@@ -26,8 +26,6 @@ from llava_serve.web.sessions import Place
 from llava_serve.web.transcript import Transcript
 from llava_serve.web.uploads import path_of
 
-_DRAFT_WOULD_GO = "Send or delete what you have typed: the last question would replace it."
-
 # A handler that waits for nothing is a coroutine all the same: Gradio runs plain functions on
 # threads of its own, and a conversation belongs to the event loop.
 
@@ -84,7 +82,7 @@ class Handlers:
         self, services: Services, tab: Tab, examples: Sequence[ExampleQuestion] = ()
     ) -> None:
         self.tab = tab
-        self._service = ChatService(services)
+        self.service = ChatService(services)
         self._link = services.link
         self._examples = examples
         self._beneath = partial(beneath, prices=services.prices) if tab.is_comparison else None
@@ -110,7 +108,6 @@ class Handlers:
                 interactive=idle, value="Retry" if last and last.failed else "Regenerate"
             ),
             "more": gr.update(visible=cut, interactive=cut),
-            "edit": gr.update(interactive=idle),
             "clear": gr.update(interactive=idle or (not busy and conversation.notice is not None)),
             "undo": gr.update(visible=conversation.can_undo, interactive=conversation.can_undo),
             "tie": gr.update(interactive=bool(votable)),
@@ -176,7 +173,7 @@ class Handlers:
             said = f"{len(models)} are chosen and served; a comparison takes two to six"
             conversation.refuse(InvalidField("models", said))
             return self.view(conversation)
-        asked = self._service.accept(conversation, message, models, Parameters(*values))
+        asked = self.service.accept(conversation, message, models, Parameters(*values))
         return self.view(conversation, composer.emptied() if await asked else None)
 
     def _models(self, conversation: ChatState) -> list[str]:
@@ -195,25 +192,13 @@ class Handlers:
                 conversation.refuse(AskedModelGone(asked, models[0]))
                 return self.view(conversation)
             models = [asked]
-        await self._service.again(conversation, models, Parameters(*values))
+        await self.service.again(conversation, models, Parameters(*values))
         return self.view(conversation)
 
     async def more(self, place: Place, *values: Any) -> View:
         """Ask for the rest of a reply that was cut."""
-        await self._service.resume(place.conversation, Parameters(*values))
+        await self.service.resume(place.conversation, Parameters(*values))
         return self.view(place.conversation)
-
-    async def edit(self, place: Place, message: dict[str, Any]) -> View:
-        """Put the last question back into the composer, unless another one is being typed."""
-        conversation = place.conversation
-        if not composer.is_empty(message):
-            conversation.touch()  # so that the browser is told again at a second click
-            return self.view(conversation, told=_DRAFT_WOULD_GO)
-        taken = await self._service.take_back(conversation)
-        if taken is None:
-            return self.view(conversation)
-        paths = await uploads.lend(taken.files, self._service.services.media)
-        return self.view(conversation, composer.holding(taken.text, paths))
 
     async def settle(self, place: Place) -> View:
         """Show the controls as they are once the transcript is quiet."""
@@ -230,16 +215,11 @@ class Handlers:
             place.show(place.conversation.cleared())
         return self.view(place.conversation)
 
-    async def undo(self, place: Place, message: dict[str, Any]) -> View:
-        """Bring back what Clear, Edit, Regenerate or Continue took away last."""
-        conversation = place.conversation
-        if not conversation.is_busy and conversation.before is not None:
-            place.show(conversation.before)
-            return self.view(place.conversation)
-        edited = await self._service.bring_back(conversation)
-        if edited is not None and message["text"] == edited.text:
-            return self.view(conversation, gr.update(value={"text": "", "files": []}))
-        return self.view(conversation)
+    async def undo(self, place: Place) -> View:
+        """Bring back the conversation that Clear took away."""
+        if not place.conversation.is_busy and place.conversation.before is not None:
+            place.show(place.conversation.before)
+        return self.view(place.conversation)
 
     async def draft(self, _: Place, draft: Draft) -> View:
         """Put a draft back with those of its files that are still here."""
@@ -254,13 +234,13 @@ class Handlers:
         if click.index >= len(self._examples):
             raise InvalidField("index", f"is that of no example: there are {len(self._examples)}")
         example = self._examples[click.index]
-        paths = await uploads.lend(example.files, self._service.services.media)
+        paths = await uploads.lend(example.files, self.service.services.media)
         return {"composer": composer.holding(example.question, paths)}
 
     async def vote(self, place: Place, click: VoteClick) -> View:
         """Take a vote on any reply."""
         exchange, _, slot = click.index.partition(".")
-        await self._service.judge(place.conversation, (int(exchange), int(slot)), click.kind)
+        await self.service.judge(place.conversation, (int(exchange), int(slot)), click.kind)
         return self.view(place.conversation)
 
     async def prefer(
@@ -270,7 +250,7 @@ class Handlers:
         last = place.conversation.last
         votable = [] if last is None else _votable(last)
         if votable and (slot is None or slot in votable):
-            await self._service.vote(place.conversation, kind, slot)
+            await self.service.vote(place.conversation, kind, slot)
         return self.view(place.conversation)
 
 

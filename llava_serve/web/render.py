@@ -13,6 +13,7 @@ from markdown_it.token import Token
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.storage.media import StoredFile
+from llava_serve.web.branches.controls import arrows, pencil
 from llava_serve.web.chat_state import Exchange
 from llava_serve.web.inspection.buttons import buttons
 from llava_serve.web.reply import StreamedReply, Vote
@@ -88,12 +89,16 @@ _LEFT_OUT = {
 _ended_text = lru_cache(maxsize=1000)(model_text)
 
 
-def question(exchange: Exchange) -> str:
-    """Render a question with its files."""
+def question(exchange: Exchange, number: int | None = None) -> str:
+    """Render a question with its files; with `number`, its place, what can be done with it."""
     media = "".join(_thumbnail(file) for file in exchange.files)
     media = f'<div class="media">{media}</div>' if media else ""
     text = f'<div class="said">{plain_text(exchange.text)}</div>' if exchange.text else ""
-    return f'<article class="turn user">{media}{text}</article>'
+    tools = ""
+    if number is not None and not exchange.is_open:
+        tools = arrows(exchange, number, "question") + pencil(number)
+    tools = f'<div class="tools">{tools}</div>' if tools else ""
+    return f'<article class="turn user">{media}{text}{tools}</article>'
 
 
 def reply(
@@ -126,18 +131,24 @@ Beneath = Callable[[Exchange], tuple[list[str], str]]
 
 def exchange(one: Exchange, number: int = 0, beneath: Beneath | None = None) -> str:
     """Render a question and its answers; `number` is its place in the conversation."""
-    return question(one) + replies(one, number, beneath)
+    return question(one, number) + replies(one, number, beneath)
 
 
 def replies(exchange: Exchange, number: int = 0, beneath: Beneath | None = None) -> str:
     """Render what was answered, side by side where it is several, and what was voted."""
     vote = f'<p class="note vote">{plain_text(exchange.vote)}</p>' if exchange.vote else ""
+    vote += "" if exchange.is_open else _other_answers(exchange, number)
     places = [f"{number}.{slot}" for slot in range(len(exchange.replies))]
     if len(exchange.replies) == 1:
         return reply(exchange.replies[0], place=places[0]) + vote
     facts, below = ([None] * len(places), "") if beneath is None else beneath(exchange)
     columns = "".join(map(reply, exchange.replies, LETTERS, places, facts))
     return f'<div class="columns of-{len(exchange.replies)}">{columns}</div>{below}{vote}'
+
+
+def _other_answers(exchange: Exchange, number: int) -> str:
+    others = arrows(exchange, number, "answer")
+    return f'<div class="tools of-answer">{others}</div>' if others else ""
 
 
 def error_card(error: ServeError, request_id: str | None = None, follows: str = "") -> str:

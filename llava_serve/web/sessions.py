@@ -13,7 +13,8 @@ from llava_serve.logins.user import User
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import Store
 from llava_serve.web.arena.battle import battle_of
-from llava_serve.web.chat_state import ChatState, Kind
+from llava_serve.web.branches.versions import every
+from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.persistence import restored
 from llava_serve.web.render import LETTERS
 
@@ -28,7 +29,8 @@ Known = WeakValueDictionary[str, ChatState]
 class Place:
     """Where a browser tab shows a conversation, which other browser tabs may show as well.
 
-    `menu_shown` is the model menu as this one has it.
+    `menu_shown` is the model menu as this one has it, `editing` the question whose other version
+    is typed here.
     """
 
     def __init__(self, conversation: ChatState, known: Known) -> None:
@@ -39,6 +41,7 @@ class Place:
     def show(self, conversation: ChatState) -> None:
         """Show this one from here on; it can be found by its id, before anything of it is kept."""
         self.conversation = conversation
+        self.editing: Exchange | None = None
         self._known[conversation.id] = conversation
 
 
@@ -68,10 +71,8 @@ class Address:
 
 def _files(conversations: Sequence[ChatState]) -> Iterator[StoredFile]:
     for conversation in conversations:
-        for exchange in conversation.exchanges:
+        for exchange, _ in every(conversation.exchanges):
             yield from exchange.files
-        if conversation.taken is not None:
-            yield from conversation.taken.exchange.files
 
 
 def _owner(user: User | None) -> str | None:

@@ -99,7 +99,7 @@ class ArenaHandlers(Handlers):
         if not conversation.exchanges:
             parameters = replace(AT_FIRST, seed=str(secrets.randbelow(_SEEDS)))
         models = conversation.battle.models
-        asked = await self._service.accept(conversation, message, models, parameters)
+        asked = await self.service.accept(conversation, message, models, parameters)
         return self.view(conversation, composer.emptied() if asked else None)
 
     async def _begun(self, conversation: ChatState, tag: str | None) -> Battle:

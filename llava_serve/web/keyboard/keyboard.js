@@ -44,8 +44,9 @@
       event.preventDefault();
       show();
     } else if (event.key === 'ArrowUp' && !event.shiftKey && event.target.matches?.('.composer textarea') && isEmpty(event.target)) {
-      const edit = document.getElementById('edit');
-      if (!edit?.checkVisibility() || edit.disabled) return;
+      const last = [...event.target.closest('.main').querySelectorAll('.turn.user')].pop();
+      const edit = last?.querySelector('[data-edit]'); // none while it is answered
+      if (!edit) return;
       event.preventDefault();
       edit.click();
     }

@@ -36,7 +36,8 @@ async def test_arrow_up_in_an_empty_box_edits_the_last_question(
         await keys.press("ArrowUp")
         await expect(tab.textbox).to_have_value("first")
         await expect(tab.composer.locator(".thumbnail-item")).to_have_count(1)
-        await expect(tab.answers).to_have_count(0)
+        await expect(tab.page.get_by_text("You are editing “first”")).to_be_visible()
+        await expect(tab.answers).to_have_count(1)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
