@@ -100,7 +100,7 @@ async def test_regenerate_edit_and_votes_are_kept(tab: Tab, stack: Stack, shapes
         ("assistant", echoed + "two", False),
     ]
     assert [vote["kind"] for vote in conversation["votes"]] == ["up"]
-    assert conversation["votes"][0]["turn"] == conversation["turns"][2]["id"]
+    assert conversation["votes"][0]["turn"] == conversation["turns"][3]["id"]
     assert len({media["sha256"] for turn in conversation["turns"] for media in turn["media"]}) == 1
 
 
