@@ -33,21 +33,18 @@ async def trimmed(every_s: float = TRIM_EVERY_S) -> AsyncIterator[None]:
     That is `every_s` seconds after the last full collection, Python's own ones included, or later
     where there is much to look at.
     The latter takes microseconds where there is none, and some 40 ms for a gigabyte, on a thread.
-    Objects made before are no longer looked at when garbage is collected.
+    For as long as the process lives, objects made before are no longer looked at when garbage is
+    collected, and young ones are looked at more rarely.
     """
     gc.collect()
     gc.freeze()
-    thresholds = gc.get_threshold()
-    gc.set_threshold(_YOUNG_OBJECTS, *thresholds[1:])
+    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
     trim = _malloc_trim()
-    try:
-        if trim is None:
-            yield
-            return
-        async with background(_keep_trimming(trim, every_s), "heap"):
-            yield
-    finally:
-        gc.set_threshold(*thresholds)
+    if trim is None:
+        yield
+        return
+    async with background(_keep_trimming(trim, every_s), "heap"):
+        yield
 
 
 def collect_young() -> None:
