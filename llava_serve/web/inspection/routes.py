@@ -56,9 +56,12 @@ def inspection_router(services: Services, sessions: Sessions) -> APIRouter:
 
 
 async def _found(sessions: Sessions, conversation_id: str, request: Request) -> ChatState:
+    """Return a conversation of whoever asks; tokens and contexts would tell a battle's models."""
     conversation = await sessions.find(conversation_id, user_of(request.scope))
     if conversation is None:
         raise ConversationUnknown
+    if conversation.is_blind:
+        raise BattleOpen
     return conversation
 
 
@@ -86,8 +89,6 @@ def _add_answer(
     async def answer(asked: AnswerPlace, request: Request) -> Response:
         conversation = await _found(sessions, asked.id, request)
         reused = _ended(conversation, asked).cached_tokens
-        if conversation.is_blind:
-            raise BattleOpen
         exchanges = as_asked(conversation.exchanges, asked.exchange, asked.slot)
 
         async def drawn() -> str:
