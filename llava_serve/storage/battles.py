@@ -15,6 +15,7 @@ from llava_serve.errors import StorageFailed
 from llava_serve.storage.battle_tables import PEOPLE, BattleRow, BattleVoteRow
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.store import Store
+from llava_serve.storage.tables import ConversationRow
 
 ARENA = "arena"  # the kind of a battle's conversation
 Voters = Literal["people", "judge", "all"]
@@ -58,6 +59,14 @@ class Battles:
             session.add(row)
             session.flush()
             return row.id
+
+    def withdraw(self, battle_id: int) -> None:
+        """Remove a battle that was never asked anything, with its conversation."""
+        with self._store.transaction() as session:
+            conversation = BattleRow.conversation_id
+            begun = session.scalar(select(conversation).where(BattleRow.id == battle_id))
+            session.execute(delete(BattleRow).where(BattleRow.id == battle_id))
+            session.execute(delete(ConversationRow).where(ConversationRow.id == begun))
 
     def of(self, conversation_id: str) -> tuple[BattleRow, Winner | None] | None:
         """Return the battle of a conversation with the winner that people named, if they have."""
