@@ -44,8 +44,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._on_idle = on_idle
         self._transport: asyncio.Transport
-        self._parser: HttpResponseParser | None = HttpResponseParser(self)
-        self.is_usable = True
+        self._parser: HttpResponseParser | None = None  # while it is connected
+        self.is_usable = False
         self.idle_since = 0.0  # on the loop's clock
         self._unsent: memoryview | None = None  # of the request's body
         self._is_writing_paused = False
@@ -63,6 +63,8 @@ class UpstreamConnection(asyncio.Protocol):
         Raises:
             AnswerFailed: none comes.
         """
+        if not self.is_usable:  # its end has come before the first request
+            raise AnswerFailed(CLOSED)
         self._headers, self._bodyless_bytes = [], 0
         self._is_whole = self._is_until_close = self._keeps_alive = False
         content = self._body = AnswerBody(self, self._loop)
@@ -97,6 +99,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its type
+        self._parser = HttpResponseParser(self)
+        self.is_usable = True
 
     def data_received(self, data: bytes) -> None:
         body = self._body

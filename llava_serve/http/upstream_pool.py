@@ -62,7 +62,11 @@ class UpstreamPool:
             AnswerFailed: it was, and no answer comes.
             ValueError: a header would split the request.
         """
-        head = _head_of(address, path, len(body), headers)
+        try:
+            beginning = _beginning(address, path)
+        except ValueError as exc:
+            raise ConnectionRefused(f"its address is none ({exc})") from exc
+        head = f"{beginning}{len(body)}\r\n{_lines_of(headers)}\r\n".encode()
         connection = self._take(address) or await self._connect(address)
         return await connection.request(head, body)
 
@@ -104,10 +108,9 @@ class UpstreamPool:
         return old
 
     async def _connect(self, address: str) -> UpstreamConnection:
-        host = ""
+        url = URL(address)
+        host, is_secure = url.raw_host or "", url.scheme == "https"
         try:
-            url = URL(address)
-            host, is_secure = url.raw_host or "", url.scheme == "https"
             async with asyncio.timeout(self._connect_s):
                 found = await self._hosts.find(host, url.port or 80)
                 sock = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_S)
@@ -124,15 +127,15 @@ class UpstreamPool:
                 return connection
         except OSError as exc:
             raise ConnectionRefused(reason_of_refusal(exc, host)) from exc
-        except ValueError as exc:
-            raise ConnectionRefused(f"its address is none ({exc})") from exc
+        except UnicodeError as exc:
+            raise ConnectionRefused("its host is no name") from exc
 
 
-def _head_of(address: str, path: str, length: int, headers: Mapping[str, str]) -> bytes:
+def _lines_of(headers: Mapping[str, str]) -> str:
     lines = [f"{name}: {value}" for name, value in headers.items()]
     if any(map(_BREAK.search, lines)):
         raise ValueError("a header of a request holds the end of a line")
-    return "\r\n".join((f"{_beginning(address, path)}{length}", *lines, "", "")).encode()
+    return "".join([f"{line}\r\n" for line in lines])
 
 
 @lru_cache(maxsize=4_096)
