@@ -172,7 +172,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_whole = self._head is None  # else it was an interim answer
 
     def _send_part(self) -> None:
-        if self._unsent is None or self._is_writing_paused:
+        if self._unsent is None:
             return
         part, self._unsent = self._unsent[:_PART_BYTES], self._unsent[_PART_BYTES:] or None
         self._transport.write(part)

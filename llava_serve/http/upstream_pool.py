@@ -114,16 +114,12 @@ class UpstreamPool:
             async with asyncio.timeout(self._connect_s):
                 found = await self._hosts.find(host, url.port or 80)
                 sock = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_S)
-                try:
-                    _, connection = await asyncio.get_running_loop().create_connection(
-                        partial(UpstreamConnection, partial(self._keep, address)),
-                        sock=sock,
-                        ssl=self._trust if is_secure else None,
-                        server_hostname=host.rstrip(".") if is_secure else None,
-                    )
-                except BaseException:
-                    sock.close()
-                    raise
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    partial(UpstreamConnection, partial(self._keep, address)),
+                    sock=sock,
+                    ssl=self._trust if is_secure else None,
+                    server_hostname=host.rstrip(".") if is_secure else None,
+                )
                 return connection
         except OSError as exc:
             raise ConnectionRefused(reason_of_refusal(exc, host)) from exc

@@ -7,10 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from fastapi import FastAPI, Response
 
 from llava_serve.http import upstream_pool
 from llava_serve.http.serving import served
@@ -139,8 +136,9 @@ async def test_a_connection_that_is_not_in_order_is_closed(answer: bytes) -> Non
     ],
 )
 async def test_an_idle_connection_that_brings_anything_is_not_used(
-    spoil: Callable[[asyncio.StreamWriter], None],
+    spoil: Callable[[asyncio.StreamWriter], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(upstream_pool, "KEEP_ALIVE_S", 600)
     worker = Worker()
     async with serving(worker.converse) as address, pool_of() as pool:
         assert await ask(pool, address) == b"hello"
@@ -201,12 +199,14 @@ async def test_a_connection_that_takes_too_long_says_so() -> None:
 async def secure(tmp_path: Path) -> AsyncIterator[tuple[str, Path]]:
     """The address of a server that speaks TLS, and the file to trust it by."""
 
-    async def answer(_: Request) -> Response:
-        return PlainTextResponse("hello")
+    app = FastAPI()
+
+    @app.post("/path")
+    async def answer() -> Response:
+        return Response("hello")
 
     certificates = Certificates.made(tmp_path)
     certificate = Certificate(*certificates.issue("localhost"))
-    app = Starlette(routes=[Route("/path", answer, methods=["POST"])])
     async with served(app, certificate=certificate) as address:
         yield address, certificates.ca_file
 
