@@ -9,7 +9,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import MISSING, Field, fields
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 Config = TypeVar("Config")
@@ -64,7 +64,7 @@ def _options(field: Field[Any], kind: Any) -> dict[str, Any]:
         if not required:
             options["default"] = _Values(options["default"])
         return options | {"action": _Collect, "nargs": "+", "type": get_args(kind)[0]}
-    if isinstance(kind, UnionType):
+    if get_origin(kind) in (Union, UnionType):  # a Literal or None is one of the first kind
         (kind,) = (arm for arm in get_args(kind) if arm is not NoneType)
     if get_origin(kind) is Literal:
         return options | {"choices": get_args(kind)}

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 from openai.types.chat import ChatCompletionChunk
 from pydantic_core import from_json
+from yarl import URL
 
 from llava_serve import logs
 from llava_serve.credential import Credential
@@ -14,12 +15,14 @@ from llava_serve.errors import ControllerLost, RemoteError, ServeError
 from llava_serve.http.caller import USER_HEADER
 from llava_serve.http.client_error import controller_error, reason_of, remote_error
 from llava_serve.protocol import sse
+from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.openai import ModelCard, ModelList
 from llava_serve.tracing import genai
 from llava_serve.tracing.span import Tracer
 
 _ASK = aiohttp.ClientTimeout(total=10)
+_INSPECT = aiohttp.ClientTimeout(total=60, sock_connect=5)
 _STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
 
 
@@ -56,6 +59,58 @@ class ChatClient:
                 if answer.status != 200:
                     raise await _error_of(answer)
                 return ModelList.model_validate_json(await answer.read()).data
+        except (TimeoutError, aiohttp.ClientError) as exc:
+            raise controller_error(self.address, exc) from exc
+        except ValueError as exc:
+            raise self._foreign(exc) from exc
+
+    async def administer(self, method: str, path: str, body: Any = None) -> bytes:
+        """Return what a controller's route below `/admin` answers; `path` is percent-encoded.
+
+        Raises:
+            ControllerUnreachable: nobody answers at the address.
+            RemoteError: it was refused, or another kind of server answers.
+        """
+        url = URL(f"{self.address}/admin{path}", encoded=True)
+        try:
+            async with self._session.request(
+                method,
+                url,
+                json=body,
+                headers=self._credential(),
+                timeout=_ASK,
+                allow_redirects=False,
+            ) as answer:
+                if answer.status >= 300:
+                    raise await _error_of(answer)
+                return await answer.read()
+        except (TimeoutError, aiohttp.ClientError) as exc:
+            raise controller_error(self.address, exc) from exc
+
+    async def inspect(
+        self, body: dict[str, Any], *, with_pixels: bool = False, user: str | None = None
+    ) -> Inspection:
+        """Return what the model would see of the request that `stream` sends.
+
+        Raises:
+            ControllerUnreachable: nobody answers at the address, or not in time.
+            RemoteError: the request was refused, or the answer comes from another kind of server.
+        """
+        headers = {"X-Request-ID": logs.new_request_id(), **self._credential()}
+        if user is not None:
+            headers[USER_HEADER] = user
+        url = f"{self.address}/v1/inspect"
+        try:
+            async with self._session.post(
+                url,
+                json=_as_streamed(body),
+                params={"pixels": "true"} if with_pixels else {},
+                headers=headers,
+                timeout=_INSPECT,
+            ) as answer:
+                if answer.status != 200:
+                    raise await _error_of(answer)
+                return Inspection.model_validate_json(await answer.read())
         except (TimeoutError, aiohttp.ClientError) as exc:
             raise controller_error(self.address, exc) from exc
         except ValueError as exc:
@@ -104,13 +159,11 @@ class ChatClient:
         headers: dict[str, str],
         on_place: Callable[[LinePlace | None], None],
     ) -> AsyncGenerator[ChatCompletionChunk]:
-        options = {"include_usage": True, **body.get("stream_options", {})}
-        asked = body | {"stream": True, "stream_options": options}
         url = f"{self.address}/v1/chat/completions"
         answering = False
         try:
             async with self._session.post(
-                url, json=asked, headers=headers, timeout=_STREAM
+                url, json=_as_streamed(body), headers=headers, timeout=_STREAM
             ) as answer:
                 if answer.status != 200:
                     raise await _error_of(answer)
@@ -135,6 +188,11 @@ class ChatClient:
             502,
             "Correct the controller's address.",
         )
+
+
+def _as_streamed(body: dict[str, Any]) -> dict[str, Any]:
+    options = {"include_usage": True, **body.get("stream_options", {})}
+    return body | {"stream": True, "stream_options": options}
 
 
 async def _events(answer: aiohttp.ClientResponse, decoder: sse.EventDecoder) -> AsyncGenerator[str]:

@@ -236,13 +236,22 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
     ] = None
+    folder_images: Annotated[int, "pictures of a folder that are asked about in one run"] = 200
+    folder_mb: Annotated[int, "megabytes of those pictures together"] = 500
+    prices: Annotated[
+        Path | None, "JSON file with prices per million tokens, from which comparisons tell costs"
+    ] = None
 
     def __post_init__(self) -> None:
         ListenConfig.__post_init__(self)
         LoginConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_http(self, "controller")
-        args.require_positive(self, "concurrency_count")
+        args.require_positive(self, "concurrency_count", "folder_images", "folder_mb")
+        if self.share and self.local_admin:
+            raise ValueError(
+                "--local-admin and --share exclude each other: the link comes from here"
+            )
         if self.moderate and self.moderation_key_file is None:
             raise ValueError("--moderate needs --moderation-key-file")
         if self.moderation_key_file is not None and not self.moderate:

@@ -9,6 +9,7 @@ from openai.types.chat import ChatCompletionChunk
 from llava_serve.client import ChatClient
 from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteError, ServeError
 from llava_serve.errors.base import DECLINED, not_answered
+from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.openai import ModelCard
 
@@ -41,6 +42,34 @@ class Controllers:
                 failures.append(exc)
         if len(failures) < len(self._clients):
             return []
+        raise _what_to_say(failures)
+
+    async def administer(self, method: str, path: str, body: Any = None) -> bytes:
+        """Return what the first controller that answers says; see `ChatClient.administer`."""
+        failures: list[ServeError] = []
+        for client in tuple(self._clients):
+            try:
+                return await client.administer(method, path, body)
+            except ControllerUnreachable as exc:
+                failures.append(exc)
+        raise _what_to_say(failures)
+
+    async def inspect(
+        self, body: dict[str, Any], *, with_pixels: bool = False, user: str | None = None
+    ) -> Inspection:
+        """Return what the model would see of a request, from the first controller that tells.
+
+        Raises:
+            ServeError: as `ChatClient.inspect`; where none tells, what the last one said.
+        """
+        failures: list[ServeError] = []
+        for client in tuple(self._clients):
+            try:
+                return await client.inspect(body, with_pixels=with_pixels, user=user)
+            except (ControllerUnreachable, RemoteError) as exc:
+                if not _may_ask_another(exc):
+                    raise
+                failures.append(exc)
         raise _what_to_say(failures)
 
     async def stream(

@@ -20,8 +20,11 @@ from llava_serve.tracing.span import Tracer, open_tracer
 from llava_serve.web import examples, public_link, uploads
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
+from llava_serve.web.compare.folder_limits import FolderLimits
+from llava_serve.web.compare.prices import read_prices
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.moderation import Moderation, read_key
+from llava_serve.web.operators.rights import Operators
 from llava_serve.web.streaming import ActiveReplies
 
 logger = logging.getLogger("llava_serve.gradio_web_server")
@@ -88,7 +91,10 @@ def _services(
         moderation=moderation,
         max_body_bytes=config.max_body_bytes,
         logins=logins,
+        operators=Operators.of(config),
         running=ActiveReplies(config.concurrency_count),
+        folder_limits=FolderLimits(config.folder_images, config.folder_mb * 1_000_000),
+        prices=None if config.prices is None else read_prices(config.prices),
     )
 
 

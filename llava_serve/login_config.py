@@ -30,6 +30,16 @@ class LoginConfig:
         "who of the provider's users may sign in: comma-separated e-mail addresses, and domains "
         "like example.com; * for all",
     ] = ""
+    admins: Annotated[
+        str,
+        "who of the users that sign in may see the cluster and drain its workers: comma-separated "
+        "names of --auth-file, or e-mail addresses that the provider has verified",
+    ] = ""
+    local_admin: Annotated[
+        bool,
+        "where nobody signs in: let browsers on this machine see the cluster and drain its "
+        "workers; not for a page that a proxy on this machine serves to others",
+    ] = False
     public_address: Annotated[
         str | None,
         "address that browsers reach the page at, where it is not its own: https://chat.example.com",
@@ -43,6 +53,12 @@ class LoginConfig:
             raise ValueError(f"{args.flag_of(given[0])} needs {' and '.join(missing)}")
         if given and self.auth_file is not None:
             raise ValueError("--auth-file and --oidc-issuer exclude each other")
+        has_logins = bool(given) or self.auth_file is not None
+        if self.admins and not has_logins:
+            raise ValueError("--admins needs --auth-file or --oidc-issuer")
+        if self.local_admin and (has_logins or self.public_address):
+            other = "--public-address" if self.public_address else "logins"
+            raise ValueError(f"--local-admin and {other} exclude each other")
         args.require_http(self, "oidc_issuer", "public_address")
         issuer = urlsplit(self.oidc_issuer or "https:")
         if issuer.scheme != "https" and issuer.hostname not in _NEAR:
@@ -53,6 +69,11 @@ class LoginConfig:
         """The host name of `--public-address`, if there is one."""
         host = urlsplit(self.public_address or "").hostname
         return (host,) if host else ()
+
+    @property
+    def admin_names(self) -> frozenset[str]:
+        """The entries of `--admins`."""
+        return frozenset(args.names_of(self.admins))
 
     @property
     def oidc_allowed(self) -> tuple[str, ...]:

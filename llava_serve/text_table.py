@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+_FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
+
 
 def text_table(rows: Iterable[Sequence[object]]) -> str:
     """Return lines whose columns stand below each other; the first row is the head."""
@@ -12,3 +14,12 @@ def text_table(rows: Iterable[Sequence[object]]) -> str:
         for row in cells
     )
     return "".join(line.rstrip() + "\n" for line in lines)
+
+
+def inert(cell: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula.
+
+    Source: owasp.org/www-community/attacks/CSV_Injection.
+    """
+    is_formula = isinstance(cell, str) and cell.startswith(_FORMULA_BEGINS)
+    return f"'{cell}" if is_formula else cell

@@ -13,9 +13,8 @@ from llava_serve.accounts.store import UsageSum
 from llava_serve.api_key import day_start
 from llava_serve.errors import StorageFailed
 from llava_serve.logs import replace_unprintable
-from llava_serve.text_table import text_table
+from llava_serve.text_table import inert, text_table
 
-_FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
 _HEAD = tuple(field.name for field in fields(UsageSum))
 
 
@@ -60,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [_HEAD, *(astuple(one) for one in sums)]
     if config.csv:
         csv.writer(sys.stdout, lineterminator="\n").writerows(
-            [_inert(cell) for cell in row] for row in rows
+            [inert(cell) for cell in row] for row in rows
         )
     else:
         sys.stdout.write(text_table(rows))
@@ -69,15 +68,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"nothing of these days is written down in {place}; a controller does so while it runs "
             "with --audit\n"
         )
-
-
-def _inert(cell: object) -> object:
-    """Return a cell that no spreadsheet takes for a formula.
-
-    Source: owasp.org/www-community/attacks/CSV_Injection.
-    """
-    is_formula = isinstance(cell, str) and cell.startswith(_FORMULA_BEGINS)
-    return f"'{cell}" if is_formula else cell
 
 
 def _today() -> datetime:

@@ -15,6 +15,7 @@ class Settings:
     address: Annotated[str, "where"] = "here"
     mode: Annotated[Literal["fast", "slow"], "how", "--manner"] = "fast"
     limit_s: Annotated[float | None, "how long"] = None
+    colour: Annotated[Literal["red", "blue"] | None, "which of two"] = None
     verbose: Annotated[bool, "say more"] = False
     file: Annotated[tuple[str, ...], "which; may be repeated"] = ()
 
@@ -29,8 +30,8 @@ def test_nothing_given_is_the_dataclass_itself() -> None:
 
 def test_every_kind_of_flag_is_read() -> None:
     argv = ["--manner", "slow", "--limit-s", "2.5", "--verbose", "--file", "a", "b", "--file", "c"]
-    assert parse(Settings, argv) == Settings(
-        mode="slow", limit_s=2.5, verbose=True, file=("a", "b", "c")
+    assert parse(Settings, [*argv, "--colour", "red"]) == Settings(
+        mode="slow", limit_s=2.5, colour="red", verbose=True, file=("a", "b", "c")
     )
 
 
@@ -52,6 +53,7 @@ def test_what_is_given_replaces_the_default_of_a_flag_that_may_be_repeated(
     "argv",
     [
         pytest.param(["--mode", "magic"], id="not a choice"),
+        pytest.param(["--colour", "green"], id="not a choice where there may be none"),
         pytest.param(["--limit-s", "0"], id="refused by the dataclass"),
         pytest.param(["--limit-s", "soon"], id="not a number"),
         pytest.param(["--addr", "x"], id="an abbreviation"),

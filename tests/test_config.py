@@ -73,6 +73,8 @@ def test_a_worker_is_reached_where_it_listens_unless_told_otherwise() -> None:
         (config.WorkerConfig, "--max-megapixels-in-flight 49"),
         (config.ControllerConfig, "--heartbeat-expiry 0"),
         (config.WebConfig, "--moderate"),
+        (config.WebConfig, "--folder-images 0"),
+        (config.WebConfig, "--folder-mb 0"),
         (CliConfig, "--temperature -1"),
         (CliConfig, "--ca-file ca.pem"),
         (config.WorkerConfig, "--tls-key server.key"),

@@ -8,9 +8,12 @@ from typing import Any
 import aiohttp
 import pytest
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 
 from llava_serve.client import ChatClient
+from llava_serve.config import MediaConfig
 from llava_serve.controllers import Controllers
+from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import (
     Busy,
     ControllerLost,
@@ -23,8 +26,12 @@ from llava_serve.errors import (
     ShuttingDown,
 )
 from llava_serve.http.serving import served
+from llava_serve.media.reader import MediaReader
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import ModelCard, ModelList
+from llava_serve.worker.app import build_app as build_worker
+from llava_serve.worker.gate import Gate
+from llava_serve.worker.worker import ModelWorker
 
 NOBODY = "http://127.0.0.1:9"
 CARD = ModelCard(id="m", context_length=9, accepts_images=True, accepts_video=True, engine="echo")
@@ -124,6 +131,33 @@ async def test_an_answer_that_has_begun_or_a_refusal_is_not_asked_for_again(
         with pytest.raises(error):
             await text(asking(session, first, second))
     assert other.asked == []
+
+
+async def test_an_inspection_is_asked_of_the_next_where_one_is_away_or_cannot(
+    session: aiohttp.ClientSession,
+) -> None:
+    def refusing(error: ServeError) -> FastAPI:
+        app = FastAPI()
+
+        @app.post("/v1/inspect")
+        async def inspect() -> Response:
+            return JSONResponse(error.as_body(), error.status)
+
+        return app
+
+    worker = ModelWorker(EchoEngine("m"), Gate(1, 1), MediaReader(MediaConfig()), worker_id="m")
+    body = {"model": "m", "messages": [{"role": "user", "content": "one two"}]}
+    async with (
+        served(refusing(NoWorker("m"))) as lacking,
+        served(refusing(ModelNotFound("m", []))) as wrong,
+        served(build_worker(worker, max_body_bytes=10_000)) as telling,
+    ):
+        told = await asking(session, NOBODY, lacking, telling).inspect(body, with_pixels=True)
+        assert told.prompt is not None and told.prompt.tokens == 2
+        with pytest.raises(RemoteError, match="'m'"):
+            await asking(session, wrong, telling).inspect(body)
+        with pytest.raises(ControllerUnreachable):
+            await asking(session, NOBODY).inspect(body)
 
 
 async def test_where_none_answers_all_are_named(session: aiohttp.ClientSession) -> None:

@@ -17,6 +17,7 @@ COMMANDS = [
     "gradio_web_server",
     "cli",
     "launch",
+    "judge",
     "admin",
     "replay",
     "keys",
@@ -42,7 +43,7 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 LAYERS = (
     ("errors", "registry_config", "retry"),
     (
-        *("api_key", "args", "key_config", "local_path", "logs", "quota"),
+        *("api_key", "arena", "args", "key_config", "local_path", "logs", "quota"),
         *("renewed_files", "request", "secret_file", "text_table", "tiny", "tls_config", "tracing"),
     ),
     ("login_config", "model_config"),
@@ -55,7 +56,7 @@ LAYERS = (
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("doctor", "launching", "replaying", "terminal", "web"),
+    ("doctor", "judging", "launching", "replaying", "terminal", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

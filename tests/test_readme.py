@@ -11,6 +11,7 @@ import pytest
 from llava_serve import args, config
 from llava_serve.doctor.__main__ import DoctorConfig
 from llava_serve.engines.sglang.config import SglangWorkerConfig
+from llava_serve.judging.config import JudgeConfig
 from llava_serve.launching.config import LaunchConfig, StatusConfig
 from llava_serve.terminal.config import CliConfig
 from llava_serve.usage import UsageConfig
@@ -26,6 +27,7 @@ SETTINGS: dict[str, type[Any]] = {
     "llava_serve.launch status": StatusConfig,
     "llava_serve.doctor": DoctorConfig,
     "llava_serve.usage": UsageConfig,
+    "llava_serve.judge": JudgeConfig,
 }
 
 

@@ -4,7 +4,6 @@ Images go through the PIL backend of its processors: that of torchvision gives o
 code LLaVA was trained with.
 """
 
-from functools import partial
 from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoImageProcessor, PreTrainedTokenizerBase
@@ -13,8 +12,8 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 from llava_serve.chat.rendering import PromptFormat
 from llava_serve.checkpoints import adapters, memory, prompts
 from llava_serve.checkpoints.instantiate import instantiate, require_memory
-from llava_serve.checkpoints.loaded import FrameProcessor, LoadedModel
-from llava_serve.checkpoints.original.image_processing import frame_pixels
+from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.checkpoints.original.image_processing import FrameProcessor
 from llava_serve.checkpoints.precision import LoadOptions
 from llava_serve.checkpoints.resolve import HuggingFaceCheckpoint
 from llava_serve.checkpoints.settings import PreprocessorConfig, ProcessorConfig, read, usable
@@ -147,4 +146,4 @@ def _frame_processor(
     )
     kept = {name: settings[name] for name in _FRAME_SETTINGS if settings.get(name) is not None}
     kept.setdefault("do_center_crop", False)
-    return partial(frame_pixels, LlavaImageProcessorPil(**kept, do_pad=False))
+    return FrameProcessor(LlavaImageProcessorPil(**kept, do_pad=False))

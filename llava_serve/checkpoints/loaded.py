@@ -1,19 +1,14 @@
 """Loaded models: what an engine gets of a checkpoint, whatever layout it has."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from PIL import Image
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from llava_serve.chat.rendering import PromptFormat
-from llava_serve.checkpoints.original.image_processing import ImageProcessing
+from llava_serve.checkpoints.original.image_processing import FrameProcessor, ImageProcessing
 from llava_serve.checkpoints.original.legacy_tokenizer import LegacyLlamaTokenizer
 from llava_serve.protocol.openai import ModelCard, SamplingDefaults
-
-FrameProcessor = Callable[[list[Image.Image]], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +36,12 @@ class LoadedModel:
     stop_ids: frozenset[int]
     original: ImageProcessing | None = None
     legacy_tokenizer: LegacyLlamaTokenizer | None = None
+
+    @property
+    def precision(self) -> str:
+        """How the weights are kept, such as `bfloat16` or `float16, 4 bits`."""
+        bits = [f"{n} bits" for n in (4, 8) if getattr(self.model, f"is_loaded_in_{n}bit", False)]
+        return ", ".join([str(self.model.dtype).removeprefix("torch."), *bits])
 
     @property
     def card(self) -> ModelCard:

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel
 
 from llava_serve import logs
 from llava_serve.cluster.line import Line
 from llava_serve.cluster.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.snapshot import MOST_WORKERS, Snapshots
 from llava_serve.cluster.status_routes import describe_workers
 from llava_serve.cluster.upstream import Upstream
 from llava_serve.config import LogLevel
@@ -23,6 +24,7 @@ from llava_serve.errors import AdminOnly, NoSuchWorker, WorkerUnreachable
 from llava_serve.http.caller import caller_of
 from llava_serve.http.json_body import JsonRoute
 from llava_serve.protocol.cluster import WorkerAddress
+from llava_serve.protocol.cluster_snapshot import ClusterSnapshot
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class Administration:
     workers: Registry
     upstream: Upstream
     line: Line
+    snapshots: Snapshots
     clock: Callable[[], float]
 
     def drain(self, worker_id: str) -> None:
@@ -133,6 +136,12 @@ def admin_router(administration: Administration) -> APIRouter:
     @router.get("/models")
     async def models() -> list[dict[str, Any]]:
         return administration.models()
+
+    @router.get("/cluster")
+    async def cluster(
+        search: str = Query("", max_length=200), count: int = Query(100, ge=0, le=MOST_WORKERS)
+    ) -> ClusterSnapshot:
+        return administration.snapshots.take(search, count)
 
     @router.post("/workers/{worker_id:path}/drain", status_code=204)
     async def drain(worker_id: str) -> None:

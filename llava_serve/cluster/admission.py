@@ -11,10 +11,11 @@ from llava_serve.cluster.canary import Canary
 from llava_serve.cluster.prober import Prober
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.upstream import Upstream
+from llava_serve.cluster.vitals_history import VitalsHistory
 from llava_serve.cluster_token import is_shown
 from llava_serve.errors import RegistrationRefused, WorkerUnreachable
 from llava_serve.http.hosts import ip_of
-from llava_serve.protocol.cluster import Registration, WorkerStatus
+from llava_serve.protocol.cluster import Heartbeat, Registration, WorkerStatus
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Admission:
     prober: Prober
     canary: Canary
     policy: AdmissionPolicy
+    vitals: VitalsHistory
     clock: Callable[[], float]
     _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _refreshed_at: float = field(default=float("-inf"), init=False)
@@ -61,20 +63,24 @@ class Admission:
                 expires=registration.check_heart_beat,
             )
             self.canary.watch(worker)
+            self.vitals.add(address, registration.vitals, self.clock())
         except RegistrationRefused as exc:
             logger.warning("refused the worker %s from %s: %s", address, _host(caller), exc.message)
             raise
         kind = "LLaVA's own worker" if is_legacy else "worker"
         logger.info("%s %s registered; it serves %s", kind, address, ", ".join(status.model_names))
 
-    def heartbeat(self, address: str, queue_length: int, caller: HTTPConnection) -> bool:
+    def heartbeat(self, sent: Heartbeat, caller: HTTPConnection) -> bool:
         """Renew a worker's lease; False tells the worker to register again.
 
         Raises:
             RegistrationRefused: the caller may not speak for that worker.
         """
-        self._is_legacy(address, caller)
-        is_known = self.workers.heartbeat(address, queue_length, self.clock())
+        address = sent.worker_name
+        is_legacy = self._is_legacy(address, caller)
+        is_known = self.workers.heartbeat(address, sent.queue_length, self.clock())
+        if is_known and not is_legacy:
+            self.vitals.add(address, sent.vitals, self.clock())
         if worker := self.workers.get(address):  # which may have registered elsewhere
             self.canary.watch(worker)
         return is_known

@@ -19,6 +19,7 @@ from llava_serve.cluster.admin_routes import Administration, admin_router
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.canary import Canary
 from llava_serve.cluster.canary_check import CanaryCheck
+from llava_serve.cluster.failure_log import FailureLog
 from llava_serve.cluster.forward_request import ForwardContext
 from llava_serve.cluster.inspection_route import inspection_router
 from llava_serve.cluster.line import Line, LineLimits
@@ -30,8 +31,10 @@ from llava_serve.cluster.registry_sync import RegistrySync
 from llava_serve.cluster.request_trace import trace_request
 from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.shared_state import SharedState
+from llava_serve.cluster.snapshot import Snapshots
 from llava_serve.cluster.status_routes import status_router
 from llava_serve.cluster.upstream import Upstream, UpstreamLimits
+from llava_serve.cluster.vitals_history import VitalsHistory
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
@@ -78,7 +81,9 @@ def build_app(
         sync = RegistrySync(
             workers, prober, settings.state, context.name, clock, watch=canary.watch, keys=keys
         )
-    admission = Admission(workers, upstream, prober, canary, policy, clock)
+    vitals = VitalsHistory(workers)
+    admission = Admission(workers, upstream, prober, canary, policy, vitals, clock)
+    snapshots = Snapshots(workers, context.line, vitals, context.failures, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -109,7 +114,8 @@ def build_app(
     app.include_router(routes.llava_router(context))
     app.include_router(routes.registration_router(admission))
     app.include_router(status_router(workers, context.metrics, clock))
-    app.include_router(admin_router(Administration(workers, upstream, context.line, clock)))
+    administration = Administration(workers, upstream, context.line, snapshots, clock)
+    app.include_router(admin_router(administration))
     return app
 
 
@@ -124,6 +130,7 @@ def _context(
     metrics = ControllerMetrics(workers, clock)
     metrics.collectors.register(LineCollector(line))
     check = CanaryCheck(upstream, policy.token)
+    failures = FailureLog(clock)
     return ForwardContext(
         workers=workers,
         upstream=upstream,
@@ -134,9 +141,11 @@ def _context(
         name="llava-controller-" + secrets.token_hex(8),
         clock=clock,
         budget=RetryBudget(clock()),
+        failures=failures,
         kept_bytes=Quota(_BODIES_KEPT * bodies.max_bytes) if settings.resumes else None,
         accounts=settings.accounts,
         observers=(
+            failures.observe,
             *((Accounting(settings.accounts).observe,) if settings.accounts else ()),
             *((trace_request,) if settings.tracer else ()),
         ),

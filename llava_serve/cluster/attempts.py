@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection
 
+from llava_serve.cluster.failure_log import FailureLog
 from llava_serve.cluster.retry_budget import RetryBudget
 from llava_serve.cluster.upstream import NotAnswered
 from llava_serve.errors import (
@@ -25,9 +26,13 @@ Failure = WorkerUnreachable | WorkerLost | NotAnswered
 class Attempts:
     """How the workers failed that a request was given to, by address, since it last got on."""
 
-    def __init__(self, budget: RetryBudget, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, budget: RetryBudget, clock: Callable[[], float], log: FailureLog | None = None
+    ) -> None:
+        """What fails is written into `log` as well, for operators."""
         self._budget = budget
         self._clock = clock
+        self._log = log
         self._failures: dict[str, Failure] = {}
         self._waits_since: float | None = None
         self.first: Failure | None = None
@@ -51,6 +56,8 @@ class Attempts:
         """Remember that the worker at `address` did not answer, or not to the end."""
         self._failures.pop(address, None)
         self._failures[address] = failure
+        if self._log is not None and not isinstance(failure, NotAnswered):
+            self._log.blame(address, failure.code)
         self.first = self.first or failure
         self.lost += failure.headers[NOT_ANSWERED] == LOST
 

@@ -71,7 +71,7 @@ class Forward(Response):
         self._body = body  # as it came, while another worker may be given it
         self._began = int(time.time())
         self._asked: RegisteredWorker | None = None
-        self._attempts = Attempts(context.budget, context.clock)
+        self._attempts = Attempts(context.budget, context.clock, context.failures)
         is_resumable = request.is_resumable and context.kept_bytes is not None
         self._progress = Progress(request.wire) if is_resumable else None
         self._record = RequestRecord(

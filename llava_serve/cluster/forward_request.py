@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from llava_serve.accounts.accounts import Accounts
 from llava_serve.cluster.canary import Canary
+from llava_serve.cluster.failure_log import FailureLog
 from llava_serve.cluster.line import Line
 from llava_serve.cluster.metrics import ControllerMetrics
 from llava_serve.cluster.prober import Prober
@@ -34,6 +35,7 @@ class ForwardContext:
     name: str  # unlike any other controller's
     clock: Callable[[], float]
     budget: RetryBudget
+    failures: FailureLog
     kept_bytes: Quota | None = None
     accounts: Accounts | None = None  # None where no key is asked for, and nothing audited
     observers: tuple[RequestObserver, ...] = ()  # of each request's end

@@ -31,6 +31,7 @@ from llava_serve.protocol.cluster import (
     Registration,
     WorkerStatus,
 )
+from llava_serve.protocol.vitals import Vitals
 from llava_serve.retry import RateLimitedWarning, backoff_s
 
 logger = logging.getLogger(__name__)
@@ -56,18 +57,22 @@ class RegistrationClient:
     worker: str  # the address at which the controller reaches this worker
     token: str = field(repr=False)
     status: Callable[[], WorkerStatus]  # what this worker says of itself, asked at each call
+    vitals: Callable[[], Vitals | None] = lambda: None  # told to operators; asked as well
 
     def __post_init__(self) -> None:
         self.controller = self.controller.rstrip("/")
 
     async def register(self) -> None:
         """Join the cluster; the controller calls back before it answers."""
-        body = Registration(worker_name=self.worker, worker_status=self.status())
+        body = Registration(
+            worker_name=self.worker, worker_status=self.status(), vitals=self.vitals()
+        )
         await self._post("/register_worker", body.model_dump(mode="json"))
 
     async def heartbeat(self) -> bool:
         """Report the queue; False: the controller does not know this worker."""
-        body = Heartbeat(worker_name=self.worker, queue_length=self.status().queue_length)
+        queue_length, vitals = self.status().queue_length, self.vitals()
+        body = Heartbeat(worker_name=self.worker, queue_length=queue_length, vitals=vitals)
         answer = await self._post("/receive_heart_beat", body.model_dump())
         try:
             return HeartbeatAnswer.model_validate(answer).exist

@@ -25,14 +25,16 @@ def cards_of(alive: Sequence[RegisteredWorker]) -> list[ModelCard]:
     A model sees where one of its workers does, and is blind where all of them are.
     """
     cards: dict[str, ModelCard] = {}
+    slots: dict[str, int] = defaultdict(int)
     sights: dict[str, set[bool | None]] = defaultdict(set)
     for worker in alive:
         if not worker.is_legacy:
             for card in worker.status.cards:
                 cards.setdefault(card.id, card)
+                slots[card.id] += worker.status.capacity or 0
                 sights[card.id].add(worker.sees)
     return [
-        card.model_copy(update={"sees": _sees_of_all(sights[name])})
+        card.model_copy(update={"sees": _sees_of_all(sights[name]), "slots": slots[name] or None})
         for name, card in sorted(cards.items())
     ]
 

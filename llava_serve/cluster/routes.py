@@ -145,8 +145,7 @@ def registration_router(admission: Admission) -> APIRouter:
 
     @router.post("/receive_heart_beat")
     async def receive_heart_beat(body: Heartbeat, request: Request) -> HeartbeatAnswer:
-        is_known = admission.heartbeat(body.worker_name, body.queue_length, request)
-        return HeartbeatAnswer(exist=is_known)
+        return HeartbeatAnswer(exist=admission.heartbeat(body, request))
 
     @router.post("/deregister_worker")
     async def deregister_worker(body: Deregistration, request: Request) -> None:

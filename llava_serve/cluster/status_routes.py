@@ -43,7 +43,7 @@ def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dic
     return {
         "id": worker.status.worker_id or worker.address,
         "address": worker.address,
-        "state": _state(worker, lease_expired),
+        "state": state_of(worker, lease_expired),
         "breaker": worker.breaker.state,
         "models": worker.status.model_names,
         "wires": ["llava"] if worker.is_legacy else ["openai", "llava"],
@@ -57,7 +57,8 @@ def _described(worker: RegisteredWorker, lease_expired: bool, now: float) -> dic
     }
 
 
-def _state(worker: RegisteredWorker, lease_expired: bool) -> str:
+def state_of(worker: RegisteredWorker, lease_expired: bool) -> str:
+    """Return how a worker is, in one word."""
     if lease_expired:
         return "silent"
     if not worker.is_reachable:

@@ -35,6 +35,11 @@ class Engine(Protocol):
     slots: int  # answers it makes at once where the flags do not say
 
     @property
+    def precision(self) -> str | None:
+        """How the weights are kept; None: there are none here."""
+        ...
+
+    @property
     def fingerprint(self) -> str | None:
         """Equal for engines that can go on with each other's answers; None: with no other's."""
         ...

@@ -38,6 +38,7 @@ class EchoEngine:
     healthy = True
     slots = 16
     fingerprint = "echo"
+    precision = None
 
     def __init__(self, model_name: str = "echo", delay_s: float = 0.0) -> None:
         self.card = ModelCard(

@@ -12,8 +12,10 @@
     │     engine   SglangRefused, InspectionUnsupported
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
-    │              ConversationBusy, ImportRefused, ModerationRefused, LoginRequired,
-    │              LoginFailed, LoginRefused, TooManyLogins
+    │              ConversationBusy, ImportRefused, FolderUnknown, FolderRefused,
+    │              FolderTooLarge, ModerationRefused, LoginRequired, LoginFailed,
+    │              LoginRefused, TooManyLogins, OperatorsOnly, PresetRefused
+    │     arena    BattleOver, BattleWithoutVote, BattleOpen
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
@@ -23,6 +25,7 @@
     │     line     LineFull, OwnLineFull, LineTimeout
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable,
     │              ProviderFailed
+    │     arena    TooFewModels, BattleAnswerFailed
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
     │     engine   EngineLost, OutOfMemory, SglangFailed
     └── StorageFailed, CheckpointError, CommandError (access: KeyNameTaken, NoSuchKey), RemoteError
@@ -54,6 +57,13 @@ from llava_serve.errors.access import (
     ModelNotAllowed as ModelNotAllowed,
     NoSuchKey as NoSuchKey,
     RateLimited as RateLimited,
+)
+from llava_serve.errors.arena import (
+    BattleAnswerFailed as BattleAnswerFailed,
+    BattleOpen as BattleOpen,
+    BattleOver as BattleOver,
+    BattleWithoutVote as BattleWithoutVote,
+    TooFewModels as TooFewModels,
 )
 from llava_serve.errors.base import (
     ASK_ANOTHER as ASK_ANOTHER,
@@ -130,12 +140,17 @@ from llava_serve.errors.page import (
     CannotContinue as CannotContinue,
     ConversationBusy as ConversationBusy,
     ConversationUnknown as ConversationUnknown,
+    FolderRefused as FolderRefused,
+    FolderTooLarge as FolderTooLarge,
+    FolderUnknown as FolderUnknown,
     ImportRefused as ImportRefused,
     LoginFailed as LoginFailed,
     LoginRefused as LoginRefused,
     LoginRequired as LoginRequired,
     ModerationRefused as ModerationRefused,
     ModerationUnavailable as ModerationUnavailable,
+    OperatorsOnly as OperatorsOnly,
+    PresetRefused as PresetRefused,
     ProviderFailed as ProviderFailed,
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,

@@ -246,6 +246,8 @@ class Interrupted(Unavailable):
 class RemoteError(ServeError):
     """An error that another process answered with, kept whole."""
 
+    param: str | None = None  # the field of the request that it is about
+
     def __init__(self, message: str, code: str, status: int, remedy: str) -> None:
         super().__init__(message)
         self.code, self.status, self.remedy = code, status, remedy
@@ -263,4 +265,6 @@ class RemoteError(ServeError):
         if not isinstance(error, dict):
             error = {"message": str(body)[:500]}
         message, code = error.get("message") or "no message", error.get("code") or "unknown"
-        return cls(str(message), str(code), status, str(error.get("remedy") or ServeError.remedy))
+        told = cls(str(message), str(code), status, str(error.get("remedy") or ServeError.remedy))
+        told.param = error.get("param")
+        return told

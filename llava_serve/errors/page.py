@@ -43,8 +43,8 @@ class AskedModelGone(Unavailable):
 
     code = "asked_model_gone"
     remedy = (
-        "Try again when it is back, or take the question back with Edit last and send it to the "
-        "model that is chosen."
+        "Try again when it is back, or edit the question with its pencil and send it to the model "
+        "that is chosen."
     )
     user_remedy = remedy
 
@@ -64,6 +64,15 @@ class ConversationBusy(BadRequest):
 
     def __init__(self) -> None:
         super().__init__("an answer of this conversation is still being made")
+
+
+class PresetRefused(BadRequest):
+    """A preset cannot be saved, renamed, deleted or chosen."""
+
+    code = "preset_refused"
+    remedy = "Choose another name or preset; one that is no longer needed can be deleted."
+    user_remedy = remedy
+    quotes_user = True
 
 
 class ImportRefused(BadRequest):
@@ -89,6 +98,44 @@ class ConversationUnknown(BadRequest):
         super().__init__("this server keeps no conversation under this address")
 
 
+class FolderUnknown(BadRequest):
+    """The page keeps no folder of images under that address."""
+
+    code = "folder_unknown"
+    status = 404
+    remedy = "Check the address; otherwise begin a new one: this one may have been deleted."
+    user_remedy = remedy
+
+    def __init__(self) -> None:
+        super().__init__("this server keeps no folder of yours under this address")
+
+
+class FolderRefused(BadRequest):
+    """What is asked for cannot be done with a folder of images."""
+
+    code = "folder_refused"
+    remedy = "Change that, then try again."
+    user_remedy = remedy
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+
+class FolderTooLarge(BadRequest):
+    """More images, or more bytes of them, than the page takes at once."""
+
+    code = "folder_too_large"
+    status = 413
+    remedy = "Choose fewer, or raise --folder-images and --folder-mb of the page."
+    user_remedy = "Choose fewer or smaller pictures, or ask about the others in another run."
+
+    def __init__(self, images: int, size_bytes: int, most: int, most_bytes: int) -> None:
+        super().__init__(
+            f"{images:,} pictures of {size_bytes / 1e6:,.1f} MB are too many at once; this page "
+            f"takes {most:,} of {most_bytes / 1e6:,.1f} MB together"
+        )
+
+
 class LoginRequired(BadRequest):
     """Who asks the page has not signed in, or not lately enough."""
 
@@ -99,6 +146,18 @@ class LoginRequired(BadRequest):
 
     def __init__(self) -> None:
         super().__init__("you are not signed in")
+
+
+class OperatorsOnly(BadRequest):
+    """Who asks the page about its cluster is none of its operators."""
+
+    code = "operators_only"
+    status = 403
+    remedy = "Start the page with --admins NAME, or where nobody signs in with --local-admin."
+    user_remedy = "If you run this server, look into its documentation for the page's operators."
+
+    def __init__(self) -> None:
+        super().__init__("the cluster is shown to the operators of this page only")
 
 
 class LoginFailed(BadRequest):

@@ -160,7 +160,7 @@ class ApiGuard(HostGuard):
             if scope["method"] not in _READING:
                 _check_content_type(headers)
         is_private = scope["path"] in _FOR_INSIDERS
-        if is_private and (self._access.is_public or _is_on_this_machine(scope, headers)):
+        if is_private and (self._access.is_public or is_on_this_machine(scope, headers)):
             return
         if caller.key is None and self._asks_for_key(scope):
             raise KeyMissing
@@ -192,7 +192,8 @@ def _check_content_type(headers: Headers) -> None:
         raise ContentTypeRefused(", ".join(types)[:100] or "none")
 
 
-def _is_on_this_machine(scope: Scope, headers: Headers) -> bool:
+def is_on_this_machine(scope: Scope, headers: Headers) -> bool:
+    """Tell whether a request comes from here, and no proxy says that it speaks for others."""
     caller = scope["client"][0] if scope.get("client") else ""
     return is_loopback(caller) and not any(name in headers for name in _FORWARDED)
 

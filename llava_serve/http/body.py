@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llava_serve.errors import BodyTimeout, BodyTooLarge, NoRoomForBody, TextTooLarge
-from llava_serve.http import json_body
+from llava_serve.http import heap, json_body
 from llava_serve.quota import Quota
 
 Read = TypeVar("Read")
@@ -40,7 +40,7 @@ _MOST_IMAGES = 1000
 _TAIL_BYTES = 64  # a beginning of an image that is longer, of spaces, counts as text
 _MEDIA_ROUTES = (
     *("/v1/chat/completions", "/v1/inspect", "/worker_generate_stream"),
-    *("/gradio_api/upload", "/conversations/import"),  # the page's
+    *("/gradio_api/upload", "/conversations/import", "/folders/image"),  # the page's
 )
 
 
@@ -96,7 +96,7 @@ class BoundedBody:
         try:
             await self._app(scope, arrival.receive, send)
         finally:
-            arrival.release()
+            arrival.end()
             del scope["llava_serve.arrival"]  # or both would be garbage in a circle
 
 
@@ -142,6 +142,12 @@ class _Arrival:
         if self._is_complete:
             self._hold_no_more_than(self._received_bytes)
         return message
+
+    def end(self) -> None:
+        """End with the request: nobody holds the body any more, unless a circle does."""
+        self.release()
+        if self._received_bytes > _SMALL_BYTES:
+            heap.collect_young()
 
     def release(self) -> None:
         """Give back the quota of a body that nobody holds any more."""

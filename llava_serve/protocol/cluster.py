@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.vitals import Vitals
 
 # The address that a worker advertises, `http://host:port`; a slash behind it is no part of it.
 WITHOUT_SLASH = AfterValidator(lambda address: address.rstrip("/"))
@@ -42,6 +43,7 @@ class Registration(BaseModel):
     worker_name: WorkerAddress
     check_heart_beat: bool = True
     worker_status: WorkerStatus | None = None
+    vitals: Vitals | None = None
 
 
 class Deregistration(BaseModel):
@@ -55,6 +57,7 @@ class Heartbeat(BaseModel):
 
     worker_name: WorkerName
     queue_length: Count
+    vitals: Vitals | None = None
 
 
 class HeartbeatAnswer(BaseModel):

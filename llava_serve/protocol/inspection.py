@@ -71,10 +71,14 @@ class InspectedImage(BaseModel):
 
 
 class InspectedFrame(BaseModel):
-    """One frame that was sampled, so many seconds behind the first; None: nobody knows."""
+    """One frame that was sampled, so many seconds behind the first; None: nobody knows.
+
+    `pixels` are those of its only tile, as those of an `InspectedTile`.
+    """
 
     time_s: float | None
     tokens: int
+    pixels: str | None = None
 
 
 class InspectedVideo(BaseModel):

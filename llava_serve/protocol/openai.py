@@ -277,6 +277,7 @@ class ModelCard(BaseModel):
     accepts_video: bool
     engine: Literal["echo", "torch", "sglang"]
     sampling: SamplingDefaults = SamplingDefaults()
+    slots: int | None = None  # answers made at once, as a controller adds up those of its workers
     sees: bool | None = None  # whether its answers follow pictures, as a controller found
     # Which of `FURTHER_FIELDS`.
     supported_params: Annotated[list[str], Field(alias="honours")] = []

@@ -1,50 +1,36 @@
-"""The commands `python -m llava_serve.storage export` and `… delete`."""
+"""The commands `python -m llava_serve.storage export`, `… delete` and `… ratings`."""
 
 import io
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
+from llava_serve.arena.tally import Tag
 from llava_serve.args import parse
-from llava_serve.config import STATE
 from llava_serve.errors import StorageFailed
-from llava_serve.storage import export
+from llava_serve.storage import export, ratings
+from llava_serve.storage.battles import Battles, Voters
 from llava_serve.storage.media import MediaStore
-from llava_serve.storage.store import Store, default_url
+from llava_serve.storage.store_config import StoreConfig
 
 _PROGRAM = "python -m llava_serve.storage"
 _USAGE = (
     "usage: python -m llava_serve.storage export [--state-dir D] [--database URL] [--owner U] "
     "[--output F]\n"
     "       python -m llava_serve.storage delete [--state-dir D] [--database URL] [--owner U] "
-    "--before DATE"
+    "--before DATE\n"
+    "       python -m llava_serve.storage ratings [--state-dir D] [--database URL] [--tag T] "
+    "[--votes people|judge|all] [--style-control] [--json]"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlaceConfig:
-    state_dir: Annotated[Path, "folder the web server keeps its conversations in"] = STATE
-    database: Annotated[
-        str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
-    ] = None
+class PlaceConfig(StoreConfig):
     owner: Annotated[
         str | None, "only the conversations of this user, as an export names the owner"
     ] = None
-
-    @contextmanager
-    def opened(self) -> Iterator[Store]:
-        """Open the store that is there; none is made by looking for it."""
-        store = Store(self.database or default_url(self.state_dir))
-        try:
-            store.require_tables()
-            store.create_tables()  # those that an older version did not have
-            yield store
-        finally:
-            store.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +42,7 @@ class ExportConfig(PlaceConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteConfig(PlaceConfig):
-    """Delete conversations with their votes, and the pictures that no other conversation has.
+    """Delete conversations and folders with all that is theirs, and the pictures nobody else has.
 
     Stop the web server first: what its open tabs still show would lose its pictures.
     """
@@ -70,6 +56,16 @@ class DeleteConfig(PlaceConfig):
             raise ValueError(f"--before takes a date like 2026-01-31, not {self.before!r}") from exc
 
 
+@dataclass(frozen=True, kw_only=True)
+class RatingsConfig(StoreConfig):
+    """Rate the models of the arena by the votes on their battles."""
+
+    tag: Annotated[Tag | None, "only battles of this task"] = None
+    votes: Annotated[Voters, "whose votes are counted"] = "people"
+    style_control: Annotated[bool, "take out what longer answers win by their length"] = False
+    json: Annotated[bool, "print one JSON object instead of tables"] = False
+
+
 def main() -> None:
     try:
         match sys.argv[1:]:
@@ -77,6 +73,8 @@ def main() -> None:
                 _export(parse(ExportConfig, flags, program=f"{_PROGRAM} export"))
             case ["delete", *flags]:
                 _delete(parse(DeleteConfig, flags, program=f"{_PROGRAM} delete"))
+            case ["ratings", *flags]:
+                _rate(parse(RatingsConfig, flags, program=f"{_PROGRAM} ratings"))
             case ["-h" | "--help"]:
                 sys.stdout.write(_USAGE + "\n")
             case _:
@@ -109,6 +107,14 @@ def _delete(config: DeleteConfig) -> None:
     sys.stdout.write(
         f"deleted {deleted.conversations} conversations and {len(deleted.filenames)} files\n"
     )
+
+
+def _rate(config: RatingsConfig) -> None:
+    with config.opened() as store:
+        voters, tag = config.votes, config.tag
+        board = ratings.rated(Battles(store), voters, tag, style_control=config.style_control)
+    text = ratings.as_json(board, voters, tag) if config.json else ratings.as_text(board)
+    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

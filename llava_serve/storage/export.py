@@ -33,6 +33,7 @@ def _conversation(row: ConversationRow) -> dict[str, Any]:
 def _turn(row: TurnRow) -> dict[str, Any]:
     return {
         "id": row.id,
+        "parent": row.parent_id,
         "exchange": row.exchange,
         "slot": row.slot,
         "role": row.role,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, false
 
+from llava_serve.storage.folder_tables import FolderRow
 from llava_serve.storage.tables import ConversationRow
 
 
@@ -17,11 +18,15 @@ class Identity:
     @property
     def has(self) -> ColumnElement[bool]:
         """The condition under which a conversation is theirs."""
+        return self.owns(ConversationRow)
+
+    def owns(self, row: type[ConversationRow] | type[FolderRow]) -> ColumnElement[bool]:
+        """Return the condition under which a row is theirs."""
         if self.owner is not None:
-            return ConversationRow.owner == self.owner
+            return row.owner == self.owner
         if self.browser is None:
             return false()
-        return ConversationRow.owner.is_(None) & (ConversationRow.browser == self.browser)
+        return row.owner.is_(None) & (row.browser == self.browser)
 
 
 NOBODY = Identity()

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -52,20 +53,27 @@ class MediaStore:
             MediaTooLarge: it is beyond the store's limit, or has too many pixels to be shown.
             StorageFailed: the disk does not take it.
         """
-        name = source.name
         with _translated(), source.open("rb") as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            self.check(file.read(HEAD_BYTES), name, size_bytes)
-            filetype = _type_of(file, name)
-            file.seek(0)
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            stored = StoredFile(sha256, filetype, size_bytes, name)
+            stored = self._described(file, source.name)
             file.seek(0)
             with self._written(self.path(stored.filename)) as part:
                 shutil.copyfileobj(file, part)
-        if filetype.has_rendition and not self.shown_path(stored.filename).is_file():
+        if stored.filetype.has_rendition and not self.shown_path(stored.filename).is_file():
             self._add_rendition(stored)
         return stored
+
+    def describe(self, source: Path) -> StoredFile:
+        """Return what `put` would, and keep nothing; it raises the same."""
+        with _translated(), source.open("rb") as file:
+            return self._described(file, source.name)
+
+    def _described(self, file: BufferedReader, name: str) -> StoredFile:
+        size_bytes = os.fstat(file.fileno()).st_size
+        self.check(file.read(HEAD_BYTES), name, size_bytes)
+        filetype = _type_of(file, name)
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return StoredFile(sha256, filetype, size_bytes, name)
 
     def check(self, head: bytes, name: str, size_bytes: int) -> None:
         """Judge a file by its first `HEAD_BYTES` and its size.

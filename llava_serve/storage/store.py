@@ -11,7 +11,9 @@ from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 
 from llava_serve.storage import migration
+from llava_serve.storage.battle_tables import BattleRow
 from llava_serve.storage.database import make_tables, open_database, require_table, translated
+from llava_serve.storage.folder_tables import FolderAnswerRow, FolderImageRow, FolderRow
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.tables import (
     ComparedRow,
@@ -33,7 +35,7 @@ WHOLE = (
 
 @dataclass(frozen=True)
 class Deleted:
-    """How many conversations are gone, and the stored files that no turn has any more."""
+    """How many conversations are gone, and the stored files that nobody has any more."""
 
     conversations: int
     filenames: list[str]
@@ -47,6 +49,10 @@ class Store:
         with translated():
             self._engine = open_database(url)
             self._sessions = sessionmaker(self._engine)
+
+    def now(self) -> float:
+        """Return the time that is written beside a row, in seconds since the epoch."""
+        return self._clock()
 
     def create_tables(self) -> None:
         """Make what is missing, in a database of an older version too.
@@ -77,15 +83,14 @@ class Store:
                 row.owner, row.browser = whose.owner, whose.browser
                 session.add(row)
             row.used_at = now
-            session.flush()
             for turn in turns:
                 turn.conversation_id, turn.created_at = conversation_id, now
-            session.add_all(turns)
-            session.flush()
+                session.add(turn)
+                session.flush()  # one by one: the order of ids is the order of turns
             return [turn.id for turn in turns]
 
     def mark_replaced(self, turn_ids: Sequence[int], *, replaced: bool = True) -> None:
-        """Say that these turns were edited or regenerated, or that they were brought back."""
+        """Say that these turns are shown no longer, or again."""
         with self.transaction() as session:
             session.execute(
                 update(TurnRow).where(TurnRow.id.in_(turn_ids)).values(replaced=replaced)
@@ -135,15 +140,21 @@ class Store:
             return vote.id
 
     def has_media(self, owner: str, sha256: str) -> bool:
-        """Tell whether a conversation of a user has a file."""
+        """Tell whether a conversation or a folder of a user has a file."""
         wanted = (
             select(TurnMediaRow.turn_id)
             .join(TurnRow, TurnRow.id == TurnMediaRow.turn_id)
             .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
             .where(TurnMediaRow.sha256 == sha256, ConversationRow.owner == owner)
         )
+        in_folder = (
+            select(FolderImageRow.position)
+            .join(FolderRow, FolderRow.id == FolderImageRow.folder_id)
+            .where(FolderImageRow.sha256 == sha256, FolderRow.owner == owner)
+        )
         with translated(), self._sessions() as session:
-            return session.scalars(wanted.limit(1)).first() is not None
+            found = (session.scalars(one.limit(1)).first() for one in (wanted, in_folder))
+            return any(one is not None for one in found)
 
     def conversations(self, owner: str | None = None) -> Iterator[ConversationRow]:
         """Yield every conversation, or a user's, with turns, media and votes, oldest first."""
@@ -164,12 +175,17 @@ class Store:
             return session.scalars(wanted.options(*WHOLE)).one_or_none()
 
     def delete_before(self, before: float, owner: str | None = None) -> Deleted:
-        """Delete the conversations that began before a time, in seconds since the epoch.
+        """Delete conversations and folders that began before a time, in seconds since the epoch.
 
         Given a user, it deletes theirs only.
         """
+        is_theirs = [] if owner is None else [FolderRow.owner == owner]
         with self.transaction() as session:
-            return delete_conversations(session, (ConversationRow.created_at < before, *_of(owner)))
+            _, files = delete_folders(session, [FolderRow.created_at < before, *is_theirs])
+            old = (ConversationRow.created_at < before, *_of(owner))
+            deleted = delete_conversations(session, old)
+            unused = {name for name in files if not is_used(session, name)}
+            return Deleted(deleted.conversations, sorted({*deleted.filenames, *unused}))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -188,6 +204,8 @@ def delete_conversations(session: Session, which: Sequence[ColumnElement[bool]])
     votes = select(VoteRow.id).where(VoteRow.conversation_id.in_(old))
     count = len(session.scalars(old).all())
     had = _filenames(session, TurnMediaRow.turn_id.in_(turns))
+    battles = update(BattleRow).where(BattleRow.conversation_id.in_(old))
+    session.execute(battles.values(conversation_id=None), execution_options=_NO_OBJECTS)
     for row, one in (
         (ComparedRow, ComparedRow.vote_id.in_(votes)),
         (VoteRow, VoteRow.conversation_id.in_(old)),
@@ -197,6 +215,19 @@ def delete_conversations(session: Session, which: Sequence[ColumnElement[bool]])
     ):
         session.execute(delete(row).where(one), execution_options=_NO_OBJECTS)
     return Deleted(count, sorted(filename for filename in had if not is_used(session, filename)))
+
+
+def delete_folders(session: Session, which: Sequence[ColumnElement[bool]]) -> tuple[int, list[str]]:
+    """Delete folders; return their number, and the stored files that nobody has any more."""
+    old = [*session.scalars(select(FolderRow.id).where(*which))]
+    images = select(FolderImageRow.sha256, FolderImageRow.extension)
+    rows = session.execute(images.where(FolderImageRow.folder_id.in_(old)).distinct())
+    had = sorted(f"{row.sha256}.{row.extension}" for row in rows)
+    for row_type in (FolderAnswerRow, FolderImageRow):
+        gone = delete(row_type).where(row_type.folder_id.in_(old))
+        session.execute(gone, execution_options=_NO_OBJECTS)
+    session.execute(delete(FolderRow).where(FolderRow.id.in_(old)), execution_options=_NO_OBJECTS)
+    return len(old), [filename for filename in had if not is_used(session, filename)]
 
 
 def _of(owner: str | None) -> list[ColumnElement[bool]]:
@@ -210,8 +241,11 @@ def _filenames(session: Session, which: ColumnElement[bool]) -> set[str]:
 
 def is_used(session: Session, filename: str) -> bool:
     sha256, _, extension = filename.partition(".")
-    its = (TurnMediaRow.sha256 == sha256, TurnMediaRow.extension == extension)
-    return session.scalars(select(TurnMediaRow.turn_id).where(*its).limit(1)).first() is not None
+    uses = (
+        select(row.sha256).where(row.sha256 == sha256, row.extension == extension).limit(1)
+        for row in (TurnMediaRow, FolderImageRow)
+    )
+    return any(session.scalars(one).first() is not None for one in uses)
 
 
 def default_url(state_dir: Path) -> str:

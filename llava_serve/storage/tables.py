@@ -39,7 +39,10 @@ class TurnRow(Table):
 
     `slot` is the place of an answer among those compared; the rows of older versions have none.
     `details` holds parameters, usage, timings or the error, as JSON.
-    `replaced` turns were edited or regenerated: no longer shown, kept all the same.
+    `replaced` turns are not shown: another branch is, or a later answer in their place.
+    `parent` is what a turn follows: of an answer its question, of a question the one before it.
+    The rows of older versions have none: theirs is the last question before them by `exchange`,
+    which counts the questions along a branch.
     """
 
     __tablename__ = "turns"
@@ -54,6 +57,10 @@ class TurnRow(Table):
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     replaced: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[float]
+    parent_id: Mapped[int | None]  # no key of the database: each deletion would search all turns
+    parent: Mapped["TurnRow | None"] = relationship(
+        primaryjoin="foreign(TurnRow.parent_id) == remote(TurnRow.id)"
+    )
     media: Mapped[list["TurnMediaRow"]] = relationship(
         order_by="TurnMediaRow.position", collection_class=ordering_list("position")
     )

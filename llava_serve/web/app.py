@@ -26,12 +26,26 @@ from llava_serve.web.attaching import Offer, Verdict, judge
 from llava_serve.web.browser_headers import BrowserHeaders
 from llava_serve.web.browser_identity import BrowserIdentity
 from llava_serve.web.chat_service import Services
+from llava_serve.web.compare.folder_routes import folder_router
+from llava_serve.web.compare.folder_runs import FolderRuns
+from llava_serve.web.compare.routes import comparison_router
 from llava_serve.web.conversation_routes import conversation_router
 from llava_serve.web.examples import ExampleQuestion
+from llava_serve.web.inspection.routes import inspection_router
+from llava_serve.web.operators.operator_routes import operator_router
 from llava_serve.web.past_conversations import PastConversations
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("attach.js", "told.js", "conversation.js")
+_SCRIPTS = (
+    *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
+    *("compare/differences.js", "compare/folder.js", "keyboard/keyboard.js"),
+    *("pictures/crop.js", "pictures/camera.js"),
+)
+_STYLES = (
+    *("page.css", "past.css", "inspection/inspection.css", "compare/compare.css"),
+    *("compare/folder.css", "presets/presets.css", "keyboard/keyboard.css", "arena/arena.css"),
+    *("pictures/pictures.css", "branches/branches.css"),
+)
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A name is a hash of the content, so the content never changes; and it is never a page.
@@ -97,11 +111,18 @@ def build_app(
     shown = [file for example in examples for file in example.files]
     _add_routes(app, services, built, frozenset(file.sha256 for file in shown))
     kept = frozenset(file.filename for file in shown)
-    app.include_router(conversation_router(PastConversations(services, built.sessions, kept)))
+    past = PastConversations(services, built.sessions, kept)
+    app.include_router(conversation_router(past))
+    app.include_router(folder_router(FolderRuns(services, past.remove_unused)))
+    app.include_router(comparison_router(built.sessions))
+    app.include_router(inspection_router(services, built.sessions))
     if logins is not None:
         app.include_router(login_router(logins))
+    if services.operators.exist:
+        app.include_router(operator_router(services.operators, services.link))
     scripts = (
         *_SCRIPTS,
+        *(["operators/operators.js"] if services.operators.exist else []),
         *([] if embed else ["past.js"]),
         *([] if logins is None else ["signed_out.js"]),
     )
@@ -157,7 +178,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequenc
         allowed_paths=[str(services.media.root)],
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
-        head=f"<style>{_read('page.css')}{_read('past.css')}{theme.icon_style()}</style>"
+        head=f"<style>{_styles(services)}{theme.icon_style()}</style>"
         + "".join(f"<script>{_read(name)}</script>" for name in scripts),
         js=_read("page.js"),
     )
@@ -167,6 +188,11 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequenc
         route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, App)
     )
     return mounted
+
+
+def _styles(services: Services) -> str:
+    further = ["operators/operators.css"] if services.operators.exist else []
+    return "".join(map(_read, (*_STYLES, *further)))
 
 
 def _read(name: str) -> str:

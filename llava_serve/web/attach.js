@@ -102,6 +102,8 @@
     if (!busy.get(box) && !isRefused(box) && asked.delete(box)) box.querySelector('.submit-button')?.click();
   };
 
+  window.attachFiles = attach; // for what makes pictures itself: box, files
+
   // Before everything else on the page: neither Gradio nor the browser may take a file by itself.
   const listen = (event, take) => window.addEventListener(event, take, {capture: true});
 
@@ -148,7 +150,9 @@
     event.preventDefault();
     if (!brings(event)) return;
     event.stopImmediatePropagation();
-    attach(shownBox(), [...event.dataTransfer.files]);
+    // What stands over the page may take them.
+    const dropped = new CustomEvent('files', {detail: [...event.dataTransfer.files], cancelable: true});
+    if (window.dispatchEvent(dropped)) attach(shownBox(), dropped.detail);
   });
 
   const holds = (event, box) => {

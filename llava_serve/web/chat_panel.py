@@ -7,18 +7,41 @@ from typing import Any
 import gradio as gr
 
 from llava_serve.web import composer, parameters
+from llava_serve.web.branches.branch_handlers import (
+    BranchHandlers,
+    CancelClick,
+    EditClick,
+    VersionClick,
+)
 from llava_serve.web.event_binder import EventBinder
 from llava_serve.web.handlers import Draft, ExampleClick, Handlers, Tab, VoteClick
+from llava_serve.web.presets import panel as preset_panel
+from llava_serve.web.presets.panel import PresetPanel
 from llava_serve.web.render import LETTERS
 
-# An example card and a vote say which they are; a `click` on anything else stays in the browser.
-# What stands in the element is the work of `conversation.js`.
+# An example card, a vote, a pencil and an arrow say which they are; a `click` on anything else
+# stays in the browser. What stands in the element is the work of `conversation.js`.
 _CLICKS = """
 element.addEventListener('click', (event) => {
   const card = event.target.closest('.example');
   if (card) trigger('example', {index: Number(card.dataset.index)});
   const vote = event.target.closest('[data-vote]');
   if (vote) trigger('vote', {index: vote.dataset.answer, kind: vote.dataset.vote});
+  const pencil = event.target.closest('[data-edit]');
+  if (pencil) {
+    element.closest('.main').querySelector('.composer textarea').focus();
+    trigger('edit', {turn: Number(pencil.dataset.edit)});
+  }
+  const arrow = event.target.closest('[data-step]:not([aria-disabled])');
+  if (arrow) {
+    const {turn, of, step} = arrow.dataset;
+    trigger('version', {turn: Number(turn), of, step: Number(step)});
+  }
+});
+"""
+_CANCEL = """
+element.addEventListener('click', (event) => {
+  if (event.target.closest('.cancel-edit')) trigger('cancel', {});
 });
 """
 # `quiet` is the end of all that the transcript waits for: the controls follow. `draft` has files
@@ -42,6 +65,7 @@ class ChatPanel:
     menu: Controls
     parameters: list[gr.components.Component]
     controls: Controls
+    presets: PresetPanel | None = None
 
 
 def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
@@ -51,20 +75,29 @@ def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
         main = gr.Column(scale=1, min_width=0, elem_classes="main")
         with gr.Column(scale=0, min_width=260, elem_classes="side"):
             menu = _menu(tab)
-            sampling = parameters.build()
+            with gr.Accordion("Parameters", open=False, elem_classes="parameters"):
+                presets = preset_panel.build(tab.kind)
+                sampling = parameters.build()
     with main:
         # The box comes first, and is soon reached by Tab; the style sheet puts it below.
         controls: Controls = {
             "composer": composer.build(f"{tab.kind}-composer", _PLACEHOLDERS[tab.kind])
         }
-        history, controls["signal"] = _transcript(tab)
+        editing = gr.HTML(
+            js_on_load=_CANCEL,
+            apply_default_css=False,
+            elem_id=f"{tab.kind}-editing",
+            elem_classes="editing-line",
+        )
+        history, controls["signal"] = transcript(tab)
         controls |= _buttons(tab)
         if tab.is_comparison:
             controls["models"] = menu["models"]  # a comparison that has begun keeps them
-        else:
-            controls["budget"] = gr.HTML(elem_classes="budget-line", apply_default_css=False)
-    panel = ChatPanel(handlers, menu, sampling, controls)
-    _bind(panel, binder, history)
+        controls["budget"] = gr.HTML(elem_classes="budget-line", apply_default_css=False)
+        _part(f"{tab.kind}-cost")  # of the draft; `inspection.js` fills it
+    panel = ChatPanel(handlers, menu, sampling, controls, presets)
+    _bind(panel, binder)
+    _bind_branches(panel, binder, history, editing)
     return panel
 
 
@@ -82,7 +115,7 @@ def _menu(tab: Tab) -> Controls:
     return {"models": models, "status": status}
 
 
-def _transcript(tab: Tab) -> tuple[gr.HTML, gr.HTML]:
+def transcript(tab: Tab) -> tuple[gr.HTML, gr.HTML]:
     """Make the places of a conversation; return those of its clicks and of its signals."""
     with gr.Column(elem_classes="transcript", elem_id=f"{tab.kind}-transcript"):
         history = _part(f"{tab.kind}-history", _CLICKS)
@@ -111,21 +144,20 @@ def _part(elem_id: str, script: str | None = None) -> gr.HTML:
 def _buttons(tab: Tab) -> Controls:
     prefix = "compare-" if tab.is_comparison else ""
     with gr.Row(elem_classes="actions"):
-        buttons = {"again": _button("Regenerate", f"{prefix}again", "again")}
+        buttons = {"again": button("Regenerate", f"{prefix}again", "again")}
         if not tab.is_comparison:
-            buttons["more"] = _button("Continue", "continue", "more")
-            buttons["edit"] = _button("Edit last", "edit", "edit")
-        buttons["clear"] = _button(_CLEAR[tab.kind], f"{prefix}clear", "clear")
-        buttons["undo"] = _button("Undo", f"{prefix}undo", "undo")
+            buttons["more"] = button("Continue", "continue", "more")
+        buttons["clear"] = button(_CLEAR[tab.kind], f"{prefix}clear", "clear")
+        buttons["undo"] = button("Undo", f"{prefix}undo", "undo")
         if tab.is_comparison:
             for letter in LETTERS[: tab.most_models]:
-                buttons[letter] = _button(f"{letter} is better", f"better-{letter}")
-            buttons["tie"] = _button("Tie", "vote-tie", "tie")
-            buttons["both_bad"] = _button("Both bad", "vote-both-bad", "down")
+                buttons[letter] = button(f"{letter} is better", f"better-{letter}")
+            buttons["tie"] = button("Tie", "vote-tie", "tie")
+            buttons["both_bad"] = button("Both bad", "vote-both-bad", "down")
     return buttons
 
 
-def _button(text: str, elem_id: str, icon: str | None = None) -> gr.Button:
+def button(text: str, elem_id: str, icon: str | None = None) -> gr.Button:
     """Make a small button that is inactive until there is something to act on."""
     return gr.Button(
         text,
@@ -138,27 +170,15 @@ def _button(text: str, elem_id: str, icon: str | None = None) -> gr.Button:
     )
 
 
-def _bind(panel: ChatPanel, binder: EventBinder, history: gr.HTML) -> None:
+def _bind(panel: ChatPanel, binder: EventBinder) -> None:
     handlers, controls, bind = panel.handlers, panel.controls, binder.bind
     box, signal = controls["composer"], controls["signal"]
-    box_only = {"composer": box}
-    budget = {"budget": controls["budget"]} if "budget" in controls else {}
+    budget = {"budget": controls["budget"]}
     bind(panel.menu["models"].input, handlers.choose, [panel.menu["models"]], budget)
-    bind(box.submit, handlers.submit, [box, *panel.parameters], controls)
     bind(controls["again"].click, handlers.again, panel.parameters, controls)
     bind(signal.quiet, handlers.settle, [], controls)
     bind(box.stop, handlers.stop, [], controls)
-    bind(controls["clear"].click, handlers.clear, [], controls)
-    bind(controls["undo"].click, handlers.undo, [box], controls)
-    binder.bind_data(history.vote, VoteClick, handlers.vote, controls)
-    binder.bind_data(signal.draft, Draft, handlers.draft, box_only)
-    box.change(
-        None,
-        [box],
-        None,
-        js=f"(draft) => window.conversations.attached?.('{handlers.tab.kind}', draft?.files ?? [])",
-        api_visibility="private",
-    )
+    bind_drafts(panel, binder)
     if handlers.tab.is_comparison:
         for slot, letter in enumerate(LETTERS):
             bind(controls[letter].click, partial(handlers.prefer, "better", slot), [], controls)
@@ -166,5 +186,34 @@ def _bind(panel: ChatPanel, binder: EventBinder, history: gr.HTML) -> None:
             bind(controls[kind].click, partial(handlers.prefer, kind, None), [], controls)
     else:
         bind(controls["more"].click, handlers.more, panel.parameters, controls)
-        bind(controls["edit"].click, handlers.edit, [box], controls)
-        binder.bind_data(history.example, ExampleClick, handlers.example, box_only)
+
+
+def _bind_branches(
+    panel: ChatPanel, binder: EventBinder, history: gr.HTML, editing: gr.HTML
+) -> None:
+    """Bind what happens within the transcript, and what begins or ends an edit."""
+    handlers, branches, bind = panel.handlers, BranchHandlers(panel.handlers), binder.bind
+    box, controls = panel.controls["composer"], panel.controls
+    shown = {**controls, "editing": editing}
+    bind(box.submit, branches.submit, [box, *panel.parameters], shown)
+    bind(controls["clear"].click, branches.clear, [], shown)
+    bind(controls["undo"].click, branches.undo, [], shown)
+    binder.bind_data(history.vote, VoteClick, handlers.vote, controls)
+    binder.bind_data(history.edit, EditClick, branches.edit, shown, [box])
+    binder.bind_data(history.version, VersionClick, branches.go, shown)
+    binder.bind_data(editing.cancel, CancelClick, branches.cancel, shown)
+    if not handlers.tab.is_comparison:
+        binder.bind_data(history.example, ExampleClick, handlers.example, {"composer": box})
+
+
+def bind_drafts(panel: ChatPanel, binder: EventBinder) -> None:
+    """Let the browser keep what is typed and attached, and bring it back."""
+    kind, box = panel.handlers.tab.kind, panel.controls["composer"]
+    binder.bind_data(panel.controls["signal"].draft, Draft, panel.handlers.draft, {"composer": box})
+    box.change(
+        None,
+        [box],
+        None,
+        js=f"(draft) => window.conversations.attached?.('{kind}', draft?.files ?? [])",
+        api_visibility="private",
+    )

@@ -1,19 +1,30 @@
 """Chat service: every change of a conversation with one model or several."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-from llava_serve.errors import InvalidField, NoWorker, ServeError, StillAnswering, StorageFailed
+from llava_serve.errors import (
+    ConversationBusy,
+    InvalidField,
+    NoWorker,
+    ServeError,
+    StillAnswering,
+    StorageFailed,
+)
 from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store
 from llava_serve.web import uploads
-from llava_serve.web.chat_state import ChatState, Exchange, Taken
+from llava_serve.web.branches.versions import put_in_place
+from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.compare.folder_limits import FolderLimits
+from llava_serve.web.compare.prices import Prices
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.file_gate import FileGate
 from llava_serve.web.messages import check_size
 from llava_serve.web.moderation import Moderation
+from llava_serve.web.operators.rights import NOBODY_OPERATES, Operators
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.persistence import TurnWriter
 from llava_serve.web.reply import StreamedReply, Vote
@@ -26,7 +37,7 @@ _VOTES: tuple[Vote, ...] = get_args(Vote)
 class Services:
     """What the tabs share: the way to the controller, the places where things are kept.
 
-    Without `logins` nobody has to sign in.
+    Without `logins` nobody has to sign in; without `prices` no cost is shown.
     """
 
     link: ControllerLink
@@ -35,6 +46,9 @@ class Services:
     moderation: Moderation | None
     max_body_bytes: int
     logins: LoginSessions | None = None
+    prices: Prices | None = None
+    folder_limits: FolderLimits = field(default_factory=FolderLimits)
+    operators: Operators = NOBODY_OPERATES
     running: ActiveReplies = field(default_factory=ActiveReplies)
     gate: FileGate = field(default_factory=FileGate)
 
@@ -56,7 +70,11 @@ class ChatService:
         models: Sequence[str],
         parameters: Parameters,
     ) -> bool:
-        """Append a question, whose answers begin; False when it is refused, with a notice."""
+        """Append a question, whose answers begin; False when it is refused, with a notice.
+
+        With `instead_of` in the message it becomes another version of that exchange.
+        """
+        exchanges, old = conversation.exchanges, message.get("instead_of")
         if conversation.is_busy:
             conversation.refuse(StillAnswering())
             return False
@@ -64,34 +82,32 @@ class ChatService:
         with conversation.reserved():
             try:
                 text, paths = message["text"].strip(), message["files"]
-                await self._check_question(conversation, text, paths, models)
+                index = len(exchanges) if old is None else exchanges.index(old)
+                if not models:
+                    raise self._why_none(conversation)
+                await self._check_question(exchanges[:index], text, paths)
                 await self._check(parameters, text)
                 async with self.services.gate.arriving():
                     files = await uploads.keep(paths, self.services.media)
-                    last, replies = conversation.last, [StreamedReply(model) for model in models]
-                    number = 0 if last is None else last.number + 1
-                    conversation.exchanges.append(Exchange(text, files, replies, number))
+                    replies = [StreamedReply(model) for model in models]
+                    number = exchanges[index - 1].number + 1 if index else 0
+                    new = Exchange(text, files, replies, number)
+                    await self._show(conversation, index, new)
             except ServeError as exc:
                 conversation.notice = exc
                 return False
             conversation.parameters = parameters
-            conversation.taken = conversation.before = None
+            conversation.before = None
         self._reply_tasks.start(conversation)
         return True
 
     async def _check_question(
-        self,
-        conversation: ChatState,
-        text: str,
-        paths: Sequence[str],
-        models: Sequence[str],
+        self, before: Sequence[Exchange], text: str, paths: Sequence[str]
     ) -> None:
         """Refuse a question before anything of it is kept."""
-        if not models:
-            raise self._why_none(conversation)
         if not text and not paths:
             raise InvalidField("question", "is empty")
-        sent = [exchange for exchange in conversation.exchanges if not exchange.is_unsent]
+        sent = [exchange for exchange in before if not exchange.is_unsent]
         files_before = [file for exchange in sent for file in exchange.files]
         file_bytes = await uploads.size_bytes(paths)
         file_bytes += sum(file.size_bytes for file in files_before)
@@ -110,7 +126,10 @@ class ChatService:
     async def again(
         self, conversation: ChatState, models: Sequence[str], parameters: Parameters
     ) -> None:
-        """Ask for new answers to the last question, in place of those that failed, or of all."""
+        """Ask for new answers to the last question, those that failed, or all: another version.
+
+        Answers that failed before their first word are no version to go back to.
+        """
         last = conversation.last
         if last is None or conversation.is_busy:
             return
@@ -119,11 +138,19 @@ class ChatService:
         if conversation.notice is not None:
             return
         slots = last.failed or range(len(last.replies))
+        new = {slot: StreamedReply(models[slot]) for slot in slots}
         with conversation.reserved():
-            if await self._may_ask(conversation, parameters):
-                await self._take_replies(conversation, last, slots)
-                for slot in slots:
-                    last.replies[slot] = StreamedReply(models[slot])
+            if not await self._may_ask(conversation, parameters):
+                return
+            if last.failed and not any(last.replies[slot].text for slot in slots):
+                await self._replace(conversation, last, new)
+            else:
+                copies = (
+                    replace(one, turn_id=None, is_unsaved=True, vote=None) for one in last.replies
+                )
+                replies = [new.get(slot, copy) for slot, copy in enumerate(copies)]
+                version = Exchange(last.text, last.files, replies, last.number)
+                await self._show(conversation, len(conversation.exchanges) - 1, version)
         self._reply_tasks.start(conversation)
 
     async def resume(self, conversation: ChatState, parameters: Parameters) -> None:
@@ -134,18 +161,34 @@ class ChatService:
         conversation.notice, reply = None, last.replies[0]
         with conversation.reserved():
             if await self._may_ask(conversation, parameters):
-                await self._take_replies(conversation, last, [0])
-                last.replies[0] = StreamedReply(reply.model, text=reply.text)
+                longer = StreamedReply(reply.model, text=reply.text)
+                await self._replace(conversation, last, {0: longer})
         self._reply_tasks.start(conversation)
 
-    async def _take_replies(
-        self, conversation: ChatState, exchange: Exchange, slots: Iterable[int]
+    async def _replace(
+        self, conversation: ChatState, exchange: Exchange, new: Mapping[int, StreamedReply]
     ) -> None:
-        """Remember the answers that others are about to replace, with the vote on them all."""
-        old = {slot: exchange.replies[slot] for slot in slots}
-        conversation.taken = Taken(exchange, old, exchange.vote)
+        """Put answers into the slots of others, which are gone with the vote on them all."""
+        old = [exchange.replies[slot].turn_id for slot in new]
         exchange.vote = None
-        await self._writer.replaced(conversation, [reply.turn_id for reply in old.values()])
+        await self._writer.replaced(conversation, old)
+        for slot, reply in new.items():
+            exchange.replies[slot] = reply
+
+    async def show(self, conversation: ChatState, index: int, version: Exchange) -> None:
+        """Show another version of an exchange, and the conversation that followed it."""
+        if conversation.is_busy:
+            conversation.refuse(ConversationBusy())
+            return
+        conversation.notice = None
+        with conversation.reserved():
+            await self._show(conversation, index, version)
+
+    async def _show(self, conversation: ChatState, index: int, version: Exchange) -> None:
+        hidden = put_in_place(conversation.exchanges, index, version)
+        await self._writer.replaced(conversation, _turn_ids(hidden))
+        shown = _turn_ids(conversation.exchanges[index:])
+        await self._writer.replaced(conversation, shown, replaced=False)
 
     async def _may_ask(self, conversation: ChatState, parameters: Parameters) -> bool:
         """Take the parameters of what is asked again; False when they are refused."""
@@ -156,38 +199,6 @@ class ChatService:
             return False
         conversation.parameters = parameters
         return True
-
-    async def take_back(self, conversation: ChatState) -> Exchange | None:
-        """Remove the last exchange, to be edited and asked again; return it."""
-        if conversation.last is None or conversation.is_busy:
-            return None
-        conversation.notice = None
-        taken = conversation.exchanges.pop()
-        conversation.taken = Taken(taken)
-        with conversation.reserved():
-            await self._writer.replaced(conversation, _turn_ids(taken))
-        return taken
-
-    async def bring_back(self, conversation: ChatState) -> Exchange | None:
-        """Undo what took something last; return the exchange that an Edit had taken."""
-        taken = conversation.taken
-        if taken is None or conversation.is_busy:
-            return None
-        conversation.notice = conversation.taken = None
-        with conversation.reserved():
-            if taken.replies is None:
-                conversation.exchanges.append(taken.exchange)
-                await self._writer.replaced(conversation, _turn_ids(taken.exchange), replaced=False)
-                return taken.exchange
-            last = conversation.exchanges[-1]
-            new = [last.replies[slot].turn_id for slot in taken.replies]
-            last.vote = taken.vote
-            for slot, reply in taken.replies.items():
-                last.replies[slot] = reply
-            await self._writer.replaced(conversation, new)
-            old = [reply.turn_id for reply in taken.replies.values()]
-            await self._writer.replaced(conversation, old, replaced=False)
-            return None
 
     async def judge(self, conversation: ChatState, place: tuple[int, int], kind: str) -> None:
         """Record a vote on the answer in a slot of an exchange, or take the same vote back."""
@@ -229,5 +240,9 @@ class ChatService:
                 last.judge(kind, model)
 
 
-def _turn_ids(exchange: Exchange) -> list[int | None]:
-    return [exchange.turn_id, *(reply.turn_id for reply in exchange.replies)]
+def _turn_ids(exchanges: Iterable[Exchange]) -> list[int | None]:
+    return [
+        turn_id
+        for one in exchanges
+        for turn_id in (one.turn_id, *(reply.turn_id for reply in one.replies))
+    ]

@@ -12,10 +12,11 @@ from llava_serve.errors import ServeError
 from llava_serve.logins.user import User
 from llava_serve.storage.identity import Identity
 from llava_serve.storage.media import StoredFile
+from llava_serve.web.arena.battle import Battle
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import ReplyHandle, StreamedReply
 
-Kind = Literal["chat", "compare"]
+Kind = Literal["chat", "compare", "arena"]
 _JUDGED = {"tie": "You called it a tie.", "both_bad": "You found none of them good."}
 
 
@@ -29,6 +30,9 @@ class Exchange:
     number: int = 0  # which of its conversation it is, in the database
     turn_id: int | None = None  # the question's row in the database, once it is there
     vote: str | None = None  # what the page says of the vote of a comparison
+    # Those in its place, none where it is alone; and what followed it, while it is not shown.
+    versions: list["Exchange"] = field(default_factory=list, repr=False)
+    tail: list["Exchange"] = field(default_factory=list, repr=False)
 
     @property
     def is_open(self) -> bool:
@@ -55,19 +59,9 @@ class Exchange:
 
     def snapshot(self) -> "Exchange":
         """Return a copy that stands still, to be drawn on a thread while the answers grow."""
-        return replace(self, replies=[replace(reply) for reply in self.replies])
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What Edit, Regenerate or Continue took away: it can be brought back until the next question.
-
-    With `replies`, by their slots, it was those of `exchange` alone, and the vote on them all.
-    """
-
-    exchange: Exchange
-    replies: dict[int, StreamedReply] | None = None
-    vote: str | None = None
+        copy = replace(self, replies=[replace(reply) for reply in self.replies])
+        copy.versions = [copy if one is self else one for one in self.versions]
+        return copy
 
 
 @dataclass(eq=False)
@@ -90,8 +84,8 @@ class ChatState:
     has_chosen: bool = False  # whether the user has, and not the page for him
     keeps_address: bool = False  # the browser's address names one that was not found
     is_reserved: bool = False
-    taken: Taken | None = None
     before: "ChatState | None" = None  # the one that was cleared for this one
+    battle: Battle | None = None  # in the arena, from its first question on
     version: int = 0  # counts what the browser must be told of
     pulse: asyncio.Event = field(default_factory=asyncio.Event)  # set, and replaced, at a change
 
@@ -128,6 +122,11 @@ class ChatState:
         return hashlib.sha256(self.id.encode()).hexdigest()[:32]
 
     @property
+    def is_blind(self) -> bool:
+        """Whether nothing that leaves the server may tell which models answer."""
+        return self.kind == "arena" and (self.battle is None or self.battle.winner is None)
+
+    @property
     def last(self) -> Exchange | None:
         """The newest exchange."""
         return self.exchanges[-1] if self.exchanges else None
@@ -157,8 +156,8 @@ class ChatState:
 
     @property
     def can_undo(self) -> bool:
-        """Whether something that was taken away can be brought back."""
-        return not self.is_busy and (self.taken is not None or self.before is not None)
+        """Whether the one that was cleared for this one can be brought back."""
+        return not self.is_busy and self.before is not None
 
     def cleared(self) -> "ChatState":
         """Return an empty one with the same choices, which can bring this one back."""
@@ -175,7 +174,7 @@ class ChatState:
     def empty(self) -> None:
         """Forget what was said, wherever it is shown: it was deleted."""
         self.exchanges.clear()
-        self.taken = self.notice = None
+        self.notice = self.battle = None
         self.touch()
 
     def stop(self) -> None:

@@ -7,11 +7,16 @@ import gradio as gr
 
 # Gradio turns longer text into a file, which is refused; by its own default at 1,000 characters.
 _MAX_TEXT = 1_000_000
+# Other ways for a picture to come in; `pictures/` says what they do.
+_TOOLS = (
+    '<div class="picture-tools"><button type="button" class="use-camera">Camera</button>'
+    '<p class="why-none"></p></div>'
+)
 
 
 def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
-    """Lay out the box, and above it the places where `attach.js` and `told.js` say what
-    cannot be attached or done.
+    """Lay out the box, above it the places where `attach.js` and `told.js` say what cannot be
+    attached or done, and below it the other ways for a picture to come in.
 
     No `file_types`: Gradio would judge files by their names, here and in the browser.
     """
@@ -20,7 +25,7 @@ def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
         apply_default_css=False,
         elem_id=f"{elem_id}-refusals",
     )
-    return gr.MultimodalTextbox(
+    box = gr.MultimodalTextbox(
         file_count="multiple",
         placeholder=placeholder,
         show_label=False,
@@ -30,6 +35,13 @@ def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
         elem_id=elem_id,
         elem_classes="composer",
     )
+    gr.HTML(
+        html_template=_TOOLS,
+        js_on_load="window.pictureTools(element);",
+        apply_default_css=False,
+        elem_id=f"{elem_id}-tools",
+    )
+    return box
 
 
 def is_empty(message: dict[str, Any]) -> bool:
@@ -40,6 +52,11 @@ def is_empty(message: dict[str, Any]) -> bool:
 def holding(text: str, paths: Sequence[str]) -> dict[str, Any]:
     """Fill it with a question that is ready to be sent."""
     return gr.update(value={"text": text, "files": list(paths)}, submit_btn=True, stop_btn=False)
+
+
+def cleared() -> dict[str, Any]:
+    """Empty it; nothing else of it changes."""
+    return gr.update(value={"text": "", "files": []})
 
 
 def emptied() -> dict[str, Any]:

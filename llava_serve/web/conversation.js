@@ -34,6 +34,10 @@
   const applied = (old, [before, after, middle]) =>
     old.slice(0, before) + middle + old.slice(old.length - after);
 
+  // What finds a button of an exchange when it is drawn anew; nothing where it has no data.
+  const nameOf = (element) => [...element.attributes].filter(({name}) => name.startsWith('data-'))
+    .map(({name, value}) => `[${name}="${CSS.escape(value)}"]`).join('');
+
   class Conversation {
     constructor({element, props, watch, quiet, lend}) {
       this.kind = element.querySelector('[data-kind]').dataset.kind;
@@ -151,9 +155,11 @@
       if (notice !== undefined) morph(this.box('notice'), notice);
     }
 
-    // What was open becomes the newest exchange with the nodes it has.
+    // What was open becomes the newest exchange with the nodes it has; a button that was pressed
+    // keeps the focus, though its exchange is another one by then.
     settle(marks, fresh) {
       const known = this.exchanges(), history = this.box('history'), live = this.box('live');
+      const pressed = history.contains(document.activeElement) && nameOf(document.activeElement);
       const shown = marks.map((mark) => {
         if (known.has(mark)) return known.get(mark);
         const exchange = document.createElement('div');
@@ -165,6 +171,7 @@
         return exchange;
       });
       history.replaceChildren(...shown);
+      if (pressed) history.querySelector(pressed)?.focus({preventScroll: true});
     }
 
     get textbox() { return this.find('composer')?.querySelector('textarea'); }
@@ -226,6 +233,7 @@
     },
     attached: (kind, files) => { if (known[kind]?.draft != null) known[kind].attached = files.map(({path}) => path); },
   };
+  window.conversations.of = (kind) => known[kind];
   waiting.forEach(window.conversations.push);
 
   window.addEventListener('popstate', () => location.reload());

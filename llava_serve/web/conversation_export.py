@@ -10,7 +10,8 @@ from llava_serve.storage.listing import LONGEST_TITLE
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.tables import ConversationRow
 from llava_serve.web import messages, render
-from llava_serve.web.chat_state import ChatState
+from llava_serve.web.branches.versions import every
+from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.conversation_file import FORMAT
 from llava_serve.web.persistence import restored
 from llava_serve.web.reply import StreamedReply
@@ -28,28 +29,45 @@ def as_json(row: ConversationRow, title: str, media: MediaStore) -> str:
         StorageFailed: a file cannot be read.
     """
     conversation = restored(row, media)
+    exchanges = list(every(conversation.exchanges))
+    has_branches = len(exchanges) > len(conversation.exchanges)
+    places = {id(one): place for place, (one, _) in enumerate(exchanges)}
+    shown = {id(one) for one in conversation.exchanges}
+    brought: set[str] = set()
+
+    def branch(one: Exchange, before: Exchange | None) -> dict[str, Any]:
+        follows = -1 if before is None else places[id(before)]
+        is_next = follows == places[id(one)] - 1
+        return ({} if is_next else {"follows": follows}) | (
+            {} if id(one) in shown else {"shown": False}
+        )
+
+    def bytes_of(file: StoredFile) -> messages.DataUri | str:
+        if has_branches and file.sha256 in brought:
+            return f"#{file.sha256}"
+        brought.add(file.sha256)
+        return messages.data_uri(media, file)
+
     return messages.dumps(
         {
             "format": FORMAT,
-            "version": 1,
-            "kind": conversation.kind,
+            "version": 2 if has_branches else 1,  # what older versions can read stays so
+            # A battle whose names are known is a comparison.
+            "kind": "chat" if conversation.kind == "chat" else "compare",
             "title": title[:LONGEST_TITLE],
             "created_at": _time(row).isoformat(timespec="seconds"),
             "parameters": conversation.parameters.kept(),
             "exchanges": [
                 {
                     "question": exchange.text,
-                    "files": [_file(file, media) for file in exchange.files],
+                    **branch(exchange, before),
+                    "files": [{"name": one.name, "url": bytes_of(one)} for one in exchange.files],
                     "answers": [_answer(reply) for reply in exchange.replies],
                 }
-                for exchange in conversation.exchanges
+                for exchange, before in exchanges
             ],
         }
     )
-
-
-def _file(file: StoredFile, media: MediaStore) -> dict[str, Any]:
-    return {"name": file.name, "url": messages.data_uri(media, file)}
 
 
 def _answer(reply: StreamedReply) -> dict[str, Any]:

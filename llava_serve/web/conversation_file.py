@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, 
 from llava_serve.errors import ImportRefused
 from llava_serve.storage.listing import LONGEST_TITLE
 from llava_serve.web.attaching import MOST_FILES
-from llava_serve.web.chat_state import Kind
 from llava_serve.web.render import LETTERS
 
 FORMAT = "llava_serve conversation"
@@ -26,7 +25,10 @@ class _Part(BaseModel):
 
 
 class FileData(_Part):
-    """A picture or video with all its bytes, in a `data:` URI; `name` is its user's."""
+    """A picture or video with all its bytes, in a `data:` URI; `name` is its user's.
+
+    Where the file has brought the same bytes already, `url` is `#` and their SHA-256.
+    """
 
     name: Name
     url: str
@@ -69,9 +71,15 @@ class AnswerData(_Part):
 
 
 class ExchangeData(_Part):
-    """A question with its answers, in a comparison one for each model."""
+    """A question with its answers, in a comparison one for each model.
+
+    `follows` is the place in the list of the exchange before it, -1 at the beginning; without it,
+    that is the one listed before. `shown` is false for what is on another branch.
+    """
 
     question: Text
+    follows: Annotated[int, Field(ge=-1)] | None = None
+    shown: bool = True
     files: list[FileData] = Field(default_factory=list, max_length=MOST_FILES)
     answers: list[AnswerData] = Field(min_length=1, max_length=len(LETTERS))
 
@@ -84,14 +92,15 @@ class ParametersData(_Part):
     max_tokens: int | None = None
     seed: int | str | None = None
     system: Text = ""
+    logprobs: bool | None = None
 
 
 class ConversationData(_Part):
-    """A conversation as it is shown, without votes."""
+    """A conversation with all its branches, without votes; version 1 had the one that is shown."""
 
     format: Literal["llava_serve conversation"]
-    version: Literal[1]
-    kind: Kind
+    version: Literal[1, 2]
+    kind: Literal["chat", "compare"]
     title: str = Field("", max_length=LONGEST_TITLE)
     created_at: datetime = Field(strict=False)
     parameters: ParametersData = Field(default_factory=ParametersData)
@@ -102,4 +111,19 @@ class ConversationData(_Part):
         """Refuse a chat with several models, which no tab could show."""
         if self.kind == "chat" and any(len(one.answers) > 1 for one in self.exchanges):
             raise ValueError("a question of a chat has one answer")
+        return self
+
+    @model_validator(mode="after")
+    def check_branches(self) -> "ConversationData":
+        """Refuse exchanges before the one they follow, and a branch shown that is none."""
+        last = -1
+        for place, exchange in enumerate(self.exchanges):
+            exchange.follows = place - 1 if exchange.follows is None else exchange.follows
+            if exchange.follows >= place:
+                raise ValueError("an exchange stands before the one it follows")
+            if exchange.shown and exchange.follows != last:
+                raise ValueError("the exchanges that are shown do not follow one another")
+            last = place if exchange.shown else last
+        if last == -1:
+            raise ValueError("no exchange is shown")
         return self

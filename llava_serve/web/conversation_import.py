@@ -2,7 +2,7 @@
 
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,19 @@ def keep(data: ConversationData, store: Store, media: MediaStore, whose: Identit
     """
     with tempfile.TemporaryDirectory(prefix="import-") as folder:
         spare = Path(folder) / "file"
-        files = [_files(exchange, media, spare) for exchange in data.exchanges]
+        brought: dict[str, StoredFile] = {}
+        files = [
+            [_file(file, media, spare, brought) for file in exchange.files]
+            for exchange in data.exchanges
+        ]
     parameters = data.parameters.model_dump(exclude_none=True)
-    turns = [
-        turn
-        for number, exchange in enumerate(data.exchanges)
-        for turn in _turns(number, exchange, files[number], parameters)
-    ]
+    questions: list[TurnRow] = []
+    turns = []
+    for exchange, its_files in zip(data.exchanges, files, strict=True):
+        before = questions[exchange.follows] if exchange.follows not in (None, -1) else None
+        question = _question(exchange, its_files, before)
+        questions.append(question)
+        turns += [question, *_answers(exchange, question, parameters)]
     conversation_id = secrets.token_hex(16)
     store.add_turns(conversation_id, data.kind, turns, whose)
     if data.title:
@@ -56,27 +62,43 @@ def keep(data: ConversationData, store: Store, media: MediaStore, whose: Identit
     return conversation_id
 
 
-def _files(exchange: ExchangeData, media: MediaStore, spare: Path) -> list[StoredFile]:
-    return [_file(file, media, spare) for file in exchange.files]
-
-
-def _file(file: FileData, media: MediaStore, spare: Path) -> StoredFile:
+def _file(
+    file: FileData, media: MediaStore, spare: Path, brought: dict[str, StoredFile]
+) -> StoredFile:
+    if file.url.startswith("#"):
+        if (known := brought.get(file.url[1:])) is None:
+            raise ImportRefused(f"the bytes of {file.name!r} are not in the file")
+        return replace(known, name=file.name)
     spare.write_bytes(file.data())
     try:
-        return replace(media.put(spare), name=file.name)
+        kept = replace(media.put(spare), name=file.name)
     except (MediaUnreadable, MediaTooLarge) as exc:
         raise ImportRefused(exc.message.replace(repr(spare.name), repr(file.name))) from exc
+    brought[kept.sha256] = kept
+    return kept
 
 
-def _turns(
-    number: int, exchange: ExchangeData, files: Sequence[StoredFile], parameters: dict[str, Any]
-) -> list[TurnRow]:
+def _question(
+    exchange: ExchangeData, files: Sequence[StoredFile], before: TurnRow | None
+) -> TurnRow:
     media = [TurnMediaRow.of(file) for file in files]
-    turns = [TurnRow(exchange=number, role="user", text=exchange.question, media=media)]
+    number = 0 if before is None else before.exchange + 1
+    return TurnRow(
+        exchange=number,
+        role="user",
+        text=exchange.question,
+        media=media,
+        replaced=not exchange.shown,
+        parent=before,
+    )
+
+
+def _answers(
+    exchange: ExchangeData, question: TurnRow, parameters: dict[str, Any]
+) -> Iterator[TurnRow]:
     for slot, answer in enumerate(exchange.answers):
         facts = answer.model_dump(exclude={"model", "text"}, exclude_none=True)
-        details = facts | {"parameters": parameters}
-        turn = TurnRow(exchange=number, slot=slot, role="assistant", details=details)
-        turn.text, turn.model = answer.text, answer.model
-        turns.append(turn)
-    return turns
+        turn = TurnRow(exchange=question.exchange, slot=slot, role="assistant", parent=question)
+        turn.details = facts | {"parameters": parameters}
+        turn.text, turn.model, turn.replaced = answer.text, answer.model, question.replaced
+        yield turn

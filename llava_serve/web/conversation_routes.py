@@ -45,7 +45,7 @@ class Imported(BaseModel):
     id: str
 
 
-class _ForUsers(JsonRoute):
+class ForUsers(JsonRoute):
     """A route whose errors are told in the words for who uses the page."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -63,7 +63,7 @@ class _ForUsers(JsonRoute):
 
 def conversation_router(past: PastConversations) -> APIRouter:
     """Return the routes; each knows by its request whose conversations are meant."""
-    router = APIRouter(prefix="/conversations", route_class=_ForUsers)
+    router = APIRouter(prefix="/conversations", route_class=ForUsers)
 
     @router.get("")
     async def listed(

@@ -14,7 +14,7 @@ NO_COOKIES = (
 _NONE_YET = '<p class="hint">Nothing here yet. What you ask will be listed here.</p>'
 _NONE_FOUND = '<p class="hint">No conversation holds all of these words.</p>'
 _MORE = '<button type="button" class="wide" data-do="more">Show older ones</button>'
-_KINDS = {"chat": "Chat", "compare": "Compare"}
+_KINDS = {"chat": "Chat", "compare": "Compare", "arena": "Arena"}
 
 
 def listing(
@@ -44,7 +44,7 @@ def _day(used: date, today: date) -> str:
 
 
 def _item(entry: Entry) -> str:
-    kind = "compare" if entry.kind == "compare" else "chat"
+    kind = entry.kind if entry.kind in _KINDS else "chat"
     title, name = plain_text(entry.title), plain_text(entry.id)
     return (
         f'<li data-id="{name}" data-kind="{kind}" data-title="{title}">'

@@ -16,7 +16,7 @@ from llava_serve.http import serving
 from llava_serve.logins.user import User, user_of
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.web.browser_identity import identity_of
-from llava_serve.web.sessions import Address, Place
+from llava_serve.web.sessions import Address
 
 logger = logging.getLogger(__name__)
 
@@ -81,13 +81,18 @@ def identity(request: gr.Request) -> Identity:
 def address(request: gr.Request) -> Address:
     """Read what the address of the calling page names; Gradio sends it along with every event."""
     named = request.query_params
-    return Address(named.get("chat"), named.get("compare"), named.getlist("model"))
+    return Address(
+        named.get("chat"), named.get("compare"), named.get("arena"), named.getlist("model")
+    )
 
 
 class EventBinder:
-    """Connects the controls of one tab; `place_of` finds where its conversation is shown."""
+    """Connects the controls of one tab; `place_of` finds where its conversation is shown.
 
-    def __init__(self, place_of: Callable[[gr.Request], Awaitable[Place]]) -> None:
+    It may find anything else that the handlers of a panel take first.
+    """
+
+    def __init__(self, place_of: Callable[[gr.Request], Awaitable[Any]]) -> None:
         self._place_of = place_of
 
     def bind(
@@ -110,17 +115,19 @@ class EventBinder:
         self,
         event: Callable[..., Any],
         kind: type[Data],
-        handler: Callable[[Place, Data], Awaitable[View]],
+        handler: Callable[..., Awaitable[View]],
         controls: Mapping[str, gr.components.Component],
+        inputs: Sequence[gr.components.Component] = (),
     ) -> None:
-        """Call `handler(place, data)`, for an event that says more than its name."""
+        """Call `handler(place, data, *inputs)`, for an event that says more than its name."""
 
-        async def run(request: gr.Request, event_data: gr.EventData) -> Any:
+        async def run(request: gr.Request, event_data: gr.EventData, *values: Any) -> Any:
             with told():
-                data = _data(kind, event_data)
-                return _shown(controls, await handler(await self._place_of(request), data))
+                data, read = _data(kind, event_data), map(_value, inputs, values)
+                place = await self._place_of(request)
+                return _shown(controls, await handler(place, data, *read))
 
-        event(run, None, list(controls.values()), **QUIET)
+        event(run, list(inputs) or None, list(controls.values()), **QUIET)
 
 
 def _shown(controls: Mapping[str, Any], view: View) -> Any:
@@ -147,9 +154,13 @@ def _value(control: gr.components.Component, value: Any) -> Any:
             return value
         case gr.Number(), int() | float() if math.isfinite(value):
             return round(value)
+        case gr.Checkbox(), bool():
+            return value
         case gr.Slider(), int() | float() if math.isfinite(value):
             return value
         case gr.Number() | gr.Slider(), None:
+            return value
+        case gr.Checkbox(), bool():
             return value
         case gr.Textbox(), str() | int() | float() | None:
             return "" if value is None else str(value)

@@ -10,8 +10,9 @@ from llava_serve.web.render import plain_text
 
 EMPTY_COMPARISON = (
     '<div class="empty"><h2>Compare models</h2>'
-    "<p>Choose two to four models. Each answers the same question about the same pictures, "
-    "at the same time; then say which did better.</p></div>"
+    "<p>Choose two to six models. Each answers the same question about the same pictures, "
+    "at the same time; then say which did better.</p>"
+    '<button type="button" class="folder-open">Ask about a folder of pictures</button></div>'
 )
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import gradio as gr
@@ -15,15 +16,15 @@ from llava_serve.web import composer, menu, render, uploads
 from llava_serve.web.attaching import MOST_FILES
 from llava_serve.web.chat_service import ChatService, Services
 from llava_serve.web.chat_state import ChatState, Exchange, Kind
+from llava_serve.web.compare.strip import beneath
 from llava_serve.web.event_binder import View
 from llava_serve.web.examples import EMPTY_COMPARISON, ExampleQuestion, empty_chat
+from llava_serve.web.inspection import context_budget
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import Vote
 from llava_serve.web.sessions import Place
 from llava_serve.web.transcript import Transcript
 from llava_serve.web.uploads import path_of
-
-_DRAFT_WOULD_GO = "Send or delete what you have typed: the last question would replace it."
 
 # A handler that waits for nothing is a coroutine all the same: Gradio runs plain functions on
 # threads of its own, and a conversation belongs to the event loop.
@@ -49,7 +50,7 @@ def chat_tab(examples: Sequence[ExampleQuestion]) -> Tab:
 
 
 def compare_tab() -> Tab:
-    """Return the tab for two to four models side by side."""
+    """Return the tab for two to six models side by side."""
     most = len(render.LETTERS)
     return Tab("compare", models=2, most_models=most, invitation=EMPTY_COMPARISON)
 
@@ -81,9 +82,10 @@ class Handlers:
         self, services: Services, tab: Tab, examples: Sequence[ExampleQuestion] = ()
     ) -> None:
         self.tab = tab
-        self._service = ChatService(services)
+        self.service = ChatService(services)
         self._link = services.link
         self._examples = examples
+        self._beneath = partial(beneath, prices=services.prices) if tab.is_comparison else None
 
     def view(
         self, conversation: ChatState, typed: dict[str, Any] | None = None, told: str = ""
@@ -100,13 +102,12 @@ class Handlers:
         view = {
             "composer": typed or composer.offering(stop=busy),
             "signal": self.signal(conversation, told),
-            "budget": self._budget(conversation),
+            "budget": context_budget.shown(conversation, self._link),
             "models": gr.update(interactive=not conversation.exchanges),
             "again": gr.update(
                 interactive=idle, value="Retry" if last and last.failed else "Regenerate"
             ),
             "more": gr.update(visible=cut, interactive=cut),
-            "edit": gr.update(interactive=idle),
             "clear": gr.update(interactive=idle or (not busy and conversation.notice is not None)),
             "undo": gr.update(visible=conversation.can_undo, interactive=conversation.can_undo),
             "tie": gr.update(interactive=bool(votable)),
@@ -133,12 +134,6 @@ class Handlers:
             }
         )
 
-    def _budget(self, conversation: ChatState) -> str:
-        chosen = menu.chosen(conversation, self._link)
-        replies = (one.replies[0] for one in reversed(conversation.exchanges) if one.replies)
-        counted = (reply for reply in replies if reply.prompt_tokens is not None)
-        return render.budget(self._link.card(next(iter(chosen), None)), next(counted, None))
-
     async def draw(self, conversation: ChatState, before: Transcript | None) -> Transcript:
         """Draw the transcript; given what was drawn before, only what is open of it."""
         snapshots = [exchange.snapshot() for exchange in conversation.exchanges]
@@ -148,13 +143,14 @@ class Handlers:
     def _drawn(
         self, exchanges: list[Exchange], notice: ServeError | None, before: Transcript | None
     ) -> Transcript:
+        draw = partial(render.exchange, beneath=self._beneath)
         if before is not None:
             count, settled = before.count, before.settled
         else:
             count = len(exchanges) - (1 if exchanges and exchanges[-1].is_open else 0)
-            settled = [render.exchange(one, n) for n, one in enumerate(exchanges[:count])]
+            settled = [draw(one, n) for n, one in enumerate(exchanges[:count])]
             settled = settled if exchanges else [self.tab.invitation]
-        live = [render.exchange(one, count + n) for n, one in enumerate(exchanges[count:])]
+        live = [draw(one, count + n) for n, one in enumerate(exchanges[count:])]
         card = "" if notice is None else render.error_card(notice)
         return Transcript(settled, count, "".join(live), card)
 
@@ -174,17 +170,14 @@ class Handlers:
         conversation, models = place.conversation, self._models(place.conversation)
         fits = not self.tab.is_comparison or 2 <= len(models) <= self.tab.most_models
         if not fits and not conversation.is_busy:
-            said = f"{len(models)} are chosen and served; a comparison takes two to four"
+            said = f"{len(models)} are chosen and served; a comparison takes two to six"
             conversation.refuse(InvalidField("models", said))
             return self.view(conversation)
-        asked = self._service.accept(conversation, message, models, Parameters(*values))
+        asked = self.service.accept(conversation, message, models, Parameters(*values))
         return self.view(conversation, composer.emptied() if await asked else None)
 
     def _models(self, conversation: ChatState) -> list[str]:
-        """Return who replies: within a comparison always those who began it."""
-        if self.tab.is_comparison and conversation.last is not None:
-            return [reply.model for reply in conversation.last.replies]
-        return menu.chosen(conversation, self._link)
+        return menu.answering(conversation, self._link)
 
     async def again(self, place: Place, *values: Any) -> View:
         """Ask the chosen model, or after a failure the one that was asked.
@@ -199,25 +192,13 @@ class Handlers:
                 conversation.refuse(AskedModelGone(asked, models[0]))
                 return self.view(conversation)
             models = [asked]
-        await self._service.again(conversation, models, Parameters(*values))
+        await self.service.again(conversation, models, Parameters(*values))
         return self.view(conversation)
 
     async def more(self, place: Place, *values: Any) -> View:
         """Ask for the rest of a reply that was cut."""
-        await self._service.resume(place.conversation, Parameters(*values))
+        await self.service.resume(place.conversation, Parameters(*values))
         return self.view(place.conversation)
-
-    async def edit(self, place: Place, message: dict[str, Any]) -> View:
-        """Put the last question back into the composer, unless another one is being typed."""
-        conversation = place.conversation
-        if not composer.is_empty(message):
-            conversation.touch()  # so that the browser is told again at a second click
-            return self.view(conversation, told=_DRAFT_WOULD_GO)
-        taken = await self._service.take_back(conversation)
-        if taken is None:
-            return self.view(conversation)
-        paths = await uploads.lend(taken.files, self._service.services.media)
-        return self.view(conversation, composer.holding(taken.text, paths))
 
     async def settle(self, place: Place) -> View:
         """Show the controls as they are once the transcript is quiet."""
@@ -234,16 +215,11 @@ class Handlers:
             place.show(place.conversation.cleared())
         return self.view(place.conversation)
 
-    async def undo(self, place: Place, message: dict[str, Any]) -> View:
-        """Bring back what Clear, Edit, Regenerate or Continue took away last."""
-        conversation = place.conversation
-        if not conversation.is_busy and conversation.before is not None:
-            place.show(conversation.before)
-            return self.view(place.conversation)
-        edited = await self._service.bring_back(conversation)
-        if edited is not None and message["text"] == edited.text:
-            return self.view(conversation, gr.update(value={"text": "", "files": []}))
-        return self.view(conversation)
+    async def undo(self, place: Place) -> View:
+        """Bring back the conversation that Clear took away."""
+        if not place.conversation.is_busy and place.conversation.before is not None:
+            place.show(place.conversation.before)
+        return self.view(place.conversation)
 
     async def draft(self, _: Place, draft: Draft) -> View:
         """Put a draft back with those of its files that are still here."""
@@ -258,13 +234,13 @@ class Handlers:
         if click.index >= len(self._examples):
             raise InvalidField("index", f"is that of no example: there are {len(self._examples)}")
         example = self._examples[click.index]
-        paths = await uploads.lend(example.files, self._service.services.media)
+        paths = await uploads.lend(example.files, self.service.services.media)
         return {"composer": composer.holding(example.question, paths)}
 
     async def vote(self, place: Place, click: VoteClick) -> View:
         """Take a vote on any reply."""
         exchange, _, slot = click.index.partition(".")
-        await self._service.judge(place.conversation, (int(exchange), int(slot)), click.kind)
+        await self.service.judge(place.conversation, (int(exchange), int(slot)), click.kind)
         return self.view(place.conversation)
 
     async def prefer(
@@ -274,7 +250,7 @@ class Handlers:
         last = place.conversation.last
         votable = [] if last is None else _votable(last)
         if votable and (slot is None or slot in votable):
-            await self._service.vote(place.conversation, kind, slot)
+            await self.service.vote(place.conversation, kind, slot)
         return self.view(place.conversation)
 
 

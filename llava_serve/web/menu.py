@@ -23,6 +23,13 @@ def chosen(conversation: ChatState, link: ControllerLink) -> list[str]:
     return served + others[: max(0, lacking)]
 
 
+def answering(conversation: ChatState, link: ControllerLink) -> list[str]:
+    """Return the models that answer the next question: of a comparison those who began it."""
+    if conversation.kind == "compare" and conversation.last is not None:
+        return [reply.model for reply in conversation.last.replies]
+    return chosen(conversation, link)
+
+
 def refresh(place: Place, link: ControllerLink, count: int) -> View:
     """Bring a menu up to date; a browser that has it already gets nothing.
 

@@ -4,6 +4,7 @@ Images in it are copied, not searched for what JSON escapes.
 """
 
 import base64
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Sequence
@@ -14,12 +15,29 @@ from llava_serve.errors import BodyTooLarge
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.chat_state import Exchange
 
+CONTINUES = "continue_final_message"
+# What a stopped reply has used is known from its last chunk.
+_COUNTED = {"stream_options": {"continuous_usage_stats": True}}
+
 
 @dataclass(frozen=True, slots=True)
 class DataUri:
     """A `data:` URI in base64: not one of its characters means anything in JSON."""
 
     text: str
+
+
+def request_body(
+    exchanges: Sequence[Exchange], uri_of: Callable[[StoredFile], DataUri], slot: int = 0
+) -> dict[str, Any]:
+    """Return the request for the reply in `slot` of the last exchange, of which nothing has come.
+
+    Text that it has is to be continued.
+    """
+    reply = exchanges[-1].replies[slot]
+    said = messages(exchanges, uri_of, reply.asked.system, slot)
+    body = {"model": reply.model, "messages": said, **reply.asked.fields(), **_COUNTED}
+    return body | {CONTINUES: True} if reply.text else body
 
 
 def messages(
@@ -63,16 +81,24 @@ def check_size(file_bytes: int, limit_bytes: int) -> None:
         raise BodyTooLarge(limit_bytes)
 
 
+def uri_of_bytes(data: bytes, mime: str) -> DataUri:
+    """Return a file's bytes as the wire carries them."""
+    return DataUri(f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}")
+
+
 def data_uri(media: MediaStore, file: StoredFile) -> DataUri:
     """Read a file as the wire carries it. It blocks."""
-    data = base64.b64encode(media.read(file)).decode("ascii")
-    return DataUri(f"data:{file.filetype.mime};base64,{data}")
+    return uri_of_bytes(media.read(file), file.filetype.mime)
+
+
+def sha256_of(uri: DataUri) -> str:
+    """Return the SHA-256 of the bytes that a URI carries. It blocks."""
+    return hashlib.sha256(base64.b64decode(uri.text.partition(",")[2])).hexdigest()
 
 
 def shown_uri(media: MediaStore, file: StoredFile) -> DataUri:
     """Read what the page shows of a file. It blocks."""
-    data = base64.b64encode(media.read_shown(file)).decode("ascii")
-    return DataUri(f"data:{file.filetype.shown_mime};base64,{data}")
+    return uri_of_bytes(media.read_shown(file), file.filetype.shown_mime)
 
 
 def dumps(body: dict[str, Any]) -> str:

@@ -94,7 +94,7 @@
 
   // The page opens on the tab where it was left, or on the only conversation it is given. Where it
   // is given none, nothing is opened: its user may have chosen a tab before this script ran.
-  const KINDS = ['chat', 'compare'];
+  const KINDS = ['chat', 'compare', 'arena', 'leaderboard'];
   const named = KINDS.filter((kind) => new URL(location.href).searchParams.get(kind));
   let opening = history.state?.tab ?? (named.length === 1 ? named[0] : null);
   const tabOf = (kind) => document.getElementById(`${kind}-tab-button`);

@@ -1,4 +1,4 @@
-"""The page: both tabs under one title, filled on load and kept up to date by one timer."""
+"""The page: its tabs under one title, filled on load and kept up to date by one timer."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from llava_serve.logins.user import User, user_of
+from llava_serve.storage.battles import Battles
 from llava_serve.web import chat_panel, handlers, parameters
+from llava_serve.web.arena import board_panel, panel as arena_panel
+from llava_serve.web.arena.handlers import ArenaHandlers
+from llava_serve.web.arena.rating_cache import RatingCache
 from llava_serve.web.chat_panel import ChatPanel
 from llava_serve.web.chat_service import Services
 from llava_serve.web.chat_state import Kind
@@ -26,6 +30,8 @@ from llava_serve.web.event_binder import (
 )
 from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.handlers import Handlers
+from llava_serve.web.operators import panel as operator_panel
+from llava_serve.web.presets import panel as preset_panel
 from llava_serve.web.render import plain_text
 from llava_serve.web.sessions import Place, Sessions
 from llava_serve.web.transcript import TranscriptRequest, respond
@@ -83,9 +89,18 @@ def build(
             account = gr.HTML("", apply_default_css=False, elem_id="account")
             page.load(_account, None, account, **QUIET)
         panels = [panel_of(tab) for tab in tabs]
+        with gr.Tab("Arena", elem_id="arena-tab"):
+            binder = EventBinder(partial(place, "arena"))
+            panels.append(arena_panel.build(ArenaHandlers(services), binder))
+        with gr.Tab("Leaderboard", elem_id="leaderboard-tab") as tab:
+            board_panel.build(tab, RatingCache(Battles(services.store)), binder)
+        if services.operators.exist:
+            operator_panel.build(page, services.operators)
         if not embed:
             gr.HTML(_FOOTER, apply_default_css=False)
         _fill(page, panels, place)
+        presets = [(one.presets, one.parameters) for one in panels if one.presets is not None]
+        preset_panel.bind(page, services.store, presets)
     page.max_threads = _GRADIO_THREADS
     draw = {panel.handlers.tab.kind: panel.handlers.draw for panel in panels}
 
@@ -123,7 +138,8 @@ def _fill(
                 menus += panel.handlers.refresh(place).values()
                 view = panel.handlers.view(place.conversation)
                 rest += [view[name] for name in panel.controls]
-                rest += parameters.shown(place.conversation.asked)
+                if panel.parameters:
+                    rest += parameters.shown(place.conversation.asked)
         return [*menus, *rest]
 
     async def tick(request: gr.Request) -> list[Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+_TOP_LOGPROBS = 5  # likeliest tokens at each place
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -16,15 +18,19 @@ class Parameters:
     max_tokens: int | None = None
     seed: str = ""
     system: str = ""
+    logprobs: bool = False
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of a chat request that these stand for, without the messages."""
-        return {name: value for name, value in self.kept().items() if name != "system"}
+        fields = {name: value for name, value in self.kept().items() if name != "system"}
+        return fields | {"top_logprobs": _TOP_LOGPROBS} if self.logprobs else fields
 
     def kept(self) -> dict[str, Any]:
         """Return what is written down of them; `restored` makes them of it again."""
         named = {**asdict(self), "seed": _number(self.seed)}
-        return {name: value for name, value in named.items() if value is not None}
+        return {
+            name: value for name, value in named.items() if not (value is None or value is False)
+        }
 
     @classmethod
     def restored(cls, kept: Mapping[str, Any]) -> "Parameters":
@@ -67,19 +73,23 @@ def _slider(least: float, most: float, **named: Any) -> gr.Slider:
 
 
 def build() -> list[gr.components.Component]:
-    """Lay out the controls, closed; return them in the order of `Parameters`."""
+    """Lay out the controls; return them in the order of `Parameters`."""
     likeliest, share = "0 always takes the likeliest", "share of probability to draw from"
-    with gr.Accordion("Parameters", open=False, elem_classes="parameters"):
-        return [
-            _slider(0, 2, value=AT_FIRST.temperature, label="Temperature", info=likeliest),
-            _slider(0.05, 1, value=AT_FIRST.top_p, label="Top p", info=share),
-            gr.Number(
-                AT_FIRST.max_tokens,
-                precision=0,
-                label="Max tokens",
-                info="empty: what the context holds",
-            ),
-            # Not a Number: an empty one turns into 0 as soon as it is shown.
-            gr.Textbox("", label="Seed", info="makes sampling repeatable", placeholder="none"),
-            gr.Textbox("", lines=2, label="System prompt", placeholder="the model's own"),
-        ]
+    return [
+        _slider(0, 2, value=AT_FIRST.temperature, label="Temperature", info=likeliest),
+        _slider(0.05, 1, value=AT_FIRST.top_p, label="Top p", info=share),
+        gr.Number(
+            AT_FIRST.max_tokens,
+            precision=0,
+            label="Max tokens",
+            info="empty: what the context holds",
+        ),
+        # Not a Number: an empty one turns into 0 as soon as it is shown.
+        gr.Textbox("", label="Seed", info="makes sampling repeatable", placeholder="none"),
+        gr.Textbox("", lines=2, label="System prompt", placeholder="the model's own"),
+        gr.Checkbox(
+            AT_FIRST.logprobs,
+            label="Token probabilities",
+            info="such an answer cannot go on elsewhere if its worker is lost",
+        ),
+    ]

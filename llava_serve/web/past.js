@@ -5,7 +5,7 @@
   const FOLDED = 'conversations folded';
   const FAILED = 'The page\u2019s server did not do it. Try again.';
   const wide = window.matchMedia('(min-width: 1100px)');
-  const KINDS = ['chat', 'compare'];
+  const KINDS = ['chat', 'compare', 'arena'];
 
   const toggle = document.createElement('button');
   toggle.id = 'past-toggle';

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from llava_serve.errors import ConversationBusy, ConversationUnknown, ImportRefused
+from llava_serve.errors import BattleOpen, ConversationBusy, ConversationUnknown, ImportRefused
+from llava_serve.storage.battles import ARENA
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.listing import ConversationList, Entry
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.tables import ConversationRow
 from llava_serve.web import conversation_import
+from llava_serve.web.arena.battle import has_vote
 from llava_serve.web.chat_service import Services
 from llava_serve.web.sessions import Sessions
 
@@ -57,9 +59,9 @@ class PastConversations:
             raise ConversationUnknown
         if (shown := self._sessions.open_one(conversation_id)) is not None:
             shown.empty()
-        await self._remove(set(filenames))
+        await self.remove_unused(set(filenames))
 
-    async def _remove(self, filenames: set[str]) -> None:
+    async def remove_unused(self, filenames: set[str]) -> None:
         """Remove stored files, but those that somebody uses."""
         async with self._services.gate.removing():
             unused = filenames - self._shown_to_all - self._sessions.filenames()
@@ -72,15 +74,19 @@ class PastConversations:
 
         Raises:
             ConversationBusy: an answer of it is being made.
+            BattleOpen: the names of its models are not to be known yet.
         """
         title = await self._title(whose, conversation_id)
         shown = self._sessions.open_one(conversation_id)
         if shown is not None and shown.is_busy:
             raise ConversationBusy
+        store = self._services.store
         async with self._heavy:
             row = await asyncio.to_thread(self._list.conversation, whose, conversation_id)
             if row is None:
                 raise ConversationUnknown
+            if row.kind == ARENA and not await asyncio.to_thread(has_vote, store, conversation_id):
+                raise BattleOpen
             return await asyncio.to_thread(write, row, title, self._services.media)
 
     async def add(self, whose: Identity, body: bytes) -> tuple[str, str]:

@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, get_args
 
 from llava_serve.errors import (
@@ -19,7 +18,11 @@ from llava_serve.logins.user import User
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import Store
 from llava_serve.storage.tables import ConversationRow, TurnMediaRow, TurnRow, VoteRow, counting
-from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.branches.tree import shown_exchanges
+from llava_serve.web.branches.versions import every
+from llava_serve.web.chat_state import ChatState, Exchange, Kind
+from llava_serve.web.compare.fingerprint import Fingerprint
+from llava_serve.web.inspection.probabilities import ToldToken
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import State, StreamedReply, Vote
 
@@ -33,7 +36,10 @@ class TurnWriter:
     async def question(self, conversation: ChatState, exchange: Exchange) -> None:
         """Write a question down, unless it is there."""
         if exchange.turn_id is None:
+            index = conversation.exchanges.index(exchange)
+            before = conversation.exchanges[index - 1].turn_id if index else None
             turn = TurnRow(exchange=exchange.number, role="user", text=exchange.text)
+            turn.parent_id = before
             turn.media = [TurnMediaRow.of(file) for file in exchange.files]
             if ids := await self._added(conversation, [turn]):
                 (exchange.turn_id,) = ids
@@ -47,6 +53,7 @@ class TurnWriter:
             if reply.turn_id is None:
                 turn = TurnRow(
                     exchange=exchange.number,
+                    parent_id=exchange.turn_id,
                     slot=slot,
                     role="assistant",
                     text=reply.text,
@@ -107,15 +114,12 @@ def restored(row: ConversationRow, media: MediaStore, user: User | None = None) 
 
     A picture that is no longer in the store is left out, with a notice.
     """
-    conversation = ChatState(
-        "compare" if row.kind == "compare" else "chat", row.id, user, row.browser
-    )
-    by_number: dict[int, list[TurnRow]] = defaultdict(list)
-    for turn in row.turns:
-        by_number[turn.exchange].append(turn)
-    for number in sorted(by_number):
-        _add_exchange(conversation, number, by_number[number], media)
-    _add_votes(conversation.exchanges, counting(row.votes))
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    kind = next((known for known in kinds if known == row.kind), kinds[0])
+    conversation = ChatState(kind, row.id, user, row.browser)
+    find = cache(partial(_file, conversation, media))  # a version has the files of another
+    conversation.exchanges = shown_exchanges(row.turns, partial(_exchange, find))
+    _add_votes([one for one, _ in every(conversation.exchanges)], counting(row.votes))
     if conversation.last is not None:
         conversation.wanted = tuple(filter(None, (one.model for one in conversation.last.replies)))
         conversation.has_chosen = bool(conversation.wanted)
@@ -125,55 +129,60 @@ def restored(row: ConversationRow, media: MediaStore, user: User | None = None) 
     return conversation
 
 
-def _add_exchange(
-    conversation: ChatState, number: int, turns: Sequence[TurnRow], media: MediaStore
-) -> None:
-    shown = [turn for turn in turns if not turn.replaced]
-    question = next((turn for turn in reversed(shown) if turn.role == "user"), None)
-    if question is None:
-        return
-    replies = [_reply(turn) for turn in _in_slots(turns) if not turn.replaced]
+Find = Callable[[str, str], StoredFile | None]
+"""Finds a file by its name in the store and the one its user gave it."""
+
+
+def _exchange(find: Find, question: TurnRow, answers: Sequence[TurnRow]) -> Exchange:
+    kept = _in_slots(answers, with_replaced=question.replaced)
+    replies = [reply_of(turn) for turn in kept]
     if not replies:  # its server died before it could begin
         replies = [StreamedReply(model="", state="failed", error=AnswerInterrupted())]
-    files = tuple(_files(conversation, question.media, media))
-    exchange = Exchange(question.text, files, replies, number=number, turn_id=question.id)
-    conversation.exchanges.append(exchange)
+    found = [find(f"{row.sha256}.{row.extension}", row.name) for row in question.media]
+    files = tuple(file for file in found if file is not None)
+    return Exchange(question.text, files, replies, question.exchange, question.id)
 
 
-def _in_slots(turns: Iterable[TurnRow]) -> list[TurnRow]:
-    """Return the answers of an exchange in the order in which they stood.
+def _in_slots(replies: Sequence[TurnRow], *, with_replaced: bool) -> list[TurnRow]:
+    """Return the last answer in each slot, in their order; all of a hidden version are replaced.
 
     Older versions kept no slots; they wrote the first answers in their order, one for each model.
     """
-    replies = [turn for turn in turns if turn.role == "assistant"]
     models = list(dict.fromkeys(turn.model for turn in replies))
 
     def place(turn: TurnRow) -> int:
         return models.index(turn.model) if turn.slot is None else turn.slot
 
-    return sorted(replies, key=place)
+    in_slots = {place(turn): turn for turn in replies if with_replaced or not turn.replaced}
+    return [in_slots[slot] for slot in sorted(in_slots)]
 
 
-def _files(
-    conversation: ChatState, rows: Sequence[TurnMediaRow], media: MediaStore
-) -> Iterable[StoredFile]:
-    for row in rows:
-        try:
-            yield media.find(f"{row.sha256}.{row.extension}", row.name)
-        except ServeError as exc:
-            logger.warning("a picture of %s cannot be shown again: %s", conversation.id, exc)
-            conversation.notice = MediaUnreadable(f"{row.name!r} is no longer kept here")
+def _file(
+    conversation: ChatState, media: MediaStore, filename: str, name: str
+) -> StoredFile | None:
+    try:
+        return media.find(filename, name)
+    except ServeError as exc:
+        logger.warning("a picture of %s cannot be shown again: %s", conversation.id, exc)
+        conversation.notice = MediaUnreadable(f"{name!r} is no longer kept here")
+        return None
 
 
-def _reply(row: TurnRow) -> StreamedReply:
+def reply_of(row: TurnRow) -> StreamedReply:
+    """Return the answer that a row keeps; one that was still open has failed."""
     details = row.details
     reply = StreamedReply(row.model or "", text=row.text, turn_id=row.id, is_unsaved=False)
     reply.request_id = details.get("request_id", reply.request_id)
     reply.finish_reason = details.get("finish_reason")
     reply.prompt_tokens = details.get("prompt_tokens")
     reply.completion_tokens = details.get("completion_tokens")
+    reply.cached_tokens = details.get("cached_tokens")
+    reply.asked = Parameters.restored(details.get("parameters", {}))
+    reply.given = details.get("given", 0)
+    reply.tokens = [ToldToken.restored(kept) for kept in details.get("tokens", ())]
     reply.first_delta = details.get("time_to_first_token_s")  # it began at 0
     reply.tokens_per_s = details.get("tokens_per_s")
+    reply.fingerprint = Fingerprint.restored(details.get("fingerprint"))
     state, error = details.get("state"), details.get("error")
     reply.state = next((known for known in get_args(State) if known == state), "failed")
     if reply.is_open or reply.state == "failed":

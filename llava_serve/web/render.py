@@ -2,7 +2,7 @@
 
 import html
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,9 @@ from markdown_it.token import Token
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
 from llava_serve.storage.media import StoredFile
+from llava_serve.web.branches.controls import arrows, pencil
 from llava_serve.web.chat_state import Exchange
+from llava_serve.web.inspection.buttons import buttons
 from llava_serve.web.reply import StreamedReply, Vote
 from llava_serve.web.theme import icon
 
@@ -51,10 +53,11 @@ VOTES: dict[Vote, str] = {"up": "Good answer", "down": "Bad answer", "flag": "Re
 def votes(reply: StreamedReply, place: str) -> str:
     """Render the votes on an answer; `place` is EXCHANGE.SLOT, both counted from 0.
 
+    Without a place there are none.
     A click on one is the event `vote` of the transcript, which names the place and the kind; on
     the vote that was given it takes that back.
     """
-    if reply.is_open or not reply.text:
+    if reply.is_open or not reply.text or not place:
         return ""
     shown = "".join(_vote(kind, label, reply, place) for kind, label in VOTES.items())
     return f'<span class="votes" role="group" aria-label="Judge this answer">{shown}</span>'
@@ -69,7 +72,7 @@ def _vote(kind: Vote, label: str, reply: StreamedReply, place: str) -> str:
     )
 
 
-LETTERS = "ABCD"
+LETTERS = "ABCDEF"  # of the answers side by side
 _STATES = {
     "stopped": "Stopped.",
     "failed": "Interrupted: the text above is what arrived.",
@@ -86,23 +89,29 @@ _LEFT_OUT = {
 _ended_text = lru_cache(maxsize=1000)(model_text)
 
 
-def question(exchange: Exchange) -> str:
-    """Render a question with its files."""
+def question(exchange: Exchange, number: int | None = None) -> str:
+    """Render a question with its files; with `number`, its place, what can be done with it."""
     media = "".join(_thumbnail(file) for file in exchange.files)
     media = f'<div class="media">{media}</div>' if media else ""
     text = f'<div class="said">{plain_text(exchange.text)}</div>' if exchange.text else ""
-    return f'<article class="turn user">{media}{text}</article>'
+    tools = ""
+    if number is not None and not exchange.is_open:
+        tools = arrows(exchange, number, "question") + pencil(number)
+    tools = f'<div class="tools">{tools}</div>' if tools else ""
+    return f'<article class="turn user">{media}{text}{tools}</article>'
 
 
-def reply(one: StreamedReply, letter: str = "", place: str = "0.0") -> str:
+def reply(
+    one: StreamedReply, letter: str = "", place: str = "0.0", facts: str | None = None
+) -> str:
     """Render one answer: text, how it stands, what it cost; `letter` names it in a comparison.
 
-    `place` is its EXCHANGE.SLOT, by which a vote on it finds it.
+    `place` is its EXCHANGE.SLOT, by which a vote on it finds it; `facts` stand in for its own.
     """
     label = f"<b>{letter}</b>" if letter else ""
     whole = plain_text(one.model)
     name = f'<span class="model" title="{whole}">{label}{whole}</span>'
-    parts = [f"<header>{name}{_copy(one)}{votes(one, place)}</header>"]
+    parts = [f"<header>{name}{_copy(one)}{buttons(one, place)}{votes(one, place)}</header>"]
     if one.text:
         text = model_text(one.text) if one.is_open else _ended_text(one.text)
         parts.append(f'<div class="text">{text}</div>')
@@ -112,23 +121,34 @@ def reply(one: StreamedReply, letter: str = "", place: str = "0.0") -> str:
         parts.append(f'<p class="note">{note}</p>')
     if one.error is not None:
         parts.append(error_card(one.error, one.request_id, _LEFT_OUT[one.refused]))
-    parts.append(f'<footer class="facts">{facts_of(one)}</footer>')
+    parts.append(f'<footer class="facts">{facts_of(one) if facts is None else facts}</footer>')
     return f'<article class="turn assistant {one.state}">{"".join(parts)}</article>'
 
 
-def exchange(one: Exchange, number: int = 0) -> str:
+Beneath = Callable[[Exchange], tuple[list[str], str]]
+"""Renders what stands beneath each of several answers, and what beneath them all."""
+
+
+def exchange(one: Exchange, number: int = 0, beneath: Beneath | None = None) -> str:
     """Render a question and its answers; `number` is its place in the conversation."""
-    return question(one) + replies(one, number)
+    return question(one, number) + replies(one, number, beneath)
 
 
-def replies(exchange: Exchange, number: int = 0) -> str:
+def replies(exchange: Exchange, number: int = 0, beneath: Beneath | None = None) -> str:
     """Render what was answered, side by side where it is several, and what was voted."""
     vote = f'<p class="note vote">{plain_text(exchange.vote)}</p>' if exchange.vote else ""
+    vote += "" if exchange.is_open else _other_answers(exchange, number)
     places = [f"{number}.{slot}" for slot in range(len(exchange.replies))]
     if len(exchange.replies) == 1:
         return reply(exchange.replies[0], place=places[0]) + vote
-    columns = "".join(map(reply, exchange.replies, LETTERS, places))
-    return f'<div class="columns of-{len(exchange.replies)}">{columns}</div>{vote}'
+    facts, below = ([None] * len(places), "") if beneath is None else beneath(exchange)
+    columns = "".join(map(reply, exchange.replies, LETTERS, places, facts))
+    return f'<div class="columns of-{len(exchange.replies)}">{columns}</div>{below}{vote}'
+
+
+def _other_answers(exchange: Exchange, number: int) -> str:
+    others = arrows(exchange, number, "answer")
+    return f'<div class="tools of-answer">{others}</div>' if others else ""
 
 
 def error_card(error: ServeError, request_id: str | None = None, follows: str = "") -> str:

@@ -17,6 +17,9 @@ from llava_serve.errors import (
     TextTooLarge,
 )
 from llava_serve.protocol.line_place import LinePlace
+from llava_serve.web.compare.fingerprint import Fingerprint
+from llava_serve.web.inspection.probabilities import MOST_TOKENS, ToldToken, told_by
+from llava_serve.web.parameters import Parameters
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
 Vote = Literal["up", "down", "flag"]
@@ -43,6 +46,10 @@ class StreamedReply:
     error: ServeError | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None  # of the prompt, which another request had left
+    asked: Parameters = field(default_factory=Parameters)
+    tokens: list[ToldToken] = field(default_factory=list)  # where it was asked to tell them
+    given: int = 0  # characters of the text that were there when it was asked for
     place: LinePlace | None = None  # while it waits in line
     began: float = 0.0
     ended: float | None = None
@@ -54,6 +61,7 @@ class StreamedReply:
     turn_id: int | None = None  # its row in the database, once it is there
     is_unsaved: bool = True  # whether more is known of it than its row says
     vote: Vote | None = None
+    fingerprint: Fingerprint | None = None  # of what its model was asked, in a comparison
 
     def begin(self, now: float) -> None:
         """Say that its request is on its way."""
@@ -67,9 +75,13 @@ class StreamedReply:
                 self._time(now)
                 self.text += choice.delta.content
             self.finish_reason = choice.finish_reason or self.finish_reason
+        if len(self.tokens) < MOST_TOKENS:
+            self.tokens += told_by(chunk)
         if chunk.usage is not None:
             self.prompt_tokens = chunk.usage.prompt_tokens
             self.completion_tokens = chunk.usage.completion_tokens
+            if (told := chunk.usage.prompt_tokens_details) is not None:
+                self.cached_tokens = told.cached_tokens
 
     def _time(self, now: float) -> None:
         if self.first_delta is None:
@@ -131,10 +143,16 @@ class StreamedReply:
             "request_id": self.request_id,
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
+            "cached_tokens": self.cached_tokens,
+            "given": self.given,
             "time_to_first_token_s": self.time_to_first_token_s,
             "tokens_per_s": self.tokens_per_s,
             "duration_s": None if self.ended is None else self.ended - self.began,
         }
+        if self.tokens and not self.is_open:
+            facts["tokens"] = [token.kept() for token in self.tokens]
+        if self.fingerprint is not None:
+            facts["fingerprint"] = self.fingerprint.as_json()
         if self.error is not None:
             kept = ("code", "message", "remedy")
             facts["error"] = {name: getattr(self.error, name) for name in kept}

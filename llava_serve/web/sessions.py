@@ -12,8 +12,11 @@ from llava_serve.http import serving
 from llava_serve.logins.user import User
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.store import Store
-from llava_serve.web.chat_state import ChatState, Kind
+from llava_serve.web.arena.battle import battle_of
+from llava_serve.web.branches.versions import every
+from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.persistence import restored
+from llava_serve.web.render import LETTERS
 
 MOST = 2000  # tabs; beyond it the one that was silent longest is forgotten
 IDLE_S = 24 * 3600  # an open tab asks for the models every two seconds, unless its machine sleeps
@@ -26,7 +29,8 @@ Known = WeakValueDictionary[str, ChatState]
 class Place:
     """Where a browser tab shows a conversation, which other browser tabs may show as well.
 
-    `menu_shown` is the model menu as this one has it.
+    `menu_shown` is the model menu as this one has it, `editing` the question whose other version
+    is typed here.
     """
 
     def __init__(self, conversation: ChatState, known: Known) -> None:
@@ -37,6 +41,7 @@ class Place:
     def show(self, conversation: ChatState) -> None:
         """Show this one from here on; it can be found by its id, before anything of it is kept."""
         self.conversation = conversation
+        self.editing: Exchange | None = None
         self._known[conversation.id] = conversation
 
 
@@ -46,11 +51,12 @@ class Session:
 
     chat: Place
     compare: Place
+    arena: Place
     used: float  # seconds on the clock of `Sessions`
 
     def place(self, kind: Kind) -> Place:
         """Return where a kind of conversation is shown."""
-        return self.chat if kind == "chat" else self.compare
+        return {"chat": self.chat, "compare": self.compare, "arena": self.arena}[kind]
 
 
 @dataclass(frozen=True)
@@ -59,15 +65,14 @@ class Address:
 
     chat: str | None = None
     compare: str | None = None
+    arena: str | None = None
     models: Sequence[str] = ()
 
 
 def _files(conversations: Sequence[ChatState]) -> Iterator[StoredFile]:
     for conversation in conversations:
-        for exchange in conversation.exchanges:
+        for exchange, _ in every(conversation.exchanges):
             yield from exchange.files
-        if conversation.taken is not None:
-            yield from conversation.taken.exchange.files
 
 
 def _owner(user: User | None) -> str | None:
@@ -96,14 +101,17 @@ class Sessions:
 
         Where nobody signs in, what it begins with is the `browser`'s.
         """
-        key = (_owner(user), name)
+        key, known = (_owner(user), name), self._known
         if key not in self._sessions:
             chat = await self._begin("chat", address.chat, address.models[:1], user)
-            compare = await self._begin("compare", address.compare, address.models[:4], user)
-            for new in (chat, compare):
+            compare = await self._begin(
+                "compare", address.compare, address.models[: len(LETTERS)], user
+            )
+            arena = await self._begin("arena", address.arena, (), user)
+            for new in (chat, compare, arena):
                 if new.browser is None and not new.exchanges:
                     new.browser = browser
-            places = Place(chat, self._known), Place(compare, self._known)
+            places = (Place(chat, known), Place(compare, known), Place(arena, known))
             # Another call of the tab may have been faster.
             self._sessions.setdefault(key, Session(*places, self._clock()))
         session = self._sessions[key]
@@ -146,7 +154,10 @@ class Sessions:
         row = self._store.conversation(conversation_id)
         if row is None or row.owner != _owner(user):
             return None
-        return restored(row, self._media, user)
+        conversation = restored(row, self._media, user)
+        if conversation.kind == "arena":
+            conversation.battle = battle_of(self._store, row.id)
+        return conversation
 
     async def may_see(self, user: User, sha256: str) -> bool:
         """Tell whether a conversation of a user has a file.

@@ -22,16 +22,15 @@ from llava_serve.http import serving
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.storage.media import MediaStore
 from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.compare.fingerprint import fingerprint_of, seed_for
+from llava_serve.web.compare.refused import ask_without_refused
 from llava_serve.web.controller_link import ControllerLink
-from llava_serve.web.messages import data_uri, messages
+from llava_serve.web.messages import CONTINUES, data_uri, request_body, sha256_of
 from llava_serve.web.persistence import TurnWriter
 from llava_serve.web.reply import ReplyHandle, State, StreamedReply
 
 logger = logging.getLogger(__name__)
 
-CONTINUES = "continue_final_message"
-# What a stopped reply has used is known from its last chunk.
-_COUNTED = {"stream_options": {"continuous_usage_stats": True}}
 SAVE_S = 2.0  # how much of a reply a crash can lose
 
 
@@ -86,10 +85,13 @@ async def _fill(
             reply.place = place
             on_change()
 
-        async with aclosing(client.stream(body, reply.request_id, wait_at, user)) as chunks:
-            async for chunk in chunks:
-                reply.take(chunk, time.monotonic())
-                on_change()
+        async def ask(asked: dict[str, Any]) -> None:
+            async with aclosing(client.stream(asked, reply.request_id, wait_at, user)) as chunks:
+                async for chunk in chunks:
+                    reply.take(chunk, time.monotonic())
+                    on_change()
+
+        await ask_without_refused(ask, reply, body)
         reply.end("done", time.monotonic())
     except ServeError as exc:
         serving.log_error(exc)
@@ -203,13 +205,17 @@ class ReplyTasks:
 
     def _requests(self, conversation: ChatState, exchange: Exchange) -> list[ReplyRequest]:
         uri_of = cache(partial(data_uri, self._media))  # read once, whoever is asked
-        parameters, requests = conversation.parameters, []
+        sha256, requests, seed = cache(sha256_of), [], None
+        if conversation.kind == "compare":
+            ended = [reply for reply in exchange.replies if reply.state != "waiting"]
+            seed = seed_for(reply.fingerprint for reply in ended)
         for slot, reply in enumerate(exchange.replies):
             if reply.state == "waiting":
-                said = messages(conversation.exchanges, uri_of, parameters.system, slot)
-                body = {"model": reply.model, "messages": said, **parameters.fields(), **_COUNTED}
-                if reply.text:
-                    body[CONTINUES] = True
+                reply.asked, reply.given = conversation.parameters, len(reply.text)
+                body = request_body(conversation.exchanges, uri_of, slot)
+                if seed is not None:
+                    body.setdefault("seed", seed)
+                    reply.fingerprint = fingerprint_of(body, sha256)
                 requests.append((reply, body))
         return requests
 

@@ -53,6 +53,11 @@ _DRAWINGS = {
     "clear": '<path d="M6 6l12 12M18 6L6 18"/>',
     "undo": '<path d="M9 4L4 9l5 5M4 9h10a5.5 5.5 0 0 1 0 11h-4"/>',
     "list": '<path d="M4 6h16M4 12h16M4 18h10"/>',
+    "before": '<path d="M15 5l-7 7 7 7"/>',
+    "after": '<path d="M9 5l7 7-7 7"/>',
+    "eye": '<path d="M2 12s3.5-7 10-7 10 7 10 7-3.5 7-10 7S2 12 2 12z"/><circle cx="12" cy="12" '
+    'r="3"/>',
+    "tokens": '<path d="M4 7h5M13 7h7M4 16h8M16 16h4M4 20h8M13 11h7"/>',
     "tie": '<path d="M5 9h14M5 15h14"/>',
 }
 _ATTRIBUTES = (

@@ -1,6 +1,7 @@
 """Generation of one request: its slots, its media, its engine streams, a client who may leave."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -67,6 +68,7 @@ class Generation:
         self._queue_s = self._media_s = 0.0
         self._decode_s: float | None = None
         self._text_at: dict[int, float] = {}  # of each answer's last text
+        self._generated = Counter[int]()  # tokens of each answer
         self._reasons: list[FinishReason] = []  # of the answers that are finished
         self._span = span.current.get()
         model = worker.engine.card.id
@@ -189,8 +191,19 @@ class Generation:
                 if self._deltas.qsize() > MAX_UNREAD_DELTAS:
                     raise ReaderTooSlow
 
+    def _count(self, delta: Delta) -> None:
+        """Count the tokens of a delta as they come; the usage at the end sets the sum right."""
+        before = self._generated[delta.index]
+        if delta.so_far is not None:
+            total = delta.so_far.completion_tokens - len(self._resumed)
+        else:
+            total = before + (0 if delta.is_replay else len(delta.tokens) or bool(delta.text))
+        self._generated[delta.index] = max(total, before)
+        self._worker.metrics.token_sums["generated"] += max(total - before, 0)
+
     def _measure(self, delta: Delta) -> None:
         metrics = self._worker.metrics
+        self._count(delta)
         if delta.text and not delta.is_replay:
             elapsed_s = self.elapsed_s
             if self.first_text_s is None:

@@ -30,6 +30,7 @@ from llava_serve.tracing.span import open_tracer
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.keys import WorkerKeys
+from llava_serve.worker.vitals import vitals_of
 from llava_serve.worker.worker import ModelWorker
 
 logger = logging.getLogger(__name__)
@@ -174,8 +175,9 @@ class WorkerLifecycle:
     def _links(self, session: aiohttp.ClientSession, card: ModelCard) -> list[RegistrationClient]:
         """Return one link to each controller, by which the worker says that it serves a model."""
         address, status = self._config.worker_address, partial(self._worker.status, card)
+        vitals = partial(vitals_of, self._worker)
         return [
-            RegistrationClient(session, controller, address, self._token, status)
+            RegistrationClient(session, controller, address, self._token, status, vitals)
             for controller in addresses_of(self._config.controller)
         ]
 

@@ -4,6 +4,7 @@ What means the same as in vLLM has its name, behind `llava_worker_` in place of 
 Source: vllm-project/vllm, vllm/v1/metrics/loggers.py::PrometheusStatLogger, of version 0.12.
 """
 
+from collections import Counter as CounterOf
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields
@@ -43,6 +44,7 @@ class WorkerMetrics:
     def __init__(self, gate: Gate, engine: Engine) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_StateCollector(gate, engine))
+        self.token_sums = CounterOf[str]()  # generated ones grow with each delta
         counter = partial(Counter, namespace=_NAMESPACE, registry=self._registry)
         gauge = partial(Gauge, namespace=_NAMESPACE, registry=self._registry)
         histogram = partial(Histogram, namespace=_NAMESPACE, registry=self._registry)
@@ -131,6 +133,7 @@ class WorkerMetrics:
 
     def count_tokens(self, usage: Usage) -> None:
         """Count the tokens of a completed request."""
+        self.token_sums.update(prompt=usage.prompt_tokens, cached=usage.cached_tokens)
         self._tokens.labels("prompt").inc(usage.prompt_tokens)
         self._tokens.labels("image").inc(usage.image_tokens)
         self._tokens.labels("cached").inc(usage.cached_tokens)

@@ -30,6 +30,7 @@ class ModelWorker:
         self.media = media
         self.worker_id = worker_id
         self.clock = clock
+        self.started_at = clock()
         self.metrics = WorkerMetrics(gate, engine)
 
     @cached_property

@@ -14,8 +14,9 @@ from redis.asyncio import Redis
 
 from llava_serve.errors import ControllerLost
 from llava_serve.web.controller_link import ControllerLink
+from llava_serve.web.messages import CONTINUES
 from llava_serve.web.reply import StreamedReply
-from llava_serve.web.streaming import CONTINUES, fill
+from llava_serve.web.streaming import fill
 from tests.e2e.test_losses import Process, running
 from tests.ports import free_port
 from tests.redis_server import RedisServer

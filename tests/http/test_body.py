@@ -1,7 +1,9 @@
 """Bodies: refused before they are read, late ones ended, text counted apart from pictures."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 
 import httpx
@@ -65,6 +67,34 @@ async def test_a_body_without_a_length_is_bounded_too() -> None:
     async with client(build(BodyLimits(1000, 1000))) as http:
         answer = await http.post(CHAT, content=body())
     assert answer.json()["error"]["code"] == "body_too_large"
+
+
+class Circle:
+    """Holds a body, and itself."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.itself = self
+
+
+@pytest.mark.parametrize(("size_bytes", "goes"), [(1_500_000, True), (1_000, False)])
+async def test_a_large_body_in_a_circle_goes_with_its_request(size_bytes: int, goes: bool) -> None:
+    app = build(BodyLimits(10_000_000))
+    left: list[weakref.ref[Circle]] = []
+
+    @app.post("/v1/inspect")
+    async def keep(request: Request) -> None:
+        left.append(weakref.ref(Circle(await request.body())))
+
+    gc.disable()
+    try:
+        async with client(app) as http:
+            await http.post("/v1/inspect", content=b"a" * size_bytes)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert (left[0]() is None) == goes
+    finally:
+        gc.enable()
 
 
 async def post_slowly(limits: BodyLimits, *chunks: bytes, declared: int) -> bytes:

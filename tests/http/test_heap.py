@@ -72,6 +72,24 @@ def test_what_only_refers_to_itself_goes_while_nothing_happens() -> None:
     subprocess.run([sys.executable, "-c", CIRCLE], check=True, timeout=60)
 
 
+YOUNG = """
+import asyncio, gc
+from llava_serve.http import heap
+
+async def main():
+    before = gc.get_threshold()
+    async with heap.trimmed():
+        assert gc.get_threshold()[0] > before[0]
+        assert gc.get_threshold()[1:] == before[1:]
+
+asyncio.run(main())
+"""
+
+
+def test_a_server_counts_more_objects_before_it_collects() -> None:
+    subprocess.run([sys.executable, "-c", YOUNG], check=True, timeout=60)
+
+
 @pytest.mark.parametrize(("took_s", "pause"), [(0, 5), (0.001, 5), (0.05, 25)])
 def test_collections_that_take_long_are_rare(took_s: float, pause: float) -> None:
     assert pause_s(5, took_s) == pause

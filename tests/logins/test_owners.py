@@ -28,7 +28,7 @@ from tests.cluster.conftest import status_of
 from tests.logins.conftest import sign_in
 from tests.web.conftest import MakeServices
 
-CONTROLS = [0.2, 1.0, 512, None, ""]
+CONTROLS = [0.2, 1.0, 512, None, "", False]
 
 
 @dataclass

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from llava_serve.storage.battles import Battles, BattleVote
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
 from llava_serve.storage.tables import TurnMediaRow, TurnRow
@@ -79,3 +80,52 @@ def test_another_word_than_export_gets_the_usage() -> None:
     done = run("import")
     assert done.returncode == 1
     assert done.stderr.startswith("usage: ")
+
+
+def with_votes(state_dir: Path) -> None:
+    store = Store(default_url(state_dir))
+    store.create_tables()
+    battles = Battles(store)
+    votes = (
+        *[BattleVote(winner="a", lengths=(90, 60))] * 5,
+        *[BattleVote(winner="b", lengths=(40, 60))] * 2,
+        BattleVote(winner="tie", lengths=(50, 50)),
+        *[BattleVote(winner="b", lengths=(50, 50), judge="judge-7b")] * 3,
+    )
+    for number, vote in enumerate(votes):
+        battles.vote(battles.begin(f"c{number}", ("modell-größe", "tiny"), "chart"), vote)
+    # Names were in sight here, so that this vote is none of the arena's.
+    turns = [TurnRow(exchange=0, role="assistant", text="", model=one) for one in ("tiny", "big")]
+    compared = store.add_turns("compared", "compare", turns)
+    store.add_vote("compared", compared[0], "better", model="tiny", compared=compared)
+
+
+def test_ratings_are_a_table_of_people_s_blind_votes(tmp_path: Path) -> None:
+    with_votes(tmp_path)
+    done = run("ratings", "--state-dir", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["RANK", "MODEL", "RATING", "95", "%", "INTERVAL", "VOTES", "NOTE"]
+    assert lines[1].split()[:2] == ["1", "modell-größe"]
+    assert lines[2].split()[:2] == ["1", "tiny"]
+    assert "votes: 8; ties: 1; both bad: 0" in lines
+    assert "big" not in done.stdout
+    assert lines[-2].split() == ["#1", "modell-größe", "-", "69"]
+
+
+def test_ratings_are_json_of_whose_votes_are_asked_for(tmp_path: Path) -> None:
+    with_votes(tmp_path)
+    flags = ("--state-dir", str(tmp_path), "--json")
+    told = json.loads(run("ratings", *flags, "--votes", "judge", "--tag", "chart").stdout)
+    assert (told["voters"], told["tag"], told["votes"]) == ("judge", "chart", 3)
+    assert [one["model"] for one in told["models"]] == ["tiny", "modell-größe"]
+    assert all(one["is_one_sided"] for one in told["models"])
+    assert json.loads(run("ratings", *flags, "--tag", "scene").stdout)["models"] == []
+    controlled = json.loads(run("ratings", *flags, "--style-control").stdout)
+    assert controlled["length_points"] > 0
+
+
+def test_a_task_that_is_none_is_refused(tmp_path: Path) -> None:
+    done = run("ratings", "--state-dir", str(tmp_path), "--tag", "singing")
+    assert done.returncode == 2
+    assert "singing" in done.stderr

@@ -36,6 +36,7 @@ def test_a_conversation_is_one_line_of_json(store: Store) -> None:
         model="tiny",
         details={"completion_tokens": 1},
         slot=0,
+        parent=question,
     )
     first, second = store.add_turns("c1", "chat", [question, answer])
     store.add_vote("c1", second, "up")
@@ -49,6 +50,7 @@ def test_a_conversation_is_one_line_of_json(store: Store) -> None:
         "turns": [
             {
                 "id": first,
+                "parent": None,
                 "exchange": 0,
                 "slot": None,
                 "role": "user",
@@ -61,6 +63,7 @@ def test_a_conversation_is_one_line_of_json(store: Store) -> None:
             },
             {
                 "id": second,
+                "parent": first,
                 "exchange": 0,
                 "slot": 0,
                 "role": "assistant",

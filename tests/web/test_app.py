@@ -38,7 +38,7 @@ def image(alone: Services, tmp_path: Path) -> StoredFile:
 
 
 NOTHING = {"text": "", "files": []}
-CONTROLS = [0.2, 1.0, 512, None, ""]
+CONTROLS = [0.2, 1.0, 512, None, "", False]
 
 
 async def call(http: httpx.AsyncClient, event: str) -> int:

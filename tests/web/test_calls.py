@@ -17,7 +17,7 @@ from llava_serve.web.chat_service import Services
 from llava_serve.web.examples import ExampleQuestion
 from tests.web.conftest import MakeServices
 
-CONTROLS = [0.2, 1.0, 512, "", ""]
+CONTROLS = [0.2, 1.0, 512, "", "", False]
 MOST = 1_000_000
 
 
@@ -102,7 +102,10 @@ GRADIO_AND_PANDAS = pytest.mark.filterwarnings(
         pytest.param([1, *CONTROLS], id="a number for the question"),
         pytest.param([{"text": 3, "files": 4}, *CONTROLS], id="another shape"),
         pytest.param([{"text": "", "files": [{}]}, *CONTROLS], id="a file without a path"),
-        pytest.param([{"text": "", "files": []}, 1, 1, {"a": 1}, "", ""], id="wrong parameter"),
+        pytest.param([{"text": "", "files": []}, *CONTROLS[:-1], "yes"], id="no yes or no"),
+        pytest.param(
+            [{"text": "", "files": []}, 1, 1, {"a": 1}, "", "", False], id="wrong parameter"
+        ),
     ],
 )
 async def test_values_that_no_control_takes_are_told_without_a_traceback(

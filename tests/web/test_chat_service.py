@@ -112,7 +112,7 @@ async def test_turns_and_votes_are_kept(services: Services) -> None:
     await service.again(conversation, ["echo"], PLAIN)
     await settled(conversation)
     (kept,) = map(json.loads, export.lines(services.store))
-    assert [turn["replaced"] for turn in kept["turns"]] == [False, True, False]
+    assert [turn["replaced"] for turn in kept["turns"]] == [True, True, False, False]
     assert kept["turns"][1]["details"]["parameters"] == {
         "temperature": 0.0,
         "top_p": 1.0,
@@ -258,9 +258,9 @@ async def test_a_vote_of_a_comparison_belongs_to_the_answers_it_was_given_on(
     assert conversation.exchanges[0].vote is None
     await service.vote(conversation, "tie")
     (kept,) = map(json.loads, export.lines(services.store))
-    question, *replies = [turn["id"] for turn in kept["turns"]]
+    _, *first, question, third, fourth = [turn["id"] for turn in kept["turns"]]
     votes = [(vote["turn"], vote["model"], vote["compared"]) for vote in kept["votes"]]
-    assert votes == [(replies[1], "echo", replies[:2]), (question, None, replies[2:])]
+    assert votes == [(first[1], "echo", first), (question, None, [third, fourth])]
 
 
 async def test_a_continued_answer_has_lost_its_numbers_and_its_vote(services: Services) -> None:
@@ -290,19 +290,6 @@ async def test_two_wishes_at_once_are_one(services: Services) -> None:
     await settled(conversation)
     (kept,) = map(json.loads, export.lines(services.store))
     assert [turn["replaced"] for turn in kept["turns"]] == [False, True, False]
-
-
-async def test_what_was_regenerated_can_be_brought_back(services: Services) -> None:
-    service, conversation = ChatService(services), ChatState()
-    await ask(service, conversation, "one")
-    (first,) = conversation.exchanges[0].replies
-    await service.again(conversation, ["missing"], PLAIN)
-    await settled(conversation)
-    assert conversation.can_undo
-    await service.bring_back(conversation)
-    assert conversation.exchanges[0].replies == [first] and not conversation.can_undo
-    (kept,) = map(json.loads, export.lines(services.store))
-    assert [turn["replaced"] for turn in kept["turns"]] == [False, False, True]
 
 
 async def test_a_vote_can_be_changed_and_taken_back_on_any_answer(services: Services) -> None:
@@ -511,7 +498,9 @@ async def test_nothing_else_happens_while_a_question_is_checked(
     assert conversation.is_busy
     await service.again(conversation, ["echo"], PLAIN)
     assert not await service.accept(conversation, message("third"), ["echo"], PLAIN)
-    assert await service.take_back(conversation) is None
+    await service.show(conversation, 0, Exchange("another version", ()))
+    assert conversation.notice is not None and conversation.notice.code == "conversation_busy"
+    assert [one.text for one in conversation.exchanges] == ["good"]
     assert not conversation.exchanges[0].is_open
     accepting.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -35,13 +35,29 @@ def _first(saved: dict[str, Any]) -> dict[str, Any]:
 
 REFUSED: dict[str, tuple[Change, str]] = {
     "another format": (lambda one: one.update(format="chatgpt"), "format"),
-    "another version": (lambda one: one.update(version=2), "version"),
+    "another version": (lambda one: one.update(version=3), "version"),
+    "an exchange before the one it follows": (
+        lambda one: _first(one).update(follows=1),
+        "stands before the one it follows",
+    ),
+    "two branches at once": (
+        lambda one: one["exchanges"].append(_first(one) | {"follows": -1}),
+        "do not follow one another",
+    ),
+    "nothing shown": (lambda one: _first(one).update(shown=False), "no exchange is shown"),
+    "bytes that are not there": (
+        lambda one: _first(one)["files"][0].update(url="#" + "a" * 64),
+        "are not in the file",
+    ),
     "nothing said": (lambda one: one.update(exchanges=[]), "exchanges"),
     "an unknown field": (lambda one: one.update(owner="bob"), "owner"),
     "a chat of two models": (lambda one: one.update(kind="chat"), "one answer"),
     "too long a title": (lambda one: one.update(title="x" * 201), "title"),
     "no answer": (lambda one: _first(one).update(answers=[]), "answers"),
-    "five answers": (lambda one: _first(one).update(answers=_first(one)["answers"] * 3), "answers"),
+    "eight answers": (
+        lambda one: _first(one).update(answers=_first(one)["answers"] * 4),
+        "answers",
+    ),
     "a text that is none": (lambda one: _first(one).update(question=5), "question"),
     "a remote picture": (
         lambda one: _first(one)["files"][0].update(url="http://127.0.0.1:9/x.png"),
@@ -80,6 +96,36 @@ def test_a_file_that_is_no_conversation_is_refused_with_the_reason(
 def test_what_is_no_json_object_is_refused(alone: Services, body: bytes) -> None:
     with pytest.raises(ImportRefused, match="cannot be imported"):
         imported(alone, body)
+
+
+def test_all_branches_are_saved_and_come_back(alone: Services, saved: dict[str, Any]) -> None:
+    """What has none stays readable for older versions, and a picture is saved once."""
+    first = _first(saved)
+    plain = alone.store.conversation(imported(alone, json.dumps(saved).encode()))
+    assert plain is not None
+    whole = json.loads(conversation_export.as_json(plain, "", alone.media))
+    assert whole["version"] == 1 and whole["exchanges"] == [first]
+    other = first | {"question": "and that?", "follows": -1, "shown": False}
+    below = first | {"question": "below that", "files": [], "follows": 1, "shown": False}
+    again = first | {"question": "shown below", "files": [], "follows": 0}
+    saved |= {"version": 2, "exchanges": [first, other, below, again]}
+    row = alone.store.conversation(imported(alone, json.dumps(saved).encode()))
+    assert row is not None
+    back = json.loads(conversation_export.as_json(row, "", alone.media))
+    kept = [
+        (one["question"], one.get("follows"), one.get("shown", True)) for one in back["exchanges"]
+    ]
+    assert kept == [
+        (first["question"], None, True),
+        ("and that?", -1, False),
+        ("shown below", 0, True),
+        ("below that", 1, False),
+    ]
+    urls = [file["url"][:5] for one in back["exchanges"] for file in one["files"]]
+    assert urls == ["data:", "#" + row.turns[0].media[0].sha256[:4]]
+    page = conversation_export.as_page(row, "", alone.media)
+    assert "shown below" in page and "below that" not in page
+    imported(alone, json.dumps(back).encode())
 
 
 def test_nothing_but_what_is_shown_is_saved(alone: Services, saved: dict[str, Any]) -> None:

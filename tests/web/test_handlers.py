@@ -1,7 +1,6 @@
 """What a tab offers follows from its conversation."""
 
 import asyncio
-import json
 from typing import Any
 
 import pytest
@@ -44,13 +43,15 @@ def message(text: str) -> dict[str, Any]:
         pytest.param(("one", "two"), [True, True, False, False], True, id="both"),
         pytest.param(("one", "", "three"), [True, False, True, False], True, id="one failed"),
         pytest.param(("one", ""), [False] * 4, False, id="nothing to compare with"),
+        pytest.param((*"abcde", "f"), [True] * 6, True, id="six"),
     ],
 )
 async def test_only_what_can_be_judged_can_be_voted_on(
     services: Services, texts: tuple[str, ...], better: list[bool], others: bool
 ) -> None:
     view = Handlers(services, compare_tab()).view(compared(*texts))
-    assert [view[letter]["interactive"] for letter in "ABCD"] == better
+    assert [view[letter]["interactive"] for letter in "ABCDEF"[: len(better)]] == better
+    assert [view[letter]["visible"] for letter in "ABCDEF"] == [n < len(texts) for n in range(6)]
     assert (view["tie"]["interactive"], view["both_bad"]["interactive"]) == (others, others)
     assert view["again"]["value"] == ("Regenerate" if all(texts) else "Retry")
 
@@ -60,24 +61,6 @@ async def test_a_vote_that_is_not_offered_is_not_taken(services: Services) -> No
     await handlers.prefer("better", 0, at(conversation))
     await handlers.prefer("tie", None, at(conversation))
     assert conversation.exchanges[0].vote is None and conversation.notice is None
-
-
-async def test_a_draft_is_not_overwritten_by_the_last_question(services: Services) -> None:
-    handlers, conversation = Handlers(services, chat_tab(())), compared("one")
-    first = await handlers.edit(at(conversation), message("a draft"))
-    again = await handlers.edit(at(conversation), message("a draft"))
-    assert "what you have typed" in json.loads(first["signal"])["told"]
-    assert again["signal"] != first["signal"]  # so that the browser says it again
-    view = await handlers.edit(at(conversation), message(" "))
-    assert view["composer"]["value"] == {"text": "which?", "files": []}
-    assert conversation.exchanges == []
-
-
-async def test_taking_a_question_back_takes_its_error_away(services: Services) -> None:
-    handlers, conversation = Handlers(services, chat_tab(())), compared("one")
-    conversation.notice = WorkerLost("http://w", "gone")
-    await handlers.edit(at(conversation), message(""))
-    assert (await handlers.draw(conversation, None)).notice == ""
 
 
 def lost(model: str, wanted: str) -> ChatState:
@@ -151,26 +134,13 @@ async def test_clear_can_be_undone_until_the_next_question(services: Services) -
     view = await handlers.clear(place)
     assert place.conversation is not said and place.conversation.exchanges == []
     assert view["undo"]["interactive"]
-    await handlers.undo(place, message(""))
+    await handlers.undo(place)
     assert place.conversation is said
     await handlers.clear(place)
     place.conversation.wanted = ("echo",)
     view = await handlers.submit(place, message("hello"), *CONTROLS)
     await settled(place.conversation)
     assert not place.conversation.can_undo
-
-
-async def test_an_edit_that_is_undone_takes_the_question_out_of_the_composer(
-    services: Services,
-) -> None:
-    handlers, conversation = Handlers(services, chat_tab(())), compared("one")
-    await handlers.edit(at(conversation), message(""))
-    view = await handlers.undo(at(conversation), message("which?"))
-    assert view["composer"]["value"] == {"text": "", "files": []}
-    await handlers.edit(at(conversation), message(""))
-    view = await handlers.undo(at(conversation), message("which one?"))
-    assert "value" not in view["composer"]
-    assert [exchange.text for exchange in conversation.exchanges] == ["which?"]
 
 
 async def test_the_context_line_outlives_an_answer_without_figures(services: Services) -> None:

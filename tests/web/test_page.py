@@ -19,7 +19,7 @@ from llava_serve.web.chat_service import Services
 from llava_serve.web.event_binder import told
 from tests.web.conftest import MakeServices
 
-CONTROLS = [0.2, 1.0, 512, None, ""]
+CONTROLS = [0.2, 1.0, 512, None, "", False]
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def call(
 async def signal(http: httpx.AsyncClient, **tab: str) -> dict[str, Any]:
     """Return what the chat tab is told of its conversation."""
     data = (await call(http, "tick", **tab)).json()["data"]
-    found: dict[str, Any] = json.loads(data[-2])
+    found: dict[str, Any] = json.loads(data[-3])
     return found
 
 
@@ -158,8 +158,8 @@ async def test_a_call_of_no_tab_is_refused(http: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        pytest.param([None, None, None, None, ""], id="deleted"),
-        pytest.param([99, -1, 0, -1, ""], id="out of range"),
+        pytest.param([None, None, None, None, "", False], id="deleted"),
+        pytest.param([99, -1, 0, -1, "", False], id="out of range"),
     ],
 )
 async def test_any_numbers_reach_the_worker_with_the_question(

@@ -77,15 +77,6 @@ async def test_compared_answers_stay_in_their_places(services: Services) -> None
     assert exchange.vote == conversation.exchanges[0].vote == "You called it a tie."
 
 
-async def test_what_was_edited_away_does_not_come_back(services: Services) -> None:
-    service, conversation = await asked(services, "chat", ["echo"])
-    await settled(conversation)
-    await service.take_back(conversation)
-    assert again(services, conversation).exchanges == []
-    await service.bring_back(conversation)
-    assert len(again(services, conversation).exchanges) == 1
-
-
 async def test_an_image_that_is_gone_is_told(services: Services, image: Path) -> None:
     _, conversation = await asked(services, "chat", ["echo"], image)
     await settled(conversation)

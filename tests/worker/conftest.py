@@ -31,6 +31,7 @@ class ScriptedEngine:
         self.card = EchoEngine("scripted").card
         self.healthy = True
         self.fingerprint = None
+        self.precision = None
         self.slots = 2
         self.running = 0
         self.asked: list[GenerateRequest] = []

@@ -35,6 +35,7 @@ class EndlessEngine:
         self.card = EchoEngine("endless").card
         self.healthy = True
         self.fingerprint = None
+        self.precision = None
         self.running = 0
         self.started = asyncio.Event()
 

@@ -102,6 +102,7 @@ class AbsentEngine:
     fingerprint: str | None = None
     slots = 1
     fingerprint = None
+    precision = None
 
     @property
     def card(self) -> ModelCard:

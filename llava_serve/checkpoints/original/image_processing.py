@@ -32,11 +32,23 @@ _ASPECTS = re.compile(r"square|pad|anyres|anyres_max_\d+")
 
 
 @dataclass(frozen=True, slots=True)
+class FrameProcessor:
+    """Makes one tile of each frame of a video, as `square` does it, without padding."""
+
+    square: LlavaImageProcessorPil
+
+    def __call__(self, images: list[Image.Image]) -> torch.Tensor:
+        """Return float32 (frames, 3, height, width), normalised."""
+        values: torch.Tensor = self.square(images, return_tensors="pt")["pixel_values"]
+        return values
+
+
+@dataclass(frozen=True, slots=True)
 class ImageProcessing:
     """One checkpoint's preprocessing and packing; `processor` is one of transformers' classes."""
 
     processor: Any
-    square: LlavaImageProcessorPil  # frames of videos: one tile each, without padding
+    square: LlavaImageProcessorPil  # for frames of videos
     packing: Packing
 
     def tiles(self, image: Image.Image) -> torch.Tensor:
@@ -44,15 +56,10 @@ class ImageProcessing:
         values = self.processor([image])["pixel_values"][0]
         return torch.from_numpy(np.array(values if self.packing.is_tiled else values[None]))
 
-    def frames(self, images: list[Image.Image]) -> torch.Tensor:
-        """Return float32 (frames, 3, height, width), normalised."""
-        return frame_pixels(self.square, images)
-
-
-def frame_pixels(square: LlavaImageProcessorPil, images: list[Image.Image]) -> torch.Tensor:
-    """Return float32 (frames, 3, height, width) as `square` makes them, normalised."""
-    values: torch.Tensor = square(images, return_tensors="pt")["pixel_values"]
-    return values
+    @property
+    def frames(self) -> FrameProcessor:
+        """What makes tiles of the frames of a video."""
+        return FrameProcessor(self.square)
 
 
 def image_processing_of(

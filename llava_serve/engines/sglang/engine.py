@@ -24,6 +24,7 @@ ReadAnswer = Callable[[AsyncIterable[Event]], AsyncGenerator[Delta]]
 class SglangEngine:
     """Passes requests on to `server`; `form` renders messages in place of its chat template."""
 
+    precision = None
     fingerprint = None  # the server does not tell the tokens of all its answers
     healthy = True  # the server's health is its own: see `Server`
     # Passed on at once; the server batches as many as fit and lets the others wait. It may start

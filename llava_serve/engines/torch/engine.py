@@ -78,6 +78,7 @@ class TorchEngine:
         context = min(loaded.context_length, budget.kv_tokens)
         self.card = loaded.card.model_copy(update={"context_length": context})
         self.fingerprint = fingerprint_of(loaded)
+        self.precision = loaded.precision
         self._features = ImageFeatureCache(loaded, budget.feature_bytes)
         processor = PromptProcessor(loaded, self._features, context)
         self._preprocessing = PreprocessingPool(processor.preprocess)

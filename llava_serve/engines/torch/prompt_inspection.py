@@ -21,7 +21,7 @@ from llava_serve.protocol.inspection import (
 )
 from llava_serve.request import Conversation, Image, InspectRequest
 
-MOST_SHOWN = 64  # tiles of an answer that are sent as images
+MOST_SHOWN = 64  # tiles and frames of an answer that are sent as images
 NamedMedia = tuple[str, InspectedMedia]  # the content hash comes first
 
 
@@ -86,7 +86,7 @@ class PromptInspector:
             told = (
                 inspect_image(self._loaded, self._counter, media, seen)
                 if isinstance(media, Image)
-                else inspect_video(self._counter, media, seen)
+                else inspect_video(self._loaded, self._counter, media, seen)
             )
             inspected.append((name, told))
         return inspected

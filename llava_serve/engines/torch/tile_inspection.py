@@ -97,8 +97,11 @@ def inspect_image(
     )
 
 
-def inspect_video(counter: FeatureCounter, video: Video, seen: InspectedTiles) -> InspectedVideo:
+def inspect_video(
+    loaded: LoadedModel, counter: FeatureCounter, video: Video, seen: InspectedTiles
+) -> InspectedVideo:
     """Tell what becomes of a video."""
+    processor = loaded.frames.square if loaded.frames and seen.with_pixels else None
     upright = video.frames[0].image.size
     file = sent_file(video, upright)
     counts = counter.of_video(len(video.frames), seen.patches)
@@ -109,8 +112,12 @@ def inspect_video(counter: FeatureCounter, video: Video, seen: InspectedTiles) -
         size=file.upright_size,
         tile_size=seen.tile_size,
         frames=[
-            InspectedFrame(time_s=frame.time_s, tokens=tokens)
-            for frame, tokens in zip(video.frames, counts.tiles, strict=True)
+            InspectedFrame(
+                time_s=frame.time_s,
+                tokens=tokens,
+                pixels=_shown(processor, values) if processor else None,
+            )
+            for frame, values, tokens in zip(video.frames, seen.values, counts.tiles, strict=True)
         ],
         tokens=counts.total,
         newline_tokens=counts.newlines,

@@ -16,6 +16,7 @@ from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
 from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
+from llava_serve.cluster_token import bearer
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http import serving
@@ -28,6 +29,7 @@ from llava_serve.web import examples, uploads
 from llava_serve.web.app import build_app as build_page
 from llava_serve.web.chat_service import Services
 from llava_serve.web.controller_link import ControllerLink
+from llava_serve.web.operators.rights import NOBODY_OPERATES, Operators
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
@@ -85,7 +87,10 @@ class Stack:
     lives: dict[str, AsyncExitStack] = field(default_factory=dict)
 
     async def join(self, model: str, delay_s: float = 0.0) -> WatchedEcho:
-        engine = WatchedEcho(model, delay_s)
+        return await self.join_with(WatchedEcho(model, delay_s))
+
+    async def join_with(self, engine: WatchedEcho) -> WatchedEcho:
+        model = engine.card.id
         worker = ModelWorker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id=model)
         app = build_worker(worker, max_body_bytes=50_000_000)
         life = await self.joined.enter_async_context(AsyncExitStack())
@@ -105,19 +110,23 @@ class Stack:
 
 @asynccontextmanager
 async def page_served(
-    controller: str, state_dir: Path, logins: LoginSessions | None = None
+    controller: str,
+    state_dir: Path,
+    logins: LoginSessions | None = None,
+    operators: Operators = NOBODY_OPERATES,
 ) -> AsyncIterator[tuple[str, WatchedStore]]:
     """Serve the page alone; yield its address and what it keeps conversations in."""
     store = WatchedStore(default_url(state_dir))
     store.create_tables()
     uploads.use_folder(state_dir / "uploads")
     services = Services(
-        link=ControllerLink([controller]),
+        link=ControllerLink([controller], credentials=[lambda: bearer(TOKEN)]),
         store=store,
         media=MediaStore(state_dir / "media", 20_000_000),
         moderation=None,
         max_body_bytes=50_000_000,
         logins=logins,
+        operators=operators,
     )
     page = build_page(services, examples=examples.load(state_dir / "examples", services.media))
     async with serving.served(page.app, page.before_stop) as address:

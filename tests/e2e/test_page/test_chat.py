@@ -80,7 +80,7 @@ async def test_regenerate_edit_and_votes_are_kept(tab: Tab, stack: Stack, shapes
     await vote.click()
     await expect(vote).to_have_attribute("aria-pressed", "true")
 
-    await tab.page.click("#edit")
+    await tab.transcript.locator("[data-edit]").click()
     await expect(tab.textbox).to_have_value(f"one {MUCH}")
     await expect(tab.composer.locator(".thumbnail-item")).to_have_count(1)
     await tab.textbox.fill("two")
@@ -94,12 +94,13 @@ async def test_regenerate_edit_and_votes_are_kept(tab: Tab, stack: Stack, shapes
     assert turns == [
         ("user", f"one {MUCH}", True),
         ("assistant", f"{echoed}one {MUCH}", True),
+        ("user", f"one {MUCH}", True),
         ("assistant", f"{echoed}one {MUCH}", True),
         ("user", "two", False),
         ("assistant", echoed + "two", False),
     ]
     assert [vote["kind"] for vote in conversation["votes"]] == ["up"]
-    assert conversation["votes"][0]["turn"] == conversation["turns"][2]["id"]
+    assert conversation["votes"][0]["turn"] == conversation["turns"][3]["id"]
     assert len({media["sha256"] for turn in conversation["turns"] for media in turn["media"]}) == 1
 
 

@@ -81,7 +81,7 @@ async def test_fewer_than_two_models_are_refused_with_a_card(
         await expect(tab.page.locator("#compare-status")).to_contain_text("1 model is served")
         await tab.ask("hello")
         card = tab.transcript.locator(".card.error")
-        await expect(card).to_contain_text("a comparison takes two to four")
+        await expect(card).to_contain_text("a comparison takes two to six")
 
 
 async def test_a_tab_that_is_first_seen_does_not_call_the_server_lost(
@@ -99,7 +99,7 @@ async def test_a_tab_that_is_first_seen_does_not_call_the_server_lost(
             }"""
         )
         await tab.compare()
-        await expect(tab.transcript).to_contain_text("Choose two to four models")
+        await expect(tab.transcript).to_contain_text("Choose two to six models")
         assert await tab.page.evaluate("window.lost") == 0
 
 

@@ -156,7 +156,7 @@ async def test_too_few_models_for_a_comparison(browser: Browser, stack: Stack, s
         await tab.compare()
         await expect(tab.page.locator("#compare-status")).to_contain_text("1 model is served")
         await tab.ask("hello")
-        await check(tab, tab.transcript.locator(".card.error"), "a comparison takes two to four")
+        await check(tab, tab.transcript.locator(".card.error"), "a comparison takes two to six")
 
 
 @SIZES
@@ -170,7 +170,7 @@ async def test_what_is_told_in_passing(browser: Browser, stack: Stack, size: Siz
         refused: list[int] = []
         tab.page.on("response", lambda answer: refused.append(answer.status))
         await tab.textbox.fill("a draft")
-        await tab.page.click("#edit")
+        await tab.transcript.locator("[data-edit]").click()
         card = tab.page.locator(".told .card.error")
         await check(tab, card, "Send or delete what you have typed")
         await tab.textbox.press("End")

@@ -1,10 +1,13 @@
 """An inspection says of a request what its answer then reports, and generates nothing."""
 
+import base64
+import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from PIL import Image as PilImage
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.torch import prompt_inspection
@@ -175,6 +178,25 @@ async def test_pixels_come_when_asked_for_and_only_of_so_many_tiles(
     first = told.media[0]
     assert isinstance(first, InspectedImage)
     assert shown(told) == [len(first.tiles), 0]
+
+
+async def test_the_frames_of_a_clip_are_shown_as_the_tower_gets_them(
+    loaded: Load, picture: MakeImage, budget: EngineBudget
+) -> None:
+    red = replace(picture(40, 40), image=PilImage.new("RGB", (40, 40), (200, 30, 40)), time_s=0.0)
+    asked = said(Video((red, picture(40, 40))), "What moves?")
+    async with running(loaded("llava_onevision"), budget) as engine:
+        (without,) = (await inspected(engine, asked)).media
+        (clip,) = (await inspected(engine, asked, with_pixels=True)).media
+    assert isinstance(without, InspectedVideo) and isinstance(clip, InspectedVideo)
+    assert [frame.pixels for frame in without.frames] == [None, None]
+    first, second = (str(frame.pixels) for frame in clip.frames)
+    assert first != second
+    with PilImage.open(io.BytesIO(base64.b64decode(first.partition(",")[2]))) as shown:
+        assert shown.size == clip.tile_size
+        seen = shown.getpixel((3, 3))
+    assert isinstance(seen, tuple)
+    assert max(abs(a - b) for a, b in zip(seen, (200, 30, 40), strict=True)) <= 1
 
 
 async def test_what_cannot_be_answered_is_refused_as_it_would_be(

@@ -1,0 +1,1 @@
+"""Judging of the arena's battles by a model."""

@@ -1,0 +1,102 @@
+"""Folders in the database: made, filled with images and answers, listed, read and deleted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy.orm import selectinload
+
+from llava_serve.storage.folder_tables import FolderAnswerRow, FolderImageRow, FolderRow
+from llava_serve.storage.identity import Identity
+from llava_serve.storage.media import StoredFile
+from llava_serve.storage.store import Store, delete_folders
+
+MOST_LISTED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class FolderEntry:
+    """A folder in the list; `created_at` is in seconds since the epoch."""
+
+    id: str
+    question: str
+    images: int
+    created_at: float
+
+
+class Folders:
+    """Every method blocks: call it off the event loop. Every one may raise StorageFailed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(
+        self,
+        folder_id: str,
+        whose: Identity,
+        question: str,
+        models: Sequence[str],
+        parameters: dict[str, Any],
+    ) -> None:
+        """Make one without images."""
+        row = FolderRow(id=folder_id, owner=whose.owner, browser=whose.browser, question=question)
+        row.models, row.parameters, row.created_at = [*models], parameters, self._store.now()
+        with self._store.transaction() as session:
+            session.add(row)
+
+    def put_image(self, folder_id: str, position: int, file: StoredFile) -> None:
+        """Put an image into its place; the places need not follow upon each other."""
+        with self._store.transaction() as session:
+            session.merge(FolderImageRow.of(folder_id, position, file))
+
+    def put_answer(
+        self, folder_id: str, place: tuple[int, int], text: str, details: dict[str, Any]
+    ) -> None:
+        """Write down what was said of which image, by (number, slot), in place of what was there.
+
+        The number is that of the image among those that there are.
+        """
+        row = FolderAnswerRow(folder_id=folder_id, position=place[0], slot=place[1])
+        row.text, row.details = text, details
+        with self._store.transaction() as session:
+            session.merge(row)
+
+    def folder(self, whose: Identity, folder_id: str) -> FolderRow | None:
+        """Return one of theirs with images and answers; None where it is none of theirs."""
+        whole = (selectinload(FolderRow.images), selectinload(FolderRow.answers))
+        with self._store.transaction() as session:
+            wanted = select(FolderRow).where(_is(whose, folder_id)).options(*whole)
+            row = session.scalars(wanted).one_or_none()
+            session.expunge_all()
+        return row
+
+    def entries(self, whose: Identity) -> list[FolderEntry]:
+        """Return the newest of theirs."""
+        images = (
+            select(func.count())
+            .where(FolderImageRow.folder_id == FolderRow.id)
+            .scalar_subquery()
+            .label("images")
+        )
+        wanted = (
+            select(FolderRow.id, FolderRow.question, images, FolderRow.created_at)
+            .where(whose.owns(FolderRow))
+            .order_by(FolderRow.created_at.desc(), FolderRow.id)
+            .limit(MOST_LISTED)
+        )
+        with self._store.transaction() as session:
+            return [FolderEntry(*row) for row in session.execute(wanted)]
+
+    def delete(self, whose: Identity, folder_id: str) -> list[str] | None:
+        """Delete one of theirs; return the stored files that nobody has any more.
+
+        None says that it is none of theirs.
+        """
+        with self._store.transaction() as session:
+            count, filenames = delete_folders(session, [_is(whose, folder_id)])
+        return filenames if count else None
+
+
+def _is(whose: Identity, folder_id: str) -> ColumnElement[bool]:
+    return and_(whose.owns(FolderRow), FolderRow.id == folder_id)

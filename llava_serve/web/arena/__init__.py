@@ -1,0 +1,1 @@
+"""The page's arena: battles of models without names, and the leaderboard of their votes."""

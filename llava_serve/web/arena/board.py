@@ -1,0 +1,116 @@
+"""Leaderboard as HTML: a table of ratings with their intervals as SVG, and a table of win rates."""
+
+from collections.abc import Sequence
+
+from llava_serve.arena.leaderboard import Leaderboard, Record, Standing
+from llava_serve.web.render import plain_text
+
+_NO_VOTES = (
+    '<div class="empty"><h2>No votes yet</h2><p>Vote on a battle in the Arena tab, or choose '
+    "other votes or another task.</p></div>"
+)
+_RATINGS, _WIN_RATES = "Ratings", "Win rates"
+_HEAD = ("Rank", "Model", "Rating", "95 % interval", "Votes")
+_COUNTED = "{votes} votes, {ties} ties, {both_bad} both bad."
+_EXPLAINED = (
+    "Ratings are on the scale of Elo: 400 points more are odds of 10 to 1. A rank is one more than "
+    "the number of models whose whole intervals lie higher. Only votes of the arena count, where "
+    "names are hidden."
+)
+_LENGTH = "Answer length is taken out: by itself, a tenth more of it is worth {points:+.0f} points."
+_UNCONNECTED = "no rating: no votes connect it with the others"
+_ONE_SIDED = "won or lost everything so far: its distance to the others is a guess"
+_WIN_RATES_EXPLAINED = (
+    "How often the model of each row won against that of each column, in percent; a tie is half a "
+    "win. The small number is that of votes."
+)
+_INTERVAL = "{low:.0f} to {high:.0f}"
+_CELL = "{model} won {rate:.0f} % of {votes} votes against {against}"
+_MOST_TINT = 55  # percent; beyond it the text would lose its contrast
+_MARGIN = 0.04  # of the plot, on both sides
+
+
+def board(one: Leaderboard) -> str:
+    """Render a leaderboard."""
+    if not one.standings:
+        return _NO_VOTES
+    counted = _COUNTED.format(votes=one.votes, ties=one.ties, both_bad=one.both_bad)
+    length = "" if one.length_points is None else _LENGTH.format(points=one.length_points)
+    return (
+        f'<div class="board"><section><h2>{_RATINGS}</h2>'
+        f'<p class="hint">{counted} {_EXPLAINED} {length}</p>{_ratings(one.standings)}</section>'
+        f'<section><h2>{_WIN_RATES}</h2><p class="hint">{_WIN_RATES_EXPLAINED}</p>'
+        f"{_win_rates(one)}</section></div>"
+    )
+
+
+def _scrolled(table: str, label: str) -> str:
+    return f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">{table}</div>'
+
+
+def _ratings(standings: Sequence[Standing]) -> str:
+    head = "".join(f'<th scope="col">{words}</th>' for words in _HEAD)
+    lows = [one.low for one in standings if one.low is not None]
+    highs = [one.high for one in standings if one.high is not None]
+    ends = (min(lows, default=0.0), max(highs, default=1.0))
+    rows = "".join(_row(one, ends) for one in standings)
+    table = f'<table class="ratings"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return _scrolled(table, _RATINGS)
+
+
+def _row(one: Standing, ends: tuple[float, float]) -> str:
+    name = f'<th scope="row"><span title="{plain_text(one.model)}">{plain_text(one.model)}</span>'
+    if one.rating is None or one.low is None or one.high is None:
+        note = f"<small>{_UNCONNECTED}</small>"
+        return f"<tr><td></td>{name}{note}</th><td></td><td></td><td>{one.votes}</td></tr>"
+    note = f"<small>{_ONE_SIDED}</small>" if one.is_one_sided else ""
+    interval = _INTERVAL.format(low=one.low, high=one.high)
+    plot = _plot((one.low, one.rating, one.high), ends)
+    return (
+        f"<tr><td>{one.rank}</td>{name}{note}</th><td>{one.rating:.0f}</td>"
+        f'<td class="interval">{plot}<small>{interval}</small></td><td>{one.votes}</td></tr>'
+    )
+
+
+def _plot(values: tuple[float, float, float], ends: tuple[float, float]) -> str:
+    """Draw an interval with its middle; all rows have one scale, stretched to the cell's width."""
+    width = max(ends[1] - ends[0], 1.0)
+    inner = 100 * (1 - 2 * _MARGIN)
+    low, middle, high = (100 * _MARGIN + inner * (one - ends[0]) / width for one in values)
+    return (
+        '<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+        f'<path class="range" d="M{low:.2f} 5H{high:.2f}"/>'
+        f'<path class="middle" d="M{middle:.2f} 5h0"/></svg>'
+    )
+
+
+def _win_rates(one: Leaderboard) -> str:
+    models = [standing.model for standing in one.standings]
+    head = "".join(
+        f'<th scope="col" title="{plain_text(model)}">{number}'
+        f'<span class="unseen">: {plain_text(model)}</span></th>'
+        for number, model in enumerate(models, 1)
+    )
+    rows = []
+    for number, model in enumerate(models, 1):
+        cells = "".join(_cell(model, other, one.records.get((model, other))) for other in models)
+        name = f'<span title="{plain_text(model)}">{number}. {plain_text(model)}</span>'
+        rows.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
+    table = (
+        f'<table class="heat"><thead><tr><td></td>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+    return _scrolled(table, _WIN_RATES)
+
+
+def _cell(model: str, against: str, record: Record | None) -> str:
+    if record is None:
+        return "<td></td>"
+    rate = 100 * record.win_rate
+    tint = _MOST_TINT * abs(rate - 50) / 50
+    kind = "won" if rate >= 50 else "lost"
+    told = _CELL.format(model=model, against=against, rate=rate, votes=record.votes)
+    return (
+        f'<td class="{kind}" style="--tint:{tint:.0f}%" title="{plain_text(told)}">'
+        f"{rate:.0f}<small>{record.votes}</small></td>"
+    )

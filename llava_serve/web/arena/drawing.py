@@ -1,0 +1,106 @@
+"""Drawing of a battle as HTML: without names, and after the vote with them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from llava_serve.arena.tally import Winner
+from llava_serve.errors import BattleAnswerFailed
+from llava_serve.web import render
+from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.parameters import Parameters
+from llava_serve.web.reply import StreamedReply
+from llava_serve.web.transcript import Transcript
+
+SIDES = "AB"
+EMPTY_ARENA = (
+    '<div class="empty"><h2>Arena</h2>'
+    "<p>Two models without names answer your question, about the same pictures and with the same "
+    "seed. Ask on as you like, then vote for the better one: after the vote you see who they were. "
+    "Your vote counts on the leaderboard.</p></div>"
+)
+_WITHOUT_VOTE = "An answer is not whole, so this battle ends without a vote. Begin a new one."
+_FOUND: dict[Winner, str] = {
+    "a": "You found A better.",
+    "b": "You found B better.",
+    "tie": "You called it a tie.",
+    "both_bad": "You found both bad.",
+}
+_CUT = "Cut at {} tokens: the same limit for both."
+_ASKED = (
+    "Both were asked with temperature {temperature}, top p {top_p}, at most {max_tokens} tokens "
+    "and seed {seed}."
+)
+_OUTCOME = '<p class="note outcome" role="status">{}</p>'
+
+
+def hidden(one: StreamedReply) -> StreamedReply:
+    """Return a reply with all left out that could tell which model gave it.
+
+    Token counts could: each model has a tokenizer of its own, and makes a number of its own of a
+    picture.
+    """
+    return replace(
+        one,
+        model="",
+        error=None if one.error is None else BattleAnswerFailed(),
+        finish_reason=None,
+        prompt_tokens=None,
+        completion_tokens=None,
+        first_delta=None,
+        tokens_per_s=None,
+    )
+
+
+def exchange(one: Exchange, parameters: Parameters, *, is_blind: bool) -> str:
+    """Render a question and both answers; where it is blind their models have no names."""
+    answers = [hidden(reply) if is_blind else reply for reply in one.replies]
+    columns = "".join(
+        render.reply(reply, letter, place="") for reply, letter in zip(answers, SIDES, strict=False)
+    )
+    cut = any(reply.finish_reason == "length" for reply in one.replies)
+    note = f'<p class="note">{_CUT.format(parameters.max_tokens)}</p>' if cut and is_blind else ""
+    return f'{render.question(one)}<div class="columns of-2">{columns}</div>{note}'
+
+
+def is_whole(exchanges: Sequence[Exchange]) -> bool:
+    """Tell whether every answer has come to its end, with text."""
+    replies = [reply for one in exchanges for reply in one.replies]
+    return all(reply.state == "done" and reply.text for reply in replies)
+
+
+def transcript(conversation: ChatState, before: Transcript | None) -> Transcript:
+    """Draw a battle that stands still; given what was drawn before, only what is open of it."""
+    exchanges = conversation.exchanges
+    if before is not None:
+        count, settled = before.count, before.settled
+    else:
+        count = len(exchanges) - (1 if exchanges and exchanges[-1].is_open else 0)
+        settled = [_exchange(conversation, n) for n in range(count)]
+        settled = settled if exchanges else [EMPTY_ARENA]
+    live = "".join(_exchange(conversation, n) for n in range(count, len(exchanges)))
+    notice = conversation.notice
+    card = "" if notice is None else render.error_card(notice)
+    return Transcript(settled, count, live, card)
+
+
+def _exchange(conversation: ChatState, number: int) -> str:
+    one, parameters = conversation.exchanges[number], conversation.parameters
+    drawn = exchange(one, parameters, is_blind=conversation.is_blind)
+    is_last = number == len(conversation.exchanges) - 1
+    return drawn + _ending(conversation) if is_last and not one.is_open else drawn
+
+
+def _ending(conversation: ChatState) -> str:
+    """Render what stands below the last answers: what both were asked with, and how it ended.
+
+    Nothing is said of an end while a vote is waited for.
+    """
+    asked = f'<p class="asked">{_ASKED.format(**asdict(conversation.parameters))}</p>'
+    battle = conversation.battle
+    if battle is not None and battle.winner is not None:
+        names = zip(SIDES, battle.models, strict=True)
+        who = ", ".join(f"{side} is <b>{render.plain_text(name)}</b>" for side, name in names)
+        return _OUTCOME.format(f"{_FOUND[battle.winner]} {who}.") + asked
+    if not is_whole(conversation.exchanges):
+        return _OUTCOME.format(_WITHOUT_VOTE) + asked
+    return asked

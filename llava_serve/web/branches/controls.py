@@ -1,0 +1,60 @@
+"""Controls of branches as HTML: the pencil of a question, the arrows between versions, a banner."""
+
+import html
+
+from llava_serve.web.branches.versions import Of, position
+from llava_serve.web.chat_state import Exchange
+from llava_serve.web.theme import icon
+
+EDIT = "Edit this question"
+BEFORE, AFTER = "Version before", "Version after"
+GROUPS: dict[Of, str] = {
+    "question": "Versions of this question",
+    "answer": "Versions of this answer",
+}
+EDITING = "You are editing “{}”. Sent, it becomes another version; the one there is stays."
+UNNAMED = "the question with your files"
+CANCEL = "Cancel"
+_SHORT = 60  # characters of a question
+
+
+def pencil(turn: int) -> str:
+    """Render what puts a question into the composer; `turn` is its place, counted from 0."""
+    return (
+        f'<button type="button" class="tool" data-edit="{turn}" aria-label="{EDIT}" '
+        f'title="{EDIT}">{icon("edit")}</button>'
+    )
+
+
+def arrows(exchange: Exchange, turn: int, of: Of) -> str:
+    """Render the way to the other versions; nothing where there is no other."""
+    shown = position(exchange, of)
+    if shown.count < 2:
+        return ""
+    before = _arrow(turn, of, -1, BEFORE, is_end=shown.number == 1)
+    after = _arrow(turn, of, 1, AFTER, is_end=shown.number == shown.count)
+    return (
+        f'<span class="versions" role="group" aria-label="{GROUPS[of]}">{before}'
+        f"<span>{shown.number} / {shown.count}</span>{after}</span>"
+    )
+
+
+def _arrow(turn: int, of: Of, step: int, label: str, *, is_end: bool) -> str:
+    # Not `disabled`: the arrow that has led to the end keeps the focus.
+    end = ' aria-disabled="true"' if is_end else ""
+    return (
+        f'<button type="button" class="tool" data-step="{step}" data-turn="{turn}" '
+        f'data-of="{of}" aria-label="{label}" title="{label}"{end}>'
+        f"{icon('before' if step < 0 else 'after')}</button>"
+    )
+
+
+def banner(editing: Exchange | None) -> str:
+    """Say which question is in the composer to be edited, if one is."""
+    if editing is None:
+        return ""
+    text = " ".join(editing.text.split()) or UNNAMED
+    short = text if len(text) <= _SHORT else text[: _SHORT - 2] + " …"
+    said = html.escape(EDITING.format(short))
+    cancel = f'<button type="button" class="cancel-edit">{CANCEL}</button>'
+    return f'<div class="editing" role="status"><p>{said}</p>{cancel}</div>'

@@ -1,0 +1,1 @@
+"""The Compare tab beyond its answers side by side."""

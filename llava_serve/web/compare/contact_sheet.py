@@ -1,0 +1,51 @@
+"""Contact sheet of a folder: one HTML page with small images and all answers, to keep or print."""
+
+import base64
+import io
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+from PIL import Image, ImageOps
+
+from llava_serve.errors import StorageFailed
+from llava_serve.media.damage import DAMAGE
+from llava_serve.storage.media import MediaStore
+from llava_serve.web import render
+from llava_serve.web.compare.folder_run import FolderImage, FolderRun
+
+_LARGEST = 360  # pixels of the longer side
+_QUALITY = 82
+_UNSHOWN: tuple[type[Exception], ...] = (StorageFailed, *DAMAGE)
+_NONE = "data:,"  # of an image that is here no longer
+_PAGE = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template(
+    "contact_sheet.html"
+)
+
+
+def as_page(run: FolderRun, media: MediaStore) -> str:
+    """Write a folder as HTML without scripts, with its images in it. It blocks."""
+
+    def thumbnail(image: FolderImage) -> str:
+        return _thumbnail(media, image)
+
+    named = {"temperature": "temperature", "top_p": "top p", "seed": "seed"}
+    kept = run.parameters.kept()
+    parameters = ", ".join(f"{word} {kept[name]}" for name, word in named.items() if name in kept)
+    return _PAGE.render(
+        run=run, parameters=parameters, thumbnail=thumbnail, model_text=render.model_text
+    )
+
+
+def _thumbnail(media: MediaStore, image: FolderImage) -> str:
+    try:
+        with Image.open(media.shown_path(image.filename)) as opened:
+            small = ImageOps.exif_transpose(opened)
+            small.thumbnail((_LARGEST, _LARGEST))
+            rgba = small.convert("RGBA")
+    except _UNSHOWN:
+        return _NONE
+    flat = Image.new("RGB", rgba.size, "white")
+    flat.paste(rgba, mask=rgba.getchannel("A"))
+    out = io.BytesIO()
+    flat.save(out, "JPEG", quality=_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")

@@ -1,0 +1,63 @@
+"""Difference of two answers, word by word, as HTML that says more than its colours."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+
+from llava_serve.web.render import plain_text
+
+MOST_WORDS = 3000  # of each answer: their comparison takes up to a second
+_MOST_PAIRS = 1_000_000  # of equal words; beyond it words that are everywhere align nothing
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"  # scripts without spaces
+_WORD = re.compile(rf"(?:[{_CJK}]|(?:(?![{_CJK}])\w)+|[^\w\s])\s*")
+
+_ONLY_IN = "only in {name}: "
+_END = " (end)"
+_SAME = "Both answers are the same, word for word."
+_COUNTED = "Words that only {first} has: {one}; that only {second} has: {other}."
+_CUT = f"Only the first {MOST_WORDS:,} words of each answer are compared."
+_COARSE = "These answers repeat themselves so much that they are compared coarsely."
+
+
+def difference(one: str, other: str, names: Sequence[str]) -> str:
+    """Compare two texts as they were written, Markdown and all. It blocks, a second at most.
+
+    `names` are those of the two, by which what is in one of them only is told.
+    """
+    words, others = _WORD.findall(one.strip()), _WORD.findall(other.strip())
+    is_cut = max(len(words), len(others)) > MOST_WORDS
+    words, others = words[:MOST_WORDS], others[:MOST_WORDS]
+    keys, other_keys = [*map(_key, words)], [*map(_key, others)]
+    counts, other_counts = Counter(keys), Counter(other_keys)
+    is_coarse = sum(n * other_counts[key] for key, n in counts.items()) > _MOST_PAIRS
+    matcher = SequenceMatcher(None, keys, other_keys, autojunk=is_coarse)
+    kinds = [(kind, words[a:b], others[c:d]) for kind, a, b, c, d in matcher.get_opcodes()]
+    removed = sum(len(old) for kind, old, _ in kinds if kind != "equal")
+    added = sum(len(new) for kind, _, new in kinds if kind != "equal")
+    notes = [_CUT] * is_cut + [_COARSE] * is_coarse
+    said = _COUNTED.format(one=removed, other=added, first=names[0], second=names[1])
+    notes.insert(0, said if removed or added else _SAME)
+    told = "".join(f"<p>{plain_text(note)}</p>" for note in notes)
+    return f'{told}<div class="text">{"".join(_marked(kinds, names))}</div>'
+
+
+def _key(word: str) -> str:
+    """Return what a word is compared by: of the space behind it only the end of a line counts."""
+    return word.rstrip() + ("\n" if "\n" in word else "")
+
+
+def _marked(
+    kinds: Sequence[tuple[str, list[str], list[str]]], names: Sequence[str]
+) -> Iterator[str]:
+    for kind, old, new in kinds:
+        if kind == "equal":
+            yield plain_text("".join(new))
+            continue
+        for element, words, name in (("del", old, names[0]), ("ins", new, names[1])):
+            if words:
+                before, after = _ONLY_IN.format(name=name), _END
+                yield (
+                    f'<{element}><span class="unseen">{plain_text(before)}</span>'
+                    f'{plain_text("".join(words))}<span class="unseen">{after}</span></{element}>'
+                )

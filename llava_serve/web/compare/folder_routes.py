@@ -1,0 +1,137 @@
+"""Routes of folders: made, filled, asked about, followed, and taken along as a table or a sheet."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+
+from llava_serve.storage.identity import Identity
+from llava_serve.web.browser_identity import identity_of
+from llava_serve.web.compare import contact_sheet, folder_view
+from llava_serve.web.compare.folder_run import FolderRun, Place
+from llava_serve.web.compare.folder_runs import FolderRuns
+from llava_serve.web.conversation_file import ParametersData
+from llava_serve.web.conversation_routes import ForUsers
+from llava_serve.web.parameters import Parameters
+
+_MOST_IMAGES = 100_000  # of a request that is to be told how many are taken
+_UNKEPT = {"Cache-Control": "no-store"}
+_ALONE = {
+    **_UNKEPT,
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+}
+Size = Annotated[int, Field(ge=0, lt=2**50)]
+FolderPlace = tuple[NonNegativeInt, NonNegativeInt]
+
+
+class NewFolder(BaseModel):
+    """A question about images of these sizes in bytes, to models."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: str = Field(max_length=100_000)
+    models: list[Annotated[str, Field(max_length=255)]] = Field(max_length=100)
+    sizes: list[Size] = Field(max_length=_MOST_IMAGES)
+    parameters: ParametersData = Field(default_factory=ParametersData)
+
+
+class FolderStart(BaseModel):
+    """The answers that are asked for: all that are missing, or those in these places of them."""
+
+    places: list[FolderPlace] | None = Field(None, max_length=_MOST_IMAGES)
+
+
+def folder_router(runs: FolderRuns) -> APIRouter:
+    """Return the routes; each knows by its request whose folders are meant."""
+    router = APIRouter(prefix="/folders", route_class=ForUsers)
+    _add_changes(router, runs)
+    _add_views(router, runs)
+    return router
+
+
+def _whose(request: Request) -> Identity:
+    return identity_of(request.scope)
+
+
+def _add_changes(router: APIRouter, runs: FolderRuns) -> None:
+    @router.post("", status_code=201)
+    async def begin(body: NewFolder, request: Request) -> dict[str, str]:
+        parameters = Parameters.restored(body.parameters.model_dump(exclude_none=True))
+        question = body.question.strip()
+        begun = runs.begin(_whose(request), question, body.models, parameters, body.sizes)
+        return {"id": await begun}
+
+    @router.post("/image", status_code=204)
+    async def add_image(
+        request: Request,
+        folder: str = Query(max_length=64),
+        name: str = Query(max_length=1000),
+        position: int = Query(ge=0, lt=_MOST_IMAGES),
+    ) -> None:
+        async def read(path: Path) -> None:
+            with path.open("wb") as file:
+                async for chunk in request.stream():
+                    file.write(chunk)
+
+        last = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
+        await runs.add_image(_whose(request), folder, last[:255] or "picture", position, read)
+
+    @router.post("/{folder_id}/start", status_code=204)
+    async def start(folder_id: str, body: FolderStart, request: Request) -> None:
+        await runs.start(_whose(request), folder_id, body.places)
+
+    @router.post("/{folder_id}/stop", status_code=204)
+    async def stop(folder_id: str, request: Request) -> None:
+        await runs.stop(_whose(request), folder_id)
+
+    @router.delete("/{folder_id}", status_code=204)
+    async def delete(folder_id: str, request: Request) -> None:
+        await runs.delete(_whose(request), folder_id)
+
+
+def _add_views(router: APIRouter, runs: FolderRuns) -> None:
+    heavy = asyncio.Semaphore(1)
+
+    @router.get("")
+    async def overview(request: Request, response: Response) -> dict[str, Any]:
+        response.headers.update(_UNKEPT)
+        entries = await runs.entries(_whose(request))
+        return {**runs.offered(), "folders": entries}
+
+    @router.get("/{folder_id}.{kind}")
+    async def export(folder_id: str, kind: Literal["csv", "html"], request: Request) -> Response:
+        run = await runs.find(_whose(request), folder_id)
+        async with heavy:
+            if kind == "csv":
+                text, mime = await asyncio.to_thread(folder_view.as_csv, run), "text/csv"
+            else:
+                text = await asyncio.to_thread(contact_sheet.as_page, run, runs.media)
+                mime = "text/html"
+        named = {"Content-Disposition": f'attachment; filename="answers.{kind}"'}
+        return Response(text, media_type=f"{mime}; charset=utf-8", headers=_ALONE | named)
+
+    @router.get("/{folder_id}")
+    async def show(
+        folder_id: str, request: Request, response: Response, mark: str = Query("", max_length=64)
+    ) -> dict[str, Any]:
+        response.headers.update(_UNKEPT)
+        run = await runs.find(_whose(request), folder_id)
+        told = {
+            "mark": run.mark,
+            "running": run.is_running,
+            "question": run.question,
+            **run.counts(),
+        }
+        if not mark:
+            return told | {"table": await asyncio.to_thread(folder_view.table, run)}
+        return told | {"cells": await asyncio.to_thread(_cells, run, run.changed_since(mark))}
+
+
+def _cells(run: FolderRun, places: Iterable[Place]) -> dict[str, str]:
+    return {
+        f"{place[0]}.{place[1]}": folder_view.cell(run.answers[place], place) for place in places
+    }

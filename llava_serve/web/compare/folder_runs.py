@@ -1,0 +1,288 @@
+"""Folder runs of the page: every model answers every image, with a part of the cluster's slots."""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from llava_serve.errors import (
+    EngineFailure,
+    FolderRefused,
+    FolderUnknown,
+    MediaTooLarge,
+    MediaUnreadable,
+    NoWorker,
+    ServeError,
+)
+from llava_serve.http import serving
+from llava_serve.storage.folders import FolderEntry, Folders
+from llava_serve.storage.identity import NOBODY, Identity
+from llava_serve.storage.media import MediaStore, StoredFile
+from llava_serve.web import messages
+from llava_serve.web.chat_service import Services
+from llava_serve.web.chat_state import Exchange
+from llava_serve.web.compare.fingerprint import fingerprint_of, seed_for
+from llava_serve.web.compare.folder_run import FolderRun, Place
+from llava_serve.web.parameters import Parameters
+from llava_serve.web.render import LETTERS
+from llava_serve.web.reply import StreamedReply
+from llava_serve.web.streaming import fill, streaming
+
+logger = logging.getLogger(__name__)
+
+ReadInto = Callable[[Path], Awaitable[None]]
+"""Writes the bytes of an upload into a file."""
+
+_AT_ONCE = 8  # answers of all runs: each has its image in memory
+_UPLOADS = 4  # at once, of all browsers
+_LEFT_FOR_OTHERS = 2  # of so many slots of a model a run takes one
+_UNTOLD_SLOTS = 2
+_CHECK_S = 1.0
+
+_NO_COOKIES = "this browser keeps no cookies, so the answers would not be found again"
+_NO_QUESTION = "the question is empty"
+_NO_IMAGES = "there are no pictures to ask about"
+_MODELS = f"choose one to {len(LETTERS)} models, each of them once"
+_NO_IMAGE = "{name!r} is no picture"
+_RUNNING = "the models are still answering: stop them, or wait"
+_BEGUN = "no picture can be added: the models have begun to answer"
+
+
+class FolderRuns:
+    """What is not theirs is to everybody as if it were not there: FolderUnknown."""
+
+    def __init__(
+        self, services: Services, remove_unused: Callable[[set[str]], Awaitable[None]]
+    ) -> None:
+        self._services = services
+        self._folders = Folders(services.store)
+        self._remove_unused = remove_unused
+        self._running: dict[str, FolderRun] = {}
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._uploads = asyncio.Semaphore(_UPLOADS)
+        self._places: dict[str, asyncio.Semaphore] = {}  # by model, while anything runs
+        self._filling = WeakValueDictionary[str, asyncio.Lock]()
+
+    @property
+    def media(self) -> MediaStore:
+        """Where the images are."""
+        return self._services.media
+
+    def offered(self) -> dict[str, Any]:
+        """Return the models that can be asked, and how many images of which size together."""
+        limits = self._services.folder_limits
+        models = [card.id for card in self._services.link.cards if card.accepts_images]
+        return {"models": models, "most": limits.images, "most_bytes": limits.size_bytes}
+
+    async def entries(self, whose: Identity) -> list[FolderEntry]:
+        """Return the newest folders."""
+        return await asyncio.to_thread(self._folders.entries, whose)
+
+    async def begin(
+        self,
+        whose: Identity,
+        question: str,
+        models: Sequence[str],
+        parameters: Parameters,
+        sizes_bytes: Sequence[int],
+    ) -> str:
+        """Make a folder for images of these sizes; return its id.
+
+        Raises:
+            FolderRefused, FolderTooLarge: it cannot be asked about.
+            ModerationRefused, ModerationUnavailable: the question may not be asked.
+        """
+        if whose == NOBODY:
+            raise FolderRefused(_NO_COOKIES)
+        if not question:
+            raise FolderRefused(_NO_QUESTION)
+        if not sizes_bytes:
+            raise FolderRefused(_NO_IMAGES)
+        if not 1 <= len(models) <= len(LETTERS) or len({*models}) < len(models):
+            raise FolderRefused(_MODELS)
+        if gone := [name for name in models if self._services.link.card(name) is None]:
+            raise NoWorker(", ".join(gone))
+        self._services.folder_limits.check(sizes_bytes)
+        if (moderation := self._services.moderation) is not None:
+            for text in filter(None, (parameters.system.strip(), question)):
+                await moderation.check(text)
+        if not parameters.seed.strip():
+            parameters = replace(parameters, seed=str(seed_for(())))
+        folder_id = secrets.token_hex(16)
+        add = partial(self._folders.add, folder_id, whose, question, models, parameters.kept())
+        await asyncio.to_thread(add)
+        return folder_id
+
+    async def add_image(
+        self, whose: Identity, folder_id: str, name: str, position: int, read: ReadInto
+    ) -> None:
+        """Put an image into its place among the others.
+
+        Raises:
+            FolderRefused, FolderTooLarge: it is none, or one too many.
+            MediaUnreadable, MediaTooLarge: it cannot be shown.
+        """
+        await self.find(whose, folder_id)
+        filling = self._filling.setdefault(folder_id, asyncio.Lock())
+        async with self._uploads:
+            with tempfile.TemporaryDirectory(prefix="folder-") as folder:
+                path = Path(folder) / "file"
+                await read(path)
+                async with filling, self._services.gate.arriving():
+                    stored = await self._stored(await self.find(whose, folder_id), path, name)
+                    if is_image := stored.filetype.kind == "image":
+                        put = partial(self._folders.put_image, folder_id, position, stored)
+                        await asyncio.to_thread(put)
+        if not is_image:
+            await self._remove_unused({stored.filename})
+            raise FolderRefused(_NO_IMAGE.format(name=name))
+
+    async def _stored(self, run: FolderRun, path: Path, name: str) -> StoredFile:
+        if run.answers:
+            raise FolderRefused(_BEGUN)
+        size_bytes = await asyncio.to_thread(lambda: path.stat().st_size)
+        self._services.folder_limits.check([0] * len(run.images) + [run.size_bytes + size_bytes])
+        try:
+            stored = await asyncio.to_thread(self._services.media.put, path)
+        except (MediaUnreadable, MediaTooLarge) as exc:
+            raise type(exc)(exc.message.replace(repr(path.name), repr(name))) from exc
+        return replace(stored, name=name)
+
+    async def find(self, whose: Identity, folder_id: str) -> FolderRun:
+        """Return a folder with what is known of its answers. Raises: FolderUnknown."""
+        if (run := self._running.get(folder_id)) is not None:
+            if run.whose != whose:
+                raise FolderUnknown
+            return run
+        row = await asyncio.to_thread(self._folders.folder, whose, folder_id)
+        if row is None:
+            raise FolderUnknown
+        return FolderRun.of(row)
+
+    async def start(
+        self, whose: Identity, folder_id: str, places: Collection[Place] | None = None
+    ) -> None:
+        """Ask for the answers that are missing or failed, or for those of them in `places`.
+
+        Raises:
+            FolderRefused: there are no images, or the models are answering.
+        """
+        run = await self.find(whose, folder_id)
+        if folder_id in self._running:
+            raise FolderRefused(_RUNNING)
+        if not run.images:
+            raise FolderRefused(_NO_IMAGES)
+        wanted = [place for place in run.places if run.is_wanting(place)]
+        wanted = [place for place in wanted if places is None or place in places]
+        if not wanted:
+            return
+        for place in wanted:
+            reply = StreamedReply(run.models[place[1]])
+            reply.asked = run.parameters
+            run.answers[place] = reply
+            run.touch(place)
+        self._running[folder_id], run.is_running = run, True
+        task = asyncio.create_task(self._run(run, wanted), name="folder")
+        self._services.running.start(task)
+
+    async def stop(self, whose: Identity, folder_id: str) -> None:
+        """End the answers that are being made; those that are whole stay."""
+        run = await self.find(whose, folder_id)
+        if run.running is not None:
+            run.running.stop()
+
+    async def delete(self, whose: Identity, folder_id: str) -> None:
+        """Delete a folder with the images that nobody else uses."""
+        await self.find(whose, folder_id)
+        if folder_id in self._running:
+            raise FolderRefused(_RUNNING)
+        filenames = await asyncio.to_thread(self._folders.delete, whose, folder_id)
+        if filenames is None:
+            raise FolderUnknown
+        await self._remove_unused({*filenames})
+
+    async def _run(self, run: FolderRun, wanted: Sequence[Place]) -> None:
+        replies = [run.answers[place] for place in wanted]
+        try:
+            async with (
+                streaming(self._answer_all(run, wanted), replies) as handle,
+                self._services.running.listed(handle),
+            ):
+                run.running = handle
+                async for _ in handle.ended(_CHECK_S):
+                    pass
+        except Exception:
+            logger.exception("the answers to a folder failed")
+        finally:
+            for place in wanted:
+                reply = run.answers[place]
+                if reply.is_open:
+                    failure = EngineFailure("the page failed; the cause is in its log")
+                    reply.end("failed", time.monotonic(), failure)
+                if reply.is_unsaved and (reply.state != "stopped" or reply.text):
+                    await self._write(run, place)
+                run.touch(place)
+            self._running.pop(run.id, None)
+            run.is_running = False
+            if not self._running:
+                self._places.clear()
+
+    async def _answer_all(self, run: FolderRun, wanted: Sequence[Place]) -> None:
+        async with asyncio.TaskGroup() as answering:
+            for place in wanted:
+                answering.create_task(self._answer(run, place))
+
+    async def _answer(self, run: FolderRun, place: Place) -> None:
+        """Fill one answer; what goes wrong with it is its own."""
+        reply = run.answers[place]
+        async with self._place_of(reply.model), self._at_once:
+            try:
+                body = await asyncio.to_thread(self._body, run, place, reply)
+            except ServeError as exc:
+                serving.log_error(exc)
+                reply.end("failed", time.monotonic(), exc)
+            else:
+                client, user = self._services.link.client, _name_in_line(run)
+                await fill(client, [(reply, body)], partial(run.touch, place), user)
+        await self._write(run, place)
+        run.touch(place)
+
+    def _place_of(self, model: str) -> asyncio.Semaphore:
+        """Return what bounds the answers of a model to all folders at once."""
+        if model not in self._places:
+            card = self._services.link.card(model)
+            slots = (card.slots if card is not None else None) or _UNTOLD_SLOTS
+            self._places[model] = asyncio.Semaphore(max(1, slots // _LEFT_FOR_OTHERS))
+        return self._places[model]
+
+    def _body(self, run: FolderRun, place: Place, reply: StreamedReply) -> dict[str, Any]:
+        image = run.images[place[0]]
+        media = self._services.media
+        file = media.find(image.filename, image.name)
+        exchanges = [Exchange(run.question, (file,), [reply])]
+        body = messages.request_body(exchanges, partial(messages.data_uri, media))
+        reply.fingerprint = fingerprint_of(body, messages.sha256_of)
+        return body
+
+    async def _write(self, run: FolderRun, place: Place) -> None:
+        """Write an answer down; where that fails it is shown all the same."""
+        reply = run.answers[place]
+        put = partial(self._folders.put_answer, run.id, place, reply.text, reply.details())
+        try:
+            await asyncio.to_thread(put)
+            reply.is_unsaved = False
+        except ServeError as exc:
+            serving.log_error(exc)
+
+
+def _name_in_line(run: FolderRun) -> str:
+    """Return who a folder is where requests wait: a user's own questions wait for no folder."""
+    return hashlib.sha256(f"folder {run.id}".encode()).hexdigest()[:32]

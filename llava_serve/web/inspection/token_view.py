@@ -1,0 +1,46 @@
+"""Tokens of an answer as HTML: each underlined by how sure the model was of it."""
+
+import json
+import math
+from collections.abc import Sequence
+
+from llava_serve.web.inspection.probabilities import MOST_TOKENS, ToldToken
+from llava_serve.web.render import plain_text
+
+_LABEL = "Tokens of the answer"
+_HOW = "How sure the model was of each token:"
+_LEVELS = ("under 20 %", "20 to 50 %", "50 to 90 %", "over 90 %")
+_LEAST = (0.2, 0.5, 0.9)  # probabilities at which the levels above the first begin
+_MORE = "Only the first {count:,} tokens have probabilities."
+
+
+def token_view(given: str, tokens: Sequence[ToldToken]) -> str:
+    """Render the tokens behind a text that was `given`; a script says more of the active one."""
+    before = f'<span class="given">{plain_text(given)}</span>' if given else ""
+    legend = "".join(
+        f'<span><i class="level-{level}">ab</i> {words}</span>'
+        for level, words in reversed([*enumerate(_LEVELS)])
+    )
+    more = f'<p class="note">{_MORE.format(count=MOST_TOKENS)}</p>' if _is_cut(tokens) else ""
+    return (
+        f'<p class="how">{_HOW} <span class="levels">{legend}</span></p>{before}'
+        f'<div class="tokens" role="listbox" tabindex="0" aria-label="{_LABEL}">'
+        f"{''.join(map(_token, tokens))}</div>{more}"
+    )
+
+
+def _is_cut(tokens: Sequence[ToldToken]) -> bool:
+    return len(tokens) >= MOST_TOKENS
+
+
+def _token(token: ToldToken) -> str:
+    probability = math.exp(token.logprob)
+    level = sum(probability >= least for least in _LEAST)
+    top = [(text, _percent(logprob)) for text, logprob in token.top]
+    about = plain_text(json.dumps([token.text, _percent(token.logprob), top], ensure_ascii=False))
+    shown = plain_text(token.text).replace("\n", '<b aria-hidden="true">\u21b5</b>\n')
+    return f'<span role="option" class="level-{level}" data-about="{about}">{shown}</span>'
+
+
+def _percent(logprob: float) -> float:
+    return round(100 * math.exp(logprob), 1)

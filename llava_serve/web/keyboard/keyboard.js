@@ -1,0 +1,58 @@
+// Keys of the page beside those of its controls: the last question again, and the list of all keys.
+(() => {
+  const TITLE = 'Keyboard shortcuts', CLOSE = 'Close';
+  const SHORTCUTS = [
+    [['Enter'], 'Send the question'],
+    [['Shift', 'Enter'], 'Begin a new line'],
+    [['Esc'], 'Stop the answer, or close what is open'],
+    [['\u2191'], 'In an empty box: edit the last question'],
+    [['Ctrl', 'V'], 'Attach a picture from the clipboard'],
+    [['\u2190', '\u2192'], 'On the tabs: go to the next one'],
+    [['?'], 'Show this list'],
+  ];
+
+  const toggle = document.createElement('button');
+  toggle.id = 'shortcuts-toggle';
+  toggle.type = 'button';
+  toggle.textContent = '?';
+  toggle.title = TITLE;
+  toggle.setAttribute('aria-label', TITLE);
+  const dialog = document.createElement('dialog');
+  dialog.id = 'shortcuts';
+  dialog.setAttribute('aria-labelledby', 'shortcuts-title');
+  const keys = (all) => all.map((key) => `<kbd>${key}</kbd>`).join(' ');
+  dialog.innerHTML = `<h2 id="shortcuts-title">${TITLE}</h2>
+    <dl>${SHORTCUTS.map(([all, what]) => `<div><dt>${keys(all)}</dt><dd>${what}</dd></div>`).join('')}</dl>
+    <button type="button">${CLOSE}</button>`;
+
+  const show = () => { if (!document.querySelector('dialog[open]')) dialog.showModal(); };
+  toggle.addEventListener('click', show);
+  dialog.addEventListener('click', (event) => {
+    if (event.target === dialog || event.target.closest('button')) dialog.close();
+  });
+  // Esc closes the list, and stops no answer behind it.
+  window.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && dialog.open) event.stopPropagation();
+  }, {capture: true});
+
+  const isTyped = (target) => target.closest?.('input, textarea, select, [contenteditable=true]');
+  const isPlain = (event) => !(event.ctrlKey || event.metaKey || event.altKey || event.isComposing);
+  const isEmpty = (target) => target.value === '' && !target.closest('.composer').querySelector('.thumbnail-item');
+  document.addEventListener('keydown', (event) => {
+    if (!isPlain(event) || event.defaultPrevented) return;
+    if (event.key === '?' && !isTyped(event.target)) {
+      event.preventDefault();
+      show();
+    } else if (event.key === 'ArrowUp' && !event.shiftKey && event.target.matches?.('.composer textarea') && isEmpty(event.target)) {
+      const last = [...event.target.closest('.main').querySelectorAll('.turn.user')].pop();
+      const edit = last?.querySelector('[data-edit]'); // none while it is answered
+      if (!edit) return;
+      event.preventDefault();
+      edit.click();
+    }
+  });
+
+  const begin = () => document.body.append(toggle, dialog);
+  if (document.body) begin();
+  else document.addEventListener('DOMContentLoaded', begin);
+})();

@@ -1,0 +1,1 @@
+"""Operators' part of the page: the cluster at a glance, drains, and the log level."""

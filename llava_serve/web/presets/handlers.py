@@ -1,0 +1,59 @@
+"""Handlers of presets: what its buttons do, for the user or browser that presses them."""
+
+import asyncio
+from typing import Any
+
+import gradio as gr
+
+from llava_serve.errors import PresetRefused
+from llava_serve.storage.identity import Identity
+from llava_serve.storage.presets import Presets, checked_name
+from llava_serve.web.event_binder import View
+from llava_serve.web.parameters import Parameters, shown
+
+SAVED, RENAMED, DELETED = "Saved as {}.", "Renamed to {}.", "{} is deleted."
+_MOST_CHARACTERS = 20_000  # of a system prompt that is saved
+_TOO_LONG = f"a system prompt that is saved has at most {_MOST_CHARACTERS:,} characters"
+
+
+class PresetHandlers:
+    """Each returns updates of the controls; `values` are those of `Parameters`, in its order."""
+
+    def __init__(self, presets: Presets, parameter_names: list[str]) -> None:
+        self._presets = presets
+        self._parameter_names = parameter_names
+
+    async def refresh(self, whose: Identity) -> View:
+        """Offer the presets as they are by now; another tab may have changed them."""
+        names = await asyncio.to_thread(self._presets.names, whose)
+        return {"preset": gr.update(choices=names)}
+
+    async def choose(self, whose: Identity, name: str | None) -> View:
+        """Fill the parameters with what was saved under a name."""
+        kept = await asyncio.to_thread(self._presets.parameters, whose, name or "")
+        if kept is None:
+            raise PresetRefused("this preset was deleted or renamed in another tab")
+        values = shown(Parameters.restored(kept))
+        return {"name": name, "said": "", **dict(zip(self._parameter_names, values, strict=True))}
+
+    async def save(self, whose: Identity, name: str, *values: Any) -> View:
+        """Save the parameters as they are, in place of what has the name already."""
+        parameters = Parameters(*values)
+        if len(parameters.system) > _MOST_CHARACTERS or len(parameters.seed) > _MOST_CHARACTERS:
+            raise PresetRefused(_TOO_LONG)
+        await asyncio.to_thread(self._presets.save, whose, name, parameters.kept())
+        return await self._view(whose, checked_name(name), SAVED.format(checked_name(name)))
+
+    async def rename(self, whose: Identity, chosen: str | None, name: str) -> View:
+        """Give the chosen preset the name that is typed."""
+        await asyncio.to_thread(self._presets.rename, whose, chosen or "", name)
+        return await self._view(whose, checked_name(name), RENAMED.format(checked_name(name)))
+
+    async def delete(self, whose: Identity, chosen: str | None) -> View:
+        """Delete the chosen preset; the parameters stay as they are, to be saved again."""
+        await asyncio.to_thread(self._presets.delete, whose, chosen or "")
+        return await self._view(whose, None, DELETED.format(chosen))
+
+    async def _view(self, whose: Identity, chosen: str | None, said: str) -> View:
+        names = await asyncio.to_thread(self._presets.names, whose)
+        return {"preset": gr.update(choices=names, value=chosen), "said": said}

@@ -1,0 +1,92 @@
+"""What stands beneath compared answers, and their differences, in a real browser."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.chromium import opened
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.test_accessibility import SMALL, check
+
+pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
+TEXT = "a **bold** red cat sits here and " + " ".join(f"word{n}" for n in range(40))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+async def test_answers_are_measured_proved_and_their_differences_shown(
+    browser: Browser,
+    stack: Stack,
+    shapes: Path,
+    tmp_path: Path,
+    size: tuple[int, int],
+    theme: str,
+) -> None:
+    await stack.join("one", delay_s=0.01)
+    await stack.join("two", delay_s=0.05)
+    async with opened(browser, f"{stack.page}/?__theme={theme}", size) as tab:
+        await tab.compare()
+        await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
+        await tab.ask(TEXT, shapes)
+        await tab.answered(2)
+        first, second = tab.answers.nth(0), tab.answers.nth(1)
+        for label in ("first token", "speed", "used", "input"):
+            await expect(second.locator(".strip dt", has_text=label)).to_be_visible()
+        await expect(first.locator(".strip .best", has_text="fastest")).to_be_visible()
+        await expect(second.locator(".strip .best", has_text="fastest")).to_have_count(0)
+        codes = await tab.transcript.locator(".strip code").all_text_contents()
+        assert len(codes) == 2 and len({*codes}) == 1
+        mark = tab.transcript.locator(".same-input")
+        await expect(mark).to_contain_text("Same input: question, 1 file, temperature 0.2")
+        await expect(mark).to_contain_text("seed ")
+        await mark.scroll_into_view_if_needed()
+        await check(tab)
+        await tab.page.screenshot(path=tmp_path / f"strip-{size[0]}-{theme}.png")
+
+        await tab.page.reload()
+        await expect(tab.transcript.locator(".same-input")).to_contain_text("Same input")
+        assert await tab.transcript.locator(".strip code").all_text_contents() == codes
+        await tab.page.get_by_role("button", name="Show differences").click()
+        dialog = tab.page.get_by_role("dialog", name="Differences")
+        await expect(dialog).to_contain_text("Both answers are the same, word for word.")
+        await tab.page.keyboard.press("Escape")
+        await expect(dialog).to_be_hidden()
+        assert tab.foreign == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+async def test_differences_are_seen_and_heard(
+    browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int], theme: str
+) -> None:
+    delays_s = {"one": 0.02, "two": 0.02, "three": 0.2}
+    engines = [await stack.join(name, delay_s=delay_s) for name, delay_s in delays_s.items()]
+    async with opened(
+        browser, f"{stack.page}/?model=one&model=two&model=three&__theme={theme}", size
+    ) as tab:
+        await tab.compare()
+        await expect(tab.page.locator("#compare-model .token")).to_have_count(3)
+        await tab.ask(TEXT)
+        await expect(tab.answers.nth(2)).to_contain_text("red")
+        await tab.stop_button.click()  # so that they end in different places, or in none
+        await tab.answered(3)
+        assert [engine.running for engine in engines] == [0, 0, 0]
+        await tab.page.get_by_role("button", name="Show differences").click()
+        dialog = tab.page.get_by_role("dialog", name="Differences")
+        one, other = dialog.get_by_label("From the answer"), dialog.get_by_label("to the answer")
+        await expect(one).to_have_value("0")
+        await expect(other).to_have_value("1")
+        await other.select_option("2")
+        await expect(dialog.locator(".result .text")).to_contain_text("**bold** red")
+        await expect(dialog.locator("del")).to_contain_text("only in A: ")
+        await expect(dialog.locator("ins")).to_have_count(0)
+        await one.select_option("2")
+        await expect(dialog).to_contain_text("the same, word for word")
+        await other.select_option("1")
+        await expect(dialog.locator("ins")).to_contain_text("only in B: ")
+        await check(tab)
+        assert await tab.page.evaluate(SMALL) == []
+        await tab.page.screenshot(path=tmp_path / f"difference-{size[0]}-{theme}.png")
+        await dialog.get_by_role("button", name="Close").click()
+        await expect(dialog).to_be_hidden()
