@@ -1,7 +1,7 @@
 """HTTP/1.1 connection to a worker: one request at a time, its answer parsed as it arrives.
 
-aiohttp's client takes half of what a controller spends on a streamed record and a sixth of a short
-request, so requests that are forwarded go over this connection, and all others over aiohttp's.
+Forwarded requests go over it, all others over aiohttp's client: beside each other, 500 streams of
+20 records a second take an eighth less of a controller's processor time over this one.
 """
 
 import asyncio
