@@ -148,10 +148,10 @@
   const offer = () => document.querySelectorAll('.composer').forEach((composer) => {
     [...composer.querySelectorAll('.thumbnail-wrapper')].forEach((one, n) => {
       const label = `${EDIT} ${n + 1}`;
-      let edit = one.querySelector('.edit-picture');
+      let edit = one.querySelector('.edit-image');
       if (!one.querySelector('img')) return edit?.remove();
       if (!edit) {
-        edit = Object.assign(document.createElement('button'), {type: 'button', className: 'edit-picture icon-edit'});
+        edit = Object.assign(document.createElement('button'), {type: 'button', className: 'edit-image icon-edit'});
         edit.addEventListener('click', (event) => {
           event.stopPropagation();
           open(one);
