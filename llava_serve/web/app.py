@@ -39,12 +39,12 @@ _HERE = Path(__file__).parent
 _SCRIPTS = (
     *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
     *("compare/differences.js", "compare/folder.js", "keyboard/keyboard.js"),
-    *("pictures/crop.js", "pictures/camera.js"),
+    *("images/crop.js", "images/camera.js"),
 )
 _STYLES = (
     *("page.css", "past.css", "inspection/inspection.css", "compare/compare.css"),
     *("compare/folder.css", "presets/presets.css", "keyboard/keyboard.css", "arena/arena.css"),
-    *("pictures/pictures.css", "branches/branches.css"),
+    *("images/images.css", "branches/branches.css"),
 )
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -74,7 +74,7 @@ def build_app(
 ) -> Page:
     """Build the app; `public_link` is open while it runs; `hosts` are its names.
 
-    Where users have to sign in, conversations and pictures belong to who did.
+    Where users have to sign in, conversations and images belong to who did.
     """
     logins = services.logins
 
