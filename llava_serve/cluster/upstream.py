@@ -1,7 +1,6 @@
 """Upstream calls from the controller to a worker: one HTTP client, time limits, named errors."""
 
 import asyncio
-import io
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,14 +18,14 @@ from llava_serve.errors import (
     WorkerLost,
     WorkerUnreachable,
 )
+from llava_serve.http.answer_body import AnswerFailed
 from llava_serve.http.client_error import reason_of, remote_error
+from llava_serve.http.upstream_connection import Answer
+from llava_serve.http.upstream_pool import KEEP_ALIVE_S, ConnectionRefused, UpstreamPool
 from llava_serve.protocol.cluster import WorkerStatus
 
 MAX_WHOLE_BYTES = 200_000_000  # of an answer that is not streamed
 _MAX_STATUS_BYTES = 1_000_000
-_SMALL_BYTES = 65_536  # are sent as they are; larger ones in pieces, between which others get on
-# Shorter than the 5 s after which uvicorn closes an idle connection: none is used while it dies.
-_KEEP_ALIVE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +52,7 @@ class WorkerSilent(WorkerUnreachable):
 class UpstreamResponse:
     """A worker's answer whose first bytes have arrived. Usable until `close`."""
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, address: str, first: bytes, idle_s: float
-    ) -> None:
+    def __init__(self, response: Answer, address: str, first: bytes, idle_s: float) -> None:
         self.status = response.status
         self.headers = response.headers
         self._response = response
@@ -81,8 +78,8 @@ class UpstreamResponse:
         self._waits_since = self._loop.time()
         try:
             return await self._content.readany()
-        except aiohttp.ClientError as exc:
-            raise WorkerLost(self.address, reason_of(exc)) from exc
+        except AnswerFailed as exc:
+            raise WorkerLost(self.address, str(exc)) from exc
         except TimeoutError as exc:
             raise WorkerLost(self.address, f"silent for {self._idle_s:g} s") from exc
         finally:
@@ -145,19 +142,23 @@ class Upstream:
         self._trust = trust
         self._token = token
         self._session: aiohttp.ClientSession
+        self._pool = UpstreamPool(trust, limits.connect_s)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         connector = aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=self._trust or True
+            limit=0, keepalive_timeout=KEEP_ALIVE_S, ssl=self._trust or True
         )
-        async with aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None, connect=self.limits.connect_s),
-            trust_env=False,  # cluster traffic goes through no proxy
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        ) as self._session:
+        async with (
+            aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=None, connect=self.limits.connect_s),
+                trust_env=False,  # cluster traffic goes through no proxy
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            ) as self._session,
+            self._pool.opened(),
+        ):
             yield
 
     def shown_to(self, *, is_legacy: bool) -> dict[str, str]:
@@ -208,25 +209,20 @@ class Upstream:
             WorkerSilent: it was accepted, and its time is over.
             WorkerUnreachable: it was accepted, and no answer will come.
         """
-        answer: aiohttp.ClientResponse | UpstreamResponse | None = None
+        answer: Answer | UpstreamResponse | None = None
         try:
             try:
                 async with asyncio.timeout(within_s):
-                    answer = response = await self._session.post(
-                        address + path,
-                        data=body if len(body) <= _SMALL_BYTES else io.BytesIO(body),
-                        headers=headers,
-                        allow_redirects=False,
-                    )
+                    answer = response = await self._pool.post(address, path, body, headers)
                     first = await response.content.readany()
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
-                raise WorkerRefused(address, reason_of(exc)) from exc
+            except ConnectionRefused as exc:
+                raise WorkerRefused(address, str(exc)) from exc
             except TimeoutError as exc:
                 raise WorkerSilent(
                     address, f"no first byte within {round(within_s, 1):g} s"
                 ) from exc
-            except aiohttp.ClientError as exc:
-                raise WorkerUnreachable(address, reason_of(exc)) from exc
+            except AnswerFailed as exc:
+                raise WorkerUnreachable(address, str(exc)) from exc
             del body  # or it would be held here until the answer ends
             answer = UpstreamResponse(response, address, first, self.limits.idle_s)
             yield answer
