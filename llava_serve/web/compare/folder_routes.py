@@ -43,7 +43,7 @@ class NewFolder(BaseModel):
 class FolderStart(BaseModel):
     """The answers that are asked for: all that are missing, or those in these places of them."""
 
-    places: list[FolderPlace] | None = Field(None, max_length=_MOST_IMAGES)
+    places: set[FolderPlace] | None = Field(None, max_length=_MOST_IMAGES)
 
 
 def folder_router(runs: FolderRuns) -> APIRouter:

@@ -6,7 +6,7 @@ import logging
 import secrets
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set as AbstractSet
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -168,7 +168,7 @@ class FolderRuns:
         return FolderRun.of(row)
 
     async def start(
-        self, whose: Identity, folder_id: str, places: Collection[Place] | None = None
+        self, whose: Identity, folder_id: str, places: AbstractSet[Place] | None = None
     ) -> None:
         """Ask for the answers that are missing or failed, or for those of them in `places`.
 

@@ -32,6 +32,7 @@ from llava_serve.request import Delta, GenerateRequest
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
 from llava_serve.web.compare.folder_limits import FolderLimits
+from llava_serve.web.compare.folder_routes import FolderStart
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
@@ -255,6 +256,10 @@ async def test_what_failed_says_why_and_is_asked_again_alone(opened: Open, engin
     await start(client, path, places=[[1, 0], [0, 0], [7, 7]])
     told = await ended(client, path)
     assert (told["done"], told["failed"], len(engine.seeds)) == (2, 0, 3)
+
+
+def test_the_places_that_are_asked_for_are_found_at_once_however_many_they_are() -> None:
+    assert FolderStart.model_validate_json('{"places": [[1, 0], [1, 0]]}').places == {(1, 0)}
 
 
 async def test_what_is_too_much_or_no_image_is_refused_with_the_limit(
