@@ -131,12 +131,11 @@ class FolderRuns:
             MediaUnreadable, MediaTooLarge: it cannot be shown.
         """
         await self.find(whose, folder_id)
-        filling = self._filling.setdefault(folder_id, asyncio.Lock())
         async with self._uploads:
             with tempfile.TemporaryDirectory(prefix="folder-") as folder:
                 path = Path(folder) / "file"
                 await read(path)
-                async with filling, self._services.gate.arriving():
+                async with self._filled(folder_id), self._services.gate.arriving():
                     stored = await self._stored(await self.find(whose, folder_id), path, name)
                     if is_image := stored.filetype.kind == "image":
                         put = partial(self._folders.put_image, folder_id, position, stored)
@@ -144,6 +143,10 @@ class FolderRuns:
         if not is_image:
             await self._remove_unused({stored.filename})
             raise FolderRefused(_NO_IMAGE.format(name=name))
+
+    def _filled(self, folder_id: str) -> asyncio.Lock:
+        """Return what keeps the images of a folder as they are."""
+        return self._filling.setdefault(folder_id, asyncio.Lock())
 
     async def _stored(self, run: FolderRun, path: Path, name: str) -> StoredFile:
         if run.answers:
@@ -175,21 +178,22 @@ class FolderRuns:
         Raises:
             FolderRefused: there are no images, or the models are answering.
         """
-        run = await self.find(whose, folder_id)
-        if folder_id in self._running:
-            raise FolderRefused(_RUNNING)
-        if not run.images:
-            raise FolderRefused(_NO_IMAGES)
-        wanted = [place for place in run.places if run.is_wanting(place)]
-        wanted = [place for place in wanted if places is None or place in places]
-        if not wanted:
-            return
-        for place in wanted:
-            reply = StreamedReply(run.models[place[1]])
-            reply.asked = run.parameters
-            run.answers[place] = reply
-            run.touch(place)
-        self._running[folder_id], run.is_running = run, True
+        async with self._filled(folder_id):  # an image that arrives would move the others' places
+            run = await self.find(whose, folder_id)
+            if folder_id in self._running:
+                raise FolderRefused(_RUNNING)
+            if not run.images:
+                raise FolderRefused(_NO_IMAGES)
+            wanted = [place for place in run.places if run.is_wanting(place)]
+            wanted = [place for place in wanted if places is None or place in places]
+            if not wanted:
+                return
+            for place in wanted:
+                reply = StreamedReply(run.models[place[1]])
+                reply.asked = run.parameters
+                run.answers[place] = reply
+                run.touch(place)
+            self._running[folder_id], run.is_running = run, True
         task = asyncio.create_task(self._run(run, wanted), name="folder")
         self._services.running.start(task)
 
