@@ -74,9 +74,9 @@ def _add_changes(router: APIRouter, runs: FolderRuns) -> None:
         position: int = Query(ge=0, lt=_MOST_IMAGES),
     ) -> None:
         async def read(path: Path) -> None:
-            with path.open("wb") as file:
+            with await asyncio.to_thread(path.open, "wb") as file:
                 async for chunk in request.stream():
-                    file.write(chunk)
+                    await asyncio.to_thread(file.write, chunk)
 
         last = last_part(name, otherwise="picture")
         await runs.add_image(_whose(request), folder, last, position, read)

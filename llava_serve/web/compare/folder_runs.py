@@ -42,7 +42,8 @@ ReadInto = Callable[[Path], Awaitable[None]]
 """Writes the bytes of an upload into a file."""
 
 _AT_ONCE = 8  # answers of all runs: each has its image in memory
-_UPLOADS = 4  # at once, of all browsers
+_UPLOADS_OF_ONE = 4  # at once on their way from one user or browser
+_UPLOADS = 4  # at once taken into the store, of all of them
 _LEFT_FOR_OTHERS = 2  # of so many slots of a model a run takes one
 _UNTOLD_SLOTS = 2
 _CHECK_S = 1.0
@@ -69,6 +70,7 @@ class FolderRuns:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._uploads = asyncio.Semaphore(_UPLOADS)
         self._places: dict[str, asyncio.Semaphore] = {}  # by model, while anything runs
+        self._uploads_of = WeakValueDictionary[Identity, asyncio.Semaphore]()
         self._filling = WeakValueDictionary[str, asyncio.Lock]()
 
     @property
@@ -131,11 +133,12 @@ class FolderRuns:
             MediaUnreadable, MediaTooLarge: it cannot be shown.
         """
         await self.find(whose, folder_id)
-        async with self._uploads:
+        uploads_of = self._uploads_of.setdefault(whose, asyncio.Semaphore(_UPLOADS_OF_ONE))
+        async with uploads_of:
             with tempfile.TemporaryDirectory(prefix="folder-") as folder:
                 path = Path(folder) / "file"
-                await read(path)
-                async with self._filled(folder_id), self._services.gate.arriving():
+                await read(path)  # for as long as a browser takes: nobody else waits for it
+                async with self._uploads, self._filled(folder_id), self._services.gate.arriving():
                     stored = await self._stored(await self.find(whose, folder_id), path, name)
                     if is_image := stored.filetype.kind == "image":
                         put = partial(self._folders.put_image, folder_id, position, stored)

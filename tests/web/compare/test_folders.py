@@ -246,6 +246,30 @@ async def test_a_run_can_be_stopped_and_gone_on_with(opened: Open, engine: Watch
     assert (await ended(client, path))["done"] == 3
 
 
+async def test_nobody_waits_for_the_slow_uploads_of_others(opened: Open) -> None:
+    slow, quick = await opened(), await opened()
+    paths = [await begun(client, 10) for client in (slow, quick)]
+    begun_uploads, may_end = 0, asyncio.Event()
+
+    async def trickling() -> AsyncIterator[bytes]:
+        nonlocal begun_uploads
+        yield png(11)[:20]
+        begun_uploads += 1
+        await may_end.wait()
+        yield png(11)[20:]
+
+    async def upload(position: int) -> httpx.Response:
+        params = {"folder": paths[0].rpartition("/")[2], "name": "a.png", "position": position}
+        return await slow.post("/folders/image", params=params, content=trickling())
+
+    uploads = [asyncio.create_task(upload(position)) for position in (1, 2, 3, 4)]
+    await until(lambda: begun_uploads == 4, "the slow uploads")
+    async with bounded("the quick upload"):
+        assert (await put(quick, paths[1], "12.png", png(12))).status_code == 204
+    may_end.set()
+    assert {answer.status_code for answer in await asyncio.gather(*uploads)} == {204}
+
+
 async def test_an_image_on_its_way_is_among_those_that_are_asked_about(
     worker: str, make_services: MakeServices, tmp_path: Path
 ) -> None:
