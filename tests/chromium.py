@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from playwright.async_api import (
     Error as PlaywrightError,
     Locator,
     Page,
+    TimeoutError as PlaywrightTimeout,
     async_playwright,
     expect,
 )
@@ -105,6 +106,14 @@ class Tab:
     @property
     def stop_button(self) -> Locator:
         return self.composer.locator("button.stop-button")
+
+    async def open_parameters(self) -> None:
+        """Click again where the page has not come to life at the first click."""
+        shown = self.page.get_by_label("Max tokens").locator("visible=true").first
+        while not await shown.is_visible():
+            await self.page.get_by_text("Parameters", exact=True).locator("visible=true").click()
+            with suppress(PlaywrightTimeout):
+                await shown.wait_for(timeout=5_000)
 
     async def answered(self, count: int = 1) -> None:
         """Wait until `count` answers have ended and the next question may be asked."""

@@ -50,7 +50,7 @@ async def test_axe_finds_nothing_in_either_theme(
         await tab.ask("**What** is [this](http://example.org)? `code`", shapes)
         await tab.answered()
         await check(tab)
-        await tab.page.get_by_text("Parameters", exact=True).first.click()
+        await tab.open_parameters()
         await check(tab)
         await tab.compare()
         await check(tab)

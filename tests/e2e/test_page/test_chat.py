@@ -115,7 +115,7 @@ async def test_clear_begins_another_conversation(tab: Tab, stack: Stack) -> None
 
 
 async def test_an_answer_cut_at_the_limit_says_so_and_goes_on(tab: Tab) -> None:
-    await tab.page.get_by_text("Parameters", exact=True).first.click()
+    await tab.open_parameters()
     await tab.page.get_by_label("Max tokens").first.fill("5")
     await tab.ask("one two three four five six seven")
     await expect(tab.answers.last).to_contain_text("Cut at the token limit")

@@ -69,7 +69,7 @@ async def test_a_reload_brings_everything_back(
         await stack.join(model)
     async with opened(browser, stack.page + "/?model=second", size) as tab:
         await expect(tab.model).to_have_value("second")
-        await tab.page.get_by_text("Parameters", exact=True).first.click()
+        await tab.open_parameters()
         await tab.page.get_by_label("Max tokens").first.fill("77")
         await tab.page.get_by_label("Seed").first.fill("5")
         await tab.page.get_by_text("Parameters", exact=True).first.click()
@@ -94,7 +94,7 @@ async def test_a_reload_brings_everything_back(
         await expect(tab.textbox).to_have_value("a draft")
         await expect(tab.composer.locator(".thumbnail-item")).to_have_count(1)
         await expect(tab.model).to_have_value("second")
-        await tab.page.get_by_text("Parameters", exact=True).first.click()
+        await tab.open_parameters()
         await expect(tab.page.get_by_label("Max tokens").first).to_have_value("77")
         await expect(tab.page.get_by_label("Seed").first).to_have_value("5")
         await tab.page.screenshot(path=tmp_path / f"back-{size[0]}.png")

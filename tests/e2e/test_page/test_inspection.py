@@ -188,7 +188,7 @@ async def test_tokens_show_how_sure_the_model_was(
     for theme in ("light", "dark"):
         async with opened(browser, f"{seeing.page}/?__theme={theme}", size) as tab:
             await expect(tab.model).not_to_have_value("")
-            await tab.page.get_by_text("Parameters", exact=True).first.click()
+            await tab.open_parameters()
             wish = tab.page.get_by_role("checkbox", name="Token probabilities")
             await expect(wish).not_to_be_checked()
             await wish.check()
@@ -231,5 +231,5 @@ async def test_tokens_show_how_sure_the_model_was(
             await tab.page.reload()
             await tab.answers.last.locator("[data-tokens]").click()
             await expect(tokens).to_have_text(said)
-            await tab.page.get_by_text("Parameters", exact=True).first.click()
+            await tab.open_parameters()
             await expect(wish).to_be_checked()

@@ -127,7 +127,7 @@ async def test_a_drop_that_is_too_large_is_refused_with_a_reason(tab: Tab, shape
 
 
 async def test_numbers_that_no_worker_takes_leave_the_tab_usable(tab: Tab) -> None:
-    await tab.page.get_by_text("Parameters", exact=True).first.click()
+    await tab.open_parameters()
     await tab.page.get_by_label("Max tokens").first.fill("0")
     await tab.page.get_by_label("number input for Temperature").first.fill("")
     await tab.ask("hello")

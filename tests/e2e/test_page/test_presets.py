@@ -18,7 +18,7 @@ def within(tab: Tab, name: str) -> Locator:
 
 
 async def open_parameters(tab: Tab) -> None:
-    await tab.page.get_by_text("Parameters", exact=True).locator("visible=true").click()
+    await tab.open_parameters()
     await expect(within(tab, "-name").locator("input, textarea")).to_be_visible()
 
 
