@@ -74,7 +74,7 @@ class FolderRuns:
     def offered(self) -> dict[str, Any]:
         """Return the models that can be asked, and how many images of which size together."""
         limits = self._services.folder_limits
-        models = [card.id for card in self._services.link.cards if card.accepts_images]
+        models = [card.id for card in self._services.link.cards if card.can_see]
         return {"models": models, "most": limits.images, "most_bytes": limits.size_bytes}
 
     async def entries(self, whose: Identity) -> list[FolderEntry]:
