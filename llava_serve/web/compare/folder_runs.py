@@ -47,7 +47,7 @@ _NO_IMAGES = "there are no pictures to ask about"
 _MODELS = f"choose one to {len(LETTERS)} models, each of them once"
 _NO_IMAGE = "{name!r} is no picture"
 _RUNNING = "the models are still answering: stop them, or wait"
-_ANOTHER = "the models are still answering about another folder of yours"
+_ANOTHER = "the models are still answering about another folder of yours: stop them, or wait"
 _BEGUN = "no picture can be added: the models have begun to answer"
 
 
