@@ -22,6 +22,7 @@ from llava_serve.protocol.cluster_snapshot import (
 
 MOST_WORKERS = 1000  # in one answer
 _HEALTHY = "alive"
+_UNHEARD = ("silent", "unreachable")  # their last rates are of another time
 _LOOK_INTO = "Look into the log of {}, under the request's id."
 # Outcomes that are no error's code.
 _REMEDIES = {
@@ -60,6 +61,7 @@ class Snapshots:
         found = [one for one in known if _matches(one, search.strip().lower())]
         found.sort(key=lambda one: _is_well(one, states[one.address]))
         alive = [one for one in known if states[one.address] == _HEALTHY]
+        heard = [address for address, state in states.items() if state not in _UNHEARD]
         return ClusterSnapshot(
             version=__version__,
             uptime_s=round(now - self._began, 1),
@@ -68,7 +70,7 @@ class Snapshots:
             slots=sum(one.status.capacity or 0 for one in alive),
             queue_length=sum(one.queue_length for one in alive),
             waiting={model: n for model, n in self._line.lengths().items() if n},
-            tokens_per_s=round(self._vitals.rates([one.address for one in known]), 1),
+            tokens_per_s=round(self._vitals.rates(heard), 1),
             matching=len(found),
             workers=[self._worker(one, states[one.address], now) for one in found[:count]],
             failures=[_summary(one, now) for one in self._failures.counts()],

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from llava_serve import args
 from llava_serve.config import LogConfig, LogLevel
+from llava_serve.storage.battle_tables import LONGEST_NAME
 from llava_serve.storage.store_config import StoreConfig
 from llava_serve.tls_config import TrustConfig
 
@@ -29,6 +30,8 @@ class JudgeConfig(StoreConfig, TrustConfig, LogConfig):
 
     def __post_init__(self) -> None:
         args.require_http(self, "server")
+        if not 0 < len(self.model.strip()) <= LONGEST_NAME:  # votes without a name are people's
+            raise ValueError(f"--model takes a name of 1 to {LONGEST_NAME} characters")
         if self.limit is not None and self.limit < 1:
             raise ValueError("--limit must be at least 1")
         if self.max_tokens < 1:

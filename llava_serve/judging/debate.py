@@ -1,4 +1,4 @@
-"""Debate of a battle: its questions with their pictures, and what both sides answered."""
+"""Debate of a battle: its questions with their images, and what both sides answered."""
 
 import base64
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def debate_of(row: ConversationRow, media: MediaStore) -> Debate | None:
     """Return what can be judged; None where an answer is not whole. It blocks.
 
     Raises:
-        CommandError: a picture is no longer there.
+        CommandError: an image is no longer there.
     """
     shown = sorted((one for one in row.turns if not one.replaced), key=lambda one: one.exchange)
     rounds = []

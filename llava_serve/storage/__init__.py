@@ -1,1 +1,1 @@
-"""Conversations, votes and pictures on disk."""
+"""Conversations, votes and images on disk."""

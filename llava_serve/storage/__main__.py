@@ -42,12 +42,13 @@ class ExportConfig(PlaceConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteConfig(PlaceConfig):
-    """Delete conversations and folders with all that is theirs, and the pictures nobody else has.
+    """Delete conversations, folders and presets, and the pictures that nobody else has.
 
-    Stop the web server first: what its open tabs still show would lose its pictures.
+    Votes of the arena stay with the names of the models: nothing tells whose they were. Stop the
+    web server first: what its open tabs still show would lose its pictures.
     """
 
-    before: Annotated[str, "delete what began before this date, as 2026-01-31"]
+    before: Annotated[str, "delete what began or was saved before this date, as 2026-01-31"]
 
     def __post_init__(self) -> None:
         try:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from llava_serve.storage.tables import Table
 
 PEOPLE = ""  # in place of a judge's name
+LONGEST_NAME = 255  # of a model, in characters
 
 
 class BattleRow(Table):
@@ -20,8 +21,8 @@ class BattleRow(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     conversation_id: Mapped[str | None] = mapped_column(ForeignKey("conversations.id"), unique=True)
-    model_a: Mapped[str] = mapped_column(String(255))
-    model_b: Mapped[str] = mapped_column(String(255))
+    model_a: Mapped[str] = mapped_column(String(LONGEST_NAME))
+    model_b: Mapped[str] = mapped_column(String(LONGEST_NAME))
     tag: Mapped[str | None] = mapped_column(String(16))
     created_at: Mapped[float]
     votes: Mapped[list["BattleVoteRow"]] = relationship(order_by="BattleVoteRow.id")
@@ -40,7 +41,7 @@ class BattleVoteRow(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     battle_id: Mapped[int] = mapped_column(ForeignKey("battles.id"))
-    judge: Mapped[str] = mapped_column(String(255))
+    judge: Mapped[str] = mapped_column(String(LONGEST_NAME))
     winner: Mapped[str | None] = mapped_column(String(16))
     length_a: Mapped[int]
     length_b: Mapped[int]

@@ -5,16 +5,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, case, cast, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    cast,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
-from sqlalchemy.types import Float
+from sqlalchemy.types import Float, Integer
 
 from llava_serve.arena.tally import WINNERS, Tally, Winner
 from llava_serve.errors import StorageFailed
 from llava_serve.storage.battle_tables import PEOPLE, BattleRow, BattleVoteRow
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.store import Store
+from llava_serve.storage.tables import ConversationRow
 
 ARENA = "arena"  # the kind of a battle's conversation
 Voters = Literal["people", "judge", "all"]
@@ -58,6 +70,14 @@ class Battles:
             session.add(row)
             session.flush()
             return row.id
+
+    def withdraw(self, battle_id: int) -> None:
+        """Remove a battle that was never asked anything, with its conversation."""
+        with self._store.transaction() as session:
+            conversation = BattleRow.conversation_id
+            begun = session.scalar(select(conversation).where(BattleRow.id == battle_id))
+            session.execute(delete(BattleRow).where(BattleRow.id == battle_id))
+            session.execute(delete(ConversationRow).where(ConversationRow.id == begun))
 
     def of(self, conversation_id: str) -> tuple[BattleRow, Winner | None] | None:
         """Return the battle of a conversation with the winner that people named, if they have."""
@@ -160,25 +180,36 @@ class Battles:
         self, voters: Voters = "people", tag: str | None = None, *, by_length: bool = False
     ) -> list[Tally]:
         """Count the votes on each two models, and with `by_length` those of a like difference."""
-        total = BattleVoteRow.length_a + BattleVoteRow.length_b
-        difference = cast(BattleVoteRow.length_a - BattleVoteRow.length_b, Float)
-        step = func.round(_LENGTHS * difference / case((total == 0, 1), else_=total))
-        keys = (BattleRow.model_a, BattleRow.model_b, *([step] if by_length else []))
-        wanted = (
-            select(*keys, *map(_count, ("a", "b", "tie", "both_bad")))
-            .join(BattleVoteRow, BattleVoteRow.battle_id == BattleRow.id)
-            .where(BattleVoteRow.winner.is_not(None), *_of(voters))
-            .where(*([] if tag is None else [BattleRow.tag == tag]))
-            .group_by(*keys)
-            .order_by(*keys)
-        )
         with self._store.transaction() as session:
-            rows = session.execute(wanted).all()
+            rows = session.execute(counted(voters, tag, by_length=by_length)).all()
         return [
-            Tally(model_a, model_b, *counts, length_difference=sum(steps) / _LENGTHS)
-            for model_a, model_b, *steps, in_a, in_b, tie, bad in rows
-            for counts in [(in_a, in_b, tie, bad)]
+            Tally(model_a, model_b, in_a, in_b, ties, bad, length_difference=(step or 0) / _LENGTHS)
+            for model_a, model_b, step, in_a, in_b, ties, bad in rows
         ]
+
+
+def counted(voters: Voters, tag: str | None, *, by_length: bool) -> Select[Any]:
+    """Return the question for tallies: both models, the step of their lengths, counts by winner."""
+    lengths = BattleVoteRow.length_a + BattleVoteRow.length_b
+    total = cast(func.nullif(lengths, _sql(0)), Float)
+    difference = cast(BattleVoteRow.length_a - BattleVoteRow.length_b, Float)
+    # Written out, not bound: PostgreSQL takes no parameter for the same in two places.
+    step = func.round(difference * _sql(_LENGTHS) / total) if by_length else _sql(0)
+    keys = (BattleRow.model_a, BattleRow.model_b, *([step] if by_length else []))
+    return (
+        select(
+            BattleRow.model_a, BattleRow.model_b, step, *map(_count, ("a", "b", "tie", "both_bad"))
+        )
+        .join(BattleVoteRow, BattleVoteRow.battle_id == BattleRow.id)
+        .where(BattleVoteRow.winner.is_not(None), *_of(voters))
+        .where(*([] if tag is None else [BattleRow.tag == tag]))
+        .group_by(*keys)
+        .order_by(*keys)
+    )
+
+
+def _sql(number: int) -> ColumnElement[int]:
+    return literal_column(str(number), Integer)
 
 
 def _count(winner: str) -> ColumnElement[int]:

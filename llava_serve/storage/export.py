@@ -1,4 +1,4 @@
-"""Conversations as JSON lines: one conversation a line, pictures by their hash."""
+"""Conversations as JSON lines: one conversation a line, images by their hash."""
 
 import json
 from collections.abc import Iterator

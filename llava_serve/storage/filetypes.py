@@ -1,4 +1,4 @@
-"""How a picture or video file is named, shown and sent, by the format its first bytes tell."""
+"""How an image or video file is named, shown and sent, by the format its first bytes tell."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ RENDITION_MIME = "image/webp"
 class FileType:
     """`extension` is without the dot; `kind` says what a model gets it as.
 
-    Where not every browser shows a format, the page shows a picture made of it, its rendition.
+    Where not every browser shows a format, the page shows an image made of it, its rendition.
     """
 
     extension: str

@@ -16,6 +16,13 @@ class Identity:
     browser: str | None = None
 
     @property
+    def key(self) -> str | None:
+        """What stands for them in one column; None is nobody, whom no row belongs to."""
+        if self.owner is not None:
+            return f"user:{self.owner}"
+        return None if self.browser is None else f"browser:{self.browser}"
+
+    @property
     def has(self) -> ColumnElement[bool]:
         """The condition under which a conversation is theirs."""
         return self.owns(ConversationRow)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, and_, case, func, or_, select
 from sqlalchemy.orm import aliased
 
 from llava_serve.storage.identity import Identity
@@ -106,14 +106,8 @@ def _is(whose: Identity, conversation_id: str) -> ColumnElement[bool]:
 
 
 def _listed(whose: Identity, words: Sequence[str] = ()) -> Select[Any]:
-    """Return the question for conversations that show a question, with the first of them."""
-    asked = aliased(TurnRow)
-    first = (
-        select(func.min(asked.id))
-        .where(asked.conversation_id == ConversationRow.id)
-        .where(asked.role == "user", asked.replaced.is_(False))
-        .scalar_subquery()
-    )
+    """Return the question for conversations that have a question, with the first that is shown."""
+    first = _first()
     newest = select(ConversationRow.id).where(whose.has).order_by(*_NEWEST_FIRST).limit(_SEARCHED)
     text = func.substr(TurnRow.text, 1, _READ).label("text")
     file = and_(TurnMediaRow.turn_id == TurnRow.id, TurnMediaRow.position == 0)
@@ -128,11 +122,23 @@ def _listed(whose: Identity, words: Sequence[str] = ()) -> Select[Any]:
     )
 
 
+def _first() -> ScalarSelect[int]:
+    """Return the first question that is shown; where each was replaced, the first there is."""
+    asked = aliased(TurnRow)
+    shown = func.min(case((asked.replaced.is_(False), asked.id)))
+    return (
+        select(func.coalesce(shown, func.min(asked.id)))
+        .where(asked.conversation_id == ConversationRow.id, asked.role == "user")
+        .scalar_subquery()
+    )
+
+
 def _holds(word: str) -> ColumnElement[bool]:
     said = aliased(TurnRow)
     texts = (
         select(said.id)
-        .where(said.conversation_id == ConversationRow.id, said.replaced.is_(False))
+        .where(said.conversation_id == ConversationRow.id)
+        .where(said.replaced.is_(False) | (said.id == _first()))
         .where(said.text.icontains(word, autoescape=True))
     )
     return or_(ConversationRow.title.icontains(word, autoescape=True), texts.exists())

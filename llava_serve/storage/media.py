@@ -49,7 +49,7 @@ class MediaStore:
         """Copy `source` into the store, where equal bytes are one file.
 
         Raises:
-            MediaUnreadable: it is no picture or video that this stack serves.
+            MediaUnreadable: it is no image or video that this stack serves.
             MediaTooLarge: it is beyond the store's limit, or has too many pixels to be shown.
             StorageFailed: the disk does not take it.
         """
@@ -79,7 +79,7 @@ class MediaStore:
         """Judge a file by its first `HEAD_BYTES` and its size.
 
         Raises:
-            MediaUnreadable: it is no picture or video that this stack serves.
+            MediaUnreadable: it is no image or video that this stack serves.
             MediaTooLarge: it is beyond the store's limit.
         """
         _format_of(head, name)
@@ -93,7 +93,7 @@ class MediaStore:
         """Return what `put` returned of a file, by how it is named here and by its user.
 
         Raises:
-            MediaUnreadable: it is no picture or video.
+            MediaUnreadable: it is no image or video.
             StorageFailed: it is not here.
         """
         with _translated(), self.path(filename).open("rb") as file:

@@ -20,7 +20,7 @@ class Presets:
 
     def names(self, whose: Identity) -> list[str]:
         """Return the names in the order of the alphabet."""
-        wanted = select(PresetRow.name).where(PresetRow.whose == _key(whose))
+        wanted = select(PresetRow.name).where(PresetRow.whose == whose.key)
         with self._store.transaction() as session:
             return sorted(session.scalars(wanted), key=str.casefold)
 
@@ -87,17 +87,10 @@ def _unknown(name: str) -> PresetRefused:
 
 
 def _is(whose: Identity, name: str) -> ColumnElement[bool]:
-    return (PresetRow.whose == _key(whose)) & (PresetRow.name == name)
-
-
-def _key(whose: Identity) -> str | None:
-    """Return who has presets; None is nobody, whom no row belongs to."""
-    if whose.owner is not None:
-        return f"user:{whose.owner}"
-    return None if whose.browser is None else f"browser:{whose.browser}"
+    return (PresetRow.whose == whose.key) & (PresetRow.name == name)
 
 
 def _owned(whose: Identity) -> str:
-    if (key := _key(whose)) is None:
+    if (key := whose.key) is None:
         raise PresetRefused("this browser keeps no cookies, so the page cannot know it again")
     return key

@@ -18,7 +18,7 @@ def rendition(data: bytes, filetype: FileType) -> bytes:
 
     Raises:
         MediaUnreadable: it cannot be decoded.
-        MediaTooLarge: it has more pixels than pictures may have where no flag says otherwise.
+        MediaTooLarge: it has more pixels than images may have where no flag says otherwise.
     """
     limits = FileLimits(len(data), _LIMIT_PIXELS)
     with _one_at_a_time:

@@ -11,10 +11,11 @@ from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 
 from llava_serve.storage import migration
-from llava_serve.storage.battle_tables import BattleRow
+from llava_serve.storage.battle_tables import BattleRow, BattleVoteRow
 from llava_serve.storage.database import make_tables, open_database, require_table, translated
 from llava_serve.storage.folder_tables import FolderAnswerRow, FolderImageRow, FolderRow
 from llava_serve.storage.identity import NOBODY, Identity
+from llava_serve.storage.preset_tables import PresetRow
 from llava_serve.storage.tables import (
     ComparedRow,
     ConversationRow,
@@ -175,13 +176,16 @@ class Store:
             return session.scalars(wanted.options(*WHOLE)).one_or_none()
 
     def delete_before(self, before: float, owner: str | None = None) -> Deleted:
-        """Delete conversations and folders that began before a time, in seconds since the epoch.
+        """Delete what began, or was saved, before a time, in seconds since the epoch.
 
         Given a user, it deletes theirs only.
         """
         is_theirs = [] if owner is None else [FolderRow.owner == owner]
         with self.transaction() as session:
             _, files = delete_folders(session, [FolderRow.created_at < before, *is_theirs])
+            is_mine = [] if owner is None else [PresetRow.whose == Identity(owner).key]
+            presets = delete(PresetRow).where(PresetRow.saved_at < before, *is_mine)
+            session.execute(presets, execution_options=_NO_OBJECTS)
             old = (ConversationRow.created_at < before, *_of(owner))
             deleted = delete_conversations(session, old)
             unused = {name for name in files if not is_used(session, name)}
@@ -198,12 +202,18 @@ class Store:
 
 
 def delete_conversations(session: Session, which: Sequence[ColumnElement[bool]]) -> Deleted:
-    """Delete conversations with all that belongs to them."""
+    """Delete conversations with all that belongs to them.
+
+    Of their battles the models and the votes stay, and not what a judge failed at.
+    """
     old = select(ConversationRow.id).where(*which)
     turns = select(TurnRow.id).where(TurnRow.conversation_id.in_(old))
     votes = select(VoteRow.id).where(VoteRow.conversation_id.in_(old))
     count = len(session.scalars(old).all())
     had = _filenames(session, TurnMediaRow.turn_id.in_(turns))
+    fought = select(BattleRow.id).where(BattleRow.conversation_id.in_(old))
+    failed = and_(BattleVoteRow.winner.is_(None), BattleVoteRow.battle_id.in_(fought))
+    session.execute(delete(BattleVoteRow).where(failed), execution_options=_NO_OBJECTS)
     battles = update(BattleRow).where(BattleRow.conversation_id.in_(old))
     session.execute(battles.values(conversation_id=None), execution_options=_NO_OBJECTS)
     for row, one in (

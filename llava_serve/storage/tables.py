@@ -1,4 +1,4 @@
-"""The tables: conversations, their turns, the pictures of a turn, and votes."""
+"""The tables: conversations, their turns, the images of a turn, and votes."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -31,6 +31,7 @@ from llava_serve.web.compare.folder_runs import FolderRuns
 from llava_serve.web.compare.routes import comparison_router
 from llava_serve.web.conversation_routes import conversation_router
 from llava_serve.web.examples import ExampleQuestion
+from llava_serve.web.gradio_files import GradioFiles
 from llava_serve.web.inspection.routes import inspection_router
 from llava_serve.web.operators.operator_routes import operator_router
 from llava_serve.web.past_conversations import PastConversations
@@ -39,12 +40,12 @@ _HERE = Path(__file__).parent
 _SCRIPTS = (
     *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
     *("compare/differences.js", "compare/folder.js", "keyboard/keyboard.js"),
-    *("pictures/crop.js", "pictures/camera.js"),
+    *("images/crop.js", "images/camera.js"),
 )
 _STYLES = (
     *("page.css", "past.css", "inspection/inspection.css", "compare/compare.css"),
     *("compare/folder.css", "presets/presets.css", "keyboard/keyboard.css", "arena/arena.css"),
-    *("pictures/pictures.css", "branches/branches.css"),
+    *("images/images.css", "branches/branches.css"),
 )
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -74,7 +75,7 @@ def build_app(
 ) -> Page:
     """Build the app; `public_link` is open while it runs; `hosts` are its names.
 
-    Where users have to sign in, conversations and pictures belong to who did.
+    Where users have to sign in, conversations and images belong to who did.
     """
     logins = services.logins
 
@@ -94,9 +95,10 @@ def build_app(
 
     uploads.refuse_downloads()
     built = page.build(services, examples, embed=embed)
-    blocks = built.blocks.queue()
+    blocks = built.blocks
     calls.in_our_words(blocks)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(GradioFiles)
     app.add_middleware(uploads.UploadBound)
     app.add_middleware(calls.Calls, blocks=blocks)
     if logins is not None:

@@ -50,8 +50,8 @@
     return {name: file.name.slice(-200), size_bytes: file.size, head: btoa(String.fromCharCode(...bytes))};
   };
 
-  const judge = async (box, files) => {
-    const offer = {files: await Promise.all(files.map(head)), attached: attached(box)};
+  const judge = async (box, files, replaced) => {
+    const offer = {files: await Promise.all(files.map(head)), attached: attached(box) - replaced};
     const answer = await fetch('attach', {
       method: 'POST',
       headers: {'Content-Type': 'application/json'},
@@ -81,16 +81,27 @@
     return attached(box) >= most;
   };
 
-  const attach = async (box, files) => {
+  const remove = async (box, places) => {
+    for (const place of places.toSorted((one, other) => other - one)) {
+      const left = attached(box) - 1;
+      box.querySelectorAll('.thumbnail-wrapper')[place].querySelector('.delete-button').click();
+      while (attached(box) > left) await new Promise((after) => requestAnimationFrame(after));
+    }
+  };
+
+  // Files that take the place of others: those stay until all of the new ones are there.
+  const attach = async (box, files, replaced = []) => {
     if (!box || !files.length) return;
     const wasAsked = asked.has(box);
     forget(box);
     if (wasAsked) asked.add(box);
     busy.set(box, (busy.get(box) ?? 0) + 1);
     try {
-      const {refused, cards} = await judge(box, files);
-      const fine = files.filter((_, index) => !refused.includes(index));
+      const {refused, cards} = await judge(box, files, replaced.length);
+      const isKept = refused.length && replaced.length;
+      const fine = isKept ? [] : files.filter((_, index) => !refused.includes(index));
       const arrived = !fine.length || await upload(box, fine);
+      if (fine.length && arrived) await remove(box, replaced);
       const lost = card('The upload did not succeed, so nothing was attached.', 'Attach it again.');
       if (refused.length || !arrived) refuse(box, cards + (arrived ? '' : lost));
     } catch {
@@ -102,7 +113,7 @@
     if (!busy.get(box) && !isRefused(box) && asked.delete(box)) box.querySelector('.submit-button')?.click();
   };
 
-  window.attachFiles = attach; // for what makes pictures itself: box, files
+  window.attachFiles = attach; // for what makes pictures itself: box, files, places of those replaced
 
   // Before everything else on the page: neither Gradio nor the browser may take a file by itself.
   const listen = (event, take) => window.addEventListener(event, take, {capture: true});

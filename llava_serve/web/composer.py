@@ -1,4 +1,4 @@
-"""Composer: the box where a question is typed and pictures are attached, and its updates."""
+"""Composer: the box where a question is typed and images are attached, and its updates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,16 +7,16 @@ import gradio as gr
 
 # Gradio turns longer text into a file, which is refused; by its own default at 1,000 characters.
 _MAX_TEXT = 1_000_000
-# Other ways for a picture to come in; `pictures/` says what they do.
+# Other ways for an image to come in; `images/` says what they do.
 _TOOLS = (
-    '<div class="picture-tools"><button type="button" class="use-camera">Camera</button>'
+    '<div class="image-tools"><button type="button" class="use-camera">Camera</button>'
     '<p class="why-none"></p></div>'
 )
 
 
 def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
     """Lay out the box, above it the places where `attach.js` and `told.js` say what cannot be
-    attached or done, and below it the other ways for a picture to come in.
+    attached or done, and below it the other ways for an image to come in.
 
     No `file_types`: Gradio would judge files by their names, here and in the browser.
     """
@@ -37,7 +37,7 @@ def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
     )
     gr.HTML(
         html_template=_TOOLS,
-        js_on_load="window.pictureTools(element);",
+        js_on_load="window.imageTools(element);",
         apply_default_css=False,
         elem_id=f"{elem_id}-tools",
     )

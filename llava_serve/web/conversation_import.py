@@ -37,7 +37,7 @@ def keep(data: ConversationData, store: Store, media: MediaStore, whose: Identit
     """Keep it as a conversation of theirs; return its id. It blocks.
 
     Raises:
-        ImportRefused: a file in it is no picture or video, or too large.
+        ImportRefused: a file in it is no image or video, or too large.
         StorageFailed: it cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="import-") as folder:

@@ -112,7 +112,7 @@ logger = logging.getLogger(__name__)
 def restored(row: ConversationRow, media: MediaStore, user: User | None = None) -> ChatState:
     """Return what the tab of its user showed that asked last. It blocks.
 
-    A picture that is no longer in the store is left out, with a notice.
+    An image that is no longer in the store is left out, with a notice.
     """
     kinds: tuple[Kind, ...] = get_args(Kind)
     kind = next((known for known in kinds if known == row.kind), kinds[0])

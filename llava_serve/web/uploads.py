@@ -52,7 +52,7 @@ async def keep(paths: Sequence[str], media: MediaStore) -> tuple[StoredFile, ...
     """Take uploaded files into the store; the disk is read and written off the event loop.
 
     Raises:
-        MediaUnreadable: a file is no picture or video, or was not uploaded through the page.
+        MediaUnreadable: a file is no image or video, or was not uploaded through the page.
         MediaTooLarge: a file is beyond the limit.
         StorageFailed: the disk does not take it.
     """

@@ -9,8 +9,12 @@ from llava_serve import __version__
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
 from llava_serve.cluster.dispatch import shortest_queue
+from llava_serve.cluster.failure_log import FailureLog
+from llava_serve.cluster.line import Line, LineLimits
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster.sight import Sight
+from llava_serve.cluster.snapshot import Snapshots
+from llava_serve.cluster.vitals_history import VitalsHistory
 from llava_serve.protocol.cluster_snapshot import ClusterSnapshot, WorkerSnapshot
 from llava_serve.protocol.vitals import Vitals
 from tests.cluster.conftest import (
@@ -109,6 +113,30 @@ async def test_a_worker_that_registers_anew_begins_its_curves_anew(
     assert (await snapshot_of(cluster)).workers[0].tokens_per_s == [None]
     await register(cluster, worker)
     assert (await snapshot_of(cluster)).workers[0].vitals is None
+
+
+def test_the_sum_of_rates_is_of_workers_that_are_heard() -> None:
+    now = 0.0
+
+    def clock() -> float:
+        return now
+
+    workers = Registry(shortest_queue)
+    vitals, line = VitalsHistory(workers), Line(workers, LineLimits(), 1, clock)
+    snapshots = Snapshots(workers, line, vitals, FailureLog(clock), clock)
+    for n in range(3):
+        workers.register(f"http://w:{n}", status_of("m", f"id-{n}"), now=0.0, expires=True)
+        for told_s in (1, 2):
+            sums = Vitals(version="1", uptime_s=told_s, generated_tokens=10 * told_s)
+            vitals.add(f"http://w:{n}", sums, now=told_s)
+    assert snapshots.take().tokens_per_s == 30
+    workers.set_draining("http://w:0", True)
+    refused = workers.get("http://w:1")
+    assert refused is not None
+    workers.mark_unreachable(refused)
+    assert snapshots.take().tokens_per_s == 20
+    now = 1e6
+    assert snapshots.take().tokens_per_s == 0
 
 
 async def test_vitals_that_cannot_be_are_refused(

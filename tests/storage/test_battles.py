@@ -1,15 +1,17 @@
 """A vote counts once, whoever repeats it, and outlives its conversation."""
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from llava_serve.arena.tally import Tally, Winner
 from llava_serve.storage.battle_tables import BattleRow, BattleVoteRow
-from llava_serve.storage.battles import Battles, BattleVote
+from llava_serve.storage.battles import Battles, BattleVote, counted
 from llava_serve.storage.store import Store, default_url
 
 
@@ -139,3 +141,13 @@ def test_the_cost_of_counting_is_one_statement_for_any_number_of_votes(store: St
     assert len(battles.tallies(by_length=True)) <= 6 * 21
     assert len(statements) == 2
     assert all("GROUP BY" in one for one in statements)
+
+
+def test_postgresql_groups_by_what_it_selects() -> None:
+    """It takes a parameter for something else in each place."""
+    dialect = PGDialect()  # type: ignore[no-untyped-call]
+    statement = str(counted("people", "chart", by_length=True).compile(dialect=dialect))
+    selected, _, grouped = statement.partition("GROUP BY")
+    grouped = grouped.partition("ORDER BY")[0]
+    assert "%(" not in grouped
+    assert all(one.strip() in selected for one in re.split(r", (?=battles|round)", grouped))

@@ -6,13 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from llava_serve.errors import StorageFailed
 from llava_serve.storage import export
+from llava_serve.storage.battle_tables import BattleVoteRow
+from llava_serve.storage.battles import Battles, BattleVote
 from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.filetypes import BY_FORMAT
 from llava_serve.storage.identity import Identity
 from llava_serve.storage.media import StoredFile
+from llava_serve.storage.presets import Presets
 from llava_serve.storage.store import Store, default_url
 from llava_serve.storage.tables import TurnMediaRow, TurnRow
 
@@ -206,3 +210,27 @@ def test_a_file_is_known_by_whose_conversations_have_it(store: Store) -> None:
     assert store.has_media("alice", PICTURE.sha256)
     assert not store.has_media("bob", PICTURE.sha256)
     assert not store.has_media("alice", "b" * 64)
+
+
+def test_what_is_deleted_of_a_user_is_all_but_votes_on_models(tmp_path: Path) -> None:
+    store = Store(default_url(tmp_path), clock=lambda: 10.0)
+    store.create_tables()
+    battles, presets = Battles(store), Presets(store)
+    alice, bob = Identity("alice"), Identity("bob")
+    for whose in (alice, bob):
+        presets.save(whose, "short", {"system": "be brief"})
+        battle = battles.begin(f"of-{whose.owner}", ("x", "y"), whose=whose)
+        battles.vote(battle, BattleVote(winner="a", lengths=(1, 2)))
+        failed = {"error": "said too much"}
+        vote = BattleVote(winner=None, lengths=(0, 0), judge="z", details=failed)
+        battles.vote(battle, vote)
+    store.delete_before(10.0)
+    assert presets.names(alice) == ["short"]
+    store.delete_before(11.0, "alice")
+    assert (presets.names(alice), presets.names(bob)) == ([], ["short"])
+    with store.transaction() as session:
+        votes = session.scalars(select(BattleVoteRow).order_by(BattleVoteRow.id)).all()
+        assert [(one.judge, one.details) for one in votes] == [("", {}), ("", {}), ("z", failed)]
+    assert battles.of("of-alice") is None and len(battles.tallies()) == 1
+    store.delete_before(11.0)
+    assert presets.names(bob) == []

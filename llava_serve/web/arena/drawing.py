@@ -37,7 +37,7 @@ def hidden(one: StreamedReply) -> StreamedReply:
     """Return a reply with all left out that could tell which model gave it.
 
     Token counts could: each model has a tokenizer of its own, and makes a number of its own of a
-    picture.
+    image.
     """
     return replace(
         one,

@@ -100,6 +100,8 @@ class ArenaHandlers(Handlers):
             parameters = replace(AT_FIRST, seed=str(secrets.randbelow(_SEEDS)))
         models = conversation.battle.models
         asked = await self.service.accept(conversation, message, models, parameters)
+        if not asked and not conversation.exchanges:
+            await self._withdraw(conversation, conversation.battle)
         return self.view(conversation, composer.emptied() if asked else None)
 
     async def _begun(self, conversation: ChatState, tag: str | None) -> Battle:
@@ -110,6 +112,15 @@ class ArenaHandlers(Handlers):
         models = match(served, met, self._chance)
         kept = (conversation.id, models, tag, conversation.identity)
         return Battle(await asyncio.to_thread(self._battles.begin, *kept), models)
+
+    async def _withdraw(self, conversation: ChatState, battle: Battle) -> None:
+        """Remove the battle of a first question that was refused, for which nobody was asked."""
+        with conversation.reserved():
+            try:
+                await asyncio.to_thread(self._battles.withdraw, battle.id)
+                conversation.battle = None
+            except ServeError as exc:  # the next question is asked in it
+                serving.log_error(exc)
 
     def _models_served(self) -> list[str]:
         """Return who can take part: pictures must be seen."""

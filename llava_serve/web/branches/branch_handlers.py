@@ -53,9 +53,9 @@ class BranchHandlers:
         if not composer.is_empty(message) and not is_old:
             conversation.touch()  # so that the browser is told again at a second click
             return self._view(place, told=DRAFT_WOULD_GO)
+        paths = await uploads.lend(chosen.files, self._service.services.media)
         conversation.notice, place.editing = None, chosen
         conversation.touch()
-        paths = await uploads.lend(chosen.files, self._service.services.media)
         return self._view(place, composer.holding(chosen.text, paths))
 
     async def cancel(self, place: Place, _: CancelClick) -> View:

@@ -26,7 +26,7 @@ from llava_serve.web.reply import StreamedReply
 
 @dataclass(frozen=True)
 class MediaCost:
-    """The tokens of one picture or clip of a draft."""
+    """The tokens of one image or video of a draft."""
 
     type: Literal["image", "video"]
     tokens: int
@@ -67,18 +67,16 @@ def _last_counted(conversation: ChatState, slot: int) -> StreamedReply | None:
 
 
 async def cost_of(
-    services: Services, conversation: ChatState, paths: Sequence[str]
+    services: Services, conversation: ChatState, paths: Sequence[str], slot: int, card: ModelCard
 ) -> DraftCost | None:
     """Return what a question with uploaded files costs; None where the worker cannot tell.
 
-    Nothing of the draft is kept. Without files no worker is asked.
+    `slot` and `card` are those of the model that is `smallest`. Nothing of the draft is kept.
+    Without files no worker is asked.
 
     Raises:
         ServeError: it would be refused, or nobody can tell at the moment.
     """
-    if (found := smallest(conversation, services.link)) is None:
-        return None
-    slot, card = found
     if not paths:
         last = _last_counted(conversation, slot)
         used = 0 if last is None else (last.prompt_tokens or 0) + (last.completion_tokens or 0)

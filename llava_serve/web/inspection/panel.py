@@ -1,4 +1,4 @@
-"""Panel of an answer as HTML: what its model saw, picture by picture, and the whole prompt."""
+"""Panel of an answer as HTML: what its model saw, image by image, and the whole prompt."""
 
 from collections.abc import Sequence
 

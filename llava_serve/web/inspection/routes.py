@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated
+from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
@@ -19,14 +22,15 @@ from llava_serve.web.chat_state import ChatState
 from llava_serve.web.conversation_routes import ForUsers
 from llava_serve.web.inspection import panel
 from llava_serve.web.inspection.answer import as_asked, files_of, inspect, reply_at, sent_body
-from llava_serve.web.inspection.context_budget import cost_of
+from llava_serve.web.inspection.context_budget import cost_of, smallest
 from llava_serve.web.inspection.token_view import token_view
 from llava_serve.web.messages import data_uri
 from llava_serve.web.reply import StreamedReply
 from llava_serve.web.sessions import Sessions
 from llava_serve.web.uploads import path_of, uploader
 
-_AT_ONCE = 2  # each holds all the files of a conversation in memory
+_AT_ONCE = 2  # of one model: each holds all the files of a conversation in memory
+DRAFT_S = 8.0  # a count that takes longer helps nobody: the draft has changed or was sent
 _UNKEPT = {"Cache-Control": "no-store"}
 
 
@@ -48,17 +52,31 @@ class DraftFiles(BaseModel):
 def inspection_router(services: Services, sessions: Sessions) -> APIRouter:
     """Return the routes; each knows by its request who asks."""
     router = APIRouter(prefix="/inspection", route_class=ForUsers)
-    heavy = asyncio.Semaphore(_AT_ONCE)
     _add_tokens(router, sessions)
-    _add_answer(router, services, sessions, heavy)
-    _add_draft(router, services, sessions, heavy)
+    _add_answer(router, services, sessions)
+    _add_draft(router, services, sessions)
     return router
 
 
+class _Turns:
+    """Bounds the inspections of each model apart, so that a stuck worker holds up its own only."""
+
+    def __init__(self) -> None:
+        self._semaphores = WeakValueDictionary[str, asyncio.Semaphore]()
+
+    @asynccontextmanager
+    async def of(self, model: str) -> AsyncIterator[None]:
+        async with self._semaphores.setdefault(model, asyncio.Semaphore(_AT_ONCE)):
+            yield
+
+
 async def _found(sessions: Sessions, conversation_id: str, request: Request) -> ChatState:
+    """Return a conversation of whoever asks; tokens and contexts would tell a battle's models."""
     conversation = await sessions.find(conversation_id, user_of(request.scope))
     if conversation is None:
         raise ConversationUnknown
+    if conversation.is_blind:
+        raise BattleOpen
     return conversation
 
 
@@ -77,45 +95,49 @@ def _add_tokens(router: APIRouter, sessions: Sessions) -> None:
         return HTMLResponse(html, headers=_UNKEPT)
 
 
-def _add_answer(
-    router: APIRouter, services: Services, sessions: Sessions, heavy: asyncio.Semaphore
-) -> None:
-    uri_of = partial(data_uri, services.media)
+def _add_answer(router: APIRouter, services: Services, sessions: Sessions) -> None:
+    uri_of, turns = partial(data_uri, services.media), _Turns()
 
     @router.post("/answer")
     async def answer(asked: AnswerPlace, request: Request) -> Response:
         conversation = await _found(sessions, asked.id, request)
-        reused = _ended(conversation, asked).cached_tokens
-        if conversation.is_blind:
-            raise BattleOpen
+        reply = _ended(conversation, asked)
         exchanges = as_asked(conversation.exchanges, asked.exchange, asked.slot)
 
         async def drawn() -> str:
-            async with heavy:
+            async with turns.of(reply.model):
                 body = await asyncio.to_thread(sent_body, exchanges, uri_of, asked.slot)
                 told = await inspect(services, conversation, body, with_pixels=True)
             if told is None:
                 return panel.refusal()
             files = files_of(exchanges, asked.slot)
-            return await asyncio.to_thread(panel.panel, told, files, asked.exchange, reused)
+            about = (told, files, asked.exchange, reply.cached_tokens)
+            return await asyncio.to_thread(panel.panel, *about)
 
         html = await unless_client_leaves(drawn(), request.receive)
         return HTMLResponse(html or "", headers=_UNKEPT)
 
 
-def _add_draft(
-    router: APIRouter, services: Services, sessions: Sessions, heavy: asyncio.Semaphore
-) -> None:
+def _add_draft(router: APIRouter, services: Services, sessions: Sessions) -> None:
+    turns = _Turns()
+
     @router.post("/draft")
     async def draft(asked: DraftFiles, request: Request) -> Response:
         conversation = await _found(sessions, asked.id, request)
         uploader.set(user.opaque if (user := user_of(request.scope)) else "")
         paths = [path_of(name) for name in asked.files]
 
+        found = smallest(conversation, services.link)
+
         async def told() -> str:
-            async with heavy:
-                cost = await cost_of(services, conversation, paths)
-            return "" if cost is None else json.dumps(asdict(cost))
+            if found is None:
+                return ""
+            slot, card = found
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAFT_S), turns.of(card.id):
+                    cost = await cost_of(services, conversation, paths, slot, card)
+                return "" if cost is None else json.dumps(asdict(cost))
+            return ""
 
         body = await unless_client_leaves(told(), request.receive)
         if not body:

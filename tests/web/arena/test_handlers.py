@@ -9,7 +9,13 @@ import pytest
 from PIL import Image
 
 from llava_serve.arena.tally import Winner
-from llava_serve.errors import BattleOver, BattleWithoutVote, InvalidField, StillAnswering
+from llava_serve.errors import (
+    BattleOver,
+    BattleWithoutVote,
+    InvalidField,
+    MediaUnreadable,
+    StillAnswering,
+)
 from llava_serve.storage.battles import Battles
 from llava_serve.web.arena.handlers import ArenaHandlers
 from llava_serve.web.chat_service import Services
@@ -88,6 +94,23 @@ async def test_both_are_asked_the_same_with_the_same_seed(
         assert mine.sampling.seed is not None
         assert mine.prompt == theirs.prompt
         assert "Image" in repr(mine.prompt)
+
+
+async def test_a_question_that_is_refused_leaves_no_battle(
+    cluster: Cluster, upload_folder: Path
+) -> None:
+    await cluster.join(*NAMES)
+    handlers, place, store = ArenaHandlers(cluster.services), begun(), cluster.services.store
+    gone = {"text": "which?", "files": [str(upload_folder / "gone.png")]}
+    await handlers.submit(place, gone, "")
+    assert isinstance(place.conversation.notice, MediaUnreadable)
+    assert place.conversation.battle is None and not Battles(store).met()
+    assert [*store.conversations()] == []
+    await asked(handlers, place)
+    await handlers.submit(place, gone, "")  # a second question leaves it as it is
+    assert place.conversation.battle is not None
+    await handlers.elect("a", place, "")
+    assert votes(cluster.services) == 1
 
 
 async def test_a_vote_counts_once_however_often_it_comes(cluster: Cluster) -> None:

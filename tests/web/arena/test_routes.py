@@ -19,18 +19,20 @@ NAMES = ("secret-one", "secret-two")
 
 @pytest.fixture
 async def http(cluster: Cluster, make_services: MakeServices) -> AsyncIterator[httpx.AsyncClient]:
-    page = build_app(make_services(cluster.address))
+    await cluster.join(*NAMES)
+    services = make_services(cluster.address)
+    page = build_app(services)
     async with (
         serving.served(page.app, page.before_stop) as address,
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=120) as client,
     ):
+        await services.link.poll()
         await client.get("/")  # for its cookie
         yield client
 
 
 async def fought(cluster: Cluster, http: httpx.AsyncClient) -> tuple[ArenaHandlers, Place]:
     """Let two models meet in a conversation of the client's browser."""
-    await cluster.join(*NAMES)
     browser = hashlib.sha256(http.cookies["llava_browser"].encode()).hexdigest()
     handlers = ArenaHandlers(cluster.services)
     place = Place(ChatState("arena", browser=browser), Known())
@@ -49,6 +51,8 @@ async def answers(http: httpx.AsyncClient, name: str) -> dict[str, httpx.Respons
         "json": await http.get(f"/conversations/{name}.json"),
         "html": await http.get(f"/conversations/{name}.html"),
         "inspection": await http.post("/inspection/answer", json=place),
+        "tokens": await http.post("/inspection/tokens", json=place),
+        "draft": await http.post("/inspection/draft", json={"id": name, "files": []}),
         "difference": await http.get(f"/comparisons/{name}/difference", params=difference),
     }
 
@@ -64,6 +68,8 @@ async def test_no_route_tells_a_name_before_the_vote(
         "json": 409,
         "html": 409,
         "inspection": 409,
+        "tokens": 409,
+        "draft": 409,
         "difference": 200,
     }
     assert "which?" in told["transcript"].text and "which?" in told["list"].text

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from llava_serve.errors import InvalidField, WorkerLost
+from llava_serve.errors import InvalidField, ServeError, WorkerLost
 from llava_serve.web.branches.branch_handlers import (
     BranchHandlers,
     CancelClick,
@@ -76,6 +76,16 @@ async def test_a_draft_is_not_overwritten_by_a_question(page: Page) -> None:
     assert view["composer"]["value"]["text"] == "one"
     view = await page.edit(1, "one and more")
     assert "what you have typed" in json.loads(view["signal"])["told"]
+
+
+async def test_without_its_files_a_question_is_not_edited(page: Page) -> None:
+    (file,) = page.place.conversation.exchanges[0].files
+    page.handlers.service.services.media.delete(file.filename)
+    with pytest.raises(ServeError):
+        await page.edit(0)
+    assert page.place.editing is None
+    await page.ask("three")
+    assert page.texts == ["one", "two", "three"]
 
 
 async def test_an_edit_takes_an_error_away_and_can_be_cancelled(page: Page) -> None:

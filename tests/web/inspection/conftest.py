@@ -34,10 +34,13 @@ Bodies = dict[str, list[dict[str, Any]]]
 
 
 class Recorder:
-    """Middleware that keeps the bodies of requests by their paths."""
+    """Middleware that keeps the bodies of requests by their paths.
 
-    def __init__(self, app: ASGIApp, bodies: Bodies) -> None:
-        self._app, self._bodies = app, bodies
+    Inspections of models that are `stuck` end when whoever asked has left.
+    """
+
+    def __init__(self, app: ASGIApp, bodies: Bodies, stuck: set[str]) -> None:
+        self._app, self._bodies, self._stuck = app, bodies, stuck
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         held = b""
@@ -47,8 +50,10 @@ class Recorder:
             message = await receive()
             held += message.get("body", b"")
             if message["type"] == "http.request" and not message.get("more_body") and held:
-                self._bodies.setdefault(scope["path"], []).append(json.loads(held))
-                held = b""
+                body, held = json.loads(held), b""
+                self._bodies.setdefault(scope["path"], []).append(body)
+                if scope["path"] == "/v1/inspect" and body["model"] in self._stuck:
+                    message = await receive()
             return message
 
         await self._app(scope, received, send)
@@ -56,11 +61,15 @@ class Recorder:
 
 @dataclass
 class Asked:
-    """A page with a conversation; `bodies` are those that its worker got."""
+    """A page with a conversation; `bodies` are those that its worker got.
+
+    The worker never tells what the models see that are `stuck`.
+    """
 
     services: Services
     http: httpx.AsyncClient
     bodies: Bodies
+    stuck: set[str]
     upload_folder: Path
     conversation: ChatState = field(default_factory=ChatState)
 
@@ -87,15 +96,15 @@ async def asked(
     for name, size in (("dot.png", (6, 4)), ("wide.png", (40, 10))):
         Image.new("RGB", size, (200, 0, 0)).save(upload_folder / name)
     worker = ModelWorker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id="one")
-    app, bodies = build_worker(worker, max_body_bytes=1_000_000), Bodies()
-    app.add_middleware(Recorder, bodies=bodies)
+    app, bodies, stuck = build_worker(worker, max_body_bytes=1_000_000), Bodies(), set[str]()
+    app.add_middleware(Recorder, bodies=bodies, stuck=stuck)
     async with AsyncExitStack() as stack:
         services = make_services(await stack.enter_async_context(serving.served(app)))
         page = build_app(services)
         address = await stack.enter_async_context(serving.served(page.app, page.before_stop))
         http = httpx.AsyncClient(base_url=address, trust_env=False, timeout=60)
         await stack.enter_async_context(http)
-        yield Asked(services, http, bodies, upload_folder)
+        yield Asked(services, http, bodies, stuck, upload_folder)
 
 
 @pytest.fixture

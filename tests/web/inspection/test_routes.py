@@ -1,10 +1,17 @@
 """An inspection is for who may see the conversation, and each failure is told."""
 
+import asyncio
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from llava_serve.web.chat_service import ChatService
+from llava_serve.web.chat_state import ChatState
+from llava_serve.web.inspection import routes
 from llava_serve.web.parameters import Parameters
+from tests.until import until
+from tests.web.conftest import settled
 from tests.web.inspection.conftest import Asked, SignIn
 
 
@@ -47,3 +54,39 @@ async def test_the_panel_is_of_the_answer(asked: Asked) -> None:
     await asked.ask("one two three", Parameters(), "dot.png")
     html = (await asked.saw(0)).text
     assert "Picture 1" in html and "dot.png" in html and "one two three" in html
+
+
+async def test_a_worker_that_is_stuck_holds_up_its_own_inspections_only(asked: Asked) -> None:
+    await asked.ask("hello", Parameters())
+    stuck = ChatState()
+    message = {"text": "hello", "files": []}
+    assert await ChatService(asked.services).accept(stuck, message, ["lost"], Parameters())
+    await settled(stuck)
+    asked.stuck.add("lost")
+    place = {"id": stuck.id, "exchange": 0, "slot": 0}
+    waiting = [
+        asyncio.create_task(asked.http.post("/inspection/answer", json=place)) for _ in range(3)
+    ]
+    await until(lambda: len(asked.bodies.get("/v1/inspect", ())) == 2, "two inspections")
+    assert (await asked.saw(0)).status_code == 200
+    assert not any(one.done() for one in waiting)
+    for one in waiting:
+        one.cancel()
+    await asyncio.wait(waiting)
+
+
+async def test_a_draft_that_cannot_be_counted_soon_is_not_counted(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "DRAFT_S", 0.1)
+    await asked.services.link.poll()
+    await asked.ask("hello", Parameters())
+    (asked.upload_folder / "ab12").mkdir()
+    Image.new("RGB", (4, 4)).save(asked.upload_folder / "ab12" / "draft.png")
+    asked.stuck.add("echo")
+    body = {"id": asked.conversation.id, "files": ["uploads/ab12/draft.png"]}
+    answers = [await asked.http.post("/inspection/draft", json=body) for _ in range(3)]
+    assert [one.status_code for one in answers] == [204] * 3
+    assert len(asked.bodies["/v1/inspect"]) == 3
+    asked.stuck.clear()
+    assert (await asked.saw(0)).status_code == 200

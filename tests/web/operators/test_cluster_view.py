@@ -152,3 +152,11 @@ def test_a_sparkline_leaves_gaps_and_needs_two_values() -> None:
 def test_ages_are_in_their_largest_unit() -> None:
     shown = [age(seconds) for seconds in (0.4, 59, 60, 3599, 3600, 90_000)]
     assert shown == ["0 s", "59 s", "1 min", "59 min", "1 h", "1 d 1 h"]
+
+
+def test_a_worker_that_is_silent_has_no_figures_of_now() -> None:
+    vitals = Vitals(version="1.2", uptime_s=1, engine=CACHES)
+    told = {"vitals": vitals, "tokens_per_s": [70.5], "kv_fraction": [0.25]}
+    for state, is_told in (("draining", True), ("silent", False), ("unreachable", False)):
+        shown = words(render(snapshot(worker(state=state, **told)), ""))
+        assert ("70.5" in shown, "25% used" in shown) == (is_told, is_told)

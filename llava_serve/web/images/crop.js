@@ -90,18 +90,11 @@
 
   // The picture takes the place of the old one: those behind it are attached once more.
   const replace = async (edited) => {
-    const thumbnails = () => [...box.querySelectorAll('.thumbnail-wrapper')];
-    const behind = thumbnails().slice(index + 1).map((one) => one.querySelector('img')?.src);
-    const keepsPlace = behind.every(Boolean);
-    const files = keepsPlace ? await Promise.all(behind.map(load)) : [];
-    const gone = keepsPlace ? thumbnails().slice(index).reverse() : [thumbnails()[index]];
-    const left = thumbnails().length - gone.length;
-    for (const one of gone) {
-      one.querySelector('.delete-button').click();
-      await new Promise((after) => requestAnimationFrame(after));
-    }
-    while (thumbnails().length > left) await new Promise((after) => requestAnimationFrame(after));
-    await window.attachFiles(box, [edited, ...files]);
+    const sources = [...box.querySelectorAll('.thumbnail-wrapper')].map((one) => one.querySelector('img')?.src);
+    const behind = sources.slice(index + 1);
+    const files = behind.every(Boolean) ? await Promise.all(behind.map(load)).catch(() => null) : null;
+    const replaced = sources.map((_, place) => place).slice(index, files ? undefined : index + 1);
+    await window.attachFiles(box, [edited, ...files ?? []], replaced);
   };
   const use = async () => {
     if (turns % 4 === 0 && Object.values(cuts).every((cut) => cut === 0)) return dialog.close();
@@ -155,10 +148,10 @@
   const offer = () => document.querySelectorAll('.composer').forEach((composer) => {
     [...composer.querySelectorAll('.thumbnail-wrapper')].forEach((one, n) => {
       const label = `${EDIT} ${n + 1}`;
-      let edit = one.querySelector('.edit-picture');
+      let edit = one.querySelector('.edit-image');
       if (!one.querySelector('img')) return edit?.remove();
       if (!edit) {
-        edit = Object.assign(document.createElement('button'), {type: 'button', className: 'edit-picture icon-edit'});
+        edit = Object.assign(document.createElement('button'), {type: 'button', className: 'edit-image icon-edit'});
         edit.addEventListener('click', (event) => {
           event.stopPropagation();
           open(one);

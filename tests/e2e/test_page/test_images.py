@@ -116,10 +116,41 @@ async def test_a_part_is_chosen_with_the_pointer_and_esc_changes_nothing(
         await edit.click()
         await crop(tab).get_by_role("button", name="Rotate left").click()
         await crop(tab).get_by_role("button", name="Use it").click()
-        await expect(images).not_to_have_attribute("src", before or "")
+        # Both are there until the old one goes.
+        await expect(tab.composer.locator(f'.thumbnail-item img[src="{before}"]')).to_have_count(0)
+        await expect(images).to_have_count(1)
         image = await attached(tab, 0)
         assert image.size == (100, 200)
         assert is_near(image, (0.2, 0.8), RED) and is_near(image, (0.8, 0.2), WHITE)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_picture_stays_where_its_crop_cannot_be_attached(
+    browser: Browser, stack: Stack, quarters: Path, shapes: Path, size: tuple[int, int]
+) -> None:
+    await stack.join("echo")
+    async with opened(browser, stack.page, size) as tab:
+        await expect(tab.model).to_have_value("echo")
+        await attach(tab, quarters, shapes)
+        await tab.page.route("**/gradio_api/upload*", lambda route: route.abort())
+        await cut_left(tab)
+        card = tab.composer.page.locator("#chat-composer-refusals .card")
+        await expect(card).to_contain_text("nothing was attached")
+        await expect(card).to_be_in_viewport()
+        assert [(await attached(tab, n)).width for n in range(2)] == [100, 320]  # as it lies
+        await tab.page.unroute("**/gradio_api/upload*")
+        await tab.page.locator("#chat-composer-refusals .close").click()
+        await cut_left(tab)
+        await expect(tab.composer.locator(".thumbnail-item")).to_have_count(2)
+        assert [(await attached(tab, n)).width for n in range(2)] == [100, 320]
+        assert (await attached(tab, 0)).height == 100
+
+
+async def cut_left(tab: Tab) -> None:
+    await tab.page.get_by_role("button", name="Crop or rotate picture 1").click()
+    await crop(tab).get_by_label("Cut left").fill("50")
+    await crop(tab).get_by_role("button", name="Use it").click()
+    await expect(crop(tab)).to_be_hidden()
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -53,7 +53,7 @@
     if (event.key === 'Escape' && dialog.open) event.stopPropagation();
   }, {capture: true});
 
-  window.pictureTools = (element) => {
+  window.imageTools = (element) => {
     const button = element.querySelector('.use-camera');
     const isThere = Boolean(navigator.mediaDevices?.getUserMedia);
     if (!isThere) {
@@ -64,7 +64,7 @@
       box = [...document.querySelectorAll('.composer')].find((one) => one.getClientRects().length);
       begin();
     });
-    window.webPictures?.(element);
+    window.webImages?.(element);
   };
 
   const start = () => document.body.append(dialog);
