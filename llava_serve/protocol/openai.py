@@ -282,6 +282,11 @@ class ModelCard(BaseModel):
     # Which of `FURTHER_FIELDS`.
     supported_params: Annotated[list[str], Field(alias="honours")] = []
 
+    @property
+    def can_see(self) -> bool:
+        """Whether pictures can be asked about: the model takes them, and was not found blind."""
+        return self.accepts_images and self.sees is not False
+
 
 class ModelList(BaseModel):
     object: Literal["list"] = "list"

@@ -12,7 +12,7 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from pydantic import BaseModel
 
 from llava_serve.errors import InvalidField, UnsupportedField
-from llava_serve.protocol.openai import parse_chat_request
+from llava_serve.protocol.openai import ModelCard, parse_chat_request
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -217,3 +217,22 @@ def test_content_that_is_neither_text_nor_parts_is_refused() -> None:
 def test_a_body_that_is_no_object_is_refused(value: Any) -> None:
     with pytest.raises(InvalidField, match="body"):
         parse_chat_request(value)
+
+
+@pytest.mark.parametrize(
+    ("accepts_images", "sees", "can_see"),
+    [(True, None, True), (True, True, True), (True, False, False), (False, None, False)],
+)
+def test_a_model_can_see_that_takes_images_and_was_not_found_blind(
+    accepts_images: bool, sees: bool | None, can_see: bool
+) -> None:
+    card = ModelCard(
+        id="m",
+        context_length=9,
+        accepts_images=accepts_images,
+        accepts_video=False,
+        engine="echo",
+        sees=sees,
+    )
+    assert card.can_see is can_see
+    assert "can_see" not in card.model_dump()

@@ -124,7 +124,7 @@ class ArenaHandlers(Handlers):
 
     def _models_served(self) -> list[str]:
         """Return who can take part: pictures must be seen."""
-        return [card.id for card in self._link.cards if card.sees is not False]
+        return [card.id for card in self._link.cards if card.can_see]
 
     async def elect(self, winner: Winner, place: Place, tag: str | None) -> View:
         """Take the vote on a battle, once; the names are known from here on."""

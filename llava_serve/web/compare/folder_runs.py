@@ -1,7 +1,6 @@
-"""Folder runs of the page: every model answers every image, with a part of the cluster's slots."""
+"""Folder runs of the page: every model answers every image, and a user has one at a time."""
 
 import asyncio
-import hashlib
 import logging
 import secrets
 import tempfile
@@ -20,32 +19,26 @@ from llava_serve.errors import (
     MediaTooLarge,
     MediaUnreadable,
     NoWorker,
-    ServeError,
 )
-from llava_serve.http import serving
 from llava_serve.storage.folders import FolderEntry, Folders
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.media import MediaStore, StoredFile
-from llava_serve.web import messages
 from llava_serve.web.chat_service import Services
-from llava_serve.web.chat_state import Exchange
-from llava_serve.web.compare.fingerprint import fingerprint_of, seed_for
+from llava_serve.web.compare.fingerprint import seed_for
+from llava_serve.web.compare.folder_answering import FolderAnswering
 from llava_serve.web.compare.folder_run import FolderRun, Place
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.render import LETTERS
 from llava_serve.web.reply import StreamedReply
-from llava_serve.web.streaming import fill, streaming
+from llava_serve.web.streaming import streaming
 
 logger = logging.getLogger(__name__)
 
 ReadInto = Callable[[Path], Awaitable[None]]
 """Writes the bytes of an upload into a file."""
 
-_AT_ONCE = 8  # answers of all runs: each has its image in memory
 _UPLOADS_OF_ONE = 4  # at once on their way from one user or browser
 _UPLOADS = 4  # at once taken into the store, of all of them
-_LEFT_FOR_OTHERS = 2  # of so many slots of a model a run takes one
-_UNTOLD_SLOTS = 2
 _CHECK_S = 1.0
 
 _NO_COOKIES = "this browser keeps no cookies, so the answers would not be found again"
@@ -54,6 +47,7 @@ _NO_IMAGES = "there are no pictures to ask about"
 _MODELS = f"choose one to {len(LETTERS)} models, each of them once"
 _NO_IMAGE = "{name!r} is no picture"
 _RUNNING = "the models are still answering: stop them, or wait"
+_ANOTHER = "the models are still answering about another folder of yours: stop them, or wait"
 _BEGUN = "no picture can be added: the models have begun to answer"
 
 
@@ -65,11 +59,10 @@ class FolderRuns:
     ) -> None:
         self._services = services
         self._folders = Folders(services.store)
+        self._answering = FolderAnswering(services, self._folders)
         self._remove_unused = remove_unused
         self._running: dict[str, FolderRun] = {}
-        self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._uploads = asyncio.Semaphore(_UPLOADS)
-        self._places: dict[str, asyncio.Semaphore] = {}  # by model, while anything runs
         self._uploads_of = WeakValueDictionary[Identity, asyncio.Semaphore]()
         self._filling = WeakValueDictionary[str, asyncio.Lock]()
 
@@ -81,7 +74,7 @@ class FolderRuns:
     def offered(self) -> dict[str, Any]:
         """Return the models that can be asked, and how many images of which size together."""
         limits = self._services.folder_limits
-        models = [card.id for card in self._services.link.cards if card.accepts_images]
+        models = [card.id for card in self._services.link.cards if card.can_see]
         return {"models": models, "most": limits.images, "most_bytes": limits.size_bytes}
 
     async def entries(self, whose: Identity) -> list[FolderEntry]:
@@ -179,12 +172,14 @@ class FolderRuns:
         """Ask for the answers that are missing or failed, or for those of them in `places`.
 
         Raises:
-            FolderRefused: there are no images, or the models are answering.
+            FolderRefused: there are no images, or a folder of theirs is being answered.
         """
         async with self._filled(folder_id):  # an image that arrives would move the others' places
             run = await self.find(whose, folder_id)
             if folder_id in self._running:
                 raise FolderRefused(_RUNNING)
+            if any(one.whose == whose for one in self._running.values()):
+                raise FolderRefused(_ANOTHER)
             if not run.images:
                 raise FolderRefused(_NO_IMAGES)
             wanted = [place for place in run.places if run.is_wanting(place)]
@@ -220,7 +215,7 @@ class FolderRuns:
         replies = [run.answers[place] for place in wanted]
         try:
             async with (
-                streaming(self._answer_all(run, wanted), replies) as handle,
+                streaming(self._answering.answer(run, wanted), replies) as handle,
                 self._services.running.listed(handle),
             ):
                 run.running = handle
@@ -235,61 +230,7 @@ class FolderRuns:
                     failure = EngineFailure("the page failed; the cause is in its log")
                     reply.end("failed", time.monotonic(), failure)
                 if reply.is_unsaved and (reply.state != "stopped" or reply.text):
-                    await self._write(run, place)
+                    await self._answering.write(run, place)
                 run.touch(place)
             self._running.pop(run.id, None)
             run.is_running = False
-            if not self._running:
-                self._places.clear()
-
-    async def _answer_all(self, run: FolderRun, wanted: Sequence[Place]) -> None:
-        async with asyncio.TaskGroup() as answering:
-            for place in wanted:
-                answering.create_task(self._answer(run, place))
-
-    async def _answer(self, run: FolderRun, place: Place) -> None:
-        """Fill one answer; what goes wrong with it is its own."""
-        reply = run.answers[place]
-        async with self._place_of(reply.model), self._at_once:
-            try:
-                body = await asyncio.to_thread(self._body, run, place, reply)
-            except ServeError as exc:
-                serving.log_error(exc)
-                reply.end("failed", time.monotonic(), exc)
-            else:
-                client, user = self._services.link.client, _name_in_line(run)
-                await fill(client, [(reply, body)], partial(run.touch, place), user)
-        await self._write(run, place)
-        run.touch(place)
-
-    def _place_of(self, model: str) -> asyncio.Semaphore:
-        """Return what bounds the answers of a model to all folders at once."""
-        if model not in self._places:
-            card = self._services.link.card(model)
-            slots = (card.slots if card is not None else None) or _UNTOLD_SLOTS
-            self._places[model] = asyncio.Semaphore(max(1, slots // _LEFT_FOR_OTHERS))
-        return self._places[model]
-
-    def _body(self, run: FolderRun, place: Place, reply: StreamedReply) -> dict[str, Any]:
-        image = run.images[place[0]]
-        media = self._services.media
-        file = media.find(image.filename, image.name)
-        exchanges = [Exchange(run.question, (file,), [reply])]
-        body = messages.request_body(exchanges, partial(messages.data_uri, media))
-        reply.fingerprint = fingerprint_of(body, messages.sha256_of)
-        return body
-
-    async def _write(self, run: FolderRun, place: Place) -> None:
-        """Write an answer down; where that fails it is shown all the same."""
-        reply = run.answers[place]
-        put = partial(self._folders.put_answer, run.id, place, reply.text, reply.details())
-        try:
-            await asyncio.to_thread(put)
-            reply.is_unsaved = False
-        except ServeError as exc:
-            serving.log_error(exc)
-
-
-def _name_in_line(run: FolderRun) -> str:
-    """Return who a folder is where requests wait: a user's own questions wait for no folder."""
-    return hashlib.sha256(f"folder {run.id}".encode()).hexdigest()[:32]

@@ -269,3 +269,12 @@ async def test_each_vote_is_kept_as_it_was_given(cluster: Cluster, winner: Winne
     (tally,) = Battles(cluster.services.store).tallies()
     kept = {"a": tally.wins_a, "b": tally.wins_b, "tie": tally.ties, "both_bad": tally.both_bad}
     assert kept == {**dict.fromkeys(kept, 0), winner: 1}
+
+
+async def test_a_model_of_text_alone_takes_no_part(cluster: Cluster) -> None:
+    await cluster.join(*NAMES)
+    handlers, link = ArenaHandlers(cluster.services), cluster.services.link
+    assert "2 models take part" in str(handlers.refresh(begun()))
+    seeing, other = link.cards
+    link.cards = (seeing, other.model_copy(update={"accepts_images": False}))
+    assert "take part" not in str(handlers.refresh(begun()))

@@ -306,6 +306,27 @@ async def test_an_image_on_its_way_is_among_those_that_are_asked_about(
         assert (await ended(client, path))["total"] == 2
 
 
+async def test_one_folder_of_a_user_at_a_time_and_users_take_turns(
+    opened: Open, engine: Watched
+) -> None:
+    engine.may_answer.clear()
+    one, other = await opened(), await opened()
+    first = await begun(one, 10, 11, 12, 13, 14, parameters={"seed": 1})
+    another = await begun(one, 15)
+    second = await begun(other, 10, 11, parameters={"seed": 2})
+    await start(one, first)
+    await until(lambda: engine.running == 1, "the first answer")
+    answer = await one.post(f"{another}/start", json={})
+    assert answer.status_code == 400 and "another folder of yours" in answer.json()["error"]
+    await start(other, second)
+    engine.may_answer.set()
+    for client, path in ((one, first), (other, second)):
+        await ended(client, path)
+    assert 2 in engine.seeds[:4] and len(engine.seeds) == 7
+    await start(one, another)
+    assert (await ended(one, another))["done"] == 1
+
+
 async def test_what_failed_says_why_and_is_asked_again_alone(opened: Open, engine: Watched) -> None:
     engine.wide = 11
     client = await opened()
