@@ -146,7 +146,7 @@ def test_the_cost_of_counting_is_one_statement_for_any_number_of_votes(store: St
 def test_postgresql_groups_by_what_it_selects() -> None:
     """It takes a parameter for something else in each place."""
     statement = str(
-        counted("people", "chart", by_length=True).compile(dialect=postgresql.dialect())
+        counted("people", "chart", by_length=True).compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
     )
     selected, _, grouped = statement.partition("GROUP BY")
     grouped = grouped.partition("ORDER BY")[0]
