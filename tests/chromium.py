@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,23 @@ async def chromium() -> AsyncIterator[Browser]:
             )
         yield browser
         await browser.close()
+
+
+class KeptChromium:
+    """One Chromium for many tests; it is started again after a crash."""
+
+    def __init__(self) -> None:
+        self._life = AsyncExitStack()
+        self._browser: Browser | None = None
+
+    async def running(self) -> Browser:
+        if self._browser is None or not self._browser.is_connected():
+            await self.close()
+            self._browser = await self._life.enter_async_context(chromium())
+        return self._browser
+
+    async def close(self) -> None:
+        await self._life.aclose()
 
 
 @dataclass

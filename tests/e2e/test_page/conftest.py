@@ -1,4 +1,8 @@
-"""A controller, workers and the page on real sockets, and a tab of a real Chromium on them."""
+"""A controller, workers and the page on real sockets, and a tab of a real Chromium on them.
+
+The tests of this folder share a Chromium and so an event loop: each asynchronous fixture has
+`loop_scope="session"`, or what it serves would stand still while the test runs.
+"""
 
 import asyncio
 import shutil
@@ -9,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from PIL import Image, ImageDraw
 from playwright.async_api import Browser, expect
 
@@ -33,13 +38,20 @@ from llava_serve.web.operators.rights import NOBODY_OPERATES, Operators
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
-from tests.chromium import Tab, chromium, opened
+from tests.chromium import KeptChromium, Tab, opened
 
 TOKEN = "the-token"
 # Gradio's statistics of its queue still use what pandas 3 has deprecated.
 GRADIO_AND_PANDAS = pytest.mark.filterwarnings(
     "ignore:'future.no_silent_downcasting'", "ignore:The copy keyword is deprecated"
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and isinstance(item, pytest.Function):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 class WatchedEcho(EchoEngine):
@@ -139,7 +151,7 @@ def put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def stack(tmp_path: Path, shapes: Path) -> AsyncIterator[Stack]:
     folder = tmp_path / "examples"
     folder.mkdir()
@@ -168,13 +180,23 @@ def shapes(tmp_path: Path) -> Path:
     return tmp_path / "shapes.png"
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as browser:
-        yield browser
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kept_chromium() -> AsyncIterator[KeptChromium]:
+    kept = KeptChromium()
+    yield kept
+    await kept.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(kept_chromium: KeptChromium) -> AsyncIterator[Browser]:
+    """The Chromium of all tests of this process; each has contexts, and so a memory, of its own."""
+    browser = await kept_chromium.running()
+    yield browser
+    for context in browser.contexts:
+        await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def tab(stack: Stack, browser: Browser) -> AsyncIterator[Tab]:
     """A tab at 1280 pixels, on a stack whose only model is `echo`."""
     await stack.join("echo", delay_s=0.05)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from PIL import Image
 from playwright.async_api import Browser, expect
 
@@ -29,7 +30,7 @@ SEND_FILE = """
 """
 
 
-@pytest.fixture(params=SIZES)
+@pytest_asyncio.fixture(params=SIZES, loop_scope="session")
 async def sized(
     request: pytest.FixtureRequest, stack: Stack, browser: Browser
 ) -> AsyncIterator[Tab]:

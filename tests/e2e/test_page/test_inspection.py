@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
 
@@ -22,7 +23,7 @@ SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def seeing(stack: Stack, tmp_path: Path) -> AsyncIterator[Stack]:
     """A stack whose only model is the checkpoint that ships."""
     (tmp_path / "cluster-token").write_text(TOKEN)

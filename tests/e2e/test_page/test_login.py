@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from llava_serve.login_config import LoginConfig
@@ -27,7 +28,7 @@ def auth_file(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def address(stack: Stack, auth_file: Path, tmp_path: Path) -> AsyncIterator[str]:
     """The address of a page where users sign in."""
     await stack.join("echo")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Locator, Request, expect
 
 from llava_serve.cluster.sight import Sight
@@ -35,7 +36,7 @@ CACHES = {
 CUT_OFF = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def address(stack: Stack, tmp_path: Path) -> AsyncIterator[str]:
     """The address of a page for operators on this machine, before two workers."""
     for model in ("one", "two"):
