@@ -194,8 +194,7 @@ def counted(voters: Voters, tag: str | None, *, by_length: bool) -> Select[Any]:
     total = cast(func.nullif(lengths, _sql(0)), Float)
     difference = cast(BattleVoteRow.length_a - BattleVoteRow.length_b, Float)
     # Written out, not bound: PostgreSQL takes no parameter for the same in two places.
-    rounded: ColumnElement[Any] = func.round(difference * _sql(_LENGTHS) / total)
-    step = rounded if by_length else _sql(0)
+    step = func.round(difference * _sql(_LENGTHS) / total) if by_length else _sql(0)
     keys = (BattleRow.model_a, BattleRow.model_b, *([step] if by_length else []))
     return (
         select(
