@@ -48,6 +48,8 @@ class Imported(BaseModel):
 class ForUsers(JsonRoute):
     """A route whose errors are told in the words for who uses the page."""
 
+    told = staticmethod(refusal)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
@@ -56,7 +58,7 @@ class ForUsers(JsonRoute):
                 return await handle(request)
             except ServeError as exc:
                 serving.log_error(exc)
-                return refusal(exc)
+                return self.told(exc)
 
         return handle_or_tell
 

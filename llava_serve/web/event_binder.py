@@ -160,8 +160,6 @@ def _value(control: gr.components.Component, value: Any) -> Any:
             return value
         case gr.Number() | gr.Slider(), None:
             return value
-        case gr.Checkbox(), bool():
-            return value
         case gr.Textbox(), str() | int() | float() | None:
             return "" if value is None else str(value)
         case _:

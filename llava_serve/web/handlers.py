@@ -11,7 +11,7 @@ from typing import Any, Literal
 import gradio as gr
 from pydantic import BaseModel, Field, NonNegativeInt
 
-from llava_serve.errors import AskedModelGone, InvalidField, MediaUnreadable, ServeError
+from llava_serve.errors import AskedModelGone, InvalidField, MediaUnreadable
 from llava_serve.web import composer, menu, render, uploads
 from llava_serve.web.attaching import MOST_FILES
 from llava_serve.web.chat_service import ChatService, Services
@@ -23,7 +23,7 @@ from llava_serve.web.inspection import context_budget
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import Vote
 from llava_serve.web.sessions import Place
-from llava_serve.web.transcript import Transcript
+from llava_serve.web.transcript import Transcript, drawn
 from llava_serve.web.uploads import path_of
 
 # A handler that waits for nothing is a coroutine all the same: Gradio runs plain functions on
@@ -138,21 +138,9 @@ class Handlers:
         """Draw the transcript; given what was drawn before, only what is open of it."""
         snapshots = [exchange.snapshot() for exchange in conversation.exchanges]
         notice = conversation.notice
-        return await asyncio.to_thread(self._drawn, snapshots, notice, before)
-
-    def _drawn(
-        self, exchanges: list[Exchange], notice: ServeError | None, before: Transcript | None
-    ) -> Transcript:
         draw = partial(render.exchange, beneath=self._beneath)
-        if before is not None:
-            count, settled = before.count, before.settled
-        else:
-            count = len(exchanges) - (1 if exchanges and exchanges[-1].is_open else 0)
-            settled = [draw(one, n) for n, one in enumerate(exchanges[:count])]
-            settled = settled if exchanges else [self.tab.invitation]
-        live = [draw(one, count + n) for n, one in enumerate(exchanges[count:])]
-        card = "" if notice is None else render.error_card(notice)
-        return Transcript(settled, count, "".join(live), card)
+        invitation = self.tab.invitation
+        return await asyncio.to_thread(drawn, snapshots, notice, before, draw, invitation)
 
     def refresh(self, place: Place) -> View:
         """Bring the model menu up to date."""

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel, Field
 from starlette.responses import Response, StreamingResponse
 
-from llava_serve.errors import ConversationUnknown
-from llava_serve.web.chat_state import ChatState, Kind
+from llava_serve.errors import ConversationUnknown, ServeError
+from llava_serve.web import render
+from llava_serve.web.chat_state import ChatState, Exchange, Kind
 
 _INTERVAL_S = 0.05  # at most 20 updates a second
 _QUIET_S = 1.0  # an update at least this often: the waiting time shown moves
@@ -36,6 +37,24 @@ class Transcript:
     count: int
     live: str = ""
     notice: str = ""
+
+
+def drawn(
+    exchanges: Sequence[Exchange],
+    notice: ServeError | None,
+    before: Transcript | None,
+    draw: Callable[[Exchange, int], str],
+    invitation: str,
+) -> Transcript:
+    """Draw a conversation exchange by exchange; given what was drawn before, only what is open."""
+    if before is not None:
+        count, settled = before.count, before.settled
+    else:
+        count = len(exchanges) - (1 if exchanges and exchanges[-1].is_open else 0)
+        settled = [draw(one, n) for n, one in enumerate(exchanges[:count])]
+        settled = settled if exchanges else [invitation]
+    live = "".join(draw(one, count + n) for n, one in enumerate(exchanges[count:]))
+    return Transcript(settled, count, live, "" if notice is None else render.error_card(notice))
 
 
 Draw = Callable[[ChatState, Transcript | None], Awaitable[Transcript]]

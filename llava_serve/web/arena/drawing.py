@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
 from llava_serve.arena.tally import Winner
 from llava_serve.errors import BattleAnswerFailed
@@ -9,7 +10,7 @@ from llava_serve.web import render
 from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import StreamedReply
-from llava_serve.web.transcript import Transcript
+from llava_serve.web.transcript import Transcript, drawn
 
 SIDES = "AB"
 EMPTY_ARENA = (
@@ -70,24 +71,14 @@ def is_whole(exchanges: Sequence[Exchange]) -> bool:
 
 def transcript(conversation: ChatState, before: Transcript | None) -> Transcript:
     """Draw a battle that stands still; given what was drawn before, only what is open of it."""
-    exchanges = conversation.exchanges
-    if before is not None:
-        count, settled = before.count, before.settled
-    else:
-        count = len(exchanges) - (1 if exchanges and exchanges[-1].is_open else 0)
-        settled = [_exchange(conversation, n) for n in range(count)]
-        settled = settled if exchanges else [EMPTY_ARENA]
-    live = "".join(_exchange(conversation, n) for n in range(count, len(exchanges)))
-    notice = conversation.notice
-    card = "" if notice is None else render.error_card(notice)
-    return Transcript(settled, count, live, card)
+    draw = partial(_exchange, conversation)
+    return drawn(conversation.exchanges, conversation.notice, before, draw, EMPTY_ARENA)
 
 
-def _exchange(conversation: ChatState, number: int) -> str:
-    one, parameters = conversation.exchanges[number], conversation.parameters
-    drawn = exchange(one, parameters, is_blind=conversation.is_blind)
+def _exchange(conversation: ChatState, one: Exchange, number: int) -> str:
+    html = exchange(one, conversation.parameters, is_blind=conversation.is_blind)
     is_last = number == len(conversation.exchanges) - 1
-    return drawn + _ending(conversation) if is_last and not one.is_open else drawn
+    return html + _ending(conversation) if is_last and not one.is_open else html
 
 
 def _ending(conversation: ChatState) -> str:

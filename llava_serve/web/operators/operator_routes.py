@@ -2,22 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 
 from llava_serve import logs
 from llava_serve.config import LogLevel
 from llava_serve.errors import RemoteError, ServeError
-from llava_serve.http import serving
-from llava_serve.http.json_body import JsonRoute
 from llava_serve.logins.user import user_of
 from llava_serve.protocol.cluster_snapshot import ClusterSnapshot
 from llava_serve.web.controller_link import ControllerLink
+from llava_serve.web.conversation_routes import ForUsers
 from llava_serve.web.operators import cluster_view
 from llava_serve.web.operators.rights import Operators
 
@@ -38,21 +35,15 @@ class LevelAction(BaseModel):
     level: LogLevel
 
 
-class _ForOperators(JsonRoute):
+def _told(error: ServeError) -> JSONResponse:
+    told = {"error": error.with_remedy, "request_id": logs.request_id.get()}
+    return JSONResponse(told, error.status)
+
+
+class _ForOperators(ForUsers):
     """A route whose errors are told in the words for who runs the processes."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_or_tell(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except ServeError as exc:
-                serving.log_error(exc)
-                told = {"error": exc.with_remedy, "request_id": logs.request_id.get()}
-                return JSONResponse(told, exc.status)
-
-        return handle_or_tell
+    told = staticmethod(_told)
 
 
 def operator_router(operators: Operators, link: ControllerLink) -> APIRouter:
