@@ -131,12 +131,7 @@
     const button = event.target.closest('.turn .copy');
     if (!button) return;
     const text = button.closest('.turn').querySelector('.text').innerText;
-    try {
-      await navigator.clipboard.writeText(text);
-      button.textContent = 'Copied';
-    } catch {
-      button.textContent = 'The browser refused'; // clipboards need https or localhost
-    }
+    button.textContent = await window.copyText(text) ? 'Copied' : 'The browser refused';
     setTimeout(() => { button.textContent = 'Copy'; }, 1500);
   });
 }
