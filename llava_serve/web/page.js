@@ -128,9 +128,10 @@
   });
 
   document.addEventListener('click', async (event) => {
-    const button = event.target.closest('.turn .copy');
+    const button = event.target.closest('.turn .copy, .turn .copy-code');
     if (!button) return;
-    const text = button.closest('.turn').querySelector('.text').innerText;
+    const code = button.closest('figure.code')?.querySelector('code');
+    const text = code ? code.textContent : button.closest('.turn').querySelector('.text').innerText;
     button.textContent = await window.copyText(text) ? 'Copied' : 'The browser refused';
     setTimeout(() => { button.textContent = 'Copy'; }, 1500);
   });
