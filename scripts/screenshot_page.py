@@ -1,4 +1,7 @@
-"""Take the README's pictures, scripts/screenshots/chat.png and compare.png, of servers that run."""
+"""Take the README's pictures, those in scripts/screenshots, of servers that run.
+
+With two models or more, at least two of which look at images: one vote is given in the arena.
+"""
 
 import argparse
 import asyncio
@@ -13,7 +16,7 @@ _PATIENCE_MS = 120_000
 
 
 async def ask(page: Page, tab: str, picture: Path | None, question: str, answers: int) -> None:
-    """Send one question on the tab `chat` or `compare`, and wait until all answers have ended."""
+    """Send one question on the tab `chat`, `compare` or `arena`; wait until all answers ended."""
     composer = page.locator(f"#{tab}-composer")
     if picture is not None:
         await composer.locator("input[type=file]").set_input_files(picture)
@@ -21,20 +24,31 @@ async def ask(page: Page, tab: str, picture: Path | None, question: str, answers
     await composer.locator("textarea").fill(question)
     await composer.locator("textarea").press("Enter")
     await expect(page.locator(f"#{tab}-history .turn.assistant")).to_have_count(answers)
+    await expect(composer.locator("button.submit-button")).to_be_visible()
 
 
 async def screenshots(
     browser: Browser, url: str, picture: Path, questions: list[str], folder: Path
 ) -> None:
-    page = await browser.new_page(viewport={"width": 1280, "height": 800})
+    page = await browser.new_page(viewport={"width": 1280, "height": 960})
     await page.goto(url)
     await expect(page.locator("#chat-model input")).not_to_have_value("")
     for number, question in enumerate(questions):
         await ask(page, "chat", None if number else picture, question, number + 1)
+    await expect(page.get_by_role("button", name="Clear")).to_be_enabled()
     await page.screenshot(path=folder / "chat.png")
+    await page.locator("#chat-transcript [data-inspect]").first.click()
+    await expect(page.locator("#saw .strip figure").first).to_be_visible()
+    await page.screenshot(path=folder / "saw.png")
+    await page.locator("#saw .close").click()
     await page.get_by_role("tab", name="Compare").click()
     await ask(page, "compare", picture, questions[0], 2)
     await page.screenshot(path=folder / "compare.png")
+    await page.get_by_role("tab", name="Arena").click()
+    await ask(page, "arena", picture, questions[0], 2)
+    await page.locator("#arena-tie").click()
+    await expect(page.locator("#arena-transcript .outcome")).to_be_visible()
+    await page.screenshot(path=folder / "arena.png")
 
 
 async def main() -> None:

@@ -81,6 +81,7 @@ class ImportRefused(BadRequest):
     code = "import_refused"
     remedy = "Choose a file that this page has saved as JSON, as it was saved."
     user_remedy = remedy
+    quotes_user = True
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the file cannot be imported: {reason}")

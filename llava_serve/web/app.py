@@ -31,6 +31,7 @@ from llava_serve.web.compare.folder_runs import FolderRuns
 from llava_serve.web.compare.routes import comparison_router
 from llava_serve.web.conversation_routes import conversation_router
 from llava_serve.web.examples import ExampleQuestion
+from llava_serve.web.gradio_files import GradioFiles
 from llava_serve.web.inspection.routes import inspection_router
 from llava_serve.web.operators.operator_routes import operator_router
 from llava_serve.web.past_conversations import PastConversations
@@ -96,9 +97,10 @@ def build_app(
 
     uploads.refuse_downloads()
     built = page.build(services, examples, embed=embed)
-    blocks = built.blocks.queue()
+    blocks = built.blocks
     calls.in_our_words(blocks)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(GradioFiles)
     app.add_middleware(uploads.UploadBound)
     app.add_middleware(calls.Calls, blocks=blocks)
     if logins is not None:

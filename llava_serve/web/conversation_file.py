@@ -6,7 +6,15 @@ import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    model_validator,
+)
 
 from llava_serve.errors import ImportRefused
 from llava_serve.storage.listing import LONGEST_TITLE
@@ -20,6 +28,12 @@ Text = Annotated[str, Field(max_length=5_000_000)]
 Name = Annotated[str, Field(max_length=255)]
 
 
+def _checked(name: str) -> str:
+    if name in (".", "..") or {*name} & {"/", "\\", "\0"}:
+        raise ValueError(f"{name!r} is no name of a file, but a path")
+    return name
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -30,7 +44,7 @@ class FileData(_Part):
     Where the file has brought the same bytes already, `url` is `#` and their SHA-256.
     """
 
-    name: Name
+    name: Annotated[Name, AfterValidator(_checked)]
     url: str
 
     def data(self) -> bytes:

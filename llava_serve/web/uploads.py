@@ -17,6 +17,7 @@ from starlette.formparsers import MultiPartException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llava_serve.errors import BodyTooLarge, MediaUnreadable, StorageFailed
+from llava_serve.storage.filenames import last_part
 from llava_serve.storage.media import MediaStore, StoredFile
 
 
@@ -79,7 +80,8 @@ async def lend(files: Sequence[StoredFile], media: MediaStore) -> list[str]:
 
 
 def _lend(file: StoredFile, media: MediaStore) -> str:
-    copy = Path(get_upload_folder()) / file.sha256 / file.name
+    name = last_part(file.name, otherwise=file.filename)
+    copy = Path(get_upload_folder()) / file.sha256 / name
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(media.read(file))

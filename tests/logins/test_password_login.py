@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gradio.route_utils import BUILD_PATH_LIB
 
 from llava_serve.logins import attempts
 from llava_serve.logins.auth_file import read_users, write_users
@@ -37,6 +38,7 @@ async def test_who_has_not_signed_in_is_sent_to_and_comes_back(browser: httpx.As
         ("GET", "/gradio_api/file=uploads/a/b.png"),
         ("GET", "/gradio_api/queue/data?session_hash=s"),
         ("GET", "/assets/index.js"),
+        ("GET", f"/assets/{next(Path(BUILD_PATH_LIB).glob('index-*.js')).name}"),
     ],
 )
 async def test_nothing_of_the_page_is_for_strangers(

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -71,6 +72,13 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda one: _first(one)["files"][0].update(url="data:image/png;base64,PHN2Zz4="),
         "no picture or video",
     ),
+    **{
+        f"a path for a name: {name!r}": (
+            partial(lambda name, one: _first(one)["files"][0].update(name=name), name),
+            "is no name of a file",
+        )
+        for name in ("/tmp/x.png", "../x.png", "..\\x.png", "x\0.png", ".", "..")
+    },
     "too large a picture": (
         lambda one: _first(one)["files"][0].update(
             url=_first(one)["files"][0]["url"] + base64.b64encode(bytes(1_000_002)).decode()

@@ -1,6 +1,7 @@
 """The folder of uploads is the page's own, and files go back into it under their names."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,30 @@ async def test_an_image_that_comes_back_has_kept_its_name(
     lent = await uploads.lend([kept], media)
     assert await uploads.keep(lent, media) == (kept,)
     assert [Path(path).name for path in lent] == ["my cat.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("{outside}/evil.png", "evil.png"),
+        ("../../evil.png", "evil.png"),
+        ("..\\..\\evil.png", "evil.png"),
+        ("ev\0il\n.png", "evil.png"),
+        ("\ud800cat.png", "cat.png"),
+        ("é" * 2500 + ".png", "é" * 125 + ".png"),
+        ("x" * 5000, "x" * 255),
+        ("x." + "y" * 5000, "x." + "y" * 253),
+        *((name, "{filename}") for name in ("", ".", "..", "a/..", "/", " ", "\0")),
+    ],
+)
+async def test_no_name_leads_out_of_the_folder(
+    upload_folder: Path, tmp_path: Path, name: str, expected: str
+) -> None:
+    """A name in the database may be one that was imported before names were checked."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "cat.png")
+    media = MediaStore(tmp_path / "media", 10_000)
+    kept = media.put(tmp_path / "cat.png")
+    named = replace(kept, name=name.format(outside=tmp_path / "outside"))
+    (path,) = await uploads.lend([named], media)
+    assert Path(path) == upload_folder / kept.sha256 / expected.format(filename=kept.filename)
+    assert await uploads.keep([path], media) == (replace(kept, name=Path(path).name),)

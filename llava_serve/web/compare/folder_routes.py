@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
+from llava_serve.storage.filenames import last_part
 from llava_serve.storage.identity import Identity
 from llava_serve.web.browser_identity import identity_of
 from llava_serve.web.compare import contact_sheet, folder_view
@@ -42,7 +43,7 @@ class NewFolder(BaseModel):
 class FolderStart(BaseModel):
     """The answers that are asked for: all that are missing, or those in these places of them."""
 
-    places: list[FolderPlace] | None = Field(None, max_length=_MOST_IMAGES)
+    places: set[FolderPlace] | None = Field(None, max_length=_MOST_IMAGES)
 
 
 def folder_router(runs: FolderRuns) -> APIRouter:
@@ -73,12 +74,12 @@ def _add_changes(router: APIRouter, runs: FolderRuns) -> None:
         position: int = Query(ge=0, lt=_MOST_IMAGES),
     ) -> None:
         async def read(path: Path) -> None:
-            with path.open("wb") as file:
+            with await asyncio.to_thread(path.open, "wb") as file:
                 async for chunk in request.stream():
-                    file.write(chunk)
+                    await asyncio.to_thread(file.write, chunk)
 
-        last = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
-        await runs.add_image(_whose(request), folder, last[:255] or "picture", position, read)
+        last = last_part(name, otherwise="picture")
+        await runs.add_image(_whose(request), folder, last, position, read)
 
     @router.post("/{folder_id}/start", status_code=204)
     async def start(folder_id: str, body: FolderStart, request: Request) -> None:

@@ -6,7 +6,7 @@ import logging
 import secrets
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set as AbstractSet
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,8 @@ ReadInto = Callable[[Path], Awaitable[None]]
 """Writes the bytes of an upload into a file."""
 
 _AT_ONCE = 8  # answers of all runs: each has its image in memory
-_UPLOADS = 4  # at once, of all browsers
+_UPLOADS_OF_ONE = 4  # at once on their way from one user or browser
+_UPLOADS = 4  # at once taken into the store, of all of them
 _LEFT_FOR_OTHERS = 2  # of so many slots of a model a run takes one
 _UNTOLD_SLOTS = 2
 _CHECK_S = 1.0
@@ -69,6 +70,7 @@ class FolderRuns:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._uploads = asyncio.Semaphore(_UPLOADS)
         self._places: dict[str, asyncio.Semaphore] = {}  # by model, while anything runs
+        self._uploads_of = WeakValueDictionary[Identity, asyncio.Semaphore]()
         self._filling = WeakValueDictionary[str, asyncio.Lock]()
 
     @property
@@ -131,12 +133,12 @@ class FolderRuns:
             MediaUnreadable, MediaTooLarge: it cannot be shown.
         """
         await self.find(whose, folder_id)
-        filling = self._filling.setdefault(folder_id, asyncio.Lock())
-        async with self._uploads:
+        uploads_of = self._uploads_of.setdefault(whose, asyncio.Semaphore(_UPLOADS_OF_ONE))
+        async with uploads_of:
             with tempfile.TemporaryDirectory(prefix="folder-") as folder:
                 path = Path(folder) / "file"
-                await read(path)
-                async with filling, self._services.gate.arriving():
+                await read(path)  # for as long as a browser takes: nobody else waits for it
+                async with self._uploads, self._filled(folder_id), self._services.gate.arriving():
                     stored = await self._stored(await self.find(whose, folder_id), path, name)
                     if is_image := stored.filetype.kind == "image":
                         put = partial(self._folders.put_image, folder_id, position, stored)
@@ -144,6 +146,10 @@ class FolderRuns:
         if not is_image:
             await self._remove_unused({stored.filename})
             raise FolderRefused(_NO_IMAGE.format(name=name))
+
+    def _filled(self, folder_id: str) -> asyncio.Lock:
+        """Return what keeps the images of a folder as they are."""
+        return self._filling.setdefault(folder_id, asyncio.Lock())
 
     async def _stored(self, run: FolderRun, path: Path, name: str) -> StoredFile:
         if run.answers:
@@ -168,28 +174,29 @@ class FolderRuns:
         return FolderRun.of(row)
 
     async def start(
-        self, whose: Identity, folder_id: str, places: Collection[Place] | None = None
+        self, whose: Identity, folder_id: str, places: AbstractSet[Place] | None = None
     ) -> None:
         """Ask for the answers that are missing or failed, or for those of them in `places`.
 
         Raises:
             FolderRefused: there are no images, or the models are answering.
         """
-        run = await self.find(whose, folder_id)
-        if folder_id in self._running:
-            raise FolderRefused(_RUNNING)
-        if not run.images:
-            raise FolderRefused(_NO_IMAGES)
-        wanted = [place for place in run.places if run.is_wanting(place)]
-        wanted = [place for place in wanted if places is None or place in places]
-        if not wanted:
-            return
-        for place in wanted:
-            reply = StreamedReply(run.models[place[1]])
-            reply.asked = run.parameters
-            run.answers[place] = reply
-            run.touch(place)
-        self._running[folder_id], run.is_running = run, True
+        async with self._filled(folder_id):  # an image that arrives would move the others' places
+            run = await self.find(whose, folder_id)
+            if folder_id in self._running:
+                raise FolderRefused(_RUNNING)
+            if not run.images:
+                raise FolderRefused(_NO_IMAGES)
+            wanted = [place for place in run.places if run.is_wanting(place)]
+            wanted = [place for place in wanted if places is None or place in places]
+            if not wanted:
+                return
+            for place in wanted:
+                reply = StreamedReply(run.models[place[1]])
+                reply.asked = run.parameters
+                run.answers[place] = reply
+                run.touch(place)
+            self._running[folder_id], run.is_running = run, True
         task = asyncio.create_task(self._run(run, wanted), name="folder")
         self._services.running.start(task)
 

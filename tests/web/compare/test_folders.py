@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import re
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
@@ -29,9 +30,11 @@ from llava_serve.logins.passwords import hashed
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.request import Delta, GenerateRequest
+from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
 from llava_serve.web.compare.folder_limits import FolderLimits
+from llava_serve.web.compare.folder_routes import FolderStart
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
@@ -243,6 +246,66 @@ async def test_a_run_can_be_stopped_and_gone_on_with(opened: Open, engine: Watch
     assert (await ended(client, path))["done"] == 3
 
 
+async def test_nobody_waits_for_the_slow_uploads_of_others(opened: Open) -> None:
+    slow, quick = await opened(), await opened()
+    paths = [await begun(client, 10) for client in (slow, quick)]
+    begun_uploads, may_end = 0, asyncio.Event()
+
+    async def trickling() -> AsyncIterator[bytes]:
+        nonlocal begun_uploads
+        yield png(11)[:20]
+        begun_uploads += 1
+        await may_end.wait()
+        yield png(11)[20:]
+
+    async def upload(position: int) -> httpx.Response:
+        params = {"folder": paths[0].rpartition("/")[2], "name": "a.png", "position": position}
+        return await slow.post("/folders/image", params=params, content=trickling())
+
+    uploads = [asyncio.create_task(upload(position)) for position in (1, 2, 3, 4)]
+    await until(lambda: begun_uploads == 4, "the slow uploads")
+    async with bounded("the quick upload"):
+        assert (await put(quick, paths[1], "12.png", png(12))).status_code == 204
+    may_end.set()
+    assert {answer.status_code for answer in await asyncio.gather(*uploads)} == {204}
+
+
+async def test_an_image_on_its_way_is_among_those_that_are_asked_about(
+    worker: str, make_services: MakeServices, tmp_path: Path
+) -> None:
+    """Else the answers to the images after it would stand beside the ones before them."""
+
+    class Slow(MediaStore):
+        arriving, may_arrive = threading.Event(), threading.Event()
+
+        def put(self, source: Path) -> StoredFile:
+            self.arriving.set()
+            assert self.may_arrive.wait(60)
+            return super().put(source)
+
+    slow = Slow(tmp_path / "slow", 1_000_000)
+    page = build_app(replace(make_services(worker), media=slow))
+    async with (
+        serving.served(page.app, page.before_stop) as address,
+        httpx.AsyncClient(base_url=address, trust_env=False, timeout=60) as client,
+    ):
+        await client.get("/")
+        await _served(client)
+        slow.may_arrive.set()
+        path = await begun(client, 10)
+        slow.arriving.clear()
+        slow.may_arrive.clear()
+        arriving = asyncio.create_task(put(client, path, "11.png", png(11), 3))
+        await until(slow.arriving.is_set, "the second image")
+        starting = asyncio.create_task(start(client, path))
+        await asyncio.wait({starting}, timeout=0.3)
+        assert not starting.done()
+        slow.may_arrive.set()
+        assert (await arriving).status_code == 204
+        await starting
+        assert (await ended(client, path))["total"] == 2
+
+
 async def test_what_failed_says_why_and_is_asked_again_alone(opened: Open, engine: Watched) -> None:
     engine.wide = 11
     client = await opened()
@@ -255,6 +318,10 @@ async def test_what_failed_says_why_and_is_asked_again_alone(opened: Open, engin
     await start(client, path, places=[[1, 0], [0, 0], [7, 7]])
     told = await ended(client, path)
     assert (told["done"], told["failed"], len(engine.seeds)) == (2, 0, 3)
+
+
+def test_the_places_that_are_asked_for_are_found_at_once_however_many_they_are() -> None:
+    assert FolderStart.model_validate_json('{"places": [[1, 0], [1, 0]]}').places == {(1, 0)}
 
 
 async def test_what_is_too_much_or_no_image_is_refused_with_the_limit(
