@@ -230,6 +230,9 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
         int, "questions answered at once, a comparison being one; more wait in line"
     ] = 16
     share: Annotated[bool, "open a public link through Gradio's servers"] = False
+    allow_sharing: Annotated[
+        bool, "let users make links by which everybody can read one of their conversations"
+    ] = False
     moderate: Annotated[bool, "check each question with OpenAI's moderation first"] = False
     moderation_key_file: Annotated[Path | None, "file with the OpenAI key for --moderate"] = None
     embed: Annotated[bool, "leave out title and footer, for embedding in a page"] = False

@@ -91,6 +91,7 @@ def _services(
         moderation=moderation,
         max_body_bytes=config.max_body_bytes,
         logins=logins,
+        allow_sharing=config.allow_sharing,
         operators=Operators.of(config),
         running=ActiveReplies(config.concurrency_count),
         folder_limits=FolderLimits(config.folder_images, config.folder_mb * 1_000_000),

@@ -14,14 +14,20 @@ _OPEN = ("/health", "/login", "/logout")
 
 
 class LoginGuard:
-    """Middleware: lets users in, as `user` in the request's state, and nobody else."""
+    """Middleware: lets users in, as `user` in the request's state, and nobody else.
 
-    def __init__(self, app: ASGIApp, sessions: LoginSessions) -> None:
+    What lies below one of `open_below` is everybody's.
+    """
+
+    def __init__(
+        self, app: ASGIApp, sessions: LoginSessions, open_below: tuple[str, ...] = ()
+    ) -> None:
         self._app = app
         self._sessions = sessions
+        self._open_below = ("/login/", *open_below)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not _is_open(scope["path"]):
+        if scope["type"] == "http" and not self._is_open(scope["path"]):
             user = self._sessions.user(scope)
             if user is None:
                 await _refusal(scope)(scope, receive, send)
@@ -29,9 +35,8 @@ class LoginGuard:
             scope.setdefault("state", {})["user"] = user
         await self._app(scope, receive, send)
 
-
-def _is_open(path: str) -> bool:
-    return path in _OPEN or path.startswith("/login/")
+    def _is_open(self, path: str) -> bool:
+        return path in _OPEN or path.startswith(self._open_below)
 
 
 def _refusal(scope: Scope) -> Response:

@@ -19,6 +19,7 @@ from llava_serve.storage.preset_tables import PresetRow
 from llava_serve.storage.tables import (
     ComparedRow,
     ConversationRow,
+    SharedRow,
     Table,
     TurnMediaRow,
     TurnRow,
@@ -219,6 +220,7 @@ def delete_conversations(session: Session, which: Sequence[ColumnElement[bool]])
     for row, one in (
         (ComparedRow, ComparedRow.vote_id.in_(votes)),
         (VoteRow, VoteRow.conversation_id.in_(old)),
+        (SharedRow, SharedRow.conversation_id.in_(old)),
         (TurnMediaRow, TurnMediaRow.turn_id.in_(turns)),
         (TurnRow, TurnRow.conversation_id.in_(old)),
         (ConversationRow, and_(*which)),

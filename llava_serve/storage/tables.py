@@ -111,6 +111,20 @@ class ComparedRow(Table):
     turn_id: Mapped[int] = mapped_column(ForeignKey("turns.id"), primary_key=True)
 
 
+class SharedRow(Table):
+    """A link by which everybody can read a conversation: the turns that were shown at its making.
+
+    `token` is the secret part of its address.
+    """
+
+    __tablename__ = "shared"
+
+    token: Mapped[str] = mapped_column(String(64), primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id"), index=True)
+    turn_ids: Mapped[list[int]] = mapped_column(JSON)
+    created_at: Mapped[float]
+
+
 def counting(votes: Sequence[VoteRow]) -> list[VoteRow]:
     """Return the votes that no later one replaces; `votes` are of one conversation, in order.
 

@@ -35,17 +35,19 @@ from llava_serve.web.gradio_files import GradioFiles
 from llava_serve.web.inspection.routes import inspection_router
 from llava_serve.web.operators.operator_routes import operator_router
 from llava_serve.web.past_conversations import PastConversations
+from llava_serve.web.sharing import shared_routes
+from llava_serve.web.sharing.shared_conversations import Sharing
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (
     *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
     *("compare/differences.js", "compare/folder.js", "keyboard/keyboard.js"),
-    *("images/crop.js", "images/camera.js"),
+    *("images/crop.js", "images/camera.js", "copying.js"),
 )
 _STYLES = (
     *("page.css", "past.css", "inspection/inspection.css", "compare/compare.css"),
     *("compare/folder.css", "presets/presets.css", "keyboard/keyboard.css", "arena/arena.css"),
-    *("images/images.css", "branches/branches.css"),
+    *("images/images.css", "branches/branches.css", "markdown/markdown.css"),
 )
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -102,7 +104,8 @@ def build_app(
     app.add_middleware(uploads.UploadBound)
     app.add_middleware(calls.Calls, blocks=blocks)
     if logins is not None:
-        app.add_middleware(LoginGuard, sessions=logins)
+        open_below = (shared_routes.BELOW,) if services.allow_sharing else ()
+        app.add_middleware(LoginGuard, sessions=logins, open_below=open_below)
     else:
         app.add_middleware(BrowserIdentity)
     app.add_middleware(HostGuard, access=Access(hosts=hosts or Hosts()))
@@ -114,7 +117,10 @@ def build_app(
     _add_routes(app, services, built, frozenset(file.sha256 for file in shown))
     kept = frozenset(file.filename for file in shown)
     past = PastConversations(services, built.sessions, kept)
-    app.include_router(conversation_router(past))
+    links = Sharing(past, services) if services.allow_sharing else None
+    app.include_router(conversation_router(past, links))
+    if links is not None:
+        app.include_router(shared_routes.shared_router(links))
     app.include_router(folder_router(FolderRuns(services, past.remove_unused)))
     app.include_router(comparison_router(built.sessions))
     app.include_router(inspection_router(services, built.sessions))
@@ -126,6 +132,7 @@ def build_app(
         *_SCRIPTS,
         *(["operators/operators.js"] if services.operators.exist else []),
         *([] if embed else ["past.js"]),
+        *(["sharing/sharing.js"] if services.allow_sharing and not embed else []),
         *([] if logins is None else ["signed_out.js"]),
     )
     mounted = _mount(app, blocks, services, scripts)

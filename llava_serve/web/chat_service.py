@@ -1,6 +1,6 @@
 """Chat service: every change of a conversation with one model or several."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
@@ -16,7 +16,7 @@ from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store
 from llava_serve.web import uploads
-from llava_serve.web.branches.versions import put_in_place
+from llava_serve.web.branches.versions import put_in_place, turn_ids
 from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.compare.folder_limits import FolderLimits
 from llava_serve.web.compare.prices import Prices
@@ -46,6 +46,7 @@ class Services:
     moderation: Moderation | None
     max_body_bytes: int
     logins: LoginSessions | None = None
+    allow_sharing: bool = False
     prices: Prices | None = None
     folder_limits: FolderLimits = field(default_factory=FolderLimits)
     operators: Operators = NOBODY_OPERATES
@@ -186,8 +187,8 @@ class ChatService:
 
     async def _show(self, conversation: ChatState, index: int, version: Exchange) -> None:
         hidden = put_in_place(conversation.exchanges, index, version)
-        await self._writer.replaced(conversation, _turn_ids(hidden))
-        shown = _turn_ids(conversation.exchanges[index:])
+        await self._writer.replaced(conversation, turn_ids(hidden))
+        shown = turn_ids(conversation.exchanges[index:])
         await self._writer.replaced(conversation, shown, replaced=False)
 
     async def _may_ask(self, conversation: ChatState, parameters: Parameters) -> bool:
@@ -238,11 +239,3 @@ class ChatService:
             kept = self._writer.vote(conversation, voted, kind, model=model, compared=compared)
             if await kept is not None:
                 last.judge(kind, model)
-
-
-def _turn_ids(exchanges: Iterable[Exchange]) -> list[int | None]:
-    return [
-        turn_id
-        for one in exchanges
-        for turn_id in (one.turn_id, *(reply.turn_id for reply in one.replies))
-    ]

@@ -18,6 +18,7 @@ from llava_serve.web import conversation_export, entries
 from llava_serve.web.browser_identity import identity_of
 from llava_serve.web.calls import refusal
 from llava_serve.web.past_conversations import PastConversations, Write
+from llava_serve.web.sharing.shared_conversations import Sharing
 
 # A page of its own must not be able to do what this page can.
 _ALONE = {
@@ -63,8 +64,11 @@ class ForUsers(JsonRoute):
         return handle_or_tell
 
 
-def conversation_router(past: PastConversations) -> APIRouter:
-    """Return the routes; each knows by its request whose conversations are meant."""
+def conversation_router(past: PastConversations, links: Sharing | None = None) -> APIRouter:
+    """Return the routes; each knows by its request whose conversations are meant.
+
+    Without `links` nothing can be shared.
+    """
     router = APIRouter(prefix="/conversations", route_class=ForUsers)
 
     @router.get("")
@@ -81,7 +85,9 @@ def conversation_router(past: PastConversations) -> APIRouter:
             found, more = await past.entries(whose, search, count)
             now = datetime.now(_zone(zone))
             more = more and count < MOST_LISTED
-            shown = entries.listing(found, now, is_search=bool(search.strip()), has_more=more)
+            parts = {} if links is None else await links.parts(whose, [one.id for one in found])
+            is_search = bool(search.strip())
+            shown = entries.listing(found, now, is_search=is_search, has_more=more, parts=parts)
         return HTMLResponse(shown, headers={"Cache-Control": "no-store"})
 
     @router.patch("/{conversation_id}", status_code=204)
@@ -105,7 +111,21 @@ def conversation_router(past: PastConversations) -> APIRouter:
         kind, conversation_id = await past.add(identity_of(request.scope), await request.body())
         return Imported(kind=kind, id=conversation_id)
 
+    if links is not None:
+        _add_sharing(router, links)
     return router
+
+
+def _add_sharing(router: APIRouter, links: Sharing) -> None:
+    """Add what makes and withdraws a link; both answer with the part of the entry that says so."""
+
+    @router.post("/{conversation_id}/link", status_code=201)
+    async def make(conversation_id: str, request: Request) -> HTMLResponse:
+        return HTMLResponse(await links.make(identity_of(request.scope), conversation_id), 201)
+
+    @router.delete("/{conversation_id}/link")
+    async def withdraw(conversation_id: str, request: Request) -> HTMLResponse:
+        return HTMLResponse(await links.withdraw(identity_of(request.scope), conversation_id))
 
 
 def _zone(name: str) -> tzinfo:

@@ -1,8 +1,9 @@
 """Entries of the list of conversations as HTML, by the day on which they were used."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import groupby
+from types import MappingProxyType
 
 from llava_serve.storage.listing import LONGEST_TITLE, Entry
 from llava_serve.web.render import plain_text
@@ -18,20 +19,28 @@ _KINDS = {"chat": "Chat", "compare": "Compare", "arena": "Arena"}
 
 
 def listing(
-    entries: Sequence[Entry], now: datetime, *, is_search: bool = False, has_more: bool = False
+    entries: Sequence[Entry],
+    now: datetime,
+    *,
+    is_search: bool = False,
+    has_more: bool = False,
+    parts: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Render entries, the newest first; `now` has the time zone of their user."""
+    """Render entries, the newest first; `now` has the time zone of their user.
+
+    `parts` are more of what can be done to one, as HTML, by its id.
+    """
 
     def day(entry: Entry) -> date:
         return datetime.fromtimestamp(entry.used_at, now.tzinfo).date()
 
     if not entries:
         return _NONE_FOUND if is_search else _NONE_YET
-    parts = []
+    days = []
     for used, of_day in groupby(entries, day):
-        items = "".join(map(_item, of_day))
-        parts.append(f"<h3>{_day(used, now.date())}</h3><ul>{items}</ul>")
-    return "".join(parts) + (_MORE if has_more else "")
+        items = "".join(_item(entry, parts.get(entry.id, "")) for entry in of_day)
+        days.append(f"<h3>{_day(used, now.date())}</h3><ul>{items}</ul>")
+    return "".join(days) + (_MORE if has_more else "")
 
 
 def _day(used: date, today: date) -> str:
@@ -43,7 +52,7 @@ def _day(used: date, today: date) -> str:
     return f"{used:%A}, {used.day} {used:%B}{year}"
 
 
-def _item(entry: Entry) -> str:
+def _item(entry: Entry, part: str) -> str:
     kind = entry.kind if entry.kind in _KINDS else "chat"
     title, name = plain_text(entry.title), plain_text(entry.id)
     return (
@@ -56,7 +65,7 @@ def _item(entry: Entry) -> str:
         'aria-label="Title" autocomplete="off"><button type="submit">Rename</button></form>'
         '<button type="button" data-do="json">Save as JSON</button>'
         '<button type="button" data-do="html">Save as a web page</button>'
-        "<details><summary>Delete …</summary><p>This conversation and its pictures will be gone "
-        'for good.</p><button type="button" class="danger" data-do="delete">Yes, delete it'
+        f"{part}<details><summary>Delete …</summary><p>This conversation and its pictures will be "
+        'gone for good.</p><button type="button" class="danger" data-do="delete">Yes, delete it'
         "</button></details></details></li>"
     )

@@ -128,15 +128,11 @@
   });
 
   document.addEventListener('click', async (event) => {
-    const button = event.target.closest('.turn .copy');
+    const button = event.target.closest('.turn .copy, .turn .copy-code');
     if (!button) return;
-    const text = button.closest('.turn').querySelector('.text').innerText;
-    try {
-      await navigator.clipboard.writeText(text);
-      button.textContent = 'Copied';
-    } catch {
-      button.textContent = 'The browser refused'; // clipboards need https or localhost
-    }
+    const code = button.closest('figure.code')?.querySelector('code');
+    const text = code ? code.textContent : button.closest('.turn').querySelector('.text').innerText;
+    button.textContent = await window.copyText(text) ? 'Copied' : 'The browser refused';
     setTimeout(() => { button.textContent = 'Copy'; }, 1500);
   });
 }

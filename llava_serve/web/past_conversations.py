@@ -77,17 +77,27 @@ class PastConversations:
             BattleOpen: the names of its models are not to be known yet.
         """
         title = await self._title(whose, conversation_id)
+        async with self._heavy:
+            row = await self.quiet(whose, conversation_id)
+            return await asyncio.to_thread(write, row, title, self._services.media)
+
+    async def quiet(self, whose: Identity, conversation_id: str) -> ConversationRow:
+        """Return one of theirs with all that belongs to it.
+
+        Raises:
+            ConversationBusy: an answer of it is being made.
+            BattleOpen: the names of its models are not to be known yet.
+        """
         shown = self._sessions.open_one(conversation_id)
         if shown is not None and shown.is_busy:
             raise ConversationBusy
         store = self._services.store
-        async with self._heavy:
-            row = await asyncio.to_thread(self._list.conversation, whose, conversation_id)
-            if row is None:
-                raise ConversationUnknown
-            if row.kind == ARENA and not await asyncio.to_thread(has_vote, store, conversation_id):
-                raise BattleOpen
-            return await asyncio.to_thread(write, row, title, self._services.media)
+        row = await asyncio.to_thread(self._list.conversation, whose, conversation_id)
+        if row is None:
+            raise ConversationUnknown
+        if row.kind == ARENA and not await asyncio.to_thread(has_vote, store, conversation_id):
+            raise BattleOpen
+        return row
 
     async def add(self, whose: Identity, body: bytes) -> tuple[str, str]:
         """Keep a conversation that was exported as JSON; return its kind and its id.

@@ -4,11 +4,6 @@ import html
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
-
-from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
 
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
@@ -16,30 +11,10 @@ from llava_serve.storage.media import StoredFile
 from llava_serve.web.branches.controls import arrows, pencil
 from llava_serve.web.chat_state import Exchange
 from llava_serve.web.inspection.buttons import buttons
+from llava_serve.web.markdown.model_text import model_text as model_text
+from llava_serve.web.markdown.streamed_text import streamed_text
 from llava_serve.web.reply import StreamedReply, Vote
 from llava_serve.web.theme import icon
-
-
-def _open_link(renderer: RendererHTML, tokens: Sequence[Token], index: int, *rest: Any) -> str:
-    tokens[index].attrSet("target", "_blank")
-    tokens[index].attrSet("rel", "noopener noreferrer nofollow")
-    return renderer.renderToken(tokens, index, *rest)
-
-
-def _make() -> MarkdownIt:
-    # A picture in model text would make the browser call an address the model chose.
-    rules = MarkdownIt("commonmark", {"html": False, "breaks": True})
-    rules.enable(["table", "strikethrough"]).disable(["image", "html_block", "html_inline"])
-    rules.add_render_rule("link_open", _open_link)
-    return rules
-
-
-_MARKDOWN = _make()
-
-
-def model_text(text: str) -> str:
-    """Render what a model said."""
-    return str(_MARKDOWN.render(text))
 
 
 def plain_text(text: str) -> str:
@@ -113,7 +88,8 @@ def reply(
     name = f'<span class="model" title="{whole}">{label}{whole}</span>'
     parts = [f"<header>{name}{_copy(one)}{buttons(one, place)}{votes(one, place)}</header>"]
     if one.text:
-        text = model_text(one.text) if one.is_open else _ended_text(one.text)
+        live = streamed_text(one.request_id)
+        text = live.render(one.text) if one.is_open else _ended_text(one.text)
         parts.append(f'<div class="text">{text}</div>')
     if one.is_open and not one.text:
         parts.append(_waiting(one))

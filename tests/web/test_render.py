@@ -177,6 +177,15 @@ def test_markdown_is_rendered() -> None:
         assert tag in made
 
 
+@pytest.mark.parametrize(
+    "address", ["ftp://e.invalid", "ms-word:ofe", "/logout", "?x", "//e.invalid"]
+)
+def test_an_address_of_another_kind_is_no_link(address: str) -> None:
+    for text in (f"[x]({address})", f"[x][y]\n\n[y]: {address}", f"<{address}>"):
+        assert "<a" not in model_text(text)
+    assert '<a href="mailto:me@e.invalid"' in model_text("[x](mailto:me@e.invalid)")
+
+
 def test_links_open_elsewhere_and_tell_nothing() -> None:
     made = model_text("[docs](https://example.org)")
     assert 'href="https://example.org"' in made

@@ -4,7 +4,7 @@ A conversation is the list of exchanges that is shown. Each of them knows the `v
 place; one that is not shown keeps in its `tail` what followed it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +49,15 @@ def put_in_place(exchanges: list[Exchange], index: int, new: Exchange) -> list[E
     exchanges[index:] = [new, *new.tail]
     new.tail = []
     return hidden
+
+
+def turn_ids(exchanges: Iterable[Exchange]) -> list[int | None]:
+    """Return the rows of exchanges in the database; None for those that are not there."""
+    return [
+        turn_id
+        for one in exchanges
+        for turn_id in (one.turn_id, *(reply.turn_id for reply in one.replies))
+    ]
 
 
 def position(exchange: Exchange, of: Of) -> Position:

@@ -126,6 +126,8 @@ async def page_served(
     state_dir: Path,
     logins: LoginSessions | None = None,
     operators: Operators = NOBODY_OPERATES,
+    *,
+    allow_sharing: bool = False,
 ) -> AsyncIterator[tuple[str, WatchedStore]]:
     """Serve the page alone; yield its address and what it keeps conversations in."""
     store = WatchedStore(default_url(state_dir))
@@ -139,6 +141,7 @@ async def page_served(
         max_body_bytes=50_000_000,
         logins=logins,
         operators=operators,
+        allow_sharing=allow_sharing,
     )
     page = build_page(services, examples=examples.load(state_dir / "examples", services.media))
     async with serving.served(page.app, page.before_stop) as address:

@@ -8,11 +8,13 @@ from llava_serve.errors import BattleOpen
 from llava_serve.storage.battles import Battles
 from llava_serve.storage.identity import Identity
 from llava_serve.storage.listing import Entry
+from llava_serve.storage.shared import SharedLinks
 from llava_serve.web import conversation_export
 from llava_serve.web.arena.handlers import ArenaHandlers
 from llava_serve.web.chat_state import ChatState
 from llava_serve.web.past_conversations import PastConversations, Write
 from llava_serve.web.sessions import Known, Place, Sessions
+from llava_serve.web.sharing.shared_conversations import Sharing
 from tests.web.arena.conftest import Cluster
 from tests.web.conftest import settled
 
@@ -50,6 +52,16 @@ async def test_a_battle_is_saved_after_its_vote_only(cluster: Cluster, write: Wr
     await handlers.elect("a", place, "")
     text = await past.export(ME, place.conversation.id, write)
     assert all(name in text for name in NAMES)
+
+
+async def test_a_battle_is_shared_after_its_vote_only(cluster: Cluster) -> None:
+    handlers, place, past = await fought(cluster)
+    links = Sharing(past, cluster.services)
+    with pytest.raises(BattleOpen):
+        await links.make(ME, place.conversation.id)
+    assert SharedLinks(cluster.services.store).tokens(ME, [place.conversation.id]) == {}
+    await handlers.elect("a", place, "")
+    assert "Shared by a link" in await links.make(ME, place.conversation.id)
 
 
 async def test_a_saved_battle_comes_back_as_a_comparison(cluster: Cluster) -> None:

@@ -1,0 +1,62 @@
+"""Links to share a conversation: made, found by their token, withdrawn."""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Delete, delete, select
+
+from llava_serve.storage.identity import Identity
+from llava_serve.storage.store import WHOLE, Store
+from llava_serve.storage.tables import ConversationRow, SharedRow
+
+
+class SharedLinks:
+    """Every method blocks: call it off the event loop. Every one may raise StorageFailed."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        self._store, self._clock = store, clock
+
+    def make(self, conversation_id: str, turn_ids: Sequence[int]) -> str:
+        """Share these turns of a conversation, and what was shared of it before no longer."""
+        token = secrets.token_urlsafe(32)
+        row = SharedRow(token=token, conversation_id=conversation_id, turn_ids=[*turn_ids])
+        row.created_at = self._clock()
+        with self._store.transaction() as session:
+            session.execute(_of(conversation_id))
+            session.add(row)
+        return token
+
+    def withdraw(self, conversation_id: str) -> None:
+        """Share nothing of a conversation any more."""
+        with self._store.transaction() as session:
+            session.execute(_of(conversation_id))
+
+    def tokens(self, whose: Identity, conversation_ids: Sequence[str]) -> dict[str, str]:
+        """Return the tokens of those conversations of theirs that are shared, by their ids."""
+        wanted = (
+            select(SharedRow.conversation_id, SharedRow.token)
+            .join(ConversationRow, ConversationRow.id == SharedRow.conversation_id)
+            .where(whose.has, SharedRow.conversation_id.in_(conversation_ids))
+        )
+        with self._store.transaction() as session:
+            return {row.conversation_id: row.token for row in session.execute(wanted)}
+
+    def conversation(self, token: str) -> ConversationRow | None:
+        """Return what a link shares, without votes and as it was; None where there is no link."""
+        with self._store.transaction() as session:
+            shared = session.get(SharedRow, token)
+            if shared is None:
+                return None
+            wanted = select(ConversationRow).where(ConversationRow.id == shared.conversation_id)
+            row, turn_ids = session.scalars(wanted.options(*WHOLE)).one(), set(shared.turn_ids)
+            session.expunge_all()
+        row.turns = [turn for turn in row.turns if turn.id in turn_ids]
+        for turn in row.turns:
+            turn.replaced = False
+        row.votes = []
+        return row
+
+
+def _of(conversation_id: str) -> Delete:
+    return delete(SharedRow).where(SharedRow.conversation_id == conversation_id)

@@ -1,0 +1,1 @@
+"""Markdown of models: their answers as HTML that neither fetches nor runs anything."""

@@ -1,0 +1,1 @@
+"""Links to share: a conversation that everybody can read who has its link."""

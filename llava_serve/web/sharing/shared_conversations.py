@@ -1,0 +1,67 @@
+"""Shared conversations: links to them are made, listed and withdrawn, and what one shows."""
+
+import asyncio
+from collections.abc import Sequence
+
+from llava_serve.storage.identity import Identity
+from llava_serve.storage.listing import title_of
+from llava_serve.storage.shared import SharedLinks
+from llava_serve.storage.tables import ConversationRow
+from llava_serve.web import conversation_export
+from llava_serve.web.branches.versions import turn_ids
+from llava_serve.web.chat_service import Services
+from llava_serve.web.past_conversations import PastConversations
+from llava_serve.web.persistence import restored
+from llava_serve.web.sharing.link_part import link_part
+
+_AT_ONCE = 2  # pages that are made: each holds all the files of a conversation in memory
+
+
+class Sharing:
+    """A link shows the branch that was shown when it was made, whatever is asked later."""
+
+    def __init__(self, past: PastConversations, services: Services) -> None:
+        self._past, self._media = past, services.media
+        self._links = SharedLinks(services.store)
+        self._heavy = asyncio.Semaphore(_AT_ONCE)
+
+    async def parts(self, whose: Identity, conversation_ids: Sequence[str]) -> dict[str, str]:
+        """Return of each conversation what its entry in the list says of its link, as HTML."""
+        tokens = await asyncio.to_thread(self._links.tokens, whose, conversation_ids)
+        return {one: link_part(tokens.get(one)) for one in conversation_ids}
+
+    async def make(self, whose: Identity, conversation_id: str) -> str:
+        """Make a link to one of theirs, in place of one that there was; return its part.
+
+        Raises:
+            ConversationUnknown: it is none of theirs.
+            ConversationBusy: an answer of it is being made.
+            BattleOpen: it is a battle without a vote.
+        """
+        row = await self._past.quiet(whose, conversation_id)
+        shown = await asyncio.to_thread(restored, row, self._media)
+        known = [one for one in turn_ids(shown.exchanges) if one is not None]
+        return link_part(await asyncio.to_thread(self._links.make, conversation_id, known))
+
+    async def withdraw(self, whose: Identity, conversation_id: str) -> str:
+        """Withdraw the link to one of theirs, if there is one; return its part."""
+        if conversation_id in await asyncio.to_thread(self._links.tokens, whose, [conversation_id]):
+            await asyncio.to_thread(self._links.withdraw, conversation_id)
+        return link_part(None)
+
+    async def page(self, token: str) -> str | None:
+        """Return what a link shows, as a page with all its files in it; None without a link.
+
+        Its title is its first question: a title is for the user alone.
+        """
+        async with self._heavy:
+            row = await asyncio.to_thread(self._links.conversation, token)
+            return None if row is None else await asyncio.to_thread(self._written, row)
+
+    def _written(self, row: ConversationRow) -> str:
+        first = next((turn for turn in row.turns if turn.role == "user"), None)
+        if first is None:
+            title = title_of("")
+        else:
+            title = title_of(first.text, first.media[0].name if first.media else None)
+        return conversation_export.as_page(row, title, self._media)

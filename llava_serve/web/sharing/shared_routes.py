@@ -1,0 +1,49 @@
+"""Route of shared conversations: what a link shows to everybody, and nothing beside it."""
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from llava_serve.web.sharing.link_part import PATH
+from llava_serve.web.sharing.shared_conversations import Sharing
+
+BELOW = f"/{PATH}"
+_NOTHING = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Nothing here</title>
+<style>
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { margin: 15vh 24px; text-align: center; }
+</style>
+</head>
+<body><main><h1>Nothing here</h1><p>The link is not whole, or it was withdrawn.</p></main></body>
+</html>
+"""
+# The page has neither scripts nor addresses of its own; no search engine keeps it, and no other
+# page learns its address.
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow, noarchive",
+}
+
+
+def shared_router(links: Sharing) -> APIRouter:
+    """Return the route; whoever has a token may use it, signed in or not."""
+    router = APIRouter()
+
+    @router.api_route(BELOW + "{token:path}", methods=["GET", "HEAD"])
+    async def show(token: str) -> HTMLResponse:
+        page = await links.page(token)
+        if page is None:
+            return HTMLResponse(_NOTHING, 404, _HEADERS)
+        return HTMLResponse(page, headers=_HEADERS)
+
+    return router
