@@ -260,7 +260,10 @@ async def test_nobody_waits_for_the_slow_uploads_of_others(opened: Open) -> None
 
     async def upload(position: int) -> httpx.Response:
         params = {"folder": paths[0].rpartition("/")[2], "name": "a.png", "position": position}
-        return await slow.post("/folders/image", params=params, content=trickling())
+        answer: httpx.Response = await slow.post(
+            "/folders/image", params=params, content=trickling()
+        )
+        return answer
 
     uploads = [asyncio.create_task(upload(position)) for position in (1, 2, 3, 4)]
     await until(lambda: begun_uploads == 4, "the slow uploads")
