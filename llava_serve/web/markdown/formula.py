@@ -1,150 +1,126 @@
-r"""LaTeX formulas of model text as MathML, which browsers and readers of screens know.
+r"""Formulas in Markdown: `\(a\)` and `$a$` in a line, `\[a\]` and `$$a$$` as a block of their own.
 
-`$a$`, `\(a\)`, `$$a$$` and `\[a\]` are formulas; what cannot be read as one is shown as it is.
+What cannot be read as LaTeX is shown as it was typed.
 """
 
 import html
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
-from xml.etree.ElementTree import Element
 
-from latex2mathml.converter import Converter
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-_LONGEST = 2000  # characters
-_DEEPEST = 40  # groups within groups
-_MOST_LINES = 100
-_MARKS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
-_DISPLAY = ("$$", "\\[")
-# A definition that uses itself twice grows without bound.
-_DEFINES = re.compile(r"\\(?:(?:re)?newcommand|providecommand|[egx]?def|let|DeclareMathOperator)")
-_TAGS = frozenset(
-    "math menclose mfenced mfrac mi mmultiscripts mn mo mover mpadded mphantom mprescripts mroot "
-    "mrow ms mspace msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder munderover "
-    "none".split()
-)
-# No address, style, colour or class, and no size that would cover the page.
-_ATTRIBUTES = frozenset(
-    "accent accentunder columnalign columnlines columnspacing display displaystyle fence form "
-    "largeop linebreak linethickness lspace mathvariant maxsize minsize movablelimits notation "
-    "rowlines rowspacing rspace scriptlevel separator stretchy symmetric width".split()
-)
-_VALUE = re.compile(r"[a-z-]{1,24}|[+-]?\d{0,2}(?:\.\d{1,4})?(?:em|ex|pt|mu|%)?")
+from llava_serve.web.markdown.mathml import LONGEST, mathml
 
-
-@lru_cache(maxsize=1000)
-def mathml(latex: str, *, is_display: bool) -> str | None:
-    """Return a formula as MathML, or None where it cannot be read."""
-    if len(latex) > _LONGEST or _depth(latex) > _DEEPEST or _DEFINES.search(latex):
-        return None
-    try:
-        tree = Converter(display="block" if is_display else "inline").convert_to_element(latex)
-        return _written(tree)
-    except Exception:  # noqa: BLE001 - it has a dozen of its own, and others for the unforeseen
-        return None
-
-
-def _depth(latex: str) -> int:
-    depth = deepest = 0
-    for sign in re.findall(r"[{}]|\\left|\\right|\\begin|\\end|\\sqrt", latex):
-        depth += -1 if sign in ("}", "\\right", "\\end") else 1
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _written(element: Element) -> str:
-    """Write what is allowed of an element; the library's own way lets HTML through."""
-    inner = _text(element.text) + "".join(_written(child) + _text(child.tail) for child in element)
-    if element.tag not in _TAGS:
-        return inner
-    kept = "".join(
-        f' {name}="{value}"'
-        for name, value in element.attrib.items()
-        if name in _ATTRIBUTES and all(_VALUE.fullmatch(one) for one in value.split())
-    )
-    return f"<{element.tag}{kept}>{inner}</{element.tag}>"
-
-
-def _text(text: str | None) -> str:
-    return html.escape(html.unescape(text or ""))
+FORMULA = "Formula"
+_WIDE = 24  # signs of a formula in a line that may be wider than a phone
+_DISPLAY = {"$$": "$$", "\\[": "\\]"}
+_STOPS = (".", ",", ";", ":")
+# Each ends at the first mark of its own kind, so that text of marks is read in one pass.
+_REST = {
+    "$$": re.compile(r"((?:[^$\\]+|\\.|\$(?!\$))++)\$\$", re.DOTALL),
+    "\\[": re.compile(r"((?:[^\\]+|\\[^\[\]])++)\\\]", re.DOTALL),
+    "\\(": re.compile(r"((?:[^\\]+|\\[^()])++)\\\)", re.DOTALL),
+    # Money is no formula: no digit follows its end.
+    "$": re.compile(r"((?:[^$\\]+|\\.)++)\$(?![\d$])", re.DOTALL),
+}
 
 
 def add_formulas(rules: MarkdownIt) -> None:
     """Teach a parser to read formulas, and its renderer to write them."""
-    after = {"alt": ["paragraph", "reference", "blockquote", "list"]}
-    rules.block.ruler.before("fence", "formula_block", _block, after)
+    interrupts = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    rules.block.ruler.before("fence", "formula_block", _block, interrupts)
     rules.inline.ruler.before("escape", "formula", _inline)
     rules.add_render_rule("formula", _render)
 
 
 def _inline(state: StateInline, silent: bool) -> bool:
-    found = next((one for one in _MARKS if state.src.startswith(one[0], state.pos)), None)
-    if found is None:
+    begin = state.pos
+    if state.src[begin] not in "$\\":
         return False
-    opening, closing = found
-    begin = state.pos + len(opening)
-    end = _end(state.src[begin : min(state.posMax, begin + _LONGEST)], opening, closing)
-    if end is None:
+    opening = next((one for one in _REST if state.src.startswith(one, begin)), None)
+    if opening is None or (opening == "$" and not _may_open(state.src, begin)):
+        return False
+    first = begin + len(opening)
+    found = _REST[opening].match(state.src, first, min(state.posMax, first + LONGEST))
+    if found is None or not found[1].strip() or (opening == "$" and found[1][-1].isspace()):
         return False
     if not silent:
         token = state.push("formula", "", 0)
-        token.content, token.markup = state.src[begin : begin + end], opening
-    state.pos = begin + end + len(closing)
+        token.content, token.markup = found[1], opening
+        token.info = state.src[begin : found.end()]
+    state.pos = found.end()
     return True
 
 
-def _end(text: str, opening: str, closing: str) -> int | None:
-    """Return where a formula ends whose mark is before `text`; None where none begins.
-
-    Money is no formula: `$` stands at a sign on its inner side, and at no digit on its outer one.
-    """
-    if opening == "$" and text[:1].isspace():
-        return None
-    end = text.find(closing, 1)
-    while end > 0:
-        is_money = opening == "$" and (text[end - 1].isspace() or text[end + 1 : end + 2].isdigit())
-        if not is_money and text[end - 1] != "\\":
-            return end if text[:end].strip() else None
-        end = text.find(closing, end + 1)
-    return None
+def _may_open(text: str, dollar: int) -> bool:
+    """Tell whether a dollar sign begins a formula: not `US$5`, `$$` or `$ `."""
+    before, after = text[dollar - 1 : dollar], text[dollar + 1 : dollar + 2]
+    return not (after.isspace() or before == "$" or (before.isascii() and before.isalnum()))
 
 
 def _block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Read lines from one that begins with a mark to one that ends with it."""
+    """Read a line that is a formula, or lines from a mark that stands alone to a blank line.
+
+    The first line decides, so that what an answer adds later moves no earlier block.
+    """
     if state.is_code_block(first):
         return False
-    opening, closing = next(
-        (one for one in _MARKS if one[0] in _DISPLAY and _line(state, first).startswith(one[0])),
-        ("", ""),
-    )
-    if not opening:
+    begin = state.bMarks[first] + state.tShift[first]
+    opening = state.src[begin : begin + 2]
+    if opening not in _DISPLAY:
         return False
-    lines = [_line(state, first).removeprefix(opening)]
-    while not lines[-1].rstrip().endswith(closing):
-        line = first + len(lines)
-        is_within = line < last and state.sCount[line] >= state.blkIndent
-        if not is_within or len(lines) == _MOST_LINES:
-            return False
-        lines.append(_line(state, line))
-    content = "\n".join(lines).rstrip().removesuffix(closing)
-    if closing in content or not content.strip():
+    lines = [_line(state, first)]
+    is_alone = lines[0] == opening
+    latex = None if is_alone else _of_one_line(lines[0], opening)
+    if latex is None and not is_alone:
         return False
-    if not silent:
-        token = state.push("formula", "", 0)
-        token.content, token.markup, token.block = content, opening, True
-        token.map = [first, first + len(lines)]
+    if silent:
+        return lines[0] != "$$" or not _is_open(state, first)
+    while is_alone and latex is None and _goes_on(state, first + len(lines), last):
+        lines.append(_line(state, first + len(lines)))
+        if (end := _before_mark(lines[-1], _DISPLAY[opening])) is not None:
+            latex = "\n".join([*lines[1:-1], end])
     state.line = first + len(lines)
+    token = state.push("formula", "", 0)
+    token.content, token.markup, token.info = latex or "", opening, "\n".join(lines)
+    token.map = [first, state.line]
     return True
 
 
 def _line(state: StateBlock, line: int) -> str:
-    return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
+    return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].rstrip()
+
+
+def _goes_on(state: StateBlock, line: int, last: int) -> bool:
+    return line < last and not state.isEmpty(line) and state.sCount[line] >= state.blkIndent
+
+
+def _of_one_line(line: str, opening: str) -> str | None:
+    found = _REST[opening].match(line, len(opening), LONGEST)
+    after = line[found.end() :] if found else None
+    return found[1] + after if found and after in ("", *_STOPS) else None
+
+
+def _before_mark(line: str, closing: str) -> str | None:
+    """Return what stands before the mark that ends a line, with the full stop after it."""
+    stop = line[-1:] if line.endswith(_STOPS) else ""
+    bare = line.removesuffix(stop).rstrip()
+    before = bare.removesuffix(closing)
+    is_escaped = (len(before) - len(before.rstrip("\\"))) % 2
+    return None if before == bare or is_escaped else before + stop
+
+
+def _is_open(state: StateBlock, line: int) -> bool:
+    """Tell whether `$$` on a line ends a formula that began at the end of a line before it."""
+    mark = state.src.rfind("$$", state.bMarks[state.line], state.bMarks[line])
+    begin, end = state.src.rfind("\n", 0, max(mark, 0)) + 1, state.src.find("\n", mark)
+    before = state.src[begin:end].strip() if mark >= 0 else ""
+    return before != "$$" and before.endswith("$$") and before.count("$$") == 1
 
 
 def _render(_: RendererHTML, tokens: Sequence[Token], index: int, *__: Any) -> str:
@@ -152,9 +128,16 @@ def _render(_: RendererHTML, tokens: Sequence[Token], index: int, *__: Any) -> s
     is_display = token.markup in _DISPLAY
     made = mathml(token.content.strip(), is_display=is_display)
     if made is None:
-        closing = dict(_MARKS)[token.markup]
-        shown = html.escape(token.markup + token.content + closing)
-        return f"<p><code>{shown}</code></p>" if token.block else f"<code>{shown}</code>"
-    if is_display:
-        made = f'<span class="formula" tabindex="0" role="group" aria-label="Formula">{made}</span>'
-    return f"<p>{made}</p>" if token.block else made
+        made = f'<code class="unread">{html.escape(token.info)}</code>'
+    elif is_display or _is_wide(made):
+        name = "formula" if is_display else "formula inline"
+        made = (
+            f'<span class="{name}" tabindex="0" role="group" aria-label="{FORMULA}">{made}</span>'
+        )
+    return f"<p>{made}</p>\n" if token.block else made
+
+
+def _is_wide(made: str) -> bool:
+    signs = len(html.unescape(re.sub("<[^>]*>", "", made)))
+    spaces_em = sum(map(float, re.findall(r' width="([\d.]+)em"', made)))
+    return signs + 2 * spaces_em > _WIDE
