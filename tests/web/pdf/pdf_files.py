@@ -39,7 +39,9 @@ def endless(levels: int = 12, times: int = 10) -> bytes:
     first = 5
     objects = [_catalog(), _pages(b"3 0 R"), _page(_drawing(first)), _stream(b"/F Do", b"")]
     for level in range(first, first + levels):
-        form = b"/Type /XObject /Subtype /Form /BBox [0 0 100 100] /Resources " + _drawing(level + 1)
+        form = b"/Type /XObject /Subtype /Form /BBox [0 0 100 100] /Resources " + _drawing(
+            level + 1
+        )
         objects.append(_stream(b"/F Do " * times, form))
     last = b"/Type /XObject /Subtype /Form /BBox [0 0 100 100]"
     return _written([*objects, _stream(b"0 0 50 50 re f " * 100, last)])
