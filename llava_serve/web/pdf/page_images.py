@@ -19,6 +19,7 @@ from pypdfium2 import raw
 LONG_SIDE_PX = 2000  # 170 dots per inch of A4, at which its footnotes can be read
 _MOST_PER_POINT = 300 / 72  # pixels; beyond it a small page shows nothing more
 _MOST_PNG_BYTES = 1_000_000  # a scan is smaller as JPEG
+_FAST = 1  # level of compression: text takes little more than at 6, and a scan a sixth of the time
 _QUALITY = 90
 _NICENESS = 10  # the page, which answers others, comes first
 _WRONG = {
@@ -41,7 +42,8 @@ def main() -> None:
 
 def _limit(memory_bytes: int, cpu_s: int) -> None:
     """Limit this process, also where nobody is left who would end it."""
-    os.nice(_NICENESS)
+    with suppress(OSError):  # a sandbox may refuse it
+        os.nice(_NICENESS)
     for kind, limit in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CPU, cpu_s)):
         with suppress(ValueError, OSError):  # beyond a harder limit, or not on this system
             resource.setrlimit(kind, (limit, limit))
@@ -62,16 +64,14 @@ def render(path: Path, folder: Path, most_pages: int) -> int:
 
 def _image(page: pypdfium2.PdfPage) -> Image.Image:
     scale = min(LONG_SIDE_PX / max(*page.get_size(), 1), _MOST_PER_POINT)
-    bitmap = page.render(scale=scale)
-    image: Image.Image = bitmap.to_pil()
-    image.load()
+    image: Image.Image = page.render(scale=scale).to_pil()
     page.close()
     return image
 
 
 def _save(image: Image.Image, path: Path) -> None:
     png = path.with_suffix(".png")
-    image.save(png)
+    image.save(png, compress_level=_FAST)
     if png.stat().st_size > _MOST_PNG_BYTES:
         image.save(path.with_suffix(".jpg"), quality=_QUALITY)
         png.unlink()

@@ -1,4 +1,4 @@
-"""PDFs that a test needs: of ordinary pages, locked, without pages, and one that never ends."""
+"""PDFs that a test needs: of ordinary pages, filled in, locked, empty, and one that never ends."""
 
 import io
 
@@ -28,6 +28,18 @@ def locked() -> bytes:
     encrypt = b"<< /Filter /Standard /V 1 /R 2 /O %b /U %b /P -4 >>" % (keys, keys)
     objects = [_catalog(), _pages(b"3 0 R"), _page(b"<< >>"), encrypt]
     return _written(objects, b"/Encrypt 4 0 R /ID [<00> <00>]")
+
+
+def filled_in() -> bytes:
+    """A PDF whose white page has a form, with a text in its only field."""
+    fonts = b"/DR << /Font << /F 6 0 R >> >>"
+    form = b"<< /Fields [5 0 R] /NeedAppearances true /DA (/F 12 Tf 0 g) %b >>" % fonts
+    catalog = b"<< /Type /Catalog /Pages 2 0 R /AcroForm %b >>" % form
+    page = _page(b"<< >>").replace(b"/Type /Page ", b"/Type /Page /Annots [5 0 R] ")
+    text = b"/FT /Tx /T (name) /V (MMMMMMM) /F 4 /Rect [10 10 90 90] /DA (/F 12 Tf 0 g)"
+    field = b"<< /Type /Annot /Subtype /Widget %b >>" % text
+    font = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
+    return _written([catalog, _pages(b"3 0 R"), page, _stream(b"", b""), field, font])
 
 
 def without_pages() -> bytes:

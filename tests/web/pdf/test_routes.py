@@ -131,6 +131,11 @@ async def test_a_scan_is_sent_as_jpeg(opened: Open) -> None:
     assert [*images] == ["page 1.jpg"]
 
 
+async def test_what_was_filled_in_is_there(opened: Open) -> None:
+    _, images = form_of(await send(await opened(), pdf_files.filled_in()))
+    assert [image.convert("L").getextrema()[0] for image in images.values()] == [0]
+
+
 @pytest.mark.parametrize(
     ("pdf", "said"),
     [
