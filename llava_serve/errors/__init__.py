@@ -14,7 +14,8 @@
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ConversationBusy, ImportRefused, FolderUnknown, FolderRefused,
     │              FolderTooLarge, ModerationRefused, LoginRequired, LoginFailed,
-    │              LoginRefused, TooManyLogins, OperatorsOnly, PresetRefused
+    │              LoginRefused, TooManyLogins, OperatorsOnly, PresetRefused,
+    │              PdfRefused
     │     arena    BattleOver, BattleWithoutVote, BattleOpen
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
@@ -150,6 +151,7 @@ from llava_serve.errors.page import (
     ModerationRefused as ModerationRefused,
     ModerationUnavailable as ModerationUnavailable,
     OperatorsOnly as OperatorsOnly,
+    PdfRefused as PdfRefused,
     PresetRefused as PresetRefused,
     ProviderFailed as ProviderFailed,
     StillAnswering as StillAnswering,

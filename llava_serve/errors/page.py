@@ -15,6 +15,21 @@ class TooManyFiles(BadRequest):
         super().__init__(f"{files} files are attached to one question; at most {limit} can be")
 
 
+class PdfRefused(BadRequest):
+    """Pages of a PDF cannot be shown."""
+
+    code = "pdf_refused"
+    remedy = (
+        "Open it in a program that shows PDFs, and save it there without a password, or attach "
+        "pictures of the pages that you ask about."
+    )
+    user_remedy = remedy
+    quotes_user = True
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name!r} {reason}")
+
+
 class StillAnswering(BadRequest):
     """The last answer on the page is unfinished; the next question must wait."""
 

@@ -35,6 +35,7 @@ from llava_serve.web.gradio_files import GradioFiles
 from llava_serve.web.inspection.routes import inspection_router
 from llava_serve.web.operators.operator_routes import operator_router
 from llava_serve.web.past_conversations import PastConversations
+from llava_serve.web.pdf.routes import pdf_router
 from llava_serve.web.sharing import shared_routes
 from llava_serve.web.sharing.shared_conversations import Sharing
 
@@ -42,12 +43,12 @@ _HERE = Path(__file__).parent
 _SCRIPTS = (
     *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
     *("compare/differences.js", "compare/folder.js", "keyboard/keyboard.js"),
-    *("images/crop.js", "images/camera.js", "copying.js"),
+    *("images/crop.js", "images/camera.js", "copying.js", "pdf/pdf.js"),
 )
 _STYLES = (
     *("page.css", "past.css", "inspection/inspection.css", "compare/compare.css"),
     *("compare/folder.css", "presets/presets.css", "keyboard/keyboard.css", "arena/arena.css"),
-    *("images/images.css", "branches/branches.css", "markdown/markdown.css"),
+    *("images/images.css", "branches/branches.css", "markdown/markdown.css", "pdf/pdf.css"),
 )
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -123,6 +124,7 @@ def build_app(
         app.include_router(shared_routes.shared_router(links))
     app.include_router(folder_router(FolderRuns(services, past.remove_unused)))
     app.include_router(comparison_router(built.sessions))
+    app.include_router(pdf_router())
     app.include_router(inspection_router(services, built.sessions))
     if logins is not None:
         app.include_router(login_router(logins))
