@@ -14,7 +14,8 @@
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ConversationBusy, ImportRefused, FolderUnknown, FolderRefused,
     │              FolderTooLarge, ModerationRefused, LoginRequired, LoginFailed,
-    │              LoginRefused, TooManyLogins, OperatorsOnly, PresetRefused
+    │              LoginRefused, TooManyLogins, OperatorsOnly, PresetRefused,
+    │              ImageUrlRefused, TooManyImageUrls
     │     arena    BattleOver, BattleWithoutVote, BattleOpen
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
@@ -143,6 +144,7 @@ from llava_serve.errors.page import (
     FolderRefused as FolderRefused,
     FolderTooLarge as FolderTooLarge,
     FolderUnknown as FolderUnknown,
+    ImageUrlRefused as ImageUrlRefused,
     ImportRefused as ImportRefused,
     LoginFailed as LoginFailed,
     LoginRefused as LoginRefused,
@@ -155,6 +157,7 @@ from llava_serve.errors.page import (
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,
     TooManyFiles as TooManyFiles,
+    TooManyImageUrls as TooManyImageUrls,
     TooManyLogins as TooManyLogins,
 )
 from llava_serve.errors.prompt import (
