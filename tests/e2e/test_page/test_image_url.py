@@ -1,20 +1,23 @@
 """A pasted web address becomes the picture behind it, at the press of a button and not before."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse
 from playwright.async_api import Browser, Locator, expect
 
 from llava_serve.config import MediaConfig
 from llava_serve.http import serving
+from llava_serve.http.disconnect import client_left
 from llava_serve.media.reader import MediaReader
 from tests.chromium import Tab, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
 from tests.e2e.test_page.test_accessibility import SMALL, check
+from tests.until import bounded
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
@@ -36,7 +39,13 @@ DROP = """
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def site(shapes: Path) -> AsyncIterator[str]:
+async def left() -> asyncio.Event:
+    """Set when whoever had asked for `/slow.png` has left."""
+    return asyncio.Event()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(shapes: Path, left: asyncio.Event) -> AsyncIterator[str]:
     app = FastAPI()
 
     @app.get("/my shapes.png")
@@ -46,6 +55,11 @@ async def site(shapes: Path) -> AsyncIterator[str]:
     @app.get("/page.png")
     async def page() -> HTMLResponse:
         return HTMLResponse("<p>no picture</p>")
+
+    @app.get("/slow.png")
+    async def slow(request: Request) -> None:
+        await client_left(request.receive)
+        left.set()
 
     async with serving.served(app) as address:
         yield address
@@ -126,6 +140,22 @@ async def test_what_fails_is_told_and_the_address_stays(
     await expect(sized.page.locator(".refusals .card")).to_contain_text("nothing was attached")
     await expect(sized.textbox).to_have_value(address)
     await expect(offer(sized)).to_have_text("Attach the picture")
+
+
+async def test_an_address_that_is_taken_out_of_the_text_is_fetched_no_longer(
+    sized: Tab, site: str, left: asyncio.Event, tmp_path: Path
+) -> None:
+    await paste(sized, f"{site}/slow.png", "what? ")
+    await offer(sized).click()
+    await expect(offer(sized)).to_have_text("Fetching the picture …")
+    await expect(offer(sized)).to_have_attribute("aria-disabled", "true")
+    await check(sized)
+    await sized.page.screenshot(path=tmp_path / "fetching.png")
+    await sized.textbox.fill("what?")
+    await expect(offer(sized)).to_have_count(0)
+    async with bounded("the end of the fetching"):
+        await left.wait()
+    await expect(sized.page.locator(".told [role=alert]")).to_have_count(0)
 
 
 async def test_an_address_is_taken_in_every_tab_and_when_it_is_dropped(
