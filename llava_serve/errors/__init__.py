@@ -15,7 +15,7 @@
     │              ConversationBusy, ImportRefused, FolderUnknown, FolderRefused,
     │              FolderTooLarge, ModerationRefused, LoginRequired, LoginFailed,
     │              LoginRefused, TooManyLogins, OperatorsOnly, PresetRefused,
-    │              PdfRefused
+    │              PdfRefused, ImageUrlRefused, TooManyImageUrls
     │     arena    BattleOver, BattleWithoutVote, BattleOpen
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
@@ -144,6 +144,7 @@ from llava_serve.errors.page import (
     FolderRefused as FolderRefused,
     FolderTooLarge as FolderTooLarge,
     FolderUnknown as FolderUnknown,
+    ImageUrlRefused as ImageUrlRefused,
     ImportRefused as ImportRefused,
     LoginFailed as LoginFailed,
     LoginRefused as LoginRefused,
@@ -157,6 +158,7 @@ from llava_serve.errors.page import (
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,
     TooManyFiles as TooManyFiles,
+    TooManyImageUrls as TooManyImageUrls,
     TooManyLogins as TooManyLogins,
 )
 from llava_serve.errors.prompt import (

@@ -90,6 +90,35 @@ class PresetRefused(BadRequest):
     quotes_user = True
 
 
+class ImageUrlRefused(BadRequest):
+    """The page gets no picture from a web address."""
+
+    code = "image_url_refused"
+    remedy = (
+        "Open the address in a browser: copy the address of the picture itself, or save the "
+        "picture and attach the file."
+    )
+    user_remedy = remedy
+    quotes_user = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"nothing was attached: {reason}")
+
+
+class TooManyImageUrls(BadRequest):
+    """A user lets the page fetch more pictures from web addresses than it does at once."""
+
+    code = "too_many_image_urls"
+    status = 429
+    remedy = "Wait until they are attached, then try this one again."
+    user_remedy = remedy
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} pictures are being fetched for you already, as many as are at once"
+        )
+
+
 class ImportRefused(BadRequest):
     """The file is no conversation, or one that cannot be kept."""
 

@@ -32,6 +32,7 @@ from llava_serve.web.compare.routes import comparison_router
 from llava_serve.web.conversation_routes import conversation_router
 from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.gradio_files import GradioFiles
+from llava_serve.web.image_url.routes import image_url_router
 from llava_serve.web.inspection.routes import inspection_router
 from llava_serve.web.operators.operator_routes import operator_router
 from llava_serve.web.past_conversations import PastConversations
@@ -92,6 +93,8 @@ def build_app(
             if services.moderation is not None:
                 stack.push_async_callback(services.moderation.close)
             await stack.enter_async_context(services.link.opened())
+            if services.remote_media is not None:
+                await stack.enter_async_context(services.remote_media)
             if public_link is not None:
                 await stack.enter_async_context(public_link)
             yield
@@ -135,6 +138,7 @@ def build_app(
         *(["operators/operators.js"] if services.operators.exist else []),
         *([] if embed else ["past.js"]),
         *(["sharing/sharing.js"] if services.allow_sharing and not embed else []),
+        *([] if services.remote_media is None else ["image_url/image_url.js"]),
         *([] if logins is None else ["signed_out.js"]),
     )
     mounted = _mount(app, blocks, services, scripts)
@@ -173,6 +177,8 @@ def _add_routes(
         return judge(offer, services.media, services.max_body_bytes)
 
     app.post("/transcript")(built.transcript)
+    if services.remote_media is not None:
+        app.include_router(image_url_router(services.remote_media))
 
 
 def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequence[str]) -> App:
