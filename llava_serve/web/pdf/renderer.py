@@ -9,8 +9,10 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from llava_serve.errors import PdfRefused
+from llava_serve.storage.identity import Identity
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +48,15 @@ class PdfRenderer:
     def __init__(self, limits: PdfLimits) -> None:
         self._limits = limits
         self._turns = asyncio.Semaphore(limits.at_once)
+        self._turns_of = WeakValueDictionary[Identity, asyncio.Lock]()  # one PDF at a time
 
-    async def render(self, path: Path, name: str, most_pages: int) -> PdfPages:
+    async def render(self, path: Path, name: str, most_pages: int, whose: Identity) -> PdfPages:
         """Render pages of the PDF into its folder; `name` is what its user calls it.
 
         Raises:
             PdfRefused: it has no pages that can be rendered within the limits.
         """
-        async with self._turns:
+        async with self._turns_of.setdefault(whose, asyncio.Lock()), self._turns:
             told = await self._told(path, name, most_pages)
         if "wrong" in told:
             raise PdfRefused(name, _WRONG[told["wrong"]])

@@ -27,6 +27,7 @@ from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.logins.passwords import hashed
 from llava_serve.web.app import build_app
 from llava_serve.web.attaching import MOST_FILES
+from llava_serve.web.browser_identity import BrowserIdentity
 from llava_serve.web.pdf.page_images import LONG_SIDE_PX
 from llava_serve.web.pdf.renderer import PdfLimits
 from llava_serve.web.pdf.routes import pdf_router
@@ -57,6 +58,7 @@ async def opened() -> AsyncIterator[Open]:
         async def open_(limits: PdfLimits = PATIENT, most: int = 10**7) -> httpx.AsyncClient:
             app = FastAPI()
             app.include_router(pdf_router(limits))
+            app.add_middleware(BrowserIdentity)
             serving.prepare(app, BodyLimits(most))
             address = await stack.enter_async_context(serving.served(app))
             client = httpx.AsyncClient(base_url=address, trust_env=False, timeout=300)
@@ -198,6 +200,18 @@ async def test_few_are_rendered_at_once_and_the_others_wait(opened: Open) -> Non
     rendering()[0].kill()
     assert form_of(await waiting)[0] == 1
     assert (await endless).status_code == 400
+
+
+async def test_the_slow_pdfs_of_one_user_leave_a_turn_to_others(opened: Open) -> None:
+    client = await opened(replace(PATIENT, at_once=2))
+    slow = [asyncio.create_task(send(client, pdf_files.endless())) for _ in range(3)]
+    await until(lambda: len(rendering()) == 1, "the renderer")
+    client.headers["Cookie"] = f"llava_browser={'b' * 43}"  # another user's
+    assert form_of(await send(client, pdf_files.of_pages(A4)))[0] == 1
+    assert len(rendering()) == 1
+    for one in slow:
+        one.cancel()
+    await asyncio.wait(slow)
 
 
 async def test_memory_is_limited(opened: Open) -> None:
