@@ -14,7 +14,8 @@
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ConversationBusy, ImportRefused, FolderUnknown, FolderRefused,
     │              FolderTooLarge, ModerationRefused, LoginRequired, LoginFailed,
-    │              LoginRefused, TooManyLogins, OperatorsOnly, PresetRefused
+    │              LoginRefused, TooManyLogins, OperatorsOnly, PresetRefused,
+    │              PdfRefused, ImageUrlRefused, TooManyImageUrls
     │     arena    BattleOver, BattleWithoutVote, BattleOpen
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
@@ -143,6 +144,7 @@ from llava_serve.errors.page import (
     FolderRefused as FolderRefused,
     FolderTooLarge as FolderTooLarge,
     FolderUnknown as FolderUnknown,
+    ImageUrlRefused as ImageUrlRefused,
     ImportRefused as ImportRefused,
     LoginFailed as LoginFailed,
     LoginRefused as LoginRefused,
@@ -150,11 +152,13 @@ from llava_serve.errors.page import (
     ModerationRefused as ModerationRefused,
     ModerationUnavailable as ModerationUnavailable,
     OperatorsOnly as OperatorsOnly,
+    PdfRefused as PdfRefused,
     PresetRefused as PresetRefused,
     ProviderFailed as ProviderFailed,
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,
     TooManyFiles as TooManyFiles,
+    TooManyImageUrls as TooManyImageUrls,
     TooManyLogins as TooManyLogins,
 )
 from llava_serve.errors.prompt import (

@@ -29,7 +29,8 @@ It has **words** and [a link](http://example.invalid/).
 
 It costs $5 and $10.
 """
-FORMULAS = r"""The roots of $ax^2 + bx + c = 0$ are \( x = \frac{-b \pm \sqrt{b^2 - 4ac}}{2a} \), at $5 and $10.
+FORMULAS = r"""The roots of $ax^2 + bx + c = 0$ are
+\( x = \frac{-b \pm \sqrt{b^2 - 4ac}}{2a} \), at $5 and $10.
 
 $$
 \begin{aligned}
