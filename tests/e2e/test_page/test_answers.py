@@ -39,7 +39,7 @@ f(x) &= \begin{cases} x^2 & \text{if } x \ge 0 \\ -x & \text{otherwise} \end{cas
 \end{aligned}
 $$
 
-\[ a + b + c + d + e + f + g + h + i + j + k + l + m + n + o + p + q + r + s + t + u + v + w = 1 \]
+\[ a + b + c + d + e + f + g + h + i + j + k + l + m + n + o = 1 \]
 
 In a line $a + b + c + d + e + f + g + h + i + j + k + l + m + n + o + p + q + r$, and $\frac{a}{$.
 """
@@ -102,6 +102,10 @@ async def test_formulas_of_an_answer(
             box = await formula.bounding_box()
             assert box is not None
             assert box["width"] > 20 and box["height"] > 10
+        ends = await answer.locator("mtd[columnalign=right]").evaluate_all(
+            "all => all.map((one) => Math.round(one.lastChild.getBoundingClientRect().right))"
+        )
+        assert len(ends) == 2 and abs(ends[0] - ends[1]) <= 2
         scrolls = await answer.locator(".formula").evaluate_all(
             "all => all.map((one) => one.scrollWidth > one.clientWidth)"
         )
