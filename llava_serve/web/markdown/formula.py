@@ -32,8 +32,8 @@ _REST = {
 
 def add_formulas(rules: MarkdownIt) -> None:
     """Teach a parser to read formulas, and its renderer to write them."""
-    interrupts = {"alt": ["paragraph", "reference", "blockquote", "list"]}
-    rules.block.ruler.before("fence", "formula_block", _block, interrupts)
+    interrupted = ["paragraph", "reference", "blockquote", "list"]
+    rules.block.ruler.before("fence", "formula_block", _block, {"alt": interrupted})
     rules.inline.ruler.before("escape", "formula", _inline)
     rules.add_render_rule("formula", _render)
 
