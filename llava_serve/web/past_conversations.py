@@ -13,6 +13,7 @@ from llava_serve.storage.tables import ConversationRow
 from llava_serve.web import conversation_import
 from llava_serve.web.arena.battle import has_vote
 from llava_serve.web.chat_service import Services
+from llava_serve.web.moderation import check_all
 from llava_serve.web.sessions import Sessions
 
 Write = Callable[[ConversationRow, str, MediaStore], str]
@@ -110,9 +111,7 @@ class PastConversations:
             raise ImportRefused("this browser keeps no cookies, so it would not be found again")
         async with self._heavy:
             data = await asyncio.to_thread(conversation_import.read, body)
-            if self._services.moderation is not None:
-                for text in filter(None, (one.question.strip() for one in data.exchanges)):
-                    await self._services.moderation.check(text)
+            await check_all(self._services.moderation, (one.question for one in data.exchanges))
             async with self._services.gate.arriving():
                 kept = (data, self._services.store, self._services.media, whose)
                 return data.kind, await asyncio.to_thread(conversation_import.keep, *kept)

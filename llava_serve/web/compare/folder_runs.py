@@ -16,8 +16,6 @@ from llava_serve.errors import (
     EngineFailure,
     FolderRefused,
     FolderUnknown,
-    MediaTooLarge,
-    MediaUnreadable,
     NoWorker,
 )
 from llava_serve.storage.folders import FolderEntry, Folders
@@ -27,6 +25,7 @@ from llava_serve.web.chat_service import Services
 from llava_serve.web.compare.fingerprint import seed_for
 from llava_serve.web.compare.folder_answering import FolderAnswering
 from llava_serve.web.compare.folder_run import FolderRun, Place
+from llava_serve.web.moderation import check_all
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.render import LETTERS
 from llava_serve.web.reply import StreamedReply
@@ -106,9 +105,7 @@ class FolderRuns:
         if gone := [name for name in models if self._services.link.card(name) is None]:
             raise NoWorker(", ".join(gone))
         self._services.folder_limits.check(sizes_bytes)
-        if (moderation := self._services.moderation) is not None:
-            for text in filter(None, (parameters.system.strip(), question)):
-                await moderation.check(text)
+        await check_all(self._services.moderation, (parameters.system, question))
         if not parameters.seed.strip():
             parameters = replace(parameters, seed=str(seed_for(())))
         folder_id = secrets.token_hex(16)
@@ -149,11 +146,7 @@ class FolderRuns:
             raise FolderRefused(_BEGUN)
         size_bytes = await asyncio.to_thread(lambda: path.stat().st_size)
         self._services.folder_limits.check([0] * len(run.images) + [run.size_bytes + size_bytes])
-        try:
-            stored = await asyncio.to_thread(self._services.media.put, path)
-        except (MediaUnreadable, MediaTooLarge) as exc:
-            raise type(exc)(exc.message.replace(repr(path.name), repr(name))) from exc
-        return replace(stored, name=name)
+        return await asyncio.to_thread(self._services.media.put, path, name)
 
     async def find(self, whose: Identity, folder_id: str) -> FolderRun:
         """Return a folder with what is known of its answers. Raises: FolderUnknown."""

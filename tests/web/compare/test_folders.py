@@ -281,10 +281,10 @@ async def test_an_image_on_its_way_is_among_those_that_are_asked_about(
     class Slow(MediaStore):
         arriving, may_arrive = threading.Event(), threading.Event()
 
-        def put(self, source: Path) -> StoredFile:
+        def put(self, source: Path, name: str | None = None) -> StoredFile:
             self.arriving.set()
             assert self.may_arrive.wait(60)
-            return super().put(source)
+            return super().put(source, name)
 
     slow = Slow(tmp_path / "slow", 1_000_000)
     page = build_app(replace(make_services(worker), media=slow))
