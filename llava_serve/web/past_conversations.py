@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from llava_serve.errors import BattleOpen, ConversationBusy, ConversationUnknown, ImportRefused
+from llava_serve.errors import BattleOpen, ConversationBusy, ConversationUnknown, NoCookies
 from llava_serve.storage.battles import ARENA
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.listing import ConversationList, Entry
@@ -104,11 +104,11 @@ class PastConversations:
         """Keep a conversation that was exported as JSON; return its kind and its id.
 
         Raises:
-            ImportRefused: it is none, or there is nobody whose it could be.
+            ImportRefused, NoCookies: it is none, or there is nobody whose it could be.
             ModerationRefused, ModerationUnavailable: one of its texts may not be kept.
         """
         if whose == NOBODY:
-            raise ImportRefused("this browser keeps no cookies, so it would not be found again")
+            raise NoCookies("the conversation would not be found again")
         async with self._heavy:
             data = await asyncio.to_thread(conversation_import.read, body)
             await check_all(self._services.moderation, (one.question for one in data.exchanges))

@@ -14,8 +14,14 @@ from weakref import WeakValueDictionary
 
 from llava_serve.errors import (
     EngineFailure,
-    FolderRefused,
+    FolderBegun,
+    FolderBusy,
+    FolderModelCount,
     FolderUnknown,
+    FolderWithoutImages,
+    FolderWithoutQuestion,
+    NoCookies,
+    NoImage,
     NoWorker,
 )
 from llava_serve.storage.folders import FolderEntry, Folders
@@ -40,14 +46,7 @@ _UPLOADS_OF_ONE = 4  # at once on their way from one user or browser
 _UPLOADS = 4  # at once taken into the store, of all of them
 _CHECK_S = 1.0
 
-_NO_COOKIES = "this browser keeps no cookies, so the answers would not be found again"
-_NO_QUESTION = "the question is empty"
-_NO_IMAGES = "there are no pictures to ask about"
-_MODELS = f"choose one to {len(LETTERS)} models, each of them once"
-_NO_IMAGE = "{name!r} is no picture"
-_RUNNING = "the models are still answering: stop them, or wait"
-_ANOTHER = "the models are still answering about another folder of yours: stop them, or wait"
-_BEGUN = "no picture can be added: the models have begun to answer"
+_THIS, _ANOTHER = "this folder", "another folder of yours"
 
 
 class FolderRuns:
@@ -91,17 +90,17 @@ class FolderRuns:
         """Make a folder for images of these sizes; return its id.
 
         Raises:
-            FolderRefused, FolderTooLarge: it cannot be asked about.
+            NoCookies, FolderRefused, FolderTooLarge: it cannot be asked about.
             ModerationRefused, ModerationUnavailable: the question may not be asked.
         """
         if whose == NOBODY:
-            raise FolderRefused(_NO_COOKIES)
+            raise NoCookies("the answers would not be found again")
         if not question:
-            raise FolderRefused(_NO_QUESTION)
+            raise FolderWithoutQuestion
         if not sizes_bytes:
-            raise FolderRefused(_NO_IMAGES)
+            raise FolderWithoutImages
         if not 1 <= len(models) <= len(LETTERS) or len({*models}) < len(models):
-            raise FolderRefused(_MODELS)
+            raise FolderModelCount(len(models), len({*models}), len(LETTERS))
         if gone := [name for name in models if self._services.link.card(name) is None]:
             raise NoWorker(", ".join(gone))
         self._services.folder_limits.check(sizes_bytes)
@@ -119,7 +118,7 @@ class FolderRuns:
         """Put an image into its place among the others.
 
         Raises:
-            FolderRefused, FolderTooLarge: it is none, or one too many.
+            NoImage, FolderTooLarge, FolderBegun: it is none, one too many, or too late.
             MediaUnreadable, MediaTooLarge: it cannot be shown.
         """
         await self.find(whose, folder_id)
@@ -135,7 +134,7 @@ class FolderRuns:
                         await asyncio.to_thread(put)
         if not is_image:
             await self._remove_unused({stored.filename})
-            raise FolderRefused(_NO_IMAGE.format(name=name))
+            raise NoImage(f"{name!r} is no picture")
 
     def _filled(self, folder_id: str) -> asyncio.Lock:
         """Return what keeps the images of a folder as they are."""
@@ -143,7 +142,7 @@ class FolderRuns:
 
     async def _stored(self, run: FolderRun, path: Path, name: str) -> StoredFile:
         if run.answers:
-            raise FolderRefused(_BEGUN)
+            raise FolderBegun
         size_bytes = await asyncio.to_thread(lambda: path.stat().st_size)
         self._services.folder_limits.check([0] * len(run.images) + [run.size_bytes + size_bytes])
         return await asyncio.to_thread(self._services.media.put, path, name)
@@ -165,16 +164,17 @@ class FolderRuns:
         """Ask for the answers that are missing or failed, or for those of them in `places`.
 
         Raises:
-            FolderRefused: there are no images, or a folder of theirs is being answered.
+            FolderWithoutImages: there is nothing to ask about.
+            FolderBusy: a folder of theirs is being answered.
         """
         async with self._filled(folder_id):  # an image that arrives would move the others' places
             run = await self.find(whose, folder_id)
             if folder_id in self._running:
-                raise FolderRefused(_RUNNING)
+                raise FolderBusy(_THIS)
             if any(one.whose == whose for one in self._running.values()):
-                raise FolderRefused(_ANOTHER)
+                raise FolderBusy(_ANOTHER)
             if not run.images:
-                raise FolderRefused(_NO_IMAGES)
+                raise FolderWithoutImages
             wanted = [place for place in run.places if run.is_wanting(place)]
             wanted = [place for place in wanted if places is None or place in places]
             if not wanted:
@@ -198,7 +198,7 @@ class FolderRuns:
         """Delete a folder with the images that nobody else uses."""
         await self.find(whose, folder_id)
         if folder_id in self._running:
-            raise FolderRefused(_RUNNING)
+            raise FolderBusy(_THIS)
         filenames = await asyncio.to_thread(self._folders.delete, whose, folder_id)
         if filenames is None:
             raise FolderUnknown

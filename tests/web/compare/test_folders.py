@@ -235,8 +235,9 @@ async def test_a_run_can_be_stopped_and_gone_on_with(opened: Open, engine: Watch
     path = await begun(client, 10, 11, 12)
     await start(client, path)
     await until(lambda: engine.running == 1, "the first answer")
-    assert (await client.delete(path)).status_code == 400
-    assert (await client.post(f"{path}/start", json={})).status_code == 400
+    for refused in (await client.delete(path), await client.post(f"{path}/start", json={})):
+        said = "still answering about this folder. Wait until they have answered, or open"
+        assert refused.status_code == 400 and said in refused.json()["error"]
     assert (await client.post(f"{path}/stop")).status_code == 204
     told = await ended(client, path)
     await until(lambda: engine.running == 0, "the end of the answers")
@@ -355,10 +356,10 @@ async def test_what_is_too_much_or_no_image_is_refused_with_the_limit(
     for body, said in (
         (asked(1, 1, 1, 1, 1, 1), "6 pictures of 0.0 MB are too many"),
         (asked(20_001), "this page takes 5 of 0.0 MB together"),
-        (asked(), "no pictures"),
-        (asked(1, question=" "), "the question is empty"),
-        (asked(1, models=[]), "choose one to six models".replace("six", "6")),
-        (asked(1, models=["echo", "echo"]), "each of them once"),
+        (asked(), "no pictures to ask about. Begin another folder with one picture"),
+        (asked(1, question=" "), "the question is empty. Type what the models are to be asked"),
+        (asked(1, models=[]), "0 models are chosen, of which 0 are different: choose one to 6"),
+        (asked(1, models=["echo", "echo"]), "each of them once. Change the choice of models"),
     ):
         answer = await client.post("/folders", json=body)
         assert answer.status_code in (400, 413) and said in answer.json()["error"]
@@ -371,10 +372,13 @@ async def test_what_is_too_much_or_no_image_is_refused_with_the_limit(
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
     answer = await put(client, path, "moves.gif", moving.getvalue())
-    assert answer.status_code == 400 and "'moves.gif' is no picture" in answer.json()["error"]
+    said = "'moves.gif' is no picture. Choose pictures that do not move"
+    assert answer.status_code == 400 and said in answer.json()["error"]
     await start(client, path)
     await ended(client, path)
-    assert (await put(client, path, "late.png", png(12))).status_code == 400
+    answer = await put(client, path, "late.png", png(12))
+    said = "the models have begun to answer. Begin another folder with the pictures"
+    assert answer.status_code == 400 and said in answer.json()["error"]
 
 
 async def test_a_folder_is_its_users_alone(opened: Open) -> None:
@@ -401,7 +405,8 @@ async def test_another_browser_and_one_without_cookies_have_none(opened: Open) -
     path = await begun(one, 10)
     assert (await other.get(path)).status_code == 404
     answer = await none.post("/folders", json=asked(1))
-    assert answer.status_code == 400 and "keeps no cookies" in answer.json()["error"]
+    said = "keeps no cookies, so the answers would not be found again. Allow cookies for this page"
+    assert answer.status_code == 400 and said in answer.json()["error"]
 
 
 async def test_the_table_is_csv_that_no_spreadsheet_computes(opened: Open) -> None:
