@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from llava_serve.errors import (
+    BlindModelChosen,
     EngineFailure,
     FolderBegun,
     FolderBusy,
@@ -99,10 +100,7 @@ class FolderRuns:
             raise FolderWithoutQuestion
         if not sizes_bytes:
             raise FolderWithoutImages
-        if not 1 <= len(models) <= len(LETTERS) or len({*models}) < len(models):
-            raise FolderModelCount(len(models), len({*models}), len(LETTERS))
-        if gone := [name for name in models if self._services.link.card(name) is None]:
-            raise NoWorker(", ".join(gone))
+        self._check_models(models)
         self._services.folder_limits.check(sizes_bytes)
         await check_all(self._services.moderation, (parameters.system, question))
         if not parameters.seed.strip():
@@ -111,6 +109,15 @@ class FolderRuns:
         add = partial(self._folders.add, folder_id, whose, question, models, parameters.kept())
         await asyncio.to_thread(add)
         return folder_id
+
+    def _check_models(self, models: Sequence[str]) -> None:
+        if not 1 <= len(models) <= len(LETTERS) or len({*models}) < len(models):
+            raise FolderModelCount(len(models), len({*models}), len(LETTERS))
+        cards = {name: self._services.link.card(name) for name in models}
+        if gone := [name for name, card in cards.items() if card is None]:
+            raise NoWorker(", ".join(gone))
+        if blind := [name for name, card in cards.items() if card and not card.can_see]:
+            raise BlindModelChosen(blind)
 
     async def add_image(
         self, whose: Identity, folder_id: str, name: str, position: int, read: ReadInto
