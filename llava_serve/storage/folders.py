@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import selectinload
 
 from llava_serve.storage.folder_tables import FolderAnswerRow, FolderImageRow, FolderRow
@@ -23,6 +23,15 @@ class FolderEntry:
     question: str
     images: int
     created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FolderContents:
+    """How many images there are, how large they are together, and whether any answer is there."""
+
+    images: int
+    size_bytes: int
+    has_answers: bool
 
 
 class Folders:
@@ -70,6 +79,25 @@ class Folders:
             row = session.scalars(wanted).one_or_none()
             session.expunge_all()
         return row
+
+    def contents(self, whose: Identity, folder_id: str, but: int) -> FolderContents | None:
+        """Return what one of theirs has, without the image in the place `but`.
+
+        None says that it is none of theirs.
+        """
+        others = and_(FolderImageRow.folder_id == FolderRow.id, FolderImageRow.position != but)
+        size_bytes = func.coalesce(func.sum(FolderImageRow.size_bytes), 0)
+        has_answers = exists().where(FolderAnswerRow.folder_id == FolderRow.id)
+        wanted = (
+            select(func.count(FolderImageRow.position), size_bytes, has_answers)
+            .select_from(FolderRow)
+            .outerjoin(FolderImageRow, others)
+            .where(_is(whose, folder_id))
+            .group_by(FolderRow.id)
+        )
+        with self._store.transaction() as session:
+            row = session.execute(wanted).one_or_none()
+        return None if row is None else FolderContents(row[0], int(row[1]), bool(row[2]))
 
     def entries(self, whose: Identity) -> list[FolderEntry]:
         """Return the newest of theirs."""

@@ -25,7 +25,7 @@ from llava_serve.errors import (
     NoImage,
     NoWorker,
 )
-from llava_serve.storage.folders import FolderEntry, Folders
+from llava_serve.storage.folders import FolderContents, FolderEntry, Folders
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.chat_service import Services
@@ -125,17 +125,19 @@ class FolderRuns:
         """Put an image into its place among the others.
 
         Raises:
-            NoImage, FolderTooLarge, FolderBegun: it is none, one too many, or too late.
+            NoImage, FolderTooLarge: it is none, or one too many.
+            FolderBegun, FolderUnknown: it is too late for it.
             MediaUnreadable, MediaTooLarge: it cannot be shown.
         """
-        await self.find(whose, folder_id)
+        await self._others(whose, folder_id, position)
         uploads_of = self._uploads_of.setdefault(whose, asyncio.Semaphore(_UPLOADS_OF_ONE))
         async with uploads_of:
             with tempfile.TemporaryDirectory(prefix="folder-") as folder:
                 path = Path(folder) / "file"
                 await read(path)  # for as long as a browser takes: nobody else waits for it
                 async with self._uploads, self._filled(folder_id), self._services.gate.arriving():
-                    stored = await self._stored(await self.find(whose, folder_id), path, name)
+                    others = await self._others(whose, folder_id, position)
+                    stored = await self._stored(others, path, name)
                     if is_image := stored.filetype.kind == "image":
                         put = partial(self._folders.put_image, folder_id, position, stored)
                         await asyncio.to_thread(put)
@@ -147,11 +149,19 @@ class FolderRuns:
         """Return what keeps the images of a folder as they are."""
         return self._filling.setdefault(folder_id, asyncio.Lock())
 
-    async def _stored(self, run: FolderRun, path: Path, name: str) -> StoredFile:
-        if run.answers:
+    async def _others(self, whose: Identity, folder_id: str, position: int) -> FolderContents:
+        """Return what a folder has beside the image in a place, where one can still be put."""
+        contents = await asyncio.to_thread(self._folders.contents, whose, folder_id, position)
+        if contents is None:
+            raise FolderUnknown
+        if contents.has_answers or folder_id in self._running:
             raise FolderBegun
+        return contents
+
+    async def _stored(self, others: FolderContents, path: Path, name: str) -> StoredFile:
         size_bytes = await asyncio.to_thread(lambda: path.stat().st_size)
-        self._services.folder_limits.check([0] * len(run.images) + [run.size_bytes + size_bytes])
+        sizes_bytes = [0] * others.images + [others.size_bytes + size_bytes]
+        self._services.folder_limits.check(sizes_bytes)
         return await asyncio.to_thread(self._services.media.put, path, name)
 
     async def find(self, whose: Identity, folder_id: str) -> FolderRun:

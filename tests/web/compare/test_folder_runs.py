@@ -1,13 +1,23 @@
 """Folder runs without their routes: what is asked of whom, and what waits for what."""
 
-import pytest
+import asyncio
+import io
+from dataclasses import replace
+from pathlib import Path
 
-from llava_serve.errors import BlindModelChosen
+import pytest
+from PIL import Image
+from sqlalchemy import event
+
+from llava_serve.errors import BlindModelChosen, FolderTooLarge
+from llava_serve.storage.folder_tables import FolderImageRow
 from llava_serve.storage.identity import Identity
 from llava_serve.web.chat_service import Services
+from llava_serve.web.compare.folder_limits import FolderLimits
 from llava_serve.web.compare.folder_runs import FolderRuns
 from llava_serve.web.parameters import Parameters
 
+Begun = tuple[FolderRuns, str]
 ALICE = Identity(owner="alice")
 
 
@@ -15,7 +25,7 @@ async def nothing_unused(filenames: set[str]) -> None:
     raise AssertionError(f"somebody uses {filenames}")
 
 
-async def begun(services: Services) -> tuple[FolderRuns, str]:
+async def begun(services: Services) -> Begun:
     runs = FolderRuns(services, nothing_unused)
     return runs, await runs.begin(ALICE, "what is it?", ["echo"], Parameters(), [100])
 
@@ -28,3 +38,44 @@ async def test_a_model_that_cannot_see_is_refused_though_it_is_named(
     with pytest.raises(BlindModelChosen) as caught:
         await begun(services)
     assert "cannot see pictures: echo. Choose among the models" in caught.value.for_user
+
+
+async def put(runs: FolderRuns, folder_id: str, position: int) -> None:
+    async def read(path: Path) -> None:
+        out = io.BytesIO()
+        Image.new("RGB", (10 + position, 4)).save(out, "PNG")
+        await asyncio.to_thread(path.write_bytes, out.getvalue())
+
+    await runs.add_image(ALICE, folder_id, f"{position}.png", position, read)
+
+
+@pytest.fixture
+def loaded(request: pytest.FixtureRequest) -> list[object]:
+    """The images of folders that are read from the database."""
+    found: list[object] = []
+
+    def note(image: object, context: object) -> None:
+        if context is not None:  # else it is one that is written
+            found.append(image)
+
+    event.listen(FolderImageRow, "load", note)
+    request.addfinalizer(lambda: event.remove(FolderImageRow, "load", note))
+    return found
+
+
+async def test_an_upload_reads_no_other_image_of_its_folder(
+    services: Services, loaded: list[object]
+) -> None:
+    runs, folder_id = await begun(services)
+    for position in range(4):
+        await put(runs, folder_id, position)
+    assert loaded == []
+    assert len((await runs.find(ALICE, folder_id)).images) == len(loaded) == 4
+
+
+async def test_an_image_that_is_sent_again_counts_once(services: Services) -> None:
+    runs, folder_id = await begun(replace(services, folder_limits=FolderLimits(2, 1_000_000)))
+    for position in (0, 1, 1, 0):
+        await put(runs, folder_id, position)
+    with pytest.raises(FolderTooLarge):
+        await put(runs, folder_id, 2)
