@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +14,12 @@ from sqlalchemy import event
 from llava_serve.errors import BlindModelChosen, FolderTooLarge
 from llava_serve.storage.folder_tables import FolderImageRow
 from llava_serve.storage.identity import Identity
+from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.chat_service import Services
 from llava_serve.web.compare.folder_limits import FolderLimits
 from llava_serve.web.compare.folder_runs import FolderRuns
 from llava_serve.web.parameters import Parameters
+from tests.until import LIMIT_S, until
 
 Begun = tuple[FolderRuns, str]
 ALICE = Identity(owner="alice")
@@ -79,3 +83,36 @@ async def test_an_image_that_is_sent_again_counts_once(services: Services) -> No
         await put(runs, folder_id, position)
     with pytest.raises(FolderTooLarge):
         await put(runs, folder_id, 2)
+
+
+async def test_an_image_on_its_way_is_among_those_that_are_asked_about(
+    services: Services, tmp_path: Path
+) -> None:
+    """Else the answers to the images after it would stand beside the ones before them."""
+
+    class Slow(MediaStore):
+        arriving, may_arrive = threading.Event(), threading.Event()
+
+        def put(self, source: Path, name: str | None = None) -> StoredFile:
+            self.arriving.set()
+            assert self.may_arrive.wait(LIMIT_S)
+            return super().put(source, name)
+
+    slow = Slow(tmp_path / "slow", 1_000_000)
+    # One thread holds the image. The other does one thing after the other, so what is done after
+    # the start has begun ends after all that the start would do if it waited for nothing.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    runs, folder_id = await begun(replace(services, media=slow))
+    arriving = asyncio.create_task(put(runs, folder_id, 0))
+    await until(slow.arriving.is_set, "the image")
+    starting = asyncio.create_task(runs.start(ALICE, folder_id))
+    for _ in range(4):
+        await runs.find(ALICE, folder_id)
+    waits = not starting.done()
+    slow.may_arrive.set()
+    assert waits
+    await arriving
+    await starting
+    run = await runs.find(ALICE, folder_id)
+    assert {*run.answers} == {(0, 0)}
+    await until(lambda: not run.is_running, "the end of the run")

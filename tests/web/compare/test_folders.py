@@ -4,7 +4,6 @@ import asyncio
 import csv
 import io
 import re
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
@@ -30,7 +29,6 @@ from llava_serve.logins.passwords import hashed
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.request import Delta, GenerateRequest
-from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
 from llava_serve.web.compare.folder_limits import FolderLimits
@@ -272,42 +270,6 @@ async def test_nobody_waits_for_the_slow_uploads_of_others(opened: Open) -> None
         assert (await put(quick, paths[1], "12.png", png(12))).status_code == 204
     may_end.set()
     assert {answer.status_code for answer in await asyncio.gather(*uploads)} == {204}
-
-
-async def test_an_image_on_its_way_is_among_those_that_are_asked_about(
-    worker: str, make_services: MakeServices, tmp_path: Path
-) -> None:
-    """Else the answers to the images after it would stand beside the ones before them."""
-
-    class Slow(MediaStore):
-        arriving, may_arrive = threading.Event(), threading.Event()
-
-        def put(self, source: Path, name: str | None = None) -> StoredFile:
-            self.arriving.set()
-            assert self.may_arrive.wait(60)
-            return super().put(source, name)
-
-    slow = Slow(tmp_path / "slow", 1_000_000)
-    page = build_app(replace(make_services(worker), media=slow))
-    async with (
-        serving.served(page.app, page.before_stop) as address,
-        httpx.AsyncClient(base_url=address, trust_env=False, timeout=60) as client,
-    ):
-        await client.get("/")
-        await _served(client)
-        slow.may_arrive.set()
-        path = await begun(client, 10)
-        slow.arriving.clear()
-        slow.may_arrive.clear()
-        arriving = asyncio.create_task(put(client, path, "11.png", png(11), 3))
-        await until(slow.arriving.is_set, "the second image")
-        starting = asyncio.create_task(start(client, path))
-        await asyncio.wait({starting}, timeout=0.3)
-        assert not starting.done()
-        slow.may_arrive.set()
-        assert (await arriving).status_code == 204
-        await starting
-        assert (await ended(client, path))["total"] == 2
 
 
 async def test_one_folder_of_a_user_at_a_time_and_users_take_turns(
