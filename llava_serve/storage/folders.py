@@ -12,7 +12,7 @@ from llava_serve.storage.identity import Identity
 from llava_serve.storage.media import StoredFile
 from llava_serve.storage.store import Store, delete_folders
 
-MOST_LISTED = 50
+_READ = 1000  # characters of a question in the list
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +99,24 @@ class Folders:
             row = session.execute(wanted).one_or_none()
         return None if row is None else FolderContents(row[0], int(row[1]), bool(row[2]))
 
-    def entries(self, whose: Identity) -> list[FolderEntry]:
-        """Return the newest of theirs."""
+    def entries(self, whose: Identity, count: int = 50) -> tuple[list[FolderEntry], bool]:
+        """Return the newest of theirs, and whether there are more."""
         images = (
             select(func.count())
             .where(FolderImageRow.folder_id == FolderRow.id)
             .scalar_subquery()
             .label("images")
         )
+        question = func.substr(FolderRow.question, 1, _READ)
         wanted = (
-            select(FolderRow.id, FolderRow.question, images, FolderRow.created_at)
+            select(FolderRow.id, question, images, FolderRow.created_at)
             .where(whose.owns(FolderRow))
             .order_by(FolderRow.created_at.desc(), FolderRow.id)
-            .limit(MOST_LISTED)
+            .limit(count + 1)
         )
         with self._store.transaction() as session:
-            return [FolderEntry(*row) for row in session.execute(wanted)]
+            found = [FolderEntry(*row) for row in session.execute(wanted)]
+        return found[:count], len(found) > count
 
     def delete(self, whose: Identity, folder_id: str) -> list[str] | None:
         """Delete one of theirs; return the stored files that nobody has any more.

@@ -59,11 +59,23 @@ def test_a_folder_comes_back_to_whose_it_is(store: Store, images: list[StoredFil
     assert row is not None and (row.models, row.parameters) == (["m"], {"seed": 1})
     assert [one.name for one in row.images] == ["one.png", "two.png"]
     assert [(one.position, one.text) for one in row.answers] == [(1, "whole")]
-    assert [entry.images for entry in folders.entries(ALICE)] == [2]
+    assert [entry.images for entry in folders.entries(ALICE)[0]] == [2]
     for stranger in (BOB, BROWSER, NOBODY):
         assert folders.folder(stranger, folder_id) is None
         assert folders.delete(stranger, folder_id) is None
-        assert folder_id not in [entry.id for entry in folders.entries(stranger)]
+        assert folder_id not in [entry.id for entry in folders.entries(stranger)[0]]
+
+
+def test_as_many_as_are_asked_for_are_listed_newest_first(store: Store, clock: Clock) -> None:
+    folders = Folders(store)
+    for number in range(52):
+        clock.now += 1
+        add(folders, str(number), ALICE)
+        add(folders, f"bob's {number}", BOB)
+    for count, has_more in ((50, True), (51, True), (52, False), (100, False)):
+        found, more = folders.entries(ALICE, count)
+        newest = [str(number) for number in range(51, -1, -1)]
+        assert ([entry.id for entry in found], more) == (newest[:count], has_more)
 
 
 def test_what_a_folder_has_is_counted_beside_one_place(

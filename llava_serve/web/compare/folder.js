@@ -1,6 +1,6 @@
 // A folder of pictures with one question: chosen, uploaded, asked about, and followed, in a dialog.
 (() => {
-  const POLL_MS = 700, RETRY_MS = 3000, UPLOADS = 3;
+  const POLL_MS = 700, RETRY_MS = 3000, UPLOADS = 3, PAGE = 50;
   const IMAGE = /\.(png|jpe?g|webp|gif|bmp|tiff?|heic|heif|avif)$/i;
   const pictures = (count) => `${count} ${count === 1 ? 'picture' : 'pictures'}`;
   const WORDS = {
@@ -9,6 +9,8 @@
     none: 'No picture is chosen yet.',
     models: 'No model that sees pictures is served yet. The list fills in by itself.',
     start: 'Ask all of them',
+    earlier: 'Earlier folders',
+    older: 'Show older ones',
     uploading: (done, all) => `Uploading: ${done} of ${pictures(all)}.`,
     chosen: (count, bytes, left) => `${pictures(count)}, ${Math.max(0.1, bytes / 1e6).toFixed(1)} MB.${left ? ` Files that are no pictures: ${left}, left out.` : ''}`,
     refused: (names) => `Left out: ${names}`,
@@ -46,7 +48,7 @@
     <div class="answers" role="region" aria-label="Answers" tabindex="0"></div></section>`;
   const part = (selector) => dialog.querySelector(selector);
   const form = part('form'), run = part('.run'), [folderInput, filesInput] = dialog.querySelectorAll('[type=file]');
-  let id = null, mark = '', files = [], polling = 0, offered = {models: []}, chosen = null;
+  let id = null, mark = '', files = [], polling = 0, offered = {models: []}, chosen = null, count = PAGE;
 
   const tell = (text) => { part('.folder-told').textContent = text; };
   const call = async (path, options = {}) => {
@@ -76,10 +78,12 @@
   // What can be asked, and what was: a run is found again by the address too.
   const offer = async () => {
     const before = offered;
-    offered = await (await call('')).json();
+    offered = await (await call(`?count=${count}`)).json();
     if (`${offered.models}` !== `${before.models}` || !offered.models.length) offerModels();
-    if (JSON.stringify(offered.folders) === JSON.stringify(before.folders)) return;
-    part('.earlier').replaceChildren(...(offered.folders.length ? [heading('Earlier folders'), listed(offered.folders)] : []));
+    const [is, was] = [offered, before].map(({folders, has_more}) => JSON.stringify([folders, has_more]));
+    if (is === was) return;
+    part('.earlier').replaceChildren(...(offered.folders.length ? [heading(WORDS.earlier), listed(offered.folders)] : []));
+    if (offered.has_more) part('.earlier').append(older.cloneNode(true));
   };
   // Those of the comparison, or the first two, until the user chooses.
   const offerModels = () => {
@@ -96,6 +100,8 @@
     }));
   };
   part('.models').addEventListener('change', () => { chosen = new FormData(form).getAll('model'); });
+  const older = Object.assign(document.createElement('button'), {type: 'button', textContent: WORDS.older});
+  older.dataset.do = 'older';
   const heading = (text) => Object.assign(document.createElement('h3'), {textContent: text});
   const listed = (folders) => {
     const list = document.createElement('ul');
@@ -218,6 +224,12 @@
     stop: () => post(`/${id}/stop`, {}),
     start: async () => { await post(`/${id}/start`, {}); show(id); },
     another,
+    older: async () => {
+      const before = offered.folders.length;
+      count += 2 * PAGE;
+      await offer();
+      dialog.querySelectorAll('.known')[before]?.focus();
+    },
     remove: async () => {
       if (!confirm(WORDS.confirm)) return;
       await call(`/${id}`, {method: 'DELETE'});

@@ -76,9 +76,9 @@ class FolderRuns:
         models = [card.id for card in self._services.link.cards if card.can_see]
         return {"models": models, "most": limits.images, "most_bytes": limits.size_bytes}
 
-    async def entries(self, whose: Identity) -> list[FolderEntry]:
-        """Return the newest folders."""
-        return await asyncio.to_thread(self._folders.entries, whose)
+    async def entries(self, whose: Identity, count: int) -> tuple[list[FolderEntry], bool]:
+        """Return the newest folders, and whether there are more."""
+        return await asyncio.to_thread(self._folders.entries, whose, count)
 
     async def begin(
         self,

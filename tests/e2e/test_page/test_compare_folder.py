@@ -146,3 +146,27 @@ async def test_a_run_is_stopped_gone_on_with_and_what_failed_asked_again(
         await dialog.get_by_role("button", name="Delete").click()
         await expect(dialog.get_by_label("Question")).to_be_visible()
         await expect(dialog.locator(".known")).to_have_count(1)
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+async def test_older_folders_are_found_behind_a_button(
+    browser: Browser, stack: Stack, size: tuple[int, int]
+) -> None:
+    await stack.join("one")
+    async with opened(browser, f"{stack.page}/?folder=", size) as tab:
+        dialog = tab.page.get_by_role("dialog", name="A folder of pictures")
+        await expect(dialog.get_by_label("one")).to_be_checked()
+        asked = {"models": ["one"], "sizes": [1]}
+        for number in range(52):
+            data = asked | {"question": f"question {number}?"}
+            answer = await tab.page.request.post(f"{stack.page}/folders", data=data)
+            assert answer.status == 201
+        known = dialog.locator(".known")
+        await expect(known).to_have_count(50)
+        await expect(dialog).not_to_contain_text("question 1?")
+        await check(tab)
+        await dialog.get_by_role("button", name="Show older ones").click()
+        await expect(known).to_have_count(52)
+        await expect(known.nth(50)).to_be_focused()
+        await expect(known.nth(51)).to_contain_text("question 0?")
+        await expect(dialog.get_by_role("button", name="Show older ones")).to_have_count(0)

@@ -362,6 +362,17 @@ async def test_a_folder_is_its_users_alone(opened: Open) -> None:
     assert (await put(bob, path, "x.png", png(9))).status_code == 404
 
 
+async def test_older_folders_are_listed_for_who_asks_for_more(opened: Open) -> None:
+    client = await opened()
+    paths = [await begun(client, 10) for _ in range(3)]
+    newest = [path.rpartition("/")[2] for path in reversed(paths)]
+    for count, has_more in ((1, True), (2, True), (3, False)):
+        told = (await client.get("/folders", params={"count": count})).json()
+        assert [one["id"] for one in told["folders"]] == newest[:count]
+        assert told["has_more"] is has_more
+    assert (await client.get("/folders", params={"count": 0})).status_code == 400
+
+
 async def test_another_browser_and_one_without_cookies_have_none(opened: Open) -> None:
     one, other, none = await opened(), await opened(), await opened(cookies=False)
     path = await begun(one, 10)
