@@ -1,6 +1,6 @@
 // A folder of pictures with one question: chosen, uploaded, asked about, and followed, in a dialog.
 (() => {
-  const POLL_MS = 700, RETRY_MS = 3000, UPLOADS = 3, PAGE = 50;
+  const POLL_MS = 700, RETRY_MS = 3000, PAGE = 50;
   const IMAGE = /\.(png|jpe?g|webp|gif|bmp|tiff?|heic|heif|avif)$/i;
   const pictures = (count) => `${count} ${count === 1 ? 'picture' : 'pictures'}`;
   const WORDS = {
@@ -13,7 +13,9 @@
     older: 'Show older ones',
     uploading: (done, all) => `Uploading: ${done} of ${pictures(all)}.`,
     chosen: (count, bytes, left) => `${pictures(count)}, ${Math.max(0.1, bytes / 1e6).toFixed(1)} MB.${left ? ` Files that are no pictures: ${left}, left out.` : ''}`,
-    refused: (names) => `Left out: ${names}`,
+    refused: (reasons) => `Left out: ${reasons}`,
+    missing: (reasons) => `Not uploaded, and so not asked about: ${reasons}`,
+    nothing: 'No picture has arrived, so nothing was asked.',
     progress: ({done, failed, total, running}) =>
       `${done} of ${total} answers are there${failed ? `, ${failed} failed` : ''}${running ? ' …' : '.'}`,
     confirm: 'Delete these answers and their pictures for good?',
@@ -55,7 +57,8 @@
     const answer = await fetch(`folders${path}`, options).catch(() => null);
     if (answer?.ok) return answer;
     const told = await answer?.json().catch(() => null);
-    throw new Error(typeof told?.error === 'string' ? told.error : WORDS.lost);
+    const error = new Error(typeof told?.error === 'string' ? told.error : WORDS.lost);
+    throw Object.assign(error, {status: answer?.status, after: Number(answer?.headers.get('Retry-After')) || 0});
   };
   const post = (path, body) => call(path, {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body)});
   const attempt = async (work) => {
@@ -125,27 +128,14 @@
     part('.chosen').textContent = files.length ? WORDS.chosen(files.length, bytes, all.length - files.length) : WORDS.none;
   };
 
-  // A few at a time, each into its place: who is refused is told, and the others are asked about.
-  const upload = async (folder) => {
-    const refused = [];
-    let next = 0, done = 0;
-    const order = [...files];
-    const worker = async () => {
-      while (next < order.length) {
-        const position = next++, file = order[position];
-        const asked = new URLSearchParams({folder, name: file.name, position});
-        try {
-          await call(`/image?${asked}`, {method: 'POST', headers: {'Content-Type': 'application/octet-stream'}, body: file});
-        } catch (error) {
-          if (error.message === WORDS.lost) throw error;
-          refused.push(`${file.name}: ${error.message}`);
-        }
-        part('.chosen').textContent = WORDS.uploading(++done, order.length);
-      }
+  const upload = (folder) => {
+    const send = (file, position) => {
+      const asked = new URLSearchParams({folder, name: file.name, position});
+      return call(`/image?${asked}`, {method: 'POST', headers: {'Content-Type': 'application/octet-stream'}, body: file});
     };
-    await Promise.all(Array.from({length: UPLOADS}, worker));
-    return refused;
+    return uploadPictures([...files], send, (done, all) => { part('.chosen').textContent = WORDS.uploading(done, all); });
   };
+  const reasons = (names) => [...names].map(([reason, of]) => `${of.join(', ')}: ${reason}`).join('\n');
 
   const begin = async () => {
     const fields = new FormData(form), parameters = {};
@@ -153,13 +143,23 @@
     for (const name of ['seed', 'system']) if (fields.get(name).trim()) parameters[name] = fields.get(name).trim();
     const asked = {question: fields.get('question'), models: fields.getAll('model'), sizes: files.map(({size}) => size), parameters};
     const folder = (await (await post('', asked)).json()).id;
-    const refused = await upload(folder);
+    const {arrived, refused, missing} = await upload(folder);
+    const told = [
+      ...(arrived ? [] : [WORDS.nothing]),
+      ...(refused.size ? [WORDS.refused(reasons(refused))] : []),
+      ...(missing.size ? [WORDS.missing(reasons(missing))] : []),
+    ].join('\n');
+    if (!arrived) { // the form stays as it is, to be mended
+      choose(files);
+      await call(`/${folder}`, {method: 'DELETE'}).catch(() => {});
+      throw new Error(told);
+    }
     await post(`/${folder}/start`, {});
     form.reset();
     choose([]);
     [chosen, offered] = [null, {models: []}];
+    tell(told);
     await show(folder);
-    if (refused.length) tell(WORDS.refused(refused.join(' ')));
   };
 
   const update = (told) => {

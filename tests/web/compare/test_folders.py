@@ -325,7 +325,8 @@ async def test_what_is_too_much_or_no_image_is_refused_with_the_limit(
     ):
         answer = await client.post("/folders", json=body)
         assert answer.status_code in (400, 413) and said in answer.json()["error"]
-    assert (await client.post("/folders", json=asked(1, models=["gone"]))).status_code == 503
+    answer = await client.post("/folders", json=asked(1, models=["gone"]))
+    assert answer.status_code == 503 and answer.headers["Retry-After"] == "1"
     path = await begun(client, 10)
     for data, said in ((b"no picture", "'notes.txt'"), (png(3000, 3000), "too many at once")):
         answer = await put(client, path, "a/notes.txt", data)
