@@ -233,6 +233,9 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
     allow_sharing: Annotated[
         bool, "let users make links by which everybody can read one of their conversations"
     ] = False
+    allow_remote_media: Annotated[
+        bool, "let users attach pictures from http(s) addresses of public hosts, fetched from here"
+    ] = False
     moderate: Annotated[bool, "check each question with OpenAI's moderation first"] = False
     moderation_key_file: Annotated[Path | None, "file with the OpenAI key for --moderate"] = None
     embed: Annotated[bool, "leave out title and footer, for embedding in a page"] = False

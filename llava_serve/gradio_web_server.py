@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Sequence
 
 from llava_serve import args, logs, tiny
-from llava_serve.config import WebConfig
+from llava_serve.config import MediaConfig, WebConfig
 from llava_serve.credential import credential_for
 from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.http import serving
@@ -13,6 +13,7 @@ from llava_serve.http.access import Hosts
 from llava_serve.http.hosts import is_loopback
 from llava_serve.http.tls import Tls
 from llava_serve.logins.login_sessions import LoginSessions
+from llava_serve.media.reader import MediaReader
 from llava_serve.storage.database import make_state_dir
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store, default_url
@@ -28,6 +29,11 @@ from llava_serve.web.operators.rights import Operators
 from llava_serve.web.streaming import ActiveReplies
 
 logger = logging.getLogger("llava_serve.gradio_web_server")
+
+# One image of the largest size is decoded at a time: the page shares its machine with workers.
+_REMOTE_MEDIA = MediaConfig(
+    allow_remote_media=True, max_megapixels_in_flight=MediaConfig.max_image_megapixels
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -66,6 +72,11 @@ def hosts_of(config: WebConfig) -> Hosts:
     return Hosts.of(config.host, (*config.allowed_names, *config.public_names, *shared))
 
 
+def remote_media_of(config: WebConfig) -> MediaReader | None:
+    """Return what fetches images from web addresses; None where nothing may."""
+    return MediaReader(_REMOTE_MEDIA) if config.allow_remote_media else None
+
+
 def _services(
     config: WebConfig,
     trust: ssl.SSLContext,
@@ -92,6 +103,7 @@ def _services(
         max_body_bytes=config.max_body_bytes,
         logins=logins,
         allow_sharing=config.allow_sharing,
+        remote_media=remote_media_of(config),
         operators=Operators.of(config),
         running=ActiveReplies(config.concurrency_count),
         folder_limits=FolderLimits(config.folder_images, config.folder_mb * 1_000_000),

@@ -13,7 +13,7 @@ import requests
 
 from llava_serve.args import parse
 from llava_serve.config import WebConfig
-from llava_serve.gradio_web_server import hosts_of
+from llava_serve.gradio_web_server import hosts_of, remote_media_of
 from tests.ports import free_port
 
 COMMAND = [sys.executable, "-m", "llava_serve.gradio_web_server"]
@@ -82,3 +82,8 @@ def test_the_name_of_the_public_address_is_served_and_its_origin_may_ask() -> No
     assert hosts.serves("chat.example.com:8443") and hosts.allows("chat.example.com")
     assert not hosts.serves("example.com")
     assert not hosts_of(parse(WebConfig, [])).serves("chat.example.com")
+
+
+def test_web_addresses_are_fetched_only_where_the_operator_allows_it() -> None:
+    assert remote_media_of(parse(WebConfig, [])) is None
+    assert remote_media_of(parse(WebConfig, ["--allow-remote-media"])) is not None

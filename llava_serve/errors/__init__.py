@@ -13,7 +13,8 @@
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ConversationBusy, ImportRefused, NoCookies, ModerationRefused,
-    │              LoginRequired, LoginFailed, LoginRefused, TooManyLogins, OperatorsOnly
+    │              LoginRequired, LoginFailed, LoginRefused, TooManyLogins, OperatorsOnly,
+    │              PdfRefused, ImageUrlRefused, TooManyImageUrls
     │     folder   FolderUnknown, FolderTooLarge, FolderRefused: FolderWithoutQuestion,
     │              FolderWithoutImages, FolderModelCount, BlindModelChosen, NoImage,
     │              FolderBegun, FolderBusy
@@ -156,6 +157,7 @@ from llava_serve.errors.page import (
     CannotContinue as CannotContinue,
     ConversationBusy as ConversationBusy,
     ConversationUnknown as ConversationUnknown,
+    ImageUrlRefused as ImageUrlRefused,
     ImportRefused as ImportRefused,
     LoginFailed as LoginFailed,
     LoginRefused as LoginRefused,
@@ -164,10 +166,12 @@ from llava_serve.errors.page import (
     ModerationUnavailable as ModerationUnavailable,
     NoCookies as NoCookies,
     OperatorsOnly as OperatorsOnly,
+    PdfRefused as PdfRefused,
     ProviderFailed as ProviderFailed,
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,
     TooManyFiles as TooManyFiles,
+    TooManyImageUrls as TooManyImageUrls,
     TooManyLogins as TooManyLogins,
 )
 from llava_serve.errors.preset import (

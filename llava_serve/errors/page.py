@@ -15,6 +15,21 @@ class TooManyFiles(BadRequest):
         super().__init__(f"{files} files are attached to one question; at most {limit} can be")
 
 
+class PdfRefused(BadRequest):
+    """Pages of a PDF cannot be shown."""
+
+    code = "pdf_refused"
+    remedy = (
+        "Open it in a program that shows PDFs, and save it there without a password, or attach "
+        "pictures of the pages that you ask about."
+    )
+    user_remedy = remedy
+    quotes_user = True
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name!r} {reason}")
+
+
 class StillAnswering(BadRequest):
     """The last answer on the page is unfinished; the next question must wait."""
 
@@ -64,6 +79,35 @@ class ConversationBusy(BadRequest):
 
     def __init__(self) -> None:
         super().__init__("an answer of this conversation is still being made")
+
+
+class ImageUrlRefused(BadRequest):
+    """The page gets no picture from a web address."""
+
+    code = "image_url_refused"
+    remedy = (
+        "Open the address in a browser: copy the address of the picture itself, or save the "
+        "picture and attach the file."
+    )
+    user_remedy = remedy
+    quotes_user = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"nothing was attached: {reason}")
+
+
+class TooManyImageUrls(BadRequest):
+    """A user lets the page fetch more pictures from web addresses than it does at once."""
+
+    code = "too_many_image_urls"
+    status = 429
+    remedy = "Wait until they are attached, then try this one again."
+    user_remedy = remedy
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} pictures are being fetched for you already, as many as are at once"
+        )
 
 
 class ImportRefused(BadRequest):

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import cast
+from typing import TypeVar, cast
 
 from starlette.types import Receive
+
+Result = TypeVar("Result")
 
 
 async def client_left(receive: Receive) -> None:
@@ -13,7 +15,7 @@ async def client_left(receive: Receive) -> None:
         pass
 
 
-async def unless_client_leaves(work: Awaitable[str], receive: Receive) -> str | None:
+async def unless_client_leaves(work: Awaitable[Result], receive: Receive) -> Result | None:
     """Return the work's result; None where the client left first and the work was cancelled."""
     task = cast("asyncio.Task[object]", asyncio.current_task())
     cancelled_before = task.cancelling()

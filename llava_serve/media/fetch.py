@@ -169,10 +169,10 @@ class Fetcher:
         try:  # also turns decimal, octal and hexadecimal spellings into the address they mean
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as exc:
-            raise RemoteMediaRefused(f"the host {host!r} has no address") from exc
+            raise RemoteMediaRefused(_not_public(host)) from exc
         addresses = [str(entry[4][0]) for entry in found]
         if not addresses or not all(self._is_allowed(address) for address in addresses):
-            raise RemoteMediaRefused(f"the host {host!r} is not on the public internet")
+            raise RemoteMediaRefused(_not_public(host))
         return addresses[0]
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
@@ -185,6 +185,11 @@ class Fetcher:
                     "fetched from the web"
                 )
         return bytes(content)
+
+
+def _not_public(host: str) -> str:
+    """Say the same of a host that is private and of one that is none: nobody learns which it is."""
+    return f"the host {host!r} has no address on the public internet"
 
 
 def _parsed(url: str, relative: bool = False) -> URL:

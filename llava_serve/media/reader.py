@@ -115,11 +115,21 @@ class MediaReader:
 
     async def image(self, url: str) -> Image:
         """Read the image behind a data: URI or an http(s) address."""
-        return await self._alone(self._image(url))
+        return await self._alone(self._image(url), await self._bytes(url))
+
+    async def image_file(self, url: str) -> bytes:
+        """Return the file behind a data: URI or an http(s) address, once it was read as an image.
+
+        Raises:
+            BadRequest: it cannot be fetched, is no image, or is too large.
+        """
+        data = await self._bytes(url)
+        await self._alone(self._image(url), data)
+        return data
 
     async def video(self, url: str, num_frames: int | None = None) -> Video:
         """Read the video behind a data: URI or an http(s) address."""
-        return await self._alone(self._video(url, num_frames))
+        return await self._alone(self._video(url, num_frames), await self._bytes(url))
 
     def _item(self, part: ImagePart | VideoPart) -> _MediaItem[Image | Video]:
         if isinstance(part, ImagePart):
@@ -143,8 +153,7 @@ class MediaReader:
             lambda data, clock: decode_video(data, frames, self._limits, clock),
         )
 
-    async def _alone(self, item: _MediaItem[Decoded]) -> Decoded:
-        data = await self._bytes(item.url)
+    async def _alone(self, item: _MediaItem[Decoded], data: bytes) -> Decoded:
         async with self.reservation() as reservation:
             await reservation.acquire([cost := await self._cost(item, data)])
             return await self._pool.run(partial(item.decode, data), cost.is_slow)

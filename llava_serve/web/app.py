@@ -32,9 +32,11 @@ from llava_serve.web.compare.routes import comparison_router
 from llava_serve.web.conversation_routes import conversation_router
 from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.gradio_files import GradioFiles
+from llava_serve.web.image_url.routes import image_url_router
 from llava_serve.web.inspection.routes import inspection_router
 from llava_serve.web.operators.operator_routes import operator_router
 from llava_serve.web.past_conversations import PastConversations
+from llava_serve.web.pdf.routes import pdf_router
 from llava_serve.web.sharing import shared_routes
 from llava_serve.web.sharing.shared_conversations import Sharing
 
@@ -42,12 +44,12 @@ _HERE = Path(__file__).parent
 _SCRIPTS = (
     *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
     *("compare/differences.js", "compare/folder_upload.js", "compare/folder.js"),
-    *("keyboard/keyboard.js", "images/crop.js", "images/camera.js", "copying.js"),
+    *("keyboard/keyboard.js", "images/crop.js", "images/camera.js", "copying.js", "pdf/pdf.js"),
 )
 _STYLES = (
     *("page.css", "past.css", "inspection/inspection.css", "compare/compare.css"),
     *("compare/folder.css", "presets/presets.css", "keyboard/keyboard.css", "arena/arena.css"),
-    *("images/images.css", "branches/branches.css", "markdown/markdown.css"),
+    *("images/images.css", "branches/branches.css", "markdown/markdown.css", "pdf/pdf.css"),
 )
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -91,6 +93,8 @@ def build_app(
             if services.moderation is not None:
                 stack.push_async_callback(services.moderation.close)
             await stack.enter_async_context(services.link.opened())
+            if services.remote_media is not None:
+                await stack.enter_async_context(services.remote_media)
             if public_link is not None:
                 await stack.enter_async_context(public_link)
             yield
@@ -123,6 +127,7 @@ def build_app(
         app.include_router(shared_routes.shared_router(links))
     app.include_router(folder_router(FolderRuns(services, past.remove_unused)))
     app.include_router(comparison_router(built.sessions))
+    app.include_router(pdf_router())
     app.include_router(inspection_router(services, built.sessions))
     if logins is not None:
         app.include_router(login_router(logins))
@@ -133,6 +138,7 @@ def build_app(
         *(["operators/operators.js"] if services.operators.exist else []),
         *([] if embed else ["past.js"]),
         *(["sharing/sharing.js"] if services.allow_sharing and not embed else []),
+        *([] if services.remote_media is None else ["image_url/image_url.js"]),
         *([] if logins is None else ["signed_out.js"]),
     )
     mounted = _mount(app, blocks, services, scripts)
@@ -171,6 +177,8 @@ def _add_routes(
         return judge(offer, services.media, services.max_body_bytes)
 
     app.post("/transcript")(built.transcript)
+    if services.remote_media is not None:
+        app.include_router(image_url_router(services.remote_media))
 
 
 def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequence[str]) -> App:

@@ -90,20 +90,24 @@
   };
 
   // Files that take the place of others: those stay until all of the new ones are there.
-  const attach = async (box, files, replaced = []) => {
-    if (!box || !files.length) return;
+  const attach = async (box, given, replaced = []) => {
+    if (!box || !given.length) return;
     const wasAsked = asked.has(box);
     forget(box);
     if (wasAsked) asked.add(box);
     busy.set(box, (busy.get(box) ?? 0) + 1);
     try {
+      const {files, note, ...pdfs} = await window.openPdfs(box, given, attached(box) - replaced.length);
       const {refused, cards} = await judge(box, files, replaced.length);
       const isKept = refused.length && replaced.length;
       const fine = isKept ? [] : files.filter((_, index) => !refused.includes(index));
       const arrived = !fine.length || await upload(box, fine);
-      if (fine.length && arrived) await remove(box, replaced);
+      if (fine.length && arrived) {
+        await remove(box, replaced);
+        window.notePages(box, note);
+      }
       const lost = card('The upload did not succeed, so nothing was attached.', 'Attach it again.');
-      if (refused.length || !arrived) refuse(box, cards + (arrived ? '' : lost));
+      if (pdfs.cards || refused.length || !arrived) refuse(box, pdfs.cards + cards + (arrived ? '' : lost));
     } catch {
       refuse(box, card('The page cannot reach its server, so nothing was attached.',
         'Check the connection, then attach it again.'));
@@ -136,7 +140,7 @@
 
   const veil = document.createElement('div');
   veil.className = 'drop-veil';
-  veil.innerHTML = '<p>Drop pictures or clips to attach them</p>';
+  veil.innerHTML = '<p>Drop pictures, clips or PDFs to attach them</p>';
   const lift = () => veil.remove();
   const brings = (event) => [...(event.dataTransfer?.types ?? [])].includes('Files');
   const isText = (event) => event.target.closest?.('textarea, input') !== null;

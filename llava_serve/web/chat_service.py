@@ -13,6 +13,7 @@ from llava_serve.errors import (
     StorageFailed,
 )
 from llava_serve.logins.login_sessions import LoginSessions
+from llava_serve.media.reader import MediaReader
 from llava_serve.storage.media import MediaStore
 from llava_serve.storage.store import Store
 from llava_serve.web import uploads
@@ -37,7 +38,8 @@ _VOTES: tuple[Vote, ...] = get_args(Vote)
 class Services:
     """What the tabs share: the way to the controller, the places where things are kept.
 
-    Without `logins` nobody has to sign in; without `prices` no cost is shown.
+    Without `logins` nobody has to sign in; without `prices` no cost is shown; without
+    `remote_media` no image is fetched from a web address.
     """
 
     link: ControllerLink
@@ -47,6 +49,7 @@ class Services:
     max_body_bytes: int
     logins: LoginSessions | None = None
     allow_sharing: bool = False
+    remote_media: MediaReader | None = None
     prices: Prices | None = None
     folder_limits: FolderLimits = field(default_factory=FolderLimits)
     operators: Operators = NOBODY_OPERATES

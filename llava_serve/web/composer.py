@@ -7,6 +7,9 @@ import gradio as gr
 
 # Gradio turns longer text into a file, which is refused; by its own default at 1,000 characters.
 _MAX_TEXT = 1_000_000
+_ABOVE = (
+    '<div class="refusals"></div><div class="told"></div><p class="page-note" role="status"></p>'
+)
 # Other ways for an image to come in; `images/` says what they do.
 _TOOLS = (
     '<div class="image-tools"><button type="button" class="use-camera">Camera</button>'
@@ -16,12 +19,13 @@ _TOOLS = (
 
 def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
     """Lay out the box, above it the places where `attach.js` and `told.js` say what cannot be
-    attached or done, and below it the other ways for an image to come in.
+    attached or done, and `pdf.js` which pages are, and below it the other ways for an image to
+    come in.
 
     No `file_types`: Gradio would judge files by their names, here and in the browser.
     """
     gr.HTML(
-        html_template='<div class="refusals"></div><div class="told"></div>',
+        html_template=_ABOVE,
         apply_default_css=False,
         elem_id=f"{elem_id}-refusals",
     )

@@ -64,7 +64,6 @@
       box = [...document.querySelectorAll('.composer')].find((one) => one.getClientRects().length);
       begin();
     });
-    window.webImages?.(element);
   };
 
   const start = () => document.body.append(dialog);

@@ -149,6 +149,7 @@
     [...composer.querySelectorAll('.thumbnail-wrapper')].forEach((one, n) => {
       const label = `${EDIT} ${n + 1}`;
       let edit = one.querySelector('.edit-image');
+      one.setAttribute('role', 'group'); // Gradio's is an item of no list
       if (!one.querySelector('img')) return edit?.remove();
       if (!edit) {
         edit = Object.assign(document.createElement('button'), {type: 'button', className: 'edit-image icon-edit'});

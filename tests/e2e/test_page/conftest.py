@@ -128,6 +128,7 @@ async def page_served(
     operators: Operators = NOBODY_OPERATES,
     *,
     allow_sharing: bool = False,
+    remote_media: MediaReader | None = None,
 ) -> AsyncIterator[tuple[str, WatchedStore]]:
     """Serve the page alone; yield its address and what it keeps conversations in."""
     store = WatchedStore(default_url(state_dir))
@@ -142,6 +143,7 @@ async def page_served(
         logins=logins,
         operators=operators,
         allow_sharing=allow_sharing,
+        remote_media=remote_media,
     )
     page = build_page(services, examples=examples.load(state_dir / "examples", services.media))
     async with serving.served(page.app, page.before_stop) as address:

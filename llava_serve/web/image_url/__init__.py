@@ -1,0 +1,1 @@
+"""Images behind web addresses: fetched by the page where its operator allows it."""

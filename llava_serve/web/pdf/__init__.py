@@ -1,0 +1,1 @@
+"""PDFs in the box for questions: images of their pages take their place."""
