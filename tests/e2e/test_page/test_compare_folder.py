@@ -223,8 +223,12 @@ async def test_a_server_without_time_is_asked_again_and_is_no_refusal(
         (name,) = parse_qs(urlsplit(route.request.url).query)["name"]
         tried[name] += 1
         if name == "3.png" or (name == "2.png" and tried[name] < 3):
-            status, after = (429, {}) if name == "3.png" else (503, {"Retry-After": "7"})
-            await route.fulfill(status=status, headers=after, json={"error": "I am busy."})
+            lasts = name == "3.png"
+            await route.fulfill(
+                status=429 if lasts else 503,
+                headers={} if lasts else {"Retry-After": "7"},
+                json={"error": "I am busy."},
+            )
         else:
             await route.continue_()
 

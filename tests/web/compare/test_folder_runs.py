@@ -3,6 +3,7 @@
 import asyncio
 import io
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ async def put(runs: FolderRuns, folder_id: str, position: int) -> None:
 
 
 @pytest.fixture
-def loaded(request: pytest.FixtureRequest) -> list[object]:
+def loaded() -> Iterator[list[object]]:
     """The images of folders that are read from the database."""
     found: list[object] = []
 
@@ -63,8 +64,8 @@ def loaded(request: pytest.FixtureRequest) -> list[object]:
             found.append(image)
 
     event.listen(FolderImageRow, "load", note)
-    request.addfinalizer(lambda: event.remove(FolderImageRow, "load", note))
-    return found
+    yield found
+    event.remove(FolderImageRow, "load", note)
 
 
 async def test_an_upload_reads_no_other_image_of_its_folder(
