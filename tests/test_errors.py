@@ -10,7 +10,9 @@ from llava_serve import errors
 from llava_serve.errors import (
     FOR_OPERATORS,
     ContextOverflow,
+    FolderRefused,
     MediaUnreadable,
+    PresetRefused,
     RemoteError,
     ServeError,
 )
@@ -109,6 +111,13 @@ def test_a_text_of_another_program_is_told_unless_it_is_for_operators(
     arrived = RemoteError.from_body(body, 503)
     assert (message in arrived.user_message) == is_told
     assert "--" not in arrived.user_remedy
+
+
+@pytest.mark.parametrize("refused", [FolderRefused, PresetRefused])
+def test_each_reason_of_a_refusal_has_a_remedy_of_its_own(refused: type[ServeError]) -> None:
+    reasons = refused.__subclasses__()
+    remedies = {reason.user_remedy for reason in [refused, *reasons]}
+    assert len(reasons) > 1 and len(remedies) == len(reasons) + 1
 
 
 def test_codes_name_one_error_each() -> None:

@@ -12,10 +12,14 @@
     │     engine   SglangRefused, InspectionUnsupported
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
-    │              ConversationBusy, ImportRefused, FolderUnknown, FolderRefused,
-    │              FolderTooLarge, ModerationRefused, LoginRequired, LoginFailed,
-    │              LoginRefused, TooManyLogins, OperatorsOnly, PresetRefused,
+    │              ConversationBusy, ImportRefused, NoCookies, ModerationRefused,
+    │              LoginRequired, LoginFailed, LoginRefused, TooManyLogins, OperatorsOnly,
     │              PdfRefused, ImageUrlRefused, TooManyImageUrls
+    │     folder   FolderUnknown, FolderTooLarge, FolderRefused: FolderWithoutQuestion,
+    │              FolderWithoutImages, FolderModelCount, BlindModelChosen, NoImage,
+    │              FolderBegun, FolderBusy
+    │     preset   PresetRefused: PresetUnknown, PresetNameRefused, PresetNameTaken,
+    │              PresetTooLong, TooManyPresets
     │     arena    BattleOver, BattleWithoutVote, BattleOpen
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
@@ -110,6 +114,18 @@ from llava_serve.errors.engine import (
     SglangRefused as SglangRefused,
     SglangUnreachable as SglangUnreachable,
 )
+from llava_serve.errors.folder import (
+    BlindModelChosen as BlindModelChosen,
+    FolderBegun as FolderBegun,
+    FolderBusy as FolderBusy,
+    FolderModelCount as FolderModelCount,
+    FolderRefused as FolderRefused,
+    FolderTooLarge as FolderTooLarge,
+    FolderUnknown as FolderUnknown,
+    FolderWithoutImages as FolderWithoutImages,
+    FolderWithoutQuestion as FolderWithoutQuestion,
+    NoImage as NoImage,
+)
 from llava_serve.errors.http import (
     BodyTimeout as BodyTimeout,
     BodyTooLarge as BodyTooLarge,
@@ -141,9 +157,6 @@ from llava_serve.errors.page import (
     CannotContinue as CannotContinue,
     ConversationBusy as ConversationBusy,
     ConversationUnknown as ConversationUnknown,
-    FolderRefused as FolderRefused,
-    FolderTooLarge as FolderTooLarge,
-    FolderUnknown as FolderUnknown,
     ImageUrlRefused as ImageUrlRefused,
     ImportRefused as ImportRefused,
     LoginFailed as LoginFailed,
@@ -151,15 +164,23 @@ from llava_serve.errors.page import (
     LoginRequired as LoginRequired,
     ModerationRefused as ModerationRefused,
     ModerationUnavailable as ModerationUnavailable,
+    NoCookies as NoCookies,
     OperatorsOnly as OperatorsOnly,
     PdfRefused as PdfRefused,
-    PresetRefused as PresetRefused,
     ProviderFailed as ProviderFailed,
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,
     TooManyFiles as TooManyFiles,
     TooManyImageUrls as TooManyImageUrls,
     TooManyLogins as TooManyLogins,
+)
+from llava_serve.errors.preset import (
+    PresetNameRefused as PresetNameRefused,
+    PresetNameTaken as PresetNameTaken,
+    PresetRefused as PresetRefused,
+    PresetTooLong as PresetTooLong,
+    PresetUnknown as PresetUnknown,
+    TooManyPresets as TooManyPresets,
 )
 from llava_serve.errors.prompt import (
     ContextOverflow as ContextOverflow,

@@ -81,15 +81,6 @@ class ConversationBusy(BadRequest):
         super().__init__("an answer of this conversation is still being made")
 
 
-class PresetRefused(BadRequest):
-    """A preset cannot be saved, renamed, deleted or chosen."""
-
-    code = "preset_refused"
-    remedy = "Choose another name or preset; one that is no longer needed can be deleted."
-    user_remedy = remedy
-    quotes_user = True
-
-
 class ImageUrlRefused(BadRequest):
     """The page gets no picture from a web address."""
 
@@ -143,42 +134,15 @@ class ConversationUnknown(BadRequest):
         super().__init__("this server keeps no conversation under this address")
 
 
-class FolderUnknown(BadRequest):
-    """The page keeps no folder of images under that address."""
+class NoCookies(BadRequest):
+    """What is to be kept would be lost: nothing says which browser it belongs to."""
 
-    code = "folder_unknown"
-    status = 404
-    remedy = "Check the address; otherwise begin a new one: this one may have been deleted."
+    code = "no_cookies"
+    remedy = "Allow cookies for this page in the browser, reload the page, then try again."
     user_remedy = remedy
 
-    def __init__(self) -> None:
-        super().__init__("this server keeps no folder of yours under this address")
-
-
-class FolderRefused(BadRequest):
-    """What is asked for cannot be done with a folder of images."""
-
-    code = "folder_refused"
-    remedy = "Change that, then try again."
-    user_remedy = remedy
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-
-
-class FolderTooLarge(BadRequest):
-    """More images, or more bytes of them, than the page takes at once."""
-
-    code = "folder_too_large"
-    status = 413
-    remedy = "Choose fewer, or raise --folder-images and --folder-mb of the page."
-    user_remedy = "Choose fewer or smaller pictures, or ask about the others in another run."
-
-    def __init__(self, images: int, size_bytes: int, most: int, most_bytes: int) -> None:
-        super().__init__(
-            f"{images:,} pictures of {size_bytes / 1e6:,.1f} MB are too many at once; this page "
-            f"takes {most:,} of {most_bytes / 1e6:,.1f} MB together"
-        )
+    def __init__(self, consequence: str) -> None:
+        super().__init__(f"this browser keeps no cookies, so {consequence}")
 
 
 class LoginRequired(BadRequest):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import selectinload
 
 from llava_serve.storage.folder_tables import FolderAnswerRow, FolderImageRow, FolderRow
@@ -12,7 +12,7 @@ from llava_serve.storage.identity import Identity
 from llava_serve.storage.media import StoredFile
 from llava_serve.storage.store import Store, delete_folders
 
-MOST_LISTED = 50
+_READ = 1000  # characters of a question in the list
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,15 @@ class FolderEntry:
     question: str
     images: int
     created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FolderContents:
+    """How many images there are, how large they are together, and whether any answer is there."""
+
+    images: int
+    size_bytes: int
+    has_answers: bool
 
 
 class Folders:
@@ -71,22 +80,43 @@ class Folders:
             session.expunge_all()
         return row
 
-    def entries(self, whose: Identity) -> list[FolderEntry]:
-        """Return the newest of theirs."""
+    def contents(self, whose: Identity, folder_id: str, but: int) -> FolderContents | None:
+        """Return what one of theirs has, without the image in the place `but`.
+
+        None says that it is none of theirs.
+        """
+        others = and_(FolderImageRow.folder_id == FolderRow.id, FolderImageRow.position != but)
+        size_bytes = func.coalesce(func.sum(FolderImageRow.size_bytes), 0)
+        has_answers = exists().where(FolderAnswerRow.folder_id == FolderRow.id)
+        wanted = (
+            select(func.count(FolderImageRow.position), size_bytes, has_answers)
+            .select_from(FolderRow)
+            .outerjoin(FolderImageRow, others)
+            .where(_is(whose, folder_id))
+            .group_by(FolderRow.id)
+        )
+        with self._store.transaction() as session:
+            row = session.execute(wanted).one_or_none()
+        return None if row is None else FolderContents(row[0], int(row[1]), bool(row[2]))
+
+    def entries(self, whose: Identity, count: int = 50) -> tuple[list[FolderEntry], bool]:
+        """Return the newest of theirs, and whether there are more."""
         images = (
             select(func.count())
             .where(FolderImageRow.folder_id == FolderRow.id)
             .scalar_subquery()
             .label("images")
         )
+        question = func.substr(FolderRow.question, 1, _READ)
         wanted = (
-            select(FolderRow.id, FolderRow.question, images, FolderRow.created_at)
+            select(FolderRow.id, question, images, FolderRow.created_at)
             .where(whose.owns(FolderRow))
             .order_by(FolderRow.created_at.desc(), FolderRow.id)
-            .limit(MOST_LISTED)
+            .limit(count + 1)
         )
         with self._store.transaction() as session:
-            return [FolderEntry(*row) for row in session.execute(wanted)]
+            found = [FolderEntry(*row) for row in session.execute(wanted)]
+        return found[:count], len(found) > count
 
     def delete(self, whose: Identity, folder_id: str) -> list[str] | None:
         """Delete one of theirs; return the stored files that nobody has any more.

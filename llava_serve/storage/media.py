@@ -45,8 +45,10 @@ class MediaStore:
         self.root = root
         self._limit_bytes = limit_bytes
 
-    def put(self, source: Path) -> StoredFile:
+    def put(self, source: Path, name: str | None = None) -> StoredFile:
         """Copy `source` into the store, where equal bytes are one file.
+
+        Its user's `name` for it is that of `source` unless another is given.
 
         Raises:
             MediaUnreadable: it is no image or video that this stack serves.
@@ -54,7 +56,7 @@ class MediaStore:
             StorageFailed: the disk does not take it.
         """
         with _translated(), source.open("rb") as file:
-            stored = self._described(file, source.name)
+            stored = self._described(file, name or source.name)
             file.seek(0)
             with self._written(self.path(stored.filename)) as part:
                 shutil.copyfileobj(file, part)

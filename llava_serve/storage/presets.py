@@ -4,7 +4,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select
 
-from llava_serve.errors import PresetRefused
+from llava_serve.errors import (
+    NoCookies,
+    PresetNameRefused,
+    PresetNameTaken,
+    PresetUnknown,
+    TooManyPresets,
+)
 from llava_serve.storage.identity import Identity
 from llava_serve.storage.preset_tables import LONGEST_NAME, PresetRow
 from llava_serve.storage.store import Store
@@ -33,7 +39,8 @@ class Presets:
         """Save under a name, in place of what has it already.
 
         Raises:
-            PresetRefused: the name cannot be one, or there are too many.
+            PresetNameRefused: the name cannot be one.
+            TooManyPresets, NoCookies: no more can be kept, or none.
         """
         key, name = _owned(whose), checked_name(name)
         with self._store.transaction() as session:
@@ -41,7 +48,7 @@ class Presets:
             if row is None:
                 count = select(func.count()).where(PresetRow.whose == key)
                 if (session.scalar(count) or 0) >= MOST:
-                    raise PresetRefused(f"{MOST} presets are saved, and no more can be")
+                    raise TooManyPresets(MOST)
                 row = PresetRow(whose=key, name=name)
                 session.add(row)
             row.parameters, row.saved_at = parameters, self._store.now()
@@ -50,7 +57,8 @@ class Presets:
         """Give a preset another name.
 
         Raises:
-            PresetRefused: there is none, the name cannot be one, or another preset has it.
+            PresetUnknown: there is none.
+            PresetNameRefused, PresetNameTaken: the name cannot be one, or another preset has it.
         """
         renamed = checked_name(renamed)
         with self._store.transaction() as session:
@@ -59,11 +67,11 @@ class Presets:
                 raise _unknown(name)
             taken = select(PresetRow.id).where(_is(whose, renamed), PresetRow.id != row.id)
             if session.scalar(taken) is not None:
-                raise PresetRefused(f"another preset is called {renamed!r}")
+                raise PresetNameTaken(f"another preset is called {renamed!r}")
             row.name = renamed
 
     def delete(self, whose: Identity, name: str) -> None:
-        """Delete a preset. Raises: PresetRefused, where there is none."""
+        """Delete a preset. Raises: PresetUnknown, where there is none."""
         with self._store.transaction() as session:
             gone = session.execute(
                 delete(PresetRow).where(_is(whose, name)).returning(PresetRow.id)
@@ -73,17 +81,19 @@ class Presets:
 
 
 def checked_name(name: str) -> str:
-    """Return a name as it is kept. Raises: PresetRefused, when it cannot be one."""
+    """Return a name as it is kept. Raises: PresetNameRefused, when it cannot be one."""
     name = " ".join(name.split())
     if not name:
-        raise PresetRefused("a preset needs a name")
+        raise PresetNameRefused("a preset needs a name")
     if len(name) > LONGEST_NAME or not name.isprintable():
-        raise PresetRefused(f"a name has at most {LONGEST_NAME} characters, all of them visible")
+        raise PresetNameRefused(
+            f"a name has at most {LONGEST_NAME} characters, all of them visible"
+        )
     return name
 
 
-def _unknown(name: str) -> PresetRefused:
-    return PresetRefused(f"no preset is called {name!r}" if name else "no preset is chosen")
+def _unknown(name: str) -> PresetUnknown:
+    return PresetUnknown(f"no preset is called {name!r}" if name else "no preset is chosen")
 
 
 def _is(whose: Identity, name: str) -> ColumnElement[bool]:
@@ -92,5 +102,5 @@ def _is(whose: Identity, name: str) -> ColumnElement[bool]:
 
 def _owned(whose: Identity) -> str:
     if (key := whose.key) is None:
-        raise PresetRefused("this browser keeps no cookies, so the page cannot know it again")
+        raise NoCookies("the page cannot know it again")
     return key

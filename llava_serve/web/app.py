@@ -43,8 +43,8 @@ from llava_serve.web.sharing.shared_conversations import Sharing
 _HERE = Path(__file__).parent
 _SCRIPTS = (
     *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
-    *("compare/differences.js", "compare/folder.js", "keyboard/keyboard.js"),
-    *("images/crop.js", "images/camera.js", "copying.js", "pdf/pdf.js"),
+    *("compare/differences.js", "compare/folder_upload.js", "compare/folder.js"),
+    *("keyboard/keyboard.js", "images/crop.js", "images/camera.js", "copying.js", "pdf/pdf.js"),
 )
 _STYLES = (
     *("page.css", "past.css", "inspection/inspection.css", "compare/compare.css"),

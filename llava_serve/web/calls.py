@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llava_serve import logs
 from llava_serve.errors import InvalidField, MediaUnreadable, NoSuchRoute, ServeError
+from llava_serve.errors.base import RETRY_AFTER
 from llava_serve.http import serving
 from llava_serve.http.json_body import decode
 from llava_serve.logins.user import user_of
@@ -148,7 +149,8 @@ def refusal(error: ServeError) -> JSONResponse:
     """Return an answer whose text Gradio's script shows; it reads either of the two fields."""
     text, request_id = error.for_user, logs.request_id.get()
     told = {"error": text, "detail": text, "code": error.code, "request_id": request_id}
-    return JSONResponse(told, error.status)
+    after = {name: value for name, value in error.headers.items() if name == RETRY_AFTER}
+    return JSONResponse(told, error.status, after)
 
 
 async def _read(receive: Receive) -> bytes:

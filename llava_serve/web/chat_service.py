@@ -24,7 +24,7 @@ from llava_serve.web.compare.prices import Prices
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.file_gate import FileGate
 from llava_serve.web.messages import check_size
-from llava_serve.web.moderation import Moderation
+from llava_serve.web.moderation import Moderation, check_all
 from llava_serve.web.operators.rights import NOBODY_OPERATES, Operators
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.persistence import TurnWriter
@@ -119,9 +119,7 @@ class ChatService:
 
     async def _check(self, parameters: Parameters, *texts: str) -> None:
         """Refuse texts that moderation refuses; a model reads the system prompt too."""
-        if self.services.moderation is not None:
-            for text in filter(None, (parameters.system.strip(), *texts)):
-                await self.services.moderation.check(text)
+        await check_all(self.services.moderation, (parameters.system, *texts))
 
     def _why_none(self, conversation: ChatState) -> ServeError:
         wanted = ", ".join(conversation.wanted) or "any model"

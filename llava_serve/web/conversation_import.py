@@ -71,9 +71,9 @@ def _file(
         return replace(known, name=file.name)
     spare.write_bytes(file.data())
     try:
-        kept = replace(media.put(spare), name=file.name)
+        kept = media.put(spare, file.name)
     except (MediaUnreadable, MediaTooLarge) as exc:
-        raise ImportRefused(exc.message.replace(repr(spare.name), repr(file.name))) from exc
+        raise ImportRefused(exc.message) from exc
     brought[kept.sha256] = kept
     return kept
 

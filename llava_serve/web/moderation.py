@@ -1,5 +1,6 @@
 """Moderation of questions by OpenAI, before any model sees them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import openai
@@ -35,6 +36,17 @@ class Moderation:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+async def check_all(moderation: Moderation | None, texts: Iterable[str]) -> None:
+    """Check texts one by one, but those without a word; without moderation all pass.
+
+    Raises:
+        ModerationRefused, ModerationUnavailable: one does not pass; the others are not checked.
+    """
+    if moderation is not None:
+        for text in filter(None, map(str.strip, texts)):
+            await moderation.check(text)
 
 
 def read_key(file: Path) -> str:

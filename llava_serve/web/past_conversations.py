@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from llava_serve.errors import BattleOpen, ConversationBusy, ConversationUnknown, ImportRefused
+from llava_serve.errors import BattleOpen, ConversationBusy, ConversationUnknown, NoCookies
 from llava_serve.storage.battles import ARENA
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.listing import ConversationList, Entry
@@ -13,6 +13,7 @@ from llava_serve.storage.tables import ConversationRow
 from llava_serve.web import conversation_import
 from llava_serve.web.arena.battle import has_vote
 from llava_serve.web.chat_service import Services
+from llava_serve.web.moderation import check_all
 from llava_serve.web.sessions import Sessions
 
 Write = Callable[[ConversationRow, str, MediaStore], str]
@@ -103,16 +104,14 @@ class PastConversations:
         """Keep a conversation that was exported as JSON; return its kind and its id.
 
         Raises:
-            ImportRefused: it is none, or there is nobody whose it could be.
+            ImportRefused, NoCookies: it is none, or there is nobody whose it could be.
             ModerationRefused, ModerationUnavailable: one of its texts may not be kept.
         """
         if whose == NOBODY:
-            raise ImportRefused("this browser keeps no cookies, so it would not be found again")
+            raise NoCookies("the conversation would not be found again")
         async with self._heavy:
             data = await asyncio.to_thread(conversation_import.read, body)
-            if self._services.moderation is not None:
-                for text in filter(None, (one.question.strip() for one in data.exchanges)):
-                    await self._services.moderation.check(text)
+            await check_all(self._services.moderation, (one.question for one in data.exchanges))
             async with self._services.gate.arriving():
                 kept = (data, self._services.store, self._services.media, whose)
                 return data.kind, await asyncio.to_thread(conversation_import.keep, *kept)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from llava_serve.storage.folders import Folders
+from llava_serve.storage.folders import FolderContents, Folders
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.listing import ConversationList
 from llava_serve.storage.media import MediaStore, StoredFile
@@ -59,11 +59,43 @@ def test_a_folder_comes_back_to_whose_it_is(store: Store, images: list[StoredFil
     assert row is not None and (row.models, row.parameters) == (["m"], {"seed": 1})
     assert [one.name for one in row.images] == ["one.png", "two.png"]
     assert [(one.position, one.text) for one in row.answers] == [(1, "whole")]
-    assert [entry.images for entry in folders.entries(ALICE)] == [2]
+    assert [entry.images for entry in folders.entries(ALICE)[0]] == [2]
     for stranger in (BOB, BROWSER, NOBODY):
         assert folders.folder(stranger, folder_id) is None
         assert folders.delete(stranger, folder_id) is None
-        assert folder_id not in [entry.id for entry in folders.entries(stranger)]
+        assert folder_id not in [entry.id for entry in folders.entries(stranger)[0]]
+
+
+def test_as_many_as_are_asked_for_are_listed_newest_first(store: Store, clock: Clock) -> None:
+    folders = Folders(store)
+    for number in range(52):
+        clock.now += 1
+        add(folders, str(number), ALICE)
+        add(folders, f"bob's {number}", BOB)
+    for count, has_more in ((50, True), (51, True), (52, False), (100, False)):
+        found, more = folders.entries(ALICE, count)
+        newest = [str(number) for number in range(51, -1, -1)]
+        assert ([entry.id for entry in found], more) == (newest[:count], has_more)
+
+
+def test_what_a_folder_has_is_counted_beside_one_place(
+    store: Store, images: list[StoredFile]
+) -> None:
+    folders = Folders(store)
+    add(folders, "f", ALICE)
+    add(folders, "another", ALICE)
+    folders.put_image("another", 0, images[0])
+    assert folders.contents(ALICE, "f", 0) == FolderContents(0, 0, False)
+    for position, image in enumerate(images):
+        folders.put_image("f", position, image)
+    one, two = (image.size_bytes for image in images)
+    assert folders.contents(ALICE, "f", 9) == FolderContents(2, one + two, False)
+    assert folders.contents(ALICE, "f", 0) == FolderContents(1, two, False)
+    for slot in range(2):
+        folders.put_answer("f", (0, slot), "text", {})
+    assert folders.contents(ALICE, "f", 9) == FolderContents(2, one + two, True)
+    for stranger in (BOB, BROWSER, NOBODY):
+        assert folders.contents(stranger, "f", 0) is None
 
 
 def test_an_image_of_a_folder_is_in_use_and_its_users_to_see(

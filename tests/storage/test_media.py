@@ -72,6 +72,14 @@ def test_what_is_no_image_is_refused(media: MediaStore, tmp_path: Path, content:
     assert not (tmp_path / "media").exists()
 
 
+def test_a_file_is_called_what_its_user_called_it(media: MediaStore, tmp_path: Path) -> None:
+    spare = image(tmp_path / "spare.png")
+    assert media.put(spare, "my cat.png").name == "my cat.png"
+    spare.write_bytes(b"<html>")
+    with pytest.raises(MediaUnreadable, match=r"^'my cat\.png'"):
+        media.put(spare, "my cat.png")
+
+
 def test_a_gif_that_was_cut_anywhere_is_an_image_or_refused(
     media: MediaStore, tmp_path: Path
 ) -> None:

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from llava_serve.errors import PresetRefused
+from llava_serve.errors import (
+    NoCookies,
+    PresetNameRefused,
+    PresetNameTaken,
+    PresetUnknown,
+    TooManyPresets,
+)
 from llava_serve.storage import presets as presets_module
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.preset_tables import LONGEST_NAME
@@ -31,10 +37,10 @@ def test_a_preset_is_saved_overwritten_renamed_and_deleted(presets: Presets) -> 
     presets.rename(ALICE, "my warm", "hot")
     presets.rename(ALICE, "hot", "hot")  # changes nothing
     assert presets.names(ALICE) == ["cold", "hot"]
-    with pytest.raises(PresetRefused, match="another preset is called 'hot'"):
+    with pytest.raises(PresetNameTaken, match="another preset is called 'hot'"):
         presets.rename(ALICE, "cold", "hot")
     presets.delete(ALICE, "hot")
-    with pytest.raises(PresetRefused, match="no preset is called 'hot'"):
+    with pytest.raises(PresetUnknown, match="no preset is called 'hot'"):
         presets.delete(ALICE, "hot")
     assert presets.names(ALICE) == ["cold"]
 
@@ -46,9 +52,9 @@ def test_what_is_somebody_elses_is_as_if_it_were_not_there(
     presets.save(ALICE, "warm", WARM)
     assert presets.names(other) == []
     assert presets.parameters(other, "warm") is None
-    with pytest.raises(PresetRefused):
+    with pytest.raises(PresetUnknown):
         presets.rename(other, "warm", "mine")
-    with pytest.raises(PresetRefused):
+    with pytest.raises(PresetUnknown):
         presets.delete(other, "warm")
     if other != NOBODY:
         presets.save(other, "warm", {})
@@ -56,16 +62,16 @@ def test_what_is_somebody_elses_is_as_if_it_were_not_there(
 
 
 def test_a_browser_without_cookies_is_told_why_nothing_is_saved(presets: Presets) -> None:
-    with pytest.raises(PresetRefused, match="keeps no cookies"):
+    with pytest.raises(NoCookies, match="keeps no cookies"):
         presets.save(NOBODY, "warm", WARM)
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * (LONGEST_NAME + 1), "a\0b", "a\u202eb"])
 def test_a_name_that_cannot_be_one_is_refused(presets: Presets, name: str) -> None:
-    with pytest.raises(PresetRefused):
+    with pytest.raises(PresetNameRefused):
         presets.save(ALICE, name, WARM)
     presets.save(ALICE, "warm", WARM)
-    with pytest.raises(PresetRefused):
+    with pytest.raises(PresetNameRefused):
         presets.rename(ALICE, "warm", name)
 
 
@@ -75,7 +81,7 @@ def test_presets_are_bounded_and_those_that_are_there_can_be_saved_again(
     monkeypatch.setattr(presets_module, "MOST", 2)
     for name in ("a", "b"):
         presets.save(ALICE, name, WARM)
-    with pytest.raises(PresetRefused, match="no more can be"):
+    with pytest.raises(TooManyPresets, match="no more can be"):
         presets.save(ALICE, "c", WARM)
     presets.save(ALICE, "b", {})
     presets.save(BOB, "c", WARM)

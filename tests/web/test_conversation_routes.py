@@ -101,6 +101,7 @@ async def test_a_page_without_cookies_says_why_it_lists_nothing(
     assert "keeps no cookies" in await listed(browser)
     refused = await browser.post("/conversations/import", json=saved)
     assert refused.status_code == 400 and "keeps no cookies" in refused.json()["error"]
+    assert "Allow cookies for this page" in refused.json()["error"]
     browser.cookies.set("llava_browser", "guessed")
     assert "keeps no cookies" in await listed(browser)
 

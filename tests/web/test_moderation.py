@@ -9,7 +9,7 @@ from fastapi import FastAPI, HTTPException
 
 from llava_serve.errors import ModerationRefused, ModerationUnavailable
 from llava_serve.http import serving
-from llava_serve.web.moderation import Moderation, read_key
+from llava_serve.web.moderation import Moderation, check_all, read_key
 
 CATEGORIES = ("violence", "hate")
 
@@ -58,6 +58,15 @@ async def test_a_flagged_question_is_refused_with_the_category(moderation: Moder
 async def test_a_check_that_fails_is_no_pass(moderation: Moderation) -> None:
     with pytest.raises(ModerationUnavailable, match="not checked, and so not asked"):
         await moderation.check("down")
+
+
+async def test_texts_are_checked_until_one_does_not_pass_and_blank_ones_are_not(
+    moderation: Moderation, checked: list[str]
+) -> None:
+    with pytest.raises(ModerationRefused):
+        await check_all(moderation, ["", " good ", "\n", "bad", "never"])
+    assert checked == ["good", "bad"]
+    await check_all(None, ["bad"])
 
 
 def test_the_key_comes_from_a_file(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 // A folder of pictures with one question: chosen, uploaded, asked about, and followed, in a dialog.
 (() => {
-  const POLL_MS = 700, RETRY_MS = 3000, UPLOADS = 3;
+  const POLL_MS = 700, RETRY_MS = 3000, PAGE = 50;
   const IMAGE = /\.(png|jpe?g|webp|gif|bmp|tiff?|heic|heif|avif)$/i;
   const pictures = (count) => `${count} ${count === 1 ? 'picture' : 'pictures'}`;
   const WORDS = {
@@ -9,9 +9,13 @@
     none: 'No picture is chosen yet.',
     models: 'No model that sees pictures is served yet. The list fills in by itself.',
     start: 'Ask all of them',
+    earlier: 'Earlier folders',
+    older: 'Show older ones',
     uploading: (done, all) => `Uploading: ${done} of ${pictures(all)}.`,
     chosen: (count, bytes, left) => `${pictures(count)}, ${Math.max(0.1, bytes / 1e6).toFixed(1)} MB.${left ? ` Files that are no pictures: ${left}, left out.` : ''}`,
-    refused: (names) => `Left out: ${names}`,
+    refused: (reasons) => `Left out: ${reasons}`,
+    missing: (reasons) => `Not uploaded, and so not asked about: ${reasons}`,
+    nothing: 'No picture has arrived, so nothing was asked.',
     progress: ({done, failed, total, running}) =>
       `${done} of ${total} answers are there${failed ? `, ${failed} failed` : ''}${running ? ' …' : '.'}`,
     confirm: 'Delete these answers and their pictures for good?',
@@ -46,14 +50,15 @@
     <div class="answers" role="region" aria-label="Answers" tabindex="0"></div></section>`;
   const part = (selector) => dialog.querySelector(selector);
   const form = part('form'), run = part('.run'), [folderInput, filesInput] = dialog.querySelectorAll('[type=file]');
-  let id = null, mark = '', files = [], polling = 0, offered = {models: []}, chosen = null;
+  let id = null, mark = '', files = [], polling = 0, offered = {models: []}, chosen = null, count = PAGE;
 
   const tell = (text) => { part('.folder-told').textContent = text; };
   const call = async (path, options = {}) => {
     const answer = await fetch(`folders${path}`, options).catch(() => null);
     if (answer?.ok) return answer;
     const told = await answer?.json().catch(() => null);
-    throw new Error(typeof told?.error === 'string' ? told.error : WORDS.lost);
+    const error = new Error(typeof told?.error === 'string' ? told.error : WORDS.lost);
+    throw Object.assign(error, {status: answer?.status, after: Number(answer?.headers.get('Retry-After')) || 0});
   };
   const post = (path, body) => call(path, {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body)});
   const attempt = async (work) => {
@@ -76,10 +81,12 @@
   // What can be asked, and what was: a run is found again by the address too.
   const offer = async () => {
     const before = offered;
-    offered = await (await call('')).json();
+    offered = await (await call(`?count=${count}`)).json();
     if (`${offered.models}` !== `${before.models}` || !offered.models.length) offerModels();
-    if (JSON.stringify(offered.folders) === JSON.stringify(before.folders)) return;
-    part('.earlier').replaceChildren(...(offered.folders.length ? [heading('Earlier folders'), listed(offered.folders)] : []));
+    const [is, was] = [offered, before].map(({folders, has_more}) => JSON.stringify([folders, has_more]));
+    if (is === was) return;
+    part('.earlier').replaceChildren(...(offered.folders.length ? [heading(WORDS.earlier), listed(offered.folders)] : []));
+    if (offered.has_more) part('.earlier').append(older.cloneNode(true));
   };
   // Those of the comparison, or the first two, until the user chooses.
   const offerModels = () => {
@@ -96,6 +103,8 @@
     }));
   };
   part('.models').addEventListener('change', () => { chosen = new FormData(form).getAll('model'); });
+  const older = Object.assign(document.createElement('button'), {type: 'button', textContent: WORDS.older});
+  older.dataset.do = 'older';
   const heading = (text) => Object.assign(document.createElement('h3'), {textContent: text});
   const listed = (folders) => {
     const list = document.createElement('ul');
@@ -119,27 +128,14 @@
     part('.chosen').textContent = files.length ? WORDS.chosen(files.length, bytes, all.length - files.length) : WORDS.none;
   };
 
-  // A few at a time, each into its place: who is refused is told, and the others are asked about.
-  const upload = async (folder) => {
-    const refused = [];
-    let next = 0, done = 0;
-    const order = [...files];
-    const worker = async () => {
-      while (next < order.length) {
-        const position = next++, file = order[position];
-        const asked = new URLSearchParams({folder, name: file.name, position});
-        try {
-          await call(`/image?${asked}`, {method: 'POST', headers: {'Content-Type': 'application/octet-stream'}, body: file});
-        } catch (error) {
-          if (error.message === WORDS.lost) throw error;
-          refused.push(`${file.name}: ${error.message}`);
-        }
-        part('.chosen').textContent = WORDS.uploading(++done, order.length);
-      }
+  const upload = (folder) => {
+    const send = (file, position) => {
+      const asked = new URLSearchParams({folder, name: file.name, position});
+      return call(`/image?${asked}`, {method: 'POST', headers: {'Content-Type': 'application/octet-stream'}, body: file});
     };
-    await Promise.all(Array.from({length: UPLOADS}, worker));
-    return refused;
+    return uploadPictures([...files], send, (done, all) => { part('.chosen').textContent = WORDS.uploading(done, all); });
   };
+  const reasons = (names) => [...names].map(([reason, of]) => `${of.join(', ')}: ${reason}`).join('\n');
 
   const begin = async () => {
     const fields = new FormData(form), parameters = {};
@@ -147,13 +143,23 @@
     for (const name of ['seed', 'system']) if (fields.get(name).trim()) parameters[name] = fields.get(name).trim();
     const asked = {question: fields.get('question'), models: fields.getAll('model'), sizes: files.map(({size}) => size), parameters};
     const folder = (await (await post('', asked)).json()).id;
-    const refused = await upload(folder);
+    const {arrived, refused, missing} = await upload(folder);
+    const told = [
+      ...(arrived ? [] : [WORDS.nothing]),
+      ...(refused.size ? [WORDS.refused(reasons(refused))] : []),
+      ...(missing.size ? [WORDS.missing(reasons(missing))] : []),
+    ].join('\n');
+    if (!arrived) { // the form stays as it is, to be mended
+      choose(files);
+      await call(`/${folder}`, {method: 'DELETE'}).catch(() => {});
+      throw new Error(told);
+    }
     await post(`/${folder}/start`, {});
     form.reset();
     choose([]);
     [chosen, offered] = [null, {models: []}];
+    tell(told);
     await show(folder);
-    if (refused.length) tell(WORDS.refused(refused.join(' ')));
   };
 
   const update = (told) => {
@@ -218,6 +224,12 @@
     stop: () => post(`/${id}/stop`, {}),
     start: async () => { await post(`/${id}/start`, {}); show(id); },
     another,
+    older: async () => {
+      const before = offered.folders.length;
+      count += 2 * PAGE;
+      await offer();
+      dialog.querySelectorAll('.known')[before]?.focus();
+    },
     remove: async () => {
       if (!confirm(WORDS.confirm)) return;
       await call(`/${id}`, {method: 'DELETE'});

@@ -19,6 +19,7 @@ from llava_serve.web.conversation_routes import ForUsers
 from llava_serve.web.parameters import Parameters
 
 _MOST_IMAGES = 100_000  # of a request that is to be told how many are taken
+_MOST_LISTED = 1_000_000  # as many as anybody has
 _UNKEPT = {"Cache-Control": "no-store"}
 _ALONE = {
     **_UNKEPT,
@@ -98,10 +99,12 @@ def _add_views(router: APIRouter, runs: FolderRuns) -> None:
     heavy = asyncio.Semaphore(1)
 
     @router.get("")
-    async def overview(request: Request, response: Response) -> dict[str, Any]:
+    async def overview(
+        request: Request, response: Response, count: int = Query(50, ge=1, le=_MOST_LISTED)
+    ) -> dict[str, Any]:
         response.headers.update(_UNKEPT)
-        entries = await runs.entries(_whose(request))
-        return {**runs.offered(), "folders": entries}
+        entries, has_more = await runs.entries(_whose(request), count)
+        return {**runs.offered(), "folders": entries, "has_more": has_more}
 
     @router.get("/{folder_id}.{kind}")
     async def export(folder_id: str, kind: Literal["csv", "html"], request: Request) -> Response:

@@ -32,7 +32,6 @@ class FolderRun:
     models: list[str]
     parameters: Parameters
     images: list[FolderImage]
-    size_bytes: int
     answers: dict[Place, StreamedReply]
     whose: Identity
     is_running: bool = False
@@ -55,7 +54,6 @@ class FolderRun:
             models=row.models,
             parameters=Parameters.restored(row.parameters),
             images=[FolderImage(f"{one.sha256}.{one.extension}", one.name) for one in row.images],
-            size_bytes=sum(one.size_bytes for one in row.images),
             answers=answers,
             whose=Identity(row.owner, row.browser),
         )

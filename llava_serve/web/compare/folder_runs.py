@@ -13,20 +13,26 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from llava_serve.errors import (
+    BlindModelChosen,
     EngineFailure,
-    FolderRefused,
+    FolderBegun,
+    FolderBusy,
+    FolderModelCount,
     FolderUnknown,
-    MediaTooLarge,
-    MediaUnreadable,
+    FolderWithoutImages,
+    FolderWithoutQuestion,
+    NoCookies,
+    NoImage,
     NoWorker,
 )
-from llava_serve.storage.folders import FolderEntry, Folders
+from llava_serve.storage.folders import FolderContents, FolderEntry, Folders
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.chat_service import Services
 from llava_serve.web.compare.fingerprint import seed_for
 from llava_serve.web.compare.folder_answering import FolderAnswering
 from llava_serve.web.compare.folder_run import FolderRun, Place
+from llava_serve.web.moderation import check_all
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.render import LETTERS
 from llava_serve.web.reply import StreamedReply
@@ -41,14 +47,7 @@ _UPLOADS_OF_ONE = 4  # at once on their way from one user or browser
 _UPLOADS = 4  # at once taken into the store, of all of them
 _CHECK_S = 1.0
 
-_NO_COOKIES = "this browser keeps no cookies, so the answers would not be found again"
-_NO_QUESTION = "the question is empty"
-_NO_IMAGES = "there are no pictures to ask about"
-_MODELS = f"choose one to {len(LETTERS)} models, each of them once"
-_NO_IMAGE = "{name!r} is no picture"
-_RUNNING = "the models are still answering: stop them, or wait"
-_ANOTHER = "the models are still answering about another folder of yours: stop them, or wait"
-_BEGUN = "no picture can be added: the models have begun to answer"
+_THIS, _ANOTHER = "this folder", "another folder of yours"
 
 
 class FolderRuns:
@@ -77,9 +76,9 @@ class FolderRuns:
         models = [card.id for card in self._services.link.cards if card.can_see]
         return {"models": models, "most": limits.images, "most_bytes": limits.size_bytes}
 
-    async def entries(self, whose: Identity) -> list[FolderEntry]:
-        """Return the newest folders."""
-        return await asyncio.to_thread(self._folders.entries, whose)
+    async def entries(self, whose: Identity, count: int) -> tuple[list[FolderEntry], bool]:
+        """Return the newest folders, and whether there are more."""
+        return await asyncio.to_thread(self._folders.entries, whose, count)
 
     async def begin(
         self,
@@ -92,23 +91,18 @@ class FolderRuns:
         """Make a folder for images of these sizes; return its id.
 
         Raises:
-            FolderRefused, FolderTooLarge: it cannot be asked about.
+            NoCookies, FolderRefused, FolderTooLarge: it cannot be asked about.
             ModerationRefused, ModerationUnavailable: the question may not be asked.
         """
         if whose == NOBODY:
-            raise FolderRefused(_NO_COOKIES)
+            raise NoCookies("the answers would not be found again")
         if not question:
-            raise FolderRefused(_NO_QUESTION)
+            raise FolderWithoutQuestion
         if not sizes_bytes:
-            raise FolderRefused(_NO_IMAGES)
-        if not 1 <= len(models) <= len(LETTERS) or len({*models}) < len(models):
-            raise FolderRefused(_MODELS)
-        if gone := [name for name in models if self._services.link.card(name) is None]:
-            raise NoWorker(", ".join(gone))
+            raise FolderWithoutImages
+        self._check_models(models)
         self._services.folder_limits.check(sizes_bytes)
-        if (moderation := self._services.moderation) is not None:
-            for text in filter(None, (parameters.system.strip(), question)):
-                await moderation.check(text)
+        await check_all(self._services.moderation, (parameters.system, question))
         if not parameters.seed.strip():
             parameters = replace(parameters, seed=str(seed_for(())))
         folder_id = secrets.token_hex(16)
@@ -116,44 +110,59 @@ class FolderRuns:
         await asyncio.to_thread(add)
         return folder_id
 
+    def _check_models(self, models: Sequence[str]) -> None:
+        if not 1 <= len(models) <= len(LETTERS) or len({*models}) < len(models):
+            raise FolderModelCount(len(models), len({*models}), len(LETTERS))
+        cards = {name: self._services.link.card(name) for name in models}
+        if gone := [name for name, card in cards.items() if card is None]:
+            raise NoWorker(", ".join(gone))
+        if blind := [name for name, card in cards.items() if card and not card.can_see]:
+            raise BlindModelChosen(blind)
+
     async def add_image(
         self, whose: Identity, folder_id: str, name: str, position: int, read: ReadInto
     ) -> None:
         """Put an image into its place among the others.
 
         Raises:
-            FolderRefused, FolderTooLarge: it is none, or one too many.
+            NoImage, FolderTooLarge: it is none, or one too many.
+            FolderBegun, FolderUnknown: it is too late for it.
             MediaUnreadable, MediaTooLarge: it cannot be shown.
         """
-        await self.find(whose, folder_id)
+        await self._others(whose, folder_id, position)
         uploads_of = self._uploads_of.setdefault(whose, asyncio.Semaphore(_UPLOADS_OF_ONE))
         async with uploads_of:
             with tempfile.TemporaryDirectory(prefix="folder-") as folder:
                 path = Path(folder) / "file"
                 await read(path)  # for as long as a browser takes: nobody else waits for it
                 async with self._uploads, self._filled(folder_id), self._services.gate.arriving():
-                    stored = await self._stored(await self.find(whose, folder_id), path, name)
+                    others = await self._others(whose, folder_id, position)
+                    stored = await self._stored(others, path, name)
                     if is_image := stored.filetype.kind == "image":
                         put = partial(self._folders.put_image, folder_id, position, stored)
                         await asyncio.to_thread(put)
         if not is_image:
             await self._remove_unused({stored.filename})
-            raise FolderRefused(_NO_IMAGE.format(name=name))
+            raise NoImage(f"{name!r} is no picture")
 
     def _filled(self, folder_id: str) -> asyncio.Lock:
         """Return what keeps the images of a folder as they are."""
         return self._filling.setdefault(folder_id, asyncio.Lock())
 
-    async def _stored(self, run: FolderRun, path: Path, name: str) -> StoredFile:
-        if run.answers:
-            raise FolderRefused(_BEGUN)
+    async def _others(self, whose: Identity, folder_id: str, position: int) -> FolderContents:
+        """Return what a folder has beside the image in a place, where one can still be put."""
+        contents = await asyncio.to_thread(self._folders.contents, whose, folder_id, position)
+        if contents is None:
+            raise FolderUnknown
+        if contents.has_answers or folder_id in self._running:
+            raise FolderBegun
+        return contents
+
+    async def _stored(self, others: FolderContents, path: Path, name: str) -> StoredFile:
         size_bytes = await asyncio.to_thread(lambda: path.stat().st_size)
-        self._services.folder_limits.check([0] * len(run.images) + [run.size_bytes + size_bytes])
-        try:
-            stored = await asyncio.to_thread(self._services.media.put, path)
-        except (MediaUnreadable, MediaTooLarge) as exc:
-            raise type(exc)(exc.message.replace(repr(path.name), repr(name))) from exc
-        return replace(stored, name=name)
+        sizes_bytes = [0] * others.images + [others.size_bytes + size_bytes]
+        self._services.folder_limits.check(sizes_bytes)
+        return await asyncio.to_thread(self._services.media.put, path, name)
 
     async def find(self, whose: Identity, folder_id: str) -> FolderRun:
         """Return a folder with what is known of its answers. Raises: FolderUnknown."""
@@ -172,16 +181,17 @@ class FolderRuns:
         """Ask for the answers that are missing or failed, or for those of them in `places`.
 
         Raises:
-            FolderRefused: there are no images, or a folder of theirs is being answered.
+            FolderWithoutImages: there is nothing to ask about.
+            FolderBusy: a folder of theirs is being answered.
         """
         async with self._filled(folder_id):  # an image that arrives would move the others' places
             run = await self.find(whose, folder_id)
             if folder_id in self._running:
-                raise FolderRefused(_RUNNING)
+                raise FolderBusy(_THIS)
             if any(one.whose == whose for one in self._running.values()):
-                raise FolderRefused(_ANOTHER)
+                raise FolderBusy(_ANOTHER)
             if not run.images:
-                raise FolderRefused(_NO_IMAGES)
+                raise FolderWithoutImages
             wanted = [place for place in run.places if run.is_wanting(place)]
             wanted = [place for place in wanted if places is None or place in places]
             if not wanted:
@@ -205,7 +215,7 @@ class FolderRuns:
         """Delete a folder with the images that nobody else uses."""
         await self.find(whose, folder_id)
         if folder_id in self._running:
-            raise FolderRefused(_RUNNING)
+            raise FolderBusy(_THIS)
         filenames = await asyncio.to_thread(self._folders.delete, whose, folder_id)
         if filenames is None:
             raise FolderUnknown

@@ -67,7 +67,7 @@ class PdfRenderer:
         """Run the program; return what it prints."""
         limits = self._limits
         numbers = (most_pages, limits.memory_bytes, math.ceil(limits.timeout_s))
-        command = (sys.executable, "-m", _PROGRAM, path, path.parent, *map(str, numbers))
+        command = [sys.executable, "-m", _PROGRAM, str(path), str(path.parent), *map(str, numbers)]
         process = await asyncio.create_subprocess_exec(
             *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
         )

@@ -5,15 +5,14 @@ from typing import Any
 
 import gradio as gr
 
-from llava_serve.errors import PresetRefused
+from llava_serve.errors import PresetTooLong, PresetUnknown
 from llava_serve.storage.identity import Identity
 from llava_serve.storage.presets import Presets, checked_name
 from llava_serve.web.event_binder import View
 from llava_serve.web.parameters import Parameters, shown
 
 SAVED, RENAMED, DELETED = "Saved as {}.", "Renamed to {}.", "{} is deleted."
-_MOST_CHARACTERS = 20_000  # of a system prompt that is saved
-_TOO_LONG = f"a system prompt that is saved has at most {_MOST_CHARACTERS:,} characters"
+_MOST_CHARACTERS = 20_000  # of a text that is saved
 
 
 class PresetHandlers:
@@ -32,15 +31,16 @@ class PresetHandlers:
         """Fill the parameters with what was saved under a name."""
         kept = await asyncio.to_thread(self._presets.parameters, whose, name or "")
         if kept is None:
-            raise PresetRefused("this preset was deleted or renamed in another tab")
+            raise PresetUnknown("this preset was deleted or renamed in another tab")
         values = shown(Parameters.restored(kept))
         return {"name": name, "said": "", **dict(zip(self._parameter_names, values, strict=True))}
 
     async def save(self, whose: Identity, name: str, *values: Any) -> View:
         """Save the parameters as they are, in place of what has the name already."""
         parameters = Parameters(*values)
-        if len(parameters.system) > _MOST_CHARACTERS or len(parameters.seed) > _MOST_CHARACTERS:
-            raise PresetRefused(_TOO_LONG)
+        for what, text in (("a system prompt", parameters.system), ("a seed", parameters.seed)):
+            if len(text) > _MOST_CHARACTERS:
+                raise PresetTooLong(what, _MOST_CHARACTERS)
         await asyncio.to_thread(self._presets.save, whose, name, parameters.kept())
         return await self._view(whose, checked_name(name), SAVED.format(checked_name(name)))
 

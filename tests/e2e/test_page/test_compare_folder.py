@@ -2,17 +2,30 @@
 
 import csv
 import re
+from collections import Counter
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.chromium import opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
 from tests.e2e.test_page.test_accessibility import SMALL, check
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
+SIZES = [(1280, 800), (390, 844)]
+# Keeps how long an upload waits before it is tried again, and does not wait.
+PAUSES = """
+window.pauses = [];
+const later = window.setTimeout;
+window.setTimeout = (work, ms, ...rest) => {
+  const pauses = new Error().stack.includes('at pause');
+  if (pauses) window.pauses.push(ms);
+  return later(work, pauses ? 0 : ms, ...rest);
+};
+"""
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -146,3 +159,97 @@ async def test_a_run_is_stopped_gone_on_with_and_what_failed_asked_again(
         await dialog.get_by_role("button", name="Delete").click()
         await expect(dialog.get_by_label("Question")).to_be_visible()
         await expect(dialog.locator(".known")).to_have_count(1)
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+async def test_older_folders_are_found_behind_a_button(
+    browser: Browser, stack: Stack, size: tuple[int, int]
+) -> None:
+    await stack.join("one")
+    async with opened(browser, f"{stack.page}/?folder=", size) as tab:
+        dialog = tab.page.get_by_role("dialog", name="A folder of pictures")
+        await expect(dialog.get_by_label("one")).to_be_checked()
+        asked = {"models": ["one"], "sizes": [1]}
+        for number in range(52):
+            data = asked | {"question": f"question {number}?"}
+            answer = await tab.page.request.post(f"{stack.page}/folders", data=data)
+            assert answer.status == 201
+        known = dialog.locator(".known")
+        await expect(known).to_have_count(50)
+        await expect(dialog).not_to_contain_text("question 1?")
+        await check(tab)
+        await dialog.get_by_role("button", name="Show older ones").click()
+        await expect(known).to_have_count(52)
+        await expect(known.nth(50)).to_be_focused()
+        await expect(known.nth(51)).to_contain_text("question 0?")
+        await expect(dialog.get_by_role("button", name="Show older ones")).to_have_count(0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_why_no_picture_was_taken_is_told_and_nothing_is_left_behind(
+    browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    await stack.join("one")
+    async with opened(browser, f"{stack.page}/?folder=", size) as tab:
+        dialog = tab.page.get_by_role("dialog", name="A folder of pictures")
+        await expect(dialog.get_by_label("one")).to_be_checked()
+        files = [tmp_path / "a.png", tmp_path / "b.png"]
+        for file in files:
+            file.write_text("no picture")
+        await dialog.locator("input[multiple]").set_input_files(files)
+        await dialog.get_by_label("Question").fill("what is it?")
+        await dialog.get_by_role("button", name="Ask all of them").click()
+        told = dialog.get_by_role("alert")
+        await expect(told).to_contain_text("No picture has arrived, so nothing was asked. Left out")
+        for name in ("a.png", "b.png"):
+            await expect(told).to_contain_text(f"{name}: '{name}' is no picture or video")
+        await expect(dialog).to_contain_text("2 pictures, 0.1 MB.")
+        await expect(dialog.get_by_label("Question")).to_have_value("what is it?")
+        await check(tab)
+        assert await tab.page.evaluate(OVERFLOW) <= 0
+        await tab.page.screenshot(path=tmp_path / f"none-{size[0]}.png")
+        answer = await tab.page.request.get(f"{stack.page}/folders")
+        assert (await answer.json())["folders"] == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_server_without_time_is_asked_again_and_is_no_refusal(
+    browser: Browser, stack: Stack, folder: Path, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    await stack.join("one")
+    tried = Counter[str]()
+
+    async def busy(route: Route) -> None:
+        (name,) = parse_qs(urlsplit(route.request.url).query)["name"]
+        tried[name] += 1
+        if name == "3.png" or (name == "2.png" and tried[name] < 3):
+            lasts = name == "3.png"
+            await route.fulfill(
+                status=429 if lasts else 503,
+                headers={} if lasts else {"Retry-After": "7"},
+                json={"error": "I am busy."},
+            )
+        else:
+            await route.continue_()
+
+    async with opened(browser, "about:blank", size) as tab:
+        page = tab.page
+        await page.add_init_script(PAUSES)
+        await page.route(re.compile(r"/folders/image\?"), busy)
+        await page.goto(f"{stack.page}/?folder=")
+        dialog = page.get_by_role("dialog", name="A folder of pictures")
+        await expect(dialog.get_by_label("one")).to_be_checked()
+        (folder / "6.png").write_text("no picture")
+        files = [folder / f"{number}.png" for number in (1, 2, 3, 6)]
+        await dialog.locator("input[multiple]").set_input_files(files)
+        await dialog.get_by_label("Question").fill("what is it?")
+        await dialog.get_by_role("button", name="Ask all of them").click()
+        await expect(dialog).to_contain_text("2 of 2 answers are there.")
+        told = dialog.get_by_role("alert")
+        await expect(told).to_contain_text("Left out: 6.png: '6.png' is no picture or video")
+        await expect(told).to_contain_text(
+            "Not uploaded, and so not asked about: 3.png: I am busy."
+        )
+        assert tried == {"1.png": 1, "2.png": 3, "3.png": 5, "6.png": 1}
+        assert sorted(await page.evaluate("window.pauses")) == [500, 1000, 2000, 4000, 7000, 7000]
+        await page.screenshot(path=tmp_path / f"busy-{size[0]}.png")

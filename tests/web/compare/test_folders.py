@@ -4,7 +4,6 @@ import asyncio
 import csv
 import io
 import re
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
@@ -30,7 +29,6 @@ from llava_serve.logins.passwords import hashed
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.request import Delta, GenerateRequest
-from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
 from llava_serve.web.compare.folder_limits import FolderLimits
@@ -235,8 +233,9 @@ async def test_a_run_can_be_stopped_and_gone_on_with(opened: Open, engine: Watch
     path = await begun(client, 10, 11, 12)
     await start(client, path)
     await until(lambda: engine.running == 1, "the first answer")
-    assert (await client.delete(path)).status_code == 400
-    assert (await client.post(f"{path}/start", json={})).status_code == 400
+    for refused in (await client.delete(path), await client.post(f"{path}/start", json={})):
+        said = "still answering about this folder. Wait until they have answered, or open"
+        assert refused.status_code == 400 and said in refused.json()["error"]
     assert (await client.post(f"{path}/stop")).status_code == 204
     told = await ended(client, path)
     await until(lambda: engine.running == 0, "the end of the answers")
@@ -271,42 +270,6 @@ async def test_nobody_waits_for_the_slow_uploads_of_others(opened: Open) -> None
         assert (await put(quick, paths[1], "12.png", png(12))).status_code == 204
     may_end.set()
     assert {answer.status_code for answer in await asyncio.gather(*uploads)} == {204}
-
-
-async def test_an_image_on_its_way_is_among_those_that_are_asked_about(
-    worker: str, make_services: MakeServices, tmp_path: Path
-) -> None:
-    """Else the answers to the images after it would stand beside the ones before them."""
-
-    class Slow(MediaStore):
-        arriving, may_arrive = threading.Event(), threading.Event()
-
-        def put(self, source: Path) -> StoredFile:
-            self.arriving.set()
-            assert self.may_arrive.wait(60)
-            return super().put(source)
-
-    slow = Slow(tmp_path / "slow", 1_000_000)
-    page = build_app(replace(make_services(worker), media=slow))
-    async with (
-        serving.served(page.app, page.before_stop) as address,
-        httpx.AsyncClient(base_url=address, trust_env=False, timeout=60) as client,
-    ):
-        await client.get("/")
-        await _served(client)
-        slow.may_arrive.set()
-        path = await begun(client, 10)
-        slow.arriving.clear()
-        slow.may_arrive.clear()
-        arriving = asyncio.create_task(put(client, path, "11.png", png(11), 3))
-        await until(slow.arriving.is_set, "the second image")
-        starting = asyncio.create_task(start(client, path))
-        await asyncio.wait({starting}, timeout=0.3)
-        assert not starting.done()
-        slow.may_arrive.set()
-        assert (await arriving).status_code == 204
-        await starting
-        assert (await ended(client, path))["total"] == 2
 
 
 async def test_one_folder_of_a_user_at_a_time_and_users_take_turns(
@@ -355,14 +318,15 @@ async def test_what_is_too_much_or_no_image_is_refused_with_the_limit(
     for body, said in (
         (asked(1, 1, 1, 1, 1, 1), "6 pictures of 0.0 MB are too many"),
         (asked(20_001), "this page takes 5 of 0.0 MB together"),
-        (asked(), "no pictures"),
-        (asked(1, question=" "), "the question is empty"),
-        (asked(1, models=[]), "choose one to six models".replace("six", "6")),
-        (asked(1, models=["echo", "echo"]), "each of them once"),
+        (asked(), "no pictures to ask about. Begin another folder with one picture"),
+        (asked(1, question=" "), "the question is empty. Type what the models are to be asked"),
+        (asked(1, models=[]), "0 models are chosen, of which 0 are different: choose one to 6"),
+        (asked(1, models=["echo", "echo"]), "each of them once. Change the choice of models"),
     ):
         answer = await client.post("/folders", json=body)
         assert answer.status_code in (400, 413) and said in answer.json()["error"]
-    assert (await client.post("/folders", json=asked(1, models=["gone"]))).status_code == 503
+    answer = await client.post("/folders", json=asked(1, models=["gone"]))
+    assert answer.status_code == 503 and answer.headers["Retry-After"] == "1"
     path = await begun(client, 10)
     for data, said in ((b"no picture", "'notes.txt'"), (png(3000, 3000), "too many at once")):
         answer = await put(client, path, "a/notes.txt", data)
@@ -371,10 +335,13 @@ async def test_what_is_too_much_or_no_image_is_refused_with_the_limit(
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
     answer = await put(client, path, "moves.gif", moving.getvalue())
-    assert answer.status_code == 400 and "'moves.gif' is no picture" in answer.json()["error"]
+    said = "'moves.gif' is no picture. Choose pictures that do not move"
+    assert answer.status_code == 400 and said in answer.json()["error"]
     await start(client, path)
     await ended(client, path)
-    assert (await put(client, path, "late.png", png(12))).status_code == 400
+    answer = await put(client, path, "late.png", png(12))
+    said = "the models have begun to answer. Begin another folder with the pictures"
+    assert answer.status_code == 400 and said in answer.json()["error"]
 
 
 async def test_a_folder_is_its_users_alone(opened: Open) -> None:
@@ -396,12 +363,24 @@ async def test_a_folder_is_its_users_alone(opened: Open) -> None:
     assert (await put(bob, path, "x.png", png(9))).status_code == 404
 
 
+async def test_older_folders_are_listed_for_who_asks_for_more(opened: Open) -> None:
+    client = await opened()
+    paths = [await begun(client, 10) for _ in range(3)]
+    newest = [path.rpartition("/")[2] for path in reversed(paths)]
+    for count, has_more in ((1, True), (2, True), (3, False)):
+        told = (await client.get("/folders", params={"count": count})).json()
+        assert [one["id"] for one in told["folders"]] == newest[:count]
+        assert told["has_more"] is has_more
+    assert (await client.get("/folders", params={"count": 0})).status_code == 400
+
+
 async def test_another_browser_and_one_without_cookies_have_none(opened: Open) -> None:
     one, other, none = await opened(), await opened(), await opened(cookies=False)
     path = await begun(one, 10)
     assert (await other.get(path)).status_code == 404
     answer = await none.post("/folders", json=asked(1))
-    assert answer.status_code == 400 and "keeps no cookies" in answer.json()["error"]
+    said = "keeps no cookies, so the answers would not be found again. Allow cookies for this page"
+    assert answer.status_code == 400 and said in answer.json()["error"]
 
 
 async def test_the_table_is_csv_that_no_spreadsheet_computes(opened: Open) -> None:
