@@ -50,6 +50,7 @@ _STYLES = (
     *("page.css", "past.css", "inspection/inspection.css", "compare/compare.css"),
     *("compare/folder.css", "presets/presets.css", "keyboard/keyboard.css", "arena/arena.css"),
     *("images/images.css", "branches/branches.css", "markdown/markdown.css", "pdf/pdf.css"),
+    "markdown/formula.css",
 )
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")

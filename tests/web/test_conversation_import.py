@@ -136,6 +136,16 @@ def test_all_branches_are_saved_and_come_back(alone: Services, saved: dict[str, 
     imported(alone, json.dumps(back).encode())
 
 
+def test_a_saved_page_shows_formulas_of_answers(alone: Services, saved: dict[str, Any]) -> None:
+    first = _first(saved)
+    first["question"], first["answers"][0]["text"] = "$b^2$", "$a^2$"
+    row = alone.store.conversation(imported(alone, json.dumps(saved).encode()))
+    assert row is not None
+    page = conversation_export.as_page(row, "", alone.media)
+    assert "<msup><mi>a</mi><mn>2</mn></msup>" in page and "$b^2$" in page
+    assert ".formula {" in page and "<script" not in page
+
+
 def test_nothing_but_what_is_shown_is_saved(alone: Services, saved: dict[str, Any]) -> None:
     name = imported(alone, json.dumps(saved).encode())
     row = alone.store.conversation(name)

@@ -17,7 +17,8 @@ _LARGEST = 360  # pixels of the longer side
 _QUALITY = 82
 _UNSHOWN: tuple[type[Exception], ...] = (StorageFailed, *DAMAGE)
 _NONE = "data:,"  # of an image that is here no longer
-_PAGE = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template(
+_FOLDERS = (Path(__file__).parent, Path(__file__).parent.parent)
+_PAGE = Environment(loader=FileSystemLoader(_FOLDERS), autoescape=True).get_template(
     "contact_sheet.html"
 )
 

@@ -9,6 +9,8 @@ from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
+from llava_serve.web.markdown.formula import add_formulas
+
 COPY, COPY_LABEL = "Copy", "Copy the code"
 CODE, TABLE = "Code", "Table"
 _LONGEST_LANGUAGE = 24  # characters; what is longer names none
@@ -60,6 +62,7 @@ def _make() -> MarkdownIt:
     rules.enable(["table", "strikethrough"]).disable(["image", "html_block", "html_inline"])
     # Every other scheme starts a program, and an address without one is of this page.
     rules.validateLink = _is_followed  # type: ignore[assignment, method-assign]
+    add_formulas(rules)
     rules.add_render_rule("link_open", _open_link)
     rules.add_render_rule("fence", _code)
     rules.add_render_rule("code_block", _code)

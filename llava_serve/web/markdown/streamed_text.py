@@ -1,14 +1,17 @@
 """Streamed text: Markdown of an answer that grows, in which each block is rendered once."""
 
+import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from markdown_it.common.utils import escapeHtml
+from markdown_it.token import Token
 
 from llava_serve.web.markdown.model_text import MARKDOWN
 
 _ANSWERS = 500  # more than are streamed at once
 _LONG = 400  # tokens of Markdown, some milliseconds of work
+_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)")  # one that is whole
 _GROWN = 8  # a long block is rendered again when this fraction of it is added
 
 
@@ -44,18 +47,27 @@ class StreamedText:
             return drawn.whole + drawn.last + plain
         env: dict[str, Any] = {}
         tokens = MARKDOWN.parse(rest, env)
-        starts = [index for index, one in enumerate(tokens) if one.level == 0 and one.nesting >= 0]
-        begin = starts[-1] if starts else 0
-        lines = tokens[begin].map if begin else None
-        if lines is None:
-            begin, lines = 0, [0, 0]
+        begin, ended = _begin_of_last(tokens, rest)
         before = MARKDOWN.renderer.render(tokens[:begin], MARKDOWN.options, env)
         last = MARKDOWN.renderer.render(tokens[begin:], MARKDOWN.options, env)
-        ended = "".join(rest.splitlines(keepends=True)[: lines[0]])
         source, whole = drawn.source + ended, drawn.whole + before
         is_long = sum(1 + len(one.children or ()) for one in tokens[begin:]) > _LONG
         self._drawn = _Drawn(source, whole, *((rest[len(ended) :], last) if is_long else ()))
         return str(whole + last)
+
+
+def _begin_of_last(tokens: list[Token], text: str) -> tuple[int, str]:
+    """Return the first token of the last block whose kind is certain, and the text before it.
+
+    The line that a block begins with and the one after it may each make another block of it, as
+    long as they are not whole.
+    """
+    lines = _LINE.findall(text)
+    for index in range(len(tokens) - 1, 0, -1):
+        one = tokens[index]
+        if one.level == 0 and one.nesting >= 0 and one.map and one.map[0] + 2 <= len(lines):
+            return index, "".join(lines[: one.map[0]])
+    return 0, ""
 
 
 @lru_cache(maxsize=_ANSWERS)

@@ -399,7 +399,7 @@ async def test_the_table_is_csv_that_no_spreadsheet_computes(opened: Open) -> No
 
 async def test_the_contact_sheet_stands_alone(opened: Open) -> None:
     client = await opened()
-    path = await begun(client, 10, question="<b>what</b>")
+    path = await begun(client, 10, question="<b>what</b> $a^2$")
     await put(client, path, "<i>.png", png(800, 600))
     await start(client, path)
     await ended(client, path)
@@ -408,6 +408,7 @@ async def test_the_contact_sheet_stands_alone(opened: Open) -> None:
     assert "http" not in answer.text.replace("http-equiv", "") and "<script" not in answer.text
     assert "<b>what" not in answer.text and "&lt;i&gt;.png" in answer.text
     assert "[1 picture: 800x600]" in answer.text
+    assert "<math" in answer.text and ".formula {" in answer.text
 
 
 async def test_a_deleted_folder_takes_its_images_along_but_not_those_of_others(

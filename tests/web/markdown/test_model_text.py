@@ -42,6 +42,18 @@ HOSTILE = {
     "entities": "&amp",
     "crossed out": "~~a",
     "escapes": "\\",
+    "dollars that money follows": "$1",
+    "dollars that end nothing": "$a ",
+    "escaped dollars": "$\\$",
+    "escapes before dollars": "\\\\$a",
+    "doubled dollars": "$$a ",
+    "trebled dollars": "$$$",
+    "dollars of three kinds": "$a$1 $$b ",
+    "dollars on lines of their own": "a $$\n$$\n",
+    "formulas that are not closed": "\\(a \\[b ",
+    "blocks that are not closed": "$$\na\n\n",
+    "formulas": "$a$ ",
+    "broken formulas": "$\\a$ ",
 }
 
 

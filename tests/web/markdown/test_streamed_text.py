@@ -32,6 +32,32 @@ Setext
 
     more of it
 ***
+so
+$$
+a
+- b
+# c
+$$ and
+$$, d
+$$
+e
+$$$5 and $a^2$ and \\(b\\) and $$
+c
+$$
+\\[d\\]
+\\[e\\] is
+***no rule
+| no |
+|--no table
+
+1. f
+   \\[
+   g
+   \\].
+$$
+not closed
+
+after
 ```
 <b>not closed
 """
