@@ -42,7 +42,7 @@ class AnswerBody:
         Raises:
             AnswerFailed: all that arrived was read, and the rest will not come.
         """
-        if not self._received and self._sender is not None:
+        while not self._received and self._sender is not None:  # a chunk's length may come alone
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter

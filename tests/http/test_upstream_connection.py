@@ -124,6 +124,29 @@ async def test_an_answer_that_is_cut_anywhere_reads_the_same(written: bytes, bod
         connection.abort()
 
 
+@pytest.mark.parametrize(("written", "body"), WHOLE)
+async def test_a_reader_waits_on_where_no_part_of_the_body_came(
+    written: bytes, body: bytes
+) -> None:
+    """As where the length of a chunk comes without the chunk."""
+
+    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def read(connection: UpstreamConnection) -> bytes:
+        return await rest(await ask(connection))
+
+    async with serving(silent) as address:
+        connection = await connect(address)
+        reading = asyncio.create_task(read(connection))
+        for at in range(len(written)):
+            for _ in range(3):
+                await asyncio.sleep(0)  # it takes what there is, and waits
+            connection.data_received(written[at : at + 1])
+        assert await reading == body
+        connection.abort()
+
+
 @pytest.mark.parametrize(
     ("written", "reason"),
     [
