@@ -1,6 +1,6 @@
 """Take the README's pictures, those in scripts/screenshots, of servers that run.
 
-With two models or more, at least two of which look at images: one vote is given in the arena.
+The servers need two models that see; one vote is given in the arena.
 """
 
 import argparse

@@ -17,6 +17,8 @@ from playwright.async_api import (
     expect,
 )
 
+from tests.until import bounded
+
 expect.set_options(timeout=120_000)  # a busy machine is slow, not wrong
 ARGUMENTS = [
     "--no-sandbox",
@@ -110,10 +112,12 @@ class Tab:
     async def open_parameters(self) -> None:
         """Click again where the page has not come to life at the first click."""
         shown = self.page.get_by_label("Max tokens").locator("visible=true").first
-        while not await shown.is_visible():
-            await self.page.get_by_text("Parameters", exact=True).locator("visible=true").click()
-            with suppress(PlaywrightTimeout):
-                await shown.wait_for(timeout=5_000)
+        async with bounded("the parameters"):
+            while not await shown.is_visible():
+                toggle = self.page.get_by_text("Parameters", exact=True)
+                await toggle.locator("visible=true").click()
+                with suppress(PlaywrightTimeout):
+                    await shown.wait_for(timeout=5_000)
 
     async def answered(self, count: int = 1) -> None:
         """Wait until `count` answers have ended and the next question may be asked."""

@@ -14,6 +14,7 @@ from llava_serve.cluster.status_routes import state_of
 from llava_serve.cluster.vitals_history import VitalsHistory
 from llava_serve.errors.base import class_of
 from llava_serve.protocol.cluster_snapshot import (
+    UNHEARD_STATES,
     ClusterSnapshot,
     FailureSummary,
     WorkerFailure,
@@ -22,7 +23,6 @@ from llava_serve.protocol.cluster_snapshot import (
 
 MOST_WORKERS = 1000  # in one answer
 _HEALTHY = "alive"
-_UNHEARD = ("silent", "unreachable")  # their last rates are of another time
 _LOOK_INTO = "Look into the log of {}, under the request's id."
 # Outcomes that are no error's code.
 _REMEDIES = {
@@ -61,7 +61,7 @@ class Snapshots:
         found = [one for one in known if _matches(one, search.strip().lower())]
         found.sort(key=lambda one: _is_well(one, states[one.address]))
         alive = [one for one in known if states[one.address] == _HEALTHY]
-        heard = [address for address, state in states.items() if state not in _UNHEARD]
+        heard = [address for address, state in states.items() if state not in UNHEARD_STATES]
         return ClusterSnapshot(
             version=__version__,
             uptime_s=round(now - self._began, 1),

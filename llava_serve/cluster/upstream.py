@@ -1,4 +1,4 @@
-"""Upstream calls from the controller to a worker: one HTTP client, time limits, named errors."""
+"""Upstream calls from the controller to a worker: their connections, time limits, named errors."""
 
 import asyncio
 import ssl

@@ -82,7 +82,7 @@ class ConversationBusy(BadRequest):
 
 
 class ImageUrlRefused(BadRequest):
-    """The page gets no picture from a web address."""
+    """The page gets no image from a URL."""
 
     code = "image_url_refused"
     remedy = (
@@ -97,7 +97,7 @@ class ImageUrlRefused(BadRequest):
 
 
 class TooManyImageUrls(BadRequest):
-    """A user lets the page fetch more pictures from web addresses than it does at once."""
+    """A user asks for more images from URLs than the page fetches for one at once."""
 
     code = "too_many_image_urls"
     status = 429
@@ -106,7 +106,7 @@ class TooManyImageUrls(BadRequest):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"{limit} pictures are being fetched for you already, as many as are at once"
+            f"{limit} pictures are being fetched for you already, and no more are at once"
         )
 
 

@@ -13,6 +13,9 @@ class WorkerFailure(BaseModel):
     request_id: str
 
 
+UNHEARD_STATES = ("silent", "unreachable")  # the last figures of a worker are of another time
+
+
 class WorkerSnapshot(BaseModel):
     """One worker; `vitals` are None where it tells none to this controller.
 

@@ -189,7 +189,7 @@ class Battles:
 
 
 def counted(voters: Voters, tag: str | None, *, by_length: bool) -> Select[Any]:
-    """Return the question for tallies: both models, the step of their lengths, counts by winner."""
+    """Return the SELECT of tallies: both models, the step of their lengths, counts by winner."""
     lengths = BattleVoteRow.length_a + BattleVoteRow.length_b
     total = cast(func.nullif(lengths, _sql(0)), Float)
     difference = cast(BattleVoteRow.length_a - BattleVoteRow.length_b, Float)

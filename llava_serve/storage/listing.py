@@ -106,7 +106,7 @@ def _is(whose: Identity, conversation_id: str) -> ColumnElement[bool]:
 
 
 def _listed(whose: Identity, words: Sequence[str] = ()) -> Select[Any]:
-    """Return the question for conversations that have a question, with the first that is shown."""
+    """Select conversations that have a question, with the first that is shown."""
     first = _first()
     newest = select(ConversationRow.id).where(whose.has).order_by(*_NEWEST_FIRST).limit(_SEARCHED)
     text = func.substr(TurnRow.text, 1, _READ).label("text")
@@ -123,7 +123,7 @@ def _listed(whose: Identity, words: Sequence[str] = ()) -> Select[Any]:
 
 
 def _first() -> ScalarSelect[int]:
-    """Return the first question that is shown; where each was replaced, the first there is."""
+    """Select the id of the first question that is shown; where each was replaced, of the first."""
     asked = aliased(TurnRow)
     shown = func.min(case((asked.replaced.is_(False), asked.id)))
     return (

@@ -1,8 +1,7 @@
 """Links to share a conversation: made, found by their token, withdrawn."""
 
 import secrets
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Delete, delete, select
 
@@ -14,14 +13,14 @@ from llava_serve.storage.tables import ConversationRow, SharedRow
 class SharedLinks:
     """Every method blocks: call it off the event loop. Every one may raise StorageFailed."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def make(self, conversation_id: str, turn_ids: Sequence[int]) -> str:
-        """Share these turns of a conversation, and what was shared of it before no longer."""
+        """Make a link to these turns of a conversation; an earlier link to it ends."""
         token = secrets.token_urlsafe(32)
         row = SharedRow(token=token, conversation_id=conversation_id, turn_ids=[*turn_ids])
-        row.created_at = self._clock()
+        row.created_at = self._store.now()
         with self._store.transaction() as session:
             session.execute(_of(conversation_id))
             session.add(row)

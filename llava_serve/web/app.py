@@ -105,19 +105,7 @@ def build_app(
     blocks = built.blocks
     calls.in_our_words(blocks)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(GradioFiles)
-    app.add_middleware(uploads.UploadBound)
-    app.add_middleware(calls.Calls, blocks=blocks)
-    if logins is not None:
-        open_below = (shared_routes.BELOW,) if services.allow_sharing else ()
-        app.add_middleware(LoginGuard, sessions=logins, open_below=open_below)
-    else:
-        app.add_middleware(BrowserIdentity)
-    app.add_middleware(HostGuard, access=Access(hosts=hosts or Hosts()))
-    serving.prepare(app, BodyLimits(services.max_body_bytes))
-    app.add_middleware(BrowserHeaders)
-    app.add_middleware(GZipMiddleware, compresslevel=6)  # it leaves event streams alone
-
+    _add_middleware(app, blocks, services, hosts or Hosts())
     shown = [file for example in examples for file in example.files]
     _add_routes(app, services, built, frozenset(file.sha256 for file in shown))
     kept = frozenset(file.filename for file in shown)
@@ -134,21 +122,40 @@ def build_app(
         app.include_router(login_router(logins))
     if services.operators.exist:
         app.include_router(operator_router(services.operators, services.link))
-    scripts = (
-        *_SCRIPTS,
-        *(["operators/operators.js"] if services.operators.exist else []),
-        *([] if embed else ["past.js"]),
-        *(["sharing/sharing.js"] if services.allow_sharing and not embed else []),
-        *([] if services.remote_media is None else ["image_url/image_url.js"]),
-        *([] if logins is None else ["signed_out.js"]),
-    )
-    mounted = _mount(app, blocks, services, scripts)
+    mounted = _mount(app, blocks, services, _scripts(services, embed=embed))
 
     async def before_stop() -> None:
         await services.running.stop_all()
         mounted.stop_event.set()
 
     return Page(app, before_stop)
+
+
+def _add_middleware(app: FastAPI, blocks: gr.Blocks, services: Services, hosts: Hosts) -> None:
+    """Add the middleware, from the innermost to the outermost."""
+    app.add_middleware(GradioFiles)
+    app.add_middleware(uploads.UploadBound)
+    app.add_middleware(calls.Calls, blocks=blocks)
+    if services.logins is not None:
+        open_below = (shared_routes.BELOW,) if services.allow_sharing else ()
+        app.add_middleware(LoginGuard, sessions=services.logins, open_below=open_below)
+    else:
+        app.add_middleware(BrowserIdentity)
+    app.add_middleware(HostGuard, access=Access(hosts=hosts))
+    serving.prepare(app, BodyLimits(services.max_body_bytes))
+    app.add_middleware(BrowserHeaders)
+    app.add_middleware(GZipMiddleware, compresslevel=6)  # it leaves event streams alone
+
+
+def _scripts(services: Services, *, embed: bool) -> list[str]:
+    return [
+        *_SCRIPTS,
+        *(["operators/operators.js"] if services.operators.exist else []),
+        *([] if embed else ["past.js"]),
+        *(["sharing/sharing.js"] if services.allow_sharing and not embed else []),
+        *([] if services.remote_media is None else ["image_url/image_url.js"]),
+        *([] if services.logins is None else ["signed_out.js"]),
+    ]
 
 
 def _add_routes(

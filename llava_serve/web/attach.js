@@ -140,7 +140,7 @@
 
   const veil = document.createElement('div');
   veil.className = 'drop-veil';
-  veil.innerHTML = '<p>Drop pictures, clips or PDFs to attach them</p>';
+  veil.innerHTML = '<p>Drop pictures, videos or PDFs to attach them</p>';
   const lift = () => veil.remove();
   const brings = (event) => [...(event.dataTransfer?.types ?? [])].includes('Files');
   const isText = (event) => event.target.closest?.('textarea, input') !== null;

@@ -45,7 +45,7 @@ def empty_chat(examples: Sequence[ExampleQuestion]) -> str:
     cards = f'<div class="examples">{cards}</div>' if cards else ""
     return (
         '<div class="empty"><h2>Ask about a picture</h2>'
-        "<p>Add pictures, a PDF or a short clip below, by upload, paste or drag, and type a "
+        "<p>Add pictures, a PDF or a short video below, by upload, paste or drag, and type a "
         "question.</p>"
         f"{cards}</div>"
     )

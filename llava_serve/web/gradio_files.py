@@ -1,5 +1,6 @@
 """Gradio's scripts and styles, kept in memory as they are sent: compressed once, not each time."""
 
+import asyncio
 import gzip
 import re
 from functools import lru_cache
@@ -28,18 +29,20 @@ class GradioFiles:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_get = scope["type"] == "http" and scope["method"] == "GET"
-        await ((_answer(scope) if is_get else None) or self._app)(scope, receive, send)
+        answer: ASGIApp | None = None
+        if scope["type"] == "http" and scope["method"] == "GET":
+            answer = await _answer(scope)
+        await (answer or self._app)(scope, receive, send)
 
 
-def _answer(scope: Scope) -> Response | None:
+async def _answer(scope: Scope) -> Response | None:
     found = _HASHED.fullmatch(scope["path"])
     headers = Headers(scope=scope)
     accepted = headers.get("accept-encoding", "")
     encoding = next((one for one in ("br", "gzip") if one in accepted), None)
     if found is None or encoding is None or "range" in headers:
         return None
-    body = _compressed(found[1], encoding)
+    body = await asyncio.to_thread(_compressed, found[1], encoding)
     if body is None:
         return None
     told = {"Content-Encoding": encoding, "Vary": "Accept-Encoding"}

@@ -70,7 +70,7 @@ def mathml(latex: str, *, is_display: bool) -> str | None:
         if sum(1 for _ in tree.iter()) > _MOST_ELEMENTS:
             return None
         return _written(tree)
-    except Exception:  # noqa: BLE001 - it has a dozen of its own, and others for the unforeseen
+    except Exception:  # noqa: BLE001 - latex2mathml raises errors of its own, and others on odd input
         return None
 
 

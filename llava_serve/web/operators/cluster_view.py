@@ -3,7 +3,12 @@
 from collections.abc import Callable
 from html import escape
 
-from llava_serve.protocol.cluster_snapshot import ClusterSnapshot, FailureSummary, WorkerSnapshot
+from llava_serve.protocol.cluster_snapshot import (
+    UNHEARD_STATES,
+    ClusterSnapshot,
+    FailureSummary,
+    WorkerSnapshot,
+)
 from llava_serve.web.operators.sparkline import sparkline
 
 NO_WORKERS = "No worker has registered with the controller."
@@ -18,7 +23,6 @@ _STATES = {
     "silent": "silent",
     "unreachable": "unreachable",
 }
-_UNHEARD = ("silent", "unreachable")  # their last figures are of another time
 _BREAKERS = {"half_open": "on trial: one request at a time", "open": "failed requests"}
 _SEES = {True: "sees", False: "blind", None: "not known"}
 _FAULTS = {"server": "ours", "client": "the caller's", "none": "nobody's"}
@@ -116,7 +120,7 @@ def _slots(worker: WorkerSnapshot) -> str:
 
 def _speed(worker: WorkerSnapshot) -> str:
     newest = worker.tokens_per_s[-1] if worker.tokens_per_s else None
-    if newest is None or worker.state in _UNHEARD:
+    if newest is None or worker.state in UNHEARD_STATES:
         return _UNKNOWN
     return f"{newest:,.1f}{sparkline(worker.tokens_per_s)}"
 
@@ -124,7 +128,7 @@ def _speed(worker: WorkerSnapshot) -> str:
 def _kv(worker: WorkerSnapshot) -> str:
     engine = worker.vitals.engine if worker.vitals else None
     newest = worker.kv_fraction[-1] if worker.kv_fraction else None
-    if engine is None or newest is None or worker.state in _UNHEARD:
+    if engine is None or newest is None or worker.state in UNHEARD_STATES:
         return _UNKNOWN
     kept = engine.kv_tokens_cached / max(engine.kv_tokens_total, 1)
     curve = sparkline(worker.kv_fraction, top=1.0)

@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Error as PlaywrightError
 
 from tests.chromium import KeptChromium
+from tests.until import bounded
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +17,8 @@ async def test_a_chromium_that_crashed_is_started_again(kept_chromium: KeptChrom
     session = await crashed.new_browser_cdp_session()
     with pytest.raises(PlaywrightError):
         await session.send("Browser.crash")
-    await gone.wait()
+    async with bounded("the end of the Chromium"):
+        await gone.wait()
     started = await kept_chromium.running()
     page = await started.new_page()
     assert await page.evaluate("6 * 7") == 42

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from tests.web.pdf import pdf_files
 A4 = (595, 842)
 PROGRAM = "llava_serve.web.pdf.page_images"
 PATIENT = PdfLimits(timeout_s=600)
+ANOTHER_USER = f"llava_browser={'b' * 43}"
 Open = Callable[..., Any]
 
 
@@ -88,6 +90,11 @@ def form_of(answer: httpx.Response) -> tuple[int, dict[str, Image.Image]]:
 
 def left_in(folder: Path) -> list[Path]:
     return [*folder.iterdir()]
+
+
+def sizes_in(folder: Path) -> list[int]:
+    """Return the bytes of each PDF that has arrived."""
+    return [file.stat().st_size for file in folder.glob("*/*.pdf")]
 
 
 def rendering() -> list[psutil.Process]:
@@ -192,12 +199,15 @@ async def test_a_renderer_that_crashes_takes_nothing_else_down(opened: Open) -> 
     assert form_of(await send(client, pdf_files.of_pages(A4)))[0] == 1
 
 
-async def test_few_are_rendered_at_once_and_the_others_wait(opened: Open) -> None:
+async def test_few_are_rendered_at_once_and_the_others_wait(opened: Open, scratch: Path) -> None:
     client = await opened(replace(PATIENT, at_once=1))
     endless = asyncio.create_task(send(client, pdf_files.endless()))
     await until(lambda: len(rendering()) == 1, "the renderer")
-    waiting = asyncio.create_task(send(client, pdf_files.of_pages(A4)))
-    await asyncio.wait({waiting}, timeout=1)
+    client.headers["Cookie"] = ANOTHER_USER
+    pdf = pdf_files.of_pages(A4)
+    waiting = asyncio.create_task(send(client, pdf))
+    sizes = partial(sizes_in, scratch)
+    await until(lambda: len(pdf) in sizes(), "the second PDF")
     assert not waiting.done() and len(rendering()) == 1
     rendering()[0].kill()
     assert form_of(await waiting)[0] == 1
@@ -208,7 +218,7 @@ async def test_the_slow_pdfs_of_one_user_leave_a_turn_to_others(opened: Open) ->
     client = await opened(replace(PATIENT, at_once=2))
     slow = [asyncio.create_task(send(client, pdf_files.endless())) for _ in range(3)]
     await until(lambda: len(rendering()) == 1, "the renderer")
-    client.headers["Cookie"] = f"llava_browser={'b' * 43}"  # another user's
+    client.headers["Cookie"] = ANOTHER_USER
     assert form_of(await send(client, pdf_files.of_pages(A4)))[0] == 1
     assert len(rendering()) == 1
     for one in slow:
