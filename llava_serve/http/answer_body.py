@@ -42,7 +42,7 @@ class AnswerBody:
         Raises:
             AnswerFailed: all that arrived was read, and the rest will not come.
         """
-        while not self._received and self._sender is not None:  # a chunk's length may come alone
+        if not self._received and self._sender is not None:
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
@@ -66,8 +66,8 @@ class AnswerBody:
 
     def wake(self) -> None:
         """Let the reader have what was fed, or its sender wait for the reader."""
-        if self._waiter is not None:
-            if not self._waiter.done():
+        if self._waiter is not None and not self._waiter.done():
+            if self._received or self._sender is None:  # a chunk's length may come alone
                 self._waiter.set_result(None)
         elif self._unread_bytes > _MOST_UNREAD_BYTES and self._sender and not self.is_paused:
             self.is_paused = True

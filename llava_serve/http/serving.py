@@ -7,6 +7,7 @@ is the stream writer of `worker.stream`, where status 200 is already out.
 import asyncio
 import logging
 import math
+import os
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -48,6 +49,7 @@ logger = logging.getLogger(__name__)
 _INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 GRACE_S = 20.0  # time that open streams have after SIGTERM
+_LOOKUP_THREADS = 64  # all begin with the first name that is looked up
 # FastAPI's own, which looks for receivers at each request. What we trace, `tracing` knows.
 NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -193,6 +195,16 @@ def _config(
     )
 
 
+def allow_many_lookups() -> None:
+    """Let uvloop look up many names at once; call it before there is a loop.
+
+    Of its four threads two at most look up names, for which connections to IP addresses wait too:
+    two names whose server is silent would hold up every new connection.
+    Source: https://docs.libuv.org/en/v1.x/threadpool.html
+    """
+    os.environ.setdefault("UV_THREADPOOL_SIZE", str(_LOOKUP_THREADS))
+
+
 def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket.
 
@@ -217,6 +229,7 @@ def run(
     Raises:
         SystemExit: the address cannot be listened on, and the message says why; or Ctrl-C came.
     """
+    allow_many_lookups()
     with bind_or_exit(host, port) as listening:
         logger.info("listening on %s://%s:%d", _scheme(certificate), host, port)
         limits = ConnectionLimits.of_descriptors(raise_descriptor_limit())

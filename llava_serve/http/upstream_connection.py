@@ -126,7 +126,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._end_at_close(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end_at_close(exc)
+        # Without an end from the other side before, something of the answer may be missing.
+        self._end_at_close(exc or ConnectionError())
         self._parser = None  # which knows this connection
 
     def pause_writing(self) -> None:
@@ -151,6 +152,8 @@ class UpstreamConnection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status == 101:
             raise ValueError("it switches to another protocol")
+        if not 100 <= status < 600:
+            raise ValueError(f"{status} is no status")
         if 100 <= status < 200:
             self._headers = []
             return

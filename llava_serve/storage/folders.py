@@ -54,10 +54,16 @@ class Folders:
         with self._store.transaction() as session:
             session.add(row)
 
-    def put_image(self, folder_id: str, position: int, file: StoredFile) -> None:
-        """Put an image into its place; the places need not follow upon each other."""
+    def put_image(self, folder_id: str, position: int, file: StoredFile) -> str | None:
+        """Put an image into its place; the places need not follow upon each other.
+
+        Return the name of another file that was there.
+        """
         with self._store.transaction() as session:
+            there = session.get(FolderImageRow, (folder_id, position))
+            replaced = None if there is None else f"{there.sha256}.{there.extension}"
             session.merge(FolderImageRow.of(folder_id, position, file))
+        return None if replaced == file.filename else replaced
 
     def put_answer(
         self, folder_id: str, place: tuple[int, int], text: str, details: dict[str, Any]

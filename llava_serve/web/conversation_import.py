@@ -33,11 +33,15 @@ def read(body: bytes) -> ConversationData:
         raise ImportRefused(f"{place}: {reason}" if place else reason) from exc
 
 
-def keep(data: ConversationData, store: Store, media: MediaStore, whose: Identity) -> str:
+def keep(
+    data: ConversationData, store: Store, media: MediaStore, whose: Identity, limit_bytes: int
+) -> str:
     """Keep it as a conversation of theirs; return its id. It blocks.
 
+    `limit_bytes` is what a request of the page may have.
+
     Raises:
-        ImportRefused: a file in it is no image or video, or too large.
+        ImportRefused: a file in it is no image or video, or they are too large.
         StorageFailed: it cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="import-") as folder:
@@ -47,6 +51,7 @@ def keep(data: ConversationData, store: Store, media: MediaStore, whose: Identit
             [_file(file, media, spare, brought) for file in exchange.files]
             for exchange in data.exchanges
         ]
+    _check_sizes(data, files, limit_bytes)
     parameters = data.parameters.model_dump(exclude_none=True)
     questions: list[TurnRow] = []
     turns = []
@@ -60,6 +65,20 @@ def keep(data: ConversationData, store: Store, media: MediaStore, whose: Identit
     if data.title:
         ConversationList(store).rename(whose, conversation_id, data.title)
     return conversation_id
+
+
+def _check_sizes(
+    data: ConversationData, files: Sequence[Sequence[StoredFile]], limit_bytes: int
+) -> None:
+    """Refuse a branch that could not have been asked: a file counts each time that it is sent."""
+    sizes: list[int] = []
+    for exchange, its_files in zip(data.exchanges, files, strict=True):
+        before = sizes[exchange.follows] if exchange.follows not in (None, -1) else 0
+        sizes.append(before + sum(file.size_bytes for file in its_files))
+    if max(sizes) * 4 / 3 > limit_bytes:
+        raise ImportRefused(
+            f"its files take more than the {limit_bytes:,} bytes that one request may have"
+        )
 
 
 def _file(

@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import brotli
@@ -40,7 +40,7 @@ async def _answer(scope: Scope) -> Response | None:
     headers = Headers(scope=scope)
     accepted = headers.get("accept-encoding", "")
     encoding = next((one for one in ("br", "gzip") if one in accepted), None)
-    if found is None or encoding is None or "range" in headers:
+    if found is None or encoding is None or "range" in headers or found[1] not in _names():
         return None
     body = await asyncio.to_thread(_compressed, found[1], encoding)
     if body is None:
@@ -49,11 +49,16 @@ async def _answer(scope: Scope) -> Response | None:
     return Response(body, headers=told, media_type=_TYPES[Path(found[1]).suffix])
 
 
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(file.name for file in Path(BUILD_PATH_LIB).iterdir() if file.is_file())
+
+
 @lru_cache(_FILES)
 def _compressed(name: str, encoding: str) -> bytes | None:
-    """Return what to send for a file; None where it is not there, or too large to keep."""
+    """Return what to send for a file; None where it is too large to keep."""
     file = Path(BUILD_PATH_LIB) / name
-    if not file.is_file() or file.stat().st_size > _MOST_BYTES:
+    if file.stat().st_size > _MOST_BYTES:
         return None
     content = file.read_bytes()
     if encoding == "gzip":

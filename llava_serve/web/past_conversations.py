@@ -113,7 +113,8 @@ class PastConversations:
             data = await asyncio.to_thread(conversation_import.read, body)
             await check_all(self._services.moderation, (one.question for one in data.exchanges))
             async with self._services.gate.arriving():
-                kept = (data, self._services.store, self._services.media, whose)
+                services, limit_bytes = self._services, self._services.max_body_bytes
+                kept = (data, services.store, services.media, whose, limit_bytes)
                 return data.kind, await asyncio.to_thread(conversation_import.keep, *kept)
 
     async def _title(self, whose: Identity, conversation_id: str) -> str:

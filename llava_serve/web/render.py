@@ -3,7 +3,10 @@
 import html
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+from cachetools import LRUCache, cached
 
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import ModelCard
@@ -60,8 +63,9 @@ _LEFT_OUT = {
 }
 
 
+_KEPT_CHARACTERS = 20_000_000  # of HTML
 # A finished answer is drawn again with each view of its conversation, and Markdown is slow.
-_ended_text = lru_cache(maxsize=1000)(model_text)
+_ended_text = cached(LRUCache[Any, str](_KEPT_CHARACTERS, getsizeof=len), lock=Lock())(model_text)
 
 
 def question(exchange: Exchange, number: int | None = None) -> str:

@@ -1,6 +1,8 @@
 """What every app of ours has: request ids, a body limit, errors as JSON, a stop that is told."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -170,3 +172,26 @@ async def test_a_process_without_memory_says_so_and_goes_on(http: httpx.AsyncCli
     assert answer.json()["error"]["code"] == "out_of_memory"
     assert answer.headers["retry-after"]
     assert (await http.post("/echo", json=1)).status_code == 200
+
+
+LOOKUPS = """
+import asyncio, os, uvloop
+from llava_serve.http import serving
+
+async def main():
+    await asyncio.get_running_loop().getaddrinfo("name.invalid", 80)
+
+serving.allow_many_lookups()
+try:
+    uvloop.run(main())
+except OSError:
+    print(len(os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+def test_names_that_hang_leave_threads_for_others() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", LOOKUPS], check=True, timeout=60, capture_output=True, text=True
+    )
+    assert int(told.stdout) > 60

@@ -62,6 +62,10 @@ async def rest(answer: Answer) -> bytes:
     return bytes(read)
 
 
+async def rest_of_next(connection: UpstreamConnection) -> bytes:
+    return await rest(await ask(connection))
+
+
 @pytest.mark.parametrize(("written", "body"), WHOLE)
 async def test_an_answer_that_says_its_length_needs_no_end(written: bytes, body: bytes) -> None:
     async with serving(answering(written, then_silent=True)) as address:
@@ -133,12 +137,9 @@ async def test_a_reader_waits_on_where_no_part_of_the_body_came(
     async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async def read(connection: UpstreamConnection) -> bytes:
-        return await rest(await ask(connection))
-
     async with serving(silent) as address:
         connection = await connect(address)
-        reading = asyncio.create_task(read(connection))
+        reading = asyncio.create_task(rest_of_next(connection))
         for at in range(len(written)):
             for _ in range(3):
                 await asyncio.sleep(0)  # it takes what there is, and waits
@@ -154,6 +155,7 @@ async def test_a_reader_waits_on_where_no_part_of_the_body_came(
         pytest.param(OK + b"X-A: b\r\n", "the connection was closed", id="half a head"),
         pytest.param(b"SSH-2.0-x\r\n", "its answer is no HTTP", id="another protocol"),
         pytest.param(b"HTTP/1.1 101 x\r\n\r\n", "switches to another protocol", id="switch"),
+        pytest.param(b"HTTP/1.1 999 x\r\n\r\n", "999 is no status", id="status"),
         pytest.param(OK + b"Content-Length: x\r\n\r\n", "its answer is no HTTP", id="length"),
         pytest.param(OK + b"X-A: b\0c\r\n\r\n", "its answer is no HTTP", id="NUL"),
         pytest.param(
@@ -256,6 +258,33 @@ async def test_what_arrives_between_two_reads_is_read_at_once() -> None:
             connection.data_received(chunk)
         assert await answer.content.readany() == b"abc"
         answer.close()
+
+
+async def test_a_flood_in_one_turn_is_held_up_before_the_reader_runs() -> None:
+    async with serving(answering(b"", then_silent=True)) as address:
+        transport, connection = await connect_transport(address)
+        reading = asyncio.create_task(rest_of_next(connection))
+        await asyncio.sleep(0)  # it waits for the head
+        connection.data_received(OK + b"Content-Length: 9000000\r\n\r\n" + bytes(10))
+        await asyncio.sleep(0)  # it has it
+        await asyncio.sleep(0)  # it waits for more
+        for _ in range(4):
+            connection.data_received(bytes(100_000))
+        assert not transport.is_reading()
+        reading.cancel()
+        connection.abort()
+
+
+async def test_a_connection_that_is_lost_without_an_end_makes_no_answer_whole() -> None:
+    """As TLS under uvloop does, which drops what it held back."""
+    async with serving(answering(b"", then_silent=True)) as address:
+        connection = await connect(address)
+        reading = asyncio.create_task(rest_of_next(connection))
+        await asyncio.sleep(0)
+        connection.data_received(OK + b"\r\nhel")
+        connection.connection_lost(None)
+        with pytest.raises(AnswerFailed, match="the connection was closed"):
+            await reading
 
 
 async def test_a_worker_waits_for_a_slow_reader() -> None:

@@ -1,8 +1,11 @@
 """What is imported is checked whole before anything of it is kept."""
 
 import base64
+import hashlib
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,7 +29,16 @@ def alone(make_services: MakeServices) -> Services:
 
 def imported(services: Services, body: bytes) -> str:
     data = conversation_import.read(body)
-    return conversation_import.keep(data, services.store, services.media, BROWSER)
+    limit_bytes = services.max_body_bytes
+    return conversation_import.keep(data, services.store, services.media, BROWSER, limit_bytes)
+
+
+def bytes_of(exchange: dict[str, Any]) -> bytes:
+    return base64.b64decode(exchange["files"][0]["url"].partition(",")[2])
+
+
+def sha256_of(exchange: dict[str, Any]) -> str:
+    return hashlib.sha256(bytes_of(exchange)).hexdigest()
 
 
 def _first(saved: dict[str, Any]) -> dict[str, Any]:
@@ -98,6 +110,22 @@ def test_a_file_that_is_no_conversation_is_refused_with_the_reason(
         imported(alone, json.dumps(saved).encode())
     assert reason in caught.value.user_message
     assert ConversationList(alone.store).entries(BROWSER) == ([], False)
+
+
+def test_a_file_counts_each_time_that_it_is_sent(alone: Services, saved: dict[str, Any]) -> None:
+    """Or a small file would become gigabytes wherever the conversation is sent or shown."""
+    first = _first(saved)
+    sent = first | {"files": [first["files"][0] | {"url": "#" + sha256_of(first)}] * 9}
+    saved["exchanges"] = [first, *[sent] * 9]
+    sent_bytes = (1 + 9 * 9) * len(bytes_of(first))
+    enough = replace(alone, max_body_bytes=math.ceil(sent_bytes * 4 / 3))
+    imported(enough, json.dumps(saved).encode())
+    with pytest.raises(ImportRefused, match="bytes that one request may have"):
+        too_few = replace(enough, max_body_bytes=enough.max_body_bytes - 2)
+        imported(too_few, json.dumps(saved).encode())
+    branches = [{**one, "follows": -1, "shown": at == 0} for at, one in enumerate([first] * 82)]
+    saved |= {"version": 2, "exchanges": branches}
+    imported(replace(enough, max_body_bytes=sent_bytes // 40), json.dumps(saved).encode())
 
 
 @pytest.mark.parametrize("body", [b"no json", b"[]", b"", b"\xff", b'"x"', b'{"a":"\\ud800"}'])

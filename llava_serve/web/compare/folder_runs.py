@@ -129,23 +129,29 @@ class FolderRuns:
             FolderBegun, FolderUnknown: it is too late for it.
             MediaUnreadable, MediaTooLarge: it cannot be shown.
         """
+        services = self._services
         await self._others(whose, folder_id, position)
         uploads_of = self._uploads_of.setdefault(whose, asyncio.Semaphore(_UPLOADS_OF_ONE))
         async with uploads_of:
             with tempfile.TemporaryDirectory(prefix="folder-") as folder:
                 path = Path(folder) / "file"
                 await read(path)  # for as long as a browser takes: nobody else waits for it
-                async with self._uploads, self._filled(folder_id), self._services.gate.arriving():
-                    others = await self._others(whose, folder_id, position)
-                    stored = await self._stored(others, path, name)
-                    if is_image := stored.filetype.kind == "image":
-                        put = partial(self._folders.put_image, folder_id, position, stored)
-                        await asyncio.to_thread(put)
+                unused: str | None = None
+                try:
+                    async with self._uploads, self.filling(folder_id), services.gate.arriving():
+                        others = await self._others(whose, folder_id, position)
+                        stored = await self._stored(others, path, name)
+                        unused = stored.filename
+                        if is_image := stored.filetype.kind == "image":
+                            put = partial(self._folders.put_image, folder_id, position, stored)
+                            unused = await asyncio.to_thread(put)
+                finally:
+                    if unused is not None:
+                        await self._remove_unused({unused})
         if not is_image:
-            await self._remove_unused({stored.filename})
             raise NoImage(f"{name!r} is no picture")
 
-    def _filled(self, folder_id: str) -> asyncio.Lock:
+    def filling(self, folder_id: str) -> asyncio.Lock:
         """Return what keeps the images of a folder as they are."""
         return self._filling.setdefault(folder_id, asyncio.Lock())
 
@@ -184,7 +190,7 @@ class FolderRuns:
             FolderWithoutImages: there is nothing to ask about.
             FolderBusy: a folder of theirs is being answered.
         """
-        async with self._filled(folder_id):  # an image that arrives would move the others' places
+        async with self.filling(folder_id):  # an image that arrives would move the others' places
             run = await self.find(whose, folder_id)
             if folder_id in self._running:
                 raise FolderBusy(_THIS)
@@ -213,10 +219,11 @@ class FolderRuns:
 
     async def delete(self, whose: Identity, folder_id: str) -> None:
         """Delete a folder with the images that nobody else uses."""
-        await self.find(whose, folder_id)
-        if folder_id in self._running:
-            raise FolderBusy(_THIS)
-        filenames = await asyncio.to_thread(self._folders.delete, whose, folder_id)
+        async with self.filling(folder_id):
+            await self.find(whose, folder_id)
+            if folder_id in self._running:
+                raise FolderBusy(_THIS)
+            filenames = await asyncio.to_thread(self._folders.delete, whose, folder_id)
         if filenames is None:
             raise FolderUnknown
         await self._remove_unused({*filenames})

@@ -105,7 +105,9 @@ def _add_answer(router: APIRouter, services: Services, sessions: Sessions) -> No
         exchanges = as_asked(conversation.exchanges, asked.exchange, asked.slot)
 
         async def drawn() -> str:
-            async with turns.of(reply.model):
+            # A conversation that was imported may name any number of models that nobody serves.
+            is_served = services.link.card(reply.model) is not None
+            async with turns.of(reply.model if is_served else ""):
                 body = await asyncio.to_thread(sent_body, exchanges, uri_of, asked.slot)
                 told = await inspect(services, conversation, body, with_pixels=True)
             if told is None:

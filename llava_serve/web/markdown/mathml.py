@@ -3,6 +3,7 @@
 import html
 import re
 from functools import lru_cache
+from types import MappingProxyType
 from xml.etree.ElementTree import Element
 
 from latex2mathml.converter import Converter
@@ -14,6 +15,7 @@ _KEPT = 256  # formulas; an answer is rendered again as it grows
 
 # A definition that uses itself twice grows without bound, as do operators within `\sideset`.
 _GROWS = re.compile(r"\\(?:newcommand|newenvironment|def|DeclareMathOperator|sideset)(?![a-zA-Z])")
+_NO_MACROS = MappingProxyType[str, tuple[list[str], int]]({})  # a definition is an error
 _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([^}]*)\}")
 _MATRICES = ("matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix")
 _ENVIRONMENTS = {
@@ -58,7 +60,7 @@ _ATTRIBUTES = {
 @lru_cache(maxsize=_KEPT)
 def mathml(latex: str, *, is_display: bool) -> str | None:
     """Return a formula as MathML, or None where it cannot be read."""
-    if not latex.strip() or len(latex) > LONGEST or _GROWS.search(latex):
+    if not latex.strip() or len(latex) > LONGEST:
         return None
     try:
         known = _ENVIRONMENT.sub(
@@ -66,7 +68,11 @@ def mathml(latex: str, *, is_display: bool) -> str | None:
         )
         if is_display and r"\\" in latex and r"\begin" not in latex:
             known = rf"\begin{{displaylines}}{known}\end{{displaylines}}"
-        tree = Converter(display="block" if is_display else "inline").convert_to_element(known)
+        if _GROWS.search(known):
+            return None
+        converter = Converter(display="block" if is_display else "inline")
+        converter.macros = _NO_MACROS  # type: ignore[assignment]
+        tree = converter.convert_to_element(known)
         if sum(1 for _ in tree.iter()) > _MOST_ELEMENTS:
             return None
         return _written(tree)

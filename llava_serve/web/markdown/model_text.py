@@ -11,6 +11,7 @@ from markdown_it.token import Token
 
 from llava_serve.web.markdown.formula import add_formulas
 
+LONGEST = 200_000  # characters; some Markdown of so many takes seconds
 COPY, COPY_LABEL = "Copy", "Copy the code"
 CODE, TABLE = "Code", "Table"
 _LONGEST_LANGUAGE = 24  # characters; what is longer names none
@@ -20,7 +21,9 @@ _ADDRESS = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
 
 
 def model_text(text: str) -> str:
-    """Render what a model said."""
+    """Render what a model said; what is too long for Markdown as it is."""
+    if len(text) > LONGEST:
+        return f"<pre>{escapeHtml(text)}</pre>\n"
     return str(MARKDOWN.render(text))
 
 

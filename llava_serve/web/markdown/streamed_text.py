@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
-from llava_serve.web.markdown.model_text import MARKDOWN
+from llava_serve.web.markdown.model_text import LONGEST, MARKDOWN, model_text
 
 _ANSWERS = 500  # more than are streamed at once
 _LONG = 400  # tokens of Markdown, some milliseconds of work
@@ -37,6 +37,8 @@ class StreamedText:
 
     def render(self, text: str) -> str:
         """Render all of a text that begins with what was rendered before."""
+        if len(text) > LONGEST:
+            return model_text(text)
         drawn = self._drawn
         if not text.startswith(drawn.source + drawn.last_source):
             drawn = _Drawn()

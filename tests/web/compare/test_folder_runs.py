@@ -45,10 +45,10 @@ async def test_a_model_that_cannot_see_is_refused_though_it_is_named(
     assert "cannot see pictures: echo. Choose among the models" in caught.value.for_user
 
 
-async def put(runs: FolderRuns, folder_id: str, position: int) -> None:
+async def put(runs: FolderRuns, folder_id: str, position: int, width: int = 10) -> None:
     async def read(path: Path) -> None:
         out = io.BytesIO()
-        Image.new("RGB", (10 + position, 4)).save(out, "PNG")
+        Image.new("RGB", (width + position, 4)).save(out, "PNG")
         await asyncio.to_thread(path.write_bytes, out.getvalue())
 
     await runs.add_image(ALICE, folder_id, f"{position}.png", position, read)
@@ -84,6 +84,41 @@ async def test_an_image_that_is_sent_again_counts_once(services: Services) -> No
         await put(runs, folder_id, position)
     with pytest.raises(FolderTooLarge):
         await put(runs, folder_id, 2)
+
+
+async def test_an_image_that_takes_anothers_place_leaves_no_file_behind(services: Services) -> None:
+    unused: set[str] = set()
+
+    async def note(filenames: set[str]) -> None:
+        unused.update(filenames)
+
+    runs = FolderRuns(services, note)
+    folder_id = await runs.begin(ALICE, "what is it?", ["echo"], Parameters(), [100])
+    await put(runs, folder_id, 0)
+    (first,) = (await runs.find(ALICE, folder_id)).images
+    await put(runs, folder_id, 0, width=33)
+    (second,) = (await runs.find(ALICE, folder_id)).images
+    assert first.filename != second.filename
+    assert unused == {first.filename}
+
+
+async def test_a_folder_is_deleted_with_the_image_on_its_way(services: Services) -> None:
+    unused: set[str] = set()
+
+    async def note(filenames: set[str]) -> None:
+        unused.update(filenames)
+
+    runs = FolderRuns(services, note)
+    folder_id = await runs.begin(ALICE, "what is it?", ["echo"], Parameters(), [100])
+    async with services.gate.removing():
+        putting = asyncio.create_task(put(runs, folder_id, 0))
+        await until(runs.filling(folder_id).locked, "the image on its way")
+        deleting = asyncio.create_task(runs.delete(ALICE, folder_id))
+        await asyncio.wait({deleting}, timeout=0.5)
+        assert not deleting.done()
+    await putting
+    await deleting
+    assert len(unused) == 1
 
 
 async def test_an_image_on_its_way_is_among_those_that_are_asked_about(

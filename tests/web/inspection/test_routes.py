@@ -56,17 +56,20 @@ async def test_the_panel_is_of_the_answer(asked: Asked) -> None:
     assert "Picture 1" in html and "dot.png" in html and "one two three" in html
 
 
-async def test_a_worker_that_is_stuck_holds_up_its_own_inspections_only(asked: Asked) -> None:
+async def test_what_is_stuck_holds_up_no_inspections_of_models_that_are_served(
+    asked: Asked,
+) -> None:
+    await asked.services.link.poll()
     await asked.ask("hello", Parameters())
-    stuck = ChatState()
-    message = {"text": "hello", "files": []}
-    assert await ChatService(asked.services).accept(stuck, message, ["lost"], Parameters())
-    await settled(stuck)
-    asked.stuck.add("lost")
-    place = {"id": stuck.id, "exchange": 0, "slot": 0}
-    waiting = [
-        asyncio.create_task(asked.http.post("/inspection/answer", json=place)) for _ in range(3)
-    ]
+    waiting = []
+    for model in ("lost", "gone", "away"):
+        stuck = ChatState()
+        message = {"text": "hello", "files": []}
+        assert await ChatService(asked.services).accept(stuck, message, [model], Parameters())
+        await settled(stuck)
+        asked.stuck.add(model)
+        place = {"id": stuck.id, "exchange": 0, "slot": 0}
+        waiting.append(asyncio.create_task(asked.http.post("/inspection/answer", json=place)))
     await until(lambda: len(asked.bodies.get("/v1/inspect", ())) == 2, "two inspections")
     assert (await asked.saw(0)).status_code == 200
     assert not any(one.done() for one in waiting)

@@ -95,6 +95,8 @@ def test_a_formula_fetches_covers_and_runs_nothing(latex: str) -> None:
         r"\def\a{\a\a}\a",
         r"\newenvironment{a}{\begin{a}\begin{a}}{}\begin{a}\end{a}",
         r"\sideset{}{}" * 30 + "a",
+        r"\\\[1em]def\a{x}\\\[1em]def\b{{\a}{\a}}\b",
+        r"\\\[1em]newcommand{\a}{x}\a",
         "{" * 500 + "}" * 500,
         r"\frac{" * 300,
         r"\left(" * 300,

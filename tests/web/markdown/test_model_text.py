@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from llava_serve.web.markdown.model_text import model_text
+from llava_serve.web.markdown.model_text import LONGEST, model_text
+from llava_serve.web.markdown.streamed_text import StreamedText
 
 
 def test_code_has_its_language_and_a_button_and_stays_letter_by_letter() -> None:
@@ -55,6 +56,14 @@ HOSTILE = {
     "formulas": "$a$ ",
     "broken formulas": "$\\a$ ",
 }
+
+
+def test_a_text_that_is_too_long_for_markdown_is_shown_as_it_is() -> None:
+    text = "**a** <b> " * (LONGEST // 10)
+    assert model_text(text).startswith("<p><strong>a</strong> &lt;b&gt;")
+    longer = text + "*"
+    assert model_text(longer) == StreamedText().render(longer)
+    assert model_text(longer).startswith("<pre>**a** &lt;b&gt; **a**")
 
 
 def spent_s(text: str) -> float:
