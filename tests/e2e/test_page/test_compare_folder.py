@@ -97,7 +97,8 @@ async def test_a_folder_is_asked_about_followed_and_taken_along(
         await expect(dialog.locator("tbody tr")).to_have_count(6)
         await page.keyboard.press("Escape")
         await expect(dialog).to_be_hidden()
-        assert "folder=" not in page.url and tab.foreign == []
+        await expect(page).not_to_have_url(re.compile("folder="))
+        assert tab.foreign == []
     sheet = await browser.new_page(viewport={"width": size[0], "height": size[1]})
     await sheet.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     await sheet.goto((tmp_path / "taken.html").as_uri())

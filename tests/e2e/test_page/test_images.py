@@ -140,7 +140,10 @@ async def test_a_picture_stays_where_its_crop_cannot_be_attached(
         assert [(await attached(tab, n)).width for n in range(2)] == [100, 320]  # as it lies
         await tab.page.unroute("**/gradio_api/upload*")
         await tab.page.locator("#chat-composer-refusals .close").click()
+        before = await tab.composer.locator(".thumbnail-item img").first.get_attribute("src")
         await cut_left(tab)
+        # The last of the old ones to go.
+        await expect(tab.composer.locator(f'.thumbnail-item img[src="{before}"]')).to_have_count(0)
         await expect(tab.composer.locator(".thumbnail-item")).to_have_count(2)
         assert [(await attached(tab, n)).width for n in range(2)] == [100, 320]
         assert (await attached(tab, 0)).height == 100
