@@ -1,4 +1,4 @@
-"""Answer's body as it arrives from a worker: all that is there is read at once, as bytes."""
+"""Body of a worker's answer: bytes, of which all that have arrived are read at once."""
 
 import asyncio
 from typing import Protocol

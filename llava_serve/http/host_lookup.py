@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,39 +11,46 @@ from cachetools import TTLCache
 
 Addresses = Sequence[tuple[int, int, int, str, tuple[Any, ...]]]  # as getaddrinfo returns them
 
+_Host = tuple[str, int]  # and port
 _KEPT_S = 10.0
 _MOST_KEPT = 1_000
 
 
 class HostLookup:
-    """Asks the system for the IP addresses of hosts. What fails is asked again at once."""
+    """Asks the system for the IP addresses of hosts. What fails is asked again at once.
 
-    def __init__(self) -> None:
-        self._found: TTLCache[tuple[str, int], asyncio.Task[Addresses]] = TTLCache(
-            _MOST_KEPT, _KEPT_S
-        )
+    A name whose server is silent is looked up once, however long that takes.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._found = TTLCache[_Host, asyncio.Task[Addresses]](_MOST_KEPT, _KEPT_S, timer=clock)
+        self._pending: dict[_Host, asyncio.Task[Addresses]] = {}
 
     async def find(self, host: str, port: int) -> Addresses:
         """Return where a connection to `host` can be made.
 
         Raises:
-            OSError: nowhere.
-            UnicodeError: it is no name.
+            OSError: the host has no IP address.
+            UnicodeError: it is no valid name.
         """
         key = host, port
-        if (looking := self._found.get(key)) is None:
-            looking = self._found[key] = asyncio.create_task(_look_up(host, port))
-            looking.add_done_callback(partial(self._forget_failed, key))
+        looking = self._pending.get(key) or self._found.get(key)
+        if looking is None:
+            looking = self._found[key] = self._pending[key] = asyncio.create_task(
+                _look_up(host, port)
+            )
+            looking.add_done_callback(partial(self._end, key))
         return await asyncio.shield(looking)
 
     async def close(self) -> None:
-        """Leave what is being looked up."""
-        looking = list(self._found.values())
+        """Cancel the look-ups that are under way."""
+        looking = list(self._pending.values())
         for one in looking:
             one.cancel()
         await asyncio.gather(*looking, return_exceptions=True)
 
-    def _forget_failed(self, key: tuple[str, int], looked_up: asyncio.Task[Addresses]) -> None:
+    def _end(self, key: _Host, looked_up: asyncio.Task[Addresses]) -> None:
+        del self._pending[key]
         if looked_up.cancelled() or looked_up.exception() is not None:
             self._found.pop(key, None)
 

@@ -62,6 +62,10 @@ async def rest(answer: Answer) -> bytes:
     return bytes(read)
 
 
+async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
 async def rest_of_next(connection: UpstreamConnection) -> bytes:
     return await rest(await ask(connection))
 
@@ -111,9 +115,6 @@ async def test_headers_keep_their_order_and_are_found_in_any_case() -> None:
 async def test_an_answer_that_is_cut_anywhere_reads_the_same(written: bytes, body: bytes) -> None:
     draw = random.Random(0)
 
-    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-        await reader.read()
-
     async with serving(silent) as address:
         connection = await connect(address)
         for count in [len(written), *range(1, 30)]:
@@ -133,9 +134,6 @@ async def test_a_reader_waits_on_where_no_part_of_the_body_came(
     written: bytes, body: bytes
 ) -> None:
     """As where the length of a chunk comes without the chunk."""
-
-    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-        await reader.read()
 
     async with serving(silent) as address:
         connection = await connect(address)
@@ -408,13 +406,13 @@ async def test_an_answer_that_comes_before_all_of_the_body_is_sent_is_read() -> 
 async def test_a_request_that_is_given_up_ends_the_connection() -> None:
     asked, left = asyncio.Event(), asyncio.Event()
 
-    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await read_request(reader)
         asked.set()
         await reader.read()
         left.set()
 
-    async with serving(silent) as address:
+    async with serving(say_nothing) as address:
         asking = asyncio.create_task(ask(await connect(address)))
         await asked.wait()
         asking.cancel()
