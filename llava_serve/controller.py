@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         serve_blind=config.serve_blind,
     )
     app = build_app(workers, policy, _settings(config, policy.token, tls.trust))
+    serving.allow_many_lookups()
     serving.run(app, config.host, config.port, certificate=tls.certificate)
 
 

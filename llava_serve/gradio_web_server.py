@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.host,
             config.port,
         )
+    serving.allow_many_lookups()
     serving.run(page.app, config.host, config.port, page.before_stop, tls.certificate)
 
 

@@ -199,7 +199,8 @@ def allow_many_lookups() -> None:
     """Let uvloop look up many names at once; call it before there is a loop.
 
     Of its four threads two at most look up names, for which connections to IP addresses wait too:
-    two names whose server is silent would hold up every new connection.
+    two names whose server is silent would hold up every new connection. Each thread takes 8 MB of
+    what a process may have of data, so a model worker, which connects to few hosts, does without.
     Source: https://docs.libuv.org/en/v1.x/threadpool.html
     """
     os.environ.setdefault("UV_THREADPOOL_SIZE", str(_LOOKUP_THREADS))
@@ -229,7 +230,6 @@ def run(
     Raises:
         SystemExit: the address cannot be listened on, and the message says why; or Ctrl-C came.
     """
-    allow_many_lookups()
     with bind_or_exit(host, port) as listening:
         logger.info("listening on %s://%s:%d", _scheme(certificate), host, port)
         limits = ConnectionLimits.of_descriptors(raise_descriptor_limit())
