@@ -4,14 +4,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from llava_serve.cluster import affinity
 from llava_serve.cluster.admission import Admission
-from llava_serve.cluster.forward import Forward
-from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
-from llava_serve.cluster.image_digest import digests, sources_of
-from llava_serve.cluster.model_list import cards_of, names_of
-from llava_serve.cluster.token_estimate import estimate_llava_tokens, estimate_tokens
-from llava_serve.cluster.wire import LLAVA, NATIVE
+from llava_serve.cluster.forwarding.forward import Forward
+from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
+from llava_serve.cluster.recording.token_estimate import estimate_llava_tokens, estimate_tokens
+from llava_serve.cluster.registry import affinity
+from llava_serve.cluster.registry.image_digest import digests, sources_of
+from llava_serve.cluster.registry.model_list import cards_of, names_of
+from llava_serve.cluster.upstream.wire import LLAVA, NATIVE
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.http.body import read_json
 from llava_serve.http.caller import caller_of
