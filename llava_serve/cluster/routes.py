@@ -19,7 +19,8 @@ from llava_serve.http.json_body import JsonRoute
 from llava_serve.http.plain_route import PlainRoute
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
-from llava_serve.protocol.openai import ModelCard, ModelList, parse_chat_request
+from llava_serve.protocol.model_card import ModelCard, ModelList
+from llava_serve.protocol.openai import parse_chat_request
 from llava_serve.protocol.resume import RESUME_TOKENS
 from llava_serve.protocol.usage import HEADER
 

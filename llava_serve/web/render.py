@@ -9,7 +9,7 @@ from typing import Any
 from cachetools import LRUCache, cached
 
 from llava_serve.errors import ServeError
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.branches.controls import arrows, pencil
 from llava_serve.web.chat_state import Exchange

@@ -24,7 +24,7 @@ from llava_serve.http.serving import served
 from llava_serve.protocol import sse
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import LlavaChunk
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 
 Entered = TypeVar("Entered")
 

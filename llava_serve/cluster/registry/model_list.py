@@ -12,7 +12,7 @@ from llava_serve.errors import (
     OnlyBlindWorkers,
     WorkerUnchecked,
 )
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 
 
 def names_of(workers: Iterable[RegisteredWorker]) -> list[str]:
