@@ -227,6 +227,38 @@ async def test_a_model_with_eight_slots_gets_four_images_at_once(
     assert engine.most_running == 4
 
 
+async def test_a_model_that_does_not_answer_stops_no_others_rows(
+    make_services: MakeServices, engine: Watched
+) -> None:
+    engine.may_answer.clear()
+    engines = {"echo": engine, "quick": EchoEngine("quick")}
+    registry = Registry(shortest_queue)
+    async with AsyncExitStack() as stack:
+        asking = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        for name, one in engines.items():
+            worker = ModelWorker(one, Gate(40, 100), MediaReader(MediaConfig()), worker_id=name)
+            app = build_worker(worker, max_body_bytes=1_000_000)
+            address = await stack.enter_async_context(serving.served(app))
+            status = (await asking.post(f"{address}/worker_get_status")).json()
+            registry.register(address, WorkerStatus.model_validate(status), 0.0, expires=False)
+        controller = build_controller(registry, AdmissionPolicy("token", frozenset()))
+        address = await stack.enter_async_context(serving.served(controller))
+        page = build_app(make_services(address))
+        served = await stack.enter_async_context(serving.served(page.app, page.before_stop))
+        client = httpx.AsyncClient(base_url=served, trust_env=False, timeout=60)
+        await stack.enter_async_context(client)
+        await client.get("/")
+        await _served(client)
+        path = await begun(client, *range(10, 22), models=["echo", "quick"])
+        await start(client, path)
+        async with bounded("the answers of the other model", 30):
+            while (await shown(client, path))["done"] < 12:  # noqa: ASYNC110 - as browsers do
+                await asyncio.sleep(0.02)
+        assert engine.running > 4
+        engine.may_answer.set()
+        assert (await ended(client, path))["done"] == 24
+
+
 async def test_a_run_can_be_stopped_and_gone_on_with(opened: Open, engine: Watched) -> None:
     engine.may_answer.clear()
     client = await opened()
