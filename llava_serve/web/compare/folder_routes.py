@@ -19,6 +19,7 @@ from llava_serve.web.compare.folder_run import FolderRun, Place
 from llava_serve.web.compare.folder_runs import FolderRuns
 from llava_serve.web.conversation_file import ParametersData
 from llava_serve.web.conversation_routes import ForUsers
+from llava_serve.web.crowd import address_of
 from llava_serve.web.heavy_work import GoOn, HeavyWork
 from llava_serve.web.parameters import Parameters
 
@@ -89,7 +90,8 @@ def _add_changes(router: APIRouter, runs: FolderRuns) -> None:
 
     @router.post("/{folder_id}/start", status_code=204)
     async def start(folder_id: str, body: FolderStart, request: Request) -> None:
-        await runs.start(_whose(request), folder_id, body.places)
+        address = address_of(request.scope)
+        await runs.start(_whose(request), folder_id, body.places, address)
 
     @router.post("/{folder_id}/stop", status_code=204)
     async def stop(folder_id: str, request: Request) -> None:

@@ -3,22 +3,17 @@
 import csv
 import io
 from collections.abc import Iterator
-from threading import Lock
-from typing import Any
-
-from cachetools import LRUCache, cached
 
 from llava_serve.text_table import inert
 from llava_serve.web.compare.folder_run import FolderRun, Place
 from llava_serve.web.heavy_work import GoOn
-from llava_serve.web.render import error_card, facts_of, model_text, note_of, plain_text
+from llava_serve.web.render import ended_text, error_card, facts_of, model_text, note_of, plain_text
 from llava_serve.web.reply import StreamedReply
 
 _WAITING = "waiting"
 _NOT_ASKED = "not asked yet"
 _AGAIN = "Ask again"
 _HEAD = ("picture", "sha256", "question")
-_KEPT_CHARACTERS = 16_000_000  # of answers as HTML
 _UTF8_BOM = "\ufeff"  # spreadsheets take a file without it for one of another alphabet
 
 
@@ -26,7 +21,8 @@ def cell(reply: StreamedReply, place: Place) -> str:
     """Render an answer; one that did not end well can be asked again."""
     parts = []
     if reply.text:
-        parts.append(f'<div class="text">{_drawn(reply.text)}</div>')
+        text = model_text(reply.text) if reply.is_open else ended_text(reply.text)
+        parts.append(f'<div class="text">{text}</div>')
     elif reply.is_open:
         parts.append(f'<p class="note">{_WAITING} …</p>')
     if (note := note_of(reply)) is not None:
@@ -39,12 +35,6 @@ def cell(reply: StreamedReply, place: Place) -> str:
     elif facts := facts_of(reply):
         parts.append(f"<small>{facts}</small>")
     return f'<div class="turn {reply.state}">{"".join(parts)}</div>'
-
-
-@cached(LRUCache[Any, str](_KEPT_CHARACTERS, getsizeof=len), lock=Lock())
-def _drawn(text: str) -> str:
-    """Render an answer's text, which takes nearly all of the time of a table, once."""
-    return model_text(text)
 
 
 def table(run: FolderRun, go_on: GoOn) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from llava_serve.storage.identity import NOBODY
 from llava_serve.storage.media import MediaStore
+from llava_serve.web import render
 from llava_serve.web.compare import contact_sheet, folder_view
 from llava_serve.web.compare.folder_run import FolderImage, FolderRun
 from llava_serve.web.parameters import Parameters
@@ -27,18 +28,12 @@ def run_of(*texts: str) -> FolderRun:
     return FolderRun("one", "what?", ["echo"], Parameters(), images, answers, NOBODY)
 
 
-def test_an_answer_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn, model_text = list[str](), folder_view.model_text
-
-    def watched(text: str) -> str:
-        drawn.append(text)
-        return model_text(text)
-
-    monkeypatch.setattr(folder_view, "model_text", watched)
-    texts = [f"**{token_hex(8)}**" for _ in range(3)]
-    first, second = [folder_view.table(run_of(*texts), lambda: None) for _ in range(2)]
-    assert first == second and f"<strong>{texts[0].strip('*')}</strong>" in first
-    assert drawn == texts
+def test_an_answer_is_drawn_once_and_kept() -> None:
+    text = f"**{token_hex(8)}**"
+    first, second = [folder_view.table(run_of(text), lambda: None) for _ in range(2)]
+    assert first == second and f"<strong>{text.strip('*')}</strong>" in first
+    kept = render.ended_text
+    assert kept.cache is not None and kept.cache_key(text) in kept.cache
 
 
 def test_what_nobody_waits_for_is_not_written_on(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.request import Delta, GenerateRequest
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
+from llava_serve.web.compare import folder_runs
 from llava_serve.web.compare.folder_limits import FolderLimits
 from llava_serve.web.compare.folder_routes import FolderStart
 from llava_serve.worker.app import build_app as build_worker
@@ -323,6 +324,25 @@ async def test_one_folder_of_a_user_at_a_time_and_users_take_turns(
     assert 2 in engine.seeds[:4] and len(engine.seeds) == 7
     await start(one, another)
     assert (await ended(one, another))["done"] == 1
+
+
+async def test_an_address_has_no_more_runs_for_having_more_cookies(
+    opened: Open, engine: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_runs, "_MOST_RUNNING", 4)
+    engine.may_answer.clear()
+    browsers = [await opened() for _ in range(3)]
+    paths = [await begun(one, 10) for one in browsers]
+    for one, path in zip(browsers[:2], paths, strict=False):
+        await start(one, path)
+    refused = await browsers[2].post(f"{paths[2]}/start", json={})
+    assert (refused.status_code, refused.json()["code"]) == (503, "page_busy")
+    assert "2 folders from your network" in refused.json()["error"]
+    engine.may_answer.set()
+    await ended(browsers[0], paths[0])
+    await start(browsers[2], paths[2])
+    for one, path in zip(browsers, paths, strict=True):
+        assert (await ended(one, path))["done"] == 1
 
 
 async def test_what_failed_says_why_and_is_asked_again_alone(opened: Open, engine: Watched) -> None:
