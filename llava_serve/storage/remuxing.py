@@ -7,8 +7,10 @@ import av
 from llava_serve.media.container import open_container
 from llava_serve.media.video_file import video_stream
 from llava_serve.storage.filetypes import BY_FORMAT, FileType
+from llava_serve.storage.rendition import LIMIT_PIXELS
 
 _MUXERS = {"mp4": "mp4", "mov": "mov", "3gp": "3gp", "webm": "webm"}
+_BOUNDS = {"max_pixels": str(2 * LIMIT_PIXELS)}  # decoders are tried while a file is opened
 _KINDS = {filetype.extension: kind for kind, filetype in BY_FORMAT.items()}
 
 
@@ -24,7 +26,7 @@ def remuxed(data: bytes, filetype: FileType) -> bytes:
     out = io.BytesIO()
     extension = filetype.extension
     with (
-        open_container(data, _KINDS[extension], {}) as source,
+        open_container(data, _KINDS[extension], _BOUNDS) as source,
         av.open(out, "w", format=_MUXERS[extension]) as copy,
     ):
         streams = [video_stream(source), *source.streams.audio[:1]]
