@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+import redis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 
 from llava_serve.cluster.sharing.shared_state import (
     KEEP_S,
@@ -15,6 +16,7 @@ from llava_serve.cluster.sharing.shared_state import (
     StateExchange,
     StateRecord,
 )
+from llava_serve.errors import CommandError
 
 _TIMEOUT_S = 2.0
 
@@ -113,6 +115,26 @@ class RedisState:
             for key, value, age_ms in zip(told[::3], told[1::3], told[2::3], strict=True)
         ]
         return StateExchange(records, revision, bool(is_continued))
+
+
+def check_login(url: str) -> None:
+    """Ask a Redis once, and wait for its answer.
+
+    Raises:
+        SharedStateAway: it does not answer, and may do so later.
+        CommandError: it refuses the user or the password, and always will.
+    """
+    where = without_secrets(url)
+    try:
+        with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as asked:
+            asked.ping()
+    except (AuthenticationError, AuthorizationError) as exc:
+        raise CommandError(
+            f"{where} refuses the user or the password ({exc})",
+            "Write them into the address: redis://USER:PASSWORD@HOST:6379.",
+        ) from exc
+    except (RedisError, OSError) as exc:
+        raise SharedStateAway(f"{where}: {exc or type(exc).__name__}") from exc
 
 
 def without_secrets(url: str) -> str:

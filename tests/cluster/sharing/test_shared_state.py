@@ -10,13 +10,14 @@ import pytest
 import trustme
 from redis.asyncio import Redis
 
-from llava_serve.cluster.sharing.redis_state import RedisState, without_secrets
+from llava_serve.cluster.sharing.redis_state import RedisState, check_login, without_secrets
 from llava_serve.cluster.sharing.shared_state import (
     MemoryState,
     SharedState,
     SharedStateAway,
     StateRecord,
 )
+from llava_serve.errors import CommandError
 from tests.ports import free_port
 from tests.redis_server import RedisServer, running_redis
 
@@ -213,3 +214,21 @@ async def test_a_redis_behind_tls_is_checked_with_the_authority_in_the_url(tmp_p
 )
 def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert without_secrets(url) == shown
+
+
+@pytest.mark.slow
+def test_a_password_that_is_refused_is_told_before_the_controller_listens() -> None:
+    with running_redis("--requirepass", "secret") as server:
+        wrong, right = (
+            server.url.replace("unix://", f"unix://:{word}@") for word in ("no", "secret")
+        )
+        check_login(right)
+        for url in (server.url, wrong):
+            with pytest.raises(CommandError, match="refuses the user or the password") as refused:
+                check_login(url)
+            assert "redis://USER:PASSWORD@HOST" in refused.value.remedy
+
+
+def test_a_redis_that_does_not_answer_may_do_so_later(tmp_path: Path) -> None:
+    with pytest.raises(SharedStateAway):
+        check_login(f"unix://{tmp_path}/none.sock")
