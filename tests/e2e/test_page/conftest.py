@@ -39,6 +39,7 @@ from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
 from tests.chromium import KeptChromium, Tab, opened
+from tests.ports import free_port
 
 TOKEN = "the-token"
 # Gradio's statistics of its queue still use what pandas 3 has deprecated.
@@ -129,6 +130,7 @@ async def page_served(
     *,
     allow_sharing: bool = False,
     remote_media: MediaReader | None = None,
+    port: int = 0,
 ) -> AsyncIterator[tuple[str, WatchedStore]]:
     """Serve the page alone; yield its address and what it keeps conversations in."""
     store = WatchedStore(default_url(state_dir))
@@ -146,7 +148,7 @@ async def page_served(
         remote_media=remote_media,
     )
     page = build_page(services, examples=examples.load(state_dir / "examples", services.media))
-    async with serving.served(page.app, page.before_stop) as address:
+    async with serving.served(page.app, page.before_stop, port) as address:
         yield address, store
 
 
@@ -156,8 +158,14 @@ def put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
 
 
+@pytest.fixture(scope="session")
+def page_port() -> int:
+    """The port of each `stack`'s page in turn: a browser keeps compiled scripts by address."""
+    return free_port()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def stack(tmp_path: Path, shapes: Path) -> AsyncIterator[Stack]:
+async def stack(tmp_path: Path, shapes: Path, page_port: int) -> AsyncIterator[Stack]:
     folder = tmp_path / "examples"
     folder.mkdir()
     shutil.copy(shapes, folder / "shapes.png")
@@ -168,7 +176,7 @@ async def stack(tmp_path: Path, shapes: Path) -> AsyncIterator[Stack]:
     controller_app = build_controller(registry, AdmissionPolicy(TOKEN, frozenset()))
     async with (
         serving.served(controller_app) as controller,
-        page_served(controller, tmp_path) as (page, store),
+        page_served(controller, tmp_path, port=page_port) as (page, store),
         AsyncExitStack() as joined,
     ):
         yield Stack(registry, controller, page, store, joined)
@@ -197,7 +205,7 @@ async def browser(kept_chromium: KeptChromium) -> AsyncIterator[Browser]:
     """The Chromium of all tests of this process; each has contexts, and so a memory, of its own."""
     browser = await kept_chromium.running()
     yield browser
-    for context in browser.contexts:
+    for context in browser.contexts[1:]:
         await context.close()
 
 

@@ -88,7 +88,7 @@ async def test_a_reload_and_a_second_tab_find_the_battle_and_one_vote_counts(
         await expect(tab.page.locator("#arena-a")).to_be_enabled()
         text = await tab.transcript.inner_text()
         assert not any(name in text for name in NAMES)
-        second = Tab(await tab.page.context.new_page(), [], "arena")
+        second = await tab.another()
         await second.page.goto(tab.page.url)
         await expect(second.page.locator("#arena-a")).to_be_enabled()
         await tab.page.locator("#arena-a").dblclick()

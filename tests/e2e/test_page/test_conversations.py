@@ -10,7 +10,7 @@ from playwright.async_api import Browser, expect
 
 from llava_serve.login_config import LoginConfig
 from llava_serve.logins.login_sessions import LoginSessions
-from tests.chromium import Tab, opened
+from tests.chromium import opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
 from tests.e2e.test_page.past_list import ADDRESS, DESK, PHONE, PastList, begun
 from tests.e2e.test_page.test_accessibility import SMALL, check
@@ -117,7 +117,7 @@ async def test_one_is_saved_and_brought_back(
         page = await past.download("what", "Save as a web page", tmp_path / "saved.html")
         data = await past.download("what", "Save as JSON", tmp_path / "saved.json")
 
-        reader = await tab.page.context.new_page()
+        reader = (await tab.another()).page
         errors: list[str] = []
         requests: list[str] = []
         reader.on("pageerror", lambda error: errors.append(str(error)))
@@ -239,10 +239,9 @@ async def test_an_answer_that_was_made_without_its_tab_is_whole_when_it_is_opene
         await expect(tab.model).to_have_value("echo")
         await tab.ask(" ".join(f"word{n}" for n in range(100)))
         await expect(tab.answers.last.locator(".text")).to_contain_text("word3")
-        context = tab.page.context
         await tab.page.close()
         await engine.idle.wait()
-        again = Tab(await context.new_page(), [])
+        again = await tab.another()
         await again.page.goto(stack.page)
         past = PastList(again, size)
         await past.open()
