@@ -23,6 +23,7 @@ from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.registry import Registry
 from llava_serve.cluster_token import bearer
 from llava_serve.config import MediaConfig
+from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http import serving
 from llava_serve.logins.login_sessions import LoginSessions
@@ -100,9 +101,11 @@ class Stack:
     lives: dict[str, AsyncExitStack] = field(default_factory=dict)
 
     async def join(self, model: str, delay_s: float = 0.0) -> WatchedEcho:
-        return await self.join_with(WatchedEcho(model, delay_s))
+        self.engines[model] = WatchedEcho(model, delay_s)
+        await self.join_with(self.engines[model])
+        return self.engines[model]
 
-    async def join_with(self, engine: WatchedEcho) -> WatchedEcho:
+    async def join_with(self, engine: Engine) -> None:
         model = engine.card.id
         worker = ModelWorker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id=model)
         app = build_worker(worker, max_body_bytes=50_000_000)
@@ -110,8 +113,7 @@ class Stack:
         address = await life.enter_async_context(serving.served(app))
         now = asyncio.get_running_loop().time()
         self.registry.register(address, worker.status(worker.engine.card), now=now, expires=False)
-        self.engines[model], self.addresses[model], self.lives[model] = engine, address, life
-        return engine
+        self.addresses[model], self.lives[model] = address, life
 
     async def crash(self, model: str) -> None:
         """End a worker without a word to the controller."""

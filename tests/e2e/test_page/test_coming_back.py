@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Error as PlaywrightError, Page, expect
+from playwright.async_api import Browser, expect
 
 from tests.chromium import Tab, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, page_served
@@ -47,14 +47,16 @@ def page_arguments(port: int, controller: str, state_dir: Path) -> list[str]:
     ]
 
 
-async def served_at(page: Page, url: str) -> None:
-    """Load the page as soon as somebody serves it."""
+async def listens(port: int) -> None:
+    """Wait until somebody does."""
     while True:
         try:
-            await page.goto(url)
-        except PlaywrightError:  # nobody listens yet
-            continue
-        return
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.1)
+        else:
+            writer.close()
+            return
 
 
 async def reloaded(tab: Tab) -> None:
@@ -209,7 +211,8 @@ async def test_a_page_whose_server_is_killed_goes_on_with_what_was_kept(
     async with program(*arguments) as process:
         context = await browser.new_context(viewport={"width": size[0], "height": size[1]})
         tab = Tab(await context.new_page(), [])
-        await served_at(tab.page, url)
+        await listens(port)
+        await tab.page.goto(url)
         await expect(tab.model).to_have_value("echo")
         await tab.ask(LONG)
         await expect(tab.answers.last.locator(".text")).to_contain_text("word90")

@@ -13,7 +13,7 @@ from llava_serve.logins.login_sessions import LoginSessions
 from tests.chromium import opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
 from tests.e2e.test_page.past_list import ADDRESS, DESK, PHONE, PastList, begun
-from tests.e2e.test_page.test_accessibility import SMALL, check
+from tests.e2e.test_page.test_accessibility import SMALL, check, check_themes, themes
 from tests.e2e.test_page.test_login import auth_file as auth_file, sign_in
 
 SIZES = pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
@@ -188,23 +188,23 @@ async def test_keys_alone_reach_all_of_it(
         await expect(past.entries).to_have_count(1)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_axe_finds_nothing_in_the_list(
-    browser: Browser, stack: Stack, theme: str, tmp_path: Path, size: tuple[int, int]
+    browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     await stack.join("echo")
-    async with opened(browser, f"{stack.page}/?__theme={theme}", size) as tab:
+    async with opened(browser, stack.page, size) as tab:
         past = PastList(tab, size)
-        await begun(tab, f"{stack.page}/?__theme={theme}", "a question " * 12)
+        await begun(tab, stack.page, "a question " * 12)
         await past.open()
         await expect(past.entries.locator("[aria-current=page]")).to_be_visible()
-        await check(tab)
+        await check_themes(tab)
         entry = await past.more("a question")
         await entry.get_by_text("Delete …").click()
-        await check(tab)
-        assert await tab.page.evaluate(SMALL) == []
-        assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        await tab.page.screenshot(path=tmp_path / f"list-{theme}-{size[0]}.png")
+        async for theme in themes(tab):
+            await check(tab)
+            assert await tab.page.evaluate(SMALL) == []
+            assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            await tab.page.screenshot(path=tmp_path / f"list-{theme}-{size[0]}.png")
 
 
 async def test_the_list_is_as_it_was_left(
