@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
 
 from llava_serve import tiny
@@ -19,7 +18,7 @@ from llava_serve.protocol.inspection import Inspection
 from llava_serve.request import InspectRequest
 from tests.chromium import Tab, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, WatchedEcho
-from tests.e2e.test_page.test_accessibility import themes
+from tests.e2e.test_page.test_accessibility import themes, violations
 
 SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
@@ -46,14 +45,7 @@ async def check(tab: Tab) -> None:
         "box => [box.getBoundingClientRect().right, box.scrollWidth - box.clientWidth, innerWidth]"
     )
     assert width <= window and inner <= 0
-    await find_nothing(tab, "#saw")
-
-
-async def find_nothing(tab: Tab, part: str) -> None:
-    """axe-core finds no violation in it."""
-    options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
-    found = (await Axe().run(tab.page, context=part, options=options)).response["violations"]
-    assert [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found] == []
+    assert await violations(tab, "#saw") == []
 
 
 @SIZES
@@ -222,7 +214,7 @@ async def test_tokens_show_how_sure_the_model_was(
         await expect(chosen).to_have_text(".")
         await expect(tip).to_be_in_viewport()
         async for _ in themes(tab):
-            await find_nothing(tab, ".token-view")
+            assert await violations(tab, ".token-view") == []
         await tab.page.keyboard.press("Escape")
         await expect(tip).to_be_hidden()
 
