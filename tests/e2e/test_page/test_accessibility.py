@@ -89,7 +89,7 @@ async def test_axe_finds_nothing_in_either_theme(
 async def test_the_address_can_ask_for_a_theme(browser: Browser, stack: Stack) -> None:
     await stack.join("echo")
     async with opened(browser, f"{stack.page}/?__theme=light") as tab:
-        for theme, other in (("light", "dark"), ("dark", "light")):
+        for theme, other in zip(SCHEMES, reversed(SCHEMES), strict=True):
             await tab.page.emulate_media(color_scheme=other)
             await tab.page.goto(f"{stack.page}/?__theme={theme}")
             await expect(tab.model).to_have_value("echo")

@@ -41,7 +41,7 @@ async () => [
   (await navigator.permissions.query({name: 'camera'})).state,
 ]
 """
-NOTHING = [None, None, "", [], [], None]
+NOTHING: list[object] = [None, None, "", [], [], None]
 
 
 @GRADIO_AND_PANDAS

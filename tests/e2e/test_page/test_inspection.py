@@ -2,40 +2,65 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from llava_serve import tiny
-from llava_serve.config import ModelConfig
-from llava_serve.engines.base import Engine
-from llava_serve.engines.build import build_engine
+from llava_serve.cluster_token import bearer
 from llava_serve.errors import InspectionUnsupported
+from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.inspection import Inspection
 from llava_serve.request import InspectRequest
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, WatchedEcho
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, WatchedEcho
 from tests.e2e.test_page.test_accessibility import themes, violations
+from tests.ports import free_port
+from tests.until import bounded
 
 SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    """An engine with the checkpoint that ships."""
-    engine = build_engine(ModelConfig(), slots=2)
-    yield engine
-    engine.close()
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def worker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The address of a worker process with the checkpoint that ships; it joins no cluster itself.
+
+    Torch in this process, beside the page and the controller, would hold them up.
+    """
+    state, port = tmp_path_factory.mktemp("worker"), str(free_port())
+    (state / "cluster-token").write_text(TOKEN)
+    (state / "cluster-token").chmod(0o600)
+    flags = ["--port", port, "--state-dir", str(state), "--no-register"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "llava_serve.model_worker", *flags
+    )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def seeing(stack: Stack, engine: Engine) -> Stack:
+async def seeing(stack: Stack, worker: str) -> Stack:
     """A stack whose only model is the checkpoint that ships."""
-    await stack.join_with(engine)
+    async with bounded("the worker"), aiohttp.ClientSession(trust_env=False) as session:
+        status = None
+        while status is None:
+            try:
+                url, headers = f"{worker}/worker_get_status", bearer(TOKEN)
+                async with session.post(url, headers=headers) as answer:
+                    status = WorkerStatus.model_validate(await answer.json())
+            except aiohttp.ClientConnectionError:  # its model is being loaded
+                await asyncio.sleep(0.1)
+    now = asyncio.get_running_loop().time()
+    stack.registry.register(worker, status, now, expires=False)
     return stack
 
 
