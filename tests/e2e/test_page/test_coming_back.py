@@ -18,6 +18,7 @@ from playwright.async_api import Browser, expect
 from tests.chromium import Tab, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, page_served
 from tests.ports import free_port
+from tests.until import bounded
 
 SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS, SIZES]
@@ -49,14 +50,15 @@ def page_arguments(port: int, controller: str, state_dir: Path) -> list[str]:
 
 async def listens(port: int) -> None:
     """Wait until somebody does."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.1)
-        else:
-            writer.close()
-            return
+    async with bounded("the page's process"):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.1)
+            else:
+                writer.close()
+                return
 
 
 async def reloaded(tab: Tab) -> None:

@@ -29,10 +29,7 @@ pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def worker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """The address of a worker process with the checkpoint that ships; it joins no cluster itself.
-
-    Torch in this process, beside the page and the controller, would hold them up.
-    """
+    """The address of a process with the checkpoint that ships; it joins no cluster itself."""
     state, port = tmp_path_factory.mktemp("worker"), str(free_port())
     (state / "cluster-token").write_text(TOKEN)
     (state / "cluster-token").chmod(0o600)
