@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import (
     Browser,
+    BrowserContext,
     Error as PlaywrightError,
     Locator,
     Page,
@@ -20,6 +21,7 @@ from playwright.async_api import (
 from tests.until import bounded
 
 expect.set_options(timeout=120_000)  # a busy machine is slow, not wrong
+_KEPT = "http://127.0.0.1/kept"  # all ports of a host are one site, and so one process
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -49,7 +51,10 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 class KeptChromium:
-    """One Chromium for many tests; it is started again after a crash."""
+    """One Chromium for many tests; it is started again after a crash.
+
+    Its first context has a page of its own for as long as it runs, whose process `opened` tabs use.
+    """
 
     def __init__(self) -> None:
         self._life = AsyncExitStack()
@@ -59,6 +64,7 @@ class KeptChromium:
         if self._browser is None or not self._browser.is_connected():
             await self.close()
             self._browser = await self._life.enter_async_context(chromium())
+            await _keep_process(self._browser)
         return self._browser
 
     async def close(self) -> None:
@@ -84,6 +90,13 @@ class Tab:
     async def compare(self) -> None:
         await self.page.get_by_role("tab", name="Compare").click()
         self.name = "compare"
+
+    async def another(self) -> "Tab":
+        """Open an empty tab of the same size that shares this one's memory."""
+        page, size = await self.page.context.new_page(), self.page.viewport_size
+        assert size is not None
+        await page.set_viewport_size(size)
+        return Tab(page, self.foreign, self.name)
 
     @property
     def composer(self) -> Locator:
@@ -126,25 +139,67 @@ class Tab:
         await expect(self.composer.locator("button.submit-button")).to_be_visible()
 
 
+async def _keep_process(browser: Browser) -> None:
+    """Show an empty page of the tests' site in a context that stays.
+
+    Scripts that one page of a process has compiled need not be compiled for the next one there.
+    """
+    page = await (await browser.new_context()).new_page()
+    await page.route(_KEPT, lambda route: route.fulfill(body="", content_type="text/html"))
+    await page.goto(_KEPT)
+
+
+@asynccontextmanager
+async def _emptied(context: BrowserContext, kept: Page) -> AsyncIterator[Page]:
+    """Open a page in the process of `kept`; leave neither it nor what it stored."""
+    async with context.expect_page() as opening:
+        await kept.evaluate("open('about:blank').opener = null")
+    try:
+        yield await opening.value
+    finally:
+        for page in context.pages:
+            if page is not kept:
+                await page.close()
+        await context.clear_cookies()
+        await context.clear_permissions()
+        session = await context.new_cdp_session(kept)
+        everything = {"origin": "*", "storageTypes": "all"}
+        await session.send("Storage.clearDataForOrigin", everything)
+        await session.send("Network.clearBrowserCache")
+        await session.detach()
+
+
+@asynccontextmanager
+async def _new_page(browser: Browser) -> AsyncIterator[Page]:
+    """A page with a memory of its own: in the kept process where nobody is, or in a new context."""
+    for context in browser.contexts:
+        if len(context.pages) == 1 and context.pages[0].url == _KEPT:
+            async with _emptied(context, context.pages[0]) as page:
+                yield page
+            return
+    context = await browser.new_context()
+    try:
+        yield await context.new_page()
+    finally:
+        await context.close()
+
+
 @asynccontextmanager
 async def opened(
     browser: Browser, url: str, size: tuple[int, int] = (1280, 800)
 ) -> AsyncIterator[Tab]:
-    """Open a tab of its own context; `size` is (width, height)."""
-    context = await browser.new_context(viewport={"width": size[0], "height": size[1]})
-    context.set_default_timeout(120_000)
-    page = await context.new_page()
-    foreign: list[str] = []
-    page.on(
-        "request",
-        lambda request: (
-            None
-            if request.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
-            else foreign.append(request.url)
-        ),
-    )
-    try:
+    """Open a tab that finds nothing of another's; `size` is (width, height)."""
+    async with _new_page(browser) as page:
+        page.context.set_default_timeout(120_000)
+        await page.set_viewport_size({"width": size[0], "height": size[1]})
+        foreign: list[str] = []
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+                else foreign.append(request.url)
+            ),
+        )
         await page.goto(url)
         yield Tab(page, foreign)
-    finally:
-        await context.close()

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -10,7 +11,14 @@ import torch
 from llava_serve.tiny import CHECKPOINT
 from scripts import bench_controller, bench_streams, simulate_cluster
 from scripts.bench_report import Figure, report
+from scripts.bench_systems import Chat
 from scripts.bench_throughput import PICTURES, Goal, compare
+
+
+def short_chats(count: int, rng: Random) -> list[Chat]:
+    """Draw chats of which a system must know the first answer, and no more."""
+    chats = PICTURES.draw(count, rng)
+    return [replace(chat, questions=chat.questions[:2], tokens=8) for chat in chats]
 
 
 @pytest.mark.slow
@@ -18,7 +26,7 @@ def test_every_system_holds_the_same_chats(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)  # for its logs and its report
-    work = replace(PICTURES, loads={(2, 2): Goal(1, "generate")})
+    work = replace(PICTURES, draw=short_chats, loads={(2, 2): Goal(1, "generate")})
     figures = compare(CHECKPOINT, torch.float32, work, rounds=2)
     systems = {"ours", "transformers serve", "generate", "generate on 5 threads"}
     assert {figure.name.rpartition(": ")[2] for figure in figures} == systems | {"ours / generate"}

@@ -75,7 +75,7 @@ def original(folder: Path, suffix: str) -> tuple[Path, Path]:
         shapes |= {
             f"{layer}{part}_layernorm.weight": (width,) for part in ("input", "post_attention")
         }
-    weights = {name: torch.randn(shape).half() for name, shape in shapes.items()}
+    weights = {name: torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}
     write_shards(weights, place, suffix, 2)
     return small, place
 

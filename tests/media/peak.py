@@ -24,7 +24,9 @@ async def main(data: bytes, requests: int, images: int) -> None:
     uri = "data:;base64," + base64.b64encode(data).decode()
     content = [{"type": "image_url", "image_url": {"url": uri}}] * images
     message = ChatMessage.model_validate({"role": "user", "content": content})
-    async with MediaReader(MediaConfig()) as reader:
+    # Half of what is accepted by default, so that half as much memory is written to.
+    config = MediaConfig(max_image_megapixels=25, max_megapixels_in_flight=100)
+    async with MediaReader(config) as reader:
         before = peak_mib()
 
         async def read() -> None:

@@ -23,6 +23,7 @@ from llava_serve.cluster.registry.dispatch import shortest_queue
 from llava_serve.cluster.registry.registry import Registry
 from llava_serve.cluster_token import bearer
 from llava_serve.config import MediaConfig
+from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http import serving
 from llava_serve.logins.login_sessions import LoginSessions
@@ -39,6 +40,7 @@ from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
 from tests.chromium import KeptChromium, Tab, opened
+from tests.ports import free_port
 
 TOKEN = "the-token"
 # Gradio's statistics of its queue still use what pandas 3 has deprecated.
@@ -99,9 +101,11 @@ class Stack:
     lives: dict[str, AsyncExitStack] = field(default_factory=dict)
 
     async def join(self, model: str, delay_s: float = 0.0) -> WatchedEcho:
-        return await self.join_with(WatchedEcho(model, delay_s))
+        self.engines[model] = WatchedEcho(model, delay_s)
+        await self.join_with(self.engines[model])
+        return self.engines[model]
 
-    async def join_with(self, engine: WatchedEcho) -> WatchedEcho:
+    async def join_with(self, engine: Engine) -> None:
         model = engine.card.id
         worker = ModelWorker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id=model)
         app = build_worker(worker, max_body_bytes=50_000_000)
@@ -109,8 +113,7 @@ class Stack:
         address = await life.enter_async_context(serving.served(app))
         now = asyncio.get_running_loop().time()
         self.registry.register(address, worker.status(worker.engine.card), now=now, expires=False)
-        self.engines[model], self.addresses[model], self.lives[model] = engine, address, life
-        return engine
+        self.addresses[model], self.lives[model] = address, life
 
     async def crash(self, model: str) -> None:
         """End a worker without a word to the controller."""
@@ -129,6 +132,7 @@ async def page_served(
     *,
     allow_sharing: bool = False,
     remote_media: MediaReader | None = None,
+    port: int = 0,
 ) -> AsyncIterator[tuple[str, WatchedStore]]:
     """Serve the page alone; yield its address and what it keeps conversations in."""
     store = WatchedStore(default_url(state_dir))
@@ -146,7 +150,7 @@ async def page_served(
         remote_media=remote_media,
     )
     page = build_page(services, examples=examples.load(state_dir / "examples", services.media))
-    async with serving.served(page.app, page.before_stop) as address:
+    async with serving.served(page.app, page.before_stop, port) as address:
         yield address, store
 
 
@@ -156,8 +160,14 @@ def put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
 
 
+@pytest.fixture(scope="session")
+def page_port() -> int:
+    """The port of each `stack`'s page in turn: a browser keeps compiled scripts by address."""
+    return free_port()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def stack(tmp_path: Path, shapes: Path) -> AsyncIterator[Stack]:
+async def stack(tmp_path: Path, shapes: Path, page_port: int) -> AsyncIterator[Stack]:
     folder = tmp_path / "examples"
     folder.mkdir()
     shutil.copy(shapes, folder / "shapes.png")
@@ -168,7 +178,7 @@ async def stack(tmp_path: Path, shapes: Path) -> AsyncIterator[Stack]:
     controller_app = build_controller(registry, AdmissionPolicy(TOKEN, frozenset()))
     async with (
         serving.served(controller_app) as controller,
-        page_served(controller, tmp_path) as (page, store),
+        page_served(controller, tmp_path, port=page_port) as (page, store),
         AsyncExitStack() as joined,
     ):
         yield Stack(registry, controller, page, store, joined)
@@ -197,7 +207,7 @@ async def browser(kept_chromium: KeptChromium) -> AsyncIterator[Browser]:
     """The Chromium of all tests of this process; each has contexts, and so a memory, of its own."""
     browser = await kept_chromium.running()
     yield browser
-    for context in browser.contexts:
+    for context in browser.contexts[1:]:
         await context.close()
 
 

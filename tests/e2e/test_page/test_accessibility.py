@@ -1,9 +1,11 @@
 """The page can be read, reached and heard: axe-core, the order of Tab, what is spoken."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser, expect
 
 from tests.chromium import Tab, opened
@@ -11,7 +13,9 @@ from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
+RUN = "([part, rules]) => axe.run(part ?? document, rules).then((all) => all.violations)"
 RULES = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+SCHEMES: tuple[Literal["dark", "light"], ...] = ("dark", "light")
 # Smaller than this no control is, unless it stands in a line of text.
 LEAST_PX = 24
 SMALL = f"""
@@ -27,40 +31,70 @@ SMALL = f"""
 async def check(tab: Tab) -> None:
     """No violation of any weight."""
     await tab.page.mouse.move(0, 0)
-    found = (await Axe().run(tab.page, options=RULES)).response["violations"]
-    said = [
+    assert await violations(tab) == []
+
+
+async def violations(tab: Tab, part: str | None = None) -> list[str]:
+    """Return what axe-core finds in the page, or in what the selector `part` finds."""
+    if not await tab.page.evaluate("'axe' in window"):
+        await tab.page.evaluate(AXE_SCRIPT)
+    found = await tab.page.evaluate(RUN, [part, RULES])
+    return [
         f"{one['impact']} {one['id']}: {[node['target'] for node in one['nodes']]}" for one in found
     ]
-    assert said == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+async def check_themes(tab: Tab) -> None:
+    async for _ in themes(tab):
+        await check(tab)
+
+
+async def themes(tab: Tab) -> AsyncIterator[str]:
+    """Show the page dark and then light, as a system's switch does; yield which of them."""
+    still = await tab.page.add_style_tag(content="* { transition: none !important; }")
+    for scheme in SCHEMES:
+        await tab.page.emulate_media(color_scheme=scheme)
+        await expect(tab.page.locator("html.dark, .dark")).to_have_count(int(scheme == "dark"))
+        yield scheme
+    await still.evaluate("one => one.remove()")
+
+
 @pytest.mark.parametrize(
     "size", [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
 )
 async def test_axe_finds_nothing_in_either_theme(
-    browser: Browser, stack: Stack, shapes: Path, theme: str, size: tuple[int, int]
+    browser: Browser, stack: Stack, shapes: Path, size: tuple[int, int]
 ) -> None:
     for model in ("one", "two"):
         await stack.join(model)
-    async with opened(browser, f"{stack.page}/?__theme={theme}", size) as tab:
+    async with opened(browser, stack.page, size) as tab:
         await expect(tab.page.locator("#chat-status")).to_contain_text("2 models are served")
-        await expect(tab.page.locator("html.dark, .dark")).to_have_count(int(theme == "dark"))
-        await check(tab)
+        await check_themes(tab)
         await tab.ask("**What** is [this](http://example.org)? `code`", shapes)
         await tab.answered()
-        await check(tab)
+        await check_themes(tab)
         await tab.open_parameters()
-        await check(tab)
+        await check_themes(tab)
         await tab.compare()
-        await check(tab)
+        await check_themes(tab)
         await tab.ask("| a | b |\n|---|---|\n| 1 | 2 |")
         await tab.answered(2)
-        await check(tab)
+        await check_themes(tab)
         await stack.crash("two")
         await tab.ask("still there?")
         await tab.answered(4)
-        await check(tab)
+        await check_themes(tab)
+
+
+async def test_the_address_can_ask_for_a_theme(browser: Browser, stack: Stack) -> None:
+    await stack.join("echo")
+    async with opened(browser, f"{stack.page}/?__theme=light") as tab:
+        for theme, other in zip(SCHEMES, reversed(SCHEMES), strict=True):
+            await tab.page.emulate_media(color_scheme=other)
+            await tab.page.goto(f"{stack.page}/?__theme={theme}")
+            await expect(tab.model).to_have_value("echo")
+            await expect(tab.page.locator("html.dark, .dark")).to_have_count(int(theme == "dark"))
+            await check(tab)
 
 
 @pytest.mark.parametrize(

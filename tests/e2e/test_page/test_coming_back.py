@@ -13,11 +13,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Error as PlaywrightError, Page, expect
+from playwright.async_api import Browser, expect
 
 from tests.chromium import Tab, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, page_served
 from tests.ports import free_port
+from tests.until import bounded
 
 SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS, SIZES]
@@ -47,14 +48,17 @@ def page_arguments(port: int, controller: str, state_dir: Path) -> list[str]:
     ]
 
 
-async def served_at(page: Page, url: str) -> None:
-    """Load the page as soon as somebody serves it."""
-    while True:
-        try:
-            await page.goto(url)
-        except PlaywrightError:  # nobody listens yet
-            continue
-        return
+async def listens(port: int) -> None:
+    """Wait until somebody does."""
+    async with bounded("the page's process"):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.1)
+            else:
+                writer.close()
+                return
 
 
 async def reloaded(tab: Tab) -> None:
@@ -155,9 +159,9 @@ async def test_a_closed_tab_is_opened_again_with_its_draft(
         await tab.ask(MUCH)
         await expect(tab.answers.last.locator(".text")).to_contain_text("word3")
         await tab.textbox.fill("what I wanted next")
-        url, context = tab.page.url, tab.page.context
+        url = tab.page.url
         await tab.page.close()
-        again = Tab(await context.new_page(), [])
+        again = await tab.another()
         await again.page.goto(url)
         await expect(again.answers.last.locator(".text")).to_contain_text("word59")
         await again.answered()
@@ -176,7 +180,7 @@ async def test_what_was_sent_is_no_draft_of_the_next_tab(
         await tab.answered()
         await tab.textbox.fill("of this one")
         await tab.page.wait_for_function("Object.values(localStorage).join().includes('of this')")
-        other = Tab(await tab.page.context.new_page(), [])
+        other = await tab.another()
         await other.page.goto(stack.page)
         await expect(other.model).to_have_value("echo")
         await expect(other.transcript).to_contain_text("Ask about a picture")
@@ -191,7 +195,7 @@ async def test_two_tabs_show_one_conversation(
         await expect(one.model).to_have_value("echo")
         await one.ask("first")
         await one.answered()
-        other = Tab(await one.page.context.new_page(), [])
+        other = await one.another()
         await other.page.goto(one.page.url)
         await other.answered()
         await other.ask("second")
@@ -209,7 +213,8 @@ async def test_a_page_whose_server_is_killed_goes_on_with_what_was_kept(
     async with program(*arguments) as process:
         context = await browser.new_context(viewport={"width": size[0], "height": size[1]})
         tab = Tab(await context.new_page(), [])
-        await served_at(tab.page, url)
+        await listens(port)
+        await tab.page.goto(url)
         await expect(tab.model).to_have_value("echo")
         await tab.ask(LONG)
         await expect(tab.answers.last.locator(".text")).to_contain_text("word90")

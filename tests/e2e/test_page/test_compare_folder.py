@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Route, expect
 
 from tests.chromium import opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
-from tests.e2e.test_page.test_accessibility import SMALL, check
+from tests.e2e.test_page.test_accessibility import SCHEMES, SMALL, check, themes
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 SIZES = [(1280, 800), (390, 844)]
@@ -40,7 +40,6 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
 async def test_a_folder_is_asked_about_followed_and_taken_along(
     browser: Browser,
@@ -48,12 +47,10 @@ async def test_a_folder_is_asked_about_followed_and_taken_along(
     folder: Path,
     tmp_path: Path,
     size: tuple[int, int],
-    theme: str,
 ) -> None:
     await stack.join("one", delay_s=0.02)
     await stack.join("two", delay_s=0.02)
-    image = f"{size[0]}-{theme}.png"
-    async with opened(browser, f"{stack.page}/?__theme={theme}", size) as tab:
+    async with opened(browser, stack.page, size) as tab:
         page = tab.page
         await tab.compare()
         await expect(page.locator("#compare-status")).to_contain_text("2 models are served")
@@ -64,9 +61,10 @@ async def test_a_folder_is_asked_about_followed_and_taken_along(
         await dialog.locator("input[webkitdirectory]").set_input_files(folder)
         await expect(dialog).to_contain_text("6 pictures, 0.1 MB. Files that are no pictures: 1")
         await dialog.get_by_label("Question").fill("what is it?")
-        await check(tab)
-        assert await page.evaluate(SMALL) == []
-        await page.screenshot(path=tmp_path / f"ask-{image}")
+        async for theme in themes(tab):
+            await check(tab)
+            assert await page.evaluate(SMALL) == []
+            await page.screenshot(path=tmp_path / f"ask-{size[0]}-{theme}.png")
         await dialog.get_by_role("button", name="Ask all of them").click()
 
         await expect(dialog.locator("tbody tr")).to_have_count(6)
@@ -77,10 +75,11 @@ async def test_a_folder_is_asked_about_followed_and_taken_along(
                 said = f"[1 picture: {100 + number}x80] what is it?"
                 await expect(cells.nth(slot)).to_contain_text(said)
         await expect(page).to_have_url(re.compile(r"folder=[0-9a-f]{32}"))
-        await check(tab)
-        assert await page.evaluate(SMALL) == []
-        assert await page.evaluate(OVERFLOW) <= 0
-        await page.screenshot(path=tmp_path / f"answers-{image}")
+        async for theme in themes(tab):
+            await check(tab)
+            assert await page.evaluate(SMALL) == []
+            assert await page.evaluate(OVERFLOW) <= 0
+            await page.screenshot(path=tmp_path / f"answers-{size[0]}-{theme}.png")
 
         await page.reload()
         await expect(dialog).to_contain_text("12 of 12 answers are there.")
@@ -100,12 +99,13 @@ async def test_a_folder_is_asked_about_followed_and_taken_along(
         await expect(page).not_to_have_url(re.compile("folder="))
         assert tab.foreign == []
     sheet = await browser.new_page(viewport={"width": size[0], "height": size[1]})
-    await sheet.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     await sheet.goto((tmp_path / "taken.html").as_uri())
     await expect(sheet.locator("article")).to_have_count(6)
     assert await sheet.locator("img").first.evaluate("one => one.naturalWidth") == 101
-    assert await sheet.evaluate(OVERFLOW) <= 0
-    await sheet.screenshot(path=tmp_path / f"sheet-{image}")
+    for scheme in SCHEMES:
+        await sheet.emulate_media(color_scheme=scheme)
+        assert await sheet.evaluate(OVERFLOW) <= 0
+        await sheet.screenshot(path=tmp_path / f"sheet-{size[0]}-{scheme}.png")
     await sheet.close()
 
 

@@ -7,13 +7,12 @@ from playwright.async_api import Browser, expect
 
 from tests.chromium import opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
-from tests.e2e.test_page.test_accessibility import SMALL, check
+from tests.e2e.test_page.test_accessibility import SMALL, check, themes
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 TEXT = "a **bold** red cat sits here and " + " ".join(f"word{n}" for n in range(40))
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
 async def test_answers_are_measured_proved_and_their_differences_shown(
     browser: Browser,
@@ -21,11 +20,10 @@ async def test_answers_are_measured_proved_and_their_differences_shown(
     shapes: Path,
     tmp_path: Path,
     size: tuple[int, int],
-    theme: str,
 ) -> None:
     await stack.join("one", delay_s=0.01)
     await stack.join("two", delay_s=0.05)
-    async with opened(browser, f"{stack.page}/?__theme={theme}", size) as tab:
+    async with opened(browser, stack.page, size) as tab:
         await tab.compare()
         await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
         await tab.ask(TEXT, shapes)
@@ -41,8 +39,9 @@ async def test_answers_are_measured_proved_and_their_differences_shown(
         await expect(mark).to_contain_text("Same input: question, 1 file, temperature 0.2")
         await expect(mark).to_contain_text("seed ")
         await mark.scroll_into_view_if_needed()
-        await check(tab)
-        await tab.page.screenshot(path=tmp_path / f"strip-{size[0]}-{theme}.png")
+        async for theme in themes(tab):
+            await check(tab)
+            await tab.page.screenshot(path=tmp_path / f"strip-{size[0]}-{theme}.png")
 
         await tab.page.reload()
         await expect(tab.transcript.locator(".same-input")).to_contain_text("Same input")
@@ -55,16 +54,13 @@ async def test_answers_are_measured_proved_and_their_differences_shown(
         assert tab.foreign == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
 async def test_differences_are_seen_and_heard(
-    browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int], theme: str
+    browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     delays_s = {"one": 0.02, "two": 0.02, "three": 0.2}
     engines = [await stack.join(name, delay_s=delay_s) for name, delay_s in delays_s.items()]
-    async with opened(
-        browser, f"{stack.page}/?model=one&model=two&model=three&__theme={theme}", size
-    ) as tab:
+    async with opened(browser, f"{stack.page}/?model=one&model=two&model=three", size) as tab:
         await tab.compare()
         await expect(tab.page.locator("#compare-model .token")).to_have_count(3)
         await tab.ask(TEXT)
@@ -85,8 +81,9 @@ async def test_differences_are_seen_and_heard(
         await expect(dialog).to_contain_text("the same, word for word")
         await other.select_option("1")
         await expect(dialog.locator("ins")).to_contain_text("only in B: ")
-        await check(tab)
-        assert await tab.page.evaluate(SMALL) == []
-        await tab.page.screenshot(path=tmp_path / f"difference-{size[0]}-{theme}.png")
+        async for theme in themes(tab):
+            await check(tab)
+            assert await tab.page.evaluate(SMALL) == []
+            await tab.page.screenshot(path=tmp_path / f"difference-{size[0]}-{theme}.png")
         await dialog.get_by_role("button", name="Close").click()
         await expect(dialog).to_be_hidden()

@@ -33,7 +33,7 @@ async def test_a_damaged_draft_does_not_end_the_saving_of_drafts(tab: Tab) -> No
 
 
 async def test_two_new_conversations_have_a_draft_each(tab: Tab, stack: Stack) -> None:
-    other = Tab(await tab.page.context.new_page(), [])
+    other = await tab.another()
     await other.page.goto(stack.page)
     for one, text in ((tab, "the first"), (other, "the second")):
         await expect(one.model).to_have_value("echo")

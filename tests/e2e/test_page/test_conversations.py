@@ -10,10 +10,10 @@ from playwright.async_api import Browser, expect
 
 from llava_serve.login_config import LoginConfig
 from llava_serve.logins.login_sessions import LoginSessions
-from tests.chromium import Tab, opened
+from tests.chromium import opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
 from tests.e2e.test_page.past_list import ADDRESS, DESK, PHONE, PastList, begun
-from tests.e2e.test_page.test_accessibility import SMALL, check
+from tests.e2e.test_page.test_accessibility import SMALL, check, check_themes, themes
 from tests.e2e.test_page.test_login import auth_file as auth_file, sign_in
 
 SIZES = pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
@@ -117,7 +117,7 @@ async def test_one_is_saved_and_brought_back(
         page = await past.download("what", "Save as a web page", tmp_path / "saved.html")
         data = await past.download("what", "Save as JSON", tmp_path / "saved.json")
 
-        reader = await tab.page.context.new_page()
+        reader = (await tab.another()).page
         errors: list[str] = []
         requests: list[str] = []
         reader.on("pageerror", lambda error: errors.append(str(error)))
@@ -188,23 +188,23 @@ async def test_keys_alone_reach_all_of_it(
         await expect(past.entries).to_have_count(1)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_axe_finds_nothing_in_the_list(
-    browser: Browser, stack: Stack, theme: str, tmp_path: Path, size: tuple[int, int]
+    browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     await stack.join("echo")
-    async with opened(browser, f"{stack.page}/?__theme={theme}", size) as tab:
+    async with opened(browser, stack.page, size) as tab:
         past = PastList(tab, size)
-        await begun(tab, f"{stack.page}/?__theme={theme}", "a question " * 12)
+        await begun(tab, stack.page, "a question " * 12)
         await past.open()
         await expect(past.entries.locator("[aria-current=page]")).to_be_visible()
-        await check(tab)
+        await check_themes(tab)
         entry = await past.more("a question")
         await entry.get_by_text("Delete …").click()
-        await check(tab)
-        assert await tab.page.evaluate(SMALL) == []
-        assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        await tab.page.screenshot(path=tmp_path / f"list-{theme}-{size[0]}.png")
+        async for theme in themes(tab):
+            await check(tab)
+            assert await tab.page.evaluate(SMALL) == []
+            assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            await tab.page.screenshot(path=tmp_path / f"list-{theme}-{size[0]}.png")
 
 
 async def test_the_list_is_as_it_was_left(
@@ -239,10 +239,9 @@ async def test_an_answer_that_was_made_without_its_tab_is_whole_when_it_is_opene
         await expect(tab.model).to_have_value("echo")
         await tab.ask(" ".join(f"word{n}" for n in range(100)))
         await expect(tab.answers.last.locator(".text")).to_contain_text("word3")
-        context = tab.page.context
         await tab.page.close()
         await engine.idle.wait()
-        again = Tab(await context.new_page(), [])
+        again = await tab.another()
         await again.page.goto(stack.page)
         past = PastList(again, size)
         await past.open()

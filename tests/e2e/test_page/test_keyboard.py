@@ -7,7 +7,7 @@ from playwright.async_api import Browser, expect
 
 from tests.chromium import opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
-from tests.e2e.test_page.test_accessibility import SMALL, check
+from tests.e2e.test_page.test_accessibility import SMALL, check, themes
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
@@ -40,13 +40,12 @@ async def test_arrow_up_in_an_empty_box_edits_the_last_question(
         await expect(tab.answers).to_have_count(1)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_list_of_keys_opens_by_its_key_and_its_button_and_stops_no_answer(
-    browser: Browser, stack: Stack, theme: str, size: tuple[int, int]
+    browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:
     await stack.join("echo", delay_s=0.2)
-    async with opened(browser, f"{stack.page}/?__theme={theme}", size) as tab:
+    async with opened(browser, stack.page, size) as tab:
         await expect(tab.model).to_have_value("echo")
         keys, shortcuts = tab.page.keyboard, tab.page.get_by_role("dialog", name="Keyboard")
         await tab.textbox.press("?")
@@ -57,8 +56,9 @@ async def test_the_list_of_keys_opens_by_its_key_and_its_button_and_stops_no_ans
         await tab.page.get_by_role("tab", name="Chat").focus()
         await keys.press("?")
         await expect(shortcuts).to_contain_text("edit the last question")
-        await check(tab)
-        assert await tab.page.evaluate(SMALL) == []
+        async for _ in themes(tab):
+            await check(tab)
+            assert await tab.page.evaluate(SMALL) == []
         await keys.press("Escape")
         await expect(shortcuts).to_be_hidden()
         await expect(tab.stop_button).to_be_visible()

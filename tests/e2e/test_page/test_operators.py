@@ -19,7 +19,7 @@ from llava_serve.protocol.vitals import Vitals
 from llava_serve.web.operators.rights import Operators
 from tests.chromium import Tab, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, page_served
-from tests.e2e.test_page.test_accessibility import SMALL, check
+from tests.e2e.test_page.test_accessibility import SMALL, check, check_themes, themes
 from tests.e2e.test_page.test_login import PASSWORD, sign_in
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
@@ -73,30 +73,30 @@ async def shown(tab: Tab, worker: str) -> Locator:
     return row
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_cluster_is_seen_live_drained_and_put_back(
-    browser: Browser, stack: Stack, address: str, theme: str, size: tuple[int, int]
+    browser: Browser, stack: Stack, address: str, size: tuple[int, int]
 ) -> None:
     for tokens in (10, 20, 90):
         await tell(stack, "one", tokens)
     blind = stack.registry.get(stack.addresses["two"])
     assert blind is not None and stack.registry.judge(blind, Sight(False, "it named no colour"))
-    async with opened(browser, f"{address}/?__theme={theme}", size) as tab:
+    async with opened(browser, address, size) as tab:
         row = await shown(tab, stack.addresses["one"])
         await expect(row).to_contain_text("1.2.3")
         await expect(row).to_contain_text("bfloat16")
         await expect(row).to_contain_text("25% used")
         await expect(row.locator("svg.spark")).to_have_count(2)
         await expect(tab.page.locator("#cluster tr[data-worker]").first).to_contain_text("blind")
-        await check(tab)
-        assert await tab.page.evaluate(SMALL) == []
-        assert await tab.page.evaluate(CUT_OFF) == 0
+        async for _ in themes(tab):
+            await check(tab)
+            assert await tab.page.evaluate(SMALL) == []
+            assert await tab.page.evaluate(CUT_OFF) == 0
 
         drain = row.get_by_role("button", name="Drain")
         await drain.click()
         dialog = tab.page.get_by_role("dialog", name="Drain this worker?")
-        await check(tab)
+        await check_themes(tab)
         await tab.page.keyboard.press("Escape")
         await expect(dialog).to_be_hidden()
         assert not stack.registry.known()[0].is_draining
