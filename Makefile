@@ -50,6 +50,8 @@ bench: .venv/installed-dev ## measure speed beside other ways to serve, and what
 	-bash scripts/proxies_env.sh $(PYTHON)
 	$(BIN)/python -m scripts.bench_controller
 	$(BIN)/python -m scripts.bench_routing
+	bash scripts/get_chromium.sh $(BIN)/python
+	$(BIN)/python -m scripts.bench_page
 
 tiny: .venv/installed-dev ## train the checkpoint that ships, its adapter and its examples
 	$(BIN)/python -m scripts.tiny.train

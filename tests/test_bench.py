@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from llava_serve.tiny import CHECKPOINT
-from scripts import bench_controller, bench_streams, simulate_cluster
+from scripts import bare_gradio, bench_controller, bench_page, bench_streams, simulate_cluster
 from scripts.bench_report import Figure, report
 from scripts.bench_systems import Chat
 from scripts.bench_throughput import PICTURES, Goal, compare
+from scripts.page_tabs import chromium
+from scripts.stamped_worker import TURN_MS, delay_ms
 
 
 def short_chats(count: int, rng: Random) -> list[Chat]:
@@ -56,6 +58,33 @@ def test_the_controller_s_bench_tells_its_settings(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         bench_controller.main(["--help"])
     assert "--streams" in capsys.readouterr().out
+
+
+def test_a_stamp_is_older_than_a_later_one_that_began_again() -> None:
+    assert delay_ms(1000, 1250) == 250
+    assert delay_ms(TURN_MS - 50, 200) == 250
+
+
+async def test_the_bare_page_has_one_component_of_each_kind() -> None:
+    page = bare_gradio.build(["html", "button", "tabitem", "dropdown", "form"])
+    kinds = [one["type"] for one in page.get_config_file()["components"]]
+    assert [kinds.count(kind) for kind in ("button", "tabitem", "dropdown")] == [1, 1, 1]
+
+
+@pytest.mark.slow
+async def test_words_are_timed_in_tabs_and_in_other_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    monkeypatch.chdir(tmp_path)  # for its logs
+    measured = bench_page.Measured()
+    async with chromium() as browser:
+        load = bench_page.Load(tabs=2, rate=5.0, rounds=1, seconds=4.0)
+        await bench_page.few_tabs(browser, load, 1, measured)
+    values = {name: value for (name, _), (value,) in measured.values.items()}
+    for seen in ("1 tabs beside 1 clients", "1 tabs beside 1 clients, in the clients"):
+        assert values[f"{seen}: words a second"] > 1
+        assert values[f"{seen}: median"] >= 0
 
 
 def test_a_plot_that_cannot_be_drawn_is_refused_before_anything_is_simulated(

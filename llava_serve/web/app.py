@@ -31,9 +31,11 @@ from llava_serve.web.compare.folder_runs import FolderRuns
 from llava_serve.web.compare.routes import comparison_router
 from llava_serve.web.conversation_routes import conversation_router
 from llava_serve.web.examples import ExampleQuestion
+from llava_serve.web.first_script import FirstScript
 from llava_serve.web.gradio_files import GradioFiles
 from llava_serve.web.image_url.routes import image_url_router
 from llava_serve.web.inspection.routes import inspection_router
+from llava_serve.web.news import news_router
 from llava_serve.web.operators.operator_routes import operator_router
 from llava_serve.web.past_conversations import PastConversations
 from llava_serve.web.pdf.routes import pdf_router
@@ -42,7 +44,7 @@ from llava_serve.web.sharing.shared_conversations import Sharing
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (
-    *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
+    *("attach.js", "told.js", "conversation.js", "news.js", "inspection/inspection.js"),
     *("compare/differences.js", "compare/folder_upload.js", "compare/folder.js"),
     *("keyboard/keyboard.js", "images/crop.js", "images/camera.js", "copying.js", "pdf/pdf.js"),
 )
@@ -116,6 +118,7 @@ def build_app(
         app.include_router(shared_routes.shared_router(links))
     app.include_router(folder_router(FolderRuns(services, past.remove_unused)))
     app.include_router(comparison_router(built.sessions))
+    app.include_router(news_router(built.sessions, services.link))
     app.include_router(pdf_router())
     app.include_router(inspection_router(services, built.sessions))
     if logins is not None:
@@ -133,6 +136,7 @@ def build_app(
 
 def _add_middleware(app: FastAPI, blocks: gr.Blocks, services: Services, hosts: Hosts) -> None:
     """Add the middleware, from the innermost to the outermost."""
+    app.add_middleware(FirstScript, script=_read("frames.js"))
     app.add_middleware(GradioFiles)
     app.add_middleware(uploads.UploadBound)
     app.add_middleware(calls.Calls, blocks=blocks)

@@ -132,6 +132,7 @@
         for (const event of events) {
           const change = JSON.parse(event.slice('data: '.length));
           if ('version' in change) {
+            this.draw();
             this.version = change.version;
             return 'quiet';
           }
@@ -139,6 +140,7 @@
           this.apply(change, isFirst);
           isFirst = false;
         }
+        this.draw();
       }
     }
 
@@ -147,12 +149,21 @@
     }
 
     apply({marks, new: fresh, live, notice}, isFirst) {
-      if (marks) this.settle(marks, fresh);
+      if (marks) {
+        this.draw(); // what was open is kept, as it is drawn
+        this.settle(marks, fresh);
+      }
       if (live || isFirst) {
         this.live = live ? applied(this.live, live) : '';
-        morph(this.box('live'), this.live);
+        this.isStale = true;
       }
       if (notice !== undefined) morph(this.box('notice'), notice);
+    }
+
+    // What came together is drawn once: a browser that has fallen behind catches up.
+    draw() {
+      if (this.isStale) morph(this.box('live'), this.live);
+      this.isStale = false;
     }
 
     // What was open becomes the newest exchange with the nodes it has; a button that was pressed

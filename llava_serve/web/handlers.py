@@ -1,6 +1,5 @@
 """Handlers of a chat panel for one model or several: events in, updates of its controls out."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,7 +22,7 @@ from llava_serve.web.inspection import context_budget
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import Vote
 from llava_serve.web.sessions import Place
-from llava_serve.web.transcript import Transcript, drawn
+from llava_serve.web.transcript import Transcript, drawn, on_drawing_thread
 from llava_serve.web.uploads import path_of
 
 # A handler that waits for nothing is a coroutine all the same: Gradio runs plain functions on
@@ -140,7 +139,7 @@ class Handlers:
         notice = conversation.notice
         draw = partial(render.exchange, beneath=self._beneath)
         invitation = self.tab.invitation
-        return await asyncio.to_thread(drawn, snapshots, notice, before, draw, invitation)
+        return await on_drawing_thread(partial(drawn, snapshots, notice, before, draw, invitation))
 
     def refresh(self, place: Place) -> View:
         """Bring the model menu up to date."""

@@ -1,4 +1,4 @@
-"""The page: its tabs under one title, filled on load and kept up to date by one timer."""
+"""The page: its tabs under one title, filled on load and kept up to date when there is news."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ from llava_serve.web.arena.rating_cache import RatingCache
 from llava_serve.web.chat_panel import ChatPanel
 from llava_serve.web.chat_service import Services
 from llava_serve.web.chat_state import Kind
-from llava_serve.web.controller_link import POLL_S
 from llava_serve.web.event_binder import (
     QUIET,
     EventBinder,
@@ -43,6 +42,7 @@ _FOOTER = (
     "<footer class='page'>Models make mistakes. Conversations, pictures and votes are kept on "
     "this server.</footer>"
 )
+_NEWS = "watchNews(() => trigger('tick'));"
 _GRADIO_THREADS = 40
 
 
@@ -156,4 +156,5 @@ def _fill(
     signals = [panel.controls["signal"] for panel in panels]
     rest = [one for panel in panels for one in (*panel.controls.values(), *panel.parameters)]
     page.load(begin, None, [*menus, *rest], **QUIET)
-    gr.Timer(POLL_S).tick(tick, None, [*menus, *signals], **QUIET)
+    news = gr.HTML(js_on_load=_NEWS, apply_default_css=False, elem_classes="signal")
+    news.tick(tick, None, [*menus, *signals], **QUIET)

@@ -19,7 +19,7 @@ from llava_serve.web.persistence import restored
 from llava_serve.web.render import LETTERS
 
 MOST = 2000  # tabs; beyond it the one that was silent longest is forgotten
-IDLE_S = 24 * 3600  # an open tab asks for the models every two seconds, unless its machine sleeps
+IDLE_S = 24 * 3600  # an open tab calls twice a minute, unless nobody sees it or its machine sleeps
 
 
 # Alive as long as a tab shows them, or an answer is made.

@@ -5,9 +5,11 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field
 from starlette.responses import Response, StreamingResponse
@@ -20,6 +22,9 @@ _INTERVAL_S = 0.05  # at most 20 updates a second
 _QUIET_S = 1.0  # an update at least this often: the waiting time shown moves
 _REST = 4  # rest this many times longer than an update took to draw
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+# Not those of the event loop: where writing to the database takes long, all of them wait for it.
+_THREADS = ThreadPoolExecutor(2, thread_name_prefix="drawing")
+Drawn = TypeVar("Drawn")
 
 Delta = tuple[int, int, str]
 """How many characters of the old text stay before and after the new ones, and those."""
@@ -37,6 +42,11 @@ class Transcript:
     count: int
     live: str = ""
     notice: str = ""
+
+
+async def on_drawing_thread(work: Callable[[], Drawn]) -> Drawn:
+    """Draw on a thread that does nothing else."""
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
 
 
 def drawn(
@@ -110,7 +120,9 @@ async def changes(
         before, is_same = drawn, version == conversation.version
         version = conversation.version
         drawn = await draw(conversation, before if is_same else None)
-        if change := await asyncio.to_thread(_change, before, drawn, known):
+        find = partial(_change, before, drawn, known)
+        is_small = before is not None and before.settled is drawn.settled
+        if change := find() if is_small else await on_drawing_thread(find):
             yield change
         if not busy:
             yield {"version": version}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -129,3 +130,18 @@ async def test_one_who_leaves_changes_nothing(services: Services) -> None:
     await Browser().read(conversation, handlers)
     (reply,) = conversation.exchanges[0].replies
     assert (reply.state, reply.text) == ("done", question)
+
+
+async def test_an_answer_is_drawn_while_the_threads_of_the_loop_wait(services: Services) -> None:
+    """As they do for a database that is slow to write."""
+    handlers, browser, may_go = Handlers(services, chat_tab(())), Browser(), threading.Event()
+    conversation = ChatState(exchanges=[said("question", "answer")])
+    waiting = [asyncio.create_task(asyncio.to_thread(may_go.wait)) for _ in range(64)]
+    await asyncio.sleep(0)  # until each of them has a thread, or waits for one
+    try:
+        async with asyncio.timeout(60):
+            await browser.read(conversation, handlers)
+    finally:
+        may_go.set()
+        await asyncio.gather(*waiting)
+    assert "answer" in browser.shown

@@ -4,6 +4,7 @@ import asyncio
 import random
 import secrets
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -29,7 +30,7 @@ from llava_serve.web.event_binder import View
 from llava_serve.web.handlers import Handlers, Tab
 from llava_serve.web.parameters import AT_FIRST
 from llava_serve.web.sessions import Place
-from llava_serve.web.transcript import Transcript
+from llava_serve.web.transcript import Transcript, on_drawing_thread
 
 ARENA_TAB = Tab("arena", models=0, most_models=1, invitation=drawing.EMPTY_ARENA)
 _SEEDS = 2**31
@@ -79,7 +80,7 @@ class ArenaHandlers(Handlers):
         snapshot = replace(
             conversation, exchanges=[exchange.snapshot() for exchange in conversation.exchanges]
         )
-        return await asyncio.to_thread(drawing.transcript, snapshot, before)
+        return await on_drawing_thread(partial(drawing.transcript, snapshot, before))
 
     async def submit(self, place: Place, message: dict[str, Any], *values: Any) -> View:
         """Ask both models of the battle; the first question draws them."""
