@@ -239,6 +239,9 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
     moderate: Annotated[bool, "check each question with OpenAI's moderation first"] = False
     moderation_key_file: Annotated[Path | None, "file with the OpenAI key for --moderate"] = None
     embed: Annotated[bool, "leave out title and footer, for embedding in a page"] = False
+    language_file: Annotated[
+        tuple[Path, ...], "JSON file with the page's texts in a further language; may be repeated"
+    ] = ()
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
     ] = None

@@ -39,10 +39,17 @@ from llava_serve.web.past_conversations import PastConversations
 from llava_serve.web.pdf.routes import pdf_router
 from llava_serve.web.sharing import shared_routes
 from llava_serve.web.sharing.shared_conversations import Sharing
+from llava_serve.web.translations.middleware import LANGUAGES, SCRIPT_TEXTS, Translations
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (
-    *("attach.js", "told.js", "conversation.js", "inspection/inspection.js"),
+    *(
+        "translations/translate.js",
+        "attach.js",
+        "told.js",
+        "conversation.js",
+        "inspection/inspection.js",
+    ),
     *("compare/differences.js", "compare/folder_upload.js", "compare/folder.js"),
     *("keyboard/keyboard.js", "images/crop.js", "images/camera.js", "copying.js", "pdf/pdf.js"),
 )
@@ -105,6 +112,8 @@ def build_app(
     blocks = built.blocks
     calls.in_our_words(blocks)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
+    scripts = [*map(_read, _scripts(services, embed=embed))]
+    app.add_middleware(Translations, languages=services.languages, scripts=scripts)
     _add_middleware(app, blocks, services, hosts or Hosts())
     shown = [file for example in examples for file in example.files]
     _add_routes(app, services, built, frozenset(file.sha256 for file in shown))
@@ -122,7 +131,7 @@ def build_app(
         app.include_router(login_router(logins))
     if services.operators.exist:
         app.include_router(operator_router(services.operators, services.link))
-    mounted = _mount(app, blocks, services, _scripts(services, embed=embed))
+    mounted = _mount(app, blocks, services, scripts)
 
     async def before_stop() -> None:
         await services.running.stop_all()
@@ -204,7 +213,8 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequenc
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
         head=f"<style>{_styles(services)}{theme.icon_style()}</style>"
-        + "".join(f"<script>{_read(name)}</script>" for name in scripts),
+        + f"<script>scriptTexts = {SCRIPT_TEXTS}; languages = {LANGUAGES};</script>"
+        + "".join(f"<script>{script}</script>" for script in scripts),
         js=_read("page.js"),
     )
     # Only a launched page checks that a file a browser names is one it has uploaded.

@@ -30,6 +30,7 @@ from llava_serve.web.parameters import Parameters
 from llava_serve.web.persistence import TurnWriter
 from llava_serve.web.reply import StreamedReply, Vote
 from llava_serve.web.streaming import ActiveReplies, ReplyTasks
+from llava_serve.web.translations.language import BUNDLED, Languages
 
 _VOTES: tuple[Vote, ...] = get_args(Vote)
 
@@ -50,6 +51,7 @@ class Services:
     logins: LoginSessions | None = None
     allow_sharing: bool = False
     remote_media: MediaReader | None = None
+    languages: Languages = BUNDLED
     prices: Prices | None = None
     folder_limits: FolderLimits = field(default_factory=FolderLimits)
     operators: Operators = NOBODY_OPERATES
