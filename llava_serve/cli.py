@@ -65,7 +65,8 @@ async def _chat(config: CliConfig, engine: Engine | None, history: History, note
         chat = Chat(model, Attachments(reader, config), history, writer, notes)
         if not sys.stdin.isatty():
             return await answer_lines(chat, notes, lines_of(sys.stdin))
-        notes.say(f"{model.name} answers; /help lists the commands")
+        where = "" if engine is None else ", loaded by this program"
+        notes.say(f"{model.name} answers{where}; /help lists the commands")
         await talk(chat, notes)
         return True
 

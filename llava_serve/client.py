@@ -17,7 +17,7 @@ from llava_serve.http.client_error import controller_error, reason_of, remote_er
 from llava_serve.protocol import sse
 from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.line_place import LinePlace
-from llava_serve.protocol.openai import ModelCard, ModelList
+from llava_serve.protocol.model_card import ModelCard, ModelList
 from llava_serve.tracing import genai
 from llava_serve.tracing.span import Tracer
 

@@ -2,7 +2,8 @@
 
 The terminal's are in `terminal/config.py`, launch's in `launching/config.py`, those of the SGLang
 worker in `engines/sglang/config.py`. What several commands have in common stands in
-`model_config.py`, `key_config.py`, `tls_config.py`, `login_config.py` and `registry_config.py`.
+`model_config.py`, `key_config.py`, `tls_config.py`, `login_config.py`, `page_config.py` and
+`registry_config.py`.
 
 Where LLaVA's own command spells a flag differently, the spelling stands behind the help.
 """
@@ -14,8 +15,8 @@ from typing import Annotated, Literal
 
 from llava_serve import args
 from llava_serve.key_config import AccountingConfig, CredentialConfig, KeyConfig
-from llava_serve.login_config import LoginConfig
 from llava_serve.model_config import MediaConfig as MediaConfig, ModelConfig as ModelConfig
+from llava_serve.page_config import PageConfig
 from llava_serve.registry_config import RegistryConfig
 from llava_serve.tls_config import TlsConfig
 
@@ -214,7 +215,7 @@ class WorkerConfig(ModelConfig, MediaConfig, MembershipConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
+class WebConfig(ListenConfig, CredentialConfig, PageConfig):
     """Serve the browser page: chat and side-by-side comparison."""
 
     port: Annotated[int, "port to listen on"] = 7860
@@ -223,6 +224,7 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
         "address of the controller; may be repeated, to go on with the next when one is away",
         *("--controller-url", "--controller-address"),
     ] = (CONTROLLER,)
+<<<<<<< HEAD
     model_list_mode: Annotated[
         Literal["once", "reload"], "ask for the models once, or again and again"
     ] = "reload"
@@ -242,26 +244,14 @@ class WebConfig(ListenConfig, CredentialConfig, LoginConfig):
     language_file: Annotated[
         tuple[Path, ...], "JSON file with the page's texts in a further language; may be repeated"
     ] = ()
+=======
+>>>>>>> main
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
-    ] = None
-    folder_images: Annotated[int, "pictures of a folder that are asked about in one run"] = 200
-    folder_mb: Annotated[int, "megabytes of those pictures together"] = 500
-    prices: Annotated[
-        Path | None, "JSON file with prices per million tokens, from which comparisons tell costs"
     ] = None
 
     def __post_init__(self) -> None:
         ListenConfig.__post_init__(self)
-        LoginConfig.__post_init__(self)
+        PageConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_http(self, "controller")
-        args.require_positive(self, "concurrency_count", "folder_images", "folder_mb")
-        if self.share and self.local_admin:
-            raise ValueError(
-                "--local-admin and --share exclude each other: the link comes from here"
-            )
-        if self.moderate and self.moderation_key_file is None:
-            raise ValueError("--moderate needs --moderation-key-file")
-        if self.moderation_key_file is not None and not self.moderate:
-            raise ValueError("--moderation-key-file has no effect without --moderate")

@@ -11,15 +11,15 @@ from llava_serve.accounts.first_key import make_first_key
 from llava_serve.accounts.rates import Rates
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
-from llava_serve.cluster.canary import CHECK_WITHIN_S
-from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.line import LineLimits
-from llava_serve.cluster.registry import Registry
-from llava_serve.cluster.shared_state import SharedState
-from llava_serve.cluster.upstream import UpstreamLimits
+from llava_serve.cluster.health.canary import CHECK_WITHIN_S
+from llava_serve.cluster.registry.dispatch import DISPATCH
+from llava_serve.cluster.registry.registry import Registry
+from llava_serve.cluster.sharing.shared_state import SharedState, SharedStateAway
+from llava_serve.cluster.upstream.upstream import UpstreamLimits
+from llava_serve.cluster.waiting.line import LineLimits
 from llava_serve.cluster_token import digest, read_token, token_file
 from llava_serve.config import ControllerConfig
-from llava_serve.errors import StorageFailed
+from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
@@ -114,13 +114,21 @@ def _shared_state(config: ControllerConfig, token: str) -> SharedState | None:
     """Return what the controllers of this cluster share; None: there is this one only."""
     if config.registry is None:
         return None
-    from llava_serve.cluster.redis_state import RedisState  # a quarter of a second to import
+    # A quarter of a second to import.
+    from llava_serve.cluster.sharing.redis_state import RedisState, check_login
 
     try:
         state = RedisState(config.registry, f"llava_serve:{digest(token)}")
     except ValueError as exc:
         raise SystemExit(f"--registry: {exc}") from exc
-    logger.info("one registry with the controllers at %s that have this token", state.where)
+    try:
+        check_login(config.registry)
+    except SharedStateAway as exc:
+        logger.warning("alone until the registry answers, still trying: %s", exc)
+    except CommandError as exc:
+        raise SystemExit(f"--registry: {exc.with_remedy}") from exc
+    else:
+        logger.info("one registry with the controllers at %s that have this token", state.where)
     return state
 
 

@@ -11,7 +11,7 @@ from llava_serve.errors import ControllerLost, ControllerUnreachable, RemoteErro
 from llava_serve.errors.base import DECLINED, not_answered
 from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.line_place import LinePlace
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 
 
 class Controllers:

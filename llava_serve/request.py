@@ -127,6 +127,8 @@ class SamplingParams:
     # What follows only engines do whose card says so in `supported_params`.
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()  # token, what is added to its logit
+    min_p: float = 0.0  # of the most probable token's probability, the least that is chosen from
     json_schema: str | None = None  # the answer is JSON of this schema (itself JSON)
     regex: str | None = None  # the answer matches this
 

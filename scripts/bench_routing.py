@@ -123,6 +123,7 @@ async def measure(
         for number, (way, outcome) in enumerate(zip(ways, outcomes, strict=True)):
             before = await counted(workers)
             taken = await hold(way, conversations(asked, round_, number), asked.at_once)
+            sys.stderr.write(f"round {round_ + 1} of {asked.rounds}: {way.name} done\n")
             after = await counted(workers)
             new = {name: after[name] - before[name] for name in COUNTERS}
             outcome.feature_hits.append(new["mm_cache_hits"] / new["mm_cache_queries"])

@@ -24,10 +24,10 @@ from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from llava_serve.cluster.dispatch import DISPATCH, DispatchRequest
-from llava_serve.cluster.hash_ring import hash_of
-from llava_serve.cluster.registered_worker import RegisteredWorker
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import DISPATCH, DispatchRequest
+from llava_serve.cluster.registry.hash_ring import hash_of
+from llava_serve.cluster.registry.registered_worker import RegisteredWorker
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.errors import NoWorker
 from llava_serve.protocol.cluster import WorkerStatus
 

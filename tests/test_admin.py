@@ -10,8 +10,8 @@ from fastapi import FastAPI, Request, Response
 from llava_serve import admin
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.http.serving import served
 from llava_serve.http.tls import Certificate
 from tests.certificates import Certificates

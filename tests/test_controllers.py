@@ -28,7 +28,7 @@ from llava_serve.errors import (
 from llava_serve.http.serving import served
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol import sse
-from llava_serve.protocol.openai import ModelCard, ModelList
+from llava_serve.protocol.model_card import ModelCard, ModelList
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llava_serve.cluster.dispatch import DISPATCH
+from llava_serve.cluster.registry.dispatch import DISPATCH
 from scripts.simulate_cluster import Load, Simulation
 
 

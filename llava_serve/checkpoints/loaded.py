@@ -8,7 +8,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from llava_serve.chat.rendering import PromptFormat
 from llava_serve.checkpoints.original.image_processing import FrameProcessor, ImageProcessing
 from llava_serve.checkpoints.original.legacy_tokenizer import LegacyLlamaTokenizer
-from llava_serve.protocol.openai import ModelCard, SamplingDefaults
+from llava_serve.protocol.model_card import ModelCard, SamplingDefaults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,7 @@ class LoadedModel:
             accepts_video=self.frames is not None,
             engine="torch",
             sampling=_sampling_of(self.model.generation_config),
+            supported_params=["frequency_penalty", "presence_penalty", "logit_bias", "min_p"],
         )
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from llava_serve.cluster.canary import Canary
-from llava_serve.cluster.prober import Prober
-from llava_serve.cluster.registry import Registry
-from llava_serve.cluster.upstream import Upstream
-from llava_serve.cluster.vitals_history import VitalsHistory
+from llava_serve.cluster.health.canary import Canary
+from llava_serve.cluster.health.prober import Prober
+from llava_serve.cluster.recording.vitals_history import VitalsHistory
+from llava_serve.cluster.registry.registry import Registry
+from llava_serve.cluster.upstream.upstream import Upstream
 from llava_serve.cluster_token import is_shown
 from llava_serve.errors import RegistrationRefused, WorkerUnreachable
 from llava_serve.http.hosts import ip_of

@@ -14,27 +14,27 @@ from llava_serve import __version__
 from llava_serve.accounts.accounts import Accounts
 from llava_serve.accounts.key_counts import KeyCounts
 from llava_serve.cluster import routes
-from llava_serve.cluster.accounting import Accounting
-from llava_serve.cluster.admin_routes import Administration, admin_router
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
-from llava_serve.cluster.canary import Canary
-from llava_serve.cluster.canary_check import CanaryCheck
-from llava_serve.cluster.failure_log import FailureLog
-from llava_serve.cluster.forward_request import ForwardContext
+from llava_serve.cluster.forwarding.forward_request import ForwardContext
+from llava_serve.cluster.forwarding.retry_budget import RetryBudget
+from llava_serve.cluster.health.canary import Canary
+from llava_serve.cluster.health.canary_check import CanaryCheck
+from llava_serve.cluster.health.prober import Prober
 from llava_serve.cluster.inspection_route import inspection_router
-from llava_serve.cluster.line import Line, LineLimits
-from llava_serve.cluster.line_metrics import LineCollector
-from llava_serve.cluster.metrics import ControllerMetrics
-from llava_serve.cluster.prober import Prober
-from llava_serve.cluster.registry import Registry
-from llava_serve.cluster.registry_sync import RegistrySync
-from llava_serve.cluster.request_trace import trace_request
-from llava_serve.cluster.retry_budget import RetryBudget
-from llava_serve.cluster.shared_state import SharedState
-from llava_serve.cluster.snapshot import Snapshots
-from llava_serve.cluster.status_routes import status_router
-from llava_serve.cluster.upstream import Upstream, UpstreamLimits
-from llava_serve.cluster.vitals_history import VitalsHistory
+from llava_serve.cluster.operators.admin_routes import Administration, admin_router
+from llava_serve.cluster.operators.line_metrics import LineCollector
+from llava_serve.cluster.operators.snapshot import Snapshots
+from llava_serve.cluster.operators.status_routes import status_router
+from llava_serve.cluster.recording.accounting import Accounting
+from llava_serve.cluster.recording.failure_log import FailureLog
+from llava_serve.cluster.recording.metrics import ControllerMetrics
+from llava_serve.cluster.recording.request_trace import trace_request
+from llava_serve.cluster.recording.vitals_history import VitalsHistory
+from llava_serve.cluster.registry.registry import Registry
+from llava_serve.cluster.sharing.registry_sync import RegistrySync
+from llava_serve.cluster.sharing.shared_state import SharedState
+from llava_serve.cluster.upstream.upstream import Upstream, UpstreamLimits
+from llava_serve.cluster.waiting.line import Line, LineLimits
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits

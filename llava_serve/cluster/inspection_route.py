@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter, Request
 
-from llava_serve.cluster import affinity
-from llava_serve.cluster.forward import Forward
-from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
-from llava_serve.cluster.image_digest import digests, sources_of
-from llava_serve.cluster.wire import INSPECTION, INSPECTION_WITH_PIXELS
+from llava_serve.cluster.forwarding.forward import Forward
+from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
+from llava_serve.cluster.registry import affinity
+from llava_serve.cluster.registry.image_digest import digests, sources_of
+from llava_serve.cluster.upstream.wire import INSPECTION, INSPECTION_WITH_PIXELS
 from llava_serve.http.body import read_json
 from llava_serve.protocol.openai import parse_chat_request
 

@@ -4,14 +4,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from llava_serve.cluster import affinity
 from llava_serve.cluster.admission import Admission
-from llava_serve.cluster.forward import Forward
-from llava_serve.cluster.forward_request import ForwardContext, ForwardRequest
-from llava_serve.cluster.image_digest import digests, sources_of
-from llava_serve.cluster.model_list import cards_of, names_of
-from llava_serve.cluster.token_estimate import estimate_llava_tokens, estimate_tokens
-from llava_serve.cluster.wire import LLAVA, NATIVE
+from llava_serve.cluster.forwarding.forward import Forward
+from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
+from llava_serve.cluster.recording.token_estimate import estimate_llava_tokens, estimate_tokens
+from llava_serve.cluster.registry import affinity
+from llava_serve.cluster.registry.image_digest import digests, sources_of
+from llava_serve.cluster.registry.model_list import cards_of, names_of
+from llava_serve.cluster.upstream.wire import LLAVA, NATIVE
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.http.body import read_json
 from llava_serve.http.caller import caller_of
@@ -19,7 +19,8 @@ from llava_serve.http.json_body import JsonRoute
 from llava_serve.http.plain_route import PlainRoute
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
-from llava_serve.protocol.openai import ModelCard, ModelList, parse_chat_request
+from llava_serve.protocol.model_card import ModelCard, ModelList
+from llava_serve.protocol.openai import parse_chat_request
 from llava_serve.protocol.resume import RESUME_TOKENS
 from llava_serve.protocol.usage import HEADER
 

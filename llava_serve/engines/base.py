@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from llava_serve.protocol.inspection import Inspection
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.request import Delta, GenerateRequest, InspectRequest
 
 

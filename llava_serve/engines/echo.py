@@ -10,7 +10,7 @@ from llava_serve.engines.logprobs import LogprobBuffer
 from llava_serve.engines.text_length import texts_of
 from llava_serve.errors import ContextOverflow
 from llava_serve.protocol.inspection import Inspection
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.request import (
     Conversation,
     Delta,

@@ -14,7 +14,7 @@ from llava_serve.protocol.inspection import (
     PromptSegment,
     Rectangle,
 )
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.request import Conversation, Image, InspectRequest, Video
 
 

@@ -29,7 +29,7 @@
     │              Busy, ShuttingDown, Interrupted, WorkerUnchecked, OnlyBlindWorkers
     │     line     LineFull, OwnLineFull, LineTimeout
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable,
-    │              ProviderFailed
+    │              ProviderFailed, PageBusy
     │     arena    TooFewModels, BattleAnswerFailed
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
     │     engine   EngineLost, OutOfMemory, SglangFailed
@@ -166,6 +166,7 @@ from llava_serve.errors.page import (
     ModerationUnavailable as ModerationUnavailable,
     NoCookies as NoCookies,
     OperatorsOnly as OperatorsOnly,
+    PageBusy as PageBusy,
     PdfRefused as PdfRefused,
     ProviderFailed as ProviderFailed,
     StillAnswering as StillAnswering,

@@ -1,5 +1,7 @@
 """Page errors: those that only the browser page or its storage raises."""
 
+from types import MappingProxyType
+
 from llava_serve.errors.base import RETRY_AFTER, BadRequest, ServeError, Unavailable
 
 
@@ -108,6 +110,18 @@ class TooManyImageUrls(BadRequest):
         super().__init__(
             f"{limit} pictures are being fetched for you already, and no more are at once"
         )
+
+
+class PageBusy(Unavailable):
+    """The page does as much of a kind as it may, for all or for one address."""
+
+    code = "page_busy"
+    headers = MappingProxyType({RETRY_AFTER: "10"})
+    remedy = "Wait as long as Retry-After says, then try again."
+    user_remedy = "Wait a moment, then try again."
+
+    def __init__(self, count: int, what: str) -> None:
+        super().__init__(f"the page is busy with {count} {what}, and takes no more at once")
 
 
 class ImportRefused(BadRequest):

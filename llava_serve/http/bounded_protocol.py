@@ -5,7 +5,11 @@ begins, brings bytes, has brought a whole head and a whole request, and has been
 """
 
 import asyncio
+import fcntl
 import logging
+import struct
+import termios
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -23,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 _REFUSED_AT_ONCE = 64  # connections beyond the limit that are open to be told so
 _DRAIN_S = 10.0  # for the rest of a body that nobody wants: a closed socket would lose the answer
+# What a client takes at least of an answer that waits for it: a sixth of what the slowest mobile
+# network (GPRS) brings it, and enough to tell it from one that takes nothing.
+_LEAST_BYTES_PER_S = 1_000
 
 
 class BoundedProtocol(HttpProtocol):
@@ -71,9 +78,33 @@ class BoundedProtocol(HttpProtocol):
                 cycle.message_event.set()
 
     def pause_writing(self) -> None:
-        """Begin to wait for a client that takes nothing of its answer."""
+        """Begin to wait for a client that has not taken what there is of its answer."""
         super().pause_writing()
-        self._unread = self.loop.call_later(self._table.limits.unread_s, self.transport.abort)
+        self._expect_reading()
+
+    def _expect_reading(self) -> None:
+        unread_s = self._table.limits.unread_s
+        self._unread = self.loop.call_later(unread_s, self._check_reading, self._untaken_bytes())
+
+    def _check_reading(self, untaken_before: int) -> None:
+        """Cut off a client that has taken next to nothing; one that reads on gets it all."""
+        taken = untaken_before - self._untaken_bytes()
+        if taken < self._table.limits.unread_s * _LEAST_BYTES_PER_S:
+            self.transport.abort()
+        else:
+            self._expect_reading()
+
+    def _untaken_bytes(self) -> int:
+        """Return what was written and has not arrived: here, and in the system's own buffer.
+
+        The system takes no more before a good part of its megabytes has gone out, which a slow
+        client may need minutes for.
+        """
+        in_system = bytes(4)
+        with suppress(OSError, ValueError):  # not every system tells
+            connection = self.transport.get_extra_info("socket")
+            in_system = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, in_system)
+        return self.transport.get_write_buffer_size() + int(struct.unpack("i", in_system)[0])
 
     def resume_writing(self) -> None:
         super().resume_writing()

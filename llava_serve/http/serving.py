@@ -41,6 +41,7 @@ from llava_serve.http.connections import (
     raise_descriptor_limit,
 )
 from llava_serve.http.error_response import error_response
+from llava_serve.http.head_requests import HeadRequests
 from llava_serve.http.tls import Certificate
 from llava_serve.http.tls_protocol import TlsProtocol
 
@@ -93,6 +94,7 @@ def prepare(app: FastAPI, limits: BodyLimits) -> None:
     app.router.route_class = json_body.JsonRoute
     app.add_middleware(BoundedBody, limits=limits)
     app.add_middleware(stopping.InterruptedAnswers)
+    app.add_middleware(HeadRequests)
     app.add_middleware(RequestScope)
 
     @app.exception_handler(ServeError)

@@ -106,6 +106,9 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
     def is_closing(self) -> bool:
         return self._socket.is_closing()
 
+    def get_write_buffer_size(self) -> int:
+        return self._socket.get_write_buffer_size()
+
     def pause_reading(self) -> None:
         self._is_paused = True
         self._socket.pause_reading()

@@ -1,7 +1,7 @@
 """Settings of `launch`: models, ports, flags of SGLang servers."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 from llava_serve.args import (
@@ -13,7 +13,7 @@ from llava_serve.args import (
 )
 from llava_serve.config import OtlpEndpoint, StateConfig
 from llava_serve.key_config import AccountingConfig
-from llava_serve.login_config import LoginConfig
+from llava_serve.page_config import PageConfig
 from llava_serve.registry_config import RegistryConfig
 from llava_serve.tls_config import TlsConfig
 
@@ -36,10 +36,11 @@ class StatusConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, LoginConfig):
+class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, PageConfig):
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
 
     Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
+    Further flags of controller and page are theirs alone: start them by themselves.
     With --ray a Ray cluster runs the workers, and `launch status --ray auto` shows where.
     """
 
@@ -92,8 +93,10 @@ class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, Log
     def __post_init__(self) -> None:
         TlsConfig.__post_init__(self)
         AccountingConfig.__post_init__(self)
-        LoginConfig.__post_init__(self)
+        PageConfig.__post_init__(self)
         require_positive(self, "tp", "dp", "idle_after")
+        if self.no_web:
+            require_defaults(self, [one.name for one in fields(PageConfig)], "with --no-web")
         if self.ray is None:
             require_defaults(self, ("idle_after",), "without --ray")
         else:

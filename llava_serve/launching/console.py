@@ -105,7 +105,7 @@ def _curl(plan: Plan, sample: SampleQuestion, ca_file: Path | None, key_file: Pa
     shown = ""
     if key_file is not None:
         shown = f' -H "Authorization: Bearer $(cat {shlex.quote(_short(key_file))})"'
-    return f"curl -s {trust}{url}{shown} -H 'Content-Type: application/json' -d {data}"
+    return f"curl -sS {trust}{url}{shown} -H 'Content-Type: application/json' -d {data}"
 
 
 def _cli(plan: Plan, sample: SampleQuestion, ca_file: Path | None, key_file: Path | None) -> str:

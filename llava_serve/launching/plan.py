@@ -17,7 +17,7 @@ from llava_serve.launching import sglang_server
 from llava_serve.launching.config import LaunchConfig
 from llava_serve.launching.models import Model, Models, models_to_serve
 from llava_serve.launching.placement.options import PlacedModel, placed_models, refuse_options
-from llava_serve.login_config import LoginConfig
+from llava_serve.page_config import PageConfig
 from llava_serve.registry_config import RegistryConfig
 from llava_serve.tls_config import TlsConfig
 
@@ -124,8 +124,8 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     servers = _servers(config, local.sglang)
     workers = _workers(config, local, servers, (*given, *flags))
     port = _port(config, config.web_port, "the page", "--web-port")
-    logins = _given(config, LoginConfig)
-    page = _public(config, "page", "gradio_web_server", port, *given, *logins)
+    own = _given(config, PageConfig)
+    page = _public(config, "page", "gradio_web_server", port, *given, *own)
     return Plan(controller, servers, workers, None if config.no_web else page, placed, flags)
 
 
@@ -226,7 +226,7 @@ def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tupl
 
 def _given(
     config: LaunchConfig,
-    kind: type[TlsConfig | LoginConfig | AccountingConfig | RegistryConfig],
+    kind: type[TlsConfig | PageConfig | AccountingConfig | RegistryConfig],
 ) -> Iterator[str]:
     """Yield the flags of a kind of settings that are not as they are by default."""
     for field in fields(kind):

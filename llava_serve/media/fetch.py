@@ -6,6 +6,8 @@ import binascii
 import ipaddress
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import unquote_to_bytes
 
 import aiohttp
@@ -19,6 +21,17 @@ IsAllowed = Callable[[str], bool]  # an IP address in text
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # the last 32 bits are an IPv4 address
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # where they stand is the operator's choice
+# What `ipaddress` takes for global, in this version of Python or in all.
+# Source: iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-special-registry;
+# learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16.
+_NOT_GLOBAL = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # of protocols; Oracle's cloud has metadata at .192
+    ipaddress.IPv4Network("192.88.99.0/24"),  # relays of 6to4, which are no more
+    ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's wire server
+    ipaddress.IPv6Network("100:0:0:1::/64"),  # dummy addresses
+    ipaddress.IPv6Network("3fff::/20"),  # documentation
+    ipaddress.IPv6Network("5f00::/16"),  # segment routing
+)
 
 
 def is_public(address: str) -> bool:
@@ -46,6 +59,8 @@ def is_public(address: str) -> bool:
 
 
 def _is_global(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if any(ip in network for network in _NOT_GLOBAL):
+        return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
@@ -100,11 +115,16 @@ def _from_base64(text: bytes, limit_bytes: int) -> bytes:
 LIMIT_BYTES = 10 * 1024 * 1024
 LIMIT_S = 10.0  # for everything: names, connections, redirects, content
 MAX_REDIRECTS = 3
+_LOOKUPS = 4  # names looked up at once; more wait, and what waits in vain asks nobody
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Fetcher:
-    """Fetches http(s) addresses; an `async with` keeps its connections."""
+    """Fetches http(s) addresses; an `async with` keeps its connections.
+
+    Names are looked up in threads of its own: of one whose server is silent nothing else may
+    depend that the process looks up or does in threads.
+    """
 
     def __init__(
         self,
@@ -117,6 +137,7 @@ class Fetcher:
         self._is_allowed = is_allowed
 
     async def __aenter__(self) -> "Fetcher":
+        self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="media-names")
         self._session = aiohttp.ClientSession(
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -126,6 +147,7 @@ class Fetcher:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self._lookups.shutdown(wait=False, cancel_futures=True)
         await self._session.close()
 
     async def fetch(self, url: str) -> bytes:
@@ -165,9 +187,9 @@ class Fetcher:
 
     async def _resolve(self, host: str, port: int) -> str:
         """Return one address of the host, after all of them were checked."""
-        loop = asyncio.get_running_loop()
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:  # also turns decimal, octal and hexadecimal spellings into the address they mean
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().run_in_executor(self._lookups, look_up)
         except (OSError, UnicodeError) as exc:
             raise RemoteMediaRefused(_not_public(host)) from exc
         addresses = [str(entry[4][0]) for entry in found]

@@ -52,7 +52,7 @@ class VideoFile:
             MediaTooLarge: larger than the limits.
         """
         with self._opened() as container:
-            stream = _video_stream(container)
+            stream = video_stream(container)
             size = (stream.width, stream.height)
         check_size(size, self.limits)
         return size
@@ -94,7 +94,7 @@ class VideoFile:
         total = 0
         starts, ends = [], []
         with self._opened() as container:
-            stream = _video_stream(container)
+            stream = video_stream(container)
             for packet in _packets(container, stream):
                 self.check_time()
                 # Flushing packets are empty; discarded ones lie before the cut of an edited video.
@@ -135,7 +135,7 @@ class VideoFile:
     def _decoded(self, intact_only: bool) -> Generator[VideoFrame]:
         """Yield the frames that decode, in the order they are shown in."""
         with self._opened() as container:
-            stream = _video_stream(container)
+            stream = video_stream(container)
             context = stream.codec_context
             context.thread_count = _DECODER_THREADS
             context.options = self._bounds()
@@ -162,7 +162,7 @@ def check_count(frames: int) -> None:
         )
 
 
-def _video_stream(container: InputContainer) -> VideoStream:
+def video_stream(container: InputContainer) -> VideoStream:
     """Return the first stream that is a video: a cover image is a stream too."""
     streams = [stream for stream in container.streams.video if not stream.disposition & _COVERS]
     if not streams:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.protocol.vitals import Vitals
 
 # The address that a worker advertises, `http://host:port`; a slash behind it is no part of it.

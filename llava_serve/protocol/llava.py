@@ -4,23 +4,38 @@ Chunks are JSON objects, each followed by a zero byte; `text` is the prompt and 
 Source: haotian-liu/LLaVA@c121f04, llava/serve/model_worker.py and gradio_web_server.py.
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from llava_serve.errors import ServeError
 from llava_serve.protocol.openai import Positive
+from llava_serve.protocol.strict import Neutral, Strict
 
 SEPARATOR = b"\0"
 
 
-class LlavaRequest(BaseModel):
+class LlavaRequest(Strict):
     """The body of `POST /worker_generate_stream`; `images` are base64 strings or data: URIs.
 
-    These are the fields that LLaVA's own clients send; any other is refused by name.
+    These are the fields that LLaVA's own clients send, and `echo` of FastChat's: without it the
+    prompt is not repeated before the answer. Any other is refused by name, unless it asks for
+    nothing. Source of those: lm-sys/FastChat@014e122, fastchat/serve/openai_api_server.py.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    neutral: ClassVar[Neutral] = {
+        "best_of": (None, 1),
+        "frequency_penalty": (None, 0),
+        "logprobs": (None, False),
+        "min_p": (None, 0),
+        "presence_penalty": (None, 0),
+        "repetition_penalty": (None, 1),
+        "seed": (None,),
+        "skip_special_tokens": (None, True),
+        "stop_token_ids": (None, []),
+        "top_k": (None, -1, 0),
+        "use_beam_search": (None, False),
+    }
 
     model: str
     prompt: str
@@ -29,6 +44,7 @@ class LlavaRequest(BaseModel):
     top_p: Annotated[float, Field(ge=0, le=1)] = 1.0  # 0: the most probable token
     max_new_tokens: Positive = 256
     stop: str | list[str] | None = None
+    echo: bool | None = None  # None, as true: LLaVA's clients cut the prompt off themselves
 
 
 class LlavaChunk(BaseModel):

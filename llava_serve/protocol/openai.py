@@ -4,17 +4,15 @@ Answers use the `openai` package's own types; requests are strict: a field that 
 refused by name, never ignored.
 """
 
-import time
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
     ValidationError,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -23,7 +21,12 @@ from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, refusal_of
 
 # Small enough for every engine, for floating point and for a column of a database.
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
+MOST_BIASES = 1024  # tokens of `logit_bias`; each is added at every step
 NotNegative = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def _as_url(image_url: Any) -> Any:
+    return {"url": image_url} if isinstance(image_url, str) else image_url
 
 
 class ImageUrl(Strict):
@@ -42,7 +45,8 @@ class VideoUrl(Strict):
 def _of_other_parts(own: str) -> Neutral:
     """Return the fields that a part has where a client writes all of them, those of others null."""
     fields = {"text", "image_url", "video_url", "input_audio", "file", "refusal"}
-    return dict.fromkeys([*sorted(fields - {own}), "prompt_cache_breakpoint"], (None,))
+    others = dict.fromkeys([*sorted(fields - {own}), "prompt_cache_breakpoint"], (None,))
+    return {**others, "cache_control": ANYTHING}  # what is read again is cached anyway
 
 
 class TextPart(Strict):
@@ -56,7 +60,7 @@ class ImagePart(Strict):
     neutral: ClassVar[Neutral] = _of_other_parts("image_url")
 
     type: Literal["image_url"]
-    image_url: ImageUrl
+    image_url: Annotated[ImageUrl, BeforeValidator(_as_url)]  # some clients send the plain URL
 
 
 class VideoPart(Strict):
@@ -157,33 +161,36 @@ def _as_list(stop: Any) -> Any:
     return [stop] if isinstance(stop, str) else [] if stop is None else stop
 
 
+def _no_limit(top_k: Any) -> Any:
+    return 0 if top_k == -1 else top_k
+
+
 class ChatRequest(Strict):
     """The body of `POST /v1/chat/completions`.
 
-    `top_k`, `repetition_penalty`, `min_tokens`, `ignore_eos`, `continue_final_message`,
+    `top_k`, `min_p`, `repetition_penalty`, `min_tokens`, `ignore_eos`, `continue_final_message`,
     `add_generation_prompt`, `regex` and parts of type `video_url` go beyond OpenAI; a client of the
     `openai` package sends them through `extra_body`. What is in `FURTHER_FIELDS` only some engines
-    support.
+    support. `metadata`, `service_tier` and the like, which say nothing to the model, are accepted.
     """
 
     neutral: ClassVar[Neutral] = {
         "audio": (None,),
         "function_call": (None, "none"),
         "functions": (None, []),
-        "logit_bias": (None, {}),
-        "metadata": (None, {}),
+        "metadata": ANYTHING,
         "modalities": (None, ["text"]),
         "moderation": (None,),
         "parallel_tool_calls": (None, True, False),
         "prediction": (None,),
         "prompt_cache_options": (None,),
-        "prompt_cache_retention": (None,),
-        "reasoning_effort": (None, "none"),
-        "service_tier": (None, "auto", "default"),
+        "prompt_cache_retention": ANYTHING,
+        "reasoning_effort": ANYTHING,  # no model here thinks before it answers
+        "service_tier": ANYTHING,  # there is one
         "store": (None, False),
-        "tool_choice": (None, "none"),
+        "tool_choice": (None, "none", "auto"),  # without tools; see `_without_tools`
         "tools": (None, []),
-        "verbosity": (None, "medium"),
+        "verbosity": ANYTHING,
         "web_search_options": (None,),
         # Of SGLang, whose router adds them to each request.
         "no_stop_trim": (None, False),
@@ -191,7 +198,20 @@ class ChatRequest(Strict):
         "separate_reasoning": (None, True),
         "skip_special_tokens": (None, True),
         "stream_reasoning": (None, True),
+        # Of vLLM and FastChat.
+        "best_of": (None, 1),
+        "echo": (None, False),
+        "stop_token_ids": (None, []),
+        "use_beam_search": (None, False),
     }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_tools(cls, body: Any) -> Any:
+        """Leave out tools that must not be called."""
+        if isinstance(body, dict) and body.get("tool_choice") == "none":
+            return {field: value for field, value in body.items() if field != "tools"}
+        return body
 
     model: str
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
@@ -201,7 +221,8 @@ class ChatRequest(Strict):
     max_completion_tokens: Positive | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None  # 0: the most probable token
-    top_k: NotNegative | None = None
+    top_k: Annotated[NotNegative, BeforeValidator(_no_limit)] | None = None  # -1, as 0: no limit
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     n: Annotated[int, Field(ge=1, le=16)] | None = None
@@ -213,6 +234,13 @@ class ChatRequest(Strict):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    logit_bias: (
+        Annotated[
+            dict[NotNegative, Annotated[float, Field(ge=-100, le=100)]],
+            Field(max_length=MOST_BIASES),
+        ]
+        | None
+    ) = None
     response_format: ResponseFormat | None = None
     regex: Annotated[str, Field(min_length=1)] | None = None  # the whole answer matches it
     stop: Annotated[
@@ -235,6 +263,8 @@ class ChatRequest(Strict):
 FURTHER_FIELDS: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (None, 0),
     "presence_penalty": (None, 0),
+    "logit_bias": (None, {}),
+    "min_p": (None, 0),
     "response_format": (None, PlainText(type="text")),
     "regex": (None,),
 }
@@ -253,41 +283,3 @@ def parse_chat_request(body: Any) -> ChatRequest:
         return ChatRequest.model_validate(body)
     except ValidationError as exc:
         raise refusal_of(exc) from exc
-
-
-class SamplingDefaults(BaseModel):
-    """What a request that does not say is answered with: the checkpoint's own generation config."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-
-
-class ModelCard(BaseModel):
-    """One entry of `GET /v1/models`: OpenAI's four fields, and what a chat page needs to know."""
-
-    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int = Field(default_factory=lambda: int(time.time()))
-    owned_by: str = "llava_serve"
-    context_length: int
-    accepts_images: bool
-    accepts_video: bool
-    engine: Literal["echo", "torch", "sglang"]
-    sampling: SamplingDefaults = SamplingDefaults()
-    slots: int | None = None  # answers made at once, as a controller adds up those of its workers
-    sees: bool | None = None  # whether its answers follow pictures, as a controller found
-    # Which of `FURTHER_FIELDS`.
-    supported_params: Annotated[list[str], Field(alias="honours")] = []
-
-    @property
-    def can_see(self) -> bool:
-        """Whether pictures can be asked about: the model takes them, and was not found blind."""
-        return self.accepts_images and self.sees is not False
-
-
-class ModelList(BaseModel):
-    object: Literal["list"] = "list"
-    data: list[ModelCard]

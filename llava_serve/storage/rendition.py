@@ -9,8 +9,8 @@ from llava_serve.media.video import decode_video
 from llava_serve.storage.filetypes import FileType
 
 _LONGEST_SIDE = 2048  # pixels
-_LIMIT_PIXELS = 50_000_000
-_one_at_a_time = threading.Lock()  # decoding takes memory that no quota counts here
+LIMIT_PIXELS = 50_000_000
+one_at_a_time = threading.Lock()  # decoding takes memory that no quota counts here
 
 
 def rendition(data: bytes, filetype: FileType) -> bytes:
@@ -20,8 +20,8 @@ def rendition(data: bytes, filetype: FileType) -> bytes:
         MediaUnreadable: it cannot be decoded.
         MediaTooLarge: it has more pixels than images may have where no flag says otherwise.
     """
-    limits = FileLimits(len(data), _LIMIT_PIXELS)
-    with _one_at_a_time:
+    limits = FileLimits(len(data), LIMIT_PIXELS)
+    with one_at_a_time:
         if filetype.kind == "image":
             image = decode_image(data, limits).image
         else:

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 
-from sqlalchemy import Delete, delete, select
+from sqlalchemy import Delete, Select, delete, select
 
 from llava_serve.storage.identity import Identity
 from llava_serve.storage.store import WHOLE, Store
@@ -17,11 +17,15 @@ class SharedLinks:
         self._store = store
 
     def make(self, conversation_id: str, turn_ids: Sequence[int]) -> str:
-        """Make a link to these turns of a conversation; an earlier link to it ends."""
+        """Make a link to these turns of a conversation; an earlier link to it ends.
+
+        Of two that are made at once the later one stays: each waits for the other's end.
+        """
         token = secrets.token_urlsafe(32)
         row = SharedRow(token=token, conversation_id=conversation_id, turn_ids=[*turn_ids])
         row.created_at = self._store.now()
         with self._store.transaction() as session:
+            session.execute(_held(conversation_id))
             session.execute(_of(conversation_id))
             session.add(row)
         return token
@@ -55,6 +59,12 @@ class SharedLinks:
             turn.replaced = False
         row.votes = []
         return row
+
+
+def _held(conversation_id: str) -> Select[str]:
+    """Select a conversation's row for this transaction alone; SQLite has one writer anyway."""
+    wanted = select(ConversationRow.id).where(ConversationRow.id == conversation_id)
+    return wanted.with_for_update()
 
 
 def _of(conversation_id: str) -> Delete:

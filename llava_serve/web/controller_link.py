@@ -14,7 +14,7 @@ from llava_serve.client import ChatClient
 from llava_serve.controllers import Controllers
 from llava_serve.credential import Credential
 from llava_serve.errors import ServeError
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.tracing.span import Tracer
 from llava_serve.web import messages
 

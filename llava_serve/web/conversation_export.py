@@ -1,6 +1,8 @@
 """Export of a conversation: as JSON that can be imported, or as one page with all its files."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +85,28 @@ def as_page(row: ConversationRow, title: str, media: MediaStore) -> str:
     Raises:
         StorageFailed: a file cannot be read.
     """
-    conversation: ChatState = restored(row, media)
 
     def source(file: StoredFile) -> str:
         return messages.shown_uri(media, file).text
 
+    return written(row, title, media, source, attrgetter("name"))
+
+
+def written(
+    row: ConversationRow,
+    title: str,
+    media: MediaStore,
+    source: Callable[[StoredFile], str | None],
+    named: Callable[[StoredFile], str],
+) -> str:
+    """Write a conversation as HTML; of each file the address, if it can be shown, and the name."""
+    conversation: ChatState = restored(row, media)
     return _PAGE.render(
         conversation=conversation,
         title=title,
         time=_time(row),
         source=source,
+        named=named,
         model_text=render.model_text,
         facts=render.facts_of,
         note=render.note_of,

@@ -9,7 +9,7 @@ from typing import Any
 from cachetools import LRUCache, cached
 
 from llava_serve.errors import ServeError
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.branches.controls import arrows, pencil
 from llava_serve.web.chat_state import Exchange
@@ -65,7 +65,7 @@ _LEFT_OUT = {
 
 _KEPT_CHARACTERS = 20_000_000  # of HTML
 # A finished answer is drawn again with each view of its conversation, and Markdown is slow.
-_ended_text = cached(LRUCache[Any, str](_KEPT_CHARACTERS, getsizeof=len), lock=Lock())(model_text)
+ended_text = cached(LRUCache[Any, str](_KEPT_CHARACTERS, getsizeof=len), lock=Lock())(model_text)
 
 
 def question(exchange: Exchange, number: int | None = None) -> str:
@@ -93,7 +93,7 @@ def reply(
     parts = [f"<header>{name}{_copy(one)}{buttons(one, place)}{votes(one, place)}</header>"]
     if one.text:
         live = streamed_text(one.request_id)
-        text = live.render(one.text) if one.is_open else _ended_text(one.text)
+        text = live.render(one.text) if one.is_open else ended_text(one.text)
         parts.append(f'<div class="text">{text}</div>')
     if one.is_open and not one.text:
         parts.append(_waiting(one))

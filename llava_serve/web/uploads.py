@@ -33,7 +33,8 @@ def use_folder(folder: Path) -> None:
     try:
         if folder.exists():
             shutil.rmtree(folder)
-        folder.mkdir(parents=True, mode=0o700)
+        for one in (folder.parent, folder):  # `parents` would give the one above other rights
+            one.mkdir(mode=0o700, exist_ok=True)
     except OSError as exc:
         raise StorageFailed(f"the upload folder {folder} cannot be made: {exc.strerror}") from exc
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # Gradio reads it from nowhere else

@@ -19,14 +19,12 @@ from llava_serve.http.caller import caller_of
 from llava_serve.http.traced import TracedRequests
 from llava_serve.media.limits import PixelReservation
 from llava_serve.protocol.cluster import CANARY
+from llava_serve.protocol.model_card import ModelCard, ModelList, SamplingDefaults
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
     AnyJson,
     ChatRequest,
     JsonOfSchema,
-    ModelCard,
-    ModelList,
-    SamplingDefaults,
     StreamOptions,
     parse_chat_request,
 )
@@ -208,6 +206,8 @@ def sampling_of(body: ChatRequest, defaults: SamplingDefaults) -> SamplingParams
         stop=tuple(body.stop),
         frequency_penalty=body.frequency_penalty or 0.0,
         presence_penalty=body.presence_penalty or 0.0,
+        logit_bias=tuple((body.logit_bias or {}).items()),
+        min_p=body.min_p or 0.0,
         json_schema=_schema_of(body.response_format),
         regex=body.regex,
     )

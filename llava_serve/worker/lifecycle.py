@@ -25,7 +25,7 @@ from llava_serve.http.access import Access, Hosts
 from llava_serve.http.hosts import is_loopback
 from llava_serve.http.tls import Tls
 from llava_serve.media.reader import MediaReader
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.tracing.span import open_tracer
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate

@@ -15,7 +15,7 @@ from llava_serve.errors import MediaNotAccepted, ModelNotFound, NotJson, ServeEr
 from llava_serve.http.body import read_json, read_once
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import SEPARATOR, LlavaChunk, LlavaRequest
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.protocol.strict import refusal_of
 from llava_serve.request import Delta, SamplingParams
 from llava_serve.worker.generation import Generation
@@ -87,7 +87,8 @@ def add_routes(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
         sampling = replace(sampling_of(body), tells_usage=tally is not None)
         generation = Generation(worker, read_prompt, sampling, resumed=resumed)
         # LLaVA's controller gives up after 5 s without a byte: be there before.
-        chunks = LlavaChunks(generation, body.prompt, keep_alive_s / 2, resumption)
+        shown = "" if body.echo is False else body.prompt
+        chunks = LlavaChunks(generation, shown, keep_alive_s / 2, resumption)
         return chunks.telling(tally)
 
 

@@ -9,7 +9,7 @@ from llava_serve.engines.base import Engine
 from llava_serve.errors import ShuttingDown, Unavailable
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.metrics import WorkerMetrics
 

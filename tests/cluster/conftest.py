@@ -15,16 +15,16 @@ from fastapi.responses import StreamingResponse
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.line import LineLimits
-from llava_serve.cluster.registry import Registry
-from llava_serve.cluster.upstream import UpstreamLimits
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
+from llava_serve.cluster.upstream.upstream import UpstreamLimits
+from llava_serve.cluster.waiting.line import LineLimits
 from llava_serve.http.body import BodyLimits
 from llava_serve.http.serving import served
 from llava_serve.protocol import sse
 from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.llava import LlavaChunk
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 
 Entered = TypeVar("Entered")
 

@@ -14,9 +14,9 @@ from llava_serve.accounts.store import AccountStore, default_url
 from llava_serve.api_key import ApiKey
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.registry import Registry
-from llava_serve.cluster.shared_state import SharedState
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
+from llava_serve.cluster.sharing.shared_state import SharedState
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http.access import Access

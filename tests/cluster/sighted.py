@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from PIL import Image
 
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 
 Answer = Callable[[Image.Image], Response]
 

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from llava_serve.cluster.attempts import MOST_LOST
-from llava_serve.cluster.records import MAX_HELD_BYTES
+from llava_serve.cluster.forwarding.attempts import MOST_LOST
+from llava_serve.cluster.forwarding.records import MAX_HELD_BYTES
 from llava_serve.protocol import sse
 from llava_serve.protocol.llava import LlavaChunk
 from tests.cluster.conftest import (

@@ -12,10 +12,10 @@ from PIL import Image
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.line import LineLimits
-from llava_serve.cluster.registered_worker import RegisteredWorker
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registered_worker import RegisteredWorker
+from llava_serve.cluster.registry.registry import Registry
+from llava_serve.cluster.waiting.line import LineLimits
 from llava_serve.http.serving import served
 from tests.cluster.conftest import BEARER, TOKEN, Stack
 from tests.cluster.sighted import Answer, SightedWorker, is_blind, is_busy, looks

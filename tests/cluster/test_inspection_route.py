@@ -11,8 +11,8 @@ import pytest
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
-from llava_serve.cluster.dispatch import image_affine
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import image_affine
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine

@@ -13,8 +13,8 @@ import openai
 import pytest
 
 from llava_serve.accounts import keyring
-from llava_serve.cluster.accounting import charged_tokens
-from llava_serve.cluster.request_record import RequestRecord
+from llava_serve.cluster.recording.accounting import charged_tokens
+from llava_serve.cluster.recording.request_record import RequestRecord
 from tests.cluster.conftest import BEARER, StartWorker, chat, status_of
 from tests.cluster.keyed import Keyed, echo_worker, keyed_controller
 from tests.until import bounded, until

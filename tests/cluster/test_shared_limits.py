@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from llava_serve.accounts.key_counts import KeyCounts
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.prober import Prober
-from llava_serve.cluster.registry import Registry
-from llava_serve.cluster.registry_sync import RegistrySync
-from llava_serve.cluster.shared_state import MemoryState
-from llava_serve.cluster.upstream import Upstream, UpstreamLimits
+from llava_serve.cluster.health.prober import Prober
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
+from llava_serve.cluster.sharing.registry_sync import RegistrySync
+from llava_serve.cluster.sharing.shared_state import MemoryState
+from llava_serve.cluster.upstream.upstream import Upstream, UpstreamLimits
 from tests.cluster.conftest import StartWorker, chat
 from tests.cluster.keyed import Keyed, keyed_controller
 from tests.until import bounded

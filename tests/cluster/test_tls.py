@@ -15,9 +15,9 @@ import pytest
 from llava_serve.client import ChatClient
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
-from llava_serve.cluster.dispatch import shortest_queue
 from llava_serve.cluster.heartbeat import RegistrationClient
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.errors import ControllerUntrusted, RegistrationRefused, RemoteError
 from llava_serve.http.serving import served
 from llava_serve.http.tls import Certificate, trust

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from llava_serve.cluster.line import LineLimits
+from llava_serve.cluster.waiting.line import LineLimits
 from llava_serve.protocol import sse
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.llava import LlavaChunk

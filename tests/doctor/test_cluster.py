@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from llava_serve import __version__
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.doctor import cluster
 from llava_serve.doctor.cluster import HttpAnswer

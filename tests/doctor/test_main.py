@@ -7,8 +7,8 @@ import pytest
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.doctor.__main__ import DoctorConfig, findings, main
 from llava_serve.http import serving
 from llava_serve.http.serving import served

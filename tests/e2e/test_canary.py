@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app as build_controller
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import MediaConfig, ModelConfig
 from llava_serve.engines.build import build_engine
 from llava_serve.http import serving

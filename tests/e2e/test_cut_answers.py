@@ -19,9 +19,9 @@ import pytest
 from llava_serve.checkpoints.load import load
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
-from llava_serve.cluster.attempts import MOST_LOST
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.forwarding.attempts import MOST_LOST
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.budget import choose_budget
 from llava_serve.engines.torch.engine import TorchEngine

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from llava_serve.http import bounded_protocol, connections, serving
 from llava_serve.http.body import BodyLimits
@@ -430,6 +430,24 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_left() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         writer.write(SLOW)
         await asyncio.wait_for(ended.wait(), 10)
+        writer.close()
+
+
+async def test_a_client_that_reads_on_gets_all_of_a_long_answer() -> None:
+    size = 24_000_000
+    app = FastAPI()
+    serving.prepare(app, BodyLimits(max_bytes=10_000, max_text_bytes=10_000))
+    app.get("/slow")(lambda: Response(bytes(size)))
+    async with serving.served(app, limits=replace(ROOMY, unread_s=0.4)) as address:
+        port = int(address.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=65_536)
+        writer.write(SLOW)
+        await reader.readuntil(b"\r\n\r\n")
+        taken = 0
+        for _ in range(20):  # several times as long as nothing of it may be taken
+            taken += len(await reader.readexactly(size // 25))
+            await asyncio.sleep(0.06)
+        assert taken + len(await reader.readexactly(size - taken)) == size
         writer.close()
 
 

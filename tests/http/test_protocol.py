@@ -14,8 +14,8 @@ from uvicorn.server import ServerState
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app as build_controller
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http.protocol import AnswerTransport, HttpProtocol

@@ -254,6 +254,23 @@ def test_certificate_and_key_go_together() -> None:
         ControllerConfig(tls_cert=Path("server.pem"))
 
 
+async def test_an_answer_over_tls_that_is_read_on_is_whole(certificates: Certificates) -> None:
+    size = 12_000_000
+    limits = ConnectionLimits(total=100, per_address=100, unread_s=0.3)
+    certificate = Certificate(*certificates.issue("127.0.0.1"))
+    async with (
+        serving.served(app(), limits=limits, certificate=certificate) as address,
+        session(certificates.ca_file) as client,
+        client.get(f"{address}/zeros?count={size}") as answer,
+    ):
+        taken = b""
+        for _ in range(10):  # several times as long as nothing of it may be taken
+            taken += await answer.content.readexactly(size // 20)
+            await asyncio.sleep(0.08)
+        taken += await answer.content.read()
+        assert taken.strip(b'"') == b"0" * size
+
+
 async def connected(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
 

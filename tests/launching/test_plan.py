@@ -1,6 +1,8 @@
 """Which processes a launch lays out."""
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,3 +189,57 @@ def test_who_may_sign_in_is_the_page_s_alone_to_know(tmp_path: Path) -> None:
     page = args.parse(WebConfig, _flags(plan.page))
     assert (page.auth_file, page.public_address) == (tmp_path / "users", "https://c.org")
     args.parse(ControllerConfig, _flags(plan.controller))
+
+
+# Flags of the page beside those that launch passes on: it gives its own, or none.
+SET_BY_LAUNCH = {"controller", "host", "port", "state_dir", "log_level", "otlp_endpoint"}
+SET_BY_LAUNCH |= {"allowed_hosts", "tls_cert", "tls_key", "ca_file"}
+LEFT_OUT = {
+    "database",  # launch's own is that of keys and usage
+    "api_key_file",  # the page shows the cluster's token
+    *("max_body_mb", "max_text_mb"),  # of controller, workers and page, each by itself
+}
+PASSED_ON: tuple[dict[str, Any], ...] = (
+    {
+        "auth_file": Path("users"),
+        "admins": "ann",
+        "public_address": "https://chat.example.com",
+        "model_list_mode": "once",
+        "concurrency_count": 3,
+        "share": True,
+        "allow_sharing": True,
+        "allow_remote_media": True,
+        "moderate": True,
+        "moderation_key_file": Path("key"),
+        "embed": True,
+        "folder_images": 7,
+        "folder_mb": 8,
+        "prices": Path("prices.json"),
+    },
+    {
+        "oidc_issuer": "https://login.example.com",
+        "oidc_client_id": "page",
+        "oidc_client_secret_file": Path("secret"),
+        "oidc_allow": "example.com",
+    },
+    {"local_admin": True},
+)
+
+
+def test_every_flag_of_the_page_is_passed_on_set_by_launch_or_left_out_by_name() -> None:
+    known = [*SET_BY_LAUNCH, *LEFT_OUT, *(name for given in PASSED_ON for name in given)]
+    assert sorted(known) == sorted(field.name for field in fields(WebConfig))
+
+
+@pytest.mark.parametrize("given", PASSED_ON, ids=lambda given: next(iter(given)))
+def test_what_the_page_may_do_is_passed_on_to_it_alone(given: dict[str, Any]) -> None:
+    plan = make_plan(LaunchConfig(**given))
+    page = args.parse(WebConfig, _flags(plan.page))
+    assert {name: getattr(page, name) for name in given} == given
+    others = [flag for one in (plan.controller, *plan.workers) for flag in _flags(one)]
+    assert not {args.flag_of(name) for name in given} & {*others}
+
+
+def test_a_flag_of_the_page_is_refused_where_there_is_none() -> None:
+    with pytest.raises(ValueError, match="--allow-sharing has no effect with --no-web"):
+        LaunchConfig(no_web=True, allow_sharing=True)

@@ -18,7 +18,7 @@ from llava_serve.http import serving
 from llava_serve.http.caller import USER_HEADER, Caller
 from llava_serve.login_config import LoginConfig
 from llava_serve.logins.login_sessions import LoginSessions
-from llava_serve.protocol.openai import ModelList
+from llava_serve.protocol.model_card import ModelList
 from llava_serve.storage.store import Store
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services

@@ -1,8 +1,11 @@
 """Files come from `data:` URIs as people write them, and from public web addresses alone."""
 
+import asyncio
 import base64
 import socket
+import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
@@ -11,6 +14,7 @@ from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from llava_serve.errors import MediaTooLarge, MediaUnreadable, RemoteMediaRefused
 from llava_serve.http.serving import served
 from llava_serve.media.fetch import Fetcher, is_public, read_data_uri, trimmed
+from tests.until import LIMIT_S
 
 
 def is_here(address: str) -> bool:
@@ -148,6 +152,28 @@ async def test_an_address_where_nobody_listens_is_refused(fetcher: Fetcher) -> N
         await fetcher.fetch("http://127.0.0.1:1/")
 
 
+async def test_names_whose_server_is_silent_leave_other_threads_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_up, may_end = threading.Event(), threading.Event()
+
+    def hang(*_: Any, **__: Any) -> list[Any]:
+        looked_up.set()
+        may_end.wait(LIMIT_S)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    async with Fetcher(limit_s=LIMIT_S) as fetcher:
+        addresses = [f"http://{number}.example/" for number in range(50)]
+        fetching = [asyncio.create_task(fetcher.fetch(one)) for one in addresses]
+        try:
+            assert await asyncio.wait_for(asyncio.to_thread(looked_up.wait, LIMIT_S), LIMIT_S / 2)
+        finally:
+            may_end.set()
+            failed = await asyncio.gather(*fetching, return_exceptions=True)
+    assert {type(one) for one in failed} == {RemoteMediaRefused}
+
+
 @pytest.mark.parametrize(
     "address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 )
@@ -169,6 +195,9 @@ def test_a_public_address_may_be_reached(address: str) -> None:
         pytest.param("240.0.0.1", id="reserved"),
         pytest.param("255.255.255.255", id="broadcast"),
         pytest.param("198.18.0.1", id="benchmark"),
+        pytest.param("168.63.129.16", id="Azure's wire server"),
+        pytest.param("192.0.0.192", id="Oracle's cloud metadata"),
+        pytest.param("192.88.99.1", id="6to4 relay"),
         pytest.param("::1", id="IPv6 loopback"),
         pytest.param("::", id="IPv6 unspecified"),
         pytest.param("fe80::1", id="link local"),
@@ -176,6 +205,11 @@ def test_a_public_address_may_be_reached(address: str) -> None:
         pytest.param("fd00:ec2::254", id="unique local: cloud metadata"),
         pytest.param("fec0::1", id="site local"),
         pytest.param("ff02::1", id="IPv6 multicast"),
+        pytest.param("100:0:0:1::1", id="dummy"),
+        pytest.param("3fff::1", id="documentation"),
+        pytest.param("5f00::1", id="segment routing"),
+        pytest.param("::ffff:168.63.129.16", id="IPv4-mapped wire server"),
+        pytest.param("64:ff9b::a83f:8110", id="NAT64 of the wire server"),
         pytest.param("::ffff:127.0.0.1", id="IPv4-mapped loopback"),
         pytest.param("::ffff:a9fe:a9fe", id="IPv4-mapped metadata"),
         pytest.param("::127.0.0.1", id="IPv4-compatible loopback"),

@@ -12,7 +12,8 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from pydantic import BaseModel
 
 from llava_serve.errors import InvalidField, UnsupportedField
-from llava_serve.protocol.openai import ModelCard, parse_chat_request
+from llava_serve.protocol.model_card import ModelCard
+from llava_serve.protocol.openai import parse_chat_request
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def test_stop_may_be_null_a_string_or_a_list(stop: Any, strings: list[str]) -> N
         ("temperature", -1),
         ("temperature", float("nan")),
         ("top_p", -0.1),
-        ("top_k", -1),
+        ("top_k", -2),
         ("max_tokens", 0),
         ("max_tokens", 10**400),
         ("max_completion_tokens", 10**400),
@@ -63,8 +64,11 @@ def test_a_bad_field_is_named(field: str, value: Any) -> None:
     ("field", "value"),
     [
         ("tools", [{"type": "function"}]),
+        ("tool_choice", "required"),
         ("store", True),
-        ("logit_bias", {"1": 2}),
+        ("best_of", 2),
+        ("stop_token_ids", [1]),
+        ("skip_special_tokens", False),
     ],
 )
 def test_what_is_not_honoured_is_refused_by_name(field: str, value: Any) -> None:
@@ -75,6 +79,45 @@ def test_what_is_not_honoured_is_refused_by_name(field: str, value: Any) -> None
 
 def test_neutral_values_of_unsupported_fields_pass() -> None:
     parse_chat_request(body(n=1, logprobs=False, tools=None, presence_penalty=0.0))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"metadata": {"trace": "1"}, "user": "alice", "store": False, "service_tier": "flex"},
+        {"safety_identifier": "s", "prompt_cache_key": "k", "prompt_cache_retention": "24h"},
+        {"reasoning_effort": "low", "verbosity": "high"},
+        {"top_k": -1, "min_p": 0, "best_of": 1, "echo": False, "repetition_penalty": 1},
+        {"skip_special_tokens": True, "stop_token_ids": [], "use_beam_search": False},
+        {"tools": [{"type": "function"}], "tool_choice": "none"},
+        {"tool_choice": "auto", "tools": []},
+    ],
+)
+def test_what_asks_the_engine_for_nothing_passes(fields: dict[str, Any]) -> None:
+    assert parse_chat_request(body(**fields)).messages == parse_chat_request(body()).messages
+
+
+def test_no_limit_of_vllm_is_none_here() -> None:
+    assert parse_chat_request(body(top_k=-1)).top_k == 0
+    with pytest.raises(InvalidField, match="top_k"):
+        parse_chat_request(body(top_k=-2))
+
+
+def test_a_bias_has_tokens_in_range() -> None:
+    assert parse_chat_request(body(logit_bias={"17": -100})).logit_bias == {17: -100.0}
+    for wrong in ({"red": 1}, {"-1": 1}, {"1": 101}, {str(token): 1 for token in range(1025)}):
+        with pytest.raises(InvalidField, match="logit_bias"):
+            parse_chat_request(body(logit_bias=wrong))
+
+
+def test_a_picture_may_be_a_plain_address_and_say_what_to_cache() -> None:
+    part = {"type": "image_url", "image_url": "data:,", "cache_control": {"type": "ephemeral"}}
+    whole = {"type": "image_url", "image_url": {"url": "data:,"}}
+    asked = [
+        parse_chat_request(body(messages=[{"role": "user", "content": [one]}]))
+        for one in (part, whole)
+    ]
+    assert asked[0] == asked[1]
 
 
 @pytest.mark.parametrize("field", sorted(CompletionCreateParamsBase.__annotations__))
@@ -183,7 +226,7 @@ def test_what_a_part_asks_beyond_its_kind_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("part", "place", "reason"),
     [
-        ({"type": "image_url", "image_url": "data:,"}, "0.image_url", "valid dictionary"),
+        ({"type": "image_url", "image_url": 5}, "0.image_url", "valid dictionary"),
         (
             {"type": "image_url", "image_url": {"url": "data:,", "size": 3}},
             "0.image_url.size",

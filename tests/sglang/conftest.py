@@ -16,8 +16,8 @@ from PIL import Image
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
-from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import DISPATCH
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.engines.sglang.engine import SglangEngine

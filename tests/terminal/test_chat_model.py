@@ -10,8 +10,8 @@ from rich.console import Console
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
-from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import DISPATCH
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import (
@@ -26,7 +26,8 @@ from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol import sse
 from llava_serve.protocol.line_place import LinePlace
-from llava_serve.protocol.openai import ChatMessage, ImagePart, ImageUrl, ModelList
+from llava_serve.protocol.model_card import ModelList
+from llava_serve.protocol.openai import ChatMessage, ImagePart, ImageUrl
 from llava_serve.request import Usage
 from llava_serve.terminal.attachment import initial_history
 from llava_serve.terminal.chat_model import open_model

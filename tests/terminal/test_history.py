@@ -6,13 +6,7 @@ from pathlib import Path
 import pytest
 
 from llava_serve.errors import CommandError
-from llava_serve.protocol.openai import (
-    ImagePart,
-    ImageUrl,
-    VideoPart,
-    VideoUrl,
-    parse_chat_request,
-)
+from llava_serve.protocol.openai import ImagePart, ImageUrl, VideoPart, VideoUrl, parse_chat_request
 from llava_serve.terminal.history import History, load_history, save_history
 
 PICTURE = ImagePart(type="image_url", image_url=ImageUrl(url="data:image/png;base64,AA=="))

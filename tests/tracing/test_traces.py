@@ -13,8 +13,8 @@ import pytest
 from llava_serve.client import ChatClient
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine

@@ -1,6 +1,6 @@
 """The model menus follow what is served, and never switch anybody in silence."""
 
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.web import menu
 from llava_serve.web.chat_state import ChatState
 from llava_serve.web.controller_link import ControllerLink

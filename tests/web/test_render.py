@@ -4,7 +4,7 @@ import pytest
 
 from llava_serve import errors
 from llava_serve.errors import ContextOverflow, MediaUnreadable, ServeError, WorkerLost
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.web import render
 from llava_serve.web.chat_state import Exchange
 from llava_serve.web.render import model_text, plain_text

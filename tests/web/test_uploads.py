@@ -21,6 +21,11 @@ def test_the_folder_is_emptied_and_private(upload_folder: Path) -> None:
     assert os.environ["GRADIO_TEMP_DIR"] == str(upload_folder)
 
 
+def test_the_folder_of_all_ports_is_private_too(upload_folder: Path) -> None:
+    uploads.use_folder(upload_folder / "ports" / "7860")
+    assert (upload_folder / "ports").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageFailed, match="file/uploads"):

@@ -17,7 +17,7 @@ from llava_serve.errors import ContextOverflow, OutOfMemory
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol import sse
 from llava_serve.protocol.cluster import WorkerStatus
-from llava_serve.protocol.openai import ModelList, SamplingDefaults
+from llava_serve.protocol.model_card import ModelList, SamplingDefaults
 from llava_serve.request import Delta, GenerateRequest, Stages, Usage
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
@@ -286,7 +286,8 @@ async def test_what_the_request_leaves_out_is_the_checkpoints_choice(
     ("fields", "status", "code", "words"),
     [
         ({"model": "other"}, 404, "model_not_found", "served: echo"),
-        ({"best_of": 2, "n": 2}, 400, "invalid_field", "best_of"),
+        ({"beams": 2}, 400, "invalid_field", "beams"),
+        ({"best_of": 2, "n": 2}, 400, "unsupported_field", "best_of"),
         ({"logit_bias": {"1": 2}}, 400, "unsupported_field", "logit_bias"),
         ({"n": 0}, 400, "invalid_field", "n"),
         ({"min_tokens": 6, "max_tokens": 5}, 400, "invalid_field", "min_tokens"),

@@ -12,8 +12,8 @@ import pytest
 from llava_serve.background import background
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
-from llava_serve.cluster.dispatch import DISPATCH
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import DISPATCH
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import WorkerConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http.serving import served

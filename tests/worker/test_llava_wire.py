@@ -44,6 +44,14 @@ def asked(**fields: Any) -> dict[str, Any]:
     } | fields
 
 
+# Source: lm-sys/FastChat@014e122, fastchat/serve/openai_api_server.py: what a worker is sent.
+OF_FASTCHAT: dict[str, Any] = {
+    **{"repetition_penalty": 1.0, "top_k": -1, "presence_penalty": 0.0, "frequency_penalty": 0.0},
+    **{"stop_token_ids": None, "use_beam_search": False, "best_of": None, "logprobs": None},
+    "echo": False,
+}
+
+
 def chunks(content: bytes) -> list[dict[str, Any]]:
     *found, rest = content.split(b"\0")
     assert rest == b""
@@ -84,6 +92,23 @@ async def test_an_old_client_sees_a_real_message(app: FastAPI) -> None:
         "the model 'other' is not served here; served: echo. "
         "Ask GET /v1/models for the names that are served. (error_code: 3)"
     ]
+
+
+async def test_what_fastchat_sends_is_answered_without_the_prompt(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/worker_generate_stream", json=asked(**OF_FASTCHAT))
+    last = chunks(answer.content)[-1]
+    assert last["error_code"] == 0
+    assert last["text"].startswith("[1 picture: 6x4]")
+
+
+@pytest.mark.parametrize(("field", "value"), [("top_k", 40), ("best_of", 2), ("logprobs", True)])
+async def test_what_this_wire_cannot_do_is_refused_by_name(
+    http: httpx.AsyncClient, field: str, value: Any
+) -> None:
+    answer = await http.post("/worker_generate_stream", json=asked(**{field: value}))
+    (chunk,) = chunks(answer.content)
+    assert chunk["text"].startswith(field)
+    assert chunk["error_code"] == 3
 
 
 @pytest.mark.parametrize("stop", [None, "what", ["what", "</s>"], "", []])

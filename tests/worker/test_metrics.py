@@ -8,7 +8,7 @@ import pytest
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import InspectionUnsupported, SglangUnreachable
 from llava_serve.protocol.inspection import Inspection
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.request import Delta, GenerateRequest, InspectRequest, Stages, Usage
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate

@@ -15,7 +15,7 @@ from llava_serve.engines.sglang.server import Server
 from llava_serve.engines.text_length import check_length, texts_of
 from llava_serve.errors import InspectionUnsupported, InvalidField
 from llava_serve.protocol.inspection import Inspection
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.request import Delta, GenerateRequest, InspectRequest, ReadyPrompt
 
 ReadAnswer = Callable[[AsyncIterable[Event]], AsyncGenerator[Delta]]

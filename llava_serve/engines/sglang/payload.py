@@ -120,6 +120,7 @@ def _sampling(sampling: SamplingParams) -> Body:
         "repetition_penalty": sampling.repetition_penalty,
         "frequency_penalty": sampling.frequency_penalty,
         "presence_penalty": sampling.presence_penalty,
+        "min_p": sampling.min_p,
         "ignore_eos": sampling.ignore_eos,
         "stop": list(sampling.stop),
         "no_stop_trim": bool(sampling.stop),  # we cut there: the server would show half of one

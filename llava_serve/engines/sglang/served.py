@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_serve.checkpoints.hub import name_of
-from llava_serve.protocol.openai import ModelCard, SamplingDefaults
+from llava_serve.protocol.model_card import ModelCard, SamplingDefaults
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ IMAGE_TOKEN = "<image>"
 _ORIGINAL = frozenset(
     f"Llava{base}ForCausalLM" for base in ("Llama", "Qwen", "Mistral", "Vid", "Mixtral")
 )
-_HONOURED = ["frequency_penalty", "presence_penalty", "response_format", "regex"]
+_HONOURED = ["frequency_penalty", "presence_penalty", "min_p", "response_format", "regex"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

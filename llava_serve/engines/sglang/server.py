@@ -12,7 +12,7 @@ from llava_serve.engines.base import Load
 from llava_serve.engines.sglang.client import SglangClient, SglangSilent
 from llava_serve.engines.sglang.served import IMAGE_TOKEN, Answers, Served, doubts_of, served_of
 from llava_serve.errors import ServeError, SglangBusy, SglangFailed, SglangUnreachable
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.retry import RateLimitedWarning
 
 logger = logging.getLogger(__name__)

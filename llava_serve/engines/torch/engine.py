@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.base import EngineStatus
@@ -15,6 +16,7 @@ from llava_serve.engines.torch.engine_core import EngineCore
 from llava_serve.engines.torch.fingerprint import fingerprint_of
 from llava_serve.engines.torch.kv_cache import KVAllocator
 from llava_serve.engines.torch.model_runner import ModelRunner
+from llava_serve.engines.torch.penalties import check_biases
 from llava_serve.engines.torch.prompt import PromptProcessor
 from llava_serve.engines.torch.prompt_inspection import PromptInspector
 from llava_serve.engines.torch.scheduler import Scheduler
@@ -80,6 +82,8 @@ class TorchEngine:
         self.fingerprint = fingerprint_of(loaded)
         self.precision = loaded.precision
         self._features = ImageFeatureCache(loaded, budget.feature_bytes)
+        embed: Any = loaded.model.get_input_embeddings()
+        self._vocabulary: int = embed.num_embeddings
         processor = PromptProcessor(loaded, self._features, context)
         self._preprocessing = PreprocessingPool(processor.preprocess)
         runner = ModelRunner(loaded.model, budget.kv_tokens)
@@ -127,6 +131,7 @@ class TorchEngine:
     async def _submit(self, request: GenerateRequest) -> DeltaQueue:
         """Preprocess away from the engine thread, where answers would wait for it."""
         arrived_at = time.monotonic()
+        check_biases(request.sampling, self._vocabulary)
         try:
             preprocessed = await self._preprocessing.run(request.prompt)
         except Exception as exc:

@@ -128,7 +128,7 @@ class EngineCore:
     def _sample(logits: torch.Tensor, sequences: list[Sequence]) -> list[int]:
         masked = mask_tokens(logits, [each.output.masked_tokens for each in sequences])
         states = [each.sampler for each in sequences]
-        tokens = sample(masked, states, [each.tokens for each in sequences])
+        tokens = sample(masked, states, [each.history for each in sequences])
         for row, token, each in zip(logits, tokens, sequences, strict=True):
             if (top := each.request.sampling.top_logprobs) is not None:
                 each.output.add_logprobs(token, logprobs_of(row, token, top))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from llava_serve.engines.torch.penalties import TokenHistory, penalise
 from llava_serve.errors import EngineFailure
 from llava_serve.request import SamplingParams
 
@@ -64,7 +65,7 @@ def mask_tokens(logits: torch.Tensor, masked: Sequence[Collection[int]]) -> torc
 
 @torch.inference_mode()
 def sample(
-    logits: torch.Tensor, states: Sequence[SamplerState], histories: Sequence[Sequence[int]]
+    logits: torch.Tensor, states: Sequence[SamplerState], histories: Sequence[TokenHistory]
 ) -> list[int]:
     """Sample the next token of each request.
 
@@ -73,10 +74,10 @@ def sample(
     Args:
         logits: float32 (batch, vocabulary).
         states: one for each row.
-        histories: tokens of prompt and answer of each row, for the repetition penalty.
+        histories: tokens of prompt and answer of each row, for penalties.
     """
     params = [state.sampling for state in states]
-    logits = _penalised(logits, params, histories)
+    logits = penalise(logits, params, histories)
     if not logits.amax(dim=-1).isfinite().all():
         raise EngineFailure("the model computed no number; its weights or precision are at fault")
     greedy = logits.argmax(dim=-1)
@@ -97,6 +98,7 @@ def sample(
     before = probabilities.cumsum(dim=-1) - probabilities
     is_first = rank == 0  # rounding must never leave nothing to choose from
     kept = (before < column([each.top_p for each in params])) | is_first
+    kept &= probabilities >= column([each.min_p for each in params]) * probabilities[:, :1]
     mass = probabilities.masked_fill(~kept, 0).cumsum(dim=-1)
     drawn = torch.stack([torch.rand((), generator=each.generator) for each in states])
     threshold = drawn.to(logits.device)[:, None] * mass[:, -1:]
@@ -109,25 +111,3 @@ def sample(
 
 def _is_greedy(sampling: SamplingParams) -> bool:
     return sampling.temperature < _COLDEST
-
-
-def _penalised(
-    logits: torch.Tensor, params: Sequence[SamplingParams], histories: Sequence[Sequence[int]]
-) -> torch.Tensor:
-    """Divide positive and multiply negative logits of tokens that occurred already.
-
-    Source: Keskar et al. 2019, CTRL, section 4.1, with the sign rule of transformers'
-    RepetitionPenaltyLogitsProcessor; like there, the prompt counts.
-    """
-    if all(each.repetition_penalty == 1 for each in params):
-        return logits
-    logits = logits.clone()
-    for row, each, history in zip(logits, params, histories, strict=True):
-        if each.repetition_penalty == 1:
-            continue
-        inside = [token for token in set(history) if token < len(row)]
-        seen = torch.tensor(inside, dtype=torch.long, device=logits.device)
-        values = row[seen]
-        penalty = each.repetition_penalty
-        row[seen] = torch.where(values > 0, values / penalty, values * penalty)
-    return logits

@@ -11,6 +11,7 @@ import numpy as np
 
 from llava_serve.engines.torch.kv_cache import Allocation, CacheKey, KVRegion
 from llava_serve.engines.torch.output import OutputProcessor
+from llava_serve.engines.torch.penalties import TokenHistory
 from llava_serve.engines.torch.sampling import SamplerState
 from llava_serve.engines.torch.vision import EmbeddedPrompt, ImageFeatures, Item, TilesByHash
 from llava_serve.errors import ServeError
@@ -126,6 +127,11 @@ class Sequence:
     @property
     def num_uncomputed_tokens(self) -> int:
         return len(self.tokens) - self.num_computed_tokens
+
+    @property
+    def history(self) -> TokenHistory:
+        """What the choice of its next token may depend on."""
+        return TokenHistory(self.tokens, len(self.prompt.tokens))
 
     @property
     def cache_key(self) -> CacheKey:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from ray.exceptions import ActorUnavailableError, RayError
 
 from llava_serve.launching.placement.machines import PlacedActor, what_is_free
+from llava_serve.launching.placement.ready_wait import ReadyWait
 from llava_serve.launching.placement.replica import ReplicaReport
 from llava_serve.launching.placement.replica_plan import ReplicaPlan
 from llava_serve.launching.supervisor import ProcessLog
@@ -37,10 +38,9 @@ class PlacedReplica:
         self._actor = PlacedActor(plan)
         self._report: ReplicaReport | None = None
         self._asking: asyncio.Future[ReplicaReport] | None = None
-        self._told_ready = False
         self._seen = self._lives = 0
-        self._asked_at = time.monotonic()
-        self._reminded_at = self._asked_at - _REMIND_S  # one that finds no place says so at once
+        self._wait = ReadyWait(time.monotonic())
+        self._reminded_at = self._wait.began_at - _REMIND_S  # one without a place says so at once
 
     @property
     def address(self) -> str | None:
@@ -93,15 +93,13 @@ class PlacedReplica:
                 self._seen = number
         self._report = report
         self.failure = None if report.failure is None else (report.failure[0], _REMEDY)
-        if report.missing is None and not self._told_ready:
-            waited = time.monotonic() - self._asked_at
-            self._log.note(f"{self.name} is ready after {waited:.1f} s")
-        self._told_ready = report.missing is None
+        waited_s = self._wait.take(time.monotonic(), is_ready=report.missing is None)
+        if waited_s is not None:
+            self._log.note(f"{self.name} is ready after {waited_s:.1f} s")
 
     async def _without_answer(self) -> None:
-        if self._report is not None and self._told_ready:
-            self._told_ready = False
-            self._asked_at = time.monotonic()
+        if self._report is not None and self._wait.is_ready:
+            self._wait.take(time.monotonic(), is_ready=False)
             self._log.note(f"{self.name} on {self._report.machine} does not answer")
             self._report = replace(self._report, missing="it does not answer")
         try:
@@ -114,7 +112,7 @@ class PlacedReplica:
         now = time.monotonic()
         if missing is not None and now - self._reminded_at >= _REMIND_S:
             self._reminded_at = now
-            self._log.note(f"{self.name} waits for {now - self._asked_at:.0f} s: {missing}")
+            self._log.note(f"{self.name} waits for {now - self._wait.began_at:.0f} s: {missing}")
 
     async def end(self) -> None:
         """End its processes in order, and give back what it took; a cancel kills them."""

@@ -12,6 +12,7 @@ from llava_serve.media.damage import DAMAGE
 from llava_serve.storage.media import MediaStore
 from llava_serve.web import render
 from llava_serve.web.compare.folder_run import FolderImage, FolderRun
+from llava_serve.web.heavy_work import GoOn
 
 _LARGEST = 360  # pixels of the longer side
 _QUALITY = 82
@@ -23,10 +24,11 @@ _PAGE = Environment(loader=FileSystemLoader(_FOLDERS), autoescape=True).get_temp
 )
 
 
-def as_page(run: FolderRun, media: MediaStore) -> str:
+def as_page(run: FolderRun, media: MediaStore, go_on: GoOn) -> str:
     """Write a folder as HTML without scripts, with its images in it. It blocks."""
 
     def thumbnail(image: FolderImage) -> str:
+        go_on()
         return _thumbnail(media, image)
 
     named = {"temperature": "temperature", "top_p": "top p", "seed": "seed"}

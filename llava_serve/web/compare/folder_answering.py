@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
-from weakref import WeakValueDictionary
 
 from llava_serve.errors import ServeError
 from llava_serve.http import serving
@@ -15,11 +14,12 @@ from llava_serve.web import messages
 from llava_serve.web.chat_service import Services
 from llava_serve.web.chat_state import Exchange
 from llava_serve.web.compare.fingerprint import fingerprint_of
+from llava_serve.web.compare.folder_places import FolderPlaces
 from llava_serve.web.compare.folder_run import FolderRun, Place
 from llava_serve.web.reply import StreamedReply
 from llava_serve.web.streaming import fill
 
-_AT_ONCE = 8  # answers of all runs: each has its image in memory
+_SHARED = 8  # answers of all runs, beside one of each model
 _LEFT_FOR_OTHERS = 2  # of so many slots of a model a run takes one
 _UNTOLD_SLOTS = 2
 
@@ -30,15 +30,14 @@ class FolderAnswering:
     def __init__(self, services: Services, folders: Folders) -> None:
         self._services = services
         self._folders = folders
-        self._at_once = asyncio.Semaphore(_AT_ONCE)
-        self._places = WeakValueDictionary[str, asyncio.Semaphore]()  # by model
+        self._places = FolderPlaces(_SHARED, self._slots_for)
 
     async def answer(self, run: FolderRun, wanted: Sequence[Place]) -> None:
         """Fill all answers, of each model as many at once as it has places for."""
         async with asyncio.TaskGroup() as answering:
             for slot, model in enumerate(run.models):
                 its_own = iter([place for place in wanted if place[1] == slot])
-                for _ in range(min(_AT_ONCE, self._slots_for(model))):
+                for _ in range(min(_SHARED, self._slots_for(model))):
                     answering.create_task(self._answer_each(run, its_own))
 
     async def _answer_each(self, run: FolderRun, places: Iterator[Place]) -> None:
@@ -48,7 +47,7 @@ class FolderAnswering:
     async def _answer(self, run: FolderRun, place: Place) -> None:
         """Fill one answer; what goes wrong with it is its own."""
         reply = run.answers[place]
-        async with self._place_of(reply.model), self._at_once:
+        async with self._places.of(reply.model):
             try:
                 body = await asyncio.to_thread(self._body, run, place, reply)
             except ServeError as exc:
@@ -59,12 +58,6 @@ class FolderAnswering:
                 await fill(client, [(reply, body)], partial(run.touch, place), user)
         await self.write(run, place)
         run.touch(place)
-
-    def _place_of(self, model: str) -> asyncio.Semaphore:
-        """Return what bounds the answers of a model to all folders at once."""
-        if (place := self._places.get(model)) is None:
-            place = self._places[model] = asyncio.Semaphore(self._slots_for(model))
-        return place
 
     def _slots_for(self, model: str) -> int:
         card = self._services.link.card(model)

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
+from llava_serve.http.disconnect import unless_client_leaves
 from llava_serve.storage.filenames import last_part
 from llava_serve.storage.identity import Identity
 from llava_serve.web.browser_identity import identity_of
@@ -16,9 +19,12 @@ from llava_serve.web.compare.folder_run import FolderRun, Place
 from llava_serve.web.compare.folder_runs import FolderRuns
 from llava_serve.web.conversation_file import ParametersData
 from llava_serve.web.conversation_routes import ForUsers
+from llava_serve.web.crowd import address_of
+from llava_serve.web.heavy_work import GoOn, HeavyWork
 from llava_serve.web.parameters import Parameters
 
 _MOST_IMAGES = 100_000  # of a request that is to be told how many are taken
+_AT_ONCE = 2  # tables and sheets that are written
 _MOST_LISTED = 1_000_000  # as many as anybody has
 _UNKEPT = {"Cache-Control": "no-store"}
 _ALONE = {
@@ -84,7 +90,8 @@ def _add_changes(router: APIRouter, runs: FolderRuns) -> None:
 
     @router.post("/{folder_id}/start", status_code=204)
     async def start(folder_id: str, body: FolderStart, request: Request) -> None:
-        await runs.start(_whose(request), folder_id, body.places)
+        address = address_of(request.scope)
+        await runs.start(_whose(request), folder_id, body.places, address)
 
     @router.post("/{folder_id}/stop", status_code=204)
     async def stop(folder_id: str, request: Request) -> None:
@@ -96,7 +103,7 @@ def _add_changes(router: APIRouter, runs: FolderRuns) -> None:
 
 
 def _add_views(router: APIRouter, runs: FolderRuns) -> None:
-    heavy = asyncio.Semaphore(1)
+    heavy = HeavyWork(_AT_ONCE)
 
     @router.get("")
     async def overview(
@@ -108,34 +115,47 @@ def _add_views(router: APIRouter, runs: FolderRuns) -> None:
 
     @router.get("/{folder_id}.{kind}")
     async def export(folder_id: str, kind: Literal["csv", "html"], request: Request) -> Response:
-        run = await runs.find(_whose(request), folder_id)
-        async with heavy:
+        async def written() -> str:
+            run = await runs.find(_whose(request), folder_id)
             if kind == "csv":
-                text, mime = await asyncio.to_thread(folder_view.as_csv, run), "text/csv"
-            else:
-                text = await asyncio.to_thread(contact_sheet.as_page, run, runs.media)
-                mime = "text/html"
+                return await heavy.run(lambda _: folder_view.as_csv(run))
+            return await heavy.run(partial(contact_sheet.as_page, run, runs.media))
+
+        text = await unless_client_leaves(written(), request.receive)
         named = {"Content-Disposition": f'attachment; filename="answers.{kind}"'}
-        return Response(text, media_type=f"{mime}; charset=utf-8", headers=_ALONE | named)
+        mime = f"text/{kind}; charset=utf-8"
+        return _none() if text is None else Response(text, 200, _ALONE | named, mime)
 
     @router.get("/{folder_id}")
     async def show(
-        folder_id: str, request: Request, response: Response, mark: str = Query("", max_length=64)
-    ) -> dict[str, Any]:
-        response.headers.update(_UNKEPT)
-        run = await runs.find(_whose(request), folder_id)
-        told = {
-            "mark": run.mark,
-            "running": run.is_running,
-            "question": run.question,
-            **run.counts(),
-        }
-        if not mark:
-            return told | {"table": await asyncio.to_thread(folder_view.table, run)}
-        return told | {"cells": await asyncio.to_thread(_cells, run, run.changed_since(mark))}
+        folder_id: str, request: Request, mark: str = Query("", max_length=64)
+    ) -> Response:
+        async def told() -> dict[str, Any]:
+            run = await runs.find(_whose(request), folder_id)
+            told = {
+                "mark": run.mark,
+                "running": run.is_running,
+                "question": run.question,
+                **run.counts(),
+            }
+            if not mark:
+                return told | {"table": await heavy.run(partial(folder_view.table, run))}
+            changed = [*run.changed_since(mark)]
+            cells = await heavy.run(partial(_cells, run, changed)) if changed else {}
+            return told | {"cells": cells}
+
+        answer = await unless_client_leaves(told(), request.receive)
+        return _none() if answer is None else JSONResponse(answer, headers=_UNKEPT)
 
 
-def _cells(run: FolderRun, places: Iterable[Place]) -> dict[str, str]:
-    return {
-        f"{place[0]}.{place[1]}": folder_view.cell(run.answers[place], place) for place in places
-    }
+def _none() -> Response:
+    """Return the answer to a client that has left."""
+    return Response(status_code=204)
+
+
+def _cells(run: FolderRun, places: Iterable[Place], go_on: GoOn) -> dict[str, str]:
+    cells = {}
+    for place in places:
+        go_on()
+        cells[f"{place[0]}.{place[1]}"] = folder_view.cell(run.answers[place], place)
+    return cells

@@ -6,6 +6,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence, Set as AbstractSet
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from llava_serve.web.chat_service import Services
 from llava_serve.web.compare.fingerprint import seed_for
 from llava_serve.web.compare.folder_answering import FolderAnswering
 from llava_serve.web.compare.folder_run import FolderRun, Place
+from llava_serve.web.crowd import Crowd
 from llava_serve.web.moderation import check_all
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.render import LETTERS
@@ -45,6 +47,7 @@ ReadInto = Callable[[Path], Awaitable[None]]
 
 _UPLOADS_OF_ONE = 4  # at once on their way from one user or browser
 _UPLOADS = 4  # at once taken into the store, of all of them
+_MOST_RUNNING = 64  # folders: each has all its answers in memory
 _CHECK_S = 1.0
 
 _THIS, _ANOTHER = "this folder", "another folder of yours"
@@ -60,6 +63,7 @@ class FolderRuns:
         self._folders = Folders(services.store)
         self._answering = FolderAnswering(services, self._folders)
         self._remove_unused = remove_unused
+        self._crowd = Crowd("folders", _MOST_RUNNING)
         self._running: dict[str, FolderRun] = {}
         self._uploads = asyncio.Semaphore(_UPLOADS)
         self._uploads_of = WeakValueDictionary[Identity, asyncio.Semaphore]()
@@ -182,13 +186,20 @@ class FolderRuns:
         return FolderRun.of(row)
 
     async def start(
-        self, whose: Identity, folder_id: str, places: AbstractSet[Place] | None = None
+        self,
+        whose: Identity,
+        folder_id: str,
+        places: AbstractSet[Place] | None = None,
+        address: str = "",
     ) -> None:
         """Ask for the answers that are missing or failed, or for those of them in `places`.
+
+        `address` is the IP address that asks.
 
         Raises:
             FolderWithoutImages: there is nothing to ask about.
             FolderBusy: a folder of theirs is being answered.
+            PageBusy: too many folders are.
         """
         async with self.filling(folder_id):  # an image that arrives would move the others' places
             run = await self.find(whose, folder_id)
@@ -202,13 +213,15 @@ class FolderRuns:
             wanted = [place for place in wanted if places is None or place in places]
             if not wanted:
                 return
+            counted = ExitStack()
+            counted.enter_context(self._crowd.joined(address))
             for place in wanted:
                 reply = StreamedReply(run.models[place[1]])
                 reply.asked = run.parameters
                 run.answers[place] = reply
                 run.touch(place)
             self._running[folder_id], run.is_running = run, True
-        task = asyncio.create_task(self._run(run, wanted), name="folder")
+        task = asyncio.create_task(self._run(run, wanted, counted), name="folder")
         self._services.running.start(task)
 
     async def stop(self, whose: Identity, folder_id: str) -> None:
@@ -228,7 +241,7 @@ class FolderRuns:
             raise FolderUnknown
         await self._remove_unused({*filenames})
 
-    async def _run(self, run: FolderRun, wanted: Sequence[Place]) -> None:
+    async def _run(self, run: FolderRun, wanted: Sequence[Place], counted: ExitStack) -> None:
         replies = [run.answers[place] for place in wanted]
         try:
             async with (
@@ -251,3 +264,4 @@ class FolderRuns:
                 run.touch(place)
             self._running.pop(run.id, None)
             run.is_running = False
+            counted.close()

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from llava_serve.text_table import inert
 from llava_serve.web.compare.folder_run import FolderRun, Place
-from llava_serve.web.render import error_card, facts_of, model_text, note_of, plain_text
+from llava_serve.web.heavy_work import GoOn
+from llava_serve.web.render import ended_text, error_card, facts_of, model_text, note_of, plain_text
 from llava_serve.web.reply import StreamedReply
 
 _WAITING = "waiting"
@@ -20,7 +21,8 @@ def cell(reply: StreamedReply, place: Place) -> str:
     """Render an answer; one that did not end well can be asked again."""
     parts = []
     if reply.text:
-        parts.append(f'<div class="text">{model_text(reply.text)}</div>')
+        text = model_text(reply.text) if reply.is_open else ended_text(reply.text)
+        parts.append(f'<div class="text">{text}</div>')
     elif reply.is_open:
         parts.append(f'<p class="note">{_WAITING} …</p>')
     if (note := note_of(reply)) is not None:
@@ -35,17 +37,18 @@ def cell(reply: StreamedReply, place: Place) -> str:
     return f'<div class="turn {reply.state}">{"".join(parts)}</div>'
 
 
-def table(run: FolderRun) -> str:
+def table(run: FolderRun, go_on: GoOn) -> str:
     """Render all of a folder: an image a row, a model a column, each cell found by its place."""
     head = "".join(f'<th scope="col">{plain_text(model)}</th>' for model in run.models)
-    rows = "".join(_row(run, position) for position in range(len(run.images)))
+    rows = "".join(_row(run, position, go_on) for position in range(len(run.images)))
     return (
         f'<table><thead><tr><th scope="col">Picture</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
 
 
-def _row(run: FolderRun, position: int) -> str:
+def _row(run: FolderRun, position: int, go_on: GoOn) -> str:
+    go_on()
     image = run.images[position]
     name = plain_text(image.name)
     source = f"media/{plain_text(image.filename)}"

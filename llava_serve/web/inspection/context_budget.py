@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.storage.media import StoredFile
 from llava_serve.web import menu, render
 from llava_serve.web.chat_service import Services

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from starlette.types import Scope
+
 from llava_serve.errors import PdfRefused
 from llava_serve.storage.identity import Identity
+from llava_serve.web.browser_identity import identity_of
+from llava_serve.web.crowd import Crowd, address_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +31,12 @@ _FAILED = "cannot be shown: drawing its pages failed, or took too much memory"
 
 @dataclass(frozen=True, slots=True)
 class PdfLimits:
-    """What rendering the pages of one PDF may take, and how many are rendered at once."""
+    """What rendering the pages of one PDF may take, how many are rendered at once, and wait."""
 
     timeout_s: float = 30.0
     memory_bytes: int = 1_000_000_000
     at_once: int = 2
+    most: int = 32  # rendered or waiting, of one address half as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +52,21 @@ class PdfRenderer:
 
     def __init__(self, limits: PdfLimits) -> None:
         self._limits = limits
+        self._crowd = Crowd("PDFs", limits.most)
         self._turns = asyncio.Semaphore(limits.at_once)
         self._turns_of = WeakValueDictionary[Identity, asyncio.Lock]()  # one PDF at a time
 
-    async def render(self, path: Path, name: str, most_pages: int, whose: Identity) -> PdfPages:
+    async def render(self, path: Path, name: str, most_pages: int, scope: Scope) -> PdfPages:
         """Render pages of the PDF into its folder; `name` is what its user calls it.
 
         Raises:
             PdfRefused: it has no pages that can be rendered within the limits.
+            PageBusy: too many wait already.
         """
-        async with self._turns_of.setdefault(whose, asyncio.Lock()), self._turns:
-            told = await self._told(path, name, most_pages)
+        turn = self._turns_of.setdefault(identity_of(scope), asyncio.Lock())
+        with self._crowd.joined(address_of(scope)):
+            async with turn, self._turns:
+                told = await self._told(path, name, most_pages)
         if "wrong" in told:
             raise PdfRefused(name, _WRONG[told["wrong"]])
         found = [image for image in path.parent.iterdir() if image.suffix in (".png", ".jpg")]

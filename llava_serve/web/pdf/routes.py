@@ -14,7 +14,6 @@ from llava_serve.http.disconnect import unless_client_leaves
 from llava_serve.storage import filetypes
 from llava_serve.storage.filenames import last_part
 from llava_serve.web.attaching import MOST_FILES
-from llava_serve.web.browser_identity import identity_of
 from llava_serve.web.conversation_routes import ForUsers
 from llava_serve.web.pdf.renderer import PdfLimits, PdfPages, PdfRenderer
 from llava_serve.web.render import error_card
@@ -24,7 +23,8 @@ class _WithCard(ForUsers):
     @staticmethod
     def told(error: ServeError) -> JSONResponse:
         """Answer with the card that the page shows."""
-        return JSONResponse({"card": error_card(error, logs.request_id.get())}, error.status)
+        card = error_card(error, logs.request_id.get())
+        return JSONResponse({"card": card}, error.status, error.headers)
 
 
 def pdf_router(limits: PdfLimits | None = None) -> APIRouter:
@@ -46,8 +46,8 @@ def pdf_router(limits: PdfLimits | None = None) -> APIRouter:
             with await asyncio.to_thread(path.open, "wb") as file:
                 async for chunk in request.stream():
                     await asyncio.to_thread(file.write, chunk)
-            called, whose = last_part(name, otherwise=path.name), identity_of(request.scope)
-            rendering = renderer.render(path, called, MOST_FILES - attached, whose)
+            called = last_part(name, otherwise=path.name)
+            rendering = renderer.render(path, called, MOST_FILES - attached, request.scope)
             rendered = await unless_client_leaves(rendering, request.receive)
             if rendered is None:
                 return Response(status_code=204)

@@ -5,8 +5,8 @@ from llava_serve.web.render import plain_text
 OFFER = "Share by a link …"
 OFFERED = (
     "Everybody who has the link can read what is shown now without signing in, with its pictures "
-    "as they were attached: the file of a photo may tell where it was taken. What is asked later "
-    "is not in it."
+    "and videos. The names of their files, and the place and time that a camera writes into them, "
+    "are left out. What is asked later is not in it."
 )
 MAKE = "Make the link"
 SHARED = "Shared by a link …"

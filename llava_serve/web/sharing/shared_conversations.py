@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from weakref import WeakValueDictionary
+
+from cachetools import LRUCache
 
 from llava_serve.storage.identity import Identity
-from llava_serve.storage.listing import title_of
 from llava_serve.storage.shared import SharedLinks
-from llava_serve.storage.tables import ConversationRow
-from llava_serve.web import conversation_export
 from llava_serve.web.branches.versions import turn_ids
 from llava_serve.web.chat_service import Services
+from llava_serve.web.heavy_work import HeavyWork
 from llava_serve.web.past_conversations import PastConversations
 from llava_serve.web.persistence import restored
 from llava_serve.web.sharing.link_part import link_part
+from llava_serve.web.sharing.shared_page import gzipped, version_of
 
 _AT_ONCE = 2  # pages that are made: each holds all the files of a conversation in memory
+_KEPT_BYTES = 64_000_000  # of pages that are made
 
 
 class Sharing:
@@ -23,7 +28,9 @@ class Sharing:
     def __init__(self, past: PastConversations, services: Services) -> None:
         self._past, self._media = past, services.media
         self._links = SharedLinks(services.store)
-        self._heavy = asyncio.Semaphore(_AT_ONCE)
+        self._heavy = HeavyWork(_AT_ONCE)
+        self._made = LRUCache[str, bytes](_KEPT_BYTES, getsizeof=len)
+        self._making = WeakValueDictionary[str, asyncio.Lock]()
 
     async def parts(self, whose: Identity, conversation_ids: Sequence[str]) -> dict[str, str]:
         """Return of each conversation what its entry in the list says of its link, as HTML."""
@@ -49,19 +56,18 @@ class Sharing:
             await asyncio.to_thread(self._links.withdraw, conversation_id)
         return link_part(None)
 
-    async def page(self, token: str) -> str | None:
-        """Return what a link shows, as a page with all its files in it; None without a link.
+    async def page(self, token: str) -> bytes | None:
+        """Return what a link shows, as a page with all its files in it, by gzip; None without one.
 
-        Its title is its first question: a title is for the user alone.
+        It is made once for all who ask, as long as there is room for it.
         """
-        async with self._heavy:
-            row = await asyncio.to_thread(self._links.conversation, token)
-            return None if row is None else await asyncio.to_thread(self._written, row)
-
-    def _written(self, row: ConversationRow) -> str:
-        first = next((turn for turn in row.turns if turn.role == "user"), None)
-        if first is None:
-            title = title_of("")
-        else:
-            title = title_of(first.text, first.media[0].name if first.media else None)
-        return conversation_export.as_page(row, title, self._media)
+        row = await asyncio.to_thread(self._links.conversation, token)
+        if row is None:
+            return None
+        version = version_of(row)
+        async with self._making.setdefault(version, asyncio.Lock()):
+            if (page := self._made.get(version)) is None:
+                page = await self._heavy.run(partial(gzipped, row, self._media))
+                with suppress(ValueError):  # it is larger than all that is kept
+                    self._made[version] = page
+        return page

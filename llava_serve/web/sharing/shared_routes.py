@@ -1,8 +1,12 @@
 """Route of shared conversations: what a link shows to everybody, and nothing beside it."""
 
-from fastapi import APIRouter
+import asyncio
+import gzip
+
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
+from llava_serve.http.disconnect import unless_client_leaves
 from llava_serve.web.sharing.link_part import PATH
 from llava_serve.web.sharing.shared_conversations import Sharing
 
@@ -34,16 +38,24 @@ _HEADERS = {
     "X-Robots-Tag": "noindex, nofollow, noarchive",
 }
 
+_GZIP = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+
 
 def shared_router(links: Sharing) -> APIRouter:
     """Return the route; whoever has a token may use it, signed in or not."""
     router = APIRouter()
 
-    @router.api_route(BELOW + "{token:path}", methods=["GET", "HEAD"])
-    async def show(token: str) -> HTMLResponse:
-        page = await links.page(token)
-        if page is None:
-            return HTMLResponse(_NOTHING, 404, _HEADERS)
-        return HTMLResponse(page, headers=_HEADERS)
+    @router.api_route(BELOW + "{token:path}", methods=["GET", "HEAD"], response_model=None)
+    async def show(token: str, request: Request) -> Response:
+        async def found() -> HTMLResponse:
+            page = await links.page(token)
+            if page is None:
+                return HTMLResponse(_NOTHING, 404, _HEADERS)
+            if "gzip" in request.headers.get("accept-encoding", ""):
+                return HTMLResponse(page, headers=_HEADERS | _GZIP)
+            return HTMLResponse(await asyncio.to_thread(gzip.decompress, page), headers=_HEADERS)
+
+        answer = await unless_client_leaves(found(), request.receive)
+        return answer or Response(status_code=204)
 
     return router

@@ -19,8 +19,8 @@ from playwright.async_api import Browser, expect
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.cluster_token import bearer
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Request, expect
 
-from llava_serve.cluster.sight import Sight
+from llava_serve.cluster.registry.sight import Sight
 from llava_serve.cluster_token import bearer
 from llava_serve.login_config import LoginConfig
 from llava_serve.logins.auth_file import write_users

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llava_serve.engines.sglang.served import Answers, Served, doubts_of, served_of
-from llava_serve.protocol.openai import SamplingDefaults
+from llava_serve.protocol.model_card import SamplingDefaults
 from tests.engines.sglang.conftest import MODEL_INFO
 
 

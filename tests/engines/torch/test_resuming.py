@@ -74,6 +74,7 @@ async def gone_on_at_each_delta(engine: TorchEngine, asked: GenerateRequest) -> 
         pytest.param({}, id="greedy"),
         pytest.param({"temperature": 1.0, "seed": 7}, id="sampled with a seed"),
         pytest.param({"repetition_penalty": 1.3}, id="what was said counts"),
+        pytest.param({"frequency_penalty": 1.0, "presence_penalty": 0.7}, id="and how often"),
         pytest.param({"min_new_tokens": 12, "ignore_eos": False}, id="not to end too early"),
         pytest.param({"stop": ("center",)}, id="stop string"),
     ],

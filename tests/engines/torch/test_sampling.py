@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 
+from llava_serve.engines.torch.penalties import TokenHistory
 from llava_serve.engines.torch.sampling import SamplerState, sample
 from llava_serve.request import SamplingParams
 
@@ -12,7 +13,7 @@ LOGITS = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
 
 def draws(count: int = 2000, **settings: Any) -> Counter[int]:
     state = SamplerState.of(SamplingParams(seed=1, **settings))
-    return Counter(sample(LOGITS, [state], [[]])[0] for _ in range(count))
+    return Counter(sample(LOGITS, [state], [TokenHistory([])])[0] for _ in range(count))
 
 
 def test_temperature_zero_takes_the_most_likely() -> None:
@@ -51,7 +52,7 @@ def test_top_p_counts_within_what_top_k_left() -> None:
 def test_a_seed_repeats_and_another_seed_differs() -> None:
     def answer(seed: int) -> list[int]:
         state = SamplerState.of(SamplingParams(seed=seed))
-        return [sample(LOGITS, [state], [[]])[0] for _ in range(50)]
+        return [sample(LOGITS, [state], [TokenHistory([])])[0] for _ in range(50)]
 
     assert answer(3) == answer(3)
     assert answer(3) != answer(4)
@@ -59,11 +60,13 @@ def test_a_seed_repeats_and_another_seed_differs() -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**63 - 1, -(2**63)])
 def test_every_seed_of_the_wire_is_taken(seed: int) -> None:
-    assert sample(LOGITS, [SamplerState.of(SamplingParams(seed=seed))], [[]])[0] in range(4)
+    assert sample(LOGITS, [SamplerState.of(SamplingParams(seed=seed))], [TokenHistory([])])[
+        0
+    ] in range(4)
 
 
 def test_a_row_gets_the_same_token_alone_and_in_a_batch() -> None:
-    logits = torch.randn(6, 50, generator=torch.Generator().manual_seed(0))
+    logits = torch.randn(9, 50, generator=torch.Generator().manual_seed(0))
     settings = [
         SamplingParams(seed=1),
         SamplingParams(temperature=0),
@@ -71,8 +74,11 @@ def test_a_row_gets_the_same_token_alone_and_in_a_batch() -> None:
         SamplingParams(seed=3, top_p=0.5, temperature=1.7),
         SamplingParams(seed=4, repetition_penalty=1.5),
         SamplingParams(temperature=0, repetition_penalty=2.0),
+        SamplingParams(temperature=0, frequency_penalty=1.5, presence_penalty=-0.5),
+        SamplingParams(seed=5, min_p=0.3),
+        SamplingParams(seed=6, logit_bias=((4, 2.0), (9, -100.0))),
     ]
-    histories = [[row, 7, 7] for row in range(6)]
+    histories = [TokenHistory([row, 7, 7], row % 3) for row in range(9)]
     together = sample(logits, [SamplerState.of(each) for each in settings], histories)
     alone = [
         sample(logits[row : row + 1], [SamplerState.of(each)], [histories[row]])[0]
@@ -88,8 +94,19 @@ def test_the_repetition_penalty_follows_transformers() -> None:
     history = [3, 3, 5, 19]
     expected = RepetitionPenaltyLogitsProcessor(5.0)(torch.tensor([history]), logits.clone())
     state = SamplerState.of(SamplingParams(temperature=0, repetition_penalty=5.0))
-    assert sample(logits, [state], [history]) == [int(expected.argmax())]
+    assert sample(logits, [state], [TokenHistory(history)]) == [int(expected.argmax())]
     assert int(expected.argmax()) not in history
+
+
+def test_min_p_keeps_what_is_near_the_most_likely() -> None:
+    assert set(draws(min_p=0.29)) == {0, 1, 2}  # 0.15 is 0.3 of 0.5
+    assert set(draws(min_p=0.31)) == {0, 1}
+    assert set(draws(min_p=1.0)) == {0}
+
+
+def test_min_p_counts_after_the_temperature_and_top_p() -> None:
+    assert set(draws(min_p=0.31, temperature=2.0)) == {0, 1, 2, 3}
+    assert set(draws(min_p=0.29, top_p=0.6)) == {0, 1}
 
 
 def test_logits_are_not_changed() -> None:

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.cluster_token import bearer
 from llava_serve.http import serving
 from llava_serve.launching.placement.demand import DemandClient

@@ -16,8 +16,8 @@ from PIL import Image
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import InvalidField
@@ -31,6 +31,7 @@ from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.request import Delta, GenerateRequest
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
+from llava_serve.web.compare import folder_runs
 from llava_serve.web.compare.folder_limits import FolderLimits
 from llava_serve.web.compare.folder_routes import FolderStart
 from llava_serve.worker.app import build_app as build_worker
@@ -227,6 +228,38 @@ async def test_a_model_with_eight_slots_gets_four_images_at_once(
     assert engine.most_running == 4
 
 
+async def test_a_model_that_does_not_answer_stops_no_others_rows(
+    make_services: MakeServices, engine: Watched
+) -> None:
+    engine.may_answer.clear()
+    engines = {"echo": engine, "quick": EchoEngine("quick")}
+    registry = Registry(shortest_queue)
+    async with AsyncExitStack() as stack:
+        asking = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        for name, one in engines.items():
+            worker = ModelWorker(one, Gate(40, 100), MediaReader(MediaConfig()), worker_id=name)
+            app = build_worker(worker, max_body_bytes=1_000_000)
+            address = await stack.enter_async_context(serving.served(app))
+            status = (await asking.post(f"{address}/worker_get_status")).json()
+            registry.register(address, WorkerStatus.model_validate(status), 0.0, expires=False)
+        controller = build_controller(registry, AdmissionPolicy("token", frozenset()))
+        address = await stack.enter_async_context(serving.served(controller))
+        page = build_app(make_services(address))
+        served = await stack.enter_async_context(serving.served(page.app, page.before_stop))
+        client = httpx.AsyncClient(base_url=served, trust_env=False, timeout=60)
+        await stack.enter_async_context(client)
+        await client.get("/")
+        await _served(client)
+        path = await begun(client, *range(10, 22), models=["echo", "quick"])
+        await start(client, path)
+        async with bounded("the answers of the other model", 30):
+            while (await shown(client, path))["done"] < 12:  # noqa: ASYNC110 - as browsers do
+                await asyncio.sleep(0.02)
+        assert engine.running > 4
+        engine.may_answer.set()
+        assert (await ended(client, path))["done"] == 24
+
+
 async def test_a_run_can_be_stopped_and_gone_on_with(opened: Open, engine: Watched) -> None:
     engine.may_answer.clear()
     client = await opened()
@@ -291,6 +324,25 @@ async def test_one_folder_of_a_user_at_a_time_and_users_take_turns(
     assert 2 in engine.seeds[:4] and len(engine.seeds) == 7
     await start(one, another)
     assert (await ended(one, another))["done"] == 1
+
+
+async def test_an_address_has_no_more_runs_for_having_more_cookies(
+    opened: Open, engine: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_runs, "_MOST_RUNNING", 4)
+    engine.may_answer.clear()
+    browsers = [await opened() for _ in range(3)]
+    paths = [await begun(one, 10) for one in browsers]
+    for one, path in zip(browsers[:2], paths, strict=False):
+        await start(one, path)
+    refused = await browsers[2].post(f"{paths[2]}/start", json={})
+    assert (refused.status_code, refused.json()["code"]) == (503, "page_busy")
+    assert "2 folders from your network" in refused.json()["error"]
+    engine.may_answer.set()
+    await ended(browsers[0], paths[0])
+    await start(browsers[2], paths[2])
+    for one, path in zip(browsers, paths, strict=True):
+        assert (await ended(one, path))["done"] == 1
 
 
 async def test_what_failed_says_why_and_is_asked_again_alone(opened: Open, engine: Watched) -> None:

@@ -9,8 +9,8 @@ import pytest
 from llava_serve import tiny
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import build_app as build_controller
-from llava_serve.cluster.dispatch import shortest_queue
-from llava_serve.cluster.registry import Registry
+from llava_serve.cluster.registry.dispatch import shortest_queue
+from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import MediaConfig, ModelConfig
 from llava_serve.engines.base import Engine
 from llava_serve.engines.build import build_engine

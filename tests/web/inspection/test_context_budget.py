@@ -10,7 +10,7 @@ from PIL import Image
 
 from llava_serve.engines.echo import CONTEXT_LENGTH
 from llava_serve.http import serving
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.web.app import build_app
 from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.controller_link import ControllerLink

@@ -226,6 +226,26 @@ async def test_the_slow_pdfs_of_one_user_leave_a_turn_to_others(opened: Open) ->
     await asyncio.wait(slow)
 
 
+async def test_beyond_what_may_wait_a_pdf_is_refused_whatever_the_cookie(
+    opened: Open, scratch: Path
+) -> None:
+    client = await opened(replace(PATIENT, at_once=1, most=4))
+    pdf = pdf_files.of_pages(A4)
+    waiting = [asyncio.create_task(send(client, pdf_files.endless()))]
+    await until(lambda: len(rendering()) == 1, "the renderer")
+    client.headers["Cookie"] = ANOTHER_USER
+    waiting.append(asyncio.create_task(send(client, pdf)))
+    await until(lambda: len(pdf) in sizes_in(scratch), "the second PDF")
+    client.headers["Cookie"] = f"llava_browser={'c' * 43}"
+    refused = await send(client, pdf)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+    card = refused.json()["card"]
+    assert "page_busy" in card and "2 PDFs from your network" in card and "Wait a moment" in card
+    rendering()[0].kill()
+    assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [400, 200]
+    assert form_of(await send(client, pdf))[0] == 1
+
+
 async def test_memory_is_limited(opened: Open) -> None:
     client = await opened(replace(PATIENT, memory_bytes=1))
     answer = await send(client, pdf_files.of_pages(A4))

@@ -1,6 +1,10 @@
 """A link shows one branch as it was, to everybody, and nothing else of its user."""
 
+import asyncio
+import base64
+import io
 import re
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -9,6 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
+from PIL.ExifTags import Base
 
 from llava_serve.http import serving
 from llava_serve.login_config import LoginConfig
@@ -174,3 +180,46 @@ async def test_nothing_is_shared_unless_the_operator_allows_it(
     answer = await visitor.get(path, headers={"Accept": "text/html"})
     assert answer.status_code == 303 and answer.headers["location"].startswith("/login")
     assert (await strict.get(path)).status_code == 404
+
+
+def photo_uri() -> str:
+    """A photo that is turned by its EXIF, which says where it was taken."""
+    exif = Image.Exif()
+    exif[Base.Orientation] = 6
+    exif[Base.Make] = "a camera on Elm Street"
+    out = io.BytesIO()
+    Image.new("RGB", (40, 20), "teal").save(out, "JPEG", exif=exif)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+async def test_a_shared_photo_is_upright_and_tells_neither_its_name_nor_its_place(
+    browsers: Open, saved: dict[str, Any]
+) -> None:
+    alice, visitor = await browsers("alice"), await browsers()
+    (first,) = saved["exchanges"]
+    files = [{"name": "Anna on Elm Street.jpg", "url": photo_uri()}]
+    name = await imported(alice, saved | {"exchanges": [first | {"question": "", "files": files}]})
+    page = (await visitor.get(await shared(alice, name))).text
+    assert "Anna" not in page and 'alt="Picture 1"' in page
+    (sent,) = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    data = base64.b64decode(sent)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.size == (20, 40) and not image.getexif()
+    assert b"Elm Street" not in data
+    own = (await alice.get(f"/conversations/{name}.html")).text
+    assert "Anna" in own and photo_uri() in own
+
+
+async def test_a_shared_page_is_made_once_and_ends_with_its_link(
+    browsers: Open, saved: dict[str, Any], tmp_path: Path
+) -> None:
+    alice, visitor = await browsers("alice"), await browsers()
+    name = await imported(alice, saved)
+    path = await shared(alice, name)
+    pages = [answer.text for answer in await asyncio.gather(*(visitor.get(path) for _ in "abc"))]
+    shutil.rmtree(tmp_path / "media")  # what is read no more
+    plain = await visitor.get(path, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert {*pages, (await visitor.get(path)).text, plain.text} == {pages[0]}
+    await alice.delete(f"/conversations/{name}/link")
+    assert (await visitor.get(path)).status_code == 404

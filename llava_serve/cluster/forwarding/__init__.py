@@ -1,0 +1,1 @@
+"""Forwarding: one request to a worker and its answer back, over failures of workers."""

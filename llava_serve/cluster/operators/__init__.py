@@ -1,0 +1,1 @@
+"""Operators' routes: health, metrics, the cluster as it is, drains and removals."""

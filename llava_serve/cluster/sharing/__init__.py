@@ -1,0 +1,1 @@
+"""Sharing: what the controllers of one cluster know of each other's workers and load."""

@@ -1,0 +1,1 @@
+"""Waiting line: who gets the next free slot, fairly over keys."""
