@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
@@ -17,6 +18,7 @@ from llava_serve.web.compare.folder_runs import FolderRuns
 from llava_serve.web.conversation_file import ParametersData
 from llava_serve.web.conversation_routes import ForUsers
 from llava_serve.web.parameters import Parameters
+from llava_serve.web.translations.language import translate
 
 _MOST_IMAGES = 100_000  # of a request that is to be told how many are taken
 _MOST_LISTED = 1_000_000  # as many as anybody has
@@ -115,7 +117,8 @@ def _add_views(router: APIRouter, runs: FolderRuns) -> None:
             else:
                 text = await asyncio.to_thread(contact_sheet.as_page, run, runs.media)
                 mime = "text/html"
-        named = {"Content-Disposition": f'attachment; filename="answers.{kind}"'}
+        name = quote(translate("folder.answers_file"), safe="")
+        named = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}.{kind}"}
         return Response(text, media_type=f"{mime}; charset=utf-8", headers=_ALONE | named)
 
     @router.get("/{folder_id}")
