@@ -25,7 +25,7 @@ _CONTENT = f"""
     <h2 id="drain-title">{at_load("operators.drain_title")}</h2>
     <p class="drain-told"></p>
     <div class="choice">
-      <button type="button" data-do="cancel">{at_load("operators.cancel")}</button>
+      <button type="button" data-do="cancel">{at_load("page.cancel")}</button>
       <button type="button" data-do="confirm" class="danger">
         {at_load("operators.drain_it")}</button>
     </div>
