@@ -36,7 +36,7 @@ def build(tab: gr.Tab, cache: RatingCache, binder: EventBinder) -> None:
         voters = gr.Dropdown(
             choices=[(at_load(key), voters) for voters, key in _VOTERS.items()],
             value="people",
-            label=at_load("leaderboard.votes"),
+            label=at_load("leaderboard.voters"),
             elem_id="leaderboard-votes",
         )
         style = gr.Checkbox(label=at_load("leaderboard.style"), elem_id="leaderboard-style")
