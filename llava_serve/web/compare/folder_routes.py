@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -22,6 +23,7 @@ from llava_serve.web.conversation_routes import ForUsers
 from llava_serve.web.crowd import address_of
 from llava_serve.web.heavy_work import GoOn, HeavyWork
 from llava_serve.web.parameters import Parameters
+from llava_serve.web.translations.language import translate
 
 _MOST_IMAGES = 100_000  # of a request that is to be told how many are taken
 _AT_ONCE = 2  # tables and sheets that are written
@@ -118,6 +120,7 @@ def _add_views(router: APIRouter, runs: FolderRuns) -> None:
         async def written() -> str:
             run = await runs.find(_whose(request), folder_id)
             if kind == "csv":
+<<<<<<< HEAD
                 return await heavy.run(lambda _: folder_view.as_csv(run))
             return await heavy.run(partial(contact_sheet.as_page, run, runs.media))
 
@@ -125,6 +128,15 @@ def _add_views(router: APIRouter, runs: FolderRuns) -> None:
         named = {"Content-Disposition": f'attachment; filename="answers.{kind}"'}
         mime = f"text/{kind}; charset=utf-8"
         return _none() if text is None else Response(text, 200, _ALONE | named, mime)
+=======
+                text, mime = await asyncio.to_thread(folder_view.as_csv, run), "text/csv"
+            else:
+                text = await asyncio.to_thread(contact_sheet.as_page, run, runs.media)
+                mime = "text/html"
+        name = quote(translate("folder.answers_file"), safe="")
+        named = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}.{kind}"}
+        return Response(text, media_type=f"{mime}; charset=utf-8", headers=_ALONE | named)
+>>>>>>> words-compare
 
     @router.get("/{folder_id}")
     async def show(

@@ -17,6 +17,7 @@ from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.conversation_routes import ForUsers
 from llava_serve.web.operators import cluster_view
 from llava_serve.web.operators.rights import Operators
+from llava_serve.web.translations.error_text import error_text
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,10 @@ class LevelAction(BaseModel):
 
 
 def _told(error: ServeError) -> JSONResponse:
-    told = {"error": error.with_remedy, "request_id": logs.request_id.get()}
+    text, translated = error.with_remedy, error_text(error)
+    if translated.original:  # its own words have what an operator looks for
+        text = f"{translated.told} ({text})"
+    told = {"error": text, "request_id": logs.request_id.get()}
     return JSONResponse(told, error.status)
 
 
