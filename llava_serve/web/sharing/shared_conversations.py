@@ -13,6 +13,7 @@ from llava_serve.web.chat_service import Services
 from llava_serve.web.past_conversations import PastConversations
 from llava_serve.web.persistence import restored
 from llava_serve.web.sharing.link_part import link_part
+from llava_serve.web.translations.language import translate
 
 _AT_ONCE = 2  # pages that are made: each holds all the files of a conversation in memory
 
@@ -61,7 +62,7 @@ class Sharing:
     def _written(self, row: ConversationRow) -> str:
         first = next((turn for turn in row.turns if turn.role == "user"), None)
         if first is None:
-            title = title_of("")
+            title = translate("past.untitled")
         else:
             title = title_of(first.text, first.media[0].name if first.media else None)
         return conversation_export.as_page(row, title, self._media)
