@@ -70,6 +70,20 @@ async def test_a_wrong_password_and_a_wrong_name_are_told_the_same(
     assert "guessed" not in refused.text and "set-cookie" not in refused.headers
 
 
+async def test_who_has_not_signed_in_is_told_so_in_their_language(
+    browser: httpx.AsyncClient,
+) -> None:
+    browser.headers["Accept-Language"] = "zh-CN,zh;q=0.9,en;q=0.8"
+    form = await browser.get("/login")
+    assert '<html lang="zh">' in form.text
+    assert ">用户名</label>" in form.text and ">登录</button>" in form.text
+    assert "Sign in" not in form.text
+    refused = await sign_in(browser, "alice", "guessed it")
+    assert refused.status_code == 401 and ">用户名</label>" in refused.text
+    browser.headers["Cookie"] = "language=en"
+    assert ">Name</label>" in (await browser.get("/login")).text
+
+
 async def test_a_name_comes_back_into_the_form_as_text(browser: httpx.AsyncClient) -> None:
     refused = await sign_in(browser, '"><script>', "guessed it", back='"><b>')
     assert "<script>" not in refused.text and "<b>" not in refused.text
