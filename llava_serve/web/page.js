@@ -133,6 +133,6 @@
     const code = button.closest('figure.code')?.querySelector('code');
     const text = code ? code.textContent : button.closest('.turn').querySelector('.text').innerText;
     button.textContent = await window.copyText(text) ? translate('page.copied') : translate('page.copy_refused');
-    setTimeout(() => { button.textContent = translate('page.copy'); }, 1500);
+    setTimeout(() => { button.textContent = translate('answer.copy'); }, 1500);
   });
 }

@@ -25,7 +25,8 @@ CUT = """parts => parts
   .filter((one) => one.getClientRects().length && one.scrollWidth > one.clientWidth + 1)
   .map((one) => one.outerHTML)"""
 TEXTS = ":is(#past, dialog[open], .refusals) :is(button, a, h2, dd, p)"
-FITS = "document.documentElement.scrollWidth <= innerWidth"
+FITS = """[document.documentElement, ...document.querySelectorAll('dialog[open]')].every((one) =>
+  one.getBoundingClientRect().right <= innerWidth && one.scrollWidth <= innerWidth)"""
 
 
 async def check_chinese(page: Page, selector: str) -> None:
