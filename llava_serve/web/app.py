@@ -113,10 +113,8 @@ def build_app(
     calls.in_our_words(blocks)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
     scripts = [*map(_read, _scripts(services, embed=embed))]
-    _add_middleware(app, blocks, services, hosts or Hosts())
-    # Outside all that can refuse a request, so that a refusal has its language too.
     app.add_middleware(Translations, languages=services.languages, scripts=scripts)
-    app.add_middleware(GZipMiddleware, compresslevel=6)  # it leaves event streams alone
+    _add_middleware(app, blocks, services, hosts or Hosts())
     shown = [file for example in examples for file in example.files]
     _add_routes(app, services, built, frozenset(file.sha256 for file in shown))
     kept = frozenset(file.filename for file in shown)
@@ -143,7 +141,7 @@ def build_app(
 
 
 def _add_middleware(app: FastAPI, blocks: gr.Blocks, services: Services, hosts: Hosts) -> None:
-    """Add the middleware within the languages, from the innermost to the outermost."""
+    """Add the middleware, from the innermost to the outermost."""
     app.add_middleware(GradioFiles)
     app.add_middleware(uploads.UploadBound)
     app.add_middleware(calls.Calls, blocks=blocks)
@@ -155,6 +153,7 @@ def _add_middleware(app: FastAPI, blocks: gr.Blocks, services: Services, hosts: 
     app.add_middleware(HostGuard, access=Access(hosts=hosts))
     serving.prepare(app, BodyLimits(services.max_body_bytes))
     app.add_middleware(BrowserHeaders)
+    app.add_middleware(GZipMiddleware, compresslevel=6)  # it leaves event streams alone
 
 
 def _scripts(services: Services, *, embed: bool) -> list[str]:
