@@ -1,4 +1,4 @@
-"""Both catalogues are whole: what is used is there, what is there is used, Chinese lacks nothing."""
+"""Both catalogues are whole: what is used exists, what exists is used, and nothing lacks Chinese."""
 
 import ast
 import inspect
