@@ -1,4 +1,4 @@
-"""Both catalogues are whole: what is used exists, what exists is used, and nothing lacks Chinese."""
+"""Both catalogues are whole: what is used exists, what exists is used, Chinese lacks nothing."""
 
 import ast
 import inspect
