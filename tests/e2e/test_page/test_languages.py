@@ -160,7 +160,7 @@ class Views:
         await page.locator("#past details details summary").first.click()
         await expect(page.locator("#past [data-do=delete]")).to_be_visible()
         await self.look("past conversations")
-        await page.locator("#past [type=search]").fill("0")
+        await page.locator("#past [type=search]").fill("9")
         await expect(page.locator("#past .hint")).to_be_visible()
         await self.look("none found")
         await page.locator("#past [type=search]").fill("")
