@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
 SIZES = [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
 QUESTION = "1 + 1?"
-# The product, names of files, units and formats, letters of answers, what an echo says of a picture.
+# The product, names of files, units, formats, letters of answers, what an echo says of a picture.
 ALLOWED = (
     r"llava_serve|[\w-]+\.(?:png|csv|html|json)|(?<!\w)(?:s|ms|MB|tok/s|PNG)(?!\w)|\d\.\ds"
     r"|(?<!\w)[A-F](?:1-\d)?(?!\w)|\[1 picture: 320x240\]"
