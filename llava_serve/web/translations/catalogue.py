@@ -139,14 +139,15 @@ def _check(file: _File, english: Mapping[str, Text]) -> None:
 
 
 def _check_values(key: str, text: Text, english: Text) -> None:
-    """Check that the page has the values of a text: it gives those that English needs.
+    """Check that the page has the values of a text: those of English, and what it counts.
 
     Raises:
         ValueError: as above.
     """
     if isinstance(english, str) and not isinstance(text, str):
         raise ValueError(f"has plural forms at {key}, where English has none")
-    if wrong := sorted(places(text) - places(english)):
+    counted = set() if isinstance(english, str) else {"count"}
+    if wrong := sorted(places(text) - places(english) - counted):
         raise ValueError(f"has a place at {key} that English has not: {{{wrong[0]}}}")
 
 

@@ -133,6 +133,22 @@ class Views:
             "aria-pressed", "true"
         )
 
+    async def refused_and_cropped(self, image: Path) -> None:
+        page, tab = self.page, self.tab
+        files = tab.composer.locator("input[type=file]")
+        await files.set_input_files(image)
+        await page.locator(".edit-image").click()
+        await expect(page.locator("#crop .size")).not_to_be_empty()
+        await self.look("a picture that is cropped")
+        await page.keyboard.press("Escape")
+        damaged = image.with_name("2.png")
+        damaged.write_bytes(b"0")
+        await files.set_input_files(damaged)
+        await expect(page.locator(".refusals .without")).to_be_visible()
+        await self.look("a file that is refused")
+        await page.locator(".refusals .close").click()
+        await tab.composer.locator(".delete-button").click()
+
     async def over_the_page(self) -> None:
         page = self.page
         await page.locator("#chat-history [data-inspect]").first.click()
@@ -181,6 +197,10 @@ class Views:
         await self.to(1, "compare")
         await expect(page.locator("#compare-status")).not_to_be_empty()
         await self.look("a comparison as it opens")
+        await page.locator("button.folder-open").click()
+        await expect(page.locator("#folder form")).to_be_visible()
+        await self.look("a folder")
+        await page.keyboard.press("Escape")
         await self.ask(2)
         await self.look("a comparison")
         await tab.transcript.locator("button.differences").click()
@@ -205,7 +225,9 @@ class Views:
     async def leaderboard(self) -> None:
         await self.to(3, "leaderboard")
         await expect(self.page.locator("#leaderboard .ratings")).to_contain_text("1-3")
-        await self.look("the leaderboard")
+        await self.page.locator("#leaderboard-task input").click()
+        await expect(self.page.get_by_role("option").first).to_be_visible()
+        await self.look("the leaderboard and its tasks")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -231,6 +253,7 @@ async def test_every_word_is_of_the_language_of_the_page(
         await expect(tab.page.locator("html")).to_have_attribute("lang", "pl")
         views = Views(tab, size)
         await views.chat(image)
+        await views.refused_and_cropped(image)
         await views.over_the_page()
         await views.parameters()
         await views.past()

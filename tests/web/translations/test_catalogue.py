@@ -128,6 +128,14 @@ def test_a_file_that_could_not_be_shown_is_refused(
     assert refused.value.remedy == "Its form is that of llava_serve/web/translations/en.json."
 
 
+def test_a_plural_form_may_say_the_number_where_english_does_not(write: WriteLanguage) -> None:
+    english = Catalogue("en", "English", {"gone": {"one": "{who} is", "other": "{who} are"}})
+    path = write({"gone": {"one": "{who}", "other": "{count}: {who}"}})
+    assert read(path, english).translate("gone", count=2, who="a") == "2: a"
+    with pytest.raises(CommandError, match=r"has a place at gone that English has not: \{what\}"):
+        read(write({"gone": {"other": "{what}"}}), english)
+
+
 def test_a_text_of_an_older_page_harms_nothing(write: WriteLanguage) -> None:
     assert "gone" not in read(write({"gone": "{what}"}), ENGLISH).missing()
 
