@@ -48,6 +48,7 @@ _HERE = Path(__file__).parent
 _SCRIPTS = (
     *(
         "translations/translate.js",
+        "translations/gradio_words.js",
         "attach.js",
         "told.js",
         "conversation.js",

@@ -27,7 +27,10 @@ def translate(key: str, **values: object) -> str:
 
 @dataclass(frozen=True)
 class Languages:
-    """The languages of a page, by primary subtag: a browser's `zh-TW` finds `zh`."""
+    """The languages of a page, by tag or else by primary subtag: a browser's `zh-TW` finds `zh`.
+
+    The first is that of whoever wants none of them.
+    """
 
     catalogues: Sequence[Catalogue]
 
@@ -38,7 +41,8 @@ class Languages:
         Raises:
             CommandError: a file is no catalogue.
         """
-        every = {one.tag: one for one in (ENGLISH, CHINESE, *map(read, files))}
+        further = (read(file, ENGLISH) for file in files)
+        every = {one.tag: one for one in (ENGLISH, CHINESE, *further)}
         return cls(tuple(every.values()))
 
     def chosen(self, scope: Scope) -> Catalogue:
@@ -46,10 +50,11 @@ class Languages:
         request = Request(scope)
         accepted = request.headers.get("accept-language", "")
         for tag in (request.cookies.get(COOKIE, ""), *_by_preference(accepted)):
-            for catalogue in self.catalogues:
-                if _primary(catalogue.tag) == _primary(tag):
-                    return catalogue
-        return ENGLISH
+            for known_by in (str.lower, _primary):
+                for catalogue in self.catalogues:
+                    if known_by(catalogue.tag) == known_by(tag):
+                        return catalogue
+        return self.catalogues[0]
 
 
 BUNDLED = Languages.of()

@@ -89,9 +89,7 @@ class _TranslatedSend:
                 return
             body = _MARK.sub(self._text, self._held)
             body = body.replace(b'lang="en"', f'lang="{self._language.tag}"'.encode(), 1)
-            headers = MutableHeaders(scope=self._start)
-            if headers.get("content-length") != "0":  # HEAD has no body
-                headers["Content-Length"] = str(len(body))
+            MutableHeaders(scope=self._start)["Content-Length"] = str(len(body))
             await self._send(self._start)
             message = {**message, "body": body}
         await self._send(message)
