@@ -224,28 +224,6 @@ class WebConfig(ListenConfig, CredentialConfig, PageConfig):
         "address of the controller; may be repeated, to go on with the next when one is away",
         *("--controller-url", "--controller-address"),
     ] = (CONTROLLER,)
-<<<<<<< HEAD
-    model_list_mode: Annotated[
-        Literal["once", "reload"], "ask for the models once, or again and again"
-    ] = "reload"
-    concurrency_count: Annotated[
-        int, "questions answered at once, a comparison being one; more wait in line"
-    ] = 16
-    share: Annotated[bool, "open a public link through Gradio's servers"] = False
-    allow_sharing: Annotated[
-        bool, "let users make links by which everybody can read one of their conversations"
-    ] = False
-    allow_remote_media: Annotated[
-        bool, "let users attach pictures from http(s) addresses of public hosts, fetched from here"
-    ] = False
-    moderate: Annotated[bool, "check each question with OpenAI's moderation first"] = False
-    moderation_key_file: Annotated[Path | None, "file with the OpenAI key for --moderate"] = None
-    embed: Annotated[bool, "leave out title and footer, for embedding in a page"] = False
-    language_file: Annotated[
-        tuple[Path, ...], "JSON file with the page's texts in a further language; may be repeated"
-    ] = ()
-=======
->>>>>>> main
     database: Annotated[
         str | None, "SQLAlchemy URL of the conversations; default: SQLite in the state folder"
     ] = None

@@ -12,14 +12,11 @@ from llava_serve.media.damage import DAMAGE
 from llava_serve.storage.media import MediaStore
 from llava_serve.web import render
 from llava_serve.web.compare.folder_run import FolderImage, FolderRun
-<<<<<<< HEAD
-from llava_serve.web.heavy_work import GoOn
-=======
 from llava_serve.web.compare.same_input import described
+from llava_serve.web.heavy_work import GoOn
 from llava_serve.web.reply import State
 from llava_serve.web.translations.error_text import error_text
 from llava_serve.web.translations.language import current, translate
->>>>>>> words-compare
 
 _LARGEST = 360  # pixels of the longer side
 _QUALITY = 82
@@ -38,13 +35,8 @@ _PAGE = Environment(loader=FileSystemLoader(_FOLDERS), autoescape=True).get_temp
 )
 
 
-<<<<<<< HEAD
 def as_page(run: FolderRun, media: MediaStore, go_on: GoOn) -> str:
-    """Write a folder as HTML without scripts, with its images in it. It blocks."""
-=======
-def as_page(run: FolderRun, media: MediaStore) -> str:
     """Write a folder as HTML without scripts, in the language of the request. It blocks."""
->>>>>>> words-compare
 
     def thumbnail(image: FolderImage) -> str:
         go_on()

@@ -120,23 +120,14 @@ def _add_views(router: APIRouter, runs: FolderRuns) -> None:
         async def written() -> str:
             run = await runs.find(_whose(request), folder_id)
             if kind == "csv":
-<<<<<<< HEAD
                 return await heavy.run(lambda _: folder_view.as_csv(run))
             return await heavy.run(partial(contact_sheet.as_page, run, runs.media))
 
         text = await unless_client_leaves(written(), request.receive)
-        named = {"Content-Disposition": f'attachment; filename="answers.{kind}"'}
-        mime = f"text/{kind}; charset=utf-8"
-        return _none() if text is None else Response(text, 200, _ALONE | named, mime)
-=======
-                text, mime = await asyncio.to_thread(folder_view.as_csv, run), "text/csv"
-            else:
-                text = await asyncio.to_thread(contact_sheet.as_page, run, runs.media)
-                mime = "text/html"
         name = quote(translate("folder.answers_file"), safe="")
         named = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}.{kind}"}
-        return Response(text, media_type=f"{mime}; charset=utf-8", headers=_ALONE | named)
->>>>>>> words-compare
+        mime = f"text/{kind}; charset=utf-8"
+        return _none() if text is None else Response(text, 200, _ALONE | named, mime)
 
     @router.get("/{folder_id}")
     async def show(

@@ -38,17 +38,9 @@ def cell(reply: StreamedReply, place: Place) -> str:
 def table(run: FolderRun, go_on: GoOn) -> str:
     """Render all of a folder: an image a row, a model a column, each cell found by its place."""
     head = "".join(f'<th scope="col">{plain_text(model)}</th>' for model in run.models)
-<<<<<<< HEAD
     rows = "".join(_row(run, position, go_on) for position in range(len(run.images)))
-    return (
-        f'<table><thead><tr><th scope="col">Picture</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
-    )
-=======
-    rows = "".join(_row(run, position) for position in range(len(run.images)))
     first = f'<th scope="col">{translate("folder.picture")}</th>'
     return f"<table><thead><tr>{first}{head}</tr></thead><tbody>{rows}</tbody></table>"
->>>>>>> words-compare
 
 
 def _row(run: FolderRun, position: int, go_on: GoOn) -> str:

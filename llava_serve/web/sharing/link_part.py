@@ -3,19 +3,6 @@
 from llava_serve.web.render import plain_text
 from llava_serve.web.translations.language import translate
 
-<<<<<<< HEAD
-OFFER = "Share by a link …"
-OFFERED = (
-    "Everybody who has the link can read what is shown now without signing in, with its pictures "
-    "and videos. The names of their files, and the place and time that a camera writes into them, "
-    "are left out. What is asked later is not in it."
-)
-MAKE = "Make the link"
-SHARED = "Shared by a link …"
-LABEL = "Link to share"
-COPY, WITHDRAW = "Copy the link", "Withdraw the link"
-=======
->>>>>>> words-scripts
 PATH = "shared/"
 
 

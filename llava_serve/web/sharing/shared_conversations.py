@@ -16,11 +16,8 @@ from llava_serve.web.heavy_work import HeavyWork
 from llava_serve.web.past_conversations import PastConversations
 from llava_serve.web.persistence import restored
 from llava_serve.web.sharing.link_part import link_part
-<<<<<<< HEAD
 from llava_serve.web.sharing.shared_page import gzipped, version_of
-=======
-from llava_serve.web.translations.language import translate
->>>>>>> words-scripts
+from llava_serve.web.translations.language import current
 
 _AT_ONCE = 2  # pages that are made: each holds all the files of a conversation in memory
 _KEPT_BYTES = 64_000_000  # of pages that are made
@@ -65,27 +62,13 @@ class Sharing:
 
         It is made once for all who ask, as long as there is room for it.
         """
-<<<<<<< HEAD
         row = await asyncio.to_thread(self._links.conversation, token)
         if row is None:
             return None
-        version = version_of(row)
+        version = f"{current.get().tag} {version_of(row)}"
         async with self._making.setdefault(version, asyncio.Lock()):
             if (page := self._made.get(version)) is None:
                 page = await self._heavy.run(partial(gzipped, row, self._media))
                 with suppress(ValueError):  # it is larger than all that is kept
                     self._made[version] = page
         return page
-=======
-        async with self._heavy:
-            row = await asyncio.to_thread(self._links.conversation, token)
-            return None if row is None else await asyncio.to_thread(self._written, row)
-
-    def _written(self, row: ConversationRow) -> str:
-        first = next((turn for turn in row.turns if turn.role == "user"), None)
-        if first is None:
-            title = translate("past.untitled")
-        else:
-            title = title_of(first.text, first.media[0].name if first.media else None)
-        return conversation_export.as_page(row, title, self._media)
->>>>>>> words-scripts

@@ -46,27 +46,18 @@ def shared_router(links: Sharing) -> APIRouter:
     """Return the route; whoever has a token may use it, signed in or not."""
     router = APIRouter()
 
-<<<<<<< HEAD
     @router.api_route(BELOW + "{token:path}", methods=["GET", "HEAD"], response_model=None)
     async def show(token: str, request: Request) -> Response:
         async def found() -> HTMLResponse:
             page = await links.page(token)
             if page is None:
-                return HTMLResponse(_NOTHING, 404, _HEADERS)
+                return HTMLResponse(_nothing(), 404, _HEADERS)
             if "gzip" in request.headers.get("accept-encoding", ""):
                 return HTMLResponse(page, headers=_HEADERS | _GZIP)
             return HTMLResponse(await asyncio.to_thread(gzip.decompress, page), headers=_HEADERS)
 
         answer = await unless_client_leaves(found(), request.receive)
         return answer or Response(status_code=204)
-=======
-    @router.api_route(BELOW + "{token:path}", methods=["GET", "HEAD"])
-    async def show(token: str) -> HTMLResponse:
-        page = await links.page(token)
-        if page is None:
-            return HTMLResponse(_nothing(), 404, _HEADERS)
-        return HTMLResponse(page, headers=_HEADERS)
->>>>>>> words-scripts
 
     return router
 
