@@ -31,7 +31,7 @@ from llava_serve.web.parameters import AT_FIRST
 from llava_serve.web.sessions import Place
 from llava_serve.web.transcript import Transcript
 
-ARENA_TAB = Tab("arena", models=0, most_models=1, invitation=drawing.EMPTY_ARENA)
+ARENA_TAB = Tab("arena", models=0, most_models=1)
 _SEEDS = 2**31
 _READY = "{} models take part"
 
