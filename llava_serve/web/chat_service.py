@@ -174,7 +174,7 @@ class ChatService:
     ) -> None:
         """Put answers into the slots of others, which are gone with the vote on them all."""
         old = [exchange.replies[slot].turn_id for slot in new]
-        exchange.vote = None
+        exchange.judged = None
         await self._writer.replaced(conversation, old)
         for slot, reply in new.items():
             exchange.replies[slot] = reply
@@ -241,4 +241,4 @@ class ChatService:
         with conversation.reserved():
             kept = self._writer.vote(conversation, voted, kind, model=model, compared=compared)
             if await kept is not None:
-                last.judge(kind, model)
+                last.judged = kind, model

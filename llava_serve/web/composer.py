@@ -14,8 +14,8 @@ _ABOVE = (
 )
 # Other ways for an image to come in; `images/` says what they do.
 _TOOLS = (
-    '<div class="image-tools"><button type="button" class="use-camera">Camera</button>'
-    '<p class="why-none"></p></div>'
+    '<div class="image-tools"><button type="button" class="use-camera">'
+    f'{at_load("composer.camera")}</button><p class="why-none"></p></div>'
 )
 
 

@@ -67,7 +67,7 @@ def build(
 ) -> Built:
     """Lay the page out; with `embed` it has neither header nor footer."""
     sessions = Sessions(services.store, services.media)
-    tabs = [handlers.chat_tab(examples), handlers.compare_tab()]
+    tabs = [handlers.CHAT_TAB, handlers.COMPARE_TAB]
 
     async def place(kind: Kind, request: gr.Request) -> Place:
         user = caller(request)

@@ -34,7 +34,7 @@ from llava_serve.web.transcript import Transcript
 from llava_serve.web.translations.error_text import error_text
 from llava_serve.web.translations.language import translate
 
-ARENA_TAB = Tab("arena", models=0, most_models=1, invitation=drawing.invitation())
+ARENA_TAB = Tab("arena", models=0, most_models=1)
 _SEEDS = 2**31
 
 

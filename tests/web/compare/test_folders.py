@@ -373,7 +373,7 @@ async def test_what_is_too_much_or_no_image_is_refused_with_the_limit(
         (asked(1, 1, 1, 1, 1, 1), "6 pictures of 0.0 MB are too many"),
         (asked(20_001), "this page takes 5 of 0.0 MB together"),
         (asked(), "no pictures to ask about. Begin another folder with one picture"),
-        (asked(1, question=" "), "the question is empty. Type what the models are to be asked"),
+        (asked(1, question=" "), "The question is empty. Type what the models are to be asked"),
         (asked(1, models=[]), "0 models are chosen, of which 0 are different: choose one to 6"),
         (asked(1, models=["echo", "echo"]), "each of them once. Change the choice of models"),
     ):
