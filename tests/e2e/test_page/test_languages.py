@@ -227,8 +227,9 @@ class Views:
         await self.to(3, "leaderboard")
         await expect(self.page.locator("#leaderboard .ratings")).to_contain_text("1-")
         await self.page.locator("#leaderboard-task input").click()
-        await expect(self.page.get_by_role("option").first).to_be_visible()
+        await expect(self.page.locator("[role=option]").first).to_be_visible()
         await self.look("the leaderboard and its tasks")
+        await self.page.keyboard.press("Escape")
 
 
 @pytest.mark.parametrize("size", SIZES)
