@@ -215,7 +215,7 @@ class Views:
     async def arena(self) -> None:
         page, tab = self.page, self.tab
         await self.to(2, "arena")
-        await expect(page.locator("#arena-status")).to_contain_text("2")
+        await expect(page.locator("#arena-status")).to_contain_text("3")
         await self.look("the arena as it opens")
         await self.ask(2)
         await self.look("a battle")
