@@ -27,6 +27,7 @@ from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.moderation import Moderation, read_key
 from llava_serve.web.operators.rights import Operators
 from llava_serve.web.streaming import ActiveReplies
+from llava_serve.web.translations.language import Languages
 
 logger = logging.getLogger("llava_serve.gradio_web_server")
 
@@ -57,6 +58,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         public_link=public_link.opened(config.host, config.port) if config.share else None,
         hosts=hosts_of(config),
     )
+    for one in services.languages.catalogues:
+        if missing := one.missing():
+            logger.warning(
+                "%s lacks %d texts: %s", one.name, len(missing), ", ".join(sorted(missing))
+            )
     if logins is None and not is_loopback(config.host):
         logger.warning(
             "anybody who reaches %s:%d can use the page; --auth-file makes them sign in",
@@ -108,6 +114,7 @@ def _services(
         operators=Operators.of(config),
         running=ActiveReplies(config.concurrency_count),
         folder_limits=FolderLimits(config.folder_images, config.folder_mb * 1_000_000),
+        languages=Languages.of(config.language_file),
         prices=None if config.prices is None else read_prices(config.prices),
     )
 

@@ -28,6 +28,9 @@ class PageConfig(LoginConfig):
     moderate: Annotated[bool, "check each question with OpenAI's moderation first"] = False
     moderation_key_file: Annotated[Path | None, "file with the OpenAI key for --moderate"] = None
     embed: Annotated[bool, "leave out title and footer, for embedding in a page"] = False
+    language_file: Annotated[
+        tuple[Path, ...], "JSON file with the page's texts in a further language; may be repeated"
+    ] = ()
     folder_images: Annotated[int, "pictures of a folder that are asked about in one run"] = 200
     folder_mb: Annotated[int, "megabytes of those pictures together"] = 500
     prices: Annotated[

@@ -244,7 +244,10 @@ class Interrupted(Unavailable):
 
 
 class RemoteError(ServeError):
-    """An error that another process answered with, kept whole."""
+    """An error that another process answered with, kept whole.
+
+    `kind` is the class of its code, or the nearest one where the code is of another program.
+    """
 
     param: str | None = None  # the field of the request that it is about
 
@@ -256,6 +259,7 @@ class RemoteError(ServeError):
         known = class_of(code)
         if known is None:  # the remedy is of another program: who it is for is not known
             known = BadRequest if status < 500 else Unavailable
+        self.kind = known
         self.user_told, self.user_remedy = known.user_told, known.user_remedy
 
     @classmethod

@@ -1,5 +1,6 @@
 """Routes of the logins: the form or the way over the provider, and the way out."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader
 from llava_serve.errors import ServeError
 from llava_serve.http import serving
 from llava_serve.logins.login_sessions import OIDC_PATH, LoginSessions
+from llava_serve.logins.login_texts import LoginTexts
 from llava_serve.logins.oidc_login import OidcLogins
 from llava_serve.logins.password_login import PasswordLogins
 
@@ -20,9 +22,32 @@ _PAGE = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=T
 _HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "same-origin"}
 
 
-def login_router(sessions: LoginSessions) -> APIRouter:
+@dataclass(frozen=True)
+class _LoginPage:
+    """The page with the form, or the way to the provider."""
+
+    sessions: LoginSessions
+    texts: LoginTexts
+
+    def shown(self, back: str, error: ServeError | None = None, name: str = "") -> HTMLResponse:
+        """Return the page with why it did not succeed; it leads `back`."""
+        text = _PAGE.render(
+            language=self.texts.language(),
+            translate=self.texts.translate,
+            provider=self.sessions.method.provider,
+            flow=f"{OIDC_PATH}?next={quote(back, safe='')}",
+            back=back,
+            error=self.texts.error(error) if error else None,
+            name=name,
+        )
+        headers = {**_HEADERS, **(error.headers if error else {})}
+        return HTMLResponse(text, error.status if error else 200, headers)
+
+
+def login_router(sessions: LoginSessions, texts: LoginTexts) -> APIRouter:
     """Return the routes by which users come and go."""
     router = APIRouter()
+    page = _LoginPage(sessions, texts)
     method = sessions.method
 
     @router.get("/login")
@@ -30,7 +55,7 @@ def login_router(sessions: LoginSessions) -> APIRouter:
         back = path_within(request.query_params.get("next", ""))
         if sessions.user(request.scope) is not None:
             return RedirectResponse(back, 303, _HEADERS)
-        return _page(sessions, back)
+        return page.shown(back)
 
     @router.post("/logout")
     async def logout() -> Response:
@@ -39,13 +64,15 @@ def login_router(sessions: LoginSessions) -> APIRouter:
         return answer
 
     if isinstance(method, PasswordLogins):
-        _add_form(router, sessions, method)
+        _add_form(router, page, method)
     else:
-        _add_flow(router, sessions, method)
+        _add_flow(router, page, method)
     return router
 
 
-def _add_form(router: APIRouter, sessions: LoginSessions, passwords: PasswordLogins) -> None:
+def _add_form(router: APIRouter, page: _LoginPage, passwords: PasswordLogins) -> None:
+    sessions = page.sessions
+
     @router.post("/login")
     async def sign_in(request: Request) -> Response:
         async with request.form() as form:
@@ -56,13 +83,15 @@ def _add_form(router: APIRouter, sessions: LoginSessions, passwords: PasswordLog
             user = await passwords.sign_in(name.strip(), password, address)
         except ServeError as exc:
             serving.log_error(exc)
-            return _page(sessions, back, exc, name[:64])
+            return page.shown(back, exc, name[:64])
         answer = RedirectResponse(back, 303, _HEADERS)
         sessions.keep(answer, user, request.scope)
         return answer
 
 
-def _add_flow(router: APIRouter, sessions: LoginSessions, provider: OidcLogins) -> None:
+def _add_flow(router: APIRouter, page: _LoginPage, provider: OidcLogins) -> None:
+    sessions = page.sessions
+
     @router.get(OIDC_PATH)
     async def begin(request: Request) -> Response:
         kept = {"next": path_within(request.query_params.get("next", ""))}
@@ -71,7 +100,7 @@ def _add_flow(router: APIRouter, sessions: LoginSessions, provider: OidcLogins) 
             answer = await provider.begin(request, kept, back)
         except ServeError as exc:
             serving.log_error(exc)
-            return _page(sessions, kept["next"], exc)
+            return page.shown(kept["next"], exc)
         sessions.keep_flow(answer, kept, request.scope)
         return answer
 
@@ -84,7 +113,7 @@ def _add_flow(router: APIRouter, sessions: LoginSessions, provider: OidcLogins) 
             user = await provider.finish(request, kept)
         except ServeError as exc:
             serving.log_error(exc)
-            answer = _page(sessions, back, exc)
+            answer = page.shown(back, exc)
         else:
             answer = RedirectResponse(back, 303, _HEADERS)
             sessions.keep(answer, user, request.scope)
@@ -96,17 +125,3 @@ def path_within(path: str) -> str:
     """Return a path of this page to go to: no other server's address, whatever is asked for."""
     is_local = path.startswith("/") and not path.startswith("//") and path.isprintable()
     return path if is_local and "\\" not in path else "/"
-
-
-def _page(
-    sessions: LoginSessions, back: str, error: ServeError | None = None, name: str = ""
-) -> HTMLResponse:
-    text = _PAGE.render(
-        provider=sessions.method.provider,
-        flow=f"{OIDC_PATH}?next={quote(back, safe='')}",
-        back=back,
-        error=error,
-        name=name,
-    )
-    headers = {**_HEADERS, **(error.headers if error else {})}
-    return HTMLResponse(text, error.status if error else 200, headers)

@@ -18,6 +18,7 @@ from llava_serve.http import serving
 from llava_serve.http.access import Access, HostGuard, Hosts
 from llava_serve.http.body import BodyLimits
 from llava_serve.logins.guard import LoginGuard
+from llava_serve.logins.login_texts import LoginTexts
 from llava_serve.logins.routes import login_router
 from llava_serve.logins.user import user_of
 from llava_serve.storage import filetypes
@@ -41,19 +42,25 @@ from llava_serve.web.past_conversations import PastConversations
 from llava_serve.web.pdf.routes import pdf_router
 from llava_serve.web.sharing import shared_routes
 from llava_serve.web.sharing.shared_conversations import Sharing
+from llava_serve.web.translations.error_text import error_text
+from llava_serve.web.translations.language import current, translate
+from llava_serve.web.translations.middleware import LANGUAGES, SCRIPT_TEXTS, Translations
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (
-    *("attach.js", "told.js", "conversation.js", "news.js", "inspection/inspection.js"),
+    *("translations/translate.js", "translations/gradio_words.js", "attach.js", "told.js"),
+    *("conversation.js", "news.js", "inspection/inspection.js"),
     *("compare/differences.js", "compare/folder_upload.js", "compare/folder.js"),
     *("keyboard/keyboard.js", "images/crop.js", "images/camera.js", "copying.js", "pdf/pdf.js"),
 )
+_ON_LOAD = "page.js"
 _STYLES = (
     *("page.css", "past.css", "inspection/inspection.css", "compare/compare.css"),
     *("compare/folder.css", "presets/presets.css", "keyboard/keyboard.css", "arena/arena.css"),
     *("images/images.css", "branches/branches.css", "markdown/markdown.css", "pdf/pdf.css"),
     "markdown/formula.css",
 )
+_LOGIN_TEXTS = LoginTexts(lambda: current.get().tag, translate, error_text)
 _MINE_FOREVER = "private, max-age=31536000, immutable"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A name is a hash of the content, so the content never changes; and it is never a page.
@@ -107,7 +114,8 @@ def build_app(
     blocks = built.blocks
     calls.in_our_words(blocks)
     app = FastAPI(title="llava_serve page", lifespan=lifespan, docs_url=None, redoc_url=None)
-    _add_middleware(app, blocks, services, hosts or Hosts())
+    scripts = [*map(_read, _scripts(services, embed=embed))]
+    _add_middleware(app, blocks, services, scripts, hosts or Hosts())
     shown = [file for example in examples for file in example.files]
     _add_routes(app, services, built, frozenset(file.sha256 for file in shown))
     kept = frozenset(file.filename for file in shown)
@@ -122,10 +130,10 @@ def build_app(
     app.include_router(pdf_router())
     app.include_router(inspection_router(services, built.sessions))
     if logins is not None:
-        app.include_router(login_router(logins))
+        app.include_router(login_router(logins, _LOGIN_TEXTS))
     if services.operators.exist:
         app.include_router(operator_router(services.operators, services.link))
-    mounted = _mount(app, blocks, services, _scripts(services, embed=embed))
+    mounted = _mount(app, blocks, services, scripts)
 
     async def before_stop() -> None:
         await services.running.stop_all()
@@ -134,7 +142,9 @@ def build_app(
     return Page(app, before_stop)
 
 
-def _add_middleware(app: FastAPI, blocks: gr.Blocks, services: Services, hosts: Hosts) -> None:
+def _add_middleware(
+    app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequence[str], hosts: Hosts
+) -> None:
     """Add the middleware, from the innermost to the outermost."""
     app.add_middleware(FirstScript, script=_read("frames.js"))
     app.add_middleware(GradioFiles)
@@ -142,9 +152,14 @@ def _add_middleware(app: FastAPI, blocks: gr.Blocks, services: Services, hosts: 
     app.add_middleware(calls.Calls, blocks=blocks)
     if services.logins is not None:
         open_below = (shared_routes.BELOW,) if services.allow_sharing else ()
-        app.add_middleware(LoginGuard, sessions=services.logins, open_below=open_below)
+        app.add_middleware(
+            LoginGuard, sessions=services.logins, texts=_LOGIN_TEXTS, open_below=open_below
+        )
     else:
         app.add_middleware(BrowserIdentity)
+    # Around what refuses a request, so that a refusal is in its language.
+    texts_of = (*scripts, _read(_ON_LOAD))
+    app.add_middleware(Translations, languages=services.languages, scripts=texts_of)
     app.add_middleware(HostGuard, access=Access(hosts=hosts))
     serving.prepare(app, BodyLimits(services.max_body_bytes))
     app.add_middleware(BrowserHeaders)
@@ -208,8 +223,9 @@ def _mount(app: FastAPI, blocks: gr.Blocks, services: Services, scripts: Sequenc
         theme=theme.build(),
         # Not as `css`: Gradio prefixes the selectors of that, and media queries lose to the rest.
         head=f"<style>{_styles(services)}{theme.icon_style()}</style>"
-        + "".join(f"<script>{_read(name)}</script>" for name in scripts),
-        js=_read("page.js"),
+        + f"<script>scriptTexts = {SCRIPT_TEXTS}; languages = {LANGUAGES};</script>"
+        + "".join(f"<script>{script}</script>" for script in scripts),
+        js=_read(_ON_LOAD),
     )
     # Only a launched page checks that a file a browser names is one it has uploaded.
     blocks.has_launched = True

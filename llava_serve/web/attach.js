@@ -26,15 +26,15 @@
   };
 
   const refuse = (box, cards) => {
-    place(box).innerHTML = `<button type="button" class="close" aria-label="Close">×</button>${cards}<div class="choice"><p class="unsent" role="status"></p>
-      <button type="button" class="without">Go on without it</button></div>`;
+    place(box).innerHTML = `<button type="button" class="close" aria-label="${translate('page.close')}">×</button>${cards}<div class="choice"><p class="unsent" role="status"></p>
+      <button type="button" class="without">${translate('attach.go_on_without')}</button></div>`;
     place(box).scrollIntoView({block: 'nearest'});
     if (asked.has(box)) holdBack(box);
   };
   const holdBack = (box) => {
     asked.add(box);
-    place(box).querySelector('.unsent').textContent = 'Your question was not sent.';
-    place(box).querySelector('.without').textContent = 'Send it without';
+    place(box).querySelector('.unsent').textContent = translate('attach.not_sent');
+    place(box).querySelector('.without').textContent = translate('attach.send_without');
     place(box).scrollIntoView({block: 'nearest'});
   };
   const forget = (box) => {
@@ -106,11 +106,10 @@
         await remove(box, replaced);
         window.notePages(box, note);
       }
-      const lost = card('The upload did not succeed, so nothing was attached.', 'Attach it again.');
+      const lost = card(translate('attach.upload_failed'), translate('attach.again'));
       if (pdfs.cards || refused.length || !arrived) refuse(box, pdfs.cards + cards + (arrived ? '' : lost));
     } catch {
-      refuse(box, card('The page cannot reach its server, so nothing was attached.',
-        'Check the connection, then attach it again.'));
+      refuse(box, card(translate('attach.server_lost'), translate('attach.check_connection')));
     } finally {
       busy.set(box, busy.get(box) - 1);
     }
@@ -140,7 +139,7 @@
 
   const veil = document.createElement('div');
   veil.className = 'drop-veil';
-  veil.innerHTML = '<p>Drop pictures, videos or PDFs to attach them</p>';
+  veil.innerHTML = `<p>${translate('attach.drop')}</p>`;
   const lift = () => veil.remove();
   const brings = (event) => [...(event.dataTransfer?.types ?? [])].includes('Files');
   const isText = (event) => event.target.closest?.('textarea, input') !== null;

@@ -6,6 +6,7 @@ from llava_serve.config import MediaConfig
 from llava_serve.errors import BodyTooLarge, ServeError, TooManyFiles
 from llava_serve.storage.media import MediaStore
 from llava_serve.web import render
+from llava_serve.web.translations.language import translate
 
 MOST_FILES = MediaConfig.max_images  # a worker takes as many, unless its operator says otherwise
 _MOST_OFFERED = 1000
@@ -57,5 +58,6 @@ def judge(offer: Offer, media: MediaStore, max_body_bytes: int) -> Verdict:
         refused = list(range(len(offer.files)))
     cards = "".join(render.error_card(one) for one in told[:_MOST_CARDS])
     if len(told) > _MOST_CARDS:
-        cards += f'<p class="note">and {len(told) - _MOST_CARDS} more files</p>'
+        more = translate("attach.more_files", count=len(told) - _MOST_CARDS)
+        cards += f'<p class="note">{more}</p>'
     return Verdict(refused=refused, cards=cards)

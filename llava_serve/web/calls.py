@@ -18,6 +18,7 @@ from llava_serve.http import serving
 from llava_serve.http.json_body import decode
 from llava_serve.logins.user import user_of
 from llava_serve.web.event_binder import NOT_TAKEN, told, told_errors
+from llava_serve.web.translations.error_text import error_text
 from llava_serve.web.uploads import path_of, uploader, with_paths, without_paths
 
 _API = "/gradio_api/"
@@ -147,7 +148,7 @@ class _PathlessSend:
 
 def refusal(error: ServeError) -> JSONResponse:
     """Return an answer whose text Gradio's script shows; it reads either of the two fields."""
-    text, request_id = error.for_user, logs.request_id.get()
+    text, request_id = error_text(error).whole, logs.request_id.get()
     told = {"error": text, "detail": text, "code": error.code, "request_id": request_id}
     after = {name: value for name, value in error.headers.items() if name == RETRY_AFTER}
     return JSONResponse(told, error.status, after)

@@ -18,6 +18,7 @@ from llava_serve.web.handlers import Draft, ExampleClick, Handlers, Tab, VoteCli
 from llava_serve.web.presets import panel as preset_panel
 from llava_serve.web.presets.panel import PresetPanel
 from llava_serve.web.render import LETTERS
+from llava_serve.web.translations.middleware import at_load
 
 # An example card, a vote, a pencil and an arrow say which they are; a `click` on anything else
 # stays in the browser. What stands in the element is the work of `conversation.js`.
@@ -53,8 +54,8 @@ _SIGNALS = """
 """
 Controls = dict[str, Any]
 """Components by the names that the views of the handlers have for them; Gradio types no events."""
-_PLACEHOLDERS = {"chat": "Ask about a picture …", "compare": "Ask all of them …"}
-_CLEAR = {"chat": "Clear", "compare": "New comparison"}
+_PLACEHOLDERS = {"chat": "chat.placeholder", "compare": "compare.placeholder"}
+_CLEAR = {"chat": "chat.clear", "compare": "compare.clear"}
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,13 @@ def build(handlers: Handlers, binder: EventBinder) -> ChatPanel:
         main = gr.Column(scale=1, min_width=0, elem_classes="main")
         with gr.Column(scale=0, min_width=260, elem_classes="side"):
             menu = _menu(tab)
-            with gr.Accordion("Parameters", open=False, elem_classes="parameters"):
+            with gr.Accordion(at_load("parameters.heading"), open=False, elem_classes="parameters"):
                 presets = preset_panel.build(tab.kind)
                 sampling = parameters.build()
     with main:
         # The box comes first, and is soon reached by Tab; the style sheet puts it below.
-        controls: Controls = {
-            "composer": composer.build(f"{tab.kind}-composer", _PLACEHOLDERS[tab.kind])
-        }
+        placeholder = at_load(_PLACEHOLDERS[tab.kind])
+        controls: Controls = {"composer": composer.build(f"{tab.kind}-composer", placeholder)}
         editing = gr.HTML(
             js_on_load=_CANCEL,
             apply_default_css=False,
@@ -105,7 +105,7 @@ def _menu(tab: Tab) -> Controls:
     """Make the model menu, in which a comparison can choose several."""
     models = gr.Dropdown(
         choices=[],
-        label="Models" if tab.is_comparison else "Model",
+        label=at_load("compare.models" if tab.is_comparison else "chat.model"),
         multiselect=tab.is_comparison,
         max_choices=tab.most_models if tab.is_comparison else None,
         filterable=tab.is_comparison,
@@ -144,16 +144,16 @@ def _part(elem_id: str, script: str | None = None) -> gr.HTML:
 def _buttons(tab: Tab) -> Controls:
     prefix = "compare-" if tab.is_comparison else ""
     with gr.Row(elem_classes="actions"):
-        buttons = {"again": button("Regenerate", f"{prefix}again", "again")}
+        buttons = {"again": button(at_load("chat.regenerate"), f"{prefix}again", "again")}
         if not tab.is_comparison:
-            buttons["more"] = button("Continue", "continue", "more")
-        buttons["clear"] = button(_CLEAR[tab.kind], f"{prefix}clear", "clear")
-        buttons["undo"] = button("Undo", f"{prefix}undo", "undo")
+            buttons["more"] = button(at_load("chat.continue"), "continue", "more")
+        buttons["clear"] = button(at_load(_CLEAR[tab.kind]), f"{prefix}clear", "clear")
+        buttons["undo"] = button(at_load("chat.undo"), f"{prefix}undo", "undo")
         if tab.is_comparison:
             for letter in LETTERS[: tab.most_models]:
-                buttons[letter] = button(f"{letter} is better", f"better-{letter}")
-            buttons["tie"] = button("Tie", "vote-tie", "tie")
-            buttons["both_bad"] = button("Both bad", "vote-both-bad", "down")
+                buttons[letter] = button(letter, f"better-{letter}")
+            buttons["tie"] = button(at_load("compare.tie"), "vote-tie", "tie")
+            buttons["both_bad"] = button(at_load("compare.both_bad"), "vote-both-bad", "down")
     return buttons
 
 

@@ -30,6 +30,7 @@ from llava_serve.web.parameters import Parameters
 from llava_serve.web.persistence import TurnWriter
 from llava_serve.web.reply import StreamedReply, Vote
 from llava_serve.web.streaming import ActiveReplies, ReplyTasks
+from llava_serve.web.translations.language import BUNDLED, Languages
 
 _VOTES: tuple[Vote, ...] = get_args(Vote)
 
@@ -50,6 +51,7 @@ class Services:
     logins: LoginSessions | None = None
     allow_sharing: bool = False
     remote_media: MediaReader | None = None
+    languages: Languages = BUNDLED
     prices: Prices | None = None
     folder_limits: FolderLimits = field(default_factory=FolderLimits)
     operators: Operators = NOBODY_OPERATES
@@ -172,7 +174,7 @@ class ChatService:
     ) -> None:
         """Put answers into the slots of others, which are gone with the vote on them all."""
         old = [exchange.replies[slot].turn_id for slot in new]
-        exchange.vote = None
+        exchange.judged = None
         await self._writer.replaced(conversation, old)
         for slot, reply in new.items():
             exchange.replies[slot] = reply
@@ -239,4 +241,4 @@ class ChatService:
         with conversation.reserved():
             kept = self._writer.vote(conversation, voted, kind, model=model, compared=compared)
             if await kept is not None:
-                last.judge(kind, model)
+                last.judged = kind, model

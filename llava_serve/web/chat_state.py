@@ -15,9 +15,10 @@ from llava_serve.storage.media import StoredFile
 from llava_serve.web.arena.battle import Battle
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import ReplyHandle, StreamedReply
+from llava_serve.web.translations.language import translate
 
 Kind = Literal["chat", "compare", "arena"]
-_JUDGED = {"tie": "You called it a tie.", "both_bad": "You found none of them good."}
+_JUDGED = {"tie": "compare.judged_tie", "both_bad": "compare.judged_both_bad"}
 
 
 @dataclass(eq=False)
@@ -29,7 +30,7 @@ class Exchange:
     replies: list[StreamedReply] = field(default_factory=list)
     number: int = 0  # which of its conversation it is, in the database
     turn_id: int | None = None  # the question's row in the database, once it is there
-    vote: str | None = None  # what the page says of the vote of a comparison
+    judged: tuple[str, str | None] | None = None  # in a comparison: the vote, and its model
     # Those in its place, none where it is alone; and what followed it, while it is not shown.
     versions: list["Exchange"] = field(default_factory=list, repr=False)
     tail: list["Exchange"] = field(default_factory=list, repr=False)
@@ -44,9 +45,13 @@ class Exchange:
         """The places of the answers that ended with an error."""
         return [slot for slot, reply in enumerate(self.replies) if reply.error is not None]
 
-    def judge(self, kind: str, model: str | None) -> None:
-        """Remember a vote of a comparison, in the words in which the page says it."""
-        self.vote = _JUDGED.get(kind) or f"You found {model} better."
+    @property
+    def vote(self) -> str | None:
+        """What the page says of the vote of a comparison."""
+        if self.judged is None:
+            return None
+        kind, model = self.judged
+        return translate(_JUDGED.get(kind, "compare.judged_better"), model=model)
 
     def is_left_out(self, slot: int) -> bool:
         """Whether the model in `slot` refused the question: its later requests are without it."""

@@ -5,6 +5,8 @@ from typing import Any
 
 import gradio as gr
 
+from llava_serve.web.translations.middleware import at_load
+
 # Gradio turns longer text into a file, which is refused; by its own default at 1,000 characters.
 _MAX_TEXT = 1_000_000
 _ABOVE = (
@@ -12,8 +14,8 @@ _ABOVE = (
 )
 # Other ways for an image to come in; `images/` says what they do.
 _TOOLS = (
-    '<div class="image-tools"><button type="button" class="use-camera">Camera</button>'
-    '<p class="why-none"></p></div>'
+    '<div class="image-tools"><button type="button" class="use-camera">'
+    f'{at_load("composer.camera")}</button><p class="why-none"></p></div>'
 )
 
 
@@ -31,6 +33,7 @@ def build(elem_id: str, placeholder: str) -> gr.MultimodalTextbox:
     )
     box = gr.MultimodalTextbox(
         file_count="multiple",
+        label=at_load("composer.label"),
         placeholder=placeholder,
         show_label=False,
         container=False,

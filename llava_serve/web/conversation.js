@@ -2,8 +2,8 @@
 (() => {
   const RETRY_MS = [500, 1000, 2000, 5000];
   const DRAFT_MS = 400;
-  const LOST = '<p class="note" role="status">The page\u2019s server does not answer. Trying again \u2026</p>';
-  const REFUSED = '<p class="note" role="status">The page\u2019s server does not send this conversation. Load the page again.</p>';
+  const LOST = `<p class="note" role="status">${translate('chat.server_silent')}</p>`;
+  const REFUSED = `<p class="note" role="status">${translate('chat.refused')}</p>`;
   const LATER = [408, 429]; // of the refusals, those that may be none the next time
 
   // Makes `target` look like `html` and keeps every node that can stay: pictures, selections.

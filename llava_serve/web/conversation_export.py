@@ -17,6 +17,8 @@ from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.conversation_file import FORMAT
 from llava_serve.web.persistence import restored
 from llava_serve.web.reply import StreamedReply
+from llava_serve.web.translations.error_text import error_text
+from llava_serve.web.translations.language import current, translate
 
 _PAGE = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template(
     "conversation.html"
@@ -82,6 +84,8 @@ def _answer(reply: StreamedReply) -> dict[str, Any]:
 def as_page(row: ConversationRow, title: str, media: MediaStore) -> str:
     """Write a conversation as HTML without scripts, with its files in it. It blocks.
 
+    It is in the language of the request.
+
     Raises:
         StorageFailed: a file cannot be read.
     """
@@ -102,6 +106,9 @@ def written(
     """Write a conversation as HTML; of each file the address, if it can be shown, and the name."""
     conversation: ChatState = restored(row, media)
     return _PAGE.render(
+        language=current.get().tag,
+        translate=translate,
+        error_text=error_text,
         conversation=conversation,
         title=title,
         time=_time(row),

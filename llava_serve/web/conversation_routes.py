@@ -80,7 +80,7 @@ def conversation_router(past: PastConversations, links: Sharing | None = None) -
     ) -> HTMLResponse:
         whose = identity_of(request.scope)
         if whose == NOBODY:
-            shown = entries.NO_COOKIES
+            shown = entries.no_cookies()
         else:
             found, more = await past.entries(whose, search, count)
             now = datetime.now(_zone(zone))

@@ -5,17 +5,19 @@ from datetime import date, datetime, timedelta
 from itertools import groupby
 from types import MappingProxyType
 
+from babel import Locale
+from babel.dates import format_date
+
 from llava_serve.storage.listing import LONGEST_TITLE, Entry
 from llava_serve.web.render import plain_text
+from llava_serve.web.translations.language import current, translate
 
-NO_COOKIES = (
-    '<p class="hint">This browser keeps no cookies for this page, so its conversations cannot be '
-    "listed. Their addresses find them all the same.</p>"
-)
-_NONE_YET = '<p class="hint">Nothing here yet. What you ask will be listed here.</p>'
-_NONE_FOUND = '<p class="hint">No conversation holds all of these words.</p>'
-_MORE = '<button type="button" class="wide" data-do="more">Show older ones</button>'
-_KINDS = {"chat": "Chat", "compare": "Compare", "arena": "Arena"}
+_KINDS = {"chat": "chat.tab", "compare": "compare.tab", "arena": "arena.tab"}
+
+
+def no_cookies() -> str:
+    """Say why nothing is listed where nobody can be told from another."""
+    return _hint(translate("past.no_cookies"))
 
 
 def listing(
@@ -35,21 +37,32 @@ def listing(
         return datetime.fromtimestamp(entry.used_at, now.tzinfo).date()
 
     if not entries:
-        return _NONE_FOUND if is_search else _NONE_YET
+        return _hint(translate("past.none_found" if is_search else "past.none_yet"))
     days = []
     for used, of_day in groupby(entries, day):
         items = "".join(_item(entry, parts.get(entry.id, "")) for entry in of_day)
         days.append(f"<h3>{_day(used, now.date())}</h3><ul>{items}</ul>")
-    return "".join(days) + (_MORE if has_more else "")
+    if has_more:
+        days.append(_button(translate("past.more"), "more", "wide"))
+    return "".join(days)
+
+
+def _hint(text: str) -> str:
+    return f'<p class="hint">{text}</p>'
+
+
+def _button(text: str, do: str, style: str = "") -> str:
+    style = f'class="{style}" ' if style else ""
+    return f'<button type="button" {style}data-do="{do}">{text}</button>'
 
 
 def _day(used: date, today: date) -> str:
     if used == today:
-        return "Today"
+        return translate("past.today")
     if used == today - timedelta(days=1):
-        return "Yesterday"
-    year = f" {used.year}" if used.year != today.year else ""
-    return f"{used:%A}, {used.day} {used:%B}{year}"
+        return translate("past.yesterday")
+    form = translate("past.day" if used.year == today.year else "past.day_of_year")
+    return format_date(used, form, Locale.parse(current.get().tag, sep="-"))
 
 
 def _item(entry: Entry, part: str) -> str:
@@ -58,14 +71,16 @@ def _item(entry: Entry, part: str) -> str:
     return (
         f'<li data-id="{name}" data-kind="{kind}" data-title="{title}">'
         f'<a href="?{kind}={name}" title="{title}"><span class="title">{title}</span>'
-        f'<span class="kind">{_KINDS[kind]}</span></a>'
-        f'<details class="of-one"><summary aria-label="Rename, save or delete: {title}" '
-        'title="Rename, save or delete">⋯</summary>'
+        f'<span class="kind">{translate(_KINDS[kind])}</span></a>'
+        '<details class="of-one">'
+        f'<summary aria-label="{translate("past.actions_of", title=title)}" '
+        f'title="{translate("past.actions")}">⋯</summary>'
         f'<form data-do="rename"><input name="title" value="{title}" maxlength="{LONGEST_TITLE}" '
-        'aria-label="Title" autocomplete="off"><button type="submit">Rename</button></form>'
-        '<button type="button" data-do="json">Save as JSON</button>'
-        '<button type="button" data-do="html">Save as a web page</button>'
-        f"{part}<details><summary>Delete …</summary><p>This conversation and its pictures will be "
-        'gone for good.</p><button type="button" class="danger" data-do="delete">Yes, delete it'
-        "</button></details></details></li>"
+        f'aria-label="{translate("past.entry_title")}" autocomplete="off">'
+        f'<button type="submit">{translate("past.rename")}</button></form>'
+        + _button(translate("past.save_json"), "json")
+        + _button(translate("past.save_html"), "html")
+        + f"{part}<details><summary>{translate('past.delete')}</summary>"
+        f"<p>{translate('past.delete_warning')}</p>"
+        f"{_button(translate('past.delete_sure'), 'delete', 'danger')}</details></details></li>"
     )

@@ -17,6 +17,8 @@ from llava_serve.logins.user import User, user_of
 from llava_serve.storage.identity import NOBODY, Identity
 from llava_serve.web.browser_identity import identity_of
 from llava_serve.web.sessions import Address
+from llava_serve.web.translations.error_text import error_text
+from llava_serve.web.translations.language import translate
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +53,12 @@ def told() -> Iterator[None]:
     except ServeError as exc:
         serving.log_error(exc)
         told_errors.get([]).append(exc)
-        raise gr.Error(exc.for_user, print_exception=False) from exc
+        raise gr.Error(error_text(exc).whole, print_exception=False) from exc
     except Exception as exc:
         if (request_id := logs.request_id.get()) == "-":  # Gradio's queue is outside any request
             logs.request_id.set(request_id := logs.new_request_id())
         logger.exception("a handler of the page failed")
-        failure = EngineFailure("an internal error; its cause is in the log")
-        text = f"{failure.message} ({failure.code}, request {request_id})"
+        text = translate("page.failed", code=EngineFailure.code, request=request_id)
         raise gr.Error(text, print_exception=False) from exc
 
 

@@ -7,13 +7,7 @@ from pathlib import Path
 
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.web.render import plain_text
-
-EMPTY_COMPARISON = (
-    '<div class="empty"><h2>Compare models</h2>'
-    "<p>Choose two to six models. Each answers the same question about the same pictures, "
-    "at the same time; then say which did better.</p>"
-    '<button type="button" class="folder-open">Ask about a folder of pictures</button></div>'
-)
+from llava_serve.web.translations.language import translate
 
 
 @dataclass(frozen=True)
@@ -35,6 +29,15 @@ def load(folder: Path, media: MediaStore) -> tuple[ExampleQuestion, ...]:
     )
 
 
+def empty_comparison() -> str:
+    """Render what an empty comparison shows."""
+    return (
+        f'<div class="empty"><h2>{translate("compare.begin")}</h2>'
+        f"<p>{translate('compare.how_to_begin')}</p>"
+        f'<button type="button" class="folder-open">{translate("folder.open")}</button></div>'
+    )
+
+
 def empty_chat(examples: Sequence[ExampleQuestion]) -> str:
     """Render what an empty conversation shows: how to begin, and the examples to click."""
     cards = "".join(
@@ -44,10 +47,8 @@ def empty_chat(examples: Sequence[ExampleQuestion]) -> str:
     )
     cards = f'<div class="examples">{cards}</div>' if cards else ""
     return (
-        '<div class="empty"><h2>Ask about a picture</h2>'
-        "<p>Add pictures, a PDF or a short video below, by upload, paste or drag, and type a "
-        "question.</p>"
-        f"{cards}</div>"
+        f'<div class="empty"><h2>{translate("chat.begin")}</h2>'
+        f"<p>{translate('chat.how_to_begin')}</p>{cards}</div>"
     )
 
 

@@ -17,12 +17,13 @@ from llava_serve.web.chat_service import ChatService, Services
 from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.compare.strip import beneath
 from llava_serve.web.event_binder import View
-from llava_serve.web.examples import EMPTY_COMPARISON, ExampleQuestion, empty_chat
+from llava_serve.web.examples import ExampleQuestion, empty_chat, empty_comparison
 from llava_serve.web.inspection import context_budget
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import Vote
 from llava_serve.web.sessions import Place
 from llava_serve.web.transcript import Transcript, drawn, on_drawing_thread
+from llava_serve.web.translations.language import translate
 from llava_serve.web.uploads import path_of
 
 # A handler that waits for nothing is a coroutine all the same: Gradio runs plain functions on
@@ -36,22 +37,14 @@ class Tab:
     kind: Kind
     models: int
     most_models: int
-    invitation: str  # what an empty conversation shows, as HTML
 
     @property
     def is_comparison(self) -> bool:
         return self.most_models > 1
 
 
-def chat_tab(examples: Sequence[ExampleQuestion]) -> Tab:
-    """Return the tab for one model."""
-    return Tab("chat", models=1, most_models=1, invitation=empty_chat(examples))
-
-
-def compare_tab() -> Tab:
-    """Return the tab for two to six models side by side."""
-    most = len(render.LETTERS)
-    return Tab("compare", models=2, most_models=most, invitation=EMPTY_COMPARISON)
+CHAT_TAB = Tab("chat", models=1, most_models=1)
+COMPARE_TAB = Tab("compare", models=2, most_models=len(render.LETTERS))
 
 
 class Draft(BaseModel):
@@ -104,7 +97,8 @@ class Handlers:
             "budget": context_budget.shown(conversation, self._link),
             "models": gr.update(interactive=not conversation.exchanges),
             "again": gr.update(
-                interactive=idle, value="Retry" if last and last.failed else "Regenerate"
+                interactive=idle,
+                value=translate("chat.retry" if last and last.failed else "chat.regenerate"),
             ),
             "more": gr.update(visible=cut, interactive=cut),
             "clear": gr.update(interactive=idle or (not busy and conversation.notice is not None)),
@@ -113,7 +107,11 @@ class Handlers:
             "both_bad": gr.update(interactive=bool(votable)),
         }
         for slot, letter in enumerate(render.LETTERS):
-            view[letter] = gr.update(visible=slot < columns, interactive=slot in votable)
+            view[letter] = gr.update(
+                visible=slot < columns,
+                interactive=slot in votable,
+                value=translate("compare.is_better", letter=letter),
+            )
         return view
 
     @staticmethod
@@ -138,8 +136,11 @@ class Handlers:
         snapshots = [exchange.snapshot() for exchange in conversation.exchanges]
         notice = conversation.notice
         draw = partial(render.exchange, beneath=self._beneath)
-        invitation = self.tab.invitation
+        invitation = "" if snapshots else self._invitation()
         return await on_drawing_thread(partial(drawn, snapshots, notice, before, draw, invitation))
+
+    def _invitation(self) -> str:
+        return empty_comparison() if self.tab.is_comparison else empty_chat(self._examples)
 
     def refresh(self, place: Place) -> View:
         """Bring the model menu up to date."""

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -29,8 +30,9 @@ class HeavyWork:
             if left.is_set():
                 raise CancelledError
 
+        loop, context = asyncio.get_running_loop(), copy_context()  # it has the language
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, go_on)
+            return await loop.run_in_executor(self._threads, context.run, work, go_on)
         except asyncio.CancelledError:
             left.set()
             raise

@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 
 from llava_serve.errors import ServeError
 from llava_serve.logins.user import User, user_of
-from llava_serve.protocol.openai import ModelCard
+from llava_serve.protocol.model_card import ModelCard
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.sessions import Sessions
 

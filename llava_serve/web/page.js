@@ -60,7 +60,7 @@
     if (watched.has(box)) return;
     watched.add(box);
     box.setAttribute('role', 'region');
-    box.setAttribute('aria-label', 'Conversation');
+    box.setAttribute('aria-label', translate('chat.conversation'));
     let pinned = true, settling;
     const pin = () => {
       pinned = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
@@ -132,7 +132,7 @@
     if (!button) return;
     const code = button.closest('figure.code')?.querySelector('code');
     const text = code ? code.textContent : button.closest('.turn').querySelector('.text').innerText;
-    button.textContent = await window.copyText(text) ? 'Copied' : 'The browser refused';
-    setTimeout(() => { button.textContent = 'Copy'; }, 1500);
+    button.textContent = await window.copyText(text) ? translate('page.copied') : translate('page.copy_refused');
+    setTimeout(() => { button.textContent = translate('answer.copy'); }, 1500);
   });
 }

@@ -34,14 +34,16 @@ from llava_serve.web.presets import panel as preset_panel
 from llava_serve.web.render import plain_text
 from llava_serve.web.sessions import Place, Sessions
 from llava_serve.web.transcript import TranscriptRequest, respond
+from llava_serve.web.translations.language import translate
+from llava_serve.web.translations.middleware import at_load
 
 TITLE = "llava_serve"
-_HEADER = "<header class='page'><h1>llava_serve</h1><span>chat that sees pictures</span></header>"
-_HEADING = "<h1 class='unseen'>llava_serve: chat that sees pictures</h1>"
-_FOOTER = (
-    "<footer class='page'>Models make mistakes. Conversations, pictures and votes are kept on "
-    "this server.</footer>"
+_HEADER = (
+    f'<header class="page"><h1>llava_serve</h1><span>{at_load("page.about")}</span>'
+    f'<select class="language" aria-label="{at_load("page.language")}"></select></header>'
 )
+_HEADING = f'<h1 class="unseen">llava_serve: {at_load("page.about")}</h1>'
+_FOOTER = f'<footer class="page">{at_load("page.footer")}</footer>'
 _NEWS = "watchNews(() => trigger('tick'));"
 _GRADIO_THREADS = 40
 
@@ -65,7 +67,7 @@ def build(
 ) -> Built:
     """Lay the page out; with `embed` it has neither header nor footer."""
     sessions = Sessions(services.store, services.media)
-    tabs = [handlers.chat_tab(examples), handlers.compare_tab()]
+    tabs = [handlers.CHAT_TAB, handlers.COMPARE_TAB]
 
     async def place(kind: Kind, request: gr.Request) -> Place:
         user = caller(request)
@@ -74,7 +76,7 @@ def build(
         return session.place(kind)
 
     def panel_of(tab: handlers.Tab) -> ChatPanel:
-        with gr.Tab(tab.kind.capitalize(), elem_id=f"{tab.kind}-tab"):
+        with gr.Tab(at_load(f"{tab.kind}.tab"), elem_id=f"{tab.kind}-tab"):
             binder = EventBinder(partial(place, tab.kind))
             return chat_panel.build(Handlers(services, tab, examples), binder)
 
@@ -84,15 +86,22 @@ def build(
         fill_width=True,
         delete_cache=(3600, 24 * 3600),  # uploads live on in the media store
     ) as page:
-        gr.HTML(_HEADING if embed else _HEADER, apply_default_css=False)
+        if embed:
+            gr.HTML(_HEADING, apply_default_css=False)
+        else:
+            gr.HTML(
+                html_template=_HEADER,
+                js_on_load="window.languageMenu(element);",
+                apply_default_css=False,
+            )
         if services.logins is not None and not embed:
             account = gr.HTML("", apply_default_css=False, elem_id="account")
             page.load(_account, None, account, **QUIET)
         panels = [panel_of(tab) for tab in tabs]
-        with gr.Tab("Arena", elem_id="arena-tab"):
+        with gr.Tab(at_load("arena.tab"), elem_id="arena-tab"):
             binder = EventBinder(partial(place, "arena"))
             panels.append(arena_panel.build(ArenaHandlers(services), binder))
-        with gr.Tab("Leaderboard", elem_id="leaderboard-tab") as tab:
+        with gr.Tab(at_load("leaderboard.tab"), elem_id="leaderboard-tab") as tab:
             board_panel.build(tab, RatingCache(Battles(services.store)), binder)
         if services.operators.exist:
             operator_panel.build(page, services.operators)
@@ -116,7 +125,7 @@ async def _account(request: gr.Request) -> str:
     name = plain_text(user.name if user else "")
     return (
         f'<form class="account" method="post" action="logout"><span>{name}</span>'
-        '<button type="submit">Sign out</button></form>'
+        '<button type="submit">' + translate("page.sign_out") + "</button></form>"
     )
 
 

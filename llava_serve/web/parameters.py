@@ -6,6 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from llava_serve.web.translations.middleware import at_load
+
 _TOP_LOGPROBS = 5  # likeliest tokens at each place
 
 
@@ -74,22 +76,41 @@ def _slider(least: float, most: float, **named: Any) -> gr.Slider:
 
 def build() -> list[gr.components.Component]:
     """Lay out the controls; return them in the order of `Parameters`."""
-    likeliest, share = "0 always takes the likeliest", "share of probability to draw from"
     return [
-        _slider(0, 2, value=AT_FIRST.temperature, label="Temperature", info=likeliest),
-        _slider(0.05, 1, value=AT_FIRST.top_p, label="Top p", info=share),
+        _slider(
+            *(0, 2),
+            value=AT_FIRST.temperature,
+            label=at_load("parameters.temperature"),
+            info=at_load("parameters.temperature_info"),
+        ),
+        _slider(
+            *(0.05, 1),
+            value=AT_FIRST.top_p,
+            label=at_load("parameters.top_p"),
+            info=at_load("parameters.top_p_info"),
+        ),
         gr.Number(
             AT_FIRST.max_tokens,
             precision=0,
-            label="Max tokens",
-            info="empty: what the context holds",
+            label=at_load("parameters.max_tokens"),
+            info=at_load("parameters.max_tokens_info"),
         ),
         # Not a Number: an empty one turns into 0 as soon as it is shown.
-        gr.Textbox("", label="Seed", info="makes sampling repeatable", placeholder="none"),
-        gr.Textbox("", lines=2, label="System prompt", placeholder="the model's own"),
+        gr.Textbox(
+            "",
+            label=at_load("parameters.seed"),
+            info=at_load("parameters.seed_info"),
+            placeholder=at_load("parameters.no_seed"),
+        ),
+        gr.Textbox(
+            "",
+            lines=2,
+            label=at_load("parameters.system"),
+            placeholder=at_load("parameters.no_system"),
+        ),
         gr.Checkbox(
             AT_FIRST.logprobs,
-            label="Token probabilities",
-            info="such an answer cannot go on elsewhere if its worker is lost",
+            label=at_load("parameters.logprobs"),
+            info=at_load("parameters.logprobs_info"),
         ),
     ]

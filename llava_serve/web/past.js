@@ -3,7 +3,7 @@
   const LATER_MS = 300; // several changes, and several keys, ask once
   const PAGE = 50, MOST = 1000;
   const FOLDED = 'conversations folded';
-  const FAILED = 'The page\u2019s server did not do it. Try again.';
+  const TITLE = translate('past.title'), FAILED = translate('page.server_failed');
   const wide = window.matchMedia('(min-width: 1100px)');
   const KINDS = ['chat', 'compare', 'arena'];
 
@@ -14,12 +14,12 @@
   toggle.setAttribute('aria-controls', 'past');
   const panel = document.createElement('nav');
   panel.id = 'past';
-  panel.setAttribute('aria-label', 'Conversations');
-  panel.innerHTML = `<h2>Conversations</h2>
-    <div class="row"><a class="wide" data-new href="?">New chat</a>
-    <button type="button" class="wide" data-do="import">Import</button></div>
+  panel.setAttribute('aria-label', TITLE);
+  panel.innerHTML = `<h2>${TITLE}</h2>
+    <div class="row"><a class="wide" data-new href="?">${translate('past.new')}</a>
+    <button type="button" class="wide" data-do="import">${translate('past.import')}</button></div>
     <input type="file" accept=".json,application/json" hidden>
-    <input type="search" placeholder="Search titles and texts" aria-label="Search conversations" maxlength="200" autocomplete="off">
+    <input type="search" placeholder="${translate('past.search_placeholder')}" aria-label="${translate('past.search')}" maxlength="200" autocomplete="off">
     <p class="past-told" role="alert"></p><div class="entries"></div>`;
   const veil = document.createElement('div');
   veil.id = 'past-veil';
@@ -42,8 +42,8 @@
   const open = (is) => {
     document.documentElement.classList.toggle('past-open', is);
     toggle.setAttribute('aria-expanded', is);
-    toggle.title = `${is ? 'Hide' : 'Show'} conversations`;
-    toggle.setAttribute('aria-label', 'Conversations');
+    toggle.title = is ? translate('past.hide') : translate('past.show');
+    toggle.setAttribute('aria-label', TITLE);
     const app = document.querySelector('gradio-app');
     if (app) app.inert = is && !wide.matches; // behind a drawer nothing can be reached
     if (is) refresh();
@@ -67,7 +67,7 @@
     const asked = new URLSearchParams({search: search.value, count, zone});
     const answer = await fetch(`conversations?${asked}`).catch(() => null);
     if (mine !== last) return;
-    if (!answer?.ok) return tell('The list cannot be read at the moment.');
+    if (!answer?.ok) return tell(translate('past.unreadable'));
     const html = await answer.text();
     if (mine !== last) return;
     // What is open waits for its user, unless they look for something else.
@@ -105,7 +105,7 @@
     if (!answer) return;
     const link = document.createElement('a');
     link.href = URL.createObjectURL(await answer.blob());
-    link.download = `${item.dataset.title.replace(/[^\p{L}\p{N}]+/gu, ' ').trim() || 'conversation'}.${kind}`;
+    link.download = `${item.dataset.title.replace(/[^\p{L}\p{N}]+/gu, ' ').trim() || translate('past.filename')}.${kind}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
     close(item);

@@ -202,7 +202,7 @@ def _add_votes(exchanges: Sequence[Exchange], counted: Sequence[VoteRow]) -> Non
         for vote in counted:
             if vote.compared:
                 if {one.turn_id for one in vote.compared} == of_row.keys():
-                    exchange.judge(vote.kind, vote.model)
+                    exchange.judged = vote.kind, vote.model
             elif vote.turn_id in of_row:
                 kinds: tuple[Vote, ...] = get_args(Vote)
                 given = next((kind for kind in kinds if kind == vote.kind), None)

@@ -9,6 +9,7 @@ from typing import Any
 from cachetools import LRUCache, cached
 
 from llava_serve.errors import ServeError
+from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.model_card import ModelCard
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.branches.controls import arrows, pencil
@@ -18,6 +19,8 @@ from llava_serve.web.markdown.model_text import model_text as model_text
 from llava_serve.web.markdown.streamed_text import streamed_text
 from llava_serve.web.reply import StreamedReply, Vote
 from llava_serve.web.theme import icon
+from llava_serve.web.translations.error_text import error_text
+from llava_serve.web.translations.language import current, translate
 
 
 def plain_text(text: str) -> str:
@@ -25,7 +28,7 @@ def plain_text(text: str) -> str:
     return html.escape(text)
 
 
-VOTES: dict[Vote, str] = {"up": "Good answer", "down": "Bad answer", "flag": "Report the answer"}
+_VOTES: dict[Vote, str] = {"up": "answer.good", "down": "answer.bad", "flag": "answer.report"}
 
 
 def votes(reply: StreamedReply, place: str) -> str:
@@ -37,8 +40,10 @@ def votes(reply: StreamedReply, place: str) -> str:
     """
     if reply.is_open or not reply.text or not place:
         return ""
-    shown = "".join(_vote(kind, label, reply, place) for kind, label in VOTES.items())
-    return f'<span class="votes" role="group" aria-label="Judge this answer">{shown}</span>'
+    shown = "".join(_vote(kind, translate(key), reply, place) for kind, key in _VOTES.items())
+    return (
+        f'<span class="votes" role="group" aria-label="{translate("answer.judge")}">{shown}</span>'
+    )
 
 
 def _vote(kind: Vote, label: str, reply: StreamedReply, place: str) -> str:
@@ -51,21 +56,17 @@ def _vote(kind: Vote, label: str, reply: StreamedReply, place: str) -> str:
 
 
 LETTERS = "ABCDEF"  # of the answers side by side
-_STATES = {
-    "stopped": "Stopped.",
-    "failed": "Interrupted: the text above is what arrived.",
-}
-
-_LEFT_OUT = {
-    "files": "This question and its files are left out of what follows.",
-    "length": "This question is left out of what follows.",
-    None: "",
-}
+_STATES = {"stopped": "answer.stopped", "failed": "answer.interrupted"}
+_LEFT_OUT = {"files": "answer.left_out_with_files", "length": "answer.left_out"}
 
 
 _KEPT_CHARACTERS = 20_000_000  # of HTML
 # A finished answer is drawn again with each view of its conversation, and Markdown is slow.
-ended_text = cached(LRUCache[Any, str](_KEPT_CHARACTERS, getsizeof=len), lock=Lock())(model_text)
+ended_text = cached(
+    LRUCache[Any, str](_KEPT_CHARACTERS, getsizeof=len),
+    key=lambda text: (current.get().tag, text),
+    lock=Lock(),
+)(model_text)
 
 
 def question(exchange: Exchange, number: int | None = None) -> str:
@@ -92,7 +93,7 @@ def reply(
     name = f'<span class="model" title="{whole}">{label}{whole}</span>'
     parts = [f"<header>{name}{_copy(one)}{buttons(one, place)}{votes(one, place)}</header>"]
     if one.text:
-        live = streamed_text(one.request_id)
+        live = streamed_text(one.request_id, current.get().tag)
         text = live.render(one.text) if one.is_open else ended_text(one.text)
         parts.append(f'<div class="text">{text}</div>')
     if one.is_open and not one.text:
@@ -100,7 +101,8 @@ def reply(
     if (note := note_of(one)) is not None:
         parts.append(f'<p class="note">{note}</p>')
     if one.error is not None:
-        parts.append(error_card(one.error, one.request_id, _LEFT_OUT[one.refused]))
+        follows = "" if one.refused is None else translate(_LEFT_OUT[one.refused])
+        parts.append(error_card(one.error, one.request_id, follows))
     parts.append(f'<footer class="facts">{facts_of(one) if facts is None else facts}</footer>')
     return f'<article class="turn assistant {one.state}">{"".join(parts)}</article>'
 
@@ -136,13 +138,18 @@ def error_card(error: ServeError, request_id: str | None = None, follows: str = 
 
     `follows` says what the error means for the rest of the conversation.
     """
-    todo = f"{error.user_remedy} {follows}".rstrip()
-    where = f" · request <code>{plain_text(request_id)}</code>" if request_id else ""
+    text, code = error_text(error), f"<code>{plain_text(error.code)}</code>"
+    if request_id:
+        request = f"<code>{plain_text(request_id)}</code>"
+        where = translate("page.error_of_request", code=code, request=request)
+    else:
+        where = translate("page.error_code", code=code)
+    original = f'<br><span lang="en">{plain_text(text.original)}</span>' if text.original else ""
     return (
         '<div class="card error" role="alert">'
-        f"<strong>{plain_text(_sentence(error.user_message))}</strong>"
-        f"<p>{plain_text(todo)}</p>"
-        f"<small>code <code>{plain_text(error.code)}</code>{where}</small></div>"
+        f"<strong>{plain_text(text.told)}</strong>"
+        f"<p>{plain_text(f'{text.remedy} {follows}'.rstrip())}</p>"
+        f"<small>{where}{original}</small></div>"
     )
 
 
@@ -154,25 +161,23 @@ def models_status(
 ) -> str:
     """Say what is served; `missing` was chosen and is not there, `instead` stands in for it."""
     if error is not None:
-        text = f"{_sentence(error.for_user)} The list fills in by itself."
+        text = f"{error_text(error).whole} {translate('models.fill_in')}"
     elif not cards:
-        text = "No model is served yet. The list fills in by itself."
+        text = f"{translate('models.none')} {translate('models.fill_in')}"
     elif missing:
-        gone = f"{_listed(missing)} not served at the moment"
-        text = f"{gone}; chosen as soon as it is."
+        gone = _of_models("models.gone", missing)
+        text = translate("models.chosen_again", gone=gone)
         if instead:
-            verb = "answers" if len(instead) == 1 else "answer"
-            text = f"{gone}; {' and '.join(instead)} {verb} instead."
+            text = _of_models("models.instead", instead, gone=gone)
     elif blind := [card.id for card in cards if card.sees is False]:
-        text = f"{_listed(blind)} served for text alone: pictures are not seen at the moment."
+        text = _of_models("models.blind", blind)
     else:
-        count = "1 model is" if len(cards) == 1 else f"{len(cards)} models are"
-        return f'<p class="status good">{count} served</p>'
+        return f'<p class="status good">{translate("models.served", count=len(cards))}</p>'
     return f'<p class="status bad">{plain_text(text)}</p>'
 
 
-def _listed(names: Sequence[str]) -> str:
-    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
+def _of_models(key: str, names: Sequence[str], **values: str) -> str:
+    return translate(key, count=len(names), names=translate("models.and").join(names), **values)
 
 
 def budget(card: ModelCard | None, last: StreamedReply | None) -> str:
@@ -180,12 +185,14 @@ def budget(card: ModelCard | None, last: StreamedReply | None) -> str:
     if card is None:
         return ""
     if last is None or last.prompt_tokens is None:
-        return f'<p class="budget">Context: {card.context_length:,} tokens</p>'
+        said = translate("chat.context", context=f"{card.context_length:,}")
+        return f'<p class="budget">{said}</p>'
     used = last.prompt_tokens + (last.completion_tokens or 0)
     used_percent = min(100.0, 100 * used / card.context_length)
+    said = translate("chat.context_used", used=f"{used:,}", context=f"{card.context_length:,}")
     return (
         f'<p class="budget"><span class="bar"><i style="width:{used_percent:.1f}%"></i></span>'
-        f"Context: {used:,} of {card.context_length:,} tokens used</p>"
+        f"{said}</p>"
     )
 
 
@@ -199,40 +206,50 @@ def _thumbnail(file: StoredFile) -> str:
 
 def _waiting(one: StreamedReply) -> str:
     waited_s = int(time.monotonic() - one.began) if one.state == "running" else 0
-    text = f"no token yet, {waited_s} s" if waited_s >= 2 else "waiting"
     if one.place is not None:
-        text = f"waiting in line: {one.place.for_user}"
+        text = _in_line(one.place)
+    elif waited_s >= 2:
+        text = translate("answer.no_token", seconds=waited_s)
+    else:
+        text = translate("answer.waiting")
     return f'<p class="waiting"><i></i><i></i><i></i><span>{text}</span></p>'
+
+
+def _in_line(place: LinePlace) -> str:
+    before = place.number - 1
+    text = translate("answer.in_line", count=before) if before else translate("answer.next")
+    if place.wait_s is None:
+        return text
+    return translate("answer.in_line_for", text=text, seconds=place.wait_s)
 
 
 def note_of(one: StreamedReply) -> str | None:
     """Say how an answer ended, where that is not what was to be expected."""
     if one.state == "done" and one.finish_reason == "length":
-        return "Cut at the token limit: raise Max tokens, or continue."
+        return translate("answer.cut")
     if one.state == "done" and not one.text:
-        return "The model answered with nothing."
-    if one.state == "failed" and not one.text:
+        return translate("answer.empty")
+    if (one.state == "failed" and not one.text) or one.state not in _STATES:
         return None
-    return _STATES.get(one.state)
+    return translate(_STATES[one.state])
 
 
 def facts_of(one: StreamedReply) -> str:
     """Say what an answer took and cost."""
     facts = (
-        ("first token {:.2f} s", one.time_to_first_token_s),
-        ("{:.1f} tokens/s", one.tokens_per_s),
-        ("{:,} tokens in", one.prompt_tokens),
-        ("{:,} out", one.completion_tokens),
+        ("answer.first_token", ".2f", one.time_to_first_token_s),
+        ("answer.speed", ".1f", one.tokens_per_s),
+        ("answer.tokens_in", ",", one.prompt_tokens),
+        ("answer.tokens_out", ",", one.completion_tokens),
     )
-    return " · ".join(words.format(fact) for words, fact in facts if fact is not None)
+    known = (
+        translate(key, number=f"{fact:{form}}") for key, form, fact in facts if fact is not None
+    )
+    return " · ".join(known)
 
 
 def _copy(one: StreamedReply) -> str:
     if one.is_open or not one.text:
         return ""
-    return '<button type="button" class="copy" title="Copy the answer">Copy</button>'
-
-
-def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) else text + "."
+    title, text = translate("answer.copy_answer"), translate("answer.copy")
+    return f'<button type="button" class="copy" title="{title}">{text}</button>'

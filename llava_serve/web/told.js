@@ -1,7 +1,7 @@
 // What the page's server answers to an event that it refuses: said above the box for questions.
 // Gradio shows nothing of it: events that do not wait in its queue fail in silence.
 (() => {
-  const LOST = 'The page cannot reach its server. Check the connection, then try again.';
+  const LOST = translate('page.lost');
   const CALL = /\/gradio_api\/(run|queue\/join)(\/|\?|$)/;
   const places = () => [...document.querySelectorAll('.told')];
 

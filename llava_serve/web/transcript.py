@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -46,7 +47,8 @@ class Transcript:
 
 async def on_drawing_thread(work: Callable[[], Drawn]) -> Drawn:
     """Draw on a thread that does nothing else."""
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
+    context = copy_context()  # it has the language
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, context.run, work)
 
 
 def drawn(

@@ -212,6 +212,7 @@ PASSED_ON: tuple[dict[str, Any], ...] = (
         "moderate": True,
         "moderation_key_file": Path("key"),
         "embed": True,
+        "language_file": (Path("pl.json"), Path("ru.json")),
         "folder_images": 7,
         "folder_mb": 8,
         "prices": Path("prices.json"),

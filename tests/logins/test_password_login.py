@@ -1,17 +1,25 @@
 """Signing in at the page with a name and a password, and out."""
 
 import asyncio
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from gradio.route_utils import BUILD_PATH_LIB
 
+from llava_serve.http import serving
+from llava_serve.login_config import LoginConfig
 from llava_serve.logins import attempts
 from llava_serve.logins.auth_file import read_users, write_users
+from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.logins.passwords import hashed
 from llava_serve.logins.routes import path_within
+from llava_serve.web.app import build_app
+from llava_serve.web.translations.language import Languages
 from tests.logins.conftest import HTML, OpenBrowser, sign_in
+from tests.web.conftest import MakeServices
 
 
 async def test_who_has_not_signed_in_is_sent_to_and_comes_back(browser: httpx.AsyncClient) -> None:
@@ -68,6 +76,42 @@ async def test_a_wrong_password_and_a_wrong_name_are_told_the_same(
     assert refused.status_code == 401
     assert "The name or the password is wrong." in refused.text
     assert "guessed" not in refused.text and "set-cookie" not in refused.headers
+
+
+async def test_who_has_not_signed_in_is_told_so_in_their_language(
+    browser: httpx.AsyncClient,
+) -> None:
+    browser.headers["Accept-Language"] = "zh-CN,zh;q=0.9,en;q=0.8"
+    form = await browser.get("/login")
+    assert '<html lang="zh">' in form.text
+    assert ">用户名</label>" in form.text and ">登录</button>" in form.text
+    assert "Sign in" not in form.text
+    refused = await sign_in(browser, "alice", "guessed it")
+    assert refused.status_code == 401 and ">用户名</label>" in refused.text
+    browser.headers["Cookie"] = "language=en"
+    assert ">Name</label>" in (await browser.get("/login")).text
+
+
+async def test_a_refusal_is_in_the_language_of_the_request(
+    make_services: MakeServices, auth_file: Path, tmp_path: Path
+) -> None:
+    german = {"error.login_required": "Sie sind nicht angemeldet.", "login.name": "Benutzername"}
+    catalogue = {"language": "de", "name": "Deutsch", "messages": german}
+    (file := tmp_path / "de.json").write_text(json.dumps(catalogue))
+    services = make_services("http://127.0.0.1:9")
+    logins = LoginSessions.of(LoginConfig(auth_file=auth_file), tmp_path)
+    page = build_app(replace(services, logins=logins, languages=Languages.of([file])))
+    headers = {"Accept-Language": "de-AT"}
+    async with (
+        serving.served(page.app, page.before_stop) as address,
+        httpx.AsyncClient(base_url=address, headers=headers, trust_env=False) as browser,
+    ):
+        refused = await browser.post("/transcript", json={})
+        assert refused.status_code == 401
+        assert refused.json()["detail"].startswith("Sie sind nicht angemeldet.")
+        assert refused.json()["error"]["message"] == "you are not signed in"
+        form = await browser.get("/login")
+        assert ">Benutzername</label>" in form.text and ">Password</label>" in form.text
 
 
 async def test_a_name_comes_back_into_the_form_as_text(browser: httpx.AsyncClient) -> None:

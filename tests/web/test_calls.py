@@ -113,7 +113,7 @@ async def test_values_that_no_control_takes_are_told_without_a_traceback(
 ) -> None:
     body = {"data": values, "fn_index": await number_of(http, "submit"), "session_hash": "s"}
     reply = await http.post("/gradio_api/run/predict", json=body)
-    assert reply.json()["error"].startswith("data: has a value that its control does not take")
+    assert reply.json()["error"].startswith("Data: has a value that its control does not take")
     assert (await http.post("/gradio_api/queue/join", json=body)).status_code == 200
     async with http.stream("GET", "/gradio_api/queue/data?session_hash=s") as events:
         async for line in events.aiter_lines():

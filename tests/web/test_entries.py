@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo
 
 from llava_serve.storage.listing import Entry
 from llava_serve.web import entries
+from llava_serve.web.translations.catalogue import CHINESE
+from llava_serve.web.translations.language import current
 
 NOW = datetime(2026, 1, 2, 9, 30, tzinfo=ZoneInfo("Europe/Berlin"))
 
@@ -29,6 +31,17 @@ def test_the_days_are_those_of_the_user() -> None:
     assert [part.count("<li ") for part in html.split("<h3>")[1:]] == [2, 1, 1, 2]
     later = NOW.replace(month=6)
     assert "<h3>Friday, 2 January</h3>" in entries.listing([entry(used[0])], later)
+
+
+def test_the_days_are_written_as_in_the_language_of_the_page() -> None:
+    used = ["2026-01-02T08:00:00+00:00", "2025-12-31T12:00:00+00:00", "2025-12-30T12:00:00+00:00"]
+    language = current.set(CHINESE)
+    html = entries.listing([entry(time) for time in used], NOW)
+    later = entries.listing([entry(used[0])], NOW.replace(month=6))
+    current.reset(language)
+    days = ["今天", "2025年12月31日 星期三", "2025年12月30日 星期二"]
+    assert re.findall("<h3>(.*?)</h3>", html) == days
+    assert "<h3>1月2日 星期五</h3>" in later
 
 
 def test_a_title_is_text_and_nothing_else() -> None:

@@ -8,7 +8,7 @@ import pytest
 from llava_serve.errors import WorkerLost
 from llava_serve.web.chat_service import Services
 from llava_serve.web.chat_state import ChatState, Exchange
-from llava_serve.web.handlers import Handlers, chat_tab, compare_tab
+from llava_serve.web.handlers import CHAT_TAB, COMPARE_TAB, Handlers
 from llava_serve.web.reply import StreamedReply
 from llava_serve.web.sessions import Known, Place
 from tests.web.conftest import settled
@@ -49,7 +49,7 @@ def message(text: str) -> dict[str, Any]:
 async def test_only_what_can_be_judged_can_be_voted_on(
     services: Services, texts: tuple[str, ...], better: list[bool], others: bool
 ) -> None:
-    view = Handlers(services, compare_tab()).view(compared(*texts))
+    view = Handlers(services, COMPARE_TAB).view(compared(*texts))
     assert [view[letter]["interactive"] for letter in "ABCDEF"[: len(better)]] == better
     assert [view[letter]["visible"] for letter in "ABCDEF"] == [n < len(texts) for n in range(6)]
     assert (view["tie"]["interactive"], view["both_bad"]["interactive"]) == (others, others)
@@ -57,7 +57,7 @@ async def test_only_what_can_be_judged_can_be_voted_on(
 
 
 async def test_a_vote_that_is_not_offered_is_not_taken(services: Services) -> None:
-    handlers, conversation = Handlers(services, compare_tab()), compared("one", "")
+    handlers, conversation = Handlers(services, COMPARE_TAB), compared("one", "")
     await handlers.prefer("better", 0, at(conversation))
     await handlers.prefer("tie", None, at(conversation))
     assert conversation.exchanges[0].vote is None and conversation.notice is None
@@ -70,7 +70,7 @@ def lost(model: str, wanted: str) -> ChatState:
 
 async def test_retry_asks_no_model_that_only_stands_in(services: Services) -> None:
     """The menu has moved to `echo`, which nobody has chosen."""
-    handlers, conversation = Handlers(services, chat_tab(())), lost("gone", wanted="gone")
+    handlers, conversation = Handlers(services, CHAT_TAB), lost("gone", wanted="gone")
     await handlers.again(at(conversation), *CONTROLS)
     assert [reply.model for reply in conversation.exchanges[0].replies] == ["gone"]
     assert conversation.notice is not None
@@ -88,7 +88,7 @@ async def test_retry_asks_no_model_that_only_stands_in(services: Services) -> No
 async def test_retry_asks_who_was_asked_or_chosen(
     services: Services, asked: str, wanted: str
 ) -> None:
-    handlers, conversation = Handlers(services, chat_tab(())), lost(asked, wanted)
+    handlers, conversation = Handlers(services, CHAT_TAB), lost(asked, wanted)
     await handlers.again(at(conversation), *CONTROLS)
     await settled(conversation)
     assert conversation.notice is None
@@ -96,7 +96,7 @@ async def test_retry_asks_who_was_asked_or_chosen(
 
 
 async def test_a_stop_before_anything_streams_frees_the_tab(services: Services) -> None:
-    handlers, conversation = Handlers(services, chat_tab(())), ChatState(wanted=("echo",))
+    handlers, conversation = Handlers(services, CHAT_TAB), ChatState(wanted=("echo",))
     await handlers.submit(at(conversation), message("hello"), *CONTROLS)
     await handlers.stop(at(conversation))
     await settled(conversation)
@@ -109,7 +109,7 @@ async def test_a_stop_before_anything_streams_frees_the_tab(services: Services) 
 async def test_a_text_that_is_slow_to_draw_holds_up_nobody(services: Services) -> None:
     """Markdown takes time for thousands of brackets; other browsers are served meanwhile."""
     conversation, turns = compared("[" * 3000), 0
-    viewing = asyncio.create_task(Handlers(services, chat_tab(())).draw(conversation, None))
+    viewing = asyncio.create_task(Handlers(services, CHAT_TAB).draw(conversation, None))
     while not viewing.done():
         turns += 1
         await asyncio.sleep(0)
@@ -117,7 +117,7 @@ async def test_a_text_that_is_slow_to_draw_holds_up_nobody(services: Services) -
 
 
 async def test_a_question_during_an_answer_is_kept_and_said(services: Services) -> None:
-    handlers, conversation = Handlers(services, chat_tab(())), ChatState(wanted=("echo",))
+    handlers, conversation = Handlers(services, CHAT_TAB), ChatState(wanted=("echo",))
     await handlers.submit(at(conversation), message("word " * 1000), *CONTROLS)
     view = await handlers.submit(at(conversation), message("next"), *CONTROLS)
     assert "value" not in view["composer"] and view["composer"]["stop_btn"]
@@ -129,7 +129,7 @@ async def test_a_question_during_an_answer_is_kept_and_said(services: Services) 
 
 
 async def test_clear_can_be_undone_until_the_next_question(services: Services) -> None:
-    handlers, said = Handlers(services, chat_tab(())), compared("one")
+    handlers, said = Handlers(services, CHAT_TAB), compared("one")
     place = Place(said, Known())
     view = await handlers.clear(place)
     assert place.conversation is not said and place.conversation.exchanges == []
@@ -144,7 +144,7 @@ async def test_clear_can_be_undone_until_the_next_question(services: Services) -
 
 
 async def test_the_context_line_outlives_an_answer_without_figures(services: Services) -> None:
-    handlers, conversation = Handlers(services, chat_tab(())), compared("one", "two")
+    handlers, conversation = Handlers(services, CHAT_TAB), compared("one", "two")
     conversation.wanted = ("echo",)
     conversation.exchanges[0].replies[0].prompt_tokens = 300
     stopped = StreamedReply("echo", text="half")

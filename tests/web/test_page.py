@@ -17,6 +17,7 @@ from llava_serve.web import page
 from llava_serve.web.app import Page, build_app
 from llava_serve.web.chat_service import Services
 from llava_serve.web.event_binder import told
+from llava_serve.web.translations.error_text import error_text
 from tests.web.conftest import MakeServices
 
 CONTROLS = [0.2, 1.0, 512, None, "", False]
@@ -152,7 +153,7 @@ async def test_a_question_for_no_transcript_is_refused(
 
 async def test_a_call_of_no_tab_is_refused(http: httpx.AsyncClient) -> None:
     reply = await call(http, "submit", question("hello"), *CONTROLS, session=None)
-    assert reply.json()["error"].startswith("session_hash: is missing")
+    assert reply.json()["error"].startswith("Session_hash: is missing")
 
 
 @pytest.mark.parametrize(
@@ -181,5 +182,5 @@ def test_a_bug_is_logged_and_its_cause_stays_here(caplog: pytest.LogCaptureFixtu
 def test_an_error_that_was_raised_on_purpose_is_told() -> None:
     with pytest.raises(gr.Error) as raised, told():
         raise StorageFailed("the disk is full")
-    assert raised.value.message == StorageFailed("the disk is full").for_user
+    assert raised.value.message == error_text(StorageFailed("the disk is full")).whole
     assert "--state-dir" not in raised.value.message

@@ -9,6 +9,8 @@ from llava_serve.web import render
 from llava_serve.web.chat_state import Exchange
 from llava_serve.web.render import model_text, plain_text
 from llava_serve.web.reply import StreamedReply
+from llava_serve.web.translations.catalogue import CHINESE, Catalogue
+from llava_serve.web.translations.language import current
 
 CARD = ModelCard(
     id="tiny", context_length=1000, accepts_images=True, accepts_video=True, engine="echo"
@@ -35,6 +37,47 @@ def test_an_error_card_has_cause_remedy_code_and_request_id() -> None:
     assert "The model stopped in the middle of its answer." in card
     assert error.user_remedy in card and "http://" not in card
     assert "worker_lost" in card and "req-1" in card
+
+
+def drawn_in(language: Catalogue, one: StreamedReply) -> str:
+    before = current.set(language)
+    try:
+        return render.reply(one)
+    finally:
+        current.reset(before)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_an_answer_is_drawn_in_the_language_of_each_who_looks_at_it(is_open: bool) -> None:
+    reply = ended("```\nx\n```\n\nand\n\nmore\n\n")
+    reply.state = "running" if is_open else "done"
+    english = render.reply(reply)
+    chinese = drawn_in(CHINESE, reply)
+    assert "Copy the code" in english and "first token" in english
+    assert "复制代码" in chinese and "首个 token 0.25 s" in chinese and "Copy" not in chinese
+    assert render.reply(reply) == english
+
+
+def test_in_another_language_an_error_card_has_the_own_words_of_the_error_as_well() -> None:
+    told = {"error.media_unreadable": "文件无法读取。", "error.media_unreadable.remedy": "换一个。"}
+    reply = StreamedReply("tiny")
+    reply.end("failed", 1.0, MediaUnreadable("'<b>.png' is cut"))
+    card = drawn_in(Catalogue("zh", "中文", {**CHINESE.messages, **told}), reply)
+    assert (
+        "<strong>文件无法读取。</strong><p>换一个。 后续对话不会包含这个问题及其文件。</p>" in card
+    )
+    small = card.partition("<small>")[2]
+    assert "代码 <code>media_unreadable</code> · 请求" in small
+    assert 'lang="en"' in small and "&lt;b&gt;.png" in small and "lang=" not in render.reply(reply)
+
+
+def test_a_vote_is_told_in_the_language_of_each_who_looks_at_it() -> None:
+    exchange = Exchange("which?", (), [], judged=("better", "tiny"))
+    assert exchange.vote == "You found tiny better."
+    before = current.set(CHINESE)
+    told = exchange.vote
+    current.reset(before)
+    assert told == "你认为 tiny 更好。"
 
 
 @pytest.mark.parametrize(

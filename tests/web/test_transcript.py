@@ -9,7 +9,7 @@ import pytest
 
 from llava_serve.web.chat_service import ChatService, Services
 from llava_serve.web.chat_state import ChatState, Exchange
-from llava_serve.web.handlers import Handlers, chat_tab
+from llava_serve.web.handlers import CHAT_TAB, Handlers
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import StreamedReply
 from llava_serve.web.transcript import Delta, changes, delta
@@ -79,7 +79,7 @@ def test_a_delta_holds_only_what_is_new() -> None:
 async def test_an_answer_of_forty_tokens_costs_little(services: Services) -> None:
     """45 kB they were, when each change carried the answer whole."""
     service, conversation, browser = ChatService(services), ChatState(), Browser()
-    handlers = Handlers(services, chat_tab(()))
+    handlers = Handlers(services, CHAT_TAB)
     question = " ".join(f"word{n}" for n in range(40))
     about = {"text": question, "files": []}
     assert await service.accept(conversation, about, ["echo"], Parameters())
@@ -92,7 +92,7 @@ async def test_an_answer_of_forty_tokens_costs_little(services: Services) -> Non
 
 
 async def test_a_late_turn_costs_no_more_than_an_early_one(services: Services) -> None:
-    handlers, browser = Handlers(services, chat_tab(())), Browser()
+    handlers, browser = Handlers(services, CHAT_TAB), Browser()
     conversation = ChatState(exchanges=[said(f"q{n}", "long " * 300) for n in range(29)])
     await browser.read(conversation, handlers)
     browser.received_bytes = 0
@@ -106,7 +106,7 @@ async def test_a_late_turn_costs_no_more_than_an_early_one(services: Services) -
 
 async def test_whoever_comes_later_sees_the_answer_grow_too(services: Services) -> None:
     service, conversation = ChatService(services), ChatState()
-    handlers, first, second = Handlers(services, chat_tab(())), Browser(), Browser()
+    handlers, first, second = Handlers(services, CHAT_TAB), Browser(), Browser()
     question = " ".join(f"word{n}" for n in range(60))
     about = {"text": question, "files": []}
     assert await service.accept(conversation, about, ["echo"], Parameters())
@@ -120,7 +120,7 @@ async def test_whoever_comes_later_sees_the_answer_grow_too(services: Services) 
 
 async def test_one_who_leaves_changes_nothing(services: Services) -> None:
     service, conversation = ChatService(services), ChatState()
-    handlers, browser = Handlers(services, chat_tab(())), Browser()
+    handlers, browser = Handlers(services, CHAT_TAB), Browser()
     question = " ".join(f"word{n}" for n in range(60))
     about = {"text": question, "files": []}
     assert await service.accept(conversation, about, ["echo"], Parameters())
@@ -134,7 +134,7 @@ async def test_one_who_leaves_changes_nothing(services: Services) -> None:
 
 async def test_an_answer_is_drawn_while_the_threads_of_the_loop_wait(services: Services) -> None:
     """As they do for a database that is slow to write."""
-    handlers, browser, may_go = Handlers(services, chat_tab(())), Browser(), threading.Event()
+    handlers, browser, may_go = Handlers(services, CHAT_TAB), Browser(), threading.Event()
     conversation = ChatState(exchanges=[said("question", "answer")])
     waiting = [asyncio.create_task(asyncio.to_thread(may_go.wait)) for _ in range(64)]
     await asyncio.sleep(0)  # until each of them has a thread, or waits for one

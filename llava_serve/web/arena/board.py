@@ -4,28 +4,12 @@ from collections.abc import Sequence
 
 from llava_serve.arena.leaderboard import Leaderboard, Record, Standing
 from llava_serve.web.render import plain_text
+from llava_serve.web.translations.language import translate
 
-_NO_VOTES = (
-    '<div class="empty"><h2>No votes yet</h2><p>Vote on a battle in the Arena tab, or choose '
-    "other votes or another task.</p></div>"
+_HEAD = (
+    *("leaderboard.rank", "leaderboard.model", "leaderboard.rating", "leaderboard.interval_95"),
+    "leaderboard.votes",
 )
-_RATINGS, _WIN_RATES = "Ratings", "Win rates"
-_HEAD = ("Rank", "Model", "Rating", "95 % interval", "Votes")
-_COUNTED = "{votes} votes, {ties} ties, {both_bad} both bad."
-_EXPLAINED = (
-    "Ratings are on the scale of Elo: 400 points more are odds of 10 to 1. A rank is one more than "
-    "the number of models whose whole intervals lie higher. Only votes of the arena count, where "
-    "names are hidden."
-)
-_LENGTH = "Answer length is taken out: by itself, a tenth more of it is worth {points:+.0f} points."
-_UNCONNECTED = "no rating: no votes connect it with the others"
-_ONE_SIDED = "won or lost everything so far: its distance to the others is a guess"
-_WIN_RATES_EXPLAINED = (
-    "How often the model of each row won against that of each column, in percent; a tie is half a "
-    "win. The small number is that of votes."
-)
-_INTERVAL = "{low:.0f} to {high:.0f}"
-_CELL = "{model} won {rate:.0f} % of {votes} votes against {against}"
 _MOST_TINT = 55  # percent; beyond it the text would lose its contrast
 _MARGIN = 0.04  # of the plot, on both sides
 
@@ -33,13 +17,19 @@ _MARGIN = 0.04  # of the plot, on both sides
 def board(one: Leaderboard) -> str:
     """Render a leaderboard."""
     if not one.standings:
-        return _NO_VOTES
-    counted = _COUNTED.format(votes=one.votes, ties=one.ties, both_bad=one.both_bad)
-    length = "" if one.length_points is None else _LENGTH.format(points=one.length_points)
+        title, told = translate("leaderboard.no_votes"), translate("leaderboard.no_votes_told")
+        return f'<div class="empty"><h2>{title}</h2><p>{told}</p></div>'
+    said = [
+        translate("leaderboard.counted", votes=one.votes, ties=one.ties, both_bad=one.both_bad),
+        translate("leaderboard.ratings_explained"),
+    ]
+    if one.length_points is not None:
+        said.append(translate("leaderboard.length", points=f"{one.length_points:+.0f}"))
     return (
-        f'<div class="board"><section><h2>{_RATINGS}</h2>'
-        f'<p class="hint">{counted} {_EXPLAINED} {length}</p>{_ratings(one.standings)}</section>'
-        f'<section><h2>{_WIN_RATES}</h2><p class="hint">{_WIN_RATES_EXPLAINED}</p>'
+        f'<div class="board"><section><h2>{translate("leaderboard.ratings")}</h2>'
+        f'<p class="hint">{" ".join(said)}</p>{_ratings(one.standings)}</section>'
+        f"<section><h2>{translate('leaderboard.win_rates')}</h2>"
+        f'<p class="hint">{translate("leaderboard.win_rates_explained")}</p>'
         f"{_win_rates(one)}</section></div>"
     )
 
@@ -49,22 +39,23 @@ def _scrolled(table: str, label: str) -> str:
 
 
 def _ratings(standings: Sequence[Standing]) -> str:
-    head = "".join(f'<th scope="col">{words}</th>' for words in _HEAD)
+    head = "".join(f'<th scope="col">{translate(key)}</th>' for key in _HEAD)
     lows = [one.low for one in standings if one.low is not None]
     highs = [one.high for one in standings if one.high is not None]
     ends = (min(lows, default=0.0), max(highs, default=1.0))
     rows = "".join(_row(one, ends) for one in standings)
     table = f'<table class="ratings"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return _scrolled(table, _RATINGS)
+    return _scrolled(table, translate("leaderboard.ratings"))
 
 
 def _row(one: Standing, ends: tuple[float, float]) -> str:
     name = f'<th scope="row"><span title="{plain_text(one.model)}">{plain_text(one.model)}</span>'
     if one.rating is None or one.low is None or one.high is None:
-        note = f"<small>{_UNCONNECTED}</small>"
+        note = f"<small>{translate('leaderboard.unconnected')}</small>"
         return f"<tr><td></td>{name}{note}</th><td></td><td></td><td>{one.votes}</td></tr>"
-    note = f"<small>{_ONE_SIDED}</small>" if one.is_one_sided else ""
-    interval = _INTERVAL.format(low=one.low, high=one.high)
+    one_sided = f"<small>{translate('leaderboard.one_sided')}</small>"
+    note = one_sided if one.is_one_sided else ""
+    interval = translate("leaderboard.interval", low=f"{one.low:.0f}", high=f"{one.high:.0f}")
     plot = _plot((one.low, one.rating, one.high), ends)
     return (
         f"<tr><td>{one.rank}</td>{name}{note}</th><td>{one.rating:.0f}</td>"
@@ -100,7 +91,7 @@ def _win_rates(one: Leaderboard) -> str:
         f'<table class="heat"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
-    return _scrolled(table, _WIN_RATES)
+    return _scrolled(table, translate("leaderboard.win_rates"))
 
 
 def _cell(model: str, against: str, record: Record | None) -> str:
@@ -109,7 +100,8 @@ def _cell(model: str, against: str, record: Record | None) -> str:
     rate = 100 * record.win_rate
     tint = _MOST_TINT * abs(rate - 50) / 50
     kind = "won" if rate >= 50 else "lost"
-    told = _CELL.format(model=model, against=against, rate=rate, votes=record.votes)
+    counted = {"rate": f"{rate:.0f}", "votes": record.votes}
+    told = translate("leaderboard.cell", model=model, against=against, **counted)
     return (
         f'<td class="{kind}" style="--tint:{tint:.0f}%" title="{plain_text(told)}">'
         f"{rate:.0f}<small>{record.votes}</small></td>"

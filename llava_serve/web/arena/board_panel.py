@@ -12,33 +12,34 @@ from llava_serve.web.arena.panel import TASKS
 from llava_serve.web.arena.rating_cache import RatingCache
 from llava_serve.web.event_binder import EventBinder, View
 from llava_serve.web.sessions import Place
+from llava_serve.web.translations.middleware import at_load
 
-_TASK, _ALL_TASKS = "Task", "All tasks"
-_VOTES = "Votes"
 _VOTERS: dict[Voters, str] = {
-    "people": "Those of people",
-    "judge": "Those of judge models",
-    "all": "All together",
+    "people": "leaderboard.voters.people",
+    "judge": "leaderboard.voters.judge",
+    "all": "leaderboard.voters.all",
 }
-_STYLE = "Take out what longer answers win by their length"
 
 
 def build(tab: gr.Tab, cache: RatingCache, binder: EventBinder) -> None:
     """Lay the tab out; the tables come when it is opened, and at each change of a control."""
     with gr.Row(elem_classes="board-controls"):
         task = gr.Dropdown(
-            choices=[(_ALL_TASKS, ""), *((words, key) for key, words in TASKS.items())],
+            choices=[
+                (at_load("leaderboard.all_tasks"), ""),
+                *((at_load(key), tag) for tag, key in TASKS.items()),
+            ],
             value="",
-            label=_TASK,
+            label=at_load("arena.task"),
             elem_id="leaderboard-task",
         )
         voters = gr.Dropdown(
-            choices=[(words, key) for key, words in _VOTERS.items()],
+            choices=[(at_load(key), voters) for voters, key in _VOTERS.items()],
             value="people",
-            label=_VOTES,
+            label=at_load("leaderboard.voters"),
             elem_id="leaderboard-votes",
         )
-        style = gr.Checkbox(label=_STYLE, elem_id="leaderboard-style")
+        style = gr.Checkbox(label=at_load("leaderboard.style"), elem_id="leaderboard-style")
     shown = gr.HTML(apply_default_css=False, elem_id="leaderboard")
 
     async def show(_: Place, voters: Voters, tag: str | None, style_control: bool) -> View:

@@ -11,27 +11,21 @@ from llava_serve.web.chat_state import ChatState, Exchange
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import StreamedReply
 from llava_serve.web.transcript import Transcript, drawn
+from llava_serve.web.translations.language import translate
 
 SIDES = "AB"
-EMPTY_ARENA = (
-    '<div class="empty"><h2>Arena</h2>'
-    "<p>Two models without names answer your question, about the same pictures and with the same "
-    "seed. Ask on as you like, then vote for the better one: after the vote you see who they were. "
-    "Your vote counts on the leaderboard.</p></div>"
-)
-_WITHOUT_VOTE = "An answer is not whole, so this battle ends without a vote. Begin a new one."
-_FOUND: dict[Winner, str] = {
-    "a": "You found A better.",
-    "b": "You found B better.",
-    "tie": "You called it a tie.",
-    "both_bad": "You found both bad.",
+_OUTCOMES: dict[Winner, str] = {
+    "a": "arena.outcome.a",
+    "b": "arena.outcome.b",
+    "tie": "arena.outcome.tie",
+    "both_bad": "arena.outcome.both_bad",
 }
-_CUT = "Cut at {} tokens: the same limit for both."
-_ASKED = (
-    "Both were asked with temperature {temperature}, top p {top_p}, at most {max_tokens} tokens "
-    "and seed {seed}."
-)
-_OUTCOME = '<p class="note outcome" role="status">{}</p>'
+
+
+def invitation() -> str:
+    """Render what an empty arena shows."""
+    title, told = translate("arena.tab"), translate("arena.invitation")
+    return f'<div class="empty"><h2>{title}</h2><p>{told}</p></div>'
 
 
 def hidden(one: StreamedReply) -> StreamedReply:
@@ -59,7 +53,9 @@ def exchange(one: Exchange, parameters: Parameters, *, is_blind: bool) -> str:
         render.reply(reply, letter, place="") for reply, letter in zip(answers, SIDES, strict=False)
     )
     cut = any(reply.finish_reason == "length" for reply in one.replies)
-    note = f'<p class="note">{_CUT.format(parameters.max_tokens)}</p>' if cut and is_blind else ""
+    note = ""
+    if cut and is_blind:
+        note = f'<p class="note">{translate("arena.cut", tokens=parameters.max_tokens)}</p>'
     return f'{render.question(one)}<div class="columns of-2">{columns}</div>{note}'
 
 
@@ -72,7 +68,7 @@ def is_whole(exchanges: Sequence[Exchange]) -> bool:
 def transcript(conversation: ChatState, before: Transcript | None) -> Transcript:
     """Draw a battle that stands still; given what was drawn before, only what is open of it."""
     draw = partial(_exchange, conversation)
-    return drawn(conversation.exchanges, conversation.notice, before, draw, EMPTY_ARENA)
+    return drawn(conversation.exchanges, conversation.notice, before, draw, invitation())
 
 
 def _exchange(conversation: ChatState, one: Exchange, number: int) -> str:
@@ -86,12 +82,16 @@ def _ending(conversation: ChatState) -> str:
 
     Nothing is said of an end while a vote is waited for.
     """
-    asked = f'<p class="asked">{_ASKED.format(**asdict(conversation.parameters))}</p>'
+    asked = translate("arena.asked", **asdict(conversation.parameters))
+    asked = f'<p class="asked">{asked}</p>'
     battle = conversation.battle
     if battle is not None and battle.winner is not None:
-        names = zip(SIDES, battle.models, strict=True)
-        who = ", ".join(f"{side} is <b>{render.plain_text(name)}</b>" for side, name in names)
-        return _OUTCOME.format(f"{_FOUND[battle.winner]} {who}.") + asked
+        a, b = (f"<b>{render.plain_text(name)}</b>" for name in battle.models)
+        return _outcome(translate(_OUTCOMES[battle.winner], a=a, b=b)) + asked
     if not is_whole(conversation.exchanges):
-        return _OUTCOME.format(_WITHOUT_VOTE) + asked
+        return _outcome(translate("arena.without_vote")) + asked
     return asked
+
+
+def _outcome(told: str) -> str:
+    return f'<p class="note outcome" role="status">{told}</p>'

@@ -21,7 +21,7 @@ from llava_serve.errors import (
 )
 from llava_serve.http import serving
 from llava_serve.storage.battles import Battles, BattleVote
-from llava_serve.web import composer, render
+from llava_serve.web import composer
 from llava_serve.web.arena import drawing
 from llava_serve.web.arena.battle import Battle, battle_of
 from llava_serve.web.chat_service import Services
@@ -29,12 +29,14 @@ from llava_serve.web.chat_state import ChatState
 from llava_serve.web.event_binder import View
 from llava_serve.web.handlers import Handlers, Tab
 from llava_serve.web.parameters import AT_FIRST
+from llava_serve.web.render import plain_text
 from llava_serve.web.sessions import Place
 from llava_serve.web.transcript import Transcript, on_drawing_thread
+from llava_serve.web.translations.error_text import error_text
+from llava_serve.web.translations.language import translate
 
-ARENA_TAB = Tab("arena", models=0, most_models=1, invitation=drawing.EMPTY_ARENA)
+ARENA_TAB = Tab("arena", models=0, most_models=1)
 _SEEDS = 2**31
-_READY = "{} models take part"
 
 
 class ArenaHandlers(Handlers):
@@ -66,10 +68,10 @@ class ArenaHandlers(Handlers):
         """Say how many models take part; never which."""
         models, error = self._models_served(), self._link.error
         if error is not None or len(models) < 2:
-            reason = (error or TooFewModels(len(models))).user_message
-            status = f'<p class="status bad">{render.plain_text(reason).capitalize()}.</p>'
+            reason = error_text(error or TooFewModels(len(models))).told
+            status = f'<p class="status bad">{plain_text(reason)}</p>'
         else:
-            status = f'<p class="status good">{_READY.format(len(models))}</p>'
+            status = f'<p class="status good">{translate("arena.ready", models=len(models))}</p>'
         if place.menu_shown == status:
             return {"status": gr.skip()}
         place.menu_shown = status

@@ -9,23 +9,21 @@ from llava_serve.web import chat_panel, composer
 from llava_serve.web.arena.handlers import ARENA_TAB, ArenaHandlers
 from llava_serve.web.chat_panel import ChatPanel, Controls
 from llava_serve.web.event_binder import EventBinder
+from llava_serve.web.translations.middleware import at_load
 
 TASKS: dict[Tag, str] = {
-    "text": "Reading text",
-    "counting": "Counting",
-    "scene": "Scene",
-    "chart": "Chart or diagram",
-    "other": "Something else",
+    "text": "arena.task.text",
+    "counting": "arena.task.counting",
+    "scene": "arena.task.scene",
+    "chart": "arena.task.chart",
+    "other": "arena.task.other",
 }
-_PLACEHOLDER = "Ask two models without names …"
-_TASK, _TASK_INFO, _NO_TASK = "Task", "optional; the leaderboard is split by it", "Not said"
 _VOTES: dict[Winner, tuple[str, str | None]] = {
-    "a": ("A is better", None),
-    "b": ("B is better", None),
-    "tie": ("Tie", "tie"),
-    "both_bad": ("Both bad", "down"),
+    "a": ("arena.vote.a", None),
+    "b": ("arena.vote.b", None),
+    "tie": ("arena.vote.tie", "tie"),
+    "both_bad": ("arena.vote.both_bad", "down"),
 }
-_CLEAR = "New battle"
 
 
 def build(handlers: ArenaHandlers, binder: EventBinder) -> ChatPanel:
@@ -35,20 +33,25 @@ def build(handlers: ArenaHandlers, binder: EventBinder) -> ChatPanel:
         with gr.Column(scale=0, min_width=260, elem_classes="side"):
             status = gr.HTML(apply_default_css=False, elem_id="arena-status")
             tag = gr.Dropdown(
-                choices=[(_NO_TASK, ""), *((words, key) for key, words in TASKS.items())],
+                choices=[
+                    (at_load("arena.task_not_said"), ""),
+                    *((at_load(key), tag) for tag, key in TASKS.items()),
+                ],
                 value="",
-                label=_TASK,
-                info=_TASK_INFO,
+                label=at_load("arena.task"),
+                info=at_load("arena.task_info"),
                 elem_id="arena-task",
             )
     with main:
-        controls: Controls = {"composer": composer.build("arena-composer", _PLACEHOLDER)}
+        controls: Controls = {
+            "composer": composer.build("arena-composer", at_load("arena.placeholder"))
+        }
         _, controls["signal"] = chat_panel.transcript(ARENA_TAB)
         with gr.Row(elem_classes="actions"):
-            for winner, (words, icon) in _VOTES.items():
+            for winner, (key, icon) in _VOTES.items():
                 name = f"arena-{winner.replace('_', '-')}"
-                controls[winner] = chat_panel.button(words, name, icon)
-            controls["clear"] = chat_panel.button(_CLEAR, "arena-clear", "clear")
+                controls[winner] = chat_panel.button(at_load(key), name, icon)
+            controls["clear"] = chat_panel.button(at_load("arena.clear"), "arena-clear", "clear")
     controls["tag"] = tag
     panel = ChatPanel(handlers, {"status": status}, [], controls)
     _bind(panel, handlers, binder)

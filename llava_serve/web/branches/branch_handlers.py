@@ -12,9 +12,7 @@ from llava_serve.web.chat_state import Exchange
 from llava_serve.web.event_binder import View
 from llava_serve.web.handlers import Handlers
 from llava_serve.web.sessions import Place
-
-DRAFT_WOULD_GO = "Send or delete what you have typed: the question would replace it."
-NOT_SHOWN = "The question that you were editing is not shown any more. Send again to ask anew."
+from llava_serve.web.translations.language import translate
 
 
 class EditClick(BaseModel):
@@ -52,7 +50,7 @@ class BranchHandlers:
         is_old = place.editing is not None and message["text"] == place.editing.text
         if not composer.is_empty(message) and not is_old:
             conversation.touch()  # so that the browser is told again at a second click
-            return self._view(place, told=DRAFT_WOULD_GO)
+            return self._view(place, told=translate("branches.draft_would_go"))
         paths = await uploads.lend(chosen.files, self._service.services.media)
         conversation.notice, place.editing = None, chosen
         conversation.touch()
@@ -69,7 +67,7 @@ class BranchHandlers:
             if old not in place.conversation.exchanges:
                 place.editing = None
                 place.conversation.touch()
-                return self._view(place, told=NOT_SHOWN)
+                return self._view(place, told=translate("branches.not_shown"))
             message = {**message, "instead_of": old}
         last = place.conversation.last
         view = await self._handlers.submit(place, message, *values)

@@ -5,24 +5,18 @@ import html
 from llava_serve.web.branches.versions import Of, position
 from llava_serve.web.chat_state import Exchange
 from llava_serve.web.theme import icon
+from llava_serve.web.translations.language import translate
 
-EDIT = "Edit this question"
-BEFORE, AFTER = "Version before", "Version after"
-GROUPS: dict[Of, str] = {
-    "question": "Versions of this question",
-    "answer": "Versions of this answer",
-}
-EDITING = "You are editing “{}”. Sent, it becomes another version; the one there is stays."
-UNNAMED = "the question with your files"
-CANCEL = "Cancel"
+_GROUPS: dict[Of, str] = {"question": "branches.of_question", "answer": "branches.of_answer"}
 _SHORT = 60  # characters of a question
 
 
 def pencil(turn: int) -> str:
     """Render what puts a question into the composer; `turn` is its place, counted from 0."""
+    label = translate("branches.edit")
     return (
-        f'<button type="button" class="tool" data-edit="{turn}" aria-label="{EDIT}" '
-        f'title="{EDIT}">{icon("edit")}</button>'
+        f'<button type="button" class="tool" data-edit="{turn}" aria-label="{label}" '
+        f'title="{label}">{icon("edit")}</button>'
     )
 
 
@@ -31,10 +25,10 @@ def arrows(exchange: Exchange, turn: int, of: Of) -> str:
     shown = position(exchange, of)
     if shown.count < 2:
         return ""
-    before = _arrow(turn, of, -1, BEFORE, is_end=shown.number == 1)
-    after = _arrow(turn, of, 1, AFTER, is_end=shown.number == shown.count)
+    before = _arrow(turn, of, -1, translate("branches.before"), is_end=shown.number == 1)
+    after = _arrow(turn, of, 1, translate("branches.after"), is_end=shown.number == shown.count)
     return (
-        f'<span class="versions" role="group" aria-label="{GROUPS[of]}">{before}'
+        f'<span class="versions" role="group" aria-label="{translate(_GROUPS[of])}">{before}'
         f"<span>{shown.number} / {shown.count}</span>{after}</span>"
     )
 
@@ -53,8 +47,8 @@ def banner(editing: Exchange | None) -> str:
     """Say which question is in the composer to be edited, if one is."""
     if editing is None:
         return ""
-    text = " ".join(editing.text.split()) or UNNAMED
+    text = " ".join(editing.text.split()) or translate("branches.unnamed")
     short = text if len(text) <= _SHORT else text[: _SHORT - 2] + " …"
-    said = html.escape(EDITING.format(short))
-    cancel = f'<button type="button" class="cancel-edit">{CANCEL}</button>'
+    said = html.escape(translate("branches.editing", question=short))
+    cancel = f'<button type="button" class="cancel-edit">{translate("branches.cancel")}</button>'
     return f'<div class="editing" role="status"><p>{said}</p>{cancel}</div>'

@@ -6,18 +6,12 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 from llava_serve.web.render import plain_text
+from llava_serve.web.translations.language import translate
 
 MOST_WORDS = 3000  # of each answer: their comparison takes up to a second
 _MOST_PAIRS = 1_000_000  # of equal words; beyond it words that are everywhere align nothing
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"  # scripts without spaces
 _WORD = re.compile(rf"(?:[{_CJK}]|(?:(?![{_CJK}])\w)+|[^\w\s])\s*")
-
-_ONLY_IN = "only in {name}: "
-_END = " (end)"
-_SAME = "Both answers are the same, word for word."
-_COUNTED = "Words that only {first} has: {one}; that only {second} has: {other}."
-_CUT = f"Only the first {MOST_WORDS:,} words of each answer are compared."
-_COARSE = "These answers repeat themselves so much that they are compared coarsely."
 
 
 def difference(one: str, other: str, names: Sequence[str]) -> str:
@@ -35,9 +29,14 @@ def difference(one: str, other: str, names: Sequence[str]) -> str:
     kinds = [(kind, words[a:b], others[c:d]) for kind, a, b, c, d in matcher.get_opcodes()]
     removed = sum(len(old) for kind, old, _ in kinds if kind != "equal")
     added = sum(len(new) for kind, _, new in kinds if kind != "equal")
-    notes = [_CUT] * is_cut + [_COARSE] * is_coarse
-    said = _COUNTED.format(one=removed, other=added, first=names[0], second=names[1])
-    notes.insert(0, said if removed or added else _SAME)
+    notes = [translate("compare.same_answers")]
+    if removed or added:
+        of = {"first": names[0], "one": removed, "second": names[1], "other": added}
+        notes = [translate("compare.words_of_one", **of)]
+    if is_cut:
+        notes.append(translate("compare.cut", words=f"{MOST_WORDS:,}"))
+    if is_coarse:
+        notes.append(translate("compare.coarse"))
     told = "".join(f"<p>{plain_text(note)}</p>" for note in notes)
     return f'{told}<div class="text">{"".join(_marked(kinds, names))}</div>'
 
@@ -56,8 +55,9 @@ def _marked(
             continue
         for element, words, name in (("del", old, names[0]), ("ins", new, names[1])):
             if words:
-                before, after = _ONLY_IN.format(name=name), _END
+                before = translate("compare.only_in", name=name)
+                after = translate("compare.only_in_end")
                 yield (
-                    f'<{element}><span class="unseen">{plain_text(before)}</span>'
-                    f'{plain_text("".join(words))}<span class="unseen">{after}</span></{element}>'
+                    f'<{element}><span class="unseen">{plain_text(before)} </span>'
+                    f'{plain_text("".join(words))}<span class="unseen"> {after}</span></{element}>'
                 )

@@ -1,15 +1,15 @@
 // The differences between two answers of a comparison, in a dialog over the page.
 (() => {
-  const FAILED = 'The page\u2019s server did not compare them. Close this, then try again.';
+  const TITLE = translate('compare.differences');
   const dialog = document.createElement('dialog');
   dialog.id = 'differences';
   dialog.className = 'over';
   dialog.setAttribute('aria-labelledby', 'differences-title');
-  dialog.innerHTML = `<header><h2 id="differences-title">Differences</h2>
-    <button type="button" class="close" aria-label="Close">×</button></header>
-    <div class="choice"><label>From <select data-side="one" aria-label="From the answer"></select></label>
-    <label>to <select data-side="other" aria-label="to the answer"></select></label></div>
-    <div class="result" role="region" aria-label="Differences" aria-live="polite" tabindex="0"></div>`;
+  dialog.innerHTML = `<header><h2 id="differences-title">${TITLE}</h2>
+    <button type="button" class="close" aria-label="${translate('page.close')}">×</button></header>
+    <div class="choice"><label>${translate('compare.from')} <select data-side="one" aria-label="${translate('compare.from_answer')}"></select></label>
+    <label>${translate('compare.to')} <select data-side="other" aria-label="${translate('compare.to_answer')}"></select></label></div>
+    <div class="result" role="region" aria-label="${TITLE}" aria-live="polite" tabindex="0"></div>`;
   const part = (selector) => dialog.querySelector(selector);
   const sides = ['one', 'other'].map((side) => part(`[data-side=${side}]`));
   let exchange, last = 0;
@@ -22,7 +22,7 @@
     const html = answer?.ok ? await answer.text() : '';
     if (mine !== last) return;
     part('.result').innerHTML = html;
-    if (!html) part('.result').textContent = FAILED;
+    if (!html) part('.result').textContent = translate('compare.not_compared');
   };
 
   const open = (shown) => {

@@ -2,52 +2,51 @@
 (() => {
   const POLL_MS = 700, RETRY_MS = 3000, PAGE = 50;
   const IMAGE = /\.(png|jpe?g|webp|gif|bmp|tiff?|heic|heif|avif)$/i;
-  const pictures = (count) => `${count} ${count === 1 ? 'picture' : 'pictures'}`;
-  const WORDS = {
-    title: 'A folder of pictures',
-    lost: 'The page cannot reach its server. Check the connection, then try again.',
-    none: 'No picture is chosen yet.',
-    models: 'No model that sees pictures is served yet. The list fills in by itself.',
-    start: 'Ask all of them',
-    earlier: 'Earlier folders',
-    older: 'Show older ones',
-    uploading: (done, all) => `Uploading: ${done} of ${pictures(all)}.`,
-    chosen: (count, bytes, left) => `${pictures(count)}, ${Math.max(0.1, bytes / 1e6).toFixed(1)} MB.${left ? ` Files that are no pictures: ${left}, left out.` : ''}`,
-    refused: (reasons) => `Left out: ${reasons}`,
-    missing: (reasons) => `Not uploaded, and so not asked about: ${reasons}`,
-    nothing: 'No picture has arrived, so nothing was asked.',
-    progress: ({done, failed, total, running}) =>
-      `${done} of ${total} answers are there${failed ? `, ${failed} failed` : ''}${running ? ' …' : '.'}`,
-    confirm: 'Delete these answers and their pictures for good?',
+  const LOST = translate('page.lost'), ANSWERS = translate('folder.answers');
+  // Dates are written as this browser writes them in the page's language.
+  const {lang} = document.documentElement;
+  const LOCALES = [...navigator.languages.filter((tag) => tag.split('-')[0] === lang.split('-')[0]), lang];
+
+  const said = {
+    chosen: (count, bytes, left) => {
+      const megabytes = Math.max(0.1, bytes / 1e6).toFixed(1);
+      const chosen = translate('folder.chosen', {count, megabytes});
+      return left ? `${chosen} ${translate('folder.left_out', {files: left})}` : chosen;
+    },
+    progress: ({done, failed, total, running}) => {
+      const counts = {done, failed, total};
+      if (running) return failed ? translate('folder.running_failed', counts) : translate('folder.running', counts);
+      return failed ? translate('folder.ended_failed', counts) : translate('folder.ended', counts);
+    },
   };
 
   const dialog = document.createElement('dialog');
   dialog.id = 'folder';
   dialog.className = 'over';
   dialog.setAttribute('aria-labelledby', 'folder-title');
-  dialog.innerHTML = `<header><h2 id="folder-title">${WORDS.title}</h2>
-    <button type="button" class="close" aria-label="Close">×</button></header>
+  dialog.innerHTML = `<header><h2 id="folder-title">${translate('folder.title')}</h2>
+    <button type="button" class="close" aria-label="${translate('page.close')}">×</button></header>
     <p class="folder-told" role="alert"></p>
-    <form class="ask"><fieldset class="models"><legend>Models</legend><div></div></fieldset>
-    <label>Question, the same about each picture<textarea name="question" rows="2" required></textarea></label>
-    <div class="files"><button type="button" data-pick="folder">Choose a folder</button>
-    <button type="button" data-pick="files">Choose pictures</button>
-    <span class="chosen" role="status">${WORDS.none}</span>
+    <form class="ask"><fieldset class="models"><legend>${translate('folder.models')}</legend><div></div></fieldset>
+    <label>${translate('folder.question')}<textarea name="question" rows="2" required></textarea></label>
+    <div class="files"><button type="button" data-pick="folder">${translate('folder.choose_folder')}</button>
+    <button type="button" data-pick="files">${translate('folder.choose_pictures')}</button>
+    <span class="chosen" role="status">${translate('folder.none')}</span>
     <input type="file" webkitdirectory hidden><input type="file" multiple accept="image/*,.heic,.heif,.avif,.tif,.tiff" hidden></div>
-    <details><summary>Parameters</summary><div class="parameters">
-    <label>Temperature<input name="temperature" type="number" min="0" max="2" step="any" value="0.2"></label>
-    <label>Top p<input name="top_p" type="number" min="0" max="1" step="any" value="1"></label>
-    <label>Max tokens<input name="max_tokens" type="number" min="1" step="1" value="512"></label>
-    <label>Seed<input name="seed" inputmode="numeric" placeholder="drawn, the same for all"></label>
-    <label class="long">System prompt<textarea name="system" rows="2" placeholder="the model's own"></textarea></label></div></details>
-    <div class="row"><button type="submit" class="primary">${WORDS.start}</button></div>
-    <section class="earlier" aria-label="Earlier folders"></section></form>
+    <details><summary>${translate('folder.parameters')}</summary><div class="parameters">
+    <label>${translate('parameters.temperature')}<input name="temperature" type="number" min="0" max="2" step="any" value="0.2"></label>
+    <label>${translate('parameters.top_p')}<input name="top_p" type="number" min="0" max="1" step="any" value="1"></label>
+    <label>${translate('parameters.max_tokens')}<input name="max_tokens" type="number" min="1" step="1" value="512"></label>
+    <label>${translate('parameters.seed')}<input name="seed" inputmode="numeric" placeholder="${translate('folder.seed_drawn')}"></label>
+    <label class="long">${translate('parameters.system')}<textarea name="system" rows="2" placeholder="${translate('parameters.no_system')}"></textarea></label></div></details>
+    <div class="row"><button type="submit" class="primary">${translate('folder.ask')}</button></div>
+    <section class="earlier" aria-label="${translate('folder.earlier')}"></section></form>
     <section class="run" hidden><p class="asked"></p>
-    <div class="row"><progress max="1" value="0" aria-label="Answers"></progress><span class="counts" role="status"></span></div>
-    <div class="row"><button type="button" data-do="stop">Stop</button><button type="button" data-do="start">Ask for what is missing</button>
-    <a data-kind="csv" download="answers.csv">Save as CSV</a><a data-kind="html" download="contact-sheet.html">Save a contact sheet</a>
-    <button type="button" data-do="another">Another folder</button><button type="button" data-do="remove" class="danger">Delete</button></div>
-    <div class="answers" role="region" aria-label="Answers" tabindex="0"></div></section>`;
+    <div class="row"><progress max="1" value="0" aria-label="${ANSWERS}"></progress><span class="counts" role="status"></span></div>
+    <div class="row"><button type="button" data-do="stop">${translate('folder.stop')}</button><button type="button" data-do="start">${translate('folder.ask_missing')}</button>
+    <a data-kind="csv" download>${translate('folder.save_csv')}</a><a data-kind="html" download>${translate('folder.save_sheet')}</a>
+    <button type="button" data-do="another">${translate('folder.another')}</button><button type="button" data-do="remove" class="danger">${translate('folder.delete')}</button></div>
+    <div class="answers" role="region" aria-label="${ANSWERS}" tabindex="0"></div></section>`;
   const part = (selector) => dialog.querySelector(selector);
   const form = part('form'), run = part('.run'), [folderInput, filesInput] = dialog.querySelectorAll('[type=file]');
   let id = null, mark = '', files = [], polling = 0, offered = {models: []}, chosen = null, count = PAGE;
@@ -57,7 +56,7 @@
     const answer = await fetch(`folders${path}`, options).catch(() => null);
     if (answer?.ok) return answer;
     const told = await answer?.json().catch(() => null);
-    const error = new Error(typeof told?.error === 'string' ? told.error : WORDS.lost);
+    const error = new Error(typeof told?.error === 'string' ? told.error : LOST);
     throw Object.assign(error, {status: answer?.status, after: Number(answer?.headers.get('Retry-After')) || 0});
   };
   const post = (path, body) => call(path, {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body)});
@@ -85,7 +84,7 @@
     if (`${offered.models}` !== `${before.models}` || !offered.models.length) offerModels();
     const [is, was] = [offered, before].map(({folders, has_more}) => JSON.stringify([folders, has_more]));
     if (is === was) return;
-    part('.earlier').replaceChildren(...(offered.folders.length ? [heading(WORDS.earlier), listed(offered.folders)] : []));
+    part('.earlier').replaceChildren(...(offered.folders.length ? [heading(translate('folder.earlier')), listed(offered.folders)] : []));
     if (offered.has_more) part('.earlier').append(older.cloneNode(true));
   };
   // Those of the comparison, or the first two, until the user chooses.
@@ -93,7 +92,7 @@
     const compared = [...document.querySelectorAll('#compare-model .token')].map((one) => one.innerText.trim());
     const first = offered.models.filter((name) => compared.includes(name));
     const preset = chosen ?? (first.length ? first : offered.models.slice(0, 2));
-    if (!offered.models.length) part('.models div').textContent = WORDS.models;
+    if (!offered.models.length) part('.models div').textContent = translate('folder.no_models');
     else part('.models div').replaceChildren(...offered.models.map((name) => {
       const label = document.createElement('label');
       const box = document.createElement('input');
@@ -103,7 +102,7 @@
     }));
   };
   part('.models').addEventListener('change', () => { chosen = new FormData(form).getAll('model'); });
-  const older = Object.assign(document.createElement('button'), {type: 'button', textContent: WORDS.older});
+  const older = Object.assign(document.createElement('button'), {type: 'button', textContent: translate('folder.older')});
   older.dataset.do = 'older';
   const heading = (text) => Object.assign(document.createElement('h3'), {textContent: text});
   const listed = (folders) => {
@@ -112,9 +111,9 @@
       const item = document.createElement('li'), button = document.createElement('button');
       Object.assign(button, {type: 'button', className: 'known'});
       button.dataset.folder = one.id;
-      const when = new Date(one.created_at * 1000).toLocaleString([], {dateStyle: 'medium', timeStyle: 'short'});
+      const when = new Date(one.created_at * 1000).toLocaleString(LOCALES, {dateStyle: 'medium', timeStyle: 'short'});
       button.append(Object.assign(document.createElement('span'), {textContent: one.question}),
-        Object.assign(document.createElement('small'), {textContent: `${pictures(one.images)} · ${when}`}));
+        Object.assign(document.createElement('small'), {textContent: `${translate('folder.pictures', {count: one.images})} · ${when}`}));
       item.append(button);
       return item;
     }));
@@ -125,7 +124,7 @@
     files = all.filter((file) => file.type.startsWith('image/') || IMAGE.test(file.name))
       .sort((one, other) => (one.webkitRelativePath || one.name).localeCompare(other.webkitRelativePath || other.name, undefined, {numeric: true}));
     const bytes = files.reduce((sum, file) => sum + file.size, 0);
-    part('.chosen').textContent = files.length ? WORDS.chosen(files.length, bytes, all.length - files.length) : WORDS.none;
+    part('.chosen').textContent = files.length ? said.chosen(files.length, bytes, all.length - files.length) : translate('folder.none');
   };
 
   const upload = (folder) => {
@@ -133,7 +132,7 @@
       const asked = new URLSearchParams({folder, name: file.name, position});
       return call(`/image?${asked}`, {method: 'POST', headers: {'Content-Type': 'application/octet-stream'}, body: file});
     };
-    return uploadPictures([...files], send, (done, all) => { part('.chosen').textContent = WORDS.uploading(done, all); });
+    return uploadPictures([...files], send, (done, count) => { part('.chosen').textContent = translate('folder.uploading', {done, count}); });
   };
   const reasons = (names) => [...names].map(([reason, of]) => `${of.join(', ')}: ${reason}`).join('\n');
 
@@ -145,9 +144,9 @@
     const folder = (await (await post('', asked)).json()).id;
     const {arrived, refused, missing} = await upload(folder);
     const told = [
-      ...(arrived ? [] : [WORDS.nothing]),
-      ...(refused.size ? [WORDS.refused(reasons(refused))] : []),
-      ...(missing.size ? [WORDS.missing(reasons(missing))] : []),
+      ...(arrived ? [] : [translate('folder.nothing_arrived')]),
+      ...(refused.size ? [translate('folder.refused', {reasons: reasons(refused)})] : []),
+      ...(missing.size ? [translate('folder.missing', {reasons: reasons(missing)})] : []),
     ].join('\n');
     if (!arrived) { // the form stays as it is, to be mended
       choose(files);
@@ -165,7 +164,7 @@
   const update = (told) => {
     mark = told.mark;
     part('.asked').textContent = told.question;
-    const counts = WORDS.progress(told);
+    const counts = said.progress(told);
     if (part('.counts').textContent !== counts) part('.counts').textContent = counts; // it is heard
     Object.assign(part('progress'), {max: told.total || 1, value: told.done + told.failed});
     part('[data-do=stop]').hidden = !told.running;
@@ -187,7 +186,7 @@
         update(told);
         if (!told.running) return;
       } catch (error) {
-        if (error.message !== WORDS.lost) return tell(error.message);
+        if (error.message !== LOST) return tell(error.message);
         wait = RETRY_MS;
       }
       await new Promise((after) => setTimeout(after, wait));
@@ -231,7 +230,7 @@
       dialog.querySelectorAll('.known')[before]?.focus();
     },
     remove: async () => {
-      if (!confirm(WORDS.confirm)) return;
+      if (!confirm(translate('folder.confirm_delete'))) return;
       await call(`/${id}`, {method: 'DELETE'});
       await another();
     },

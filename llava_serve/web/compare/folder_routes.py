@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -22,6 +23,7 @@ from llava_serve.web.conversation_routes import ForUsers
 from llava_serve.web.crowd import address_of
 from llava_serve.web.heavy_work import GoOn, HeavyWork
 from llava_serve.web.parameters import Parameters
+from llava_serve.web.translations.language import translate
 
 _MOST_IMAGES = 100_000  # of a request that is to be told how many are taken
 _AT_ONCE = 2  # tables and sheets that are written
@@ -122,7 +124,8 @@ def _add_views(router: APIRouter, runs: FolderRuns) -> None:
             return await heavy.run(partial(contact_sheet.as_page, run, runs.media))
 
         text = await unless_client_leaves(written(), request.receive)
-        named = {"Content-Disposition": f'attachment; filename="answers.{kind}"'}
+        name = quote(translate("folder.answers_file"), safe="")
+        named = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}.{kind}"}
         mime = f"text/{kind}; charset=utf-8"
         return _none() if text is None else Response(text, 200, _ALONE | named, mime)
 

@@ -9,10 +9,8 @@ from llava_serve.web.compare.folder_run import FolderRun, Place
 from llava_serve.web.heavy_work import GoOn
 from llava_serve.web.render import ended_text, error_card, facts_of, model_text, note_of, plain_text
 from llava_serve.web.reply import StreamedReply
+from llava_serve.web.translations.language import translate
 
-_WAITING = "waiting"
-_NOT_ASKED = "not asked yet"
-_AGAIN = "Ask again"
 _HEAD = ("picture", "sha256", "question")
 _UTF8_BOM = "\ufeff"  # spreadsheets take a file without it for one of another alphabet
 
@@ -24,14 +22,14 @@ def cell(reply: StreamedReply, place: Place) -> str:
         text = model_text(reply.text) if reply.is_open else ended_text(reply.text)
         parts.append(f'<div class="text">{text}</div>')
     elif reply.is_open:
-        parts.append(f'<p class="note">{_WAITING} …</p>')
+        parts.append(f'<p class="note">{translate("folder.waiting")}</p>')
     if (note := note_of(reply)) is not None:
         parts.append(f'<p class="note">{note}</p>')
     if reply.error is not None:
         parts.append(error_card(reply.error, reply.request_id))
     if reply.state in ("failed", "stopped"):
-        where = f"{place[0]}.{place[1]}"
-        parts.append(f'<button type="button" data-again="{where}">{_AGAIN}</button>')
+        where, again = f"{place[0]}.{place[1]}", translate("folder.ask_again")
+        parts.append(f'<button type="button" data-again="{where}">{again}</button>')
     elif facts := facts_of(reply):
         parts.append(f"<small>{facts}</small>")
     return f'<div class="turn {reply.state}">{"".join(parts)}</div>'
@@ -41,10 +39,8 @@ def table(run: FolderRun, go_on: GoOn) -> str:
     """Render all of a folder: an image a row, a model a column, each cell found by its place."""
     head = "".join(f'<th scope="col">{plain_text(model)}</th>' for model in run.models)
     rows = "".join(_row(run, position, go_on) for position in range(len(run.images)))
-    return (
-        f'<table><thead><tr><th scope="col">Picture</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
-    )
+    first = f'<th scope="col">{translate("folder.picture")}</th>'
+    return f"<table><thead><tr>{first}{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _row(run: FolderRun, position: int, go_on: GoOn) -> str:
@@ -60,13 +56,17 @@ def _row(run: FolderRun, position: int, go_on: GoOn) -> str:
     for slot in range(len(run.models)):
         place = (position, slot)
         reply = run.answers.get(place)
-        html = f'<p class="note">{_NOT_ASKED}</p>' if reply is None else cell(reply, place)
+        missing = f'<p class="note">{translate("folder.not_asked_yet")}</p>'
+        html = missing if reply is None else cell(reply, place)
         cells.append(f'<td data-place="{position}.{slot}">{html}</td>')
     return f'<tr><th scope="row">{shown}</th>{"".join(cells)}</tr>'
 
 
 def as_csv(run: FolderRun) -> str:
-    """Write a folder as CSV: an image a line; no cell is a formula to a spreadsheet."""
+    """Write a folder as CSV: an image a line; no cell is a formula to a spreadsheet.
+
+    Its words are English in every language, for programs.
+    """
     out = io.StringIO()
     out.write(_UTF8_BOM)
     writer = csv.writer(out)

@@ -1,22 +1,20 @@
 """Same-input mark of a comparison: whether all models were asked the same, and who was not."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llava_serve.web.compare.fingerprint import EARLIER, FILES, QUESTION, SYSTEM, Fingerprint
+from llava_serve.web.translations.language import translate
 
-_SAME = "Same input"
-_OWN_HISTORY = "Same input, but each model has its own earlier answers before it"
-_DIFFERENT = "Not the same input"
-_WITHOUT = "{who} was asked without {part}, which its model does not take"
-_NONE_GIVEN = "{who} was asked without {part}"
-_OTHER_VALUE = "{who} was asked with {part} {value}"
-_OTHER_CONTENT = "{who} was asked with another {part}"
-_WORDS = {
-    FILES: "set of pictures and clips",
-    "top_p": "top p",
-    "max_tokens": "max tokens",
+_NAMES = {
+    QUESTION: "compare.part.question",
+    SYSTEM: "compare.part.system",
+    FILES: "compare.part.files",
+    "temperature": "compare.part.temperature",
+    "top_p": "compare.part.top_p",
+    "max_tokens": "compare.part.max_tokens",
+    "seed": "compare.part.seed",
 }
 _SHOWN = ("temperature", "top_p", "max_tokens", "seed")  # of the parameters, in this order
 _HASHED = (QUESTION, SYSTEM, FILES)
@@ -34,16 +32,21 @@ def mark(asked: Sequence[Fingerprint], names: Sequence[str]) -> str:
     """
     differing = _differing(asked)
     if not differing:
-        return f"{_SAME}: {_described(asked[0])}"
+        return translate("compare.same_input", parts=_described(asked[0]))
     if differing == {EARLIER}:
-        return f"{_OWN_HISTORY}: {_described(asked[0])}"
+        return translate("compare.own_history", parts=_described(asked[0]))
     told = [
         _told(part, one, name)
         for part in sorted(differing - {EARLIER})
         for one, name in zip(asked, names, strict=True)
         if one.parts.get(part) != _usual(part, asked)
     ]
-    return f"{_DIFFERENT}: {'; '.join(told)}"
+    return translate("compare.other_input", reasons=translate("page.semicolon").join(told))
+
+
+def name_of(part: str) -> str:
+    """Return what a part of a request is called; a parameter without a name by its field."""
+    return translate(_NAMES[part]) if part in _NAMES else part
 
 
 def _differing(asked: Sequence[Fingerprint]) -> set[str]:
@@ -63,20 +66,26 @@ def _usual(part: str, asked: Sequence[Fingerprint]) -> Any:
 
 
 def _told(part: str, one: Fingerprint, who: str) -> str:
-    value, word = one.parts.get(part), _WORDS.get(part, part)
+    value, name = one.parts.get(part), name_of(part)
     if part in one.refused:
-        return _WITHOUT.format(who=who, part=word)
+        return translate("compare.refused_part", who=who, part=name)
     if part in _HASHED and value:
-        return _OTHER_CONTENT.format(who=who, part=word)
+        return translate("compare.other_content", who=who, part=name)
     if value is None or value == []:
-        return _NONE_GIVEN.format(who=who, part=word)
-    return _OTHER_VALUE.format(who=who, part=word, value=value)
+        return translate("compare.without_part", who=who, part=name)
+    return translate("compare.other_value", who=who, part=name, value=value)
 
 
 def _described(one: Fingerprint) -> str:
     files = len(one.parts.get(FILES, ()))
-    parts = [QUESTION, *([f"{files} file{'s' if files > 1 else ''}"] if files else [])]
-    parts += [SYSTEM] if SYSTEM in one.parts else []
-    given = [name for name in _SHOWN if name in one.parts]
-    parts += [f"{_WORDS.get(name, name)} {one.parts[name]}" for name in given]
-    return ", ".join(parts)
+    parts = [name_of(QUESTION)]
+    if files:
+        parts.append(translate("compare.files", count=files))
+    if SYSTEM in one.parts:
+        parts.append(name_of(SYSTEM))
+    return translate("page.comma").join([*parts, *described(one.parts, _SHOWN)])
+
+
+def described(parameters: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return those of the parameters that have these names, in words."""
+    return [f"{name_of(name)} {parameters[name]}" for name in names if name in parameters]

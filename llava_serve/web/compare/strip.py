@@ -8,10 +8,8 @@ from llava_serve.web.compare import same_input
 from llava_serve.web.compare.prices import Prices
 from llava_serve.web.render import LETTERS, plain_text
 from llava_serve.web.reply import StreamedReply
+from llava_serve.web.translations.language import translate
 
-_ASKED = "input"
-_ASKED_TIP = "Fingerprint of all that this model was asked: two that are equal were asked the same"
-_COMPARE = "Show differences"
 _UNKNOWN = "-"
 
 
@@ -29,24 +27,29 @@ class _Row:
 def _rows(prices: Prices | None) -> list[_Row]:
     rows = [
         _Row(
-            *("first token", "soonest", 1),
+            *(translate("compare.first_token"), translate("compare.soonest"), 1),
             lambda one: one.time_to_first_token_s,
             lambda one: f"{one.time_to_first_token_s:.2f} s",
         ),
         _Row(
-            *("speed", "fastest", -1),
+            *(translate("compare.speed"), translate("compare.fastest"), -1),
             lambda one: one.tokens_per_s,
-            lambda one: f"{one.tokens_per_s:.1f} tokens/s",
+            lambda one: translate("compare.tokens_per_s", tokens=f"{one.tokens_per_s:.1f}"),
         ),
         _Row(
-            *("used", "fewest", 1),
+            *(translate("compare.used"), translate("compare.fewest"), 1),
             _tokens,
-            lambda one: f"{one.prompt_tokens or 0:,} tokens in, {one.completion_tokens or 0:,} out",
+            lambda one: translate(
+                "compare.tokens_used",
+                prompt=f"{one.prompt_tokens or 0:,}",
+                answer=f"{one.completion_tokens or 0:,}",
+            ),
         ),
     ]
     if prices is not None:
         cost = _cost_in(prices)
-        rows.append(_Row("cost", "cheapest", 1, cost, lambda one: prices.shown(cost(one) or 0.0)))
+        names = translate("compare.cost"), translate("compare.cheapest")
+        rows.append(_Row(*names, 1, cost, lambda one: prices.shown(cost(one) or 0.0)))
     return rows
 
 
@@ -80,8 +83,9 @@ def beneath(exchange: Exchange, prices: Prices | None = None) -> tuple[list[str]
             strip.append(f"<dt>{row.label}</dt><dd>{said}{won}</dd>")
     for one, strip in zip(replies, strips, strict=True):
         if one.fingerprint is not None:
-            code = f'<code title="{_ASKED_TIP}">{one.fingerprint.digest}</code>'
-            strip.append(f"<dt>{_ASKED}</dt><dd>{code}</dd>")
+            tip = translate("compare.input_tip")
+            code = f'<code title="{tip}">{one.fingerprint.digest}</code>'
+            strip.append(f"<dt>{translate('compare.input')}</dt><dd>{code}</dd>")
     footers = [f'<dl class="strip">{"".join(strip)}</dl>' if strip else "" for strip in strips]
     return footers, _mark(exchange) + _offer(exchange)
 
@@ -112,4 +116,5 @@ def _offer(exchange: Exchange) -> str:
     texts = [one for one in exchange.replies if one.text and not one.is_open]
     if len(texts) < 2 or any(one.is_open for one in exchange.replies):
         return ""
-    return f'<button type="button" class="differences">{_COMPARE}</button>'
+    label = translate("compare.show_differences")
+    return f'<button type="button" class="differences">{label}</button>'

@@ -1,9 +1,9 @@
 // A web address that is pasted or dropped into the box for questions stays text. A button among the
 // box's tools makes the page's server fetch the picture behind it, which then takes its place.
 (() => {
-  const ATTACH = 'Attach the picture', FETCHING = 'Fetching the picture …';
-  const LOST = 'The page cannot reach its server, so nothing was attached. Check the connection, then try again.';
-  const UNNAMED = 'picture';
+  const ATTACH = translate('image_url.attach'), FETCHING = translate('image_url.fetching');
+  const LOST = translate('image_url.server_lost');
+  const UNNAMED = translate('image_url.unnamed');
   const MOST = 4000; // characters of an address; the server takes no more
   const LOOK_MS = 200;
   const offers = new Map(); // box -> the address in its text, the button, and what ends the fetching

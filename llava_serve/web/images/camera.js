@@ -1,16 +1,16 @@
 // A picture from the camera of the device, into the box for questions.
 (() => {
-  const TITLE = 'Camera', TAKE = 'Take the picture', CANCEL = 'Cancel';
-  const INSECURE = 'The camera needs https, or a page on this machine: browsers allow it nowhere else.';
-  const REFUSED = 'The browser does not allow the camera. Allow it for this page beside its address, then try again.';
-  const NONE = 'There is no camera that can be used; another program may have it.';
+  const TITLE = translate('images.camera'), TAKE = translate('images.take'), CANCEL = translate('page.cancel');
+  const INSECURE = translate('images.camera_insecure');
+  const REFUSED = translate('images.camera_refused');
+  const NONE = translate('images.camera_none');
   const QUALITY = 0.95;
 
   const dialog = document.createElement('dialog');
   dialog.id = 'camera';
   dialog.setAttribute('aria-labelledby', 'camera-title');
   dialog.innerHTML = `<h2 id="camera-title">${TITLE}</h2><p role="alert"></p>
-    <video autoplay muted playsinline aria-label="What the camera sees"></video>
+    <video autoplay muted playsinline aria-label="${translate('images.camera_view')}"></video>
     <div class="choice"><button type="button" data-do="cancel">${CANCEL}</button>
     <button type="button" data-do="take" disabled>${TAKE}</button></div>`;
   const part = (selector) => dialog.querySelector(selector);
@@ -38,7 +38,7 @@
     canvas.getContext('2d').drawImage(video, 0, 0);
     const blob = await new Promise((made) => canvas.toBlob(made, 'image/jpeg', QUALITY));
     dialog.close();
-    await window.attachFiles(box, [new File([blob], 'camera.jpg', {type: 'image/jpeg'})]);
+    await window.attachFiles(box, [new File([blob], `${translate('images.camera_file')}.jpg`, {type: 'image/jpeg'})]);
     box.querySelector('textarea').focus();
   };
 

@@ -1,10 +1,16 @@
 // Crop and rotate a picture in the box for questions, before it is sent.
 (() => {
-  const TITLE = 'Crop and rotate', EDIT = 'Crop or rotate picture';
-  const EDGES = {left: 'Cut left', top: 'Cut top', right: 'Cut right', bottom: 'Cut bottom'};
-  const WORDS = {counter: 'Rotate left', clockwise: 'Rotate right', reset: 'Reset', cancel: 'Cancel', use: 'Use it'};
-  const UNREADABLE = 'This browser cannot show this picture, so it cannot be changed here; it can be sent as it is.';
-  const TOO_LARGE = 'This picture is too large for the browser to change; it can be sent as it is.';
+  const TITLE = translate('images.crop');
+  const EDGES = {
+    left: translate('images.cut_left'), top: translate('images.cut_top'),
+    right: translate('images.cut_right'), bottom: translate('images.cut_bottom'),
+  };
+  const WORDS = {
+    counter: translate('images.rotate_left'), clockwise: translate('images.rotate_right'),
+    reset: translate('images.reset'), cancel: translate('page.cancel'), use: translate('images.use'),
+  };
+  const UNREADABLE = translate('images.unreadable');
+  const TOO_LARGE = translate('images.too_large');
   const MOST_CUT = 95, SHOWN_PX = 1000, QUALITY = 0.95;
 
   const dialog = document.createElement('dialog');
@@ -12,7 +18,7 @@
   dialog.setAttribute('aria-labelledby', 'crop-title');
   const button = (name) => `<button type="button" data-do="${name}">${WORDS[name]}</button>`;
   dialog.innerHTML = `<h2 id="crop-title">${TITLE}</h2><p role="alert"></p>
-    <canvas role="img" aria-label="The picture; what is cut off is dark"></canvas><p class="size" role="status"></p>
+    <canvas role="img" aria-label="${translate('images.crop_view')}"></canvas><p class="size" role="status"></p>
     <div class="edges">${Object.entries(EDGES).map(([edge, label]) =>
       `<label>${label}<input type="range" min="0" max="${MOST_CUT}" value="0" step="1" data-edge="${edge}"></label>`).join('')}</div>
     <div class="choice">${['counter', 'clockwise', 'reset'].map(button).join('')}<i></i>${['cancel', 'use'].map(button).join('')}</div>`;
@@ -47,7 +53,7 @@
     pen.lineWidth = Math.max(2, view.width / 300);
     pen.strokeRect(...kept);
     const [, , width, height] = region(whole.width, whole.height);
-    part('.size').textContent = `${width} by ${height} pixels`;
+    part('.size').textContent = translate('images.size', {width, height});
     for (const input of dialog.querySelectorAll('[data-edge]')) input.value = cuts[input.dataset.edge];
   };
   const rotate = (clockwise) => {
@@ -147,7 +153,7 @@
 
   const offer = () => document.querySelectorAll('.composer').forEach((composer) => {
     [...composer.querySelectorAll('.thumbnail-wrapper')].forEach((one, n) => {
-      const label = `${EDIT} ${n + 1}`;
+      const label = translate('images.edit', {number: n + 1});
       let edit = one.querySelector('.edit-image');
       one.setAttribute('role', 'group'); // Gradio's is an item of no list
       if (!one.querySelector('img')) return edit?.remove();

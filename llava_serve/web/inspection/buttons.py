@@ -2,9 +2,7 @@
 
 from llava_serve.web.reply import StreamedReply
 from llava_serve.web.theme import icon
-
-SAW = "What the model saw"
-TOKENS = "Token probabilities"
+from llava_serve.web.translations.language import translate
 
 
 def buttons(reply: StreamedReply, place: str) -> str:
@@ -14,8 +12,10 @@ def buttons(reply: StreamedReply, place: str) -> str:
     """
     if reply.is_open or not reply.model or not place:
         return ""
-    tokens = _button(TOKENS, "tokens", f'data-tokens="{place}" aria-pressed="false"')
-    saw = _button(SAW, "eye", f'data-inspect="{place}" aria-haspopup="dialog"')
+    tokens = _button(
+        translate("inspect.probabilities"), "tokens", f'data-tokens="{place}" aria-pressed="false"'
+    )
+    saw = _button(translate("inspect.saw"), "eye", f'data-inspect="{place}" aria-haspopup="dialog"')
     return (tokens if reply.tokens else "") + saw
 
 

@@ -5,12 +5,8 @@ from collections.abc import Sequence
 from llava_serve.protocol.inspection import InspectedImage, InspectedVideo, Rectangle, Size
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.render import plain_text
+from llava_serve.web.translations.language import translate
 
-_CUT_OUT = "Tiles of {name}: {columns} across, {rows} down"
-_OVERVIEW = "Overview"
-_TILE = "Tile {number}"
-_TOKENS = "{tokens:,} tokens"
-_FRAME = "Frame {number}"
 _TIME = "{time_s:.1f} s"
 _PNG = "data:image/png;base64,"
 _FONT = 0.3  # of a tile's shorter side, and at most of the image's
@@ -21,7 +17,8 @@ def tiles_over(image: InspectedImage, file: StoredFile) -> str:
     """Draw the numbered tiles over the thumbnail; what no tile shows is darker."""
     width, height = image.size
     parts = [tile for tile in image.tiles if not tile.overview]
-    label = _CUT_OUT.format(name=plain_text(file.name), columns=image.grid[0], rows=image.grid[1])
+    grid = {"columns": image.grid[0], "rows": image.grid[1]}
+    label = translate("inspect.tiles_of", name=plain_text(file.name), **grid)
     whole = _path(Rectangle(left=0, top=0, right=width, bottom=height))
     drawn = "".join(_tile(tile.shows, number, image.size) for number, tile in enumerate(parts, 1))
     return (
@@ -54,8 +51,8 @@ def seen_tiles(image: InspectedImage) -> str:
     number, shown = 0, []
     for tile in image.tiles:
         number += not tile.overview
-        name = _OVERVIEW if tile.overview else _TILE.format(number=number)
-        shown.append((tile.pixels, name, tile.tokens))
+        overview, name = translate("inspect.overview"), translate("inspect.tile", number=number)
+        shown.append((tile.pixels, overview if tile.overview else name, tile.tokens))
     return _strip(shown) if any(tile.pixels for tile in image.tiles) else ""
 
 
@@ -64,7 +61,8 @@ def frames(video: InspectedVideo) -> str:
     shown = []
     for number, frame in enumerate(video.frames, 1):
         is_timed = frame.time_s is not None
-        name = _TIME.format(time_s=frame.time_s) if is_timed else _FRAME.format(number=number)
+        name = translate("inspect.frame", number=number)
+        name = _TIME.format(time_s=frame.time_s) if is_timed else name
         shown.append((frame.pixels, name, frame.tokens))
     return _strip(shown)
 
@@ -73,7 +71,7 @@ def _strip(shown: Sequence[tuple[str | None, str, int]]) -> str:
     """Render figures of (pixels, name, tokens)."""
     figures = "".join(
         f"<figure>{_pixels(pixels, name)}<figcaption><b>{name}</b> "
-        f"{_TOKENS.format(tokens=tokens)}</figcaption></figure>"
+        f"{translate('inspect.tokens', tokens=f'{tokens:,}')}</figcaption></figure>"
         for pixels, name, tokens in shown
     )
     return f'<div class="strip">{figures}</div>'

@@ -2,10 +2,7 @@
 // In place of an answer, on demand: its tokens, and the five likeliest at the place of one of them.
 // Under the box for questions: what the draft costs, and what of the context it leaves.
 (() => {
-  const TITLE = 'What the model saw';
-  const CLOSE = 'Close';
-  const ASKING = 'Asking the worker \u2026';
-  const FAILED = 'The page\u2019s server does not answer. Try again.';
+  const CLOSE = translate('page.close'), FAILED = translate('inspect.failed');
 
   const post = (path, body, signal) => fetch(`inspection/${path}`, {
     method: 'POST',
@@ -24,7 +21,7 @@
   const dialog = document.createElement('dialog');
   dialog.id = 'saw';
   dialog.setAttribute('aria-labelledby', 'saw-title');
-  dialog.innerHTML = `<header><h2 id="saw-title">${TITLE}</h2>
+  dialog.innerHTML = `<header><h2 id="saw-title">${translate('inspect.saw')}</h2>
     <button type="button" class="close" aria-label="${CLOSE}" title="${CLOSE}">×</button></header>
     <div class="saw-told" role="status"></div><div class="saw-body" tabindex="0"></div>`;
   const said = dialog.querySelector('.saw-told'), body = dialog.querySelector('.saw-body');
@@ -35,7 +32,7 @@
     const mine = asking = new AbortController();
     opener = button;
     body.replaceChildren();
-    said.textContent = ASKING;
+    said.textContent = translate('inspect.asking');
     if (!dialog.isConnected) document.body.append(dialog);
     if (!dialog.open) dialog.showModal();
     try {
@@ -68,16 +65,6 @@
 
   // The draft: its files are counted by the worker, its text is estimated here.
   const LOOK_MS = 400;
-  const COUNTING = 'Counting the tokens \u2026';
-  const WORDS = {
-    image: (tokens) => `Picture: ${tokens} tokens`,
-    video: (tokens) => `Clip: ${tokens} tokens`,
-    files: (count, tokens) => `${count} files: ${tokens} tokens`,
-    text: (tokens) => `text: about ${tokens}`,
-    textAlone: (tokens) => `text: about ${tokens} tokens`,
-    left: (left, context) => `${left} of ${context} left`,
-    over: (tokens) => `too long by about ${tokens}`,
-  };
   const DENSE = /[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff]/; // a token or more for each character
   const number = (count) => Math.round(count).toLocaleString('en');
   const estimated = (text) => {
@@ -87,8 +74,9 @@
   };
   const filesIn = (media) => {
     if (!media.length) return [];
-    const sum = number(media.reduce((all, one) => all + one.tokens, 0));
-    return [media.length === 1 ? WORDS[media[0].type](sum) : WORDS.files(media.length, sum)];
+    const tokens = number(media.reduce((all, one) => all + one.tokens, 0));
+    if (media.length > 1) return [translate('inspect.draft_files', {files: media.length, tokens})];
+    return [media[0].type === 'image' ? translate('inspect.draft_image', {tokens}) : translate('inspect.draft_video', {tokens})];
   };
 
   class Cost {
@@ -115,7 +103,7 @@
       else if (draft && draft !== this.asked) this.count(draft, {id, files: attached});
       this.seen = draft;
       const said = this.counted && !isEmpty ? this.said(this.counted, text) : '';
-      const shown = said || (this.asking && attached.length ? COUNTING : '');
+      const shown = said || (this.asking && attached.length ? translate('inspect.counting') : '');
       place.classList.toggle('over', Boolean(said) && !(this.counted.left > text));
       if (place.textContent !== shown) place.textContent = shown;
     }
@@ -145,11 +133,11 @@
     }
 
     said({media, context, left}, text) {
-      const parts = filesIn(media);
-      if (text) parts.push((parts.length ? WORDS.text : WORDS.textAlone)(number(text)));
+      const parts = filesIn(media), tokens = number(text);
+      if (text) parts.push(parts.length ? translate('inspect.draft_text', {tokens}) : translate('inspect.draft_text_alone', {tokens}));
       const rest = left === null ? null : left - text;
-      if (rest > 0) parts.push(WORDS.left(number(rest), number(context)));
-      else if (rest !== null) parts.push(WORDS.over(number(1 - rest)));
+      if (rest > 0) parts.push(translate('inspect.draft_left', {left: number(rest), context: number(context)}));
+      else if (rest !== null) parts.push(translate('inspect.draft_over', {tokens: number(1 - rest)}));
       const line = parts.join(' \u00b7 ');
       return line[0].toUpperCase() + line.slice(1);
     }
@@ -159,7 +147,6 @@
   setInterval(() => costs.forEach((cost) => cost.look()), LOOK_MS);
 
   // Tokens stay in place of an answer, whatever is drawn anew around it.
-  const TOP = 'The likeliest here';
   const SPACE = '\u2423', LINE_END = '\u21b5';
   const shownTokens = new Set(); // of answers, by conversation and place
 
@@ -181,7 +168,7 @@
     token.setAttribute('aria-selected', 'true');
     token.id ||= `token-${Math.random().toString(36).slice(2)}`;
     token.setAttribute('aria-label', [`${visible(text)} ${percent(share)}`,
-      `${TOP}:`, ...top.map(([other, of]) => `${visible(other)} ${percent(of)}`)].join(', '));
+      translate('inspect.likeliest'), ...top.map(([other, of]) => `${visible(other)} ${percent(of)}`)].join(', '));
     token.parentElement.setAttribute('aria-activedescendant', token.id);
     const list = top.length ? top : [[text, share]];
     tip.replaceChildren(...list.map(([other, of]) => {

@@ -4,31 +4,23 @@ from collections.abc import Iterator, Sequence
 
 from llava_serve.protocol.inspection import InspectedPrompt, Inspection
 from llava_serve.web.render import plain_text
+from llava_serve.web.translations.language import translate
 
-_TOO_LONG = "The text is far longer than the context, so it was not read."
-_CUT = "… {count:,} more characters"
-_PLACE = "{name}, {tokens:,} tokens"
-_OTHER = "Media"
 _PARTS = {
-    "media": "Pictures and clips",
-    "system": "System prompt",
-    "user": "Questions",
-    "assistant": "Earlier answers",
-    "template": "Template",
-    "left": "Left of the context",
+    "media": "inspect.part.media",
+    "system": "inspect.part.system",
+    "user": "inspect.part.user",
+    "assistant": "inspect.part.assistant",
+    "template": "inspect.part.template",
+    "left": "inspect.part.left",
 }
-_OF = "{tokens:,} of {context:,} tokens of the context are taken by the prompt; {left:,} are left."
-_ANSWER = "The answer may take up to {tokens:,}."
-_OVER = "It does not fit."
-_REUSED = "Reused from the cache for this answer: {tokens:,} tokens of the prompt."
-_HELD = "In the worker's cache at the moment: {tokens:,} tokens of the prompt."
 _MOST_CHARACTERS = 4000  # of one text
 
 
 def tokens_by_part(told: Inspection, reused: int | None) -> str:
     """Draw the context as one bar, and say what it holds; `reused` were cached for the answer."""
     if told.prompt is None:
-        return f'<p class="note">{_TOO_LONG}</p>'
+        return f'<p class="note">{translate("inspect.too_long")}</p>'
     counts = {name: count for name, count in _counts(told.prompt) if count > 0}
     if told.tokens_left > 0:
         counts["left"] = told.tokens_left
@@ -38,7 +30,7 @@ def tokens_by_part(told: Inspection, reused: int | None) -> str:
         for name, count in counts.items()
     )
     legend = "".join(
-        f'<li class="{name}"><i></i>{_PARTS[name]} <b>{count:,}</b></li>'
+        f'<li class="{name}"><i></i>{translate(_PARTS[name])} <b>{count:,}</b></li>'
         for name, count in counts.items()
     )
     return (
@@ -56,15 +48,20 @@ def _counts(prompt: InspectedPrompt) -> Iterator[tuple[str, int]]:
 
 def _sentences(told: Inspection, prompt: InspectedPrompt, reused: int | None) -> str:
     said = [
-        _OF.format(tokens=prompt.tokens, context=told.context_length, left=told.tokens_left),
+        translate(
+            "inspect.taken",
+            tokens=f"{prompt.tokens:,}",
+            context=f"{told.context_length:,}",
+            left=f"{told.tokens_left:,}",
+        )
     ]
     if not told.fits:
-        said.append(_OVER)
+        said.append(translate("inspect.over"))
     elif told.max_tokens is not None:
-        said.append(_ANSWER.format(tokens=told.max_tokens))
+        said.append(translate("inspect.answer", tokens=f"{told.max_tokens:,}"))
     if reused is not None:
-        said.append(_REUSED.format(tokens=reused))
-    said.append(_HELD.format(tokens=prompt.cached_tokens))
+        said.append(translate("inspect.reused", tokens=f"{reused:,}"))
+    said.append(translate("inspect.held", tokens=f"{prompt.cached_tokens:,}"))
     return " ".join(said)
 
 
@@ -75,13 +72,15 @@ def rendered(told: Inspection, names: Sequence[str]) -> str:
     parts = []
     for segment in told.prompt.segments:
         if segment.media is not None:
-            name = names[segment.media] if segment.media < len(names) else _OTHER
+            is_known = segment.media < len(names)
+            name = names[segment.media] if is_known else translate("inspect.other_media")
             tokens = told.media[segment.media].tokens if segment.media < len(told.media) else 0
-            parts.append(f"<mark>{_PLACE.format(name=plain_text(name), tokens=tokens)}</mark>")
+            place = translate("inspect.place", name=plain_text(name), tokens=f"{tokens:,}")
+            parts.append(f"<mark>{place}</mark>")
         else:
             text = segment.text or ""
             more = len(text) - _MOST_CHARACTERS
-            cut = f"<em>{_CUT.format(count=more)}</em>" if more > 0 else ""
+            cut = f"<em>{translate('inspect.cut', characters=f'{more:,}')}</em>" if more > 0 else ""
             parts.append(
                 f"<span class={segment.type}>{plain_text(text[:_MOST_CHARACTERS])}</span>{cut}"
             )

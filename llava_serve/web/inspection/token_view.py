@@ -6,31 +6,32 @@ from collections.abc import Sequence
 
 from llava_serve.web.inspection.probabilities import MOST_TOKENS, ToldToken
 from llava_serve.web.render import plain_text
+from llava_serve.web.translations.language import translate
 
-_LABEL = "Tokens of the answer"
-_HOW = "How sure the model was of each token:"
-_LEVELS = ("under 20 %", "20 to 50 %", "50 to 90 %", "over 90 %")
+_LEVELS = (
+    *("inspect.level.under_20", "inspect.level.20_to_50"),
+    *("inspect.level.50_to_90", "inspect.level.over_90"),
+)
 _LEAST = (0.2, 0.5, 0.9)  # probabilities at which the levels above the first begin
-_MORE = "Only the first {count:,} tokens have probabilities."
 
 
 def token_view(given: str, tokens: Sequence[ToldToken]) -> str:
     """Render the tokens behind a text that was `given`; a script says more of the active one."""
     before = f'<span class="given">{plain_text(given)}</span>' if given else ""
     legend = "".join(
-        f'<span><i class="level-{level}">ab</i> {words}</span>'
-        for level, words in reversed([*enumerate(_LEVELS)])
+        f'<span><i class="level-{level}">ab</i> {translate(key)}</span>'
+        for level, key in reversed([*enumerate(_LEVELS)])
     )
-    more = f'<p class="note">{_MORE.format(count=MOST_TOKENS)}</p>' if _is_cut(tokens) else ""
+    more = ""
+    if len(tokens) >= MOST_TOKENS:
+        told = translate("inspect.only_the_first", tokens=f"{MOST_TOKENS:,}")
+        more = f'<p class="note">{told}</p>'
+    how, label = translate("inspect.how_sure"), translate("inspect.tokens_of_answer")
     return (
-        f'<p class="how">{_HOW} <span class="levels">{legend}</span></p>{before}'
-        f'<div class="tokens" role="listbox" tabindex="0" aria-label="{_LABEL}">'
+        f'<p class="how">{how} <span class="levels">{legend}</span></p>{before}'
+        f'<div class="tokens" role="listbox" tabindex="0" aria-label="{label}">'
         f"{''.join(map(_token, tokens))}</div>{more}"
     )
-
-
-def _is_cut(tokens: Sequence[ToldToken]) -> bool:
-    return len(tokens) >= MOST_TOKENS
 
 
 def _token(token: ToldToken) -> str:

@@ -1,14 +1,14 @@
 // Keys of the page beside those of its controls: the last question again, and the list of all keys.
 (() => {
-  const TITLE = 'Keyboard shortcuts', CLOSE = 'Close';
+  const TITLE = translate('keyboard.title'), CLOSE = translate('page.close');
   const SHORTCUTS = [
-    [['Enter'], 'Send the question'],
-    [['Shift', 'Enter'], 'Begin a new line'],
-    [['Esc'], 'Stop the answer, or close what is open'],
-    [['\u2191'], 'In an empty box: edit the last question'],
-    [['Ctrl', 'V'], 'Attach a picture from the clipboard'],
-    [['\u2190', '\u2192'], 'On the tabs: go to the next one'],
-    [['?'], 'Show this list'],
+    [['Enter'], translate('keyboard.send')],
+    [['Shift', 'Enter'], translate('keyboard.new_line')],
+    [['Esc'], translate('keyboard.stop_or_close')],
+    [['\u2191'], translate('keyboard.edit_last')],
+    [['Ctrl', 'V'], translate('keyboard.attach')],
+    [['\u2190', '\u2192'], translate('keyboard.next_tab')],
+    [['?'], translate('keyboard.show')],
   ];
 
   const toggle = document.createElement('button');

@@ -15,8 +15,8 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from llava_serve.web.markdown.mathml import LONGEST, mathml
+from llava_serve.web.translations.language import translate
 
-FORMULA = "Formula"
 _WIDE = 24  # signs of a formula in a line that may be wider than a phone
 _DISPLAY = {"$$": "$$", "\\[": "\\]"}
 _STOPS = (".", ",", ";", ":")
@@ -131,9 +131,8 @@ def _render(_: RendererHTML, tokens: Sequence[Token], index: int, *__: Any) -> s
         made = f'<code class="unread">{html.escape(token.info)}</code>'
     elif is_display or _is_wide(made):
         name = "formula" if is_display else "formula inline"
-        made = (
-            f'<span class="{name}" tabindex="0" role="group" aria-label="{FORMULA}">{made}</span>'
-        )
+        label = translate("answer.formula")
+        made = f'<span class="{name}" tabindex="0" role="group" aria-label="{label}">{made}</span>'
     return f"<p>{made}</p>\n" if token.block else made
 
 

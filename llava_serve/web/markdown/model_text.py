@@ -10,10 +10,9 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 from llava_serve.web.markdown.formula import add_formulas
+from llava_serve.web.translations.language import translate
 
 LONGEST = 200_000  # characters; some Markdown of so many takes seconds
-COPY, COPY_LABEL = "Copy", "Copy the code"
-CODE, TABLE = "Code", "Table"
 _LONGEST_LANGUAGE = 24  # characters; what is longer names none
 
 
@@ -44,15 +43,17 @@ def _code(_: RendererHTML, tokens: Sequence[Token], index: int, *__: Any) -> str
     language = language if len(language) <= _LONGEST_LANGUAGE else ""
     return (
         f'<figure class="code"><figcaption><span>{escapeHtml(language)}</span>'
-        f'<button type="button" class="copy-code" aria-label="{COPY_LABEL}">{COPY}</button>'
-        f'</figcaption><pre tabindex="0" role="group" aria-label="{CODE}"><code>'
+        f'<button type="button" class="copy-code" aria-label="{translate("answer.copy_code")}">'
+        f"{translate('answer.copy')}</button></figcaption>"
+        f'<pre tabindex="0" role="group" aria-label="{translate("answer.code")}"><code>'
         f"{escapeHtml(token.content)}</code></pre></figure>\n"
     )
 
 
 def _open_table(*_: Any) -> str:
     """Open a table in what scrolls when it is too wide, by keys too."""
-    return f'<figure class="table" tabindex="0" role="group" aria-label="{TABLE}"><table>\n'
+    label = translate("answer.table")
+    return f'<figure class="table" tabindex="0" role="group" aria-label="{label}"><table>\n'
 
 
 def _close_table(*_: Any) -> str:

@@ -73,6 +73,6 @@ def _begin_of_last(tokens: list[Token], text: str) -> tuple[int, str]:
 
 
 @lru_cache(maxsize=_ANSWERS)
-def streamed_text(request_id: str) -> StreamedText:
-    """Return what is known of the answer to a request."""
+def streamed_text(request_id: str, language: str) -> StreamedText:
+    """Return what is known of the answer to a request, for pages in a language (BCP 47)."""
     return StreamedText()

@@ -1,6 +1,6 @@
 """View of the cluster as HTML: the sums, the failures of the last hour, one row for each worker."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from html import escape
 
 from llava_serve.protocol.cluster_snapshot import (
@@ -10,23 +10,26 @@ from llava_serve.protocol.cluster_snapshot import (
     WorkerSnapshot,
 )
 from llava_serve.web.operators.sparkline import sparkline
+from llava_serve.web.translations.language import translate
 
-NO_WORKERS = "No worker has registered with the controller."
-NOTHING_FOUND = "No worker matches."
-NO_FAILURES = "No request failed within the last hour."
-_UNKNOWN = '<span class="none" title="It does not tell this controller">\N{EN DASH}</span>'
-_WORKERS, _FAILURES = "Workers", "Failures of the last hour"
 _STATES = {
-    "alive": "alive",
-    "draining": "draining",
-    "drained": "drained",
-    "silent": "silent",
-    "unreachable": "unreachable",
+    "alive": "operators.state.alive",
+    "draining": "operators.state.draining",
+    "drained": "operators.state.drained",
+    "silent": "operators.state.silent",
+    "unreachable": "operators.state.unreachable",
 }
-_BREAKERS = {"half_open": "on trial: one request at a time", "open": "failed requests"}
-_SEES = {True: "sees", False: "blind", None: "not known"}
-_FAULTS = {"server": "ours", "client": "the caller's", "none": "nobody's"}
-_DRAIN, _UNDRAIN = "Drain", "Undrain"
+_BREAKERS = {"half_open": "operators.breaker.half_open", "open": "operators.breaker.open"}
+_SEES = {True: "operators.sees", False: "operators.blind", None: "operators.sight_unknown"}
+_FAULTS = {
+    "server": "operators.fault.server",
+    "client": "operators.fault.client",
+    "none": "operators.fault.none",
+}
+_FAILURE_HEAD = (
+    *("operators.error", "operators.count", "operators.fault", "operators.last"),
+    "operators.to_do",
+)
 
 
 def render(snapshot: ClusterSnapshot, search: str) -> str:
@@ -35,73 +38,104 @@ def render(snapshot: ClusterSnapshot, search: str) -> str:
 
 
 def _sums(snapshot: ClusterSnapshot) -> str:
-    alive = snapshot.states.get("alive", 0)
-    rest = [f"{n:,} {escape(state)}" for state, n in snapshot.states.items() if state != "alive"]
-    waiting = sum(snapshot.waiting.values())
-    facts = (
-        ("Workers", f"{alive:,} alive" + "".join(f", {one}" for one in rest)),
-        ("Answers", f"{snapshot.queue_length:,} of {snapshot.slots:,} slots"),
-        ("In line", f"{waiting:,}"),
-        ("Tokens per second", f"{snapshot.tokens_per_s:,.0f}"),
-        ("Controller", f"{escape(snapshot.version)}, up {age(snapshot.uptime_s)}"),
+    counts = {"alive": 0} | snapshot.states
+    facts = {
+        "operators.workers": translate("page.comma").join(
+            translate("operators.in_state", workers=f"{counts[one]:,}", state=_state_name(one))
+            for one in counts
+        ),
+        "operators.answers": _of_slots(snapshot.queue_length, snapshot.slots),
+        "operators.in_line": f"{sum(snapshot.waiting.values()):,}",
+        "operators.tokens_per_second": f"{snapshot.tokens_per_s:,.0f}",
+        "operators.controller": _version(snapshot.version, snapshot.uptime_s),
+    }
+    shown = "".join(
+        f"<div><dt>{translate(key)}</dt><dd>{value}</dd></div>" for key, value in facts.items()
     )
-    shown = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
     return f'<dl class="sums" data-level="{escape(snapshot.log_level)}">{shown}</dl>'
 
 
+def _state_name(state: str) -> str:
+    return translate(_STATES[state]) if state in _STATES else escape(state)
+
+
+def _of_slots(running: int, slots: int) -> str:
+    return translate("operators.of_slots", running=f"{running:,}", slots=f"{slots:,}")
+
+
+def _version(version: str, uptime_s: float) -> str:
+    return translate("operators.version", version=escape(version), age=age(uptime_s))
+
+
+def _ago(seconds: float) -> str:
+    return translate("operators.ago", age=age(seconds))
+
+
 def _workers(snapshot: ClusterSnapshot, search: str) -> str:
+    title = translate("operators.workers")
     if not snapshot.workers:
-        said = NOTHING_FOUND if search.strip() and snapshot.states else NO_WORKERS
-        return f'<h2>{_WORKERS}</h2><p class="hint">{said}</p>'
-    head = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
+        is_search = search.strip() and snapshot.states
+        said = translate("operators.nothing_found" if is_search else "operators.no_workers")
+        return f'<h2>{title}</h2><p class="hint">{said}</p>'
+    head = _head((*_COLUMNS, "operators.actions"))
     rows = "".join(_row(worker) for worker in snapshot.workers)
     more = ""
     if snapshot.matching > len(snapshot.workers):
-        more = (
-            f'<p class="hint">The first {len(snapshot.workers):,} of {snapshot.matching:,}; those '
-            "with something wrong come first. Search for the others.</p>"
-        )
+        counts = {"shown": f"{len(snapshot.workers):,}", "found": f"{snapshot.matching:,}"}
+        more = f'<p class="hint">{translate("operators.more", **counts)}</p>'
     return (
-        f"<h2>{_WORKERS}</h2>"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{_WORKERS}">'
-        f'<table class="workers"><thead><tr>{head}<th scope="col">Actions</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>{more}"
+        f"<h2>{title}</h2>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">'
+        f'<table class="workers">{head}<tbody>{rows}</tbody></table></div>{more}'
     )
 
 
+def _head(keys: Iterable[str]) -> str:
+    cells = "".join(f'<th scope="col">{translate(key)}</th>' for key in keys)
+    return f"<thead><tr>{cells}</tr></thead>"
+
+
+def _cell(key: str, shown: str) -> str:
+    """Render a cell; on a narrow window its column's name stands above it."""
+    return f'<td data-column="{key}" data-name="{translate(key)}">{shown}</td>'
+
+
 def _row(worker: WorkerSnapshot) -> str:
-    cells = [(name, show(worker)) for name, show in _COLUMNS.items()]
-    (first, name), *rest = cells
-    shown = "".join(f'<td data-name="{title}">{cell}</td>' for title, cell in rest)
+    (_, name), *rest = ((key, show(worker)) for key, show in _COLUMNS.items())
+    cells = "".join(_cell(key, shown) for key, shown in rest)
     return (
         f'<tr data-worker="{escape(worker.address)}" data-state="{escape(worker.state)}">'
-        f'<th scope="row" data-name="{first}">{name}</th>{shown}'
-        f'<td data-name="Actions">{_action(worker)}</td></tr>'
+        f'<th scope="row">{name}</th>{cells}{_cell("operators.actions", _action(worker))}</tr>'
     )
 
 
 def _action(worker: WorkerSnapshot) -> str:
-    is_drained = worker.state in ("draining", "drained")
-    word, do = (_UNDRAIN, "undrain") if is_drained else (_DRAIN, "drain")
-    label = f"{word} {escape(worker.address)}"
+    address = escape(worker.address)
+    do, word = "drain", translate("operators.drain")
+    label = translate("operators.drain_worker", worker=address)
+    if worker.state in ("draining", "drained"):
+        do, word = "undrain", translate("operators.undrain")
+        label = translate("operators.undrain_worker", worker=address)
     return f'<button type="button" data-do="{do}" aria-label="{label}">{word}</button>'
 
 
 def _name(worker: WorkerSnapshot) -> str:
     told = worker.vitals
-    age_ = f"{escape(told.version)}, up {age(told.uptime_s)}" if told else "version not told"
+    note = (
+        translate("operators.no_version") if told is None else _version(told.version, told.uptime_s)
+    )
     address = escape(worker.address.partition("//")[2])
     return (
-        f'<span class="address" title="{escape(worker.id)}">{address}</span><small>{age_}</small>'
+        f'<span class="address" title="{escape(worker.id)}">{address}</span><small>{note}</small>'
     )
 
 
 def _state(worker: WorkerSnapshot) -> str:
-    notes = [f"heard {age(worker.last_seen_s)} ago"]
+    notes = [translate("operators.heard", age=age(worker.last_seen_s))]
     if breaker := _BREAKERS.get(worker.breaker):
-        notes.insert(0, breaker)
-    word = _STATES.get(worker.state, escape(worker.state))
-    return f'<b class="state {escape(worker.state)}">{word}</b><small>{"; ".join(notes)}</small>'
+        notes.insert(0, translate(breaker))
+    word, note = _state_name(worker.state), translate("page.semicolon").join(notes)
+    return f'<b class="state {escape(worker.state)}">{word}</b><small>{note}</small>'
 
 
 def _model(worker: WorkerSnapshot) -> str:
@@ -112,16 +146,19 @@ def _model(worker: WorkerSnapshot) -> str:
 
 def _slots(worker: WorkerSnapshot) -> str:
     if worker.slots is None:
-        return f"{worker.queue_length:,}<small>slots not told</small>"
+        return f"{worker.queue_length:,}<small>{translate('operators.no_slots')}</small>"
     running = min(worker.queue_length, worker.slots)
-    line = worker.queue_length - running
-    return f"{running:,} of {worker.slots:,}<small>{line:,} in its line</small>"
+    line = f"{worker.queue_length - running:,}"
+    return (
+        f"{translate('operators.of', some=f'{running:,}', all=f'{worker.slots:,}')}"
+        f"<small>{translate('operators.in_its_line', requests=line)}</small>"
+    )
 
 
 def _speed(worker: WorkerSnapshot) -> str:
     newest = worker.tokens_per_s[-1] if worker.tokens_per_s else None
     if newest is None or worker.state in UNHEARD_STATES:
-        return _UNKNOWN
+        return _unknown()
     return f"{newest:,.1f}{sparkline(worker.tokens_per_s)}"
 
 
@@ -129,74 +166,81 @@ def _kv(worker: WorkerSnapshot) -> str:
     engine = worker.vitals.engine if worker.vitals else None
     newest = worker.kv_fraction[-1] if worker.kv_fraction else None
     if engine is None or newest is None or worker.state in UNHEARD_STATES:
-        return _UNKNOWN
-    kept = engine.kv_tokens_cached / max(engine.kv_tokens_total, 1)
+        return _unknown()
+    kept = f"{engine.kv_tokens_cached / max(engine.kv_tokens_total, 1):.0%}"
     curve = sparkline(worker.kv_fraction, top=1.0)
-    room = f"{kept:.0%} kept of {engine.kv_tokens_total:,} tokens"
-    return f"{newest:.0%} used{curve}<small>{room}</small>"
+    room = translate("operators.kv_kept", kept=kept, tokens=f"{engine.kv_tokens_total:,}")
+    return f"{translate('operators.kv_used', used=f'{newest:.0%}')}{curve}<small>{room}</small>"
 
 
 def _caches(worker: WorkerSnapshot) -> str:
     vitals = worker.vitals
     if vitals is None or vitals.engine is None:
-        return _UNKNOWN
+        return _unknown()
     engine = vitals.engine
     looked_up = engine.feature_hits + engine.feature_misses
     prefix = _rate(vitals.cached_tokens, vitals.prompt_tokens)
+    images = _rate(engine.feature_hits, looked_up)
+    size = f"{engine.feature_bytes / 1e6:,.1f} MB"
     return (
-        f"prompts {prefix}<br>pictures {_rate(engine.feature_hits, looked_up)}"
-        f"<small>{engine.feature_bytes / 1e6:,.1f} MB of features</small>"
+        f"{translate('operators.hits_of_prompts', rate=prefix)}<br>"
+        f"{translate('operators.hits_of_images', rate=images)}"
+        f"<small>{translate('operators.features', size=size)}</small>"
     )
 
 
 def _sight(worker: WorkerSnapshot) -> str:
-    return f'<span title="{escape(worker.sight)}">{_SEES[worker.sees]}</span>'
+    return f'<span title="{escape(worker.sight)}">{translate(_SEES[worker.sees])}</span>'
 
 
 def _errors(worker: WorkerSnapshot) -> str:
     if not worker.failures:
-        return "none"
+        return translate("operators.no_errors")
     shown = "".join(
-        f"<li><code>{escape(one.code)}</code> {age(one.ago_s)} ago<small>request "
-        f"{escape(one.request_id)}</small></li>"
+        f"<li><code>{escape(one.code)}</code> {_ago(one.ago_s)}<small>"
+        f"{translate('operators.request', id=escape(one.request_id))}</small></li>"
         for one in worker.failures
     )
     last = worker.failures[0]
     return (
         f'<details data-key="{escape(worker.address)}"><summary><code>{escape(last.code)}</code> '
-        f"{age(last.ago_s)} ago</summary><ol>{shown}</ol></details>"
+        f"{_ago(last.ago_s)}</summary><ol>{shown}</ol></details>"
     )
 
 
 _COLUMNS: dict[str, Callable[[WorkerSnapshot], str]] = {
-    "Worker": _name,
-    "State": _state,
-    "Model": _model,
-    "Answers": _slots,
-    "Tokens/s": _speed,
-    "KV cache": _kv,
-    "Hits": _caches,
-    "Pictures": _sight,
-    "Last errors": _errors,
+    "operators.worker": _name,
+    "operators.state": _state,
+    "operators.model": _model,
+    "operators.answers": _slots,
+    "operators.tokens_per_s": _speed,
+    "operators.kv_cache": _kv,
+    "operators.hits": _caches,
+    "operators.images": _sight,
+    "operators.last_errors": _errors,
 }
 
 
 def _failures(failures: list[FailureSummary]) -> str:
+    title = translate("operators.failures")
     if not failures:
-        return f'<h2>{_FAILURES}</h2><p class="hint">{NO_FAILURES}</p>'
-    rows = "".join(
-        f'<tr><th scope="row"><code>{escape(one.code)}</code></th><td data-name="Count">'
-        f'{one.count:,}</td><td data-name="Fault">{_FAULTS.get(one.fault, escape(one.fault))}</td>'
-        f'<td data-name="Last">{age(one.ago_s)} ago</td>'
-        f'<td data-name="What to do">{escape(one.remedy)}</td></tr>'
-        for one in failures
-    )
-    names = ("Error", "Count", "Fault", "Last", "What to do")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+        return f'<h2>{title}</h2><p class="hint">{translate("operators.no_failures")}</p>'
+    rows = "".join(map(_failure, failures))
     return (
-        f'<h2>{_FAILURES}</h2><table class="failures"><thead><tr>{head}</tr></thead>'
+        f'<h2>{title}</h2><table class="failures">{_head(_FAILURE_HEAD)}'
         f"<tbody>{rows}</tbody></table>"
     )
+
+
+def _failure(one: FailureSummary) -> str:
+    fault = translate(_FAULTS[one.fault]) if one.fault in _FAULTS else escape(one.fault)
+    shown = (f"{one.count:,}", fault, _ago(one.ago_s), escape(one.remedy))
+    cells = "".join(map(_cell, _FAILURE_HEAD[1:], shown))
+    return f'<tr><th scope="row"><code>{escape(one.code)}</code></th>{cells}</tr>'
+
+
+def _unknown() -> str:
+    return f'<span class="none" title="{translate("operators.unknown")}">\N{EN DASH}</span>'
 
 
 def _rate(hits: int, looked_up: int) -> str:
@@ -207,7 +251,9 @@ def age(seconds: float) -> str:
     """Return a time in its largest unit, and the next smaller one for days."""
     minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
     if days:
-        return f"{days} d {hours % 24} h"
+        return translate("operators.days", days=days, hours=hours % 24)
     if hours:
-        return f"{hours} h"
-    return f"{minutes} min" if minutes else f"{int(seconds)} s"
+        return translate("operators.hours", hours=hours)
+    if minutes:
+        return translate("operators.minutes", minutes=minutes)
+    return translate("operators.seconds", seconds=int(seconds))

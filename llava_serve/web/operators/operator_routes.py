@@ -17,6 +17,9 @@ from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.conversation_routes import ForUsers
 from llava_serve.web.operators import cluster_view
 from llava_serve.web.operators.rights import Operators
+from llava_serve.web.translations.catalogue import ENGLISH
+from llava_serve.web.translations.error_text import error_text
+from llava_serve.web.translations.language import current
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +39,10 @@ class LevelAction(BaseModel):
 
 
 def _told(error: ServeError) -> JSONResponse:
-    told = {"error": error.with_remedy, "request_id": logs.request_id.get()}
+    text = error.with_remedy
+    if current.get() is not ENGLISH:  # its own words have what an operator looks for
+        text = f"{error_text(error).told} ({text})"
+    told = {"error": text, "request_id": logs.request_id.get()}
     return JSONResponse(told, error.status)
 
 

@@ -1,7 +1,7 @@
 // The cluster at a glance: asked for while it is in sight, and the buttons of its workers.
 (() => {
   const EVERY_MS = 2000, LATER_MS = 300;
-  const LOST = 'The page cannot reach its server. Check the connection, then try again.';
+  const LOST = translate('page.lost');
   const begun = new WeakSet();
 
   window.operators = (element) => {
@@ -67,8 +67,10 @@
       const button = event.target.closest('button[data-do]');
       if (!button) return;
       const {worker} = button.closest('tr').dataset;
-      if (button.dataset.do === 'undrain') return change('undrain', {worker}, `${worker} gets requests again.`);
+      if (button.dataset.do === 'undrain') return change('undrain', {worker}, translate('operators.undrained', {worker}));
       drained = worker;
+      const told = translate('operators.drain_told', {worker: '<b class="worker"></b>'});
+      dialog.querySelector('.drain-told').innerHTML = told;
       dialog.querySelector('.worker').textContent = worker;
       dialog.showModal();
     });
@@ -76,10 +78,10 @@
       const choice = event.target.closest('button')?.dataset.do;
       if (!choice) return;
       dialog.close();
-      if (choice === 'confirm') change('drain', {worker: drained}, `${drained} gets nothing new.`);
+      if (choice === 'confirm') change('drain', {worker: drained}, translate('operators.is_drained', {worker: drained}));
     });
     dialog.addEventListener('keydown', (event) => { if (event.key === 'Escape') event.stopPropagation(); });
-    level.addEventListener('change', () => change('log-level', {level: level.value}, `The controller logs from ${level.value} on.`));
+    level.addEventListener('change', () => change('log-level', {level: level.value}, translate('operators.log_level_set', {level: level.value})));
     search.addEventListener('input', () => {
       clearTimeout(later);
       later = setTimeout(refresh, LATER_MS);

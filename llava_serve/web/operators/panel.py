@@ -4,15 +4,15 @@ import gradio as gr
 
 from llava_serve.web.event_binder import QUIET
 from llava_serve.web.operators.rights import Operators
+from llava_serve.web.translations.middleware import at_load
 
-TAB = "Cluster"
 _BEGIN = "window.operators?.(element);"
-_CONTENT = """
+_CONTENT = f"""
 <div class="cluster">
   <div class="bar">
-    <input type="search" placeholder="Search workers and models" maxlength="200"
-      aria-label="Search workers and models" autocomplete="off">
-    <label>Controller's log level
+    <input type="search" placeholder="{at_load("operators.search")}" maxlength="200"
+      aria-label="{at_load("operators.search")}" autocomplete="off">
+    <label>{at_load("operators.log_level")}
       <select>
         <option value="debug">debug</option><option value="info">info</option>
         <option value="warning">warning</option><option value="error">error</option>
@@ -22,11 +22,12 @@ _CONTENT = """
   <p class="told" role="status"></p>
   <div class="view"></div>
   <dialog aria-labelledby="drain-title">
-    <h2 id="drain-title">Drain this worker?</h2>
-    <p><b class="worker"></b> gets no new requests; what runs there ends. Undrain puts it back.</p>
+    <h2 id="drain-title">{at_load("operators.drain_title")}</h2>
+    <p class="drain-told"></p>
     <div class="choice">
-      <button type="button" data-do="cancel">Cancel</button>
-      <button type="button" data-do="confirm" class="danger">Drain it</button>
+      <button type="button" data-do="cancel">{at_load("page.cancel")}</button>
+      <button type="button" data-do="confirm" class="danger">
+        {at_load("operators.drain_it")}</button>
     </div>
   </dialog>
 </div>
@@ -40,7 +41,7 @@ def build(page: gr.Blocks, operators: Operators) -> None:
         asked = request.request
         return gr.update(visible=asked is not None and operators.include(asked.scope))
 
-    with gr.Tab(TAB, visible=False, elem_id="cluster-tab") as tab:
+    with gr.Tab(at_load("operators.tab"), visible=False, elem_id="cluster-tab") as tab:
         gr.HTML(
             html_template=_CONTENT,
             js_on_load=_BEGIN,

@@ -1,10 +1,6 @@
 // Each PDF among the files for a question gives way to pictures of its pages.
 (() => {
   const BEGINNING = '%PDF-', MOST_LETTERS = 60; // longer names lose their end, and so the page, on the server
-  const WORDS = {
-    drawing: (name) => `Drawing the pages of ${name} …`,
-    taken: (name, count, total) => `${count === 1 ? 'Page 1' : `Pages 1 to ${count}`} of ${total} of ${name} ${count === 1 ? 'is' : 'are'} attached: more do not fit one question.`,
-  };
 
   const place = (box) => document.querySelector(`#${box.id}-refusals .page-note`);
   const say = (box, text) => {
@@ -37,7 +33,10 @@
       return {card, pages: [], total: 0};
     }
     const form = await answer.formData(), name = file.name.slice(0, MOST_LETTERS);
-    const pages = form.getAll('page').map((page) => new File([page], `${name}, ${page.name}`, {type: page.type}));
+    const pages = form.getAll('page').map((page, index) => {
+      const called = translate('pdf.page', {name, number: index + 1}) + page.name.slice(page.name.lastIndexOf('.'));
+      return new File([page], called, {type: page.type});
+    });
     return {card: '', pages, total: Number(form.get('total'))};
   };
 
@@ -49,12 +48,14 @@
     try {
       for (const [index, file] of files.entries()) {
         if (arePdfs[index]) {
-          say(box, WORDS.drawing(shortened(file.name)));
+          say(box, translate('pdf.drawing', {name: shortened(file.name)}));
           const {card, pages, total} = await pagesOf(file, count);
           all.push(...pages);
           count += pages.length;
           cards.push(card);
-          if (pages.length < total) notes.push(WORDS.taken(shortened(file.name), pages.length, total));
+          if (pages.length < total) {
+            notes.push(translate('pdf.taken', {name: shortened(file.name), count: pages.length, total}));
+          }
         } else all.push(file);
       }
     } finally {

@@ -10,8 +10,8 @@ from llava_serve.storage.identity import Identity
 from llava_serve.storage.presets import Presets, checked_name
 from llava_serve.web.event_binder import View
 from llava_serve.web.parameters import Parameters, shown
+from llava_serve.web.translations.language import translate
 
-SAVED, RENAMED, DELETED = "Saved as {}.", "Renamed to {}.", "{} is deleted."
 _MOST_CHARACTERS = 20_000  # of a text that is saved
 
 
@@ -42,17 +42,19 @@ class PresetHandlers:
             if len(text) > _MOST_CHARACTERS:
                 raise PresetTooLong(what, _MOST_CHARACTERS)
         await asyncio.to_thread(self._presets.save, whose, name, parameters.kept())
-        return await self._view(whose, checked_name(name), SAVED.format(checked_name(name)))
+        said = translate("presets.saved", name=checked_name(name))
+        return await self._view(whose, checked_name(name), said)
 
     async def rename(self, whose: Identity, chosen: str | None, name: str) -> View:
         """Give the chosen preset the name that is typed."""
         await asyncio.to_thread(self._presets.rename, whose, chosen or "", name)
-        return await self._view(whose, checked_name(name), RENAMED.format(checked_name(name)))
+        said = translate("presets.renamed", name=checked_name(name))
+        return await self._view(whose, checked_name(name), said)
 
     async def delete(self, whose: Identity, chosen: str | None) -> View:
         """Delete the chosen preset; the parameters stay as they are, to be saved again."""
         await asyncio.to_thread(self._presets.delete, whose, chosen or "")
-        return await self._view(whose, None, DELETED.format(chosen))
+        return await self._view(whose, None, translate("presets.deleted", name=chosen))
 
     async def _view(self, whose: Identity, chosen: str | None, said: str) -> View:
         names = await asyncio.to_thread(self._presets.names, whose)

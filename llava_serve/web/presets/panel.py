@@ -11,9 +11,9 @@ from llava_serve.storage.presets import Presets
 from llava_serve.storage.store import Store
 from llava_serve.web.event_binder import EventBinder, identity
 from llava_serve.web.presets.handlers import PresetHandlers
+from llava_serve.web.translations.middleware import at_load
 
-_PRESET, _NAME, _NAME_HINT = "Preset", "Name of the preset", "to save these parameters"
-_SAVE, _RENAME, _DELETE = "Save", "Rename", "Delete"
+_BUTTONS = {"save": "presets.save", "rename": "presets.rename", "delete": "presets.delete"}
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,22 @@ class PresetPanel:
 def build(kind: str) -> PresetPanel:
     """Lay the panel out."""
     preset = gr.Dropdown(
-        choices=[], value=None, label=_PRESET, filterable=False, elem_id=f"{kind}-preset"
+        choices=[],
+        value=None,
+        label=at_load("presets.preset"),
+        filterable=False,
+        elem_id=f"{kind}-preset",
     )
-    name = gr.Textbox("", label=_NAME, placeholder=_NAME_HINT, elem_id=f"{kind}-preset-name")
+    name = gr.Textbox(
+        "",
+        label=at_load("presets.name"),
+        placeholder=at_load("presets.name_hint"),
+        elem_id=f"{kind}-preset-name",
+    )
     with gr.Row(elem_classes="preset-buttons"):
         buttons = {
-            word.lower(): gr.Button(
-                word, size="sm", min_width=0, elem_id=f"{kind}-preset-{word.lower()}"
-            )
-            for word in (_SAVE, _RENAME, _DELETE)
+            what: gr.Button(at_load(key), size="sm", min_width=0, elem_id=f"{kind}-preset-{what}")
+            for what, key in _BUTTONS.items()
         }
     said = gr.HTML(
         html_template='<p role="status" class="preset-said"></p>',

@@ -17,6 +17,7 @@ from llava_serve.web.past_conversations import PastConversations
 from llava_serve.web.persistence import restored
 from llava_serve.web.sharing.link_part import link_part
 from llava_serve.web.sharing.shared_page import gzipped, version_of
+from llava_serve.web.translations.language import current
 
 _AT_ONCE = 2  # pages that are made: each holds all the files of a conversation in memory
 _KEPT_BYTES = 64_000_000  # of pages that are made
@@ -64,7 +65,7 @@ class Sharing:
         row = await asyncio.to_thread(self._links.conversation, token)
         if row is None:
             return None
-        version = version_of(row)
+        version = f"{current.get().tag} {version_of(row)}"
         async with self._making.setdefault(version, asyncio.Lock()):
             if (page := self._made.get(version)) is None:
                 page = await self._heavy.run(partial(gzipped, row, self._media))

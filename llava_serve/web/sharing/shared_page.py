@@ -5,13 +5,13 @@ import hashlib
 from collections import Counter
 
 from llava_serve.errors import MediaTooLarge, MediaUnreadable
-from llava_serve.storage.filetypes import FileType
 from llava_serve.storage.listing import title_of
 from llava_serve.storage.media import MediaStore, StoredFile
 from llava_serve.storage.published import published
 from llava_serve.storage.tables import ConversationRow
 from llava_serve.web import conversation_export, messages
 from llava_serve.web.heavy_work import GoOn
+from llava_serve.web.translations.language import translate
 
 _COMPRESSION = 1  # most of it are pictures, which are compressed already
 
@@ -27,9 +27,9 @@ def gzipped(row: ConversationRow, media: MediaStore, go_on: GoOn) -> bytes:
     counts = Counter[str]()
 
     def named(file: StoredFile) -> str:
-        word = _word(file.filetype)
-        counts[word] += 1
-        return f"{word} {counts[word]}"
+        key = "share.video" if file.filetype.needs_player else "share.picture"
+        counts[key] += 1
+        return translate(key, number=counts[key])
 
     def source(file: StoredFile) -> str | None:
         go_on()
@@ -56,8 +56,4 @@ def version_of(row: ConversationRow) -> str:
 
 def _title_of(row: ConversationRow) -> str:
     first = next((turn for turn in row.turns if turn.role == "user"), None)
-    return title_of("" if first is None else first.text)
-
-
-def _word(filetype: FileType) -> str:
-    return "Video" if filetype.needs_player else "Picture"
+    return title_of(first.text) if first is not None else translate("past.untitled")

@@ -9,20 +9,21 @@ from fastapi.responses import HTMLResponse
 from llava_serve.http.disconnect import unless_client_leaves
 from llava_serve.web.sharing.link_part import PATH
 from llava_serve.web.sharing.shared_conversations import Sharing
+from llava_serve.web.translations.language import current, translate
 
 BELOW = f"/{PATH}"
 _NOTHING = """<!doctype html>
-<html lang="en">
+<html lang="{language}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Nothing here</title>
+<title>{title}</title>
 <style>
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { margin: 15vh 24px; text-align: center; }
+:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }}
+body {{ margin: 15vh 24px; text-align: center; }}
 </style>
 </head>
-<body><main><h1>Nothing here</h1><p>The link is not whole, or it was withdrawn.</p></main></body>
+<body><main><h1>{title}</h1><p>{why}</p></main></body>
 </html>
 """
 # The page has neither scripts nor addresses of its own; no search engine keeps it, and no other
@@ -50,7 +51,7 @@ def shared_router(links: Sharing) -> APIRouter:
         async def found() -> HTMLResponse:
             page = await links.page(token)
             if page is None:
-                return HTMLResponse(_NOTHING, 404, _HEADERS)
+                return HTMLResponse(_nothing(), 404, _HEADERS)
             if "gzip" in request.headers.get("accept-encoding", ""):
                 return HTMLResponse(page, headers=_HEADERS | _GZIP)
             return HTMLResponse(await asyncio.to_thread(gzip.decompress, page), headers=_HEADERS)
@@ -59,3 +60,11 @@ def shared_router(links: Sharing) -> APIRouter:
         return answer or Response(status_code=204)
 
     return router
+
+
+def _nothing() -> str:
+    return _NOTHING.format(
+        language=current.get().tag,
+        title=translate("share.nothing"),
+        why=translate("share.nothing_why"),
+    )

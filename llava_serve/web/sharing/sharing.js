@@ -1,7 +1,7 @@
 // Links to share, in the entries of the list of past conversations.
 (() => {
-  const FAILED = 'The page\u2019s server did not do it. Try again.';
-  const COPIED = 'Copied', REFUSED = 'Select the link and copy it';
+  const FAILED = translate('page.server_failed');
+  const COPIED = translate('page.copied'), REFUSED = translate('share.copy_refused');
   const told = () => document.querySelector('#past .past-told');
 
   // The server knows the path; only the browser knows the name by which it has reached it.

@@ -36,6 +36,7 @@ from llava_serve.web.app import build_app as build_page
 from llava_serve.web.chat_service import Services
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.operators.rights import NOBODY_OPERATES, Operators
+from llava_serve.web.translations.language import BUNDLED, Languages
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
@@ -133,6 +134,7 @@ async def page_served(
     allow_sharing: bool = False,
     remote_media: MediaReader | None = None,
     port: int = 0,
+    languages: Languages = BUNDLED,
 ) -> AsyncIterator[tuple[str, WatchedStore]]:
     """Serve the page alone; yield its address and what it keeps conversations in."""
     store = WatchedStore(default_url(state_dir))
@@ -148,6 +150,7 @@ async def page_served(
         operators=operators,
         allow_sharing=allow_sharing,
         remote_media=remote_media,
+        languages=languages,
     )
     page = build_page(services, examples=examples.load(state_dir / "examples", services.media))
     async with serving.served(page.app, page.before_stop, port) as address:

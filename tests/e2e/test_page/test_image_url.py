@@ -126,7 +126,7 @@ async def test_what_fails_is_told_and_the_address_stays(
     await paste(sized, f"{site}/page.png")
     await offer(sized).click()
     told = sized.page.locator(".told [role=alert]")
-    await expect(told).to_contain_text("nothing was attached: what the address gives")
+    await expect(told).to_contain_text("Nothing was attached: what the address gives")
     await expect(told).to_be_in_viewport(ratio=1)
     await expect(sized.textbox).to_have_value(f"{site}/page.png")
     await expect(offer(sized)).to_have_text("Attach the picture")

@@ -70,7 +70,7 @@ async def test_a_preset_comes_back_after_a_reload_and_in_the_other_tab(
         await expect(system(tab)).to_have_value("Be <b>long</b>.")
         await within(tab, "-delete").click()
         await expect(tab.page.get_by_role("alert").locator("visible=true")).to_contain_text(
-            "no preset is chosen"
+            "No preset is chosen"
         )
 
 

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from llava_serve.arena.leaderboard import leaderboard
 from llava_serve.arena.tally import Tally
 from llava_serve.web.arena.board import board
+from tests.web.wordless import wordless, words_left
 
 TALLIES = [
     Tally("good", "bad", wins_a=60, wins_b=20, ties=5, both_bad=3),
@@ -97,3 +98,13 @@ def test_style_control_says_what_length_is_worth() -> None:
 
 def test_without_votes_the_way_to_them_is_said() -> None:
     assert "Vote on a battle in the Arena tab" in board(leaderboard([]))
+
+
+def test_every_word_of_it_is_in_the_catalogue() -> None:
+    with wordless():
+        assert words_left(board(leaderboard(TALLIES, style_control=True))) == {
+            "good",
+            "bad",
+            "best",
+        }
+        assert words_left(board(leaderboard([]))) == set()

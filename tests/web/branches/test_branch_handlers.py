@@ -16,7 +16,7 @@ from llava_serve.web.branches.branch_handlers import (
 )
 from llava_serve.web.chat_service import Services
 from llava_serve.web.chat_state import ChatState
-from llava_serve.web.handlers import Handlers, chat_tab
+from llava_serve.web.handlers import CHAT_TAB, Handlers
 from llava_serve.web.sessions import Known, Place
 from tests.web.conftest import settled
 from tests.web.test_handlers import CONTROLS, message
@@ -26,7 +26,7 @@ class Page:
     """A browser tab with two questions that were answered."""
 
     def __init__(self, services: Services) -> None:
-        self.handlers = Handlers(services, chat_tab(()))
+        self.handlers = Handlers(services, CHAT_TAB)
         self.branches = BranchHandlers(self.handlers)
         self.place = Place(ChatState(wanted=("echo",)), Known())
 

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from llava_serve.web.compare.difference import MOST_WORDS, difference
+from tests.web.wordless import wordless, words_left
 
 UNSEEN = re.compile(r'<span class="unseen">.*?</span>')
 
@@ -51,3 +52,9 @@ def test_long_answers_are_cut_and_it_is_told() -> None:
 def test_answers_that_repeat_one_word_are_compared_coarsely() -> None:
     html = difference("la " * MOST_WORDS, "la la, " * MOST_WORDS, "AB")
     assert "compared coarsely" in html
+
+
+def test_every_word_of_it_is_in_the_catalogue() -> None:
+    with wordless():
+        assert words_left(difference("aa bb " * 9000, "aa " * 9000, "AB")) == {"aa", "bb"}
+        assert words_left(difference("aa", "aa", "AB")) == {"aa"}

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -34,6 +35,7 @@ from llava_serve.web.chat_service import Services
 from llava_serve.web.compare import folder_runs
 from llava_serve.web.compare.folder_limits import FolderLimits
 from llava_serve.web.compare.folder_routes import FolderStart
+from llava_serve.web.translations.catalogue import CHINESE
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
@@ -371,7 +373,7 @@ async def test_what_is_too_much_or_no_image_is_refused_with_the_limit(
         (asked(1, 1, 1, 1, 1, 1), "6 pictures of 0.0 MB are too many"),
         (asked(20_001), "this page takes 5 of 0.0 MB together"),
         (asked(), "no pictures to ask about. Begin another folder with one picture"),
-        (asked(1, question=" "), "the question is empty. Type what the models are to be asked"),
+        (asked(1, question=" "), "The question is empty. Type what the models are to be asked"),
         (asked(1, models=[]), "0 models are chosen, of which 0 are different: choose one to 6"),
         (asked(1, models=["echo", "echo"]), "each of them once. Change the choice of models"),
     ):
@@ -504,3 +506,17 @@ async def test_a_page_that_stops_ends_the_answers_and_they_can_be_asked_again(
                 await until(lambda: engine.running == 1, "the first answer")
             else:
                 assert (await ended(client, path))["done"] == 2
+
+
+async def test_a_folder_is_taken_along_in_the_language_of_the_browser(opened: Open) -> None:
+    client = await opened()
+    path = await begun(client, 10)
+    client.headers["Accept-Language"] = "zh"
+    sheet = await client.get(f"{path}.html")
+    assert '<html lang="zh">' in sheet.text
+    for key in ("folder.not_asked", "folder.pictures"):
+        assert CHINESE.translate(key, count=1) in sheet.text
+    name = quote(CHINESE.translate("folder.answers_file"))
+    assert sheet.headers["content-disposition"].endswith(f"''{name}.html")
+    table = await client.get(f"{path}.csv")
+    assert table.content.decode("utf-8-sig").startswith("picture,sha256,question")

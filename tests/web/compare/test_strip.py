@@ -11,6 +11,7 @@ from llava_serve.web.compare.fingerprint import Fingerprint
 from llava_serve.web.compare.prices import Price, Prices, read_prices
 from llava_serve.web.compare.strip import beneath
 from llava_serve.web.reply import StreamedReply
+from tests.web.wordless import wordless, words_left
 
 PRICES = Prices(currency="EUR", models={"dear": Price(input=2, output=8)})
 
@@ -106,3 +107,12 @@ def test_the_fingerprint_stands_beneath_each_answer_and_one_mark_beneath_all() -
     assert "Not the same input: B was asked with seed 6" in shown
     replies[1].fingerprint = None
     assert "ame input" not in render.replies(Exchange("q", (), replies), 0, beneath)
+
+
+def test_every_word_of_it_is_in_the_catalogue() -> None:
+    replies = [ended("dear", 1, 2.5, (1000, 500)), ended("dear", 2, 5, (1, 1))]
+    for seed, reply in enumerate(replies):
+        reply.fingerprint = Fingerprint({"seed": seed})
+    with wordless():
+        strips, below = beneath(Exchange("q", (), replies), PRICES)
+        assert words_left(re.sub("<code.*?</code>", "", "".join(strips)) + below) == {"EUR"}

@@ -125,7 +125,7 @@ async def test_of_what_is_no_picture_nothing_is_told(route: str, address: str, n
         answer = await fetch(client, f"{address}/file/{name}")
     assert (answer.status_code, answer.json()["code"]) == (400, "image_url_refused")
     assert answer.json()["error"] == (
-        f"nothing was attached: {routes.NO_IMAGE}. Open the address in a browser: copy the address "
+        f"Nothing was attached: {routes.NO_IMAGE}. Open the address in a browser: copy the address "
         "of the picture itself, or save the picture and attach the file."
     )
 
@@ -155,7 +155,7 @@ async def test_nothing_but_a_web_address_is_taken(route: str, url: str) -> None:
 async def test_a_connection_that_fails_is_told_without_its_address(route: str) -> None:
     async with browser(route) as client:
         answer = await fetch(client, "http://127.0.0.1:1/x.png")
-    assert answer.json()["error"].startswith("nothing was attached: the address cannot be fetched.")
+    assert answer.json()["error"].startswith("Nothing was attached: the address cannot be fetched.")
 
 
 async def test_a_user_has_a_few_at_once_and_no_other_user_waits_for_them(

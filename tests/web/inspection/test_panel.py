@@ -20,6 +20,7 @@ from llava_serve.storage import filetypes
 from llava_serve.storage.media import StoredFile
 from llava_serve.web.inspection.panel import panel
 from tests.web.conftest import HTML
+from tests.web.wordless import wordless, words_left
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 PNG = "data:image/png;base64,AAAA"
@@ -183,3 +184,12 @@ def test_nothing_of_a_user_or_a_worker_becomes_html() -> None:
 def test_a_long_text_is_cut() -> None:
     html = panel(told(text="x" * 5000), [], 0, None)
     assert "x" * 4001 not in html and "1,000 more characters" in html
+
+
+def test_every_word_of_it_is_in_the_catalogue() -> None:
+    with wordless():
+        html = panel(told(TILED, CLIP), [file(), (1, file("b.mp4")[1])], 1, reused=600)
+        assert words_left(html) == {"JPEG", "MP", "jpg", "mp", "USER", "What"}
+        assert words_left(panel(told(fits=False, text="x" * 5000), [], 0, None)) == {
+            *("USER", "x" * 4000)
+        }

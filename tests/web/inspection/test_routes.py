@@ -47,7 +47,7 @@ async def test_what_a_worker_refuses_is_told(asked: Asked) -> None:
     await asked.ask("hello", Parameters(seed="seven"))
     answer = await asked.saw(0)
     assert answer.status_code == 400
-    assert "seed" in answer.json()["error"]
+    assert "Seed" in answer.json()["error"]
 
 
 async def test_the_panel_is_of_the_answer(asked: Asked) -> None:

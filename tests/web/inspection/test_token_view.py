@@ -11,6 +11,7 @@ from llava_serve.web.inspection.buttons import buttons
 from llava_serve.web.inspection.probabilities import MOST_TOKENS, ToldToken
 from llava_serve.web.inspection.token_view import token_view
 from llava_serve.web.reply import StreamedReply
+from tests.web.wordless import wordless, words_left
 
 
 def option(view: str) -> tuple[str, list[object]]:
@@ -56,3 +57,10 @@ def test_only_an_ended_answer_with_tokens_offers_them() -> None:
     assert "data-tokens" not in buttons(StreamedReply("m", state="done"), "0.0")
     assert "data-inspect" in buttons(StreamedReply("m", state="failed"), "0.0")
     assert buttons(StreamedReply("", state="failed"), "0.0") == ""
+
+
+def test_every_word_of_it_is_in_the_catalogue() -> None:
+    with wordless():
+        view = token_view("", [ToldToken("red", -1.0)] * MOST_TOKENS)
+        assert words_left(view) == {"ab", "red"}
+        assert words_left(buttons(StreamedReply("m", state="done"), "0.0")) == set()

@@ -14,6 +14,7 @@ from llava_serve.protocol.cluster_snapshot import (
 from llava_serve.protocol.vitals import EngineVitals, Vitals
 from llava_serve.web.operators.cluster_view import age, render
 from llava_serve.web.operators.sparkline import sparkline
+from tests.web.wordless import wordless, words_left
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'"
 CACHES = EngineVitals(
@@ -160,3 +161,20 @@ def test_a_worker_that_is_silent_has_no_figures_of_now() -> None:
     for state, is_told in (("draining", True), ("silent", False), ("unreachable", False)):
         shown = words(render(snapshot(worker(state=state, **told)), ""))
         assert ("70.5" in shown, "25% used" in shown) == (is_told, is_told)
+
+
+def test_every_word_of_it_is_in_the_catalogue() -> None:
+    vitals = Vitals(version="1", uptime_s=90000, precision="fp", engine=CACHES)
+    failed = WorkerFailure(code="ill", ago_s=70, request_id="9")
+    counted = FailureSummary(code="ill", count=1, fault="client", remedy="wait", ago_s=7200)
+    told = worker(
+        vitals=vitals, tokens_per_s=[5], kv_fraction=[0.1], failures=[failed], breaker="half_open"
+    )
+    workers = (told, worker(slots=None, sees=None, state="draining"))
+    with wordless():
+        html = render(snapshot(*workers, failures=[counted], matching=9), "")
+        known = {"torch", "fp", "llava", "ill", "wait", "id", "http", "MB", "it", "named", "them"}
+        assert words_left(html) == known
+        assert words_left(render(snapshot(), "") + render(snapshot(states={"new": 1}), "w")) == {
+            "new"
+        }

@@ -22,6 +22,8 @@ from llava_serve.web.app import build_app
 from llava_serve.web.chat_service import Services
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.operators.rights import Operators
+from llava_serve.web.translations.catalogue import Catalogue
+from llava_serve.web.translations.language import Languages
 from tests.cluster.conftest import TOKEN, status_of
 from tests.web.conftest import MakeServices
 
@@ -95,6 +97,20 @@ async def test_what_the_controller_refuses_is_told_in_operators_words(
         answer = await other.get("/operators/cluster")
     assert answer.status_code == 403
     assert "role admin, or the cluster's token" in answer.json()["error"]
+
+
+async def test_the_cluster_and_its_errors_are_told_in_the_language_of_the_browser(
+    make_services: MakeServices, controller: str
+) -> None:
+    polish = Catalogue(
+        "pl", "Polski", {"error.worker_not_found": "Nie ma.", "operators.answers": "Ile"}
+    )
+    services = services_of(make_services, controller)
+    async with asked(replace(services, languages=Languages((polish,)))) as client:
+        client.headers["Accept-Language"] = "pl"
+        assert "<dt>Ile</dt>" in (await client.get("/operators/cluster")).text
+        answer = await client.post("/operators/drain", json={"worker": "nobody"})
+    assert answer.json()["error"].startswith("Nie ma. (no worker has the id")
 
 
 @pytest.mark.parametrize(("method", "path", "body"), EVERY_ROUTE)

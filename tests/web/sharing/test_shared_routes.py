@@ -125,6 +125,19 @@ async def test_a_link_shows_what_was_shown_at_its_making(
     assert (await visitor.get(path)).text == before
 
 
+async def test_a_link_is_read_in_the_language_of_who_opens_it(
+    browsers: Open, saved: dict[str, Any]
+) -> None:
+    alice, visitor = await browsers("alice"), await browsers()
+    path = await shared(alice, await imported(alice, saved))
+    visitor.headers["Accept-Language"] = "zh-CN"
+    page, nothing = await visitor.get(path), await visitor.get("/shared/nothing")
+    assert '<html lang="zh">' in page.text and "模型对比" in page.text
+    assert '<html lang="zh">' in nothing.text and "链接不完整" in nothing.text
+    again = (await alice.get(path)).text
+    assert '<html lang="en">' in again and "Comparison of <time" in again
+
+
 async def test_a_link_is_listed_replaced_and_withdrawn(
     browsers: Open, saved: dict[str, Any]
 ) -> None:

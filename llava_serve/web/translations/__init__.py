@@ -1,0 +1,1 @@
+"""Translations of the page: one catalogue of words for each language."""
