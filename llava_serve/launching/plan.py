@@ -233,7 +233,7 @@ def _given(
         if (value := getattr(config, field.name)) != field.default:
             yield args.flag_of(field.name)
             if value is not True:
-                yield str(value)
+                yield from map(str, value if isinstance(value, tuple) else [value])
 
 
 def _python(module: str) -> tuple[str, ...]:
