@@ -61,8 +61,8 @@ def _reason_of_distrust(failure: Exception, host: str) -> str:
     if code == _EXPIRED:
         return "its certificate has expired"
     return (
-        f"its certificate is not trusted ({said}): name the file of the authority that signed it "
-        "with --ca-file; that of another does not do"
+        f"its certificate is not trusted ({said}): name the file of the very authority that signed "
+        "it with --ca-file"
     )
 
 
