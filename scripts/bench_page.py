@@ -119,11 +119,10 @@ async def weight(browser: Browser, measured: Measured) -> None:
     command = [sys.executable, "-m", "scripts.bare_gradio", "--port", str(port), *kinds]
     with started(command, port):
         theirs = await page_tabs.weigh(browser, f"http://127.0.0.1:{port}", ".gradio-container")
-    for name, unit, mine, bare in (
-        ("on the wire", "kB", ours.wire, theirs.wire),
-        ("unpacked", "kB", ours.plain, theirs.plain),
+    for name, unit, mine, bare, goal in (
+        ("on the wire", "kB", ours.wire, theirs.wire, "at most 100"),
+        ("unpacked", "kB", ours.plain, theirs.plain, ""),
     ):
-        goal = "at most 100" if mine is ours.wire else ""
         measured.add(f"the page {name}", unit, mine / 1e3)
         measured.add(f"Gradio's own {name}", unit, bare / 1e3)
         measured.add(f"the page beyond Gradio's own {name}", unit, (mine - bare) / 1e3, goal)

@@ -68,7 +68,7 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
             has_images=bool(images),
             affinity=affinity.of_llava(prompt, images),
             cost=estimate_llava_tokens(prompt, len(images), decoded.get("max_new_tokens")),
-            prompt=prompt,
+            prompt="" if decoded.get("echo") is False else prompt,  # it begins each text, or not
             counts_tokens=HEADER in request.headers,
             image_sha256=await digests(images) if context.is_audited else (),
         )

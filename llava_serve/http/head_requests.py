@@ -24,9 +24,11 @@ class HeadRequests:
         async def receive_until_start() -> Message:
             coming = asyncio.ensure_future(receive())
             starting = asyncio.ensure_future(started.wait())
-            await asyncio.wait({coming, starting}, return_when=asyncio.FIRST_COMPLETED)
-            coming.cancel()
-            starting.cancel()
+            try:
+                await asyncio.wait({coming, starting}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                coming.cancel()
+                starting.cancel()
             gone: Message = {"type": "http.disconnect"}
             return coming.result() if coming.done() and not started.is_set() else gone
 

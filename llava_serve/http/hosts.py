@@ -2,6 +2,8 @@
 
 import ipaddress
 
+_HOME_NETWORK = 64  # bits
+
 
 def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return the IP address that `host` is, if it is one and no name.
@@ -14,6 +16,14 @@ def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def network_of(address: str) -> str:
+    """Return whose an address is: of IPv6 its network, for one home or server has all of that."""
+    ip = ip_of(address)
+    if ip is None or ip.version == 4:
+        return str(ip or address)
+    return str(ipaddress.ip_network((ip, _HOME_NETWORK), strict=False))
 
 
 def address_here(host: str, port: int, scheme: str = "http") -> str:

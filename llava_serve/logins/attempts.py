@@ -1,18 +1,16 @@
 """Attempts to sign in that failed, by the address they came from."""
 
-import ipaddress
 import time
 from collections.abc import Callable
 
 from cachetools import TTLCache
 
 from llava_serve.errors import TooManyLogins
-from llava_serve.http.hosts import ip_of
+from llava_serve.http.hosts import network_of
 
 MOST = 10
 WAIT_S = 300
 _ADDRESSES = 10_000
-_HOME_NETWORK = 64  # bits: one household or server has as many IPv6 addresses as it likes
 
 
 class FailedLogins:
@@ -23,17 +21,10 @@ class FailedLogins:
 
     def check(self, address: str) -> None:
         """Raises: TooManyLogins, when the address has to wait."""
-        if self._counts.get(_network(address), 0) >= MOST:
+        if self._counts.get(network_of(address), 0) >= MOST:
             raise TooManyLogins(WAIT_S)
 
     def add(self, address: str) -> None:
         """Count a failure."""
-        network = _network(address)
+        network = network_of(address)
         self._counts[network] = self._counts.get(network, 0) + 1
-
-
-def _network(address: str) -> str:
-    ip = ip_of(address)
-    if ip is None or ip.version == 4:
-        return str(ip or address)
-    return str(ipaddress.ip_network((ip, _HOME_NETWORK), strict=False))

@@ -185,12 +185,12 @@ class ChatRequest(Strict):
         "prediction": (None,),
         "prompt_cache_options": (None,),
         "prompt_cache_retention": ANYTHING,
-        "reasoning_effort": ANYTHING,  # no model here thinks before it answers
+        "reasoning_effort": ANYTHING,  # no LLaVA model thinks before it answers
         "service_tier": ANYTHING,  # there is one
         "store": (None, False),
         "tool_choice": (None, "none", "auto"),  # without tools; see `_without_tools`
         "tools": (None, []),
-        "verbosity": ANYTHING,
+        "verbosity": (None, "medium"),
         "web_search_options": (None,),
         # Of SGLang, whose router adds them to each request.
         "no_stop_trim": (None, False),

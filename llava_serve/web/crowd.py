@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from starlette.types import Scope
 
 from llava_serve.errors import PageBusy
+from llava_serve.http.hosts import network_of
 
 
 class Crowd:
@@ -40,6 +41,6 @@ class Crowd:
 
 
 def address_of(scope: Scope) -> str:
-    """Return the IP address that a request came from."""
+    """Return the IP address or network that a request came from."""
     client = scope.get("client")
-    return client[0] if client else ""
+    return network_of(client[0]) if client else ""

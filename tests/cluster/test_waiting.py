@@ -81,6 +81,16 @@ async def test_on_llava_s_wire_a_request_that_waits_shows_life(
         assert b"one two one two" in b"".join([chunk async for chunk in chunks])
 
 
+async def test_where_the_prompt_is_not_repeated_the_sign_of_life_has_none_of_it(
+    start_controller: StartController, start_worker: StartWorker
+) -> None:
+    cluster = await start_controller(waiting=SOON)
+    await full(cluster, start_worker)
+    async with AsyncExitStack() as streams:
+        _, chunks = await opened(streams, cluster, LLAVA_ASKED | {"echo": False})
+        assert await anext(chunks) == LlavaChunk(text="").encode()
+
+
 @pytest.mark.parametrize("is_streamed", [True, False])
 async def test_for_a_moment_the_status_is_left_open(
     start_controller: StartController, start_worker: StartWorker, is_streamed: bool

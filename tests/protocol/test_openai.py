@@ -67,6 +67,7 @@ def test_a_bad_field_is_named(field: str, value: Any) -> None:
         ("tool_choice", "required"),
         ("store", True),
         ("best_of", 2),
+        ("verbosity", "high"),
         ("stop_token_ids", [1]),
         ("skip_special_tokens", False),
     ],
@@ -86,7 +87,7 @@ def test_neutral_values_of_unsupported_fields_pass() -> None:
     [
         {"metadata": {"trace": "1"}, "user": "alice", "store": False, "service_tier": "flex"},
         {"safety_identifier": "s", "prompt_cache_key": "k", "prompt_cache_retention": "24h"},
-        {"reasoning_effort": "low", "verbosity": "high"},
+        {"reasoning_effort": "low", "verbosity": "medium"},
         {"top_k": -1, "min_p": 0, "best_of": 1, "echo": False, "repetition_penalty": 1},
         {"skip_special_tokens": True, "stop_token_ids": [], "use_beam_search": False},
         {"tools": [{"type": "function"}], "tool_choice": "none"},

@@ -3,7 +3,7 @@
 import pytest
 
 from llava_serve.errors import PageBusy
-from llava_serve.web.crowd import Crowd
+from llava_serve.web.crowd import Crowd, address_of
 
 
 def test_one_address_gets_half_and_all_together_no_more_than_all() -> None:
@@ -23,3 +23,16 @@ def test_who_fails_is_counted_no_more() -> None:
     for _ in range(3):
         with pytest.raises(KeyError), crowd.joined("a"):
             raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("client", "told"),
+    [
+        (("192.0.2.7", 5), "192.0.2.7"),
+        (("::ffff:192.0.2.7", 5), "192.0.2.7"),
+        (("2001:db8:1:2:3::4", 5), "2001:db8:1:2::/64"),
+        (None, ""),
+    ],
+)
+def test_of_ipv6_a_whole_network_is_one_address(client: object, told: str) -> None:
+    assert address_of({"type": "http", "client": client}) == told

@@ -105,7 +105,7 @@ def _add_changes(router: APIRouter, runs: FolderRuns) -> None:
 
 
 def _add_views(router: APIRouter, runs: FolderRuns) -> None:
-    heavy = HeavyWork(_AT_ONCE)
+    heavy, sheets = HeavyWork(_AT_ONCE), HeavyWork(_AT_ONCE)  # a sheet takes minutes
 
     @router.get("")
     async def overview(
@@ -121,7 +121,7 @@ def _add_views(router: APIRouter, runs: FolderRuns) -> None:
             run = await runs.find(_whose(request), folder_id)
             if kind == "csv":
                 return await heavy.run(lambda _: folder_view.as_csv(run))
-            return await heavy.run(partial(contact_sheet.as_page, run, runs.media))
+            return await sheets.run(partial(contact_sheet.as_page, run, runs.media))
 
         text = await unless_client_leaves(written(), request.receive)
         name = quote(translate("folder.answers_file"), safe="")

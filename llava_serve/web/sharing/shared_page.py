@@ -56,4 +56,5 @@ def version_of(row: ConversationRow) -> str:
 
 def _title_of(row: ConversationRow) -> str:
     first = next((turn for turn in row.turns if turn.role == "user"), None)
-    return title_of(first.text) if first is not None else translate("past.untitled")
+    text = "" if first is None else first.text
+    return title_of(text) if text.strip() else translate("past.untitled")

@@ -2,11 +2,15 @@
 
 import asyncio
 import gzip
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
+from starlette.types import Receive, Scope, Send
 
+from llava_serve.errors import PageBusy
 from llava_serve.http.disconnect import unless_client_leaves
+from llava_serve.quota import Quota
 from llava_serve.web.sharing.link_part import PATH
 from llava_serve.web.sharing.shared_conversations import Sharing
 from llava_serve.web.translations.language import current, translate
@@ -39,27 +43,52 @@ _HEADERS = {
     "X-Robots-Tag": "noindex, nofollow, noarchive",
 }
 
+# What clients have still to read of pages lies in memory, of each client by itself.
+_SENT_BYTES = 256_000_000
 _GZIP = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
 
 
 def shared_router(links: Sharing) -> APIRouter:
     """Return the route; whoever has a token may use it, signed in or not."""
-    router = APIRouter()
+    router, sent = APIRouter(), Quota(_SENT_BYTES)
 
-    @router.api_route(BELOW + "{token:path}", methods=["GET", "HEAD"], response_model=None)
+    @router.get(BELOW + "{token:path}", response_model=None)
     async def show(token: str, request: Request) -> Response:
         async def found() -> HTMLResponse:
             page = await links.page(token)
             if page is None:
                 return HTMLResponse(_nothing(), 404, _HEADERS)
             if "gzip" in request.headers.get("accept-encoding", ""):
-                return HTMLResponse(page, headers=_HEADERS | _GZIP)
-            return HTMLResponse(await asyncio.to_thread(gzip.decompress, page), headers=_HEADERS)
+                return CountedPage(sent, page, _HEADERS | _GZIP)
+            return CountedPage(sent, await asyncio.to_thread(gzip.decompress, page), _HEADERS)
 
         answer = await unless_client_leaves(found(), request.receive)
         return answer or Response(status_code=204)
 
     return router
+
+
+class CountedPage(HTMLResponse):
+    """A page whose bytes count as long as its client reads them."""
+
+    def __init__(
+        self, sent: Quota, page: bytes, headers: Mapping[str, str], wait_s: float = 10.0
+    ) -> None:
+        super().__init__(page, headers=headers)
+        self._sent, self._wait_s = sent, wait_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it once there is room. Raises: PageBusy, where there is none for a while."""
+        size = len(self.body)
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._sent.acquire(size)
+        except TimeoutError as exc:
+            raise PageBusy(self._sent.held // 1_000_000, "megabytes of shared pages") from exc
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._sent.release(size)
 
 
 def _nothing() -> str:

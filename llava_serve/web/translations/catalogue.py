@@ -4,20 +4,24 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from babel import Locale, UnknownLocaleError
+from babel.dates import format_date
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llava_serve.errors import CommandError
 
 Text = str | Mapping[str, str]
 _TAG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-# Without these a text is safe wherever it is put: in HTML, in an attribute, and in JSON.
-_UNSAFE = re.compile(r'[<>&"\\\x00-\x1f]')
+# Without these a text is safe wherever it is put: in HTML, in an attribute, in JSON, and in the
+# templates that Gradio makes of a layout, where braces and backticks mean something.
+_UNSAFE = re.compile(r'[<>&"\\`\x00-\x1f]|\{(?!\w+\})|(?<!\w)\}')
 _PLACE = re.compile(r"\{(\w+)\}")
+_DATES = ("past.day", "past.day_of_year")
 
 
 class _File(BaseModel):
@@ -64,8 +68,12 @@ class Catalogue:
         return self.messages[key] if key in self.messages else ENGLISH.messages[key]
 
     def missing(self) -> frozenset[str]:
-        """Return the keys for which English stands in."""
-        return frozenset(ENGLISH.messages.keys() - self.messages.keys())
+        """Return the keys for which English stands in.
+
+        English has the texts of errors in their classes.
+        """
+        errors = {} if self.tag == ENGLISH.tag else CHINESE.messages
+        return frozenset({*ENGLISH.messages, *errors} - self.messages.keys())
 
 
 @cache
@@ -124,18 +132,25 @@ def _check(file: _File, english: Mapping[str, Text]) -> None:
     except (ValueError, UnknownLocaleError) as exc:
         raise ValueError(f"is in no known language: {file.language!r}") from exc
     for key, text in {"name": file.name, **file.messages}.items():
-        forms = {"other": text} if isinstance(text, str) else text
-        if wrong := sorted(forms.keys() - categories):
-            raise ValueError(f"has a plural form at {key} that its language has not: {wrong[0]}")
-        if "other" not in forms:
-            raise ValueError(f"lacks the plural form at {key} for all other numbers: other")
-        for form in forms.values():
-            if not form.strip():
-                raise ValueError(f"has an empty text at {key}")
-            if found := _UNSAFE.search(form):
-                raise ValueError(f"has a character at {key} that no text may have: {found[0]!r}")
-        if key in english:
-            _check_values(key, text, english[key])
+        _check_forms(key, text, categories)
+        if key in english or key.startswith("error."):
+            _check_values(key, text, english.get(key, ""))
+        if key in _DATES:
+            _check_date(key, text, file.language)
+
+
+def _check_forms(key: str, text: Text, categories: frozenset[str]) -> None:
+    """Check the plural forms of a text, and their characters. Raises: ValueError, as above."""
+    forms = {"other": text} if isinstance(text, str) else text
+    if wrong := sorted(forms.keys() - categories):
+        raise ValueError(f"has a plural form at {key} that its language has not: {wrong[0]}")
+    if "other" not in forms:
+        raise ValueError(f"lacks the plural form at {key} for all other numbers: other")
+    for form in forms.values():
+        if not form.strip():
+            raise ValueError(f"has an empty text at {key}")
+        if found := _UNSAFE.search(form):
+            raise ValueError(f"has a character at {key} that no text may have: {found[0]!r}")
 
 
 def _check_values(key: str, text: Text, english: Text) -> None:
@@ -149,6 +164,17 @@ def _check_values(key: str, text: Text, english: Text) -> None:
     counted = set() if isinstance(english, str) else {"count"}
     if wrong := sorted(places(text) - places(english) - counted):
         raise ValueError(f"has a place at {key} that English has not: {{{wrong[0]}}}")
+
+
+def _check_date(key: str, text: Text, tag: str) -> None:
+    """Check that a text is a pattern of dates. Raises: ValueError, as above.
+
+    Source: Unicode Technical Standard 35, part 4, Date Format Patterns.
+    """
+    try:
+        format_date(date(2026, 1, 2), str(text), _locale(tag))
+    except (AttributeError, KeyError, ValueError) as exc:
+        raise ValueError(f"has at {key} no pattern of a date without its time: {text}") from exc
 
 
 ENGLISH = read(Path(__file__).with_name("en.json"))

@@ -15,15 +15,19 @@ import httpx
 import pytest
 from PIL import Image
 from PIL.ExifTags import Base
+from starlette.types import Message
 
+from llava_serve.errors import PageBusy
 from llava_serve.http import serving
 from llava_serve.login_config import LoginConfig
 from llava_serve.logins.auth_file import write_users
 from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.logins.passwords import hashed
+from llava_serve.quota import Quota
 from llava_serve.storage.store import Store, default_url
 from llava_serve.storage.tables import TurnRow
 from llava_serve.web.app import build_app
+from llava_serve.web.sharing.shared_routes import CountedPage
 from tests.web.conftest import MakeServices
 from tests.web.test_conversation_routes import imported, listed
 
@@ -236,3 +240,28 @@ async def test_a_shared_page_is_made_once_and_ends_with_its_link(
     assert {*pages, (await visitor.get(path)).text, plain.text} == {pages[0]}
     await alice.delete(f"/conversations/{name}/link")
     assert (await visitor.get(path)).status_code == 404
+
+
+async def test_what_is_sent_of_shared_pages_is_bounded_together() -> None:
+    sent, page = Quota(10), b"0123456789"
+    slow, reads = asyncio.Event(), asyncio.Event()
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is read")
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            reads.set()
+            await slow.wait()
+
+    def one(wait_s: float) -> CountedPage:
+        return CountedPage(sent, page, {}, wait_s)
+
+    async with asyncio.TaskGroup() as clients:
+        clients.create_task(one(10)({"type": "http"}, receive, send))
+        await reads.wait()
+        with pytest.raises(PageBusy, match="megabytes of shared pages"):
+            await one(0)({"type": "http"}, receive, send)
+        slow.set()
+    await one(0)({"type": "http"}, receive, send)
+    assert sent.held == 0

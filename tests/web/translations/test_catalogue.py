@@ -56,7 +56,9 @@ def test_a_missing_text_is_told_in_english_and_named(write: WriteLanguage) -> No
     polish = read(write({"chat.tab": "Czat"}), ENGLISH)
     assert polish.translate("chat.tab") == polish.text("chat.tab") == "Czat"
     assert polish.translate("arena.tab") == polish.text("arena.tab") == "Arena"
-    assert polish.missing() == ENGLISH.messages.keys() - {"chat.tab"}
+    every = {*ENGLISH.messages, *CHINESE.messages}
+    assert polish.missing() == every - {"chat.tab"}
+    assert "error.busy" in polish.missing()
 
 
 def test_a_missing_text_has_the_plural_form_that_english_has(
@@ -108,6 +110,14 @@ def test_another_language_is_refused(tmp_path: Path, language: str) -> None:
         ({"chat.tab": "Cz\\at"}, r"has a character at chat.tab that no text may have: '\\'"),
         ({"chat.tab": "Cz\nat"}, r"has a character at chat.tab that no text may have: '\n'"),
         ({"a": {"few": "&", "other": "x"}}, "has a character at a that no text may have: '&'"),
+        ({"chat.tab": "Cz`at"}, "has a character at chat.tab that no text may have: '`'"),
+        ({"chat.tab": "${alert(1)}"}, "has a character at chat.tab that no text may have: '{'"),
+        ({"chat.tab": "{{tab}}"}, "has a character at chat.tab that no text may have: '{'"),
+        ({"chat.tab": "tab }"}, "has a character at chat.tab that no text may have: '}'"),
+        ({"error.busy": "{count}"}, "has a place at error.busy that English has not: {count}"),
+        ({"error.busy": {"other": "x"}}, "has plural forms at error.busy, where English has none"),
+        ({"past.day": "y m. MMMM"}, "has at past.day no pattern of a date without its time"),
+        ({"past.day": "dddd"}, "has at past.day no pattern of a date without its time"),
         ({"chat.tab": " "}, "has an empty text at chat.tab"),
         ({"chat.tab": "{tab}"}, "has a place at chat.tab that English has not: {tab}"),
         ({"chat.tab": {"other": "Czat"}}, "has plural forms at chat.tab, where English has none"),
