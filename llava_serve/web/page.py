@@ -38,10 +38,9 @@ from llava_serve.web.translations.language import translate
 from llava_serve.web.translations.middleware import at_load
 
 TITLE = "llava_serve"
-_HEADER = (
-    f'<header class="page"><h1>llava_serve</h1><span>{at_load("page.about")}</span>'
-    f'<select class="language" aria-label="{at_load("page.language")}"></select></header>'
-)
+_HEADER = f'<header class="page"><h1>llava_serve</h1><span>{at_load("page.about")}</span></header>'
+# It stands at the top, and is the last that Tab comes to.
+_LANGUAGES = f'<select class="language" aria-label="{at_load("page.language")}"></select>'
 _HEADING = f'<h1 class="unseen">llava_serve: {at_load("page.about")}</h1>'
 _FOOTER = f'<footer class="page">{at_load("page.footer")}</footer>'
 _NEWS = "watchNews(() => trigger('tick'));"
@@ -86,14 +85,7 @@ def build(
         fill_width=True,
         delete_cache=(3600, 24 * 3600),  # uploads live on in the media store
     ) as page:
-        if embed:
-            gr.HTML(_HEADING, apply_default_css=False)
-        else:
-            gr.HTML(
-                html_template=_HEADER,
-                js_on_load="window.languageMenu(element);",
-                apply_default_css=False,
-            )
+        gr.HTML(_HEADING if embed else _HEADER, apply_default_css=False)
         if services.logins is not None and not embed:
             account = gr.HTML("", apply_default_css=False, elem_id="account")
             page.load(_account, None, account, **QUIET)
@@ -107,6 +99,8 @@ def build(
             operator_panel.build(page, services.operators)
         if not embed:
             gr.HTML(_FOOTER, apply_default_css=False)
+            menu = "window.languageMenu(element);"
+            gr.HTML(html_template=_LANGUAGES, js_on_load=menu, apply_default_css=False)
         _fill(page, panels, place)
         presets = [(one.presets, one.parameters) for one in panels if one.presets is not None]
         preset_panel.bind(page, services.store, presets)

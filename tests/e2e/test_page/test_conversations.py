@@ -135,7 +135,7 @@ async def test_one_is_saved_and_brought_back(
         before = tab.page.url
         await past.panel.locator("[type=file]").set_input_files(shapes)
         told = past.panel.get_by_role("alert")
-        await expect(told).to_contain_text("the file cannot be imported: it is no JSON")
+        await expect(told).to_contain_text("The file cannot be imported: it is no JSON")
         await expect(told).to_be_in_viewport()
         await tab.page.screenshot(path=tmp_path / f"refused-{size[0]}.png")
         await past.panel.locator("[type=file]").set_input_files(data)

@@ -88,7 +88,7 @@ def made_language(folder: Path) -> Path:
 async def choose(page: Page, tag: str) -> None:
     """Choose a language in the menu, and wait for the page in it."""
     async with page.expect_navigation():
-        await page.locator("header.page select").select_option(tag)
+        await page.locator("select.language").select_option(tag)
     await expect(page.locator("html")).to_have_attribute("lang", tag)
 
 
@@ -273,12 +273,12 @@ async def test_the_menu_chooses_a_language_that_stays(browser: Browser, stack: S
     async with opened(browser, stack.page) as tab:
         page = tab.page
         await expect(page.locator("html")).to_have_attribute("lang", "en")
-        await expect(page.locator("header.page select option")).to_have_text(["English", "中文"])
+        await expect(page.locator("select.language option")).to_have_text(["English", "中文"])
         await choose(page, "zh")
         await expect(page.get_by_role("tab").first).to_have_text(CHINESE.translate("chat.tab"))
         await page.reload()
         await expect(page.locator("html")).to_have_attribute("lang", "zh")
         await expect(page.get_by_role("tab").first).to_have_text(CHINESE.translate("chat.tab"))
-        await expect(page.locator("header.page select")).to_have_value("zh")
+        await expect(page.locator("select.language")).to_have_value("zh")
         await choose(page, "en")
         await expect(page.get_by_role("tab").first).to_have_text("Chat")
