@@ -130,6 +130,9 @@
     const button = event.target.closest('button[data-do]');
     if (button) actions[button.dataset.do](button.closest('li'));
     else if (event.target.closest('[data-new]')) event.target.closest('[data-new]').href = address();
+    // To come to the same address again is to see its conversation, whatever tab of the page is open.
+    const link = event.target.closest('a');
+    if (link?.href === location.href) history.replaceState({...history.state, tab: link.closest('li')?.dataset.kind ?? 'chat'}, '');
   });
   panel.addEventListener('submit', async (event) => {
     event.preventDefault();

@@ -20,7 +20,7 @@ def board(one: Leaderboard) -> str:
         title, told = translate("leaderboard.no_votes"), translate("leaderboard.no_votes_told")
         return f'<div class="empty"><h2>{title}</h2><p>{told}</p></div>'
     said = [
-        translate("leaderboard.counted", votes=one.votes, ties=one.ties, both_bad=one.both_bad),
+        translate("leaderboard.counted", count=one.votes, ties=one.ties, both_bad=one.both_bad),
         translate("leaderboard.ratings_explained"),
     ]
     if one.length_points is not None:
@@ -55,11 +55,13 @@ def _row(one: Standing, ends: tuple[float, float]) -> str:
         return f"<tr><td></td>{name}{note}</th><td></td><td></td><td>{one.votes}</td></tr>"
     one_sided = f"<small>{translate('leaderboard.one_sided')}</small>"
     note = one_sided if one.is_one_sided else ""
-    interval = translate("leaderboard.interval", low=f"{one.low:.0f}", high=f"{one.high:.0f}")
-    plot = _plot((one.low, one.rating, one.high), ends)
+    interval = ""  # of a guess there is none
+    if not one.is_one_sided:
+        told = translate("leaderboard.interval", low=f"{one.low:.0f}", high=f"{one.high:.0f}")
+        interval = f"{_plot((one.low, one.rating, one.high), ends)}<small>{told}</small>"
     return (
         f"<tr><td>{one.rank}</td>{name}{note}</th><td>{one.rating:.0f}</td>"
-        f'<td class="interval">{plot}<small>{interval}</small></td><td>{one.votes}</td></tr>'
+        f'<td class="interval">{interval}</td><td>{one.votes}</td></tr>'
     )
 
 

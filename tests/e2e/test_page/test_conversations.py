@@ -104,6 +104,11 @@ async def test_a_comparison_is_in_the_list_and_opens_on_its_tab(
         await past.entry("a comparison").get_by_role("link").click()
         await tab.answered(2)
         await expect(tab.textbox).to_be_visible()
+        await tab.page.get_by_role("tab", name="Leaderboard").click()
+        await past.open()
+        await past.entry("a comparison").get_by_role("link").click()  # whose address it still is
+        await tab.answered(2)
+        await expect(tab.textbox).to_be_visible()
 
 
 async def test_one_is_saved_and_brought_back(
