@@ -14,7 +14,7 @@
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ConversationBusy, ImportRefused, NoCookies, ModerationRefused,
     │              LoginRequired, LoginFailed, LoginRefused, TooManyLogins, OperatorsOnly,
-    │              PdfRefused, ImageUrlRefused, TooManyImageUrls
+    │              PdfRefused, ImageUrlRefused, TooManyImageUrls, QuestionEmpty
     │     folder   FolderUnknown, FolderTooLarge, FolderRefused: FolderWithoutQuestion,
     │              FolderWithoutImages, FolderModelCount, BlindModelChosen, NoImage,
     │              FolderBegun, FolderBusy
@@ -169,6 +169,7 @@ from llava_serve.errors.page import (
     PageBusy as PageBusy,
     PdfRefused as PdfRefused,
     ProviderFailed as ProviderFailed,
+    QuestionEmpty as QuestionEmpty,
     StillAnswering as StillAnswering,
     StorageFailed as StorageFailed,
     TooManyFiles as TooManyFiles,

@@ -17,6 +17,17 @@ class TooManyFiles(BadRequest):
         super().__init__(f"{files} files are attached to one question; at most {limit} can be")
 
 
+class QuestionEmpty(BadRequest):
+    """Nothing is typed and nothing attached."""
+
+    code = "question_empty"
+    remedy = "Type a question or attach a picture."
+    user_remedy = remedy
+
+    def __init__(self) -> None:
+        super().__init__("the question is empty")
+
+
 class PdfRefused(BadRequest):
     """Pages of a PDF cannot be shown."""
 

@@ -49,7 +49,7 @@ from llava_serve.web.translations.middleware import LANGUAGES, SCRIPT_TEXTS, Tra
 _HERE = Path(__file__).parent
 _SCRIPTS = (
     *("translations/translate.js", "translations/gradio_words.js", "attach.js", "told.js"),
-    *("conversation.js", "news.js", "inspection/inspection.js"),
+    *("conversation.js", "notice.js", "news.js", "inspection/inspection.js"),
     *("compare/differences.js", "compare/folder_upload.js", "compare/folder.js"),
     *("keyboard/keyboard.js", "images/crop.js", "images/camera.js", "copying.js", "pdf/pdf.js"),
 )

@@ -92,6 +92,7 @@
   // Files that take the place of others: those stay until all of the new ones are there.
   const attach = async (box, given, replaced = []) => {
     if (!box || !given.length) return;
+    box.dispatchEvent(new Event('attaching', {bubbles: true}));
     const wasAsked = asked.has(box);
     forget(box);
     if (wasAsked) asked.add(box);

@@ -14,7 +14,7 @@ from llava_serve.web.branches.branch_handlers import (
     VersionClick,
 )
 from llava_serve.web.event_binder import EventBinder
-from llava_serve.web.handlers import Draft, ExampleClick, Handlers, Tab, VoteClick
+from llava_serve.web.handlers import DismissClick, Draft, ExampleClick, Handlers, Tab, VoteClick
 from llava_serve.web.presets import panel as preset_panel
 from llava_serve.web.presets.panel import PresetPanel
 from llava_serve.web.render import LETTERS
@@ -46,10 +46,11 @@ element.addEventListener('click', (event) => {
 });
 """
 # `quiet` is the end of all that the transcript waits for: the controls follow. `draft` has files
-# that were in the box when the page was left.
+# that were in the box when the page was left. `dismiss` names the notice that has been read.
 _SIGNALS = """
 (window.conversations ??= []).push({
   element, props, watch, quiet: () => trigger('quiet'), lend: (draft) => trigger('draft', draft),
+  dismiss: (card) => trigger('dismiss', card),
 });
 """
 Controls = dict[str, Any]
@@ -173,12 +174,13 @@ def button(text: str, elem_id: str, icon: str | None = None) -> gr.Button:
 def _bind(panel: ChatPanel, binder: EventBinder) -> None:
     handlers, controls, bind = panel.handlers, panel.controls, binder.bind
     box, signal = controls["composer"], controls["signal"]
-    budget = {"budget": controls["budget"]}
-    bind(panel.menu["models"].input, handlers.choose, [panel.menu["models"]], budget)
+    chosen = {"budget": controls["budget"], "signal": signal}
+    bind(panel.menu["models"].input, handlers.choose, [panel.menu["models"]], chosen)
     bind(controls["again"].click, handlers.again, panel.parameters, controls)
     bind(signal.quiet, handlers.settle, [], controls)
     bind(box.stop, handlers.stop, [], controls)
     bind_drafts(panel, binder)
+    bind_notice(panel, binder)
     if handlers.tab.is_comparison:
         for slot, letter in enumerate(LETTERS):
             bind(controls[letter].click, partial(handlers.prefer, "better", slot), [], controls)
@@ -204,6 +206,12 @@ def _bind_branches(
     binder.bind_data(editing.cancel, CancelClick, branches.cancel, shown)
     if not handlers.tab.is_comparison:
         binder.bind_data(history.example, ExampleClick, handlers.example, {"composer": box})
+
+
+def bind_notice(panel: ChatPanel, binder: EventBinder) -> None:
+    """Let a user close the card that says what went wrong."""
+    signal, dismiss = panel.controls["signal"], panel.handlers.dismiss
+    binder.bind_data(signal.dismiss, DismissClick, dismiss, {"signal": signal})
 
 
 def bind_drafts(panel: ChatPanel, binder: EventBinder) -> None:

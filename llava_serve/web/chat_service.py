@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 from llava_serve.errors import (
     ConversationBusy,
-    InvalidField,
     NoWorker,
+    QuestionEmpty,
     ServeError,
     StillAnswering,
     StorageFailed,
@@ -112,7 +112,7 @@ class ChatService:
     ) -> None:
         """Refuse a question before anything of it is kept."""
         if not text and not paths:
-            raise InvalidField("question", "is empty")
+            raise QuestionEmpty
         sent = [exchange for exchange in before if not exchange.is_unsent]
         files_before = [file for exchange in sent for file in exchange.files]
         file_bytes = await uploads.size_bytes(paths)
@@ -219,6 +219,7 @@ class ChatService:
             conversation.refuse(StorageFailed("the answer was not kept, so no vote can be"))
             return
         given = "withdrawn" if reply.vote == kind else kind
+        conversation.notice = None
         with conversation.reserved():
             if await self._writer.vote(conversation, reply.turn_id, given) is not None:
                 reply.vote = next((vote for vote in _VOTES if vote == given), None)
@@ -238,6 +239,7 @@ class ChatService:
             return
         model = None if slot is None else last.replies[slot].model
         compared = [known for known in reply_ids if known is not None]
+        conversation.notice = None
         with conversation.reserved():
             kept = self._writer.vote(conversation, voted, kind, model=model, compared=compared)
             if await kept is not None:

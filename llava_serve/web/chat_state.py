@@ -109,6 +109,12 @@ class ChatState:
         self.notice = reason
         self.touch()
 
+    def forget_notice(self) -> None:
+        """Show no longer why something was not done: its user has read it, and went on."""
+        if self.notice is not None:
+            self.notice = None
+            self.touch()
+
     @property
     def owner(self) -> str | None:
         """Whom it belongs to in the database."""

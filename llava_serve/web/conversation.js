@@ -39,11 +39,12 @@
     .map(({name, value}) => `[${name}="${CSS.escape(value)}"]`).join('');
 
   class Conversation {
-    constructor({element, props, watch, quiet, lend}) {
+    constructor({element, props, watch, quiet, lend, dismiss}) {
       this.kind = element.querySelector('[data-kind]').dataset.kind;
       this.props = props;
       this.quiet = quiet;
       this.lend = lend;
+      this.dismissed = dismiss;
       this.id = null; // until the first signal
       this.live = '';
       this.attached = []; // the names of the files in the box
@@ -158,6 +159,14 @@
         this.isStale = true;
       }
       if (notice !== undefined) morph(this.box('notice'), notice);
+    }
+
+    // Takes the card away that says what went wrong outside any answer, here and on the server.
+    dismiss() {
+      const code = this.find('notice')?.querySelector('.notice')?.dataset.code;
+      if (!code) return;
+      this.box('notice').replaceChildren();
+      this.dismissed({code});
     }
 
     // What came together is drawn once: a browser that has fallen behind catches up.

@@ -54,6 +54,12 @@ class Draft(BaseModel):
     files: list[str]
 
 
+class DismissClick(BaseModel):
+    """Which notice has been read, by the code of its error; another may have come since."""
+
+    code: str = Field(max_length=64)
+
+
 class ExampleClick(BaseModel):
     """Which of the examples was clicked, counted from 0."""
 
@@ -151,6 +157,7 @@ class Handlers:
         conversation = place.conversation
         conversation.wanted = tuple([models] if isinstance(models, str) else models or ())
         conversation.has_chosen = self.tab.is_comparison or bool(models)
+        conversation.forget_notice()
         return self.view(conversation)
 
     async def submit(self, place: Place, message: dict[str, Any], *values: Any) -> View:
@@ -200,6 +207,7 @@ class Handlers:
     async def clear(self, place: Place) -> View:
         """Begin another conversation here; this one stays as it is, wherever else it is shown."""
         if not place.conversation.is_busy:
+            place.conversation.forget_notice()
             place.show(place.conversation.cleared())
         return self.view(place.conversation)
 
@@ -207,6 +215,13 @@ class Handlers:
         """Bring back the conversation that Clear took away."""
         if not place.conversation.is_busy and place.conversation.before is not None:
             place.show(place.conversation.before)
+        return self.view(place.conversation)
+
+    async def dismiss(self, place: Place, click: DismissClick) -> View:
+        """Take away the notice that has been read."""
+        notice = place.conversation.notice
+        if notice is not None and notice.code == click.code:
+            place.conversation.forget_notice()
         return self.view(place.conversation)
 
     async def draft(self, _: Place, draft: Draft) -> View:

@@ -1,7 +1,9 @@
 () => {
-  // The transcript follows the answer, unless the reader has scrolled up.
+  // The transcript follows the answer, unless the reader has scrolled away. Of answers one below the
+  // other it follows the first one, whose top stays in sight, unless the reader has gone to the end.
   const watched = new WeakSet();
   const NEAR = 96;
+  const MARGIN = 12; // above the answer that is followed
   const QUIET_MS = 100; // one change of the page is many changes of its elements
 
   const region = document.createElement('div');
@@ -61,13 +63,23 @@
     watched.add(box);
     box.setAttribute('role', 'region');
     box.setAttribute('aria-label', translate('chat.conversation'));
-    let pinned = true, settling;
+    let followed = 'first', asked = 0, wasOpen = false, settling; // 'first', 'end', or nothing
+    const end = () => box.scrollHeight - box.clientHeight;
+    const first = () => {
+      const [one, other] = last(box).map((turn) => turn.getBoundingClientRect());
+      if (!other || other.top < one.bottom) return end();
+      return Math.min(end(), box.scrollTop + one.top - box.getBoundingClientRect().top - MARGIN);
+    };
+    const isNear = (top) => Math.abs(top - box.scrollTop) < NEAR;
     const pin = () => {
-      pinned = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
+      followed = isNear(first()) ? 'first' : isNear(end()) && 'end';
     };
     box.addEventListener('scroll', pin);
     const down = () => {
-      if (pinned && box.querySelector('.turn')) box.scrollTop = box.scrollHeight;
+      const questions = box.querySelectorAll('.turn.user').length, opens = last(box).some(isOpen);
+      if (followed && (questions !== asked || (opens && !wasOpen))) followed = 'first';
+      [asked, wasOpen] = [questions, opens];
+      if (followed && questions) box.scrollTop = followed === 'first' ? first() : end();
     };
     const settled = [speaker(box), pointer(box, pin)];
     new MutationObserver(() => {

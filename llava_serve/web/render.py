@@ -153,6 +153,16 @@ def error_card(error: ServeError, request_id: str | None = None, follows: str = 
     )
 
 
+def notice_card(error: ServeError) -> str:
+    """Render an error of no answer, with a button that closes it."""
+    label = translate("page.close")
+    return (
+        f'<div class="notice" data-code="{plain_text(error.code)}">'
+        f'<button type="button" class="close" aria-label="{label}">&times;</button>'
+        f"{error_card(error)}</div>"
+    )
+
+
 def models_status(
     cards: Sequence[ModelCard],
     error: ServeError | None,

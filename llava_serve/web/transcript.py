@@ -66,7 +66,7 @@ def drawn(
         settled = [draw(one, n) for n, one in enumerate(exchanges[:count])]
         settled = settled if exchanges else [invitation]
     live = "".join(draw(one, count + n) for n, one in enumerate(exchanges[count:]))
-    return Transcript(settled, count, live, "" if notice is None else render.error_card(notice))
+    return Transcript(settled, count, live, "" if notice is None else render.notice_card(notice))
 
 
 Draw = Callable[[ChatState, Transcript | None], Awaitable[Transcript]]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from llava_serve import logs
 from llava_serve.engines.echo import EchoEngine
-from llava_serve.errors import BadRequest, UnsupportedField
+from llava_serve.errors import QuestionEmpty, UnsupportedField
 from llava_serve.http import serving
 from llava_serve.request import Delta, GenerateRequest
 from llava_serve.storage import export
@@ -91,7 +91,7 @@ async def test_a_model_that_fails_leaves_the_others_alone(services: Services) ->
 async def test_a_refused_question_changes_nothing_but_the_notice(services: Services) -> None:
     service, conversation = ChatService(services), ChatState()
     assert not await service.accept(conversation, message("  "), ["echo"], PLAIN)
-    assert isinstance(conversation.notice, BadRequest)
+    assert isinstance(conversation.notice, QuestionEmpty)
     assert conversation.exchanges == []
 
 

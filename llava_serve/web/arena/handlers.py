@@ -15,6 +15,7 @@ from llava_serve.errors import (
     BattleOver,
     BattleWithoutVote,
     InvalidField,
+    QuestionEmpty,
     ServeError,
     StillAnswering,
     TooFewModels,
@@ -161,7 +162,7 @@ def _why_not(conversation: ChatState, message: dict[str, Any]) -> ServeError | N
     if conversation.is_busy:
         return StillAnswering()
     if composer.is_empty(message):
-        return InvalidField("question", "is empty")
+        return QuestionEmpty()
     if battle is not None and battle.winner is not None:
         return BattleOver()
     return None if drawing.is_whole(conversation.exchanges) else BattleWithoutVote()

@@ -68,3 +68,4 @@ def _bind(panel: ChatPanel, handlers: ArenaHandlers, binder: EventBinder) -> Non
     for winner in _VOTES:
         bind(controls[winner].click, partial(handlers.elect, winner), [tag], controls)
     chat_panel.bind_drafts(panel, binder)
+    chat_panel.bind_notice(panel, binder)

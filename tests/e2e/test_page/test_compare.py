@@ -129,3 +129,52 @@ async def test_the_page_opens_where_its_address_leads_and_where_it_was_left(
         await expect(chat).to_have_attribute("aria-selected", "true")
     async with opened(browser, address) as tab:
         await expect(tab.page.locator("#compare-transcript .turn.assistant").nth(1)).to_be_visible()
+
+
+PLACE = """
+box => {
+  const top = box.getBoundingClientRect().top;
+  const [first] = [...box.querySelectorAll('.turn.user')].at(-1).parentElement
+    .querySelectorAll('.turn.assistant');
+  const below = box.scrollHeight - box.clientHeight - box.scrollTop;
+  return [first.getBoundingClientRect().top - top, below];
+}
+"""
+
+
+async def test_answers_below_each_other_are_followed_at_the_first(
+    browser: Browser, stack: Stack
+) -> None:
+    """On a phone, where the end of the transcript is the end of another answer."""
+    await stack.join("one", delay_s=0.01)
+    await stack.join("two", delay_s=0.01)
+    words = " ".join(f"word{n}" for n in range(90))
+    async with opened(browser, stack.page, (390, 844)) as tab:
+        await tab.compare()
+        await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
+        for asked in (1, 2):
+            await tab.ask(words)
+            await expect(tab.answers.nth(2 * asked - 1)).to_contain_text("word10")
+            await tab.answered(2 * asked)
+            top, below = await tab.transcript.evaluate(PLACE)
+            assert 0 <= top < 30 and below > 200
+            # Who has read to the end and asks from there is brought to the first answer again.
+            await tab.transcript.evaluate("box => box.scrollTo(0, box.scrollHeight)")
+        await tab.page.click("#better-B")
+        await expect(tab.transcript).to_contain_text("You found two better.")
+        _, below = await tab.transcript.evaluate(PLACE)
+        assert below < 2  # and who reads at the end stays there
+
+
+async def test_answers_beside_each_other_are_followed_to_their_end(
+    browser: Browser, stack: Stack
+) -> None:
+    await stack.join("one", delay_s=0.01)
+    await stack.join("two", delay_s=0.01)
+    async with opened(browser, stack.page) as tab:
+        await tab.compare()
+        await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
+        await tab.ask(" ".join(f"word{n}" for n in range(300)))
+        await tab.answered(2)
+        top, below = await tab.transcript.evaluate(PLACE)
+        assert top < 0 and below < 2

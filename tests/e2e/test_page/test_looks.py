@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.async_api import Browser, expect
 
 from tests.chromium import Tab, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
+from tests.e2e.test_page.test_languages import choose
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
@@ -72,3 +74,78 @@ async def test_examples_that_do_not_fit_the_start_page_are_below_its_head(
         )
         assert hidden > 0
         assert above == 0
+
+
+SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+RIGHT = "one => one.getBoundingClientRect().right"
+
+
+def wide(folder: Path) -> Path:
+    """Three times as wide as high."""
+    Image.new("RGB", (900, 300), "teal").save(folder / "wide.png")
+    return folder / "wide.png"
+
+
+@SIZES
+async def test_a_wide_picture_ends_where_its_question_ends(
+    browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    await stack.join("echo")
+    async with opened(browser, stack.page, size) as tab:
+        await expect(tab.model).to_have_value("echo")
+        await tab.ask("how many?", wide(tmp_path))
+        await tab.answered()
+        picture = await tab.transcript.locator(".turn.user img").evaluate(RIGHT)
+        assert abs(picture - await tab.transcript.locator(".said").evaluate(RIGHT)) < 2
+
+
+@SIZES
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_a_picture_in_the_box_is_seen_whole_and_has_an_edge(
+    browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int], theme: str
+) -> None:
+    await stack.join("echo")
+    async with opened(browser, f"{stack.page}/?__theme={theme}", size) as tab:
+        await expect(tab.model).to_have_value("echo")
+        await tab.composer.locator("input[type=file]").set_input_files([wide(tmp_path)])
+        thumbnail = tab.composer.locator(".thumbnail-item")
+        await expect(thumbnail.locator("img")).to_have_css("object-fit", "contain")
+        await expect(thumbnail).to_have_css("border-top-width", "1px")
+        await thumbnail.hover()
+        covered, remove = await thumbnail.evaluate(
+            """item => {
+              const [all, one] = [item, item.querySelector('.delete-button')]
+                .map((element) => element.getBoundingClientRect());
+              const width = Math.min(all.right, one.right) - Math.max(all.left, one.left);
+              const height = Math.min(all.bottom, one.bottom) - Math.max(all.top, one.top);
+              return [width * height / (all.width * all.height), Math.min(one.width, one.height)];
+            }"""
+        )
+        assert covered < 0.15 and remove >= 24
+        await tab.page.screenshot(path=tmp_path / "thumbnail.png")
+        await thumbnail.locator(".delete-button").click()
+        await expect(thumbnail).to_have_count(0)
+
+
+@pytest.mark.parametrize("tag", ["en", "zh"])
+async def test_votes_on_a_phone_stand_in_two_even_columns(
+    browser: Browser, stack: Stack, tmp_path: Path, tag: str
+) -> None:
+    await stack.join("one")
+    await stack.join("two")
+    async with opened(browser, stack.page, (390, 844)) as tab:
+        if tag != "en":
+            await choose(tab.page, tag)
+        for name, votes in (
+            ("compare", ("#better-A", "#better-B", "#vote-tie", "#vote-both-bad")),
+            ("arena", ("#arena-a", "#arena-b", "#arena-tie", "#arena-both-bad")),
+        ):
+            await tab.page.locator(f"#{name}-tab-button").click()
+            await expect(tab.page.locator(votes[3])).to_be_visible()
+            await tab.page.screenshot(path=tmp_path / f"votes-{name}-{tag}.png")
+            boxes = [await tab.page.locator(vote).bounding_box() for vote in votes]
+            a, b, tie, bad = (box for box in boxes if box is not None)
+            assert a["x"] == tie["x"] < b["x"] == bad["x"]
+            assert a["y"] == b["y"] < tie["y"] == bad["y"]
+            assert max(box["width"] for box in (a, b, tie, bad)) - a["width"] < 1
+            assert max(box["height"] for box in (a, b, tie, bad)) - a["height"] < 1
