@@ -39,19 +39,25 @@
     .map(({name, value}) => `[${name}="${CSS.escape(value)}"]`).join('');
 
   class Conversation {
-    constructor({element, props, watch, quiet, lend}) {
+    constructor({element, props, watch, quiet, lend, askFiles}) {
       this.kind = element.querySelector('[data-kind]').dataset.kind;
       this.props = props;
       this.quiet = quiet;
       this.lend = lend;
+      this.askFiles = askFiles;
       this.id = null; // until the first signal
       this.live = '';
       this.attached = []; // the names of the files in the box
+      this.thumbnails = ''; // as they were when the box was asked for its files
+      this.isLending = false; // files of the draft are on their way into the box
       this.draft = null; // until it is known what there was
       this.address = ''; // what finds the conversation again, once there is something to find
       watch('value', () => this.signalled());
       this.signalled();
-      setInterval(() => this.saveDraft(), DRAFT_MS);
+      setInterval(() => {
+        this.lookAtFiles();
+        this.saveDraft();
+      }, DRAFT_MS);
       for (const event of ['pagehide', 'visibilitychange']) window.addEventListener(event, () => this.saveDraft());
     }
 
@@ -187,6 +193,22 @@
 
     get textbox() { return this.find('composer')?.querySelector('textarea'); }
 
+    // Whoever puts files into the box or takes them out, its thumbnails are other ones then.
+    lookAtFiles() {
+      const items = this.find('composer')?.querySelectorAll('.thumbnail-item') ?? [];
+      const thumbnails = [...items].map((item) => item.innerHTML).join();
+      if (this.draft === null || thumbnails === this.thumbnails) return;
+      this.thumbnails = thumbnails;
+      this.askFiles();
+    }
+
+    // A box that is empty because its files are still on their way has lost none.
+    hold(files) {
+      if (this.draft === null || (this.isLending && !files.length)) return;
+      this.isLending = false;
+      this.attached = files.map(({path}) => path);
+    }
+
     saveDraft() {
       const text = this.textbox?.value;
       if (text === undefined || this.draft === null) return;
@@ -231,7 +253,8 @@
       }
       this.draft = text || files.length ? JSON.stringify({text, files}) : '';
       this.attached = files;
-      if (files.length) this.lend({text: this.textbox.value, files});
+      this.isLending = files.length > 0;
+      if (this.isLending) this.lend({text: this.textbox.value, files});
     }
   }
 
@@ -242,7 +265,11 @@
       const conversation = new Conversation(parts);
       known[conversation.kind] = conversation;
     },
-    attached: (kind, files) => { if (known[kind]?.draft != null) known[kind].attached = files.map(({path}) => path); },
+    attached: (kind, files) => known[kind]?.hold(files),
+    lent: (kind, files) => {
+      known[kind].isLending = false;
+      known[kind].hold(files);
+    },
   };
   window.conversations.of = (kind) => known[kind];
   waiting.forEach(window.conversations.push);
