@@ -54,10 +54,7 @@
       this.address = ''; // what finds the conversation again, once there is something to find
       watch('value', () => this.signalled());
       this.signalled();
-      setInterval(() => {
-        this.lookAtFiles();
-        this.saveDraft();
-      }, DRAFT_MS);
+      setInterval(() => this.saveDraft(), DRAFT_MS);
       for (const event of ['pagehide', 'visibilitychange']) window.addEventListener(event, () => this.saveDraft());
     }
 
@@ -197,9 +194,10 @@
     lookAtFiles() {
       const items = this.find('composer')?.querySelectorAll('.thumbnail-item') ?? [];
       const thumbnails = [...items].map((item) => item.innerHTML).join();
-      if (this.draft === null || thumbnails === this.thumbnails) return;
+      if (thumbnails === this.thumbnails) return;
       this.thumbnails = thumbnails;
-      this.askFiles();
+      if (thumbnails) this.askFiles();
+      else this.hold([]);
     }
 
     // A box that is empty because its files are still on their way has lost none.
@@ -212,6 +210,7 @@
     saveDraft() {
       const text = this.textbox?.value;
       if (text === undefined || this.draft === null) return;
+      this.lookAtFiles();
       const draft = text || this.attached.length ? JSON.stringify({text, files: this.attached}) : '';
       if (draft === this.draft) return;
       this.draft = draft;

@@ -206,11 +206,16 @@ async def test_a_draft_keeps_its_picture_over_every_reload_until_it_is_sent(
         await tab.textbox.press("Enter")
         await tab.answered()
         await expect(tab.answers.last.locator(".text")).to_contain_text("[1 picture: 320x240]")
-        await expect(cost).to_be_hidden()
-        await tab.page.wait_for_function("!Object.keys(localStorage).join().includes('draft')")
-        await reloaded(tab)
-        await tab.answered()
         await expect(thumbnail).to_have_count(0)
+        await reloaded(tab)  # at once
+        await tab.page.wait_for_function("window.conversations.of('chat').draft === ''")
+        await tab.answered()
+        await tab.composer.locator("input[type=file]").set_input_files([shapes])
+        await expect(cost).to_contain_text("Picture: 1 tokens")
+        await tab.textbox.press("Enter")
+        await tab.answered(2)
+        await tab.page.wait_for_function("!window.conversations.of('chat').attached.length")
+        await expect(cost).to_be_hidden()
 
 
 async def test_a_draft_whose_picture_is_gone_says_so(
