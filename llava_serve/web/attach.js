@@ -89,11 +89,20 @@
     }
   };
 
+  const isWritten = (element) => element.matches('input:not([type=file]), textarea, select, [contenteditable=true]');
+  // What is typed next is the question, unless its user has gone on to something else; where a
+  // finger types, the keyboard would hide what was attached.
+  const aim = (box, from) => {
+    const at = document.activeElement, isFree = at === document.body || box.contains(at) || at === from;
+    if (matchMedia('(hover: none)').matches || !isFree || (isWritten(at) && !box.contains(at))) return;
+    box.querySelector('textarea').focus({preventScroll: true});
+  };
+
   // Files that take the place of others: those stay until all of the new ones are there.
   const attach = async (box, given, replaced = []) => {
     if (!box || !given.length) return;
     box.dispatchEvent(new Event('attaching', {bubbles: true}));
-    const wasAsked = asked.has(box);
+    const wasAsked = asked.has(box), from = document.activeElement;
     forget(box);
     if (wasAsked) asked.add(box);
     busy.set(box, (busy.get(box) ?? 0) + 1);
@@ -106,6 +115,7 @@
       if (fine.length && arrived) {
         await remove(box, replaced);
         window.notePages(box, note);
+        aim(box, from);
       }
       const lost = card(translate('attach.upload_failed'), translate('attach.again'));
       if (pdfs.cards || refused.length || !arrived) refuse(box, pdfs.cards + cards + (arrived ? '' : lost));

@@ -46,11 +46,12 @@ element.addEventListener('click', (event) => {
 });
 """
 # `quiet` is the end of all that the transcript waits for: the controls follow. `draft` has files
-# that were in the box when the page was left. `dismiss` names the notice that has been read.
+# that were in the box when the page was left; `files` asks which are in it. `dismiss` names the
+# notice that has been read.
 _SIGNALS = """
 (window.conversations ??= []).push({
   element, props, watch, quiet: () => trigger('quiet'), lend: (draft) => trigger('draft', draft),
-  dismiss: (card) => trigger('dismiss', card),
+  askFiles: () => trigger('files'), dismiss: (card) => trigger('dismiss', card),
 });
 """
 Controls = dict[str, Any]
@@ -216,12 +217,20 @@ def bind_notice(panel: ChatPanel, binder: EventBinder) -> None:
 
 def bind_drafts(panel: ChatPanel, binder: EventBinder) -> None:
     """Let the browser keep what is typed and attached, and bring it back."""
-    kind, box = panel.handlers.tab.kind, panel.controls["composer"]
-    binder.bind_data(panel.controls["signal"].draft, Draft, panel.handlers.draft, {"composer": box})
-    box.change(
-        None,
-        [box],
-        None,
-        js=f"(draft) => window.conversations.attached?.('{kind}', draft?.files ?? [])",
-        api_visibility="private",
-    )
+    kind, handlers = panel.handlers.tab.kind, panel.handlers
+    shown = {name: panel.controls[name] for name in ("composer", "signal")}
+    box, signal = shown.values()
+    lent = binder.bind_data(signal.draft, Draft, handlers.draft, shown)
+    # Gradio's own change is at once, but none where the server changes the files alone.
+    for event, call in (
+        (box.change, "attached"),
+        (signal.files, "attached"),
+        (lent.success, "lent"),
+    ):
+        event(
+            None,
+            [box],
+            None,
+            js=f"(draft) => window.conversations.{call}?.('{kind}', draft?.files ?? [])",
+            api_visibility="private",
+        )

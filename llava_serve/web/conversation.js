@@ -39,15 +39,18 @@
     .map(({name, value}) => `[${name}="${CSS.escape(value)}"]`).join('');
 
   class Conversation {
-    constructor({element, props, watch, quiet, lend, dismiss}) {
+    constructor({element, props, watch, quiet, lend, askFiles, dismiss}) {
       this.kind = element.querySelector('[data-kind]').dataset.kind;
       this.props = props;
       this.quiet = quiet;
       this.lend = lend;
+      this.askFiles = askFiles;
       this.dismissed = dismiss;
       this.id = null; // until the first signal
       this.live = '';
       this.attached = []; // the names of the files in the box
+      this.thumbnails = ''; // as they were when the box was asked for its files
+      this.isLending = false; // files of the draft are on their way into the box
       this.draft = null; // until it is known what there was
       this.address = ''; // what finds the conversation again, once there is something to find
       watch('value', () => this.signalled());
@@ -196,9 +199,27 @@
 
     get textbox() { return this.find('composer')?.querySelector('textarea'); }
 
+    // Whoever puts files into the box or takes them out, its thumbnails are other ones then.
+    lookAtFiles() {
+      const items = this.find('composer')?.querySelectorAll('.thumbnail-item') ?? [];
+      const thumbnails = [...items].map((item) => item.innerHTML).join();
+      if (thumbnails === this.thumbnails) return;
+      this.thumbnails = thumbnails;
+      if (thumbnails) this.askFiles();
+      else this.hold([]);
+    }
+
+    // A box that is empty because its files are still on their way has lost none.
+    hold(files) {
+      if (this.draft === null || (this.isLending && !files.length)) return;
+      this.isLending = false;
+      this.attached = files.map(({path}) => path);
+    }
+
     saveDraft() {
       const text = this.textbox?.value;
       if (text === undefined || this.draft === null) return;
+      this.lookAtFiles();
       const draft = text || this.attached.length ? JSON.stringify({text, files: this.attached}) : '';
       if (draft === this.draft) return;
       this.draft = draft;
@@ -240,7 +261,8 @@
       }
       this.draft = text || files.length ? JSON.stringify({text, files}) : '';
       this.attached = files;
-      if (files.length) this.lend({text: this.textbox.value, files});
+      this.isLending = files.length > 0;
+      if (this.isLending) this.lend({text: this.textbox.value, files});
     }
   }
 
@@ -251,7 +273,11 @@
       const conversation = new Conversation(parts);
       known[conversation.kind] = conversation;
     },
-    attached: (kind, files) => { if (known[kind]?.draft != null) known[kind].attached = files.map(({path}) => path); },
+    attached: (kind, files) => known[kind]?.hold(files),
+    lent: (kind, files) => {
+      known[kind].isLending = false;
+      known[kind].hold(files);
+    },
   };
   window.conversations.of = (kind) => known[kind];
   waiting.forEach(window.conversations.push);

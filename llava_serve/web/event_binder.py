@@ -119,8 +119,11 @@ class EventBinder:
         handler: Callable[..., Awaitable[View]],
         controls: Mapping[str, gr.components.Component],
         inputs: Sequence[gr.components.Component] = (),
-    ) -> None:
-        """Call `handler(place, data, *inputs)`, for an event that says more than its name."""
+    ) -> gr.events.Dependency:
+        """Call `handler(place, data, *inputs)`, for an event that says more than its name.
+
+        Return what the page can do `then`.
+        """
 
         async def run(request: gr.Request, event_data: gr.EventData, *values: Any) -> Any:
             with told():
@@ -128,7 +131,9 @@ class EventBinder:
                 place = await self._place_of(request)
                 return _shown(controls, await handler(place, data, *read))
 
-        event(run, list(inputs) or None, list(controls.values()), **QUIET)
+        outputs = list(controls.values())
+        bound: gr.events.Dependency = event(run, list(inputs) or None, outputs, **QUIET)
+        return bound
 
 
 def _shown(controls: Mapping[str, Any], view: View) -> Any:

@@ -224,13 +224,18 @@ class Handlers:
             place.conversation.forget_notice()
         return self.view(place.conversation)
 
-    async def draft(self, _: Place, draft: Draft) -> View:
-        """Put a draft back with those of its files that are still here."""
-        paths = []
-        for name in draft.files[:MOST_FILES]:
+    async def draft(self, place: Place, draft: Draft) -> View:
+        """Put a draft back with those of its files that are still here; say how many are not."""
+        paths, names = [], draft.files[:MOST_FILES]
+        for name in names:
             with suppress(MediaUnreadable):
                 paths.append(path_of(name))
-        return {"composer": gr.update(value={"text": draft.text, "files": paths})}
+        gone = len(names) - len(paths)
+        told = translate("chat.draft_files_gone", count=gone) if gone else ""
+        return {
+            "composer": gr.update(value={"text": draft.text, "files": paths}),
+            "signal": self.signal(place.conversation, told),
+        }
 
     async def example(self, _: Place, click: ExampleClick) -> View:
         """Put the example that was clicked into the composer, ready to be sent."""

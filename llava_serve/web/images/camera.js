@@ -39,7 +39,6 @@
     const blob = await new Promise((made) => canvas.toBlob(made, 'image/jpeg', QUALITY));
     dialog.close();
     await window.attachFiles(box, [new File([blob], `${translate('images.camera_file')}.jpg`, {type: 'image/jpeg'})]);
-    box.querySelector('textarea').focus();
   };
 
   video.addEventListener('loadeddata', () => { take.disabled = false; });

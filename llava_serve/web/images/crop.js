@@ -115,7 +115,6 @@
     dialog.close();
     const name = file.name.replace(/\.\w+$/, '') + (type === 'image/jpeg' ? '.jpg' : '.png');
     await replace(new File([blob], name, {type}));
-    box.querySelector('textarea').focus();
   };
 
   const actions = {

@@ -30,6 +30,15 @@ SEND_FILE = """
 """
 
 
+# The same, until all of it has been done.
+ATTACH_FILE = """
+([name, data]) => {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  return window.attachFiles(document.querySelector('#chat-composer'), [new File([bytes], name)]);
+}
+"""
+
+
 @pytest_asyncio.fixture(params=SIZES, loop_scope="session")
 async def sized(
     request: pytest.FixtureRequest, stack: Stack, browser: Browser
@@ -195,6 +204,7 @@ async def test_a_file_can_be_dropped_anywhere(sized: Tab, shapes: Path, target: 
     assert await send(sized, shapes, target, "drop") == [False]  # and does not open it
     await expect(veil).to_have_count(0)
     await expect(sized.composer.locator(".thumbnail-item")).to_have_count(1)
+    await expect(sized.textbox).to_be_focused()
 
 
 async def test_a_file_goes_to_the_tab_that_is_seen(sized: Tab, shapes: Path) -> None:
@@ -210,6 +220,21 @@ async def test_an_image_can_be_pasted_without_the_focus(sized: Tab, shapes: Path
     await expect(sized.composer.locator(".thumbnail-item")).to_have_count(1)
     await send(sized, shapes, "#chat-composer textarea", "paste")
     await expect(sized.composer.locator(".thumbnail-item")).to_have_count(2)
+
+
+async def test_after_a_file_the_question_is_typed(sized: Tab, shapes: Path) -> None:
+    items, elsewhere = sized.composer.locator(".thumbnail-item"), sized.model
+    await choose(sized, shapes)
+    await expect(items).to_have_count(1)
+    await expect(sized.textbox).to_be_focused()
+    await sized.page.keyboard.type("what?")
+    await expect(sized.textbox).to_have_value("what?")
+    await expect(sized.page.locator("#shortcuts")).to_be_hidden()
+    await elsewhere.focus()
+    data = base64.b64encode(shapes.read_bytes()).decode()  # noqa: ASYNC240
+    await sized.page.evaluate(ATTACH_FILE, [shapes.name, data])
+    await expect(items).to_have_count(2)
+    assert await elsewhere.evaluate("field => field === document.activeElement")
 
 
 async def test_without_its_server_the_page_says_that_nothing_was_attached(
@@ -235,6 +260,7 @@ async def test_a_finger_can_take_a_file_away(
     await tab.page.locator("#chat-composer input[type=file]").set_input_files([shapes])
     remove = tab.composer.locator(".thumbnail-item .delete-button")
     await expect(remove).to_have_css("opacity", "1")
+    await expect(tab.textbox).not_to_be_focused()  # its keyboard would hide the page
     await tab.page.screenshot(path=tmp_path / "attached-touch.png")
     await remove.tap()
     await expect(tab.composer.locator(".thumbnail-item")).to_have_count(0)
