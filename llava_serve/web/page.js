@@ -63,7 +63,7 @@
     watched.add(box);
     box.setAttribute('role', 'region');
     box.setAttribute('aria-label', translate('chat.conversation'));
-    let followed = 'first', asked = 0, wasOpen = false, settling; // 'first', 'end', or nothing
+    let followed = 'first', asked = 0, voted = 0, wasOpen = false, settling; // 'first', 'end', or nothing
     const end = () => box.scrollHeight - box.clientHeight;
     const first = () => {
       const [one, other] = last(box).map((turn) => turn.getBoundingClientRect());
@@ -74,12 +74,21 @@
     const pin = () => {
       followed = isNear(first()) ? 'first' : isNear(end()) && 'end';
     };
-    box.addEventListener('scroll', pin);
+    let own = null; // where this script has scrolled to: its event comes when more may have arrived
+    box.addEventListener('scroll', () => {
+      if (box.scrollTop === own) return;
+      own = null;
+      pin();
+    });
     const down = () => {
       const questions = box.querySelectorAll('.turn.user').length, opens = last(box).some(isOpen);
       if (followed && (questions !== asked || (opens && !wasOpen))) followed = 'first';
-      [asked, wasOpen] = [questions, opens];
-      if (followed && questions) box.scrollTop = followed === 'first' ? first() : end();
+      const votes = box.querySelectorAll('.outcome, .note.vote').length;
+      if (votes > voted && questions === asked) followed = 'end'; // what a vote has said stands there
+      [asked, voted, wasOpen] = [questions, votes, opens];
+      if (!followed || !questions) return;
+      box.scrollTop = followed === 'first' ? first() : end();
+      own = box.scrollTop;
     };
     const settled = [speaker(box), pointer(box, pin)];
     new MutationObserver(() => {
