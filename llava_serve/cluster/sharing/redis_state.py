@@ -126,7 +126,9 @@ def check_login(url: str) -> None:
     """
     where = without_secrets(url)
     try:
-        with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as asked:
+        with redis.Redis.from_url(
+            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+        ) as asked:
             asked.ping()
     except (AuthenticationError, AuthorizationError) as exc:
         raise CommandError(

@@ -60,7 +60,7 @@ def shared_router(links: Sharing) -> APIRouter:
                 return HTMLResponse(_nothing(), 404, _HEADERS)
             if "gzip" in request.headers.get("accept-encoding", ""):
                 return CountedPage(sent, page, _HEADERS | _GZIP)
-            return CountedPage(sent, await asyncio.to_thread(gzip.decompress, page), _HEADERS)
+            return CountedPage(sent, page, _HEADERS, unpacks=True)
 
         answer = await unless_client_leaves(found(), request.receive)
         return answer or Response(status_code=204)
@@ -69,23 +69,36 @@ def shared_router(links: Sharing) -> APIRouter:
 
 
 class CountedPage(HTMLResponse):
-    """A page whose bytes count as long as its client reads them."""
+    """A page whose bytes count as long as its client reads them.
+
+    With `unpacks` it is gzip, and is unpacked once there is room for what it holds.
+    """
 
     def __init__(
-        self, sent: Quota, page: bytes, headers: Mapping[str, str], wait_s: float = 10.0
+        self,
+        sent: Quota,
+        page: bytes,
+        headers: Mapping[str, str],
+        wait_s: float = 10.0,
+        *,
+        unpacks: bool = False,
     ) -> None:
         super().__init__(page, headers=headers)
-        self._sent, self._wait_s = sent, wait_s
+        self._sent, self._wait_s, self._unpacks = sent, wait_s, unpacks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it once there is room. Raises: PageBusy, where there is none for a while."""
-        size = len(self.body)
+        # The last four bytes of gzip are the length of what it holds. Source: RFC 1952, 2.3.1.
+        size = int.from_bytes(self.body[-4:], "little") if self._unpacks else len(self.body)
         try:
             async with asyncio.timeout(self._wait_s):
                 await self._sent.acquire(size)
         except TimeoutError as exc:
             raise PageBusy(self._sent.held // 1_000_000, "megabytes of shared pages") from exc
         try:
+            if self._unpacks:
+                self.body = await asyncio.to_thread(gzip.decompress, self.body)
+                self.headers["Content-Length"] = str(len(self.body))
             await super().__call__(scope, receive, send)
         finally:
             self._sent.release(size)

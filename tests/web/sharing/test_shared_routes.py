@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import io
 import re
 import shutil
@@ -265,3 +266,22 @@ async def test_what_is_sent_of_shared_pages_is_bounded_together() -> None:
         slow.set()
     await one(0)({"type": "http"}, receive, send)
     assert sent.held == 0
+
+
+async def test_who_takes_no_gzip_gets_the_page_unpacked_within_the_bound() -> None:
+    page, got = b"0123456789" * 100, bytearray()
+    sent = Quota(len(page))
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is read")
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            assert (b"content-length", b"1000") in message["headers"]
+        else:
+            assert sent.held == len(page)
+            got.extend(message["body"])
+
+    packed = gzip.compress(page)
+    await CountedPage(sent, packed, {}, 0, unpacks=True)({"type": "http"}, receive, send)
+    assert (bytes(got), sent.held) == (page, 0)
