@@ -221,8 +221,9 @@ class FolderRuns:
                 run.answers[place] = reply
                 run.touch(place)
             self._running[folder_id], run.is_running = run, True
-        task = asyncio.create_task(self._run(run, wanted, counted), name="folder")
-        self._services.running.start(task)
+            task = asyncio.create_task(self._run(run, wanted), name="folder")
+            task.add_done_callback(lambda _: counted.close())  # also where it never began
+            self._services.running.start(task)
 
     async def stop(self, whose: Identity, folder_id: str) -> None:
         """End the answers that are being made; those that are whole stay."""
@@ -241,7 +242,7 @@ class FolderRuns:
             raise FolderUnknown
         await self._remove_unused({*filenames})
 
-    async def _run(self, run: FolderRun, wanted: Sequence[Place], counted: ExitStack) -> None:
+    async def _run(self, run: FolderRun, wanted: Sequence[Place]) -> None:
         replies = [run.answers[place] for place in wanted]
         try:
             async with (
@@ -264,4 +265,3 @@ class FolderRuns:
                 run.touch(place)
             self._running.pop(run.id, None)
             run.is_running = False
-            counted.close()
