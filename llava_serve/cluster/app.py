@@ -15,6 +15,7 @@ from llava_serve.accounts.accounts import Accounts
 from llava_serve.accounts.key_counts import KeyCounts
 from llava_serve.cluster import routes
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
+from llava_serve.cluster.completions_route import add_completions
 from llava_serve.cluster.forwarding.forward_request import ForwardContext
 from llava_serve.cluster.forwarding.retry_budget import RetryBudget
 from llava_serve.cluster.health.canary import Canary
@@ -109,6 +110,7 @@ def build_app(
     app.add_middleware(ApiGuard, access=settings.access or Access(token=policy.token))
     serving.prepare(app, settings.bodies)
     routes.add_forwarding(app.router, context)
+    add_completions(app.router, context)
     app.include_router(inspection_router(context))
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))
