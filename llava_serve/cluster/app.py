@@ -107,8 +107,9 @@ def build_app(
     )
     if tracer is not None:
         app.add_middleware(TracedRequests, tracer=tracer)
-    app.add_middleware(ApiGuard, access=settings.access or Access(token=policy.token))
-    serving.prepare(app, settings.bodies)
+    access = settings.access or Access(token=policy.token)
+    app.add_middleware(ApiGuard, access=access)
+    serving.prepare(app, settings.bodies, access.origins)
     routes.add_forwarding(app.router, context)
     add_completions(app.router, context)
     app.include_router(inspection_router(context))

@@ -60,8 +60,9 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     app = FastAPI(title="worker", lifespan=lifespan, telemetry=serving.NO_TELEMETRY)
     if tracer is not None:
         app.add_middleware(TracedRequests, tracer=tracer)
-    app.add_middleware(ApiGuard, access=access or Access())
-    serving.prepare(app, BodyLimits(max_body_bytes, max_text_bytes))
+    access = access or Access()
+    app.add_middleware(ApiGuard, access=access)
+    serving.prepare(app, BodyLimits(max_body_bytes, max_text_bytes), access.origins)
     llava_wire.add_routes(app, worker, keep_alive_s)
     text_completion.add_route(app, worker, keep_alive_s)
     _add_models(app, worker)
