@@ -17,7 +17,7 @@ async def post(stack: Stack, path: str, **body: Any) -> Any:
 
 
 async def test_a_text_goes_on_with_logprobs(stack: Stack) -> None:
-    asked = {"model": "llava-tiny", "prompt": TEXT, "max_tokens": 6, "temperature": 0}
+    asked: Any = {"model": "llava-tiny", "prompt": TEXT, "max_tokens": 6, "temperature": 0}
     whole = await stack.openai.completions.create(**asked, logprobs=2)
     stream = await stack.openai.completions.create(**asked, stream=True, echo=True)
     text = "".join([chunk.choices[0].text async for chunk in stream])
