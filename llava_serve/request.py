@@ -92,10 +92,14 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class ReadyPrompt:
-    """A prompt the client rendered (LLaVA's wire): one `<image>` in `text` for each picture."""
+    """A prompt as the client wrote it: one `<image>` in `text` for each picture (LLaVA's wire).
+
+    With `continues` the deltas go on with `text`: a space before the first word is part of them.
+    """
 
     text: str
     images: tuple[Image, ...] = ()
+    continues: bool = False
 
     def chunks(self) -> list[str]:
         """Return the texts before, between and behind the images.
