@@ -42,6 +42,7 @@ from llava_serve.http.connections import (
 )
 from llava_serve.http.error_response import error_response
 from llava_serve.http.head_requests import HeadRequests
+from llava_serve.http.shaped_errors import ShapedErrors
 from llava_serve.http.tls import Certificate
 from llava_serve.http.tls_protocol import TlsProtocol
 
@@ -96,6 +97,7 @@ def prepare(app: FastAPI, limits: BodyLimits) -> None:
     app.add_middleware(stopping.InterruptedAnswers)
     app.add_middleware(HeadRequests)
     app.add_middleware(RequestScope)
+    app.add_middleware(ShapedErrors)
 
     @app.exception_handler(ServeError)
     async def on_serve_error(_: Request, exc: ServeError) -> JSONResponse:
@@ -128,12 +130,12 @@ def prepare(app: FastAPI, limits: BodyLimits) -> None:
         return await on_serve_error(request, OutOfMemory.of_process())
 
     @app.exception_handler(Exception)
-    async def on_bug(_: Request, exc: Exception) -> JSONResponse:
+    async def on_bug(_: Request, exc: Exception) -> ShapedErrors:
         # Starlette's outermost layer logs the traceback when it raises the error again.
         answer = error_response(EngineFailure("an internal error; its cause is in the log"))
-        # Written here: this answer does not pass `RequestScope`.
+        # Written here: this answer passes none of the middleware.
         answer.headers["X-Request-ID"] = logs.request_id.get()
-        return answer
+        return ShapedErrors(answer)
 
 
 BeforeStop = Callable[[], Awaitable[None]]

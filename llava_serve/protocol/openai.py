@@ -11,13 +11,11 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    ValidationError,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from llava_serve.errors import InvalidField
-from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, refusal_of
+from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse
 
 # Small enough for every engine, for floating point and for a column of a database.
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
@@ -277,9 +275,4 @@ def parse_chat_request(body: Any) -> ChatRequest:
         UnsupportedField: a known OpenAI field asks for something this stack does not do.
         InvalidField: a field is missing, unknown or out of range.
     """
-    if not isinstance(body, dict):
-        raise InvalidField("body", "must be a JSON object")
-    try:
-        return ChatRequest.model_validate(body)
-    except ValidationError as exc:
-        raise refusal_of(exc) from exc
+    return parse(ChatRequest, body)

@@ -1,6 +1,6 @@
 """Strict bodies: every field is supported or refused by name, the rule of the native wire."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -34,6 +34,24 @@ class Strict(BaseModel):
                     _UNSUPPORTED, "{detail}", {"field": field, "detail": detail}
                 )
         return {field: value for field, value in body.items() if field not in cls.neutral}
+
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def parse(kind: type[Body], body: Any) -> Body:
+    """Check a decoded JSON body.
+
+    Raises:
+        UnsupportedField: a field that the wire knows asks for something this stack does not do.
+        InvalidField: a field is missing, unknown or out of range.
+    """
+    if not isinstance(body, dict):
+        raise InvalidField("body", "must be a JSON object")
+    try:
+        return kind.model_validate(body)
+    except ValidationError as exc:
+        raise refusal_of(exc) from exc
 
 
 def refusal_of(exc: ValidationError) -> InvalidField | UnsupportedField:

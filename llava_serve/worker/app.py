@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from llava_serve.adapters.routes import add_adapters
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
@@ -66,29 +67,19 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     serving.prepare(app, BodyLimits(max_body_bytes, max_text_bytes))
     llava_wire.add_routes(app, worker, keep_alive_s)
 
+    answer_chat = partial(_answer_chat, worker, keep_alive_s)
+
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        content = (await read_json(request))[0]
-        resumption = take_resumption(request, content)
-        body, read_prompt, sampling = _prepared(worker, request, content)
-        tally = UsageTally.asked_for(request.headers)
-        if tally is not None:
-            sampling = replace(sampling, tells_usage=True)
-        resumed = resumption.tokens if resumption else ()
-        is_canary = CANARY in request.headers and caller_of(request).is_insider
-        asked = worker.uncounted if is_canary else worker
-        generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
-        if not body.stream:
-            return CompletionBody(generation, body.model).telling(tally)
-        options = body.stream_options or StreamOptions()
-        events = CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
-        return events.telling(tally)
+        return await answer_chat(request, *await read_json(request))
+
+    answer_inspection = partial(_answer_inspection, worker)
 
     @app.post("/v1/inspect")
     async def inspect(request: Request, pixels: bool = False) -> Response:
-        content = (await read_json(request))[0]
-        _, read_conversation, sampling = _prepared(worker, request, content)
-        return InspectionBody(worker, read_conversation, sampling, with_pixels=pixels)
+        return await answer_inspection(request, *await read_json(request), pixels=pixels)
+
+    add_adapters(app.router, answer_chat, answer_inspection)
 
     @app.get("/v1/models")
     async def models() -> ModelList:
@@ -104,6 +95,32 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         return Response(worker.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+async def _answer_chat(
+    worker: ModelWorker, keep_alive_s: float, request: Request, content: Any, _: bytes
+) -> Response:
+    resumption = take_resumption(request, content)
+    body, read_prompt, sampling = _prepared(worker, request, content)
+    tally = UsageTally.asked_for(request.headers)
+    if tally is not None:
+        sampling = replace(sampling, tells_usage=True)
+    resumed = resumption.tokens if resumption else ()
+    is_canary = CANARY in request.headers and caller_of(request).is_insider
+    asked = worker.uncounted if is_canary else worker
+    generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
+    if not body.stream:
+        return CompletionBody(generation, body.model).telling(tally)
+    options = body.stream_options or StreamOptions()
+    events = CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
+    return events.telling(tally)
+
+
+async def _answer_inspection(
+    worker: ModelWorker, request: Request, content: Any, _: bytes, *, pixels: bool = False
+) -> Response:
+    _body, read_conversation, sampling = _prepared(worker, request, content)
+    return InspectionBody(worker, read_conversation, sampling, with_pixels=pixels)
 
 
 def _prepared(
