@@ -210,6 +210,8 @@ class Delta:
     where the engine can go on with an answer. The text of a `is_replay` is that of tokens which
     the request brought.
 
+    `stop` is the stop string that ended the answer; beyond the engine one of the request's alone.
+
     Of a request that asked for several answers, `index` says to which one it belongs, and only the
     last one to end has `usage`.
     """
@@ -223,3 +225,4 @@ class Delta:
     logprobs: tuple[TokenLogprob, ...] = ()
     tokens: tuple[int, ...] = ()
     is_replay: bool = False
+    stop: str | None = None

@@ -1,12 +1,15 @@
 """Routes of the controller: the native wire, LLaVA's own wire, and registration of workers."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
 
+from llava_serve.adapters.routes import add_adapters
 from llava_serve.cluster.admission import Admission
 from llava_serve.cluster.forwarding.forward import Forward
 from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
+from llava_serve.cluster.inspection_route import answer_inspection
 from llava_serve.cluster.recording.token_estimate import estimate_llava_tokens, estimate_tokens
 from llava_serve.cluster.registry import affinity
 from llava_serve.cluster.registry.image_digest import digests, sources_of
@@ -26,11 +29,10 @@ from llava_serve.protocol.usage import HEADER
 
 
 def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
-    """Add the routes of both wires whose requests are passed on to a worker."""
+    """Add the routes whose requests are passed on to a worker: of both wires, and of adapters."""
     limits = context.upstream.limits
 
-    async def chat_completions(request: Request) -> Forward:
-        decoded, body = await read_json(request)
+    async def answer_chat(request: Request, decoded: Any, body: bytes) -> Forward:
         chat = parse_chat_request(decoded)
         forwarded = ForwardRequest(
             wire=NATIVE,
@@ -47,6 +49,9 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
             image_sha256=await digests(sources_of(chat)) if context.is_audited else (),
         )
         return Forward(context, forwarded, body)
+
+    async def chat_completions(request: Request) -> Forward:
+        return await answer_chat(request, *await read_json(request))
 
     async def worker_generate_stream(request: Request) -> Forward:
         decoded, body = await read_json(request)
@@ -76,6 +81,7 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
 
     for wire, endpoint in ((NATIVE, chat_completions), (LLAVA, worker_generate_stream)):
         router.add_api_route(wire.path, endpoint, methods=["POST"], route_class_override=PlainRoute)
+    add_adapters(router, answer_chat, partial(answer_inspection, context))
 
 
 def native_router(context: ForwardContext) -> APIRouter:
