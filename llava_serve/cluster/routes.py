@@ -17,6 +17,7 @@ from llava_serve.http.body import read_json
 from llava_serve.http.caller import caller_of
 from llava_serve.http.json_body import JsonRoute
 from llava_serve.http.plain_route import PlainRoute
+from llava_serve.protocol.client_fields import client_fields
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
 from llava_serve.protocol.model_card import ModelCard, ModelList
@@ -45,6 +46,7 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
             cost=estimate_tokens(chat),
             counts_tokens=HEADER in request.headers,
             image_sha256=await digests(sources_of(chat)) if context.is_audited else (),
+            client_fields=client_fields(decoded) if context.is_audited else {},
         )
         return Forward(context, forwarded, body)
 

@@ -24,6 +24,7 @@ from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
     AnyJson,
     ChatRequest,
+    ImagePart,
     JsonOfSchema,
     StreamOptions,
     parse_chat_request,
@@ -148,7 +149,19 @@ def check(body: ChatRequest, card: ModelCard) -> None:
             raise UnsupportedField(
                 field, f"{_shown(value)} is not supported by this model's engine"
             )
+    if "detail" not in card.supported_params:
+        _check_detail(body)
     _check_together(body)
+
+
+def _check_detail(body: ChatRequest) -> None:
+    for place, message in enumerate(body.messages):
+        for at, part in enumerate(message.parts()):
+            if isinstance(part, ImagePart) and part.image_url.detail == "low":
+                raise UnsupportedField(
+                    f"messages.{place}.content.{at}.image_url.detail",
+                    "'low' is not supported by this model's engine",
+                )
 
 
 def _shown(value: Any) -> str:
