@@ -3,10 +3,12 @@
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.responses import Response
 
 from llava_serve.cluster.admission import Admission
 from llava_serve.cluster.forwarding.forward import Forward
 from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
+from llava_serve.cluster.forwarding.llava_chat import has_only_llava_workers, llava_chat
 from llava_serve.cluster.recording.token_estimate import estimate_llava_tokens, estimate_tokens
 from llava_serve.cluster.registry import affinity
 from llava_serve.cluster.registry.image_digest import digests, sources_of
@@ -30,7 +32,7 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
     """Add the routes of both wires whose requests are passed on to a worker."""
     limits = context.upstream.limits
 
-    async def chat_completions(request: Request) -> Forward:
+    async def chat_completions(request: Request) -> Response:
         decoded, body = await read_json(request)
         chat = parse_chat_request(decoded)
         forwarded = ForwardRequest(
@@ -48,6 +50,8 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
             image_sha256=await digests(sources_of(chat)) if context.is_audited else (),
             client_fields=client_fields(decoded) if context.is_audited else {},
         )
+        if has_only_llava_workers(context.workers, chat.model, context.clock()):
+            return await llava_chat(context, chat, forwarded)
         return Forward(context, forwarded, body)
 
     async def worker_generate_stream(request: Request) -> Forward:
