@@ -25,13 +25,15 @@ class Image:
     """An upright RGB picture.
 
     `sha256` is the hex digest of its size and pixels: equal pixels, equal digest. A frame of a
-    video has the `time_s` since the first one, where the video has times.
+    video has the `time_s` since the first one, where the video has times. With `is_coarse` one tile
+    of the whole picture is enough, however many the checkpoint would cut it into.
     """
 
     image: PIL.Image.Image
     sha256: str
     sent: SentFile | None = field(default=None, compare=False)
     time_s: float | None = field(default=None, compare=False)
+    is_coarse: bool = False
 
 
 @dataclass(frozen=True, slots=True)

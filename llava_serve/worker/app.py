@@ -23,6 +23,7 @@ from llava_serve.protocol.model_card import ModelCard, ModelList
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
     ChatRequest,
+    ImagePart,
     StreamOptions,
     parse_chat_request,
 )
@@ -168,7 +169,19 @@ def check(body: ChatRequest, card: ModelCard) -> None:
         raise MediaNotAccepted(card.id, "pictures")
     if "video_url" in kinds and not card.accepts_video:
         raise MediaNotAccepted(card.id, "video")
+    if "detail" not in card.supported_params:
+        _check_detail(body)
     _check_together(body)
+
+
+def _check_detail(body: ChatRequest) -> None:
+    for place, message in enumerate(body.messages):
+        for at, part in enumerate(message.parts()):
+            if isinstance(part, ImagePart) and part.image_url.detail == "low":
+                raise UnsupportedField(
+                    f"messages.{place}.content.{at}.image_url.detail",
+                    "'low' is not supported by this model's engine",
+                )
 
 
 def _check_together(body: ChatRequest) -> None:
