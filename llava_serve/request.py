@@ -25,13 +25,15 @@ class Image:
     """An upright RGB picture.
 
     `sha256` is the hex digest of its size and pixels: equal pixels, equal digest. A frame of a
-    video has the `time_s` since the first one, where the video has times.
+    video has the `time_s` since the first one, where the video has times. With `is_coarse` one tile
+    of the whole picture is enough, however many the checkpoint would cut it into.
     """
 
     image: PIL.Image.Image
     sha256: str
     sent: SentFile | None = field(default=None, compare=False)
     time_s: float | None = field(default=None, compare=False)
+    is_coarse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,14 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class ReadyPrompt:
-    """A prompt the client rendered (LLaVA's wire): one `<image>` in `text` for each picture."""
+    """A prompt as the client wrote it: one `<image>` in `text` for each picture (LLaVA's wire).
+
+    With `continues` the deltas go on with `text`: a space before the first word is part of them.
+    """
 
     text: str
     images: tuple[Image, ...] = ()
+    continues: bool = False
 
     def chunks(self) -> list[str]:
         """Return the texts before, between and behind the images.

@@ -47,6 +47,7 @@ class EchoEngine:
             accepts_images=True,
             accepts_video=True,
             engine="echo",
+            supported_params=["detail"],  # it looks at no detail at all
         )
         self.running = 0
         self._delay_s = delay_s

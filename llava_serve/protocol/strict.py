@@ -30,26 +30,29 @@ class Strict(BaseModel):
         for field, values in cls.neutral.items():
             if field in body and values is not ANYTHING and body[field] not in values:
                 detail = f"{body[field]!r:.80} is not supported by this server"
-                raise PydanticCustomError(
-                    _UNSUPPORTED, "{detail}", {"field": field, "detail": detail}
-                )
+                raise unsupported(field, detail)
         return {field: value for field, value in body.items() if field not in cls.neutral}
 
 
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def parse(kind: type[Body], body: Any) -> Body:
+def unsupported(field: str, detail: str) -> PydanticCustomError:
+    """Return what a validator of a whole body raises for a field that is not supported."""
+    return PydanticCustomError(_UNSUPPORTED, "{detail}", {"field": field, "detail": detail})
+
+
+def parse_body(kind: type[Body], content: Any) -> Body:
     """Check a decoded JSON body.
 
     Raises:
-        UnsupportedField: a field that the wire knows asks for something this stack does not do.
+        UnsupportedField: a known field asks for something this stack does not do.
         InvalidField: a field is missing, unknown or out of range.
     """
-    if not isinstance(body, dict):
+    if not isinstance(content, dict):
         raise InvalidField("body", "must be a JSON object")
     try:
-        return kind.model_validate(body)
+        return kind.model_validate(content)
     except ValidationError as exc:
         raise refusal_of(exc, body) from exc
 

@@ -12,7 +12,7 @@ from llava_serve.adapters.adapter import AdaptedRequest, Adapter
 from llava_serve.adapters.messages.answer import MessageAnswer, count_of
 from llava_serve.protocol.error_shape import MESSAGES_PATH
 from llava_serve.protocol.openai import NotNegative, Positive
-from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse
+from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
 
 
 class TextBlock(Strict):
@@ -203,13 +203,13 @@ def _as_response_format(form: JsonFormat) -> dict[str, Any]:
 
 
 def _read(body: Any) -> AdaptedRequest:
-    request = parse(MessagesRequest, body)
+    request = parse_body(MessagesRequest, body)
     answer = MessageAnswer(request.model)
     return AdaptedRequest(request.as_chat(), answer.adapt_whole, answer)
 
 
 def _read_count(body: Any) -> AdaptedRequest:
-    return AdaptedRequest(parse(CountRequest, body).as_chat(), count_of)
+    return AdaptedRequest(parse_body(CountRequest, body).as_chat(), count_of)
 
 
 MESSAGES = Adapter(MESSAGES_PATH, _read)
