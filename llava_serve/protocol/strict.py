@@ -54,7 +54,7 @@ def parse_body(kind: type[Body], content: Any) -> Body:
     try:
         return kind.model_validate(content)
     except ValidationError as exc:
-        raise refusal_of(exc, body) from exc
+        raise refusal_of(exc, content) from exc
 
 
 def refusal_of(exc: ValidationError, body: Any) -> InvalidField | UnsupportedField:

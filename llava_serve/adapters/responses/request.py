@@ -11,7 +11,7 @@ from llava_serve.adapters.adapter import AdaptedRequest, Adapter
 from llava_serve.adapters.responses.answer import ResponseAnswer
 from llava_serve.protocol.error_shape import RESPONSES_PATH
 from llava_serve.protocol.openai import AnyJson, PlainText, Positive
-from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse
+from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
 
 
 class InputText(Strict):
@@ -221,7 +221,7 @@ class ResponsesRequest(Strict):
 
 
 def _read(body: Any) -> AdaptedRequest:
-    request = parse(ResponsesRequest, body)
+    request = parse_body(ResponsesRequest, body)
     answer = ResponseAnswer(request.as_told())
     return AdaptedRequest(request.as_chat(), answer.adapt_whole, answer)
 
