@@ -43,7 +43,7 @@ _MOST_IMAGES = 1000
 _TAIL_BYTES = 64  # a beginning of an image that is longer, of spaces, counts as text
 _MEDIA_ROUTES = (
     *("/v1/chat/completions", "/v1/inspect", "/tokenize", "/worker_generate_stream"),
-    *("/v1/messages", "/v1/messages/count_tokens"),
+    *("/v1/messages", "/v1/messages/count_tokens", "/v1/responses"),
     *("/gradio_api/upload", "/conversations/import", "/folders/image", "/pdf/pages"),  # the page's
 )
 
