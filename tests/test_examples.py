@@ -29,11 +29,13 @@ from llava_serve.request import Conversation
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
+from tests.clients.node import NODE
 
 EXAMPLES = Path(__file__).parents[1] / "scripts" / "examples"
 HISTORIES = sorted(EXAMPLES.glob("history_*.py"))
-INTERPRETERS = {".py": sys.executable, ".sh": "bash", ".mjs": "node"}
+INTERPRETERS = {".py": sys.executable, ".sh": "bash", ".mjs": str(NODE)}
 PROGRAMS = sorted(one for one in EXAMPLES.glob("ask*") if one.suffix in INTERPRETERS)
+PAGES = sorted(EXAMPLES.glob("ask*.html"))  # which a browser tries in e2e/
 TOKEN, KEY = "the-token", "sk-good"
 
 
@@ -131,8 +133,6 @@ async def test_the_checkpoint_that_ships_answers_all_of_them() -> None:
     engine.close()
 
 
-@pytest.mark.parametrize(
-    "example", [*HISTORIES, *PROGRAMS, EXAMPLES / "ask.html"], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("example", [*HISTORIES, *PROGRAMS, *PAGES], ids=lambda path: path.name)
 def test_an_example_asks_the_controller_where_no_address_is_given(example: Path) -> None:
     assert f"http://localhost:{ControllerConfig().port}" in example.read_text("utf-8")
