@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request
 
+from llava_serve.cluster.files.resolving import resolved
 from llava_serve.cluster.forwarding.forward import Forward
 from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
 from llava_serve.cluster.registry import affinity
@@ -17,7 +18,7 @@ def inspection_router(context: ForwardContext) -> APIRouter:
 
     @router.post(INSPECTION.path)
     async def inspect(request: Request, pixels: bool = False) -> Forward:
-        decoded, body = await read_json(request)
+        decoded, body = await resolved(context.files, request, *await read_json(request))
         chat = parse_chat_request(decoded)
         forwarded = ForwardRequest(
             wire=INSPECTION_WITH_PIXELS if pixels else INSPECTION,

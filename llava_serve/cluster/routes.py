@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from llava_serve.cluster.admission import Admission
+from llava_serve.cluster.files.resolving import resolved
 from llava_serve.cluster.forwarding.forward import Forward
 from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
 from llava_serve.cluster.forwarding.llava_chat import has_only_llava_workers, llava_chat
@@ -33,7 +34,7 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
     limits = context.upstream.limits
 
     async def chat_completions(request: Request) -> Response:
-        decoded, body = await read_json(request)
+        decoded, body = await resolved(context.files, request, *await read_json(request))
         chat = parse_chat_request(decoded)
         forwarded = ForwardRequest(
             wire=NATIVE,

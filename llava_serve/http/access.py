@@ -44,6 +44,11 @@ _OPEN = frozenset(("/health",))
 _OF_WORKERS = frozenset(("/register_worker", "/receive_heart_beat", "/deregister_worker"))
 _WITHOUT_KEY = _OPEN | _OF_WORKERS
 _JSON = re.compile(r"application/(?:.*\+)?json")
+# Where forms are taken. A foreign page may send one without being allowed to; but then a browser
+# says whose page it is, which `HostGuard` refuses.
+UPLOADS = "/v1/files"
+_FORM = "multipart/form-data"
+_OWN_SITES = ("none", "same-origin")  # what a browser calls the pages of this host, and no page
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
 # Who adds one of these speaks for somebody else, who need not be on this machine.
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
@@ -158,7 +163,7 @@ class ApiGuard(HostGuard):
         if caller.key is None:
             await super()._check(scope, headers)
             if scope["method"] not in _READING:
-                _check_content_type(headers)
+                _check_content_type(headers, takes_form=scope["path"] == UPLOADS)
         is_private = scope["path"] in _FOR_INSIDERS
         if is_private and (self._access.is_public or is_on_this_machine(scope, headers)):
             return
@@ -184,10 +189,12 @@ class ApiGuard(HostGuard):
         return self._access.find_key is not None and scope["path"] not in _WITHOUT_KEY
 
 
-def _check_content_type(headers: Headers) -> None:
+def _check_content_type(headers: Headers, *, takes_form: bool) -> None:
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         return  # no body, as LLaVA's own programs ask
     types = [one.partition(";")[0].strip().lower() for one in headers.getlist("content-type")]
+    if takes_form and types == [_FORM] and headers.get("sec-fetch-site", "none") in _OWN_SITES:
+        return
     if not types or not all(_JSON.fullmatch(one) for one in types):
         raise ContentTypeRefused(", ".join(types)[:100] or "none")
 
