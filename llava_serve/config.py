@@ -27,6 +27,11 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 OtlpEndpoint = Annotated[
     str | None, "address of an OpenTelemetry collector (OTLP over HTTP) that gets traces"
 ]
+CorsOrigins = Annotated[
+    tuple[str, ...],
+    "origin whose pages may ask from a browser, as https://chat.example.com; * for every one; may "
+    "be repeated",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,7 @@ class ListenConfig(StateConfig, TlsConfig):
 class ApiConfig(ListenConfig, KeyConfig):
     """Flags of controller and workers: who is answered, and may read the metrics."""
 
+    cors_origin: CorsOrigins = ()
     public_metrics: Annotated[
         bool,
         "show /metrics, /workers and /docs to everybody, and not to this machine, admin keys and "
@@ -96,6 +102,12 @@ class ApiConfig(ListenConfig, KeyConfig):
     def __post_init__(self) -> None:
         ListenConfig.__post_init__(self)
         KeyConfig.__post_init__(self)
+        args.require_origins(self.origins)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins of `--cors-origin`."""
+        return args.addresses_of(self.cors_origin)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
+from llava_serve.http.cross_origin import Origins
 from llava_serve.http.hosts import address_here, is_loopback
 from llava_serve.http.tls import Tls
 from llava_serve.media.limits import FileLimits
@@ -84,6 +85,7 @@ def _settings(
         access=Access(
             hosts=Hosts.of(config.host, config.allowed_names),
             token=token,
+            origins=Origins.of(config.origins),
             is_public=config.public_metrics,
             find_key=accounts.keys.find if accounts and asks else None,
         ),

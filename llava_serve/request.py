@@ -94,10 +94,14 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class ReadyPrompt:
-    """A prompt the client rendered (LLaVA's wire): one `<image>` in `text` for each picture."""
+    """A prompt as the client wrote it: one `<image>` in `text` for each picture (LLaVA's wire).
+
+    With `continues` the deltas go on with `text`: a space before the first word is part of them.
+    """
 
     text: str
     images: tuple[Image, ...] = ()
+    continues: bool = False
 
     def chunks(self) -> list[str]:
         """Return the texts before, between and behind the images.
@@ -208,6 +212,8 @@ class Delta:
     where the engine can go on with an answer. The text of a `is_replay` is that of tokens which
     the request brought.
 
+    `stop` is the stop string that ended the answer; beyond the engine one of the request's alone.
+
     Of a request that asked for several answers, `index` says to which one it belongs, and only the
     last one to end has `usage`.
     """
@@ -221,3 +227,4 @@ class Delta:
     logprobs: tuple[TokenLogprob, ...] = ()
     tokens: tuple[int, ...] = ()
     is_replay: bool = False
+    stop: str | None = None

@@ -15,6 +15,7 @@ from llava_serve.accounts.accounts import Accounts
 from llava_serve.accounts.key_counts import KeyCounts
 from llava_serve.cluster import routes
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
+from llava_serve.cluster.completions_route import add_completions
 from llava_serve.cluster.files.routes import files_router
 from llava_serve.cluster.files.shelf import FileShelf
 from llava_serve.cluster.files.sweeping import swept
@@ -112,9 +113,11 @@ def build_app(
     )
     if tracer is not None:
         app.add_middleware(TracedRequests, tracer=tracer)
-    app.add_middleware(ApiGuard, access=settings.access or Access(token=policy.token))
-    serving.prepare(app, settings.bodies)
+    access = settings.access or Access(token=policy.token)
+    app.add_middleware(ApiGuard, access=access)
+    serving.prepare(app, settings.bodies, access.origins)
     routes.add_forwarding(app.router, context)
+    add_completions(app.router, context)
     app.include_router(inspection_router(context))
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))

@@ -1,15 +1,18 @@
 """Routes of the controller: the native wire, LLaVA's own wire, and registration of workers."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from llava_serve.adapters.routes import add_adapters
 from llava_serve.cluster.admission import Admission
 from llava_serve.cluster.files.resolving import resolved
 from llava_serve.cluster.forwarding.forward import Forward
 from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
 from llava_serve.cluster.forwarding.llava_chat import has_only_llava_workers, llava_chat
+from llava_serve.cluster.inspection_route import answer_inspection
 from llava_serve.cluster.recording.token_estimate import estimate_llava_tokens, estimate_tokens
 from llava_serve.cluster.registry import affinity
 from llava_serve.cluster.registry.image_digest import digests, sources_of
@@ -30,11 +33,11 @@ from llava_serve.protocol.usage import HEADER
 
 
 def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
-    """Add the routes of both wires whose requests are passed on to a worker."""
+    """Add the routes whose requests are passed on to a worker: of both wires, and of adapters."""
     limits = context.upstream.limits
 
-    async def chat_completions(request: Request) -> Response:
-        decoded, body = await resolved(context.files, request, *await read_json(request))
+    async def answer_chat(request: Request, decoded: Any, body: bytes) -> Response:
+        decoded, body = await resolved(context.files, request, decoded, body)
         chat = parse_chat_request(decoded)
         forwarded = ForwardRequest(
             wire=NATIVE,
@@ -54,6 +57,9 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
         if has_only_llava_workers(context.workers, chat.model, context.clock()):
             return await llava_chat(context, chat, forwarded)
         return Forward(context, forwarded, body)
+
+    async def chat_completions(request: Request) -> Response:
+        return await answer_chat(request, *await read_json(request))
 
     async def worker_generate_stream(request: Request) -> Forward:
         decoded, body = await read_json(request)
@@ -83,6 +89,7 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
 
     for wire, endpoint in ((NATIVE, chat_completions), (LLAVA, worker_generate_stream)):
         router.add_api_route(wire.path, endpoint, methods=["POST"], route_class_override=PlainRoute)
+    add_adapters(router, answer_chat, partial(answer_inspection, context))
 
 
 def native_router(context: ForwardContext) -> APIRouter:

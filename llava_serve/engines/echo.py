@@ -85,7 +85,8 @@ class EchoEngine:
                     break
             rest = matcher.flush()
             usage = Usage(prompt_tokens, num_tokens, image_tokens)
-            yield Delta(rest, reason, usage, logprobs=logprobs.take(0) if rest else ())
+            shown = logprobs.take(0) if rest else ()
+            yield Delta(rest, reason, usage, logprobs=shown, stop=matcher.found)
         finally:
             self.running -= 1
 

@@ -1,6 +1,6 @@
 """Strict bodies: every field is supported or refused by name, the rule of the native wire."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -30,10 +30,31 @@ class Strict(BaseModel):
         for field, values in cls.neutral.items():
             if field in body and values is not ANYTHING and body[field] not in values:
                 detail = f"{body[field]!r:.80} is not supported by this server"
-                raise PydanticCustomError(
-                    _UNSUPPORTED, "{detail}", {"field": field, "detail": detail}
-                )
+                raise unsupported(field, detail)
         return {field: value for field, value in body.items() if field not in cls.neutral}
+
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def unsupported(field: str, detail: str) -> PydanticCustomError:
+    """Return what a validator of a whole body raises for a field that is not supported."""
+    return PydanticCustomError(_UNSUPPORTED, "{detail}", {"field": field, "detail": detail})
+
+
+def parse_body(kind: type[Body], content: Any) -> Body:
+    """Check a decoded JSON body.
+
+    Raises:
+        UnsupportedField: a known field asks for something this stack does not do.
+        InvalidField: a field is missing, unknown or out of range.
+    """
+    if not isinstance(content, dict):
+        raise InvalidField("body", "must be a JSON object")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as exc:
+        raise refusal_of(exc) from exc
 
 
 def refusal_of(exc: ValidationError) -> InvalidField | UnsupportedField:

@@ -38,6 +38,11 @@ def estimate_llava_tokens(prompt: str, images: int, answer_tokens: object) -> fl
     return len(prompt) / _CHARACTERS + images * IMAGE_TOKENS + answer_tokens
 
 
+def estimate_text_tokens(prompt: str, answer_tokens: int, answers: int) -> float:
+    """Return the same for a text that is to go on."""
+    return len(prompt) / _CHARACTERS + answer_tokens * answers
+
+
 def counted_tokens(estimate: float) -> int:
     """Return what of an estimate counts against the limits of a key."""
     return round(min(estimate, _MOST_EXPECTED))

@@ -80,8 +80,7 @@ class PromptProcessor:
         output = OutputProcessor(
             loaded.tokenizer, sampling, loaded.stop_ids, loaded.format.stops, limit
         )
-        asked = sequence.request.prompt
-        if isinstance(asked, Conversation) and asked.continues:
+        if sequence.request.prompt.continues:
             output.continue_from(prompt.tokens)
         sequence.complete_prompt(prompt, SamplerState.of(sampling), output)
         if resumed := sequence.request.resumed:
@@ -134,8 +133,12 @@ class PromptTokenizer:
             BadRequest: the conversation or the prompt cannot be rendered.
         """
         segments = self.render(prompt)
-        is_per_chunk = isinstance(prompt, ReadyPrompt) or self._format.per_chunk
-        return self._prefixed(self._by_chunk(segments) if is_per_chunk else self._whole(segments))
+        is_ready = isinstance(prompt, ReadyPrompt)
+        if not (is_ready or self._format.per_chunk):
+            return self._prefixed(self._whole(segments))
+        items = self._by_chunk(segments)
+        self._refuse_placeholders(items, "prompt" if is_ready else "messages")
+        return self._prefixed(items)
 
     def render(self, prompt: Conversation | ReadyPrompt) -> list[Segment]:
         """Return what is tokenised, but for the tokens that every prompt begins with.
@@ -184,9 +187,7 @@ class PromptTokenizer:
                 continue
             items += [*self._encode(chunk), segment]
             chunk = []
-        items += self._encode(chunk)
-        self._refuse_placeholders(items)
-        return items
+        return items + self._encode(chunk)
 
     def _encode(self, texts: Iterable[TemplateText | UserText]) -> list[int]:
         """Tokenise adjoining texts as one, so that tokens may span them.
@@ -220,12 +221,12 @@ class PromptTokenizer:
         self._refuse_placeholders(ids)
         return ids
 
-    def _refuse_placeholders(self, items: Iterable[Item]) -> None:
+    def _refuse_placeholders(self, items: Iterable[Item], field: str = "messages") -> None:
         """Refuse a text that this tokenizer can read only as the place of an image."""
         for item in items:
             if isinstance(item, int) and item in self._media_ids:
                 raise InvalidField(
-                    "messages", f"a text contains {self._tokenizer.convert_ids_to_tokens(item)}"
+                    field, f"a text contains {self._tokenizer.convert_ids_to_tokens(item)}"
                 )
 
     def encode(self, text: str) -> list[int]:
