@@ -93,7 +93,8 @@ class FileShelf:
         )
         folder = self._folder(owner)
         with self._adding, _translated():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             self._sweep_folder(folder)
             self._check_room(folder, kept)
             if not self._data(folder, kept).exists():

@@ -153,9 +153,8 @@ def test_a_named_picture_is_replaced_by_the_next_of_its_name(shelf: FileShelf) -
 
 def test_files_are_for_the_eyes_of_the_process_alone(shelf: FileShelf, tmp_path: Path) -> None:
     add(shelf)
-    for path in (tmp_path / "files").rglob("*"):
-        if path.is_file():
-            assert path.stat().st_mode & 0o077 == 0
+    for path in (tmp_path / "files", *(tmp_path / "files").rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0
 
 
 def test_a_damaged_record_is_no_file(shelf: FileShelf, tmp_path: Path) -> None:
