@@ -10,8 +10,10 @@ from starlette.responses import Response
 from llava_serve.adapters.adapted_response import AdaptedResponse
 from llava_serve.adapters.adapter import Adapter
 from llava_serve.adapters.messages.request import COUNT_TOKENS, MESSAGES
-from llava_serve.http.body import TextMeter, limits_of, read_json
+from llava_serve.adapters.responses.request import RESPONSES
+from llava_serve.http.body import limits_of, read_json
 from llava_serve.http.plain_route import PlainRoute
+from llava_serve.http.text_meter import TextMeter
 
 # Answers what a request was made to, given its decoded and its encoded body.
 Answer = Callable[[Request, Any, bytes], Awaitable[Response]]
@@ -19,7 +21,12 @@ Answer = Callable[[Request, Any, bytes], Awaitable[Response]]
 
 def add_adapters(router: APIRouter, answer_chat: Answer, answer_inspection: Answer) -> None:
     """Add the route of each adapter, whose requests the native wire's own functions answer."""
-    for adapter, answer in ((MESSAGES, answer_chat), (COUNT_TOKENS, answer_inspection)):
+    served = (
+        (MESSAGES, answer_chat),
+        (COUNT_TOKENS, answer_inspection),
+        (RESPONSES, answer_chat),
+    )
+    for adapter, answer in served:
         router.add_api_route(
             adapter.path,
             _endpoint(adapter, answer),

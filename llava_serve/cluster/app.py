@@ -37,6 +37,7 @@ from llava_serve.cluster.recording.vitals_history import VitalsHistory
 from llava_serve.cluster.registry.registry import Registry
 from llava_serve.cluster.sharing.registry_sync import RegistrySync
 from llava_serve.cluster.sharing.shared_state import SharedState
+from llava_serve.cluster.tokenization_route import tokenization_router
 from llava_serve.cluster.upstream.upstream import Upstream, UpstreamLimits
 from llava_serve.cluster.waiting.line import Line, LineLimits
 from llava_serve.http import serving
@@ -118,6 +119,7 @@ def build_app(
     serving.prepare(app, settings.bodies, access.origins)
     routes.add_forwarding(app.router, context)
     add_completions(app.router, context)
+    app.include_router(tokenization_router(context))
     app.include_router(inspection_router(context))
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))

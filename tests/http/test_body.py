@@ -12,7 +12,8 @@ from fastapi import FastAPI, Request
 
 from llava_serve.errors import TextTooLarge
 from llava_serve.http import serving
-from llava_serve.http.body import BodyLimits, TextMeter, read_json, read_once, release_body
+from llava_serve.http.body import BodyLimits, read_json, read_once, release_body
+from llava_serve.http.text_meter import TextMeter
 
 CHAT = "/v1/chat/completions"
 
