@@ -21,7 +21,7 @@
     │              FolderBegun, FolderBusy
     │     preset   PresetRefused: PresetUnknown, PresetNameRefused, PresetNameTaken,
     │              PresetTooLong, TooManyPresets
-    │     arena    BattleOver, BattleWithoutVote, BattleOpen
+    │     arena    BattleOpen
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
@@ -67,8 +67,6 @@ from llava_serve.errors.access import (
 from llava_serve.errors.arena import (
     BattleAnswerFailed as BattleAnswerFailed,
     BattleOpen as BattleOpen,
-    BattleOver as BattleOver,
-    BattleWithoutVote as BattleWithoutVote,
     TooFewModels as TooFewModels,
 )
 from llava_serve.errors.base import (

@@ -15,7 +15,7 @@ from llava_serve.protocol.openai import AnyJson, PlainText, Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
 
 
-class TextPart(Strict):
+class InputText(Strict):
     neutral: ClassVar[Neutral] = {
         "annotations": ANYTHING,
         "logprobs": ANYTHING,
@@ -29,7 +29,7 @@ class TextPart(Strict):
         return {"type": "text", "text": self.text}
 
 
-class ImagePart(Strict):
+class InputImage(Strict):
     """An address, or the id of a file that a controller keeps."""
 
     neutral: ClassVar[Neutral] = {"prompt_cache_breakpoint": ANYTHING}
@@ -54,7 +54,7 @@ class ImagePart(Strict):
         return {"type": "image_url", "image_url": {"url": self.image_url, "detail": detail}}
 
 
-Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+Part = Annotated[InputText | InputImage, Field(discriminator="type")]
 
 
 def _as_parts(content: Any) -> Any:
@@ -101,7 +101,7 @@ def _as_items(said: Any) -> Any:
     return [{"role": "user", "content": said}] if isinstance(said, str) else said
 
 
-class JsonFormat(Strict):
+class SchemaFormat(Strict):
     """JSON of a schema; `strict` false is taken as true: the answer always follows it."""
 
     type: Literal["json_schema"]
@@ -114,19 +114,19 @@ class JsonFormat(Strict):
 class TextConfig(Strict):
     neutral: ClassVar[Neutral] = {"verbosity": (None, "medium")}
 
-    format: Annotated[PlainText | AnyJson | JsonFormat, Field(discriminator="type")] | None = None
+    format: Annotated[PlainText | AnyJson | SchemaFormat, Field(discriminator="type")] | None = None
 
     def as_response_format(self) -> dict[str, Any] | None:
         """Return the same as the native wire has it; None: any text."""
         if isinstance(self.format, AnyJson):
             return {"type": "json_object"}
-        if isinstance(self.format, JsonFormat):
+        if isinstance(self.format, SchemaFormat):
             schema = {"name": self.format.name, "schema": self.format.content}
             return {"type": "json_schema", "json_schema": schema}
         return None
 
 
-class StreamOptions(Strict):
+class EventOptions(Strict):
     neutral: ClassVar[Neutral] = {"include_obfuscation": ANYTHING}  # nothing is obfuscated
 
 
@@ -177,7 +177,7 @@ class ResponsesRequest(Strict):
     prompt_cache_key: str | None = None
     safety_identifier: str | None = None
     stream: bool | None = False
-    stream_options: StreamOptions | None = None
+    stream_options: EventOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     text: TextConfig = Field(default_factory=TextConfig)
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
