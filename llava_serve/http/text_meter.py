@@ -1,4 +1,4 @@
-"""Text meter: what of a JSON body is neither image nor video, counted while it arrives."""
+"""Text meter: the bytes of a JSON body that are neither image nor video, counted as they arrive."""
 
 import re
 
