@@ -42,6 +42,13 @@ class UrlSource(Strict):
         return self.url
 
 
+class FileSource(Strict):
+    """A file that a controller keeps."""
+
+    type: Literal["file"]
+    file_id: str
+
+
 class ImageBlock(Strict):
     neutral: ClassVar[Neutral] = {
         "cache_control": ANYTHING,
@@ -49,9 +56,11 @@ class ImageBlock(Strict):
     }
 
     type: Literal["image"]
-    source: Annotated[Base64Source | UrlSource, Field(discriminator="type")]
+    source: Annotated[Base64Source | UrlSource | FileSource, Field(discriminator="type")]
 
     def as_part(self) -> dict[str, Any]:
+        if isinstance(self.source, FileSource):
+            return {"type": "image_file", "image_file": {"file_id": self.source.file_id}}
         return {"type": "image_url", "image_url": {"url": self.source.as_url()}}
 
 
