@@ -17,7 +17,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper,
 from numpy.typing import NDArray
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.torch.json_schema import check_schema
+from llava_serve.engines.torch.json_schema import check_schema, closed
 from llava_serve.engines.torch.output import bytes_of
 from llava_serve.errors import InvalidField
 from llava_serve.request import SamplingParams
@@ -207,7 +207,7 @@ def _grammar_of(sampling: SamplingParams) -> tuple[str, str]:
     schema = json.loads(sampling.json_schema)
     check_schema(field, schema)
     options = {"x-guidance": _SCHEMA_OPTIONS}
-    return field, f"{_HEAD}start: %json {json.dumps({**schema, **options})}\n"
+    return field, f"{_HEAD}start: %json {json.dumps({**closed(schema), **options})}\n"
 
 
 def _check_size(field: str, form: str) -> None:
