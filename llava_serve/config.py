@@ -142,6 +142,11 @@ class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig):
         "with 503 or 429",
     ] = 1000
     max_wait: Annotated[float, "seconds a request may wait in line"] = 120.0
+    keep_responses_days: Annotated[
+        float,
+        "days for which answers of /v1/responses are kept, to be gone on with by their id; 0 keeps "
+        "none",
+    ] = 0.0
     no_resume: Annotated[
         bool, "end a stream whose worker is lost, and let no other worker go on with it"
     ] = False
@@ -151,7 +156,7 @@ class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig):
         AccountingConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_positive(self, "max_wait")
-        args.require_not_negative(self, "max_waiting")
+        args.require_not_negative(self, "max_waiting", "keep_responses_days")
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")
         if self.canary_every < 0:

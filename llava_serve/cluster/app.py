@@ -42,6 +42,7 @@ from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
 from llava_serve.http.traced import TracedRequests
 from llava_serve.quota import Quota
+from llava_serve.storage.kept_responses import KeptResponses
 from llava_serve.tracing.span import Tracer
 
 _BODIES_KEPT = 4  # of the largest size, while their answers run
@@ -64,6 +65,7 @@ class ControllerSettings:
     resumes: bool = True
     trust: ssl.SSLContext | None = None
     canary_every_s: float = 0.0
+    responses: KeptResponses | None = None  # None: none is kept
     state: SharedState | None = None  # None: no other controller is told anything
     tracer: Tracer | None = None
     clock: Callable[[], float] = time.monotonic
@@ -93,6 +95,8 @@ def build_app(
             await stack.enter_async_context((tracer or Tracer()).running())
             if accounts is not None:
                 await stack.enter_async_context(accounts.opened())
+            if settings.responses is not None:
+                stack.callback(settings.responses.close)
             await stack.enter_async_context(upstream.opened())
             await stack.enter_async_context(prober.tasks)
             await stack.enter_async_context(canary.tasks)
@@ -149,6 +153,7 @@ def _context(
         failures=failures,
         kept_bytes=Quota(_BODIES_KEPT * bodies.max_bytes) if settings.resumes else None,
         accounts=settings.accounts,
+        responses=settings.responses,
         observers=(
             failures.observe,
             *((Accounting(settings.accounts).observe,) if settings.accounts else ()),
