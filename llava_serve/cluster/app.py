@@ -16,6 +16,9 @@ from llava_serve.accounts.key_counts import KeyCounts
 from llava_serve.cluster import routes
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.completions_route import add_completions
+from llava_serve.cluster.files.routes import files_router
+from llava_serve.cluster.files.shelf import FileShelf
+from llava_serve.cluster.files.sweeping import swept
 from llava_serve.cluster.forwarding.forward_request import ForwardContext
 from llava_serve.cluster.forwarding.retry_budget import RetryBudget
 from llava_serve.cluster.health.canary import Canary
@@ -66,6 +69,7 @@ class ControllerSettings:
     trust: ssl.SSLContext | None = None
     canary_every_s: float = 0.0
     responses: KeptResponses | None = None  # None: none is kept
+    files: FileShelf | None = None  # None: no uploads
     state: SharedState | None = None  # None: no other controller is told anything
     tracer: Tracer | None = None
     clock: Callable[[], float] = time.monotonic
@@ -100,6 +104,8 @@ def build_app(
             await stack.enter_async_context(upstream.opened())
             await stack.enter_async_context(prober.tasks)
             await stack.enter_async_context(canary.tasks)
+            if settings.files is not None:
+                await stack.enter_async_context(swept(settings.files))
             if sync is not None:
                 await stack.enter_async_context(sync.running())
             yield
@@ -121,6 +127,8 @@ def build_app(
     app.include_router(inspection_router(context))
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))
+    if settings.files is not None:
+        app.include_router(files_router(settings.files))
     app.include_router(routes.registration_router(admission))
     app.include_router(status_router(workers, context.metrics, clock))
     administration = Administration(workers, upstream, context.line, snapshots, clock)
@@ -154,6 +162,7 @@ def _context(
         kept_bytes=Quota(_BODIES_KEPT * bodies.max_bytes) if settings.resumes else None,
         accounts=settings.accounts,
         responses=settings.responses,
+        files=settings.files,
         observers=(
             failures.observe,
             *((Accounting(settings.accounts).observe,) if settings.accounts else ()),

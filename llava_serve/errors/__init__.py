@@ -6,6 +6,7 @@
     │              HostRefused, OriginRefused, ContentTypeRefused, ForInsiders,
     │              HeadersTooLarge, HeadersTimeout, BodyTooLarge, BodyTimeout,
     │              TextTooLarge, ReaderTooSlow, TlsExpected
+    │     files    FileUnknown, FileQuotaSpent
     │     access   KeyMissing, KeyRefused, ModelNotAllowed, AdminOnly, RateLimited, BudgetSpent
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
@@ -114,6 +115,10 @@ from llava_serve.errors.engine import (
     SglangLost as SglangLost,
     SglangRefused as SglangRefused,
     SglangUnreachable as SglangUnreachable,
+)
+from llava_serve.errors.files import (
+    FileQuotaSpent as FileQuotaSpent,
+    FileUnknown as FileUnknown,
 )
 from llava_serve.errors.folder import (
     BlindModelChosen as BlindModelChosen,
