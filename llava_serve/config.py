@@ -142,6 +142,11 @@ class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig):
         "with 503 or 429",
     ] = 1000
     max_wait: Annotated[float, "seconds a request may wait in line"] = 120.0
+    keep_responses_days: Annotated[
+        float,
+        "days for which answers of /v1/responses are kept, to be gone on with by their id; 0 keeps "
+        "none",
+    ] = 0.0
     files_dir: Annotated[
         Path | None, "folder of uploaded pictures; default: files in the state folder"
     ] = None
@@ -158,7 +163,7 @@ class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig):
         AccountingConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_positive(self, "max_wait")
-        args.require_not_negative(self, "max_waiting", "files_quota_mb")
+        args.require_not_negative(self, "max_waiting", "keep_responses_days", "files_quota_mb")
         args.require_positive(self, "files_expiry_h")
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")

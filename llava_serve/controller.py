@@ -28,6 +28,8 @@ from llava_serve.http.cross_origin import Origins
 from llava_serve.http.hosts import address_here, is_loopback
 from llava_serve.http.tls import Tls
 from llava_serve.media.limits import FileLimits
+from llava_serve.storage.database import make_state_dir
+from llava_serve.storage.kept_responses import KeptResponses
 from llava_serve.tracing.span import open_tracer
 
 _OWNERS = 10  # that may have all of their quota of files
@@ -90,6 +92,7 @@ def _settings(
             find_key=accounts.keys.find if accounts and asks else None,
         ),
         accounts=accounts,
+        responses=_responses(config),
         files=_files(config),
         state=state,
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
@@ -116,6 +119,21 @@ def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc
     return Accounts(store, rates, is_audited=config.audit)
+
+
+def _responses(config: ControllerConfig) -> KeptResponses | None:
+    """Return the place of responses that are kept; None: none is."""
+    if not config.keep_responses_days:
+        return None
+    try:
+        if config.database is None:
+            make_state_dir(config.state_dir)
+        file = f"sqlite:///{config.state_dir / 'responses.sqlite'}"
+        kept = KeptResponses(config.database or file, config.keep_responses_days)
+        kept.create_tables()
+    except StorageFailed as exc:
+        raise SystemExit(exc.with_remedy) from exc
+    return kept
 
 
 def _files(config: ControllerConfig) -> FileShelf | None:

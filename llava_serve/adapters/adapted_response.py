@@ -7,7 +7,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from llava_serve.adapters.adapter import AdaptWhole, EventAdapter
+from llava_serve.adapters.adapter import AdaptWhole, EventAdapter, KeepAnswer
 from llava_serve.errors import ServeError
 from llava_serve.http.error_response import error_response
 from llava_serve.protocol import sse
@@ -20,9 +20,15 @@ class AdaptedResponse(Response):
     """
 
     def __init__(
-        self, response: Response, adapt_whole: AdaptWhole, events: EventAdapter | None
+        self,
+        response: Response,
+        adapt_whole: AdaptWhole,
+        events: EventAdapter | None,
+        keep: KeepAnswer | None = None,
     ) -> None:
+        """Let `keep` have an answer before its client has the end of it."""
         super().__init__()
+        self._keep = keep
         self._response = response
         self._adapt_whole = adapt_whole
         self._events = events
@@ -31,7 +37,7 @@ class AdaptedResponse(Response):
         async def send_error(error: ServeError) -> None:
             await error_response(error)(scope, receive, send)
 
-        outgoing = _Outgoing(self._adapt_whole, self._events, send, send_error)
+        outgoing = _Outgoing(self._adapt_whole, self._events, send, send_error, self._keep)
         await self._response(scope, receive, outgoing.send)
 
 
@@ -44,7 +50,9 @@ class _Outgoing:
         events: EventAdapter | None,
         send: Send,
         send_error: Callable[[ServeError], Awaitable[None]],
+        keep: KeepAnswer | None,
     ) -> None:
+        self._keep = keep
         self._adapt_whole = adapt_whole
         self._events = events
         self._send = send
@@ -60,6 +68,9 @@ class _Outgoing:
         elif self._stream is not None:
             more_body = message.get("more_body", False)
             body = self._stream.feed(message.get("body", b""))
+            if self._keep and self._events and (whole := self._events.whole) is not None:
+                self._events.whole = None
+                await self._keep(whole)
             if body or not more_body:
                 await self._send({**message, "body": body})
         elif self._start is not None:
@@ -82,10 +93,13 @@ class _Outgoing:
 
     async def _send_whole(self, start: Message) -> None:
         try:
-            body = to_json(self._adapt_whole(from_json(self._whole)))
+            whole = self._adapt_whole(from_json(self._whole))
         except ServeError as exc:
             await self._send_error(exc)
             return
+        if self._keep is not None:
+            await self._keep(whole)
+        body = to_json(whole)
         MutableHeaders(scope=start)["Content-Length"] = str(len(body))
         await self._send(start)
         await self._send({"type": "http.response.body", "body": body})

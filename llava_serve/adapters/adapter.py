@@ -5,15 +5,22 @@ leave are the affair of the route of chat completions, through which all its req
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 AdaptWhole = Callable[[dict[str, Any]], dict[str, Any]]
+KeepAnswer = Callable[[dict[str, Any]], Awaitable[None]]  # takes the body of a whole answer
 
 
 class EventAdapter(ABC):
-    """What the chunks of one answer become, as they come."""
+    """What the chunks of one answer become, as they come.
+
+    Once it has ended well, `whole` is the body that it would have had if it had not been streamed,
+    where somebody may want to keep that.
+    """
+
+    whole: dict[str, Any] | None = None
 
     @abstractmethod
     def adapt_chunk(self, chunk: dict[str, Any]) -> bytes:

@@ -8,9 +8,10 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from llava_serve.adapters.adapted_response import AdaptedResponse
-from llava_serve.adapters.adapter import Adapter
+from llava_serve.adapters.adapter import AdaptedRequest, Adapter, KeepAnswer
 from llava_serve.adapters.messages.request import COUNT_TOKENS, MESSAGES
 from llava_serve.adapters.responses.request import RESPONSES
+from llava_serve.errors import BodyTooLarge
 from llava_serve.http.body import limits_of, read_json
 from llava_serve.http.plain_route import PlainRoute
 from llava_serve.http.text_meter import TextMeter
@@ -19,13 +20,16 @@ from llava_serve.http.text_meter import TextMeter
 Answer = Callable[[Request, Any, bytes], Awaitable[Response]]
 
 
-def add_adapters(router: APIRouter, answer_chat: Answer, answer_inspection: Answer) -> None:
-    """Add the route of each adapter, whose requests the native wire's own functions answer."""
-    served = (
-        (MESSAGES, answer_chat),
-        (COUNT_TOKENS, answer_inspection),
-        (RESPONSES, answer_chat),
-    )
+def add_adapters(
+    router: APIRouter, answer_chat: Answer, answer_inspection: Answer, *, responses: bool = True
+) -> None:
+    """Add the route of each adapter, whose requests the native wire's own functions answer.
+
+    Without `responses` somebody else has that one, who keeps them.
+    """
+    served = [(MESSAGES, answer_chat), (COUNT_TOKENS, answer_inspection)]
+    if responses:
+        served.append((RESPONSES, answer_chat))
     for adapter, answer in served:
         router.add_api_route(
             adapter.path,
@@ -36,12 +40,25 @@ def add_adapters(router: APIRouter, answer_chat: Answer, answer_inspection: Answ
 
 
 def _endpoint(adapter: Adapter, answer: Answer) -> Callable[[Request], Awaitable[AdaptedResponse]]:
-    async def adapted_answer(request: Request) -> AdaptedResponse:
+    async def endpoint(request: Request) -> AdaptedResponse:
         adapted = adapter.read((await read_json(request))[0])
-        body = to_json(adapted.chat)
-        # On the way in, more of a body may pass for media than on the native wire.
-        TextMeter(limits_of(request).max_text_bytes).feed(body)
-        response = await answer(request, adapted.chat, body)
-        return AdaptedResponse(response, adapted.adapt_whole, adapted.events)
+        return await adapted_response(request, adapted, answer)
 
-    return adapted_answer
+    return endpoint
+
+
+async def adapted_response(
+    request: Request, adapted: AdaptedRequest, answer: Answer, keep: KeepAnswer | None = None
+) -> AdaptedResponse:
+    """Return the response of `answer` in the words of a protocol; `keep` gets it where it is whole.
+
+    Raises:
+        TextTooLarge, BodyTooLarge: more was made of the body than may come in as one.
+    """
+    body, limits = to_json(adapted.chat), limits_of(request)
+    if len(body) > limits.max_bytes:
+        raise BodyTooLarge(limits.max_bytes)
+    # On the way in, more of a body may pass for media than on the native wire.
+    TextMeter(limits.max_text_bytes).feed(body)
+    response = await answer(request, adapted.chat, body)
+    return AdaptedResponse(response, adapted.adapt_whole, adapted.events, keep)

@@ -45,6 +45,7 @@ from llava_serve.http.access import Access, ApiGuard
 from llava_serve.http.body import BodyLimits
 from llava_serve.http.traced import TracedRequests
 from llava_serve.quota import Quota
+from llava_serve.storage.kept_responses import KeptResponses
 from llava_serve.tracing.span import Tracer
 
 _BODIES_KEPT = 4  # of the largest size, while their answers run
@@ -67,6 +68,7 @@ class ControllerSettings:
     resumes: bool = True
     trust: ssl.SSLContext | None = None
     canary_every_s: float = 0.0
+    responses: KeptResponses | None = None  # None: none is kept
     files: FileShelf | None = None  # None: no uploads
     state: SharedState | None = None  # None: no other controller is told anything
     tracer: Tracer | None = None
@@ -97,6 +99,8 @@ def build_app(
             await stack.enter_async_context((tracer or Tracer()).running())
             if accounts is not None:
                 await stack.enter_async_context(accounts.opened())
+            if settings.responses is not None:
+                stack.callback(settings.responses.close)
             await stack.enter_async_context(upstream.opened())
             await stack.enter_async_context(prober.tasks)
             await stack.enter_async_context(canary.tasks)
@@ -157,6 +161,7 @@ def _context(
         failures=failures,
         kept_bytes=Quota(_BODIES_KEPT * bodies.max_bytes) if settings.resumes else None,
         accounts=settings.accounts,
+        responses=settings.responses,
         files=settings.files,
         observers=(
             failures.observe,

@@ -17,6 +17,7 @@ from llava_serve.cluster.recording.token_estimate import estimate_llava_tokens, 
 from llava_serve.cluster.registry import affinity
 from llava_serve.cluster.registry.image_digest import digests, sources_of
 from llava_serve.cluster.registry.model_list import models_of, names_of
+from llava_serve.cluster.response_routes import response_router
 from llava_serve.cluster.upstream.wire import LLAVA, NATIVE
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
 from llava_serve.http.body import read_json
@@ -89,7 +90,10 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
 
     for wire, endpoint in ((NATIVE, chat_completions), (LLAVA, worker_generate_stream)):
         router.add_api_route(wire.path, endpoint, methods=["POST"], route_class_override=PlainRoute)
-    add_adapters(router, answer_chat, partial(answer_inspection, context))
+    keeps = context.responses is not None
+    add_adapters(router, answer_chat, partial(answer_inspection, context), responses=not keeps)
+    if context.responses is not None:
+        router.include_router(response_router(context.responses, answer_chat))
 
 
 def native_router(context: ForwardContext) -> APIRouter:

@@ -19,6 +19,7 @@
     │     folder   FolderUnknown, FolderTooLarge, FolderRefused: FolderWithoutQuestion,
     │              FolderWithoutImages, FolderModelCount, BlindModelChosen, NoImage,
     │              FolderBegun, FolderBusy
+    │     responses    ResponsesNotKept, ResponseNotFound
     │     preset   PresetRefused: PresetUnknown, PresetNameRefused, PresetNameTaken,
     │              PresetTooLong, TooManyPresets
     │     arena    BattleOpen
@@ -198,4 +199,8 @@ from llava_serve.errors.prompt import (
     ModelNotFound as ModelNotFound,
     RemoteMediaRefused as RemoteMediaRefused,
     TextTooLong as TextTooLong,
+)
+from llava_serve.errors.responses import (
+    ResponseNotFound as ResponseNotFound,
+    ResponsesNotKept as ResponsesNotKept,
 )

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from llava_serve.cluster.admission import AdmissionPolicy
-from llava_serve.cluster.app import build_app
+from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.registry.dispatch import shortest_queue
 from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import MediaConfig, ModelConfig
@@ -20,6 +20,7 @@ from llava_serve.engines.build import build_engine
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http.serving import served
 from llava_serve.media.reader import MediaReader
+from llava_serve.storage.kept_responses import KeptResponses
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
@@ -37,14 +38,17 @@ class Stack:
 
 
 @asynccontextmanager
-async def stack_of(engine: Engine, keep_alive_s: float = 5.0) -> AsyncIterator[Stack]:
+async def stack_of(
+    engine: Engine, keep_alive_s: float = 5.0, responses: KeptResponses | None = None
+) -> AsyncIterator[Stack]:
     gate = Gate(4, 4)
     worker = ModelWorker(engine, gate, MediaReader(MediaConfig()), worker_id="w")
     registry = Registry(shortest_queue)
     app = build_worker(worker, max_body_bytes=10**7, keep_alive_s=keep_alive_s)
+    settings = ControllerSettings(responses=responses)
     async with (
         served(app) as address,
-        served(build_app(registry, AdmissionPolicy(TOKEN))) as controller,
+        served(build_app(registry, AdmissionPolicy(TOKEN), settings)) as controller,
     ):
         registry.register(address, worker.status(engine.card), asyncio.get_running_loop().time())
         yield Stack(controller, address, gate)

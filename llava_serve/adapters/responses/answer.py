@@ -3,11 +3,11 @@
 Bodies are plain objects, which the tests hold against the types of the `openai` package.
 """
 
+import secrets
 from typing import Any
 
 from pydantic_core import to_json
 
-from llava_serve import logs
 from llava_serve.adapters.adapter import EventAdapter
 from llava_serve.protocol import sse
 from llava_serve.protocol.error_shape import as_responses
@@ -20,9 +20,10 @@ class ResponseAnswer(EventAdapter):
 
     def __init__(self, told: dict[str, Any]) -> None:
         """Let the response repeat what is `told` of its request."""
-        request_id = logs.request_id.get()
-        self._response = {"id": f"resp_{request_id}", "object": "response"} | told
-        self._item_id = f"msg_{request_id}"
+        unique = secrets.token_hex(12)  # a client may choose its request's id
+        self.id = f"resp_{unique}"
+        self._response = {"id": self.id, "object": "response"} | told
+        self._item_id = f"msg_{unique}"
         self._sequence_number = 0
         self._text = ""
         self._logprobs: list[Any] = []
@@ -66,7 +67,7 @@ class ResponseAnswer(EventAdapter):
 
     def end(self) -> bytes:
         """Return the ends of text, part, item and response."""
-        told = self._whole()
+        told = self.whole = self._whole()
         (item,) = told["output"]
         (part,) = item["content"]
         return (

@@ -3,6 +3,7 @@
 Source: openai 3.51.0, openai/types/responses/response_create_params.py and what it names.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -10,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from llava_serve.adapters.adapter import AdaptedRequest, Adapter
 from llava_serve.adapters.responses.answer import ResponseAnswer
+from llava_serve.errors import ResponsesNotKept
 from llava_serve.protocol.answer_form import AnyJson, PlainText
 from llava_serve.protocol.error_shape import RESPONSES_PATH
 from llava_serve.protocol.openai import Positive
@@ -234,10 +236,29 @@ class ResponsesRequest(Strict):
         }
 
 
-def _read(body: Any) -> AdaptedRequest:
+def adapt_responses(body: Any, told: Mapping[str, Any]) -> tuple[AdaptedRequest, str]:
+    """Read a decoded body; what is `told` besides stands in its response, whose id is returned."""
     request = parse_body(ResponsesRequest, body)
-    answer = ResponseAnswer(request.as_told())
-    return AdaptedRequest(request.as_chat(), answer.adapt_whole, answer)
+    answer = ResponseAnswer({**request.as_told(), **told})
+    return AdaptedRequest(request.as_chat(), answer.adapt_whole, answer), answer.id
+
+
+def _read(body: Any) -> AdaptedRequest:
+    if isinstance(body, dict):
+        _check_nothing_kept(body)
+    return adapt_responses(body, {})[0]
+
+
+def _check_nothing_kept(body: dict[str, Any]) -> None:
+    """Raise ResponsesNotKept for what only a server can do that keeps responses."""
+    if body.get("store") is True:
+        raise ResponsesNotKept("store")
+    if body.get("previous_response_id") is not None:
+        raise ResponsesNotKept("previous_response_id")
+    items = body.get("input")
+    for at, item in enumerate(items if isinstance(items, list) else ()):
+        if isinstance(item, dict) and item.get("type") == "item_reference":
+            raise ResponsesNotKept(f"input.{at}")
 
 
 RESPONSES = Adapter(RESPONSES_PATH, _read)

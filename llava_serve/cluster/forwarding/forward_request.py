@@ -18,6 +18,7 @@ from llava_serve.cluster.upstream.wire import Wire
 from llava_serve.cluster.waiting.line import Line
 from llava_serve.errors import Unavailable
 from llava_serve.quota import Quota
+from llava_serve.storage.kept_responses import KeptResponses
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class ForwardContext:
     accounts: Accounts | None = None  # None where no key is asked for, and nothing audited
     files: FileShelf | None = None  # None where none are kept
     observers: tuple[RequestObserver, ...] = ()  # of each request's end
+    responses: KeptResponses | None = None  # None: none is kept
 
     @property
     def is_audited(self) -> bool:

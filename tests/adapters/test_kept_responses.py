@@ -1,0 +1,115 @@
+"""Where responses are kept, the `openai` client goes on with them by their id."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from llava_serve.engines.echo import EchoEngine
+from llava_serve.request import Conversation
+from llava_serve.storage.kept_responses import KeptResponses
+from tests.adapters.conftest import stack_of
+from tests.adapters.test_responses import asked, client_of
+
+
+class Recording(EchoEngine):
+    """Remembers the conversations that it was asked with."""
+
+    def __init__(self) -> None:
+        super().__init__("echo")
+        self.asked: list[list[tuple[str, str]]] = []
+
+    def stream(self, request: Any) -> Any:
+        assert isinstance(request.prompt, Conversation)
+        said = request.prompt.messages
+        self.asked.append([(message.role, "".join(message.texts)) for message in said])
+        return super().stream(request)
+
+
+@pytest.fixture
+def engine() -> Recording:
+    return Recording()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[KeptResponses]:
+    kept = KeptResponses(f"sqlite:///{tmp_path / 'responses.sqlite'}", days=1.0)
+    kept.create_tables()
+    yield kept
+    kept.close()
+
+
+@pytest.fixture
+async def client(engine: Recording, kept: KeptResponses) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with stack_of(engine, responses=kept) as stack, client_of(stack.controller) as client:
+        yield client
+
+
+async def test_a_conversation_goes_on_by_its_last_id(
+    client: openai.AsyncOpenAI, engine: Recording
+) -> None:
+    first = await client.responses.create(**asked("one", instructions="Be brief."))
+    assert first.to_dict()["store"] is True
+    async with client.responses.stream(**asked("two", previous_response_id=first.id)) as stream:
+        second = await stream.get_final_response()
+    assert second.previous_response_id == first.id
+    await client.responses.create(**asked("three", previous_response_id=second.id, store=True))
+    assert engine.asked[-1] == [
+        *(("user", "one"), ("assistant", "one")),
+        *(("user", "two"), ("assistant", "two")),
+        ("user", "three"),
+    ]
+
+
+async def test_an_item_is_referred_to_by_its_id(
+    client: openai.AsyncOpenAI, engine: Recording
+) -> None:
+    first = await client.responses.create(**asked("one"))
+    reference = {"type": "item_reference", "id": first.output[0].id}
+    said = [{"role": "user", "content": "one"}, reference, {"role": "user", "content": "two"}]
+    assert (await client.responses.create(**asked(said))).output_text == "two"
+    assert engine.asked[-1][1] == ("assistant", "one")
+
+
+async def test_a_response_is_shown_and_forgotten(client: openai.AsyncOpenAI) -> None:
+    first = await client.responses.create(**asked("one"))
+    assert await client.responses.retrieve(first.id) == first
+    await client.responses.delete(first.id)
+    for ask in (
+        client.responses.retrieve(first.id),
+        client.responses.delete(first.id),
+        client.responses.create(**asked("two", previous_response_id=first.id)),
+        client.responses.create(**asked([{"type": "item_reference", "id": first.output[0].id}])),
+    ):
+        with pytest.raises(openai.NotFoundError, match="send the whole conversation"):
+            await ask
+
+
+async def test_what_is_not_to_be_stored_is_not(client: openai.AsyncOpenAI) -> None:
+    first = await client.responses.create(**asked("one", store=False))
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.retrieve(first.id)
+
+
+async def test_a_history_is_bounded_as_a_body_is(client: openai.AsyncOpenAI) -> None:
+    long = "x" * 600_000
+    first = await client.responses.create(**asked(long))
+    with pytest.raises(openai.APIStatusError, match="Shorten the text"):
+        await client.responses.create(**asked(long, previous_response_id=first.id))
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"store": True}, "store"),
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"said": [{"type": "item_reference", "id": "msg_1"}]}, "input.0"),
+    ],
+)
+async def test_where_none_is_kept_the_flag_is_named(fields: dict[str, Any], named: str) -> None:
+    async with stack_of(EchoEngine("echo")) as stack, client_of(stack.controller) as client:
+        with pytest.raises(openai.BadRequestError, match="--keep-responses-days") as refusal:
+            await client.responses.create(**asked(**fields))
+    assert refusal.value.param == named
