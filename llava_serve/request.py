@@ -25,13 +25,15 @@ class Image:
     """An upright RGB picture.
 
     `sha256` is the hex digest of its size and pixels: equal pixels, equal digest. A frame of a
-    video has the `time_s` since the first one, where the video has times.
+    video has the `time_s` since the first one, where the video has times. With `is_coarse` one tile
+    of the whole picture is enough, however many the checkpoint would cut it into.
     """
 
     image: PIL.Image.Image
     sha256: str
     sent: SentFile | None = field(default=None, compare=False)
     time_s: float | None = field(default=None, compare=False)
+    is_coarse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,8 @@ class Delta:
     where the engine can go on with an answer. The text of a `is_replay` is that of tokens which
     the request brought.
 
+    `stop` is the stop string that ended the answer; beyond the engine one of the request's alone.
+
     Of a request that asked for several answers, `index` says to which one it belongs, and only the
     last one to end has `usage`.
     """
@@ -223,3 +227,4 @@ class Delta:
     logprobs: tuple[TokenLogprob, ...] = ()
     tokens: tuple[int, ...] = ()
     is_replay: bool = False
+    stop: str | None = None

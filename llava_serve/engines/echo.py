@@ -47,6 +47,7 @@ class EchoEngine:
             accepts_images=True,
             accepts_video=True,
             engine="echo",
+            supported_params=["detail"],  # it looks at no detail at all
         )
         self.running = 0
         self._delay_s = delay_s
@@ -84,7 +85,8 @@ class EchoEngine:
                     break
             rest = matcher.flush()
             usage = Usage(prompt_tokens, num_tokens, image_tokens)
-            yield Delta(rest, reason, usage, logprobs=logprobs.take(0) if rest else ())
+            shown = logprobs.take(0) if rest else ()
+            yield Delta(rest, reason, usage, logprobs=shown, stop=matcher.found)
         finally:
             self.running -= 1
 

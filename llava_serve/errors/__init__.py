@@ -9,7 +9,7 @@
     │     access   KeyMissing, KeyRefused, ModelNotAllowed, AdminOnly, RateLimited, BudgetSpent
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
-    │     engine   SglangRefused, InspectionUnsupported
+    │     engine   SglangRefused, InspectionUnsupported, LlavaWorkerFull
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ConversationBusy, ImportRefused, NoCookies, ModerationRefused,
@@ -32,7 +32,7 @@
     │              ProviderFailed, PageBusy
     │     arena    TooFewModels, BattleAnswerFailed
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
-    │     engine   EngineLost, OutOfMemory, SglangFailed
+    │     engine   EngineLost, OutOfMemory, SglangFailed, LlavaWorkerFailed
     └── StorageFailed, CheckpointError, CommandError (access: KeyNameTaken, NoSuchKey), RemoteError
 
 The word before the names is the module; the docstring of each class says when it is raised.
@@ -107,6 +107,8 @@ from llava_serve.errors.cluster import (
 from llava_serve.errors.engine import (
     EngineLost as EngineLost,
     InspectionUnsupported as InspectionUnsupported,
+    LlavaWorkerFailed as LlavaWorkerFailed,
+    LlavaWorkerFull as LlavaWorkerFull,
     OutOfMemory as OutOfMemory,
     SglangBusy as SglangBusy,
     SglangFailed as SglangFailed,

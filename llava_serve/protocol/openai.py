@@ -29,8 +29,8 @@ def _as_url(image_url: Any) -> Any:
 
 class ImageUrl(Strict):
     url: str
-    # Images are always seen as finely as the checkpoint can: `low` is refused, not ignored.
-    detail: Literal["auto", "high"] | None = None
+    # `low`: one tile of the whole picture. Else it is seen as finely as the checkpoint can.
+    detail: Literal["auto", "high", "low"] | None = None
 
 
 class VideoUrl(Strict):
@@ -195,7 +195,7 @@ class SampledRequest(Strict):
         Field(max_length=16),
         BeforeValidator(_as_list),  # null, a string or a list
     ] = Field(default_factory=list)
-    user: str | None = None  # accepted for compatibility; nothing is kept per user
+    user: str | None = None  # as `metadata`
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
 
@@ -216,7 +216,8 @@ class ChatRequest(SampledRequest):
     `top_k`, `min_p`, `repetition_penalty`, `min_tokens`, `ignore_eos`, `continue_final_message`,
     `add_generation_prompt`, `regex` and parts of type `video_url` go beyond OpenAI; a client of the
     `openai` package sends them through `extra_body`. What is in `FURTHER_FIELDS` only some engines
-    support. `metadata`, `service_tier` and the like, which say nothing to the model, are accepted.
+    support. `metadata`, `service_tier` and the like, which say nothing to the model, are accepted,
+    and kept where requests are audited.
     """
 
     neutral: ClassVar[Neutral] = {

@@ -34,7 +34,7 @@ class Strict(BaseModel):
         return {field: value for field, value in body.items() if field not in cls.neutral}
 
 
-Body = TypeVar("Body", bound=Strict)
+Body = TypeVar("Body", bound=BaseModel)
 
 
 def unsupported(field: str, detail: str) -> PydanticCustomError:

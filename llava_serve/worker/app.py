@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from llava_serve.adapters.routes import add_adapters
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
@@ -22,6 +23,7 @@ from llava_serve.protocol.model_card import ModelCard, ModelList
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
     ChatRequest,
+    ImagePart,
     StreamOptions,
     parse_chat_request,
 )
@@ -67,29 +69,19 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     text_completion.add_route(app, worker, keep_alive_s)
     _add_models(app, worker)
 
+    answer_chat = partial(_answer_chat, worker, keep_alive_s)
+
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        content = (await read_json(request))[0]
-        resumption = take_resumption(request, content)
-        body, read_prompt, sampling = _prepared(worker, request, content)
-        tally = UsageTally.asked_for(request.headers)
-        if tally is not None:
-            sampling = replace(sampling, tells_usage=True)
-        resumed = resumption.tokens if resumption else ()
-        is_canary = CANARY in request.headers and caller_of(request).is_insider
-        asked = worker.uncounted if is_canary else worker
-        generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
-        if not body.stream:
-            return CompletionBody(generation, body.model).telling(tally)
-        options = body.stream_options or StreamOptions()
-        events = CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
-        return events.telling(tally)
+        return await answer_chat(request, *await read_json(request))
+
+    answer_inspection = partial(_answer_inspection, worker)
 
     @app.post("/v1/inspect")
     async def inspect(request: Request, pixels: bool = False) -> Response:
-        content = (await read_json(request))[0]
-        _, read_conversation, sampling = _prepared(worker, request, content)
-        return InspectionBody(worker, read_conversation, sampling, with_pixels=pixels)
+        return await answer_inspection(request, *await read_json(request), pixels=pixels)
+
+    add_adapters(app.router, answer_chat, answer_inspection)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -113,6 +105,32 @@ def _add_models(app: FastAPI, worker: ModelWorker) -> None:
         if model != (card := worker.engine.card).id:
             raise ModelNotFound(model, [card.id])
         return card
+
+
+async def _answer_chat(
+    worker: ModelWorker, keep_alive_s: float, request: Request, content: Any, _: bytes
+) -> Response:
+    resumption = take_resumption(request, content)
+    body, read_prompt, sampling = _prepared(worker, request, content)
+    tally = UsageTally.asked_for(request.headers)
+    if tally is not None:
+        sampling = replace(sampling, tells_usage=True)
+    resumed = resumption.tokens if resumption else ()
+    is_canary = CANARY in request.headers and caller_of(request).is_insider
+    asked = worker.uncounted if is_canary else worker
+    generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
+    if not body.stream:
+        return CompletionBody(generation, body.model).telling(tally)
+    options = body.stream_options or StreamOptions()
+    events = CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
+    return events.telling(tally)
+
+
+async def _answer_inspection(
+    worker: ModelWorker, request: Request, content: Any, _: bytes, *, pixels: bool = False
+) -> Response:
+    _body, read_conversation, sampling = _prepared(worker, request, content)
+    return InspectionBody(worker, read_conversation, sampling, with_pixels=pixels)
 
 
 def _prepared(
@@ -151,7 +169,19 @@ def check(body: ChatRequest, card: ModelCard) -> None:
         raise MediaNotAccepted(card.id, "pictures")
     if "video_url" in kinds and not card.accepts_video:
         raise MediaNotAccepted(card.id, "video")
+    if "detail" not in card.supported_params:
+        _check_detail(body)
     _check_together(body)
+
+
+def _check_detail(body: ChatRequest) -> None:
+    for place, message in enumerate(body.messages):
+        for at, part in enumerate(message.parts()):
+            if isinstance(part, ImagePart) and part.image_url.detail == "low":
+                raise UnsupportedField(
+                    f"messages.{place}.content.{at}.image_url.detail",
+                    "'low' is not supported by this model's engine",
+                )
 
 
 def _check_together(body: ChatRequest) -> None:

@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from fastapi.responses import JSONResponse
 from openai.types import CompletionUsage
@@ -27,6 +28,8 @@ from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.resumption import Resumption
 from llava_serve.worker.stream import GenerationResponse, StreamedResponse
+
+AnyChoice = TypeVar("AnyChoice", Choice, FullChoice)
 
 
 class CompletionEvents(StreamedResponse):
@@ -87,11 +90,12 @@ class CompletionEvents(StreamedResponse):
                 content.logprobs = ChoiceLogprobs(content=_logprobs(delta.logprobs))
             yield self._chunk(content, so_far)
         if delta.finish_reason is not None:
-            yield self._chunk(_choice(index, ChoiceDelta(), delta.finish_reason), so_far)
+            last = _choice(index, ChoiceDelta(), delta.finish_reason)
+            yield self._chunk(_with_stop(last, delta), so_far)
         if delta.usage is not None and self._options.include_usage:
-            last = self._of([], usage_of(delta.usage))
-            setattr(last, "timings", self.generation.timings)  # noqa: B010 - beyond OpenAI's type
-            yield last
+            total = self._of([], usage_of(delta.usage))
+            setattr(total, "timings", self.generation.timings)  # noqa: B010 - beyond OpenAI's type
+            yield total
 
     def _chunk(self, choice: Choice, so_far: Usage | None) -> ChatCompletionChunk:
         """Return a chunk with one choice, whose usage so far is shown where that is asked for."""
@@ -153,7 +157,7 @@ class CompletionBody(GenerationResponse):
 
 def _full_choice(index: int, deltas: Sequence[Delta], with_logprobs: bool) -> FullChoice:
     logprobs = _logprobs([token for delta in deltas for token in delta.logprobs])
-    return FullChoice(
+    choice = FullChoice(
         index=index,
         message=ChatCompletionMessage(
             role="assistant", content="".join(delta.text for delta in deltas)
@@ -161,6 +165,14 @@ def _full_choice(index: int, deltas: Sequence[Delta], with_logprobs: bool) -> Fu
         finish_reason=reason_of(deltas),
         logprobs=FullLogprobs(content=logprobs) if with_logprobs else None,
     )
+    return _with_stop(choice, deltas[-1])
+
+
+def _with_stop(choice: AnyChoice, last: Delta) -> AnyChoice:
+    """Say in vLLM's field which stop string ended the answer, where one did."""
+    if last.stop is not None:
+        setattr(choice, "stop_reason", last.stop)  # noqa: B010 - beyond OpenAI's type
+    return choice
 
 
 def reason_of(deltas: Sequence[Delta]) -> FinishReason:

@@ -1,7 +1,8 @@
 """Forward request: what a controller knows of a request to pass on, and what all of them share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from llava_serve.accounts.accounts import Accounts
 from llava_serve.cluster.forwarding.retry_budget import RetryBudget
@@ -69,6 +70,7 @@ class ForwardRequest:
     prompt: str = ""
     counts_tokens: bool = False
     image_sha256: tuple[str, ...] = ()
+    client_fields: Mapping[str, Any] = field(default_factory=dict)
 
     def check_via(self, name: str) -> None:
         """Raises: Unavailable, when it has come through the controller `name` already."""

@@ -10,7 +10,7 @@ from llava_serve.engines.torch.feature_count import FeatureCounter
 from llava_serve.engines.torch.kv_cache import KVAllocator
 from llava_serve.engines.torch.prompt import PromptProcessor, media_of
 from llava_serve.engines.torch.tile_inspection import InspectedTiles, inspect_image, inspect_video
-from llava_serve.engines.torch.vision import Item, lay_out
+from llava_serve.engines.torch.vision import Item, is_overview, lay_out
 from llava_serve.errors import ContextOverflow, TextTooLong
 from llava_serve.protocol.inspection import (
     InspectedMedia,
@@ -82,6 +82,7 @@ class PromptInspector:
                 patches=features.patches,
                 is_cached=features.holds(name),
                 with_pixels=with_pixels and shown <= MOST_SHOWN,
+                is_overview=is_overview(name),
             )
             told = (
                 inspect_image(self._loaded, self._counter, media, seen)
