@@ -161,6 +161,25 @@ class InspectRequest:
     with_pixels: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizeRequest:
+    """A prompt to show as tokens.
+
+    A ready one may be without the tokens that every prompt begins with.
+    """
+
+    prompt: Conversation | ReadyPrompt
+    adds_special_tokens: bool = True
+    with_strings: bool = False  # each token as the vocabulary writes it
+
+
+@dataclass(frozen=True, slots=True)
+class DetokenizeRequest:
+    """Tokens to show as text."""
+
+    tokens: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one request.

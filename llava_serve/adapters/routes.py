@@ -10,6 +10,7 @@ from starlette.responses import Response
 from llava_serve.adapters.adapted_response import AdaptedResponse
 from llava_serve.adapters.adapter import Adapter
 from llava_serve.adapters.messages.request import COUNT_TOKENS, MESSAGES
+from llava_serve.adapters.responses.request import RESPONSES
 from llava_serve.http.body import TextMeter, limits_of, read_json
 from llava_serve.http.plain_route import PlainRoute
 
@@ -19,7 +20,12 @@ Answer = Callable[[Request, Any, bytes], Awaitable[Response]]
 
 def add_adapters(router: APIRouter, answer_chat: Answer, answer_inspection: Answer) -> None:
     """Add the route of each adapter, whose requests the native wire's own functions answer."""
-    for adapter, answer in ((MESSAGES, answer_chat), (COUNT_TOKENS, answer_inspection)):
+    served = (
+        (MESSAGES, answer_chat),
+        (COUNT_TOKENS, answer_inspection),
+        (RESPONSES, answer_chat),
+    )
+    for adapter, answer in served:
         router.add_api_route(
             adapter.path,
             _endpoint(adapter, answer),

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from llava_serve.cluster.files.resolving import resolved
 from llava_serve.cluster.forwarding.forward import Forward
 from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
 from llava_serve.cluster.registry import affinity
@@ -33,6 +34,7 @@ async def answer_inspection(
     Raises:
         BadRequest: it is no request that can be inspected.
     """
+    decoded, body = await resolved(context.files, request, decoded, body)
     chat = parse_chat_request(decoded)
     forwarded = ForwardRequest(
         wire=INSPECTION_WITH_PIXELS if pixels else INSPECTION,

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from llava_serve.adapters.routes import add_adapters
 from llava_serve.cluster.admission import Admission
+from llava_serve.cluster.files.resolving import resolved
 from llava_serve.cluster.forwarding.forward import Forward
 from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
 from llava_serve.cluster.forwarding.llava_chat import has_only_llava_workers, llava_chat
@@ -36,6 +37,7 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
     limits = context.upstream.limits
 
     async def answer_chat(request: Request, decoded: Any, body: bytes) -> Response:
+        decoded, body = await resolved(context.files, request, decoded, body)
         chat = parse_chat_request(decoded)
         forwarded = ForwardRequest(
             wire=NATIVE,

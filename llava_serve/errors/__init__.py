@@ -6,6 +6,7 @@
     │              HostRefused, OriginRefused, ContentTypeRefused, ForInsiders,
     │              HeadersTooLarge, HeadersTimeout, BodyTooLarge, BodyTimeout,
     │              TextTooLarge, ReaderTooSlow, TlsExpected
+    │     files    FileUnknown, FileQuotaSpent
     │     access   KeyMissing, KeyRefused, ModelNotAllowed, AdminOnly, RateLimited, BudgetSpent
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
@@ -20,7 +21,7 @@
     │              FolderBegun, FolderBusy
     │     preset   PresetRefused: PresetUnknown, PresetNameRefused, PresetNameTaken,
     │              PresetTooLong, TooManyPresets
-    │     arena    BattleOver, BattleWithoutVote, BattleOpen
+    │     arena    BattleOpen
     ├── Unavailable    try again later, or elsewhere
     │     http     NoRoomForBody, TooManyConnections
     │     engine   SglangUnreachable, SglangLost, SglangBusy
@@ -66,8 +67,6 @@ from llava_serve.errors.access import (
 from llava_serve.errors.arena import (
     BattleAnswerFailed as BattleAnswerFailed,
     BattleOpen as BattleOpen,
-    BattleOver as BattleOver,
-    BattleWithoutVote as BattleWithoutVote,
     TooFewModels as TooFewModels,
 )
 from llava_serve.errors.base import (
@@ -115,6 +114,10 @@ from llava_serve.errors.engine import (
     SglangLost as SglangLost,
     SglangRefused as SglangRefused,
     SglangUnreachable as SglangUnreachable,
+)
+from llava_serve.errors.files import (
+    FileQuotaSpent as FileQuotaSpent,
+    FileUnknown as FileUnknown,
 )
 from llava_serve.errors.folder import (
     BlindModelChosen as BlindModelChosen,

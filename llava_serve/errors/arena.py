@@ -2,8 +2,6 @@
 
 from llava_serve.errors.base import BadRequest, Unavailable
 
-_BEGIN = "Begin a new battle; what you have typed stays."
-
 
 class TooFewModels(Unavailable):
     """A battle needs two models that take pictures."""
@@ -15,30 +13,6 @@ class TooFewModels(Unavailable):
     def __init__(self, served: int) -> None:
         names = {0: "no model is", 1: "only one model is"}.get(served, f"{served} models are")
         super().__init__(f"{names} served at the moment, and a battle needs two")
-
-
-class BattleOver(BadRequest):
-    """A question came after the vote, when the names were known."""
-
-    code = "battle_over"
-    status = 409
-    remedy = _BEGIN
-    user_remedy = _BEGIN
-
-    def __init__(self) -> None:
-        super().__init__("this battle has its vote, so its models are asked nothing more")
-
-
-class BattleWithoutVote(BadRequest):
-    """A question came after an answer that failed or was stopped, which leaves nothing to judge."""
-
-    code = "battle_without_vote"
-    status = 409
-    remedy = _BEGIN
-    user_remedy = _BEGIN
-
-    def __init__(self) -> None:
-        super().__init__("an answer of this battle is not whole, so it ends without a vote")
 
 
 class BattleAnswerFailed(Unavailable):

@@ -47,6 +47,11 @@ _OPEN = frozenset(("/health",))
 _OF_WORKERS = frozenset(("/register_worker", "/receive_heart_beat", "/deregister_worker"))
 _WITHOUT_KEY = _OPEN | _OF_WORKERS
 _JSON = re.compile(r"application/(?:.*\+)?json")
+# Where forms are taken. A foreign page may send one without being allowed to; but then a browser
+# says whose page it is, which `_check_origin` refuses.
+UPLOADS = "/v1/files"
+_FORM = "multipart/form-data"
+_OWN_SITES = ("none", "same-origin")  # what a browser calls the pages of this host, and no page
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
 _OF_WEBSITES = ("http://", "https://", "null")  # null: any page that wants to have no origin
 # Who adds one of these speaks for somebody else, who need not be on this machine.
@@ -170,7 +175,7 @@ class ApiGuard(HostGuard):
         if caller.key is None:
             self._check_host(headers)
         if scope["method"] not in _READING or is_preflight(scope, headers):
-            self._check_page(headers, caller)
+            self._check_page(scope, headers, caller)
         is_private = scope["path"] in _FOR_INSIDERS
         if is_private and (self._access.is_public or self._is_from_here(scope, headers)):
             return
@@ -179,12 +184,12 @@ class ApiGuard(HostGuard):
         if is_private and not caller.is_admin:
             raise AdminOnly(scope["path"]) if caller.key else ForInsiders(scope["path"])
 
-    def _check_page(self, headers: Headers, caller: Caller) -> None:
+    def _check_page(self, scope: Scope, headers: Headers, caller: Caller) -> None:
         """Check what a page of any website could send without its user's knowing."""
         if caller.key is None or not _is_of_program(headers):
             self._check_origin(headers)
         if caller.key is None or "origin" in headers:
-            _check_content_type(headers)
+            _check_content_type(headers, takes_form=scope["path"] == UPLOADS)
 
     def _is_from_here(self, scope: Scope, headers: Headers) -> bool:
         """Tell whether this machine itself asks, and not a page that one of its browsers shows."""
@@ -214,10 +219,13 @@ def _is_of_program(headers: Headers) -> bool:
     return not any(origin.lower().startswith(_OF_WEBSITES) for origin in headers.getlist("origin"))
 
 
-def _check_content_type(headers: Headers) -> None:
+def _check_content_type(headers: Headers, *, takes_form: bool) -> None:
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         return  # no body, as LLaVA's own programs ask
     types = [one.partition(";")[0].strip().lower() for one in headers.getlist("content-type")]
+    is_known = "origin" in headers or headers.get("sec-fetch-site", "none") in _OWN_SITES
+    if takes_form and types == [_FORM] and is_known:
+        return
     if not types or not all(_JSON.fullmatch(one) for one in types):
         raise ContentTypeRefused(", ".join(types)[:100] or "none")
 

@@ -42,8 +42,8 @@ _ANTHROPIC_MEDIA = re.compile(_MEDIA_URL + rb'|"data"\s*:\s*"')
 _MOST_IMAGES = 1000
 _TAIL_BYTES = 64  # a beginning of an image that is longer, of spaces, counts as text
 _MEDIA_ROUTES = (
-    *("/v1/chat/completions", "/v1/inspect", "/worker_generate_stream"),
-    *("/v1/messages", "/v1/messages/count_tokens"),
+    *("/v1/chat/completions", "/v1/inspect", "/tokenize", "/worker_generate_stream"),
+    *("/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/files"),
     *("/gradio_api/upload", "/conversations/import", "/folders/image", "/pdf/pages"),  # the page's
 )
 
@@ -164,6 +164,17 @@ class _Arrival:
             for quota in self._quotas:
                 quota.release(surplus)
 
+    async def grow(self, more_bytes: int) -> None:
+        """Hold so many bytes more than have come, which the body becomes.
+
+        Raises:
+            BodyTooLarge: it becomes larger than a body may be.
+            NoRoomForBody: as `receive`.
+        """
+        self._check(self._received_bytes + more_bytes)
+        if more_bytes > _SMALL_BYTES:
+            await self._acquire(more_bytes)
+
     async def _begin(self) -> None:
         self._check(self._declared_bytes or 0)
         size = self._limit_bytes if self._declared_bytes is None else self._declared_bytes
@@ -183,7 +194,7 @@ class _Arrival:
                     raise
         except TimeoutError:
             raise NoRoomForBody(size_bytes) from None
-        self._held_bytes = size_bytes
+        self._held_bytes += size_bytes
 
     def _check(self, size_bytes: int) -> None:
         if size_bytes > self._limit_bytes:
@@ -207,6 +218,11 @@ class _Arrival:
 def release_body(request: Request) -> None:
     """Say that the body of `request` is not held any more, so that another may come in."""
     request.scope["llava_serve.arrival"].release()
+
+
+async def grow_body(request: Request, more_bytes: int) -> None:
+    """Hold so many bytes more for what the body of `request` becomes; see `_Arrival.grow`."""
+    await request.scope["llava_serve.arrival"].grow(more_bytes)
 
 
 def read_once(

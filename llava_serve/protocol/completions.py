@@ -17,10 +17,13 @@ def _without_images(prompt: str) -> str:
     if _IMAGE_PLACE in prompt:
         raise PydanticCustomError(
             "image_place",
-            "holds <image>, the place of a picture, and this route takes no pictures; ask about "
-            "them with POST /v1/chat/completions",
+            "holds <image>, the place of a picture, and none comes with a text; pictures belong "
+            "into messages, such as those of POST /v1/chat/completions",
         )
     return prompt
+
+
+BarePrompt = Annotated[str, AfterValidator(_without_images)]
 
 
 class CompletionRequest(SampledRequest):
@@ -43,7 +46,7 @@ class CompletionRequest(SampledRequest):
         "truncate_prompt_tokens": (None,),
     }
 
-    prompt: Annotated[str, Field(min_length=1), AfterValidator(_without_images)]
+    prompt: Annotated[BarePrompt, Field(min_length=1)]
     echo: bool | None = None  # the prompt's text before the answer's
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
 

@@ -9,6 +9,7 @@ from typing import Any
 from llava_serve.errors import RemoteError
 
 MESSAGES_PATH = "/v1/messages"
+RESPONSES_PATH = "/v1/responses"
 # Source: anthropic 2.14.0, anthropic/types/shared: the types of its errors; `api_error` is ours.
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
@@ -43,7 +44,18 @@ def as_anthropic(body: Any, status: int | None = None) -> dict[str, Any]:
     }
 
 
-_SHAPES: dict[str, ErrorShape] = {MESSAGES_PATH: as_anthropic}
+def as_responses(body: Any, status: int | None = None) -> dict[str, Any]:
+    """Return the body of an error of the Responses protocol: the native wire's, but for the text.
+
+    Its clients show the message alone, and no other field.
+    """
+    error = RemoteError.from_body(body, status or 500)
+    told = body["error"] if isinstance(body, dict) and isinstance(body.get("error"), dict) else {}
+    about = {"type": None, "code": error.code, "param": error.param, **told}
+    return {"error": about | {"message": error.with_remedy}}
+
+
+_SHAPES: dict[str, ErrorShape] = {MESSAGES_PATH: as_anthropic, RESPONSES_PATH: as_responses}
 
 
 def error_shape_of(path: str) -> ErrorShape | None:

@@ -44,7 +44,8 @@ def _of_other_parts(own: str) -> Neutral:
     """Return the fields that a part has where a client writes all of them, those of others null."""
     fields = {"text", "image_url", "video_url", "input_audio", "file", "refusal"}
     others = dict.fromkeys([*sorted(fields - {own}), "prompt_cache_breakpoint"], (None,))
-    return {**others, "cache_control": ANYTHING}  # what is read again is cached anyway
+    # What is read again is cached anyway.
+    return {**others, "cache_control": ANYTHING, "uuid": ANYTHING}
 
 
 class TextPart(Strict):

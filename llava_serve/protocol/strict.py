@@ -54,20 +54,29 @@ def parse_body(kind: type[Body], content: Any) -> Body:
     try:
         return kind.model_validate(content)
     except ValidationError as exc:
-        raise refusal_of(exc) from exc
+        raise refusal_of(exc, content) from exc
 
 
-def refusal_of(exc: ValidationError) -> InvalidField | UnsupportedField:
-    """Return the first fault that a body has, named by its path."""
+def refusal_of(exc: ValidationError, body: Any) -> InvalidField | UnsupportedField:
+    """Return the first fault that a decoded `body` has, named by its path."""
     first = exc.errors(include_url=False)[0]
     if first["type"] == _UNSUPPORTED:
         context = first["ctx"]
-        return UnsupportedField(_path((*first["loc"], context["field"])), context["detail"])
-    return InvalidField(_path(first["loc"]) or "body", first["msg"])
+        path = _path((*first["loc"], context["field"]), body)
+        return UnsupportedField(path, context["detail"])
+    return InvalidField(_path(first["loc"], body) or "body", first["msg"])
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    """Name a field by its path; within a message, tags of unions stand between."""
-    if location[2:3] == ("content",):  # messages, index, content, TAG, index, TAG, field ...
-        location = location[:3] + location[4:5] + location[6:]
-    return ".".join(map(str, location))
+def _path(location: tuple[int | str, ...], body: Any) -> str:
+    """Name a field by its path; tags of unions, which stand between, are nothing in the body."""
+    *way, field = location or ("",)
+    path: list[int | str] = []
+    at, tagged = body, None
+    for step in way:
+        is_index = isinstance(at, list) and isinstance(step, int)
+        if isinstance(at, dict) and at is not tagged and step == at.get("type"):
+            tagged = at  # a field of the same name comes behind the tag
+        elif is_index or (isinstance(at, dict) and step in at):
+            at = at[step]
+            path.append(step)
+    return ".".join(map(str, (*path, field)))

@@ -25,7 +25,10 @@ _NEWEST_FIRST = (_USED_AT.desc(), ConversationRow.id)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A conversation in the list; `used_at` is in seconds since the epoch."""
+    """A conversation in the list; `used_at` is in seconds since the epoch.
+
+    Without words and files it has no title.
+    """
 
     id: str
     kind: str
@@ -95,8 +98,8 @@ class ConversationList:
 
 
 def title_of(question: str, filename: str | None = None) -> str:
-    """Return a question cut at a word; without words it is called by its first file."""
-    text = " ".join(question[:_READ].split()) or filename or "Untitled"
+    """Return a question cut at a word; without words it is called by its first file, if any."""
+    text = " ".join(question[:_READ].split()) or filename or ""
     shortened = textwrap.shorten(text, _TITLE, placeholder=_CUT)
     return text[: _TITLE - len(_CUT)] + _CUT if shortened == _CUT.strip() else shortened
 

@@ -205,8 +205,13 @@ def _bind_branches(
     binder.bind_data(history.edit, EditClick, branches.edit, shown, [box])
     binder.bind_data(history.version, VersionClick, branches.go, shown)
     binder.bind_data(editing.cancel, CancelClick, branches.cancel, shown)
-    if not handlers.tab.is_comparison:
-        binder.bind_data(history.example, ExampleClick, handlers.example, {"composer": box})
+    bind_examples(panel, binder, history)
+
+
+def bind_examples(panel: ChatPanel, binder: EventBinder, history: gr.HTML) -> None:
+    """Let the examples of an empty conversation fill the box."""
+    shown = {"composer": panel.controls["composer"]}
+    binder.bind_data(history.example, ExampleClick, panel.handlers.example, shown)
 
 
 def bind_notice(panel: ChatPanel, binder: EventBinder) -> None:

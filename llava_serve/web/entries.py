@@ -67,7 +67,7 @@ def _day(used: date, today: date) -> str:
 
 def _item(entry: Entry, part: str) -> str:
     kind = entry.kind if entry.kind in _KINDS else "chat"
-    title, name = plain_text(entry.title), plain_text(entry.id)
+    title, name = plain_text(entry.title or translate("past.untitled")), plain_text(entry.id)
     return (
         f'<li data-id="{name}" data-kind="{kind}" data-title="{title}">'
         f'<a href="?{kind}={name}" title="{title}"><span class="title">{title}</span>'
@@ -75,8 +75,9 @@ def _item(entry: Entry, part: str) -> str:
         '<details class="of-one">'
         f'<summary aria-label="{translate("past.actions_of", title=title)}" '
         f'title="{translate("past.actions")}">⋯</summary>'
-        f'<form data-do="rename"><input name="title" value="{title}" maxlength="{LONGEST_TITLE}" '
-        f'aria-label="{translate("past.entry_title")}" autocomplete="off">'
+        f'<form data-do="rename"><input name="title" value="{plain_text(entry.title)}" '
+        f'maxlength="{LONGEST_TITLE}" aria-label="{translate("past.entry_title")}" '
+        'autocomplete="off">'
         f'<button type="submit">{translate("past.rename")}</button></form>'
         + _button(translate("past.save_json"), "json")
         + _button(translate("past.save_html"), "html")

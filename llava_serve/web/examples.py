@@ -6,8 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llava_serve.storage.media import MediaStore, StoredFile
+from llava_serve.web.chat_state import Kind
 from llava_serve.web.render import plain_text
 from llava_serve.web.translations.language import translate
+
+_TEXTS: dict[Kind, tuple[str, str]] = {
+    "chat": ("chat.begin", "chat.how_to_begin"),
+    "compare": ("compare.begin", "compare.how_to_begin"),
+    "arena": ("arena.tab", "arena.invitation"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,26 +36,20 @@ def load(folder: Path, media: MediaStore) -> tuple[ExampleQuestion, ...]:
     )
 
 
-def empty_comparison() -> str:
-    """Render what an empty comparison shows."""
-    return (
-        f'<div class="empty"><h2>{translate("compare.begin")}</h2>'
-        f"<p>{translate('compare.how_to_begin')}</p>"
-        f'<button type="button" class="folder-open">{translate("folder.open")}</button></div>'
-    )
-
-
-def empty_chat(examples: Sequence[ExampleQuestion]) -> str:
+def invitation(kind: Kind, examples: Sequence[ExampleQuestion]) -> str:
     """Render what an empty conversation shows: how to begin, and the examples to click."""
+    title, told = _TEXTS[kind]
     cards = "".join(
         f'<button type="button" class="example" data-index="{index}">{_images(example)}'
         f"<span>{plain_text(example.question)}</span></button>"
         for index, example in enumerate(examples)
     )
     cards = f'<div class="examples">{cards}</div>' if cards else ""
+    folder = translate("folder.open")
+    folder = f'<button type="button" class="folder-open">{folder}</button>'
     return (
-        f'<div class="empty"><h2>{translate("chat.begin")}</h2>'
-        f"<p>{translate('chat.how_to_begin')}</p>{cards}</div>"
+        f'<div class="empty"><h2>{translate(title)}</h2><p>{translate(told)}</p>'
+        f"{folder if kind == 'compare' else ''}{cards}</div>"
     )
 
 

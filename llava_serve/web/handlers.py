@@ -17,7 +17,7 @@ from llava_serve.web.chat_service import ChatService, Services
 from llava_serve.web.chat_state import ChatState, Exchange, Kind
 from llava_serve.web.compare.strip import beneath
 from llava_serve.web.event_binder import View
-from llava_serve.web.examples import ExampleQuestion, empty_chat, empty_comparison
+from llava_serve.web.examples import ExampleQuestion, invitation
 from llava_serve.web.inspection import context_budget
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import Vote
@@ -142,11 +142,8 @@ class Handlers:
         snapshots = [exchange.snapshot() for exchange in conversation.exchanges]
         notice = conversation.notice
         draw = partial(render.exchange, beneath=self._beneath)
-        invitation = "" if snapshots else self._invitation()
-        return await on_drawing_thread(partial(drawn, snapshots, notice, before, draw, invitation))
-
-    def _invitation(self) -> str:
-        return empty_comparison() if self.tab.is_comparison else empty_chat(self._examples)
+        invited = "" if snapshots else invitation(self.tab.kind, self._examples)
+        return await on_drawing_thread(partial(drawn, snapshots, notice, before, draw, invited))
 
     def refresh(self, place: Place) -> View:
         """Bring the model menu up to date."""

@@ -100,10 +100,16 @@
   };
 
   // One Tab for all tabs, and the arrows between them, as readers of screens know it.
-  const rove = () => document.querySelectorAll('[role=tab]').forEach((tab) => {
-    const index = tab.getAttribute('aria-selected') === 'true' ? 0 : -1;
-    if (tab.tabIndex !== index) tab.tabIndex = index;
-  });
+  const rove = () => {
+    let isOther = false;
+    document.querySelectorAll('[role=tab]').forEach((tab) => {
+      const index = tab.getAttribute('aria-selected') === 'true' ? 0 : -1;
+      if (tab.tabIndex === index) return;
+      tab.tabIndex = index;
+      isOther = true;
+    });
+    if (isOther) window.dispatchEvent(new Event('tabs'));
+  };
   document.addEventListener('keydown', (event) => {
     const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
     if (!step || !event.target.matches('[role=tab]')) return;

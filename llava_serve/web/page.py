@@ -92,7 +92,7 @@ def build(
         panels = [panel_of(tab) for tab in tabs]
         with gr.Tab(at_load("arena.tab"), elem_id="arena-tab"):
             binder = EventBinder(partial(place, "arena"))
-            panels.append(arena_panel.build(ArenaHandlers(services), binder))
+            panels.append(arena_panel.build(ArenaHandlers(services, examples), binder))
         with gr.Tab(at_load("leaderboard.tab"), elem_id="leaderboard-tab") as tab:
             board_panel.build(tab, RatingCache(Battles(services.store)), binder)
         if services.operators.exist:

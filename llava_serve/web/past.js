@@ -15,7 +15,7 @@
   const panel = document.createElement('nav');
   panel.id = 'past';
   panel.setAttribute('aria-label', TITLE);
-  panel.innerHTML = `<h2>${TITLE}</h2>
+  panel.innerHTML = `<h2 tabindex="-1">${TITLE}</h2>
     <div class="row"><a class="wide" data-new href="?">${translate('past.new')}</a>
     <button type="button" class="wide" data-do="import">${translate('past.import')}</button></div>
     <input type="file" accept=".json,application/json" hidden>
@@ -83,10 +83,12 @@
       if (item.dataset.id === focused) item.querySelector('a').focus();
     }
   };
+  // The address names a conversation of each tab of the page, of which one is seen.
+  const isSeen = (kind) => document.getElementById(`${kind}-tab-button`)?.getAttribute('aria-selected') === 'true';
   const mark = () => {
     const url = new URL(location.href);
     for (const item of entries.querySelectorAll('li')) {
-      const isShown = url.searchParams.get(item.dataset.kind) === item.dataset.id;
+      const isShown = url.searchParams.get(item.dataset.kind) === item.dataset.id && isSeen(item.dataset.kind);
       if (isShown) item.querySelector('a').setAttribute('aria-current', 'page');
       else item.querySelector('a').removeAttribute('aria-current');
     }
@@ -162,7 +164,7 @@
   toggle.addEventListener('click', () => {
     open(!isOpen());
     if (wide.matches) keep(FOLDED, isOpen() ? 'no' : 'yes');
-    else if (isOpen()) search.focus();
+    else if (isOpen()) part('h2').focus(); // not the search, for which a phone would show its keys
   });
   veil.addEventListener('click', () => open(false));
   // Esc closes the drawer, and stops no answer behind it.
@@ -173,6 +175,7 @@
     toggle.focus();
   }, {capture: true});
   window.addEventListener('conversation', refreshLater);
+  window.addEventListener('tabs', mark);
   wide.addEventListener('change', fit);
 
   const begin = () => {

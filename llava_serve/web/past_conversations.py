@@ -15,6 +15,7 @@ from llava_serve.web.arena.battle import has_vote
 from llava_serve.web.chat_service import Services
 from llava_serve.web.moderation import check_all
 from llava_serve.web.sessions import Sessions
+from llava_serve.web.translations.language import translate
 
 Write = Callable[[ConversationRow, str, MediaStore], str]
 """Writes a conversation under its title, as one text."""
@@ -121,4 +122,4 @@ class PastConversations:
         title = await asyncio.to_thread(self._list.title, whose, conversation_id)
         if title is None:
             raise ConversationUnknown
-        return title
+        return title or translate("past.untitled")

@@ -253,7 +253,9 @@ def facts_of(one: StreamedReply) -> str:
         ("answer.tokens_out", ",", one.completion_tokens),
     )
     known = (
-        translate(key, number=f"{fact:{form}}") for key, form, fact in facts if fact is not None
+        translate(key, number=f"{fact:{form}}", count=round(fact))
+        for key, form, fact in facts
+        if fact is not None
     )
     return " · ".join(known)
 

@@ -29,7 +29,7 @@ from llava_serve.protocol.openai import (
 )
 from llava_serve.request import Conversation, SamplingParams
 from llava_serve.tracing.span import Tracer
-from llava_serve.worker import llava_wire, text_completion
+from llava_serve.worker import llava_wire, text_completion, tokenization
 from llava_serve.worker.completion import CompletionBody, CompletionEvents
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.inspection import InspectionBody, ReadConversation
@@ -67,6 +67,9 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     serving.prepare(app, BodyLimits(max_body_bytes, max_text_bytes), access.origins)
     llava_wire.add_routes(app, worker, keep_alive_s)
     text_completion.add_route(app, worker, keep_alive_s)
+    tokenization.add_routes(
+        app, worker, lambda request, content: _prepared(worker, request, content)[1]
+    )
     _add_models(app, worker)
 
     answer_chat = partial(_answer_chat, worker, keep_alive_s)

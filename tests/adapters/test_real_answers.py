@@ -10,6 +10,7 @@ from llava_serve.engines.base import Engine
 from scripts.tiny.world import simple_image
 from tests.adapters.conftest import Stack, stack_of
 from tests.adapters.test_messages import client_of, image_block, text_of
+from tests.adapters.test_responses import client_of as responses_client_of, image_part
 
 pytestmark = pytest.mark.slow
 
@@ -64,3 +65,27 @@ async def test_the_tokens_of_a_picture_are_counted_as_they_are_used(address: str
         body["messages"][0]["content"][1]["text"] = "word " * 100_000
         with pytest.raises(anthropic.BadRequestError, match="the context holds"):
             await client.messages.count_tokens(model=body["model"], messages=body["messages"])
+
+
+@pytest.mark.parametrize("color", ["red", "blue"])
+async def test_openais_responses_tell_a_color(address: str, color: str) -> None:
+    content = [
+        image_part(simple_image("circle", color)),
+        {"type": "input_text", "text": "What color is the circle?"},
+    ]
+    messages: Any = [{"role": "user", "content": content}]
+    async with responses_client_of(address) as client:
+        whole = await client.responses.create(model="llava-tiny", temperature=0, input=messages)
+        assert color in whole.output_text
+        stream = await client.responses.create(
+            model="llava-tiny", temperature=0, input=messages, stream=True
+        )
+        events = [event async for event in stream]
+        texts = [event.delta for event in events if event.type == "response.output_text.delta"]
+        assert len(texts) > 1
+        assert "".join(texts) == whole.output_text
+        last = events[-1]
+        assert last.type == "response.completed"
+        assert last.response.usage is not None
+        assert last.response.usage.input_tokens > 100
+        assert last.response.usage.output_tokens >= len(texts)

@@ -70,7 +70,7 @@ def test_there_are_no_more_than_were_asked_for(store: Store, listed: Conversatio
     [
         ("What  is\nthis?", None, "What is this?"),
         ("", "cat.png", "cat.png"),
-        ("  ", None, "Untitled"),
+        ("  ", None, ""),
         ("word " * 30, None, "word word word word word word word word word word word …"),
         ("x" * 100, None, "x" * 58 + " …"),
     ],

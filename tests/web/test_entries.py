@@ -44,6 +44,14 @@ def test_the_days_are_written_as_in_the_language_of_the_page() -> None:
     assert "<h3>1月2日 星期五</h3>" in later
 
 
+def test_without_a_title_one_is_called_so_in_the_language_of_the_page() -> None:
+    language = current.set(CHINESE)
+    html = entries.listing([entry("2026-01-02T08:00:00+00:00", "")], NOW)
+    current.reset(language)
+    assert '<span class="title">无标题</span>' in html
+    assert 'name="title" value=""' in html  # what is typed is the title, and nothing else
+
+
 def test_a_title_is_text_and_nothing_else() -> None:
     html = entries.listing([entry("2026-01-02T08:00:00+00:00", '"><script>x</script>')], NOW)
     assert "<script" not in html and '=""' not in html

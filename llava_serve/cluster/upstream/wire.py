@@ -113,6 +113,8 @@ NATIVE = Wire(
     stream_headers={"content-type": sse.MEDIA_TYPE} | sse.HEADERS,
 )
 COMPLETIONS = replace(NATIVE, name="completions", path="/v1/completions")
+TOKENIZATION = replace(NATIVE, name="tokenization", path="/tokenize")
+DETOKENIZATION = replace(NATIVE, name="detokenization", path="/detokenize")
 INSPECTION = replace(NATIVE, name="inspection", path="/v1/inspect")
 INSPECTION_WITH_PIXELS = replace(INSPECTION, path="/v1/inspect?pixels=true")
 LLAVA = Wire(

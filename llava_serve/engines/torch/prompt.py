@@ -56,11 +56,17 @@ class PromptProcessor:
         tiles = self.features.preprocess(media_of(items))
         return PreprocessedPrompt(items, tiles, time.monotonic() - started)
 
-    def tokenize(self, prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> list[Item]:
+    def tokenize(
+        self,
+        prompt: Conversation | ReadyPrompt,
+        stopped: threading.Event,
+        *,
+        is_prefixed: bool = True,
+    ) -> list[Item]:
         """Tokenise the prompt, with its images and videos among the tokens; raises the same."""
         with self._tokenizing:
             self._text_length.check(texts_of(prompt), stopped)
-            return self.tokenizer.tokenize(prompt)
+            return self.tokenizer.tokenize(prompt, is_prefixed=is_prefixed)
 
     def look_up_features(self, sequence: Sequence) -> None:
         """Look up the features of its images; those not cached have the tower before them."""
@@ -126,19 +132,24 @@ class PromptTokenizer:
         self._prefix: list[int] = loaded.tokenizer("").input_ids
         self.prefix = "".join(map(str, loaded.tokenizer.convert_ids_to_tokens(self._prefix)))
 
-    def tokenize(self, prompt: Conversation | ReadyPrompt) -> list[Item]:
+    def tokenize(
+        self, prompt: Conversation | ReadyPrompt, *, is_prefixed: bool = True
+    ) -> list[Item]:
         """Return token ids, with each image and video at its place among them.
+
+        Without `is_prefixed` the tokens that every prompt begins with are not added.
 
         Raises:
             BadRequest: the conversation or the prompt cannot be rendered.
         """
         segments = self.render(prompt)
         is_ready = isinstance(prompt, ReadyPrompt)
-        if not (is_ready or self._format.per_chunk):
-            return self._prefixed(self._whole(segments))
-        items = self._by_chunk(segments)
-        self._refuse_placeholders(items, "prompt" if is_ready else "messages")
-        return self._prefixed(items)
+        if is_ready or self._format.per_chunk:
+            items = self._by_chunk(segments)
+            self._refuse_placeholders(items, "prompt" if is_ready else "messages")
+        else:
+            items = self._whole(segments)
+        return self._prefixed(items) if is_prefixed else items
 
     def render(self, prompt: Conversation | ReadyPrompt) -> list[Segment]:
         """Return what is tokenised, but for the tokens that every prompt begins with.

@@ -79,15 +79,13 @@ def _plot(values: tuple[float, float, float], ends: tuple[float, float]) -> str:
 
 def _win_rates(one: Leaderboard) -> str:
     models = [standing.model for standing in one.standings]
-    head = "".join(
-        f'<th scope="col" title="{plain_text(model)}">{number}'
-        f'<span class="unseen">: {plain_text(model)}</span></th>'
-        for number, model in enumerate(models, 1)
-    )
+    names = {
+        model: f'<span title="{plain_text(model)}">{plain_text(model)}</span>' for model in models
+    }
+    head = "".join(f'<th scope="col">{name}</th>' for name in names.values())
     rows = []
-    for number, model in enumerate(models, 1):
+    for model, name in names.items():
         cells = "".join(_cell(model, other, one.records.get((model, other))) for other in models)
-        name = f'<span title="{plain_text(model)}">{number}. {plain_text(model)}</span>'
         rows.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
     table = (
         f'<table class="heat"><thead><tr><td></td>{head}</tr></thead>'
@@ -102,7 +100,7 @@ def _cell(model: str, against: str, record: Record | None) -> str:
     rate = 100 * record.win_rate
     tint = _MOST_TINT * abs(rate - 50) / 50
     kind = "won" if rate >= 50 else "lost"
-    counted = {"rate": f"{rate:.0f}", "votes": record.votes}
+    counted = {"rate": f"{rate:.0f}", "count": record.votes}
     told = translate("leaderboard.cell", model=model, against=against, **counted)
     return (
         f'<td class="{kind}" style="--tint:{tint:.0f}%" title="{plain_text(told)}">'

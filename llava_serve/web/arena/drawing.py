@@ -8,6 +8,7 @@ from llava_serve.arena.tally import Winner
 from llava_serve.errors import BattleAnswerFailed
 from llava_serve.web import render
 from llava_serve.web.chat_state import ChatState, Exchange
+from llava_serve.web.examples import ExampleQuestion, invitation
 from llava_serve.web.parameters import Parameters
 from llava_serve.web.reply import StreamedReply
 from llava_serve.web.transcript import Transcript, drawn
@@ -20,12 +21,6 @@ _OUTCOMES: dict[Winner, str] = {
     "tie": "arena.outcome.tie",
     "both_bad": "arena.outcome.both_bad",
 }
-
-
-def invitation() -> str:
-    """Render what an empty arena shows."""
-    title, told = translate("arena.tab"), translate("arena.invitation")
-    return f'<div class="empty"><h2>{title}</h2><p>{told}</p></div>'
 
 
 def hidden(one: StreamedReply) -> StreamedReply:
@@ -55,7 +50,7 @@ def exchange(one: Exchange, parameters: Parameters, *, is_blind: bool) -> str:
     cut = any(reply.finish_reason == "length" for reply in one.replies)
     note = ""
     if cut and is_blind:
-        note = f'<p class="note">{translate("arena.cut", tokens=parameters.max_tokens)}</p>'
+        note = f'<p class="note">{translate("arena.cut", count=parameters.max_tokens)}</p>'
     return f'{render.question(one)}<div class="columns of-2">{columns}</div>{note}'
 
 
@@ -65,10 +60,13 @@ def is_whole(exchanges: Sequence[Exchange]) -> bool:
     return all(reply.state == "done" and reply.text for reply in replies)
 
 
-def transcript(conversation: ChatState, before: Transcript | None) -> Transcript:
+def transcript(
+    conversation: ChatState, before: Transcript | None, examples: Sequence[ExampleQuestion] = ()
+) -> Transcript:
     """Draw a battle that stands still; given what was drawn before, only what is open of it."""
     draw = partial(_exchange, conversation)
-    return drawn(conversation.exchanges, conversation.notice, before, draw, invitation())
+    invited = "" if conversation.exchanges else invitation("arena", examples)
+    return drawn(conversation.exchanges, conversation.notice, before, draw, invited)
 
 
 def _exchange(conversation: ChatState, one: Exchange, number: int) -> str:

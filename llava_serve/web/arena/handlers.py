@@ -3,6 +3,7 @@
 import asyncio
 import random
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,8 +13,6 @@ import gradio as gr
 from llava_serve.arena.matching import match
 from llava_serve.arena.tally import TAGS, WINNERS, Winner
 from llava_serve.errors import (
-    BattleOver,
-    BattleWithoutVote,
     InvalidField,
     QuestionEmpty,
     ServeError,
@@ -28,6 +27,7 @@ from llava_serve.web.arena.battle import Battle, battle_of
 from llava_serve.web.chat_service import Services
 from llava_serve.web.chat_state import ChatState
 from llava_serve.web.event_binder import View
+from llava_serve.web.examples import ExampleQuestion
 from llava_serve.web.handlers import Handlers, Tab
 from llava_serve.web.parameters import AT_FIRST
 from llava_serve.web.render import plain_text
@@ -43,8 +43,8 @@ _SEEDS = 2**31
 class ArenaHandlers(Handlers):
     """What the controls of the arena do: parameters and models are the server's choice."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__(services, ARENA_TAB)
+    def __init__(self, services: Services, examples: Sequence[ExampleQuestion] = ()) -> None:
+        super().__init__(services, ARENA_TAB, examples)
         self._store = services.store
         self._battles = Battles(services.store)
         self._chance = random.SystemRandom()
@@ -54,10 +54,11 @@ class ArenaHandlers(Handlers):
     ) -> View:
         """Render the controls from the conversation."""
         busy, votable = conversation.is_busy, _can_vote(conversation)
-        over = conversation.battle is not None and conversation.battle.winner is not None
+        over = _is_over(conversation)
         votes = {winner: gr.update(interactive=votable) for winner in WINNERS}
+        placeholder = translate("arena.ask_again" if over else "arena.placeholder")
         return votes | {
-            "composer": typed or composer.offering(stop=busy),
+            "composer": {**(typed or composer.offering(stop=busy)), "placeholder": placeholder},
             "signal": self.signal(conversation, told),
             "tag": gr.update(interactive=not over),
             "clear": gr.update(
@@ -72,7 +73,7 @@ class ArenaHandlers(Handlers):
             reason = error_text(error or TooFewModels(len(models))).told
             status = f'<p class="status bad">{plain_text(reason)}</p>'
         else:
-            status = f'<p class="status good">{translate("arena.ready", models=len(models))}</p>'
+            status = f'<p class="status good">{translate("arena.ready", count=len(models))}</p>'
         if place.menu_shown == status:
             return {"status": gr.skip()}
         place.menu_shown = status
@@ -83,14 +84,21 @@ class ArenaHandlers(Handlers):
         snapshot = replace(
             conversation, exchanges=[exchange.snapshot() for exchange in conversation.exchanges]
         )
-        return await on_drawing_thread(partial(drawing.transcript, snapshot, before))
+        draw = partial(drawing.transcript, snapshot, before, self._examples)
+        return await on_drawing_thread(draw)
 
     async def submit(self, place: Place, message: dict[str, Any], *values: Any) -> View:
-        """Ask both models of the battle; the first question draws them."""
+        """Ask both models of the battle; the first question draws them.
+
+        Where the battle is over the question is the first of another one.
+        """
         conversation, tag = place.conversation, _tag(*values)
         if (reason := _why_not(conversation, message)) is not None:
             conversation.refuse(reason)
             return self.view(conversation)
+        if _is_over(conversation):
+            place.show(conversation.cleared())
+            conversation = place.conversation
         if conversation.battle is None:
             with conversation.reserved():
                 try:
@@ -158,14 +166,16 @@ def _tag(tag: str | None) -> str | None:
 
 def _why_not(conversation: ChatState, message: dict[str, Any]) -> ServeError | None:
     """Return why a question cannot be asked."""
-    battle = conversation.battle
     if conversation.is_busy:
         return StillAnswering()
-    if composer.is_empty(message):
-        return QuestionEmpty()
-    if battle is not None and battle.winner is not None:
-        return BattleOver()
-    return None if drawing.is_whole(conversation.exchanges) else BattleWithoutVote()
+    return QuestionEmpty() if composer.is_empty(message) else None
+
+
+def _is_over(conversation: ChatState) -> bool:
+    """Tell whether a battle has its vote, or can have none: one of its answers is not whole."""
+    if conversation.battle is None or conversation.is_busy:
+        return False
+    return conversation.battle.winner is not None or not drawing.is_whole(conversation.exchanges)
 
 
 def _can_vote(conversation: ChatState) -> bool:

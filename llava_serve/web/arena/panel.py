@@ -46,7 +46,7 @@ def build(handlers: ArenaHandlers, binder: EventBinder) -> ChatPanel:
         controls: Controls = {
             "composer": composer.build("arena-composer", at_load("arena.placeholder"))
         }
-        _, controls["signal"] = chat_panel.transcript(ARENA_TAB)
+        history, controls["signal"] = chat_panel.transcript(ARENA_TAB)
         with gr.Row(elem_classes="actions"):
             for winner, (key, icon) in _VOTES.items():
                 name = f"arena-{winner.replace('_', '-')}"
@@ -55,6 +55,7 @@ def build(handlers: ArenaHandlers, binder: EventBinder) -> ChatPanel:
     controls["tag"] = tag
     panel = ChatPanel(handlers, {"status": status}, [], controls)
     _bind(panel, handlers, binder)
+    chat_panel.bind_examples(panel, binder, history)
     return panel
 
 

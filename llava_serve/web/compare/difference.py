@@ -11,7 +11,9 @@ from llava_serve.web.translations.language import translate
 MOST_WORDS = 3000  # of each answer: their comparison takes up to a second
 _MOST_PAIRS = 1_000_000  # of equal words; beyond it words that are everywhere align nothing
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"  # scripts without spaces
-_WORD = re.compile(rf"(?:[{_CJK}]|(?:(?![{_CJK}])\w)+|[^\w\s])\s*")
+# A line's end is a token of its own, so that the word before it stays the same word.
+_TOKEN = re.compile(rf"(?:[{_CJK}]|(?:(?![{_CJK}])\w)+|[^\w\s])[^\S\n]*|\n\s*")
+_HAS_WORD = re.compile(r"\w")
 
 
 def difference(one: str, other: str, names: Sequence[str]) -> str:
@@ -19,7 +21,7 @@ def difference(one: str, other: str, names: Sequence[str]) -> str:
 
     `names` are those of the two, by which what is in one of them only is told.
     """
-    words, others = _WORD.findall(one.strip()), _WORD.findall(other.strip())
+    words, others = _TOKEN.findall(one.strip()), _TOKEN.findall(other.strip())
     is_cut = max(len(words), len(others)) > MOST_WORDS
     words, others = words[:MOST_WORDS], others[:MOST_WORDS]
     keys, other_keys = [*map(_key, words)], [*map(_key, others)]
@@ -27,9 +29,9 @@ def difference(one: str, other: str, names: Sequence[str]) -> str:
     is_coarse = sum(n * other_counts[key] for key, n in counts.items()) > _MOST_PAIRS
     matcher = SequenceMatcher(None, keys, other_keys, autojunk=is_coarse)
     kinds = [(kind, words[a:b], others[c:d]) for kind, a, b, c, d in matcher.get_opcodes()]
-    removed = sum(len(old) for kind, old, _ in kinds if kind != "equal")
-    added = sum(len(new) for kind, _, new in kinds if kind != "equal")
-    notes = [translate("compare.same_answers")]
+    removed = sum(_count(old) for kind, old, _ in kinds if kind != "equal")
+    added = sum(_count(new) for kind, _, new in kinds if kind != "equal")
+    notes = [translate("compare.same_answers" if keys == other_keys else "compare.same_words")]
     if removed or added:
         of = {"first": names[0], "one": removed, "second": names[1], "other": added}
         notes = [translate("compare.words_of_one", **of)]
@@ -41,9 +43,14 @@ def difference(one: str, other: str, names: Sequence[str]) -> str:
     return f'{told}<div class="text">{"".join(_marked(kinds, names))}</div>'
 
 
-def _key(word: str) -> str:
-    """Return what a word is compared by: of the space behind it only the end of a line counts."""
-    return word.rstrip() + ("\n" if "\n" in word else "")
+def _key(token: str) -> str:
+    """Return what a token is compared by: the space behind it does not count."""
+    return token.rstrip() or "\n"
+
+
+def _count(tokens: Sequence[str]) -> int:
+    """Return how many of the tokens are words."""
+    return sum(_HAS_WORD.search(token) is not None for token in tokens)
 
 
 def _marked(

@@ -14,7 +14,7 @@
       return left ? `${chosen} ${translate('folder.left_out', {files: left})}` : chosen;
     },
     progress: ({done, failed, total, running}) => {
-      const counts = {done, failed, total};
+      const counts = {done, failed, count: total};
       if (running) return failed ? translate('folder.running_failed', counts) : translate('folder.running', counts);
       return failed ? translate('folder.ended_failed', counts) : translate('folder.ended', counts);
     },

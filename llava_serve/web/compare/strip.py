@@ -41,6 +41,7 @@ def _rows(prices: Prices | None) -> list[_Row]:
             _tokens,
             lambda one: translate(
                 "compare.tokens_used",
+                count=one.prompt_tokens or 0,
                 prompt=f"{one.prompt_tokens or 0:,}",
                 answer=f"{one.completion_tokens or 0:,}",
             ),

@@ -71,7 +71,7 @@ def _strip(shown: Sequence[tuple[str | None, str, int]]) -> str:
     """Render figures of (pixels, name, tokens)."""
     figures = "".join(
         f"<figure>{_pixels(pixels, name)}<figcaption><b>{name}</b> "
-        f"{translate('inspect.tokens', tokens=f'{tokens:,}')}</figcaption></figure>"
+        f"{translate('inspect.tokens', count=tokens, tokens=f'{tokens:,}')}</figcaption></figure>"
         for pixels, name, tokens in shown
     )
     return f'<div class="strip">{figures}</div>'

@@ -74,9 +74,9 @@
   };
   const filesIn = (media) => {
     if (!media.length) return [];
-    const tokens = number(media.reduce((all, one) => all + one.tokens, 0));
+    const count = media.reduce((all, one) => all + one.tokens, 0), tokens = number(count);
     if (media.length > 1) return [translate('inspect.draft_files', {files: media.length, tokens})];
-    return [media[0].type === 'image' ? translate('inspect.draft_image', {tokens}) : translate('inspect.draft_video', {tokens})];
+    return [media[0].type === 'image' ? translate('inspect.draft_image', {count, tokens}) : translate('inspect.draft_video', {count, tokens})];
   };
 
   class Cost {
@@ -134,7 +134,7 @@
 
     said({media, context, left}, text) {
       const parts = filesIn(media), tokens = number(text);
-      if (text) parts.push(parts.length ? translate('inspect.draft_text', {tokens}) : translate('inspect.draft_text_alone', {tokens}));
+      if (text) parts.push(parts.length ? translate('inspect.draft_text', {tokens}) : translate('inspect.draft_text_alone', {count: text, tokens}));
       const rest = left === null ? null : left - text;
       if (rest > 0) parts.push(translate('inspect.draft_left', {left: number(rest), context: number(context)}));
       else if (rest !== null) parts.push(translate('inspect.draft_over', {tokens: number(1 - rest)}));

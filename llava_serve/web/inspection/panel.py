@@ -55,7 +55,7 @@ def _media(media: InspectedMedia, file: StoredFile, name: str, *, is_earlier: bo
         for key, fact in facts.items()
     )
     about = f"{translate('inspect.of_earlier_question')} · " if is_earlier else ""
-    tokens = translate("inspect.tokens", tokens=f"{media.tokens:,}")
+    tokens = translate("inspect.tokens", count=media.tokens, tokens=f"{media.tokens:,}")
     return (
         f'<details class="seen"{"" if is_earlier else " open"}><summary><b>{name}</b> '
         f"<span>{about}{plain_text(file.name)} · {tokens}</span></summary>"
@@ -97,7 +97,7 @@ def _video_facts(video: InspectedVideo) -> dict[str, str]:
     return {
         "inspect.fact.file": f"{video.format} {_size(video.sent_size)}".strip(),
         "inspect.fact.upright": _size(video.size),
-        "inspect.fact.frames": translate("inspect.frames", frames=len(video.frames)),
+        "inspect.fact.frames": translate("inspect.frames", count=len(video.frames)),
         "inspect.fact.tiles": translate("inspect.one_tile", tile=_size(video.tile_size)),
         "inspect.fact.tokens": f"{video.tokens:,}",
         "inspect.fact.cache": translate(_CACHED[video.cached]),

@@ -60,8 +60,9 @@ def _sentences(told: Inspection, prompt: InspectedPrompt, reused: int | None) ->
     elif told.max_tokens is not None:
         said.append(translate("inspect.answer", tokens=f"{told.max_tokens:,}"))
     if reused is not None:
-        said.append(translate("inspect.reused", tokens=f"{reused:,}"))
-    said.append(translate("inspect.held", tokens=f"{prompt.cached_tokens:,}"))
+        said.append(translate("inspect.reused", count=reused, tokens=f"{reused:,}"))
+    held = prompt.cached_tokens
+    said.append(translate("inspect.held", count=held, tokens=f"{held:,}"))
     return " ".join(said)
 
 
@@ -75,7 +76,8 @@ def rendered(told: Inspection, names: Sequence[str]) -> str:
             is_known = segment.media < len(names)
             name = names[segment.media] if is_known else translate("inspect.other_media")
             tokens = told.media[segment.media].tokens if segment.media < len(told.media) else 0
-            place = translate("inspect.place", name=plain_text(name), tokens=f"{tokens:,}")
+            counted = {"count": tokens, "tokens": f"{tokens:,}"}
+            place = translate("inspect.place", name=plain_text(name), **counted)
             parts.append(f"<mark>{place}</mark>")
         else:
             text = segment.text or ""

@@ -57,4 +57,4 @@ def version_of(row: ConversationRow) -> str:
 def _title_of(row: ConversationRow) -> str:
     first = next((turn for turn in row.turns if turn.role == "user"), None)
     text = "" if first is None else first.text
-    return title_of(text) if text.strip() else translate("past.untitled")
+    return title_of(text) or translate("past.untitled")

@@ -44,6 +44,9 @@ from tests.chromium import KeptChromium, Tab, opened
 from tests.ports import free_port
 
 TOKEN = "the-token"
+DESK, PHONE = (1280, 800), (390, 844)
+SIZES = pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+TABS = pytest.mark.parametrize("tab", [DESK, PHONE], ids=["desk", "phone"], indirect=True)
 # Gradio's statistics of its queue still use what pandas 3 has deprecated.
 GRADIO_AND_PANDAS = pytest.mark.filterwarnings(
     "ignore:'future.no_silent_downcasting'", "ignore:The copy keyword is deprecated"
@@ -215,9 +218,9 @@ async def browser(kept_chromium: KeptChromium) -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def tab(stack: Stack, browser: Browser) -> AsyncIterator[Tab]:
-    """A tab at 1280 pixels, on a stack whose only model is `echo`."""
+async def tab(stack: Stack, browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Tab]:
+    """A tab at 1280 pixels or of the size in `TABS`, on a stack whose only model is `echo`."""
     await stack.join("echo", delay_s=0.05)
-    async with opened(browser, stack.page) as one:
+    async with opened(browser, stack.page, getattr(request, "param", DESK)) as one:
         await expect(one.model).to_have_value("echo")
         yield one

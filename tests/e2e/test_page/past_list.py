@@ -6,8 +6,8 @@ from pathlib import Path
 from playwright.async_api import Locator, expect
 
 from tests.chromium import Tab
+from tests.e2e.test_page.conftest import PHONE
 
-DESK, PHONE = (1280, 800), (390, 844)
 ADDRESS = re.compile(r"[?&](chat|compare)=[0-9a-f]{32}")
 
 

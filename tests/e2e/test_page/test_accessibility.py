@@ -9,7 +9,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser, expect
 
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
@@ -59,9 +59,7 @@ async def themes(tab: Tab) -> AsyncIterator[str]:
     await still.evaluate("one => one.remove()")
 
 
-@pytest.mark.parametrize(
-    "size", [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
-)
+@SIZES
 async def test_axe_finds_nothing_in_either_theme(
     browser: Browser, stack: Stack, shapes: Path, size: tuple[int, int]
 ) -> None:
@@ -97,9 +95,7 @@ async def test_the_address_can_ask_for_a_theme(browser: Browser, stack: Stack) -
             await check(tab)
 
 
-@pytest.mark.parametrize(
-    "size", [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
-)
+@SIZES
 async def test_the_box_is_three_tabs_away_and_nothing_is_too_small(
     browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:
@@ -125,9 +121,12 @@ async def test_the_box_is_three_tabs_away_and_nothing_is_too_small(
         assert await tab.page.evaluate(SMALL) == []
 
 
-async def test_an_answer_is_spoken_once_when_it_is_whole(browser: Browser, stack: Stack) -> None:
+@SIZES
+async def test_an_answer_is_spoken_once_when_it_is_whole(
+    browser: Browser, stack: Stack, size: tuple[int, int]
+) -> None:
     await stack.join("echo", delay_s=0.05)
-    async with opened(browser, stack.page) as tab:
+    async with opened(browser, stack.page, size) as tab:
         await expect(tab.model).to_have_value("echo")
         await tab.page.evaluate(
             """() => {

@@ -6,11 +6,9 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.chromium import opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
-from tests.e2e.test_page.past_list import DESK, PHONE
+from tests.e2e.test_page.conftest import DESK, GRADIO_AND_PANDAS, SIZES, Stack
 from tests.e2e.test_page.test_accessibility import SMALL, check
 
-SIZES = pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS, SIZES]
 
 CODE = "def area(width, height):\n    return width * height  # " + "a long line " * 12

@@ -10,13 +10,12 @@ from playwright.async_api import Browser, expect
 from llava_serve.arena.tally import Winner
 from llava_serve.storage.battles import Battles, BattleVote
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, PHONE, SIZES, Stack
 from tests.e2e.test_page.test_accessibility import SMALL, check, check_themes, themes
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
 NAMES = ("secret-one", "secret-two")
-SIZES = [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
 BUTTONS = ("#arena-a", "#arena-b", "#arena-tie", "#arena-both-bad")
 
 
@@ -30,7 +29,7 @@ def votes(stack: Stack) -> int:
     return sum(one.votes for one in Battles(stack.store).tallies())
 
 
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_a_battle_is_blind_until_its_vote_and_counts_on_the_leaderboard(
     browser: Browser, stack: Stack, shapes: Path, size: tuple[int, int]
 ) -> None:
@@ -44,6 +43,9 @@ async def test_a_battle_is_blind_until_its_vote_and_counts_on_the_leaderboard(
         await tab.answered(2)
         await tab.ask("And what colours do they have?")  # to the same two
         await tab.answered(4)
+        for first in (0, 2):  # the same picture and the same words for both: they repeat them
+            said = [await tab.answers.nth(slot).locator(".text").inner_text() for slot in (0, 1)]
+            assert said[0] == said[1] and "[1 picture: 320x240]" in said[0], first
         assert [engine.running for engine in stack.engines.values()] == [0, 0]
         texts = [await tab.page.locator("#arena-tab").inner_html(), tab.page.url]
         asked = {"id": parse_qs(urlsplit(tab.page.url).query)["arena"][0]}
@@ -74,12 +76,44 @@ async def test_a_battle_is_blind_until_its_vote_and_counts_on_the_leaderboard(
         assert tab.foreign == []
 
 
-async def test_a_reload_and_a_second_tab_find_the_battle_and_one_vote_counts(
-    browser: Browser, stack: Stack
+@SIZES
+async def test_a_question_after_the_vote_begins_another_battle(
+    browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:
     for name in NAMES:
         await stack.join(name)
-    async with opened(browser, stack.page) as tab:
+    async with opened(browser, stack.page, size) as tab:
+        await in_arena(tab)
+        await tab.ask("which?")
+        await tab.answered(2)
+        await tab.page.locator("#arena-tie").click()
+        await expect(tab.transcript).to_contain_text("You called it a tie.")
+        await expect(tab.textbox).to_have_attribute("placeholder", re.compile("a new battle"))
+        first, new = tab.page.url, tab.page.locator("#arena-clear")
+        if size == PHONE:  # beneath the votes, and as wide as they are
+            wide = await tab.page.locator(".actions:has(#arena-a)").bounding_box()
+            button = await new.bounding_box()
+            assert wide is not None and button is not None and button["width"] > 0.9 * wide["width"]
+        await tab.ask("and now?")
+        await tab.answered(2)
+        await expect(tab.answers.last.locator(".text")).to_have_text("and now?")
+        await expect(tab.page).not_to_have_url(first)
+        await expect(tab.page.locator("#arena-a")).to_be_enabled()
+        await expect(tab.textbox).to_have_attribute("placeholder", re.compile("Ask two models"))
+        await expect(tab.transcript.locator(".card.error")).to_have_count(0)
+        html = await tab.transcript.inner_html()
+        assert [name for name in NAMES if name in html] == []
+        await tab.page.go_back()
+        await expect(tab.transcript).to_contain_text("You called it a tie.")
+
+
+@SIZES
+async def test_a_reload_and_a_second_tab_find_the_battle_and_one_vote_counts(
+    browser: Browser, stack: Stack, size: tuple[int, int]
+) -> None:
+    for name in NAMES:
+        await stack.join(name)
+    async with opened(browser, stack.page, size) as tab:
         await in_arena(tab)
         await tab.ask("which?")
         await tab.answered(2)
@@ -98,12 +132,13 @@ async def test_a_reload_and_a_second_tab_find_the_battle_and_one_vote_counts(
         assert votes(stack) == 1
 
 
+@SIZES
 async def test_an_answer_that_fails_is_a_sentence_and_no_vote(
-    browser: Browser, stack: Stack
+    browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:
     for name in NAMES:
         await stack.join(name)
-    async with opened(browser, stack.page) as tab:
+    async with opened(browser, stack.page, size) as tab:
         await in_arena(tab)
         await stack.crash(NAMES[1])
         await tab.ask("which?")
@@ -127,9 +162,12 @@ def with_votes(stack: Stack) -> None:
         lengths = (100 + number * 7 % 90, 120)
         battle = battles.begin(f"old-{number}", pair, tag)
         battles.vote(battle, BattleVote(winner=winners[number % 6], lengths=lengths))
+        if pair == names[:2] and tag is not None and number < 36:
+            judged = BattleVote(winner="a", lengths=lengths, judge="a-judge")
+            battles.vote(battle, judged)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_the_leaderboard_is_split_by_task_and_takes_length_out(
     browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:
@@ -140,6 +178,11 @@ async def test_the_leaderboard_is_split_by_task_and_takes_length_out(
         await expect(board).to_contain_text("60 votes")
         await expect(board.locator(".ratings tbody tr")).to_have_count(3)
         await expect(board.locator(".ratings svg")).to_have_count(3)
+        heat = board.locator(".heat")
+        names = await heat.locator("thead th").all_inner_texts()
+        assert names == await heat.locator("tbody th").all_inner_texts()
+        assert "llava-v1.6-vicuna-13b" in names and len(names) == 3
+        await expect(heat.locator("tbody td.won, tbody td.lost")).to_have_count(6)
         await tab.page.get_by_label("Take out what longer answers win").check()
         await expect(board).to_contain_text("Answer length is taken out")
         await tab.page.locator("#leaderboard-task input").click()
@@ -147,12 +190,19 @@ async def test_the_leaderboard_is_split_by_task_and_takes_length_out(
         await expect(board).to_contain_text("30 votes")
         await tab.page.locator("#leaderboard-votes input").click()
         await tab.page.get_by_role("option", name="Those of judge models").click()
+        await expect(board).to_contain_text("6 votes")
+        await expect(board.locator(".ratings tbody tr")).to_have_count(2)
+        await tab.page.locator("#leaderboard-votes input").click()
+        await tab.page.get_by_role("option", name="All together").click()
+        await expect(board).to_contain_text("36 votes")
+        await tab.page.locator("#leaderboard-task input").click()
+        await tab.page.get_by_role("option", name="Scene").click()
         await expect(board).to_contain_text("No votes yet")
         width = await tab.page.evaluate("document.documentElement.scrollWidth")
         assert width <= size[0]
 
 
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_axe_finds_nothing_in_either_view(
     browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:

@@ -8,9 +8,8 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack
 
-SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS, SIZES]
 
 QUESTION = " ".join(f"word{n}" for n in range(40))

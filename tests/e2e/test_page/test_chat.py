@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from llava_serve.storage import export
 from tests.chromium import Tab
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TABS, Stack
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
@@ -22,6 +22,7 @@ def kept(stack: Stack) -> list[dict[str, Any]]:
     return [json.loads(line) for line in export.lines(stack.store)]
 
 
+@TABS
 async def test_an_answer_about_an_image_streams_in(tab: Tab, shapes: Path) -> None:
     await tab.ask(f"What colour is the circle? {MUCH} end", shapes)
     answer = tab.answers.last.locator(".text")
@@ -37,6 +38,7 @@ async def test_an_answer_about_an_image_streams_in(tab: Tab, shapes: Path) -> No
     assert tab.foreign == []
 
 
+@TABS
 async def test_stop_keeps_the_text_and_frees_the_worker(tab: Tab, stack: Stack) -> None:
     await tab.ask(LONG)
     await expect(tab.answers.last.locator(".text")).to_contain_text("word3")
@@ -48,6 +50,7 @@ async def test_stop_keeps_the_text_and_frees_the_worker(tab: Tab, stack: Stack) 
     await expect(tab.answers.last).to_contain_text("Stopped.")
 
 
+@TABS
 async def test_a_browser_that_leaves_in_mid_answer_finds_it_whole_in_the_database(
     tab: Tab, stack: Stack
 ) -> None:
@@ -70,6 +73,7 @@ async def test_a_second_question_about_the_same_image_brings_it_along(
     await expect(tab.answers.last).to_contain_text("[1 picture: 320x240] second")
 
 
+@TABS
 async def test_regenerate_edit_and_votes_are_kept(tab: Tab, stack: Stack, shapes: Path) -> None:
     await tab.ask(f"one {MUCH}", shapes)
     await tab.answered()
@@ -125,14 +129,7 @@ async def test_an_answer_cut_at_the_limit_says_so_and_goes_on(tab: Tab) -> None:
     )
 
 
-async def test_an_example_fills_the_composer(tab: Tab) -> None:
-    await tab.transcript.locator(".example").click()
-    await expect(tab.textbox).to_have_value("How many shapes are there?")
-    await expect(tab.composer.locator(".thumbnail-item")).to_have_count(1)
-    await tab.textbox.press("Enter")
-    await expect(tab.answers.last).to_contain_text("[1 picture: 320x240] How many")
-
-
+@TABS
 async def test_no_text_becomes_html_or_fetches_anything(tab: Tab) -> None:
     """The echo makes the user's text the model's text too."""
     attack = (

@@ -16,11 +16,10 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, page_served
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, TOKEN, Stack, page_served
 from tests.ports import free_port
 from tests.until import bounded
 
-SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS, SIZES]
 
 MUCH = " ".join(f"word{n}" for n in range(60))

@@ -9,16 +9,17 @@ from playwright.async_api import Browser, expect
 
 from llava_serve.storage import export
 from tests.chromium import opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
 
+@SIZES
 async def test_two_models_answer_at_the_same_time_and_stop_together(
-    browser: Browser, stack: Stack, shapes: Path
+    browser: Browser, stack: Stack, shapes: Path, size: tuple[int, int]
 ) -> None:
     engines = [await stack.join(model, delay_s=0.2) for model in ("one", "two")]
-    async with opened(browser, stack.page) as tab:
+    async with opened(browser, stack.page, size) as tab:
         await tab.compare()
         await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
         await tab.ask("how many " + " ".join(f"word{n}" for n in range(300)), shapes)
@@ -31,12 +32,13 @@ async def test_two_models_answer_at_the_same_time_and_stop_together(
         await expect(tab.answers.nth(1)).to_contain_text("Stopped.")
 
 
+@SIZES
 async def test_each_answer_has_its_measurements_and_the_vote_is_kept(
-    browser: Browser, stack: Stack, shapes: Path
+    browser: Browser, stack: Stack, shapes: Path, size: tuple[int, int]
 ) -> None:
     await stack.join("one", delay_s=0.01)
     await stack.join("two", delay_s=0.02)
-    async with opened(browser, stack.page) as tab:
+    async with opened(browser, stack.page, size) as tab:
         await tab.compare()
         await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
         much = " ".join(f"word{n}" for n in range(60))
@@ -57,12 +59,13 @@ async def test_each_answer_has_its_measurements_and_the_vote_is_kept(
     assert (vote["kind"], vote["model"]) == ("better", "two")
 
 
+@SIZES
 async def test_one_model_that_fails_does_not_disturb_the_other(
-    browser: Browser, stack: Stack
+    browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:
     await stack.join("able")
     await stack.join("broken")
-    async with opened(browser, stack.page) as tab:
+    async with opened(browser, stack.page, size) as tab:
         await tab.compare()
         await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
         await stack.crash("broken")
@@ -72,11 +75,12 @@ async def test_one_model_that_fails_does_not_disturb_the_other(
         await expect(tab.answers.nth(1).locator(".card.error")).to_contain_text("worker")
 
 
+@SIZES
 async def test_fewer_than_two_models_are_refused_with_a_card(
-    browser: Browser, stack: Stack
+    browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:
     await stack.join("alone")
-    async with opened(browser, stack.page) as tab:
+    async with opened(browser, stack.page, size) as tab:
         await tab.compare()
         await expect(tab.page.locator("#compare-status")).to_contain_text("1 model is served")
         await tab.ask("hello")
@@ -103,12 +107,13 @@ async def test_a_tab_that_is_first_seen_does_not_call_the_server_lost(
         assert await tab.page.evaluate("window.lost") == 0
 
 
+@SIZES
 async def test_the_page_opens_where_its_address_leads_and_where_it_was_left(
-    browser: Browser, stack: Stack
+    browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:
     for model in ("one", "two"):
         await stack.join(model)
-    async with opened(browser, stack.page) as tab:
+    async with opened(browser, stack.page, size) as tab:
         chat, compare = (tab.page.get_by_role("tab", name=name) for name in ("Chat", "Compare"))
         await compare.click()
         tab.name = "compare"

@@ -11,11 +11,10 @@ from PIL import Image
 from playwright.async_api import Browser, Route, expect
 
 from tests.chromium import opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack
 from tests.e2e.test_page.test_accessibility import SCHEMES, SMALL, check, themes
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
-SIZES = [(1280, 800), (390, 844)]
 # Keeps how long an upload waits before it is tried again, and does not wait.
 PAUSES = """
 window.pauses = [];
@@ -40,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+@SIZES
 async def test_a_folder_is_asked_about_followed_and_taken_along(
     browser: Browser,
     stack: Stack,
@@ -109,7 +108,7 @@ async def test_a_folder_is_asked_about_followed_and_taken_along(
     await sheet.close()
 
 
-@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+@SIZES
 async def test_a_run_is_stopped_gone_on_with_and_what_failed_asked_again(
     browser: Browser, stack: Stack, folder: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:
@@ -162,7 +161,7 @@ async def test_a_run_is_stopped_gone_on_with_and_what_failed_asked_again(
         await expect(dialog.locator(".known")).to_have_count(1)
 
 
-@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+@SIZES
 async def test_older_folders_are_found_behind_a_button(
     browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:
@@ -186,7 +185,7 @@ async def test_older_folders_are_found_behind_a_button(
         await expect(dialog.get_by_role("button", name="Show older ones")).to_have_count(0)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_why_no_picture_was_taken_is_told_and_nothing_is_left_behind(
     browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int]
 ) -> None:
@@ -213,7 +212,7 @@ async def test_why_no_picture_was_taken_is_told_and_nothing_is_left_behind(
         assert (await answer.json())["folders"] == []
 
 
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_a_server_without_time_is_asked_again_and_is_no_refusal(
     browser: Browser, stack: Stack, folder: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:

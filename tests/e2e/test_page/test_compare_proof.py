@@ -6,14 +6,14 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.chromium import opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack
 from tests.e2e.test_page.test_accessibility import SMALL, check, themes
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 TEXT = "a **bold** red cat sits here and " + " ".join(f"word{n}" for n in range(40))
 
 
-@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+@SIZES
 async def test_answers_are_measured_proved_and_their_differences_shown(
     browser: Browser,
     stack: Stack,
@@ -54,7 +54,7 @@ async def test_answers_are_measured_proved_and_their_differences_shown(
         assert tab.foreign == []
 
 
-@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+@SIZES
 async def test_differences_are_seen_and_heard(
     browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int]
 ) -> None:

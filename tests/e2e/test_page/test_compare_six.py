@@ -6,14 +6,14 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.chromium import opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 WIDTH = "one => one.getBoundingClientRect().width"
 MODELS = ("one", "two", "three", "four", "five", "six")
 
 
-@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+@SIZES
 async def test_six_models_answer_side_by_side_and_the_last_can_win(
     browser: Browser, stack: Stack, shapes: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:

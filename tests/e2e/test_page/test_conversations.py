@@ -11,12 +11,11 @@ from playwright.async_api import Browser, expect
 from llava_serve.login_config import LoginConfig
 from llava_serve.logins.login_sessions import LoginSessions
 from tests.chromium import opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
-from tests.e2e.test_page.past_list import ADDRESS, DESK, PHONE, PastList, begun
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack, page_served
+from tests.e2e.test_page.past_list import ADDRESS, PastList, begun
 from tests.e2e.test_page.test_accessibility import SMALL, check, check_themes, themes
 from tests.e2e.test_page.test_login import auth_file as auth_file, sign_in
 
-SIZES = pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS, SIZES]
 
 
@@ -111,6 +110,29 @@ async def test_a_comparison_is_in_the_list_and_opens_on_its_tab(
         await expect(tab.textbox).to_be_visible()
 
 
+async def test_the_one_that_is_seen_is_marked_and_no_other(
+    browser: Browser, stack: Stack, size: tuple[int, int]
+) -> None:
+    """The address names one of each tab."""
+    await stack.join("echo")
+    await stack.join("other")
+    async with opened(browser, stack.page, size) as tab:
+        past = PastList(tab, size)
+        await begun(tab, stack.page, "a chat")
+        await tab.compare()
+        await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
+        await tab.ask("a comparison")
+        await tab.answered(2)
+        marked = past.entries.locator("[aria-current=page] .title")
+        for name, title in (("Compare", "a comparison"), ("Chat", "a chat"), ("Leaderboard", None)):
+            await tab.page.get_by_role("tab", name=name).click()
+            await past.open()
+            await expect(past.entries).to_have_count(2)
+            await expect(marked).to_have_text([title] if title else [])
+            if past.is_drawer:
+                await tab.page.keyboard.press("Escape")
+
+
 async def test_one_is_saved_and_brought_back(
     browser: Browser, stack: Stack, shapes: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:
@@ -157,7 +179,7 @@ async def test_one_is_saved_and_brought_back(
 async def test_keys_alone_reach_all_of_it(
     browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:
-    await stack.join("echo", delay_s=0.05)
+    engine = await stack.join("echo", delay_s=0.05)
     async with opened(browser, stack.page, size) as tab:
         past, keyboard = PastList(tab, size), tab.page.keyboard
         await begun(tab, stack.page, "by keys alone")
@@ -166,7 +188,7 @@ async def test_keys_alone_reach_all_of_it(
         if past.is_drawer:
             await past.toggle.focus()
             await keyboard.press("Enter")
-            await expect(past.search).to_be_focused()
+            await expect(past.panel.get_by_role("heading", name="Conversations")).to_be_focused()
             await keyboard.press("Escape")  # closes the drawer, and stops no answer
             await expect(past.panel).to_be_hidden()
             await expect(past.toggle).to_be_focused()
@@ -191,6 +213,10 @@ async def test_keys_alone_reach_all_of_it(
         told = past.panel.get_by_role("alert")
         await expect(told).to_contain_text("answer of this conversation is still being made")
         await expect(past.entries).to_have_count(1)
+        if past.is_drawer:
+            await keyboard.press("Escape")
+        await tab.stop_button.click()  # or the page would wait for the answer at its end
+        await engine.idle.wait()
 
 
 async def test_axe_finds_nothing_in_the_list(

@@ -1,4 +1,4 @@
-"""A page on another origin asks about a picture, from a real Chromium, with the browser's means."""
+"""Pages on another origin ask about a picture, from a real Chromium: the examples as they stand."""
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -28,11 +28,13 @@ from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
 from tests.chromium import opened
+from tests.clients.node import CLIENTS
 
 pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parents[3] / "scripts" / "examples"
 TOKEN, KEY = "the-token", "sk-good"
+PAGES = ["ask.html", "ask_openai.html"]  # with the browser's means alone, and npm's client
 WATCH = """
 () => {
   const answer = document.querySelector('#answer');
@@ -71,7 +73,9 @@ async def find_key(text: str) -> ApiKey:
 
 @asynccontextmanager
 async def another_origin() -> AsyncIterator[str]:
+    assert CLIENTS.exists(), "first: bash scripts/get_npm_clients.sh .venv/bin/python"
     site = FastAPI()
+    site.mount("/node_modules", StaticFiles(directory=CLIENTS / "node_modules"))
     site.mount("/", StaticFiles(directory=EXAMPLES))
     async with serving.served(site) as address:
         yield address
@@ -104,13 +108,14 @@ async def ask(page: Page, address: str, file: Path, **fields: Any) -> None:
     await page.get_by_role("button", name="Ask").click()
 
 
+@pytest.mark.parametrize("name", PAGES)
 async def test_an_answer_about_a_picture_streams_into_the_page(
-    browser: Browser, shapes: Path
+    browser: Browser, shapes: Path, name: str
 ) -> None:
     async with (
         another_origin() as site,
         controller(site, asks_for_keys=True) as (address, _),
-        opened(browser, f"{site}/ask.html") as tab,
+        opened(browser, f"{site}/{name}") as tab,
     ):
         await tab.page.evaluate(WATCH)
         await ask(tab.page, address, shapes, key=KEY, question="one two three")
@@ -121,16 +126,17 @@ async def test_an_answer_about_a_picture_streams_into_the_page(
         assert states == sorted(states, key=len)
 
 
-async def test_the_page_is_told_what_is_wrong(browser: Browser, shapes: Path) -> None:
+@pytest.mark.parametrize("name", PAGES)
+async def test_the_page_is_told_what_is_wrong(browser: Browser, shapes: Path, name: str) -> None:
     shapes.with_name("none.png").write_bytes(b"no picture")
     async with (
         another_origin() as site,
         controller(site, asks_for_keys=True) as (address, _),
-        opened(browser, f"{site}/ask.html") as tab,
+        opened(browser, f"{site}/{name}") as tab,
     ):
         answer = tab.page.locator("#answer")
-        await ask(tab.page, address, shapes)
-        await expect(answer).to_have_text(re.compile("an API key is needed"))
+        await ask(tab.page, address, shapes, key="sk-bad")
+        await expect(answer).to_have_text(re.compile("the API key is unknown"))
         await ask(tab.page, address, shapes.with_name("none.png"), key=KEY)
         await expect(answer).to_have_text(re.compile("picture 1 of the request"))
 

@@ -11,8 +11,8 @@ from playwright.async_api import Browser, Route, expect
 
 from llava_serve.web import uploads
 from tests.chromium import opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
-from tests.e2e.test_page.test_coming_back import SIZES, reloaded
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack
+from tests.e2e.test_page.test_coming_back import reloaded
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS, SIZES]
 
@@ -36,7 +36,7 @@ async def test_a_draft_keeps_its_picture_over_every_reload_until_it_is_sent(
         await expect(thumbnail).to_have_count(1)
         await tab.textbox.fill("a draft")
         for _ in range(2):
-            await expect(cost).to_contain_text("Picture: 1 tokens · text: about 2")
+            await expect(cost).to_contain_text("Picture: 1 token · text: about 2")
             await reloaded(tab)
             await expect(tab.textbox).to_have_value("a draft")
             await expect(thumbnail).to_have_count(1)
@@ -48,9 +48,9 @@ async def test_a_draft_keeps_its_picture_over_every_reload_until_it_is_sent(
         await tab.page.unroute("**/gradio_api/**")
         await reloaded(tab)
         await expect(thumbnail).to_have_count(1)
-        await expect(cost).to_contain_text("Picture: 1 tokens · text: about 4")
+        await expect(cost).to_contain_text("Picture: 1 token · text: about 4")
         await tab.textbox.fill("")
-        await expect(cost).to_contain_text("Picture: 1 tokens · 4,095 of")
+        await expect(cost).to_contain_text("Picture: 1 token · 4,095 of")
         await tab.textbox.press("Enter")
         await tab.answered()
         await expect(tab.answers.last.locator(".text")).to_contain_text("[1 picture: 320x240]")
@@ -59,7 +59,7 @@ async def test_a_draft_keeps_its_picture_over_every_reload_until_it_is_sent(
         await tab.page.wait_for_function("window.conversations.of('chat').draft === ''")
         await tab.answered()
         await tab.composer.locator("input[type=file]").set_input_files([shapes])
-        await expect(cost).to_contain_text("Picture: 1 tokens")
+        await expect(cost).to_contain_text("Picture: 1 token ·")
         await tab.textbox.press("Enter")
         await tab.answered(2)
         await tab.page.wait_for_function("!window.conversations.of('chat').attached.length")

@@ -8,13 +8,10 @@ import pytest
 from playwright.async_api import Browser, Locator, expect
 
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack, page_served
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
-SIZES = pytest.mark.parametrize(
-    "size", [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
-)
 Size = tuple[int, int]
 MANY_WORDS = "tell me " + " ".join(f"word{n}" for n in range(400))
 # What a slow machine does to the newest answers: a change before the scrolling is known as such,

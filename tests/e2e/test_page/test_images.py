@@ -8,12 +8,11 @@ from PIL import Image
 from playwright.async_api import Browser, Locator, expect
 
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack
 from tests.e2e.test_page.test_accessibility import SMALL, check, themes
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
-SIZES = [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 TURNED_RIGHT = 6  # what EXIF says where the picture is to be turned clockwise to be upright
 
@@ -56,7 +55,7 @@ def crop(tab: Tab) -> Locator:
     return tab.page.get_by_role("dialog", name="Crop and rotate")
 
 
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_a_picture_is_cropped_and_rotated_by_the_keyboard_and_keeps_its_place(
     browser: Browser,
     stack: Stack,
@@ -123,7 +122,7 @@ async def test_a_part_is_chosen_with_the_pointer_and_esc_changes_nothing(
         assert is_near(image, (0.2, 0.8), RED) and is_near(image, (0.8, 0.2), WHITE)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_a_picture_stays_where_its_crop_cannot_be_attached(
     browser: Browser, stack: Stack, quarters: Path, shapes: Path, size: tuple[int, int]
 ) -> None:
@@ -155,7 +154,7 @@ async def cut_left(tab: Tab) -> None:
     await expect(crop(tab)).to_be_hidden()
 
 
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_the_camera_gives_a_picture_and_is_switched_off(
     browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:

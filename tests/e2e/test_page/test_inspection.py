@@ -18,12 +18,11 @@ from llava_serve.protocol.cluster import WorkerStatus
 from llava_serve.protocol.inspection import Inspection
 from llava_serve.request import InspectRequest
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, WatchedEcho
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, TOKEN, Stack, WatchedEcho
 from tests.e2e.test_page.test_accessibility import themes, violations
 from tests.ports import free_port
 from tests.until import bounded
 
-SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
 
@@ -147,7 +146,8 @@ async def test_esc_closes_the_panel_and_stops_no_answer(
         await tab.page.keyboard.press("Escape")
         await expect(tab.page.locator("#saw")).to_be_hidden()
         assert not engine.idle.is_set()
-        await expect(tab.stop_button).to_be_visible()
+        await tab.stop_button.click()
+        await engine.idle.wait()
 
 
 @SIZES

@@ -6,15 +6,13 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.chromium import opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack
 from tests.e2e.test_page.test_accessibility import SMALL, check, themes
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
-SIZES = [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
 
-
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_arrow_up_in_an_empty_box_edits_the_last_question(
     browser: Browser, stack: Stack, shapes: Path, size: tuple[int, int]
 ) -> None:
@@ -40,7 +38,7 @@ async def test_arrow_up_in_an_empty_box_edits_the_last_question(
         await expect(tab.answers).to_have_count(1)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_the_list_of_keys_opens_by_its_key_and_its_button_and_stops_no_answer(
     browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:

@@ -7,10 +7,8 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.chromium import opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
-from tests.e2e.test_page.past_list import DESK, PHONE
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, PHONE, SIZES, Stack
 
-SIZES = pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS, SIZES]
 
 NAMES = re.compile(r"\b(?:Enter|Shift|Esc|Ctrl|PDF)\b")

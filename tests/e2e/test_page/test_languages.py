@@ -15,11 +15,10 @@ from playwright.async_api import Browser, Page, expect
 from llava_serve.web.translations.catalogue import CHINESE, ENGLISH, Text, plural_categories
 from llava_serve.web.translations.language import Languages
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack, page_served
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
-SIZES = [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
 QUESTION = "1 + 1?"
 # The product, names of files, units, formats, letters of answers, what an echo says of a picture.
 ALLOWED = (
@@ -232,7 +231,7 @@ class Views:
         await self.page.keyboard.press("Escape")
 
 
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_every_word_is_of_the_language_of_the_page(
     browser: Browser, stack: Stack, shapes: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:

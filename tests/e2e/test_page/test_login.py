@@ -12,7 +12,7 @@ from llava_serve.logins.auth_file import write_users
 from llava_serve.logins.login_sessions import LoginSessions
 from llava_serve.logins.passwords import hashed
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack, page_served
 from tests.e2e.test_page.test_accessibility import SCHEMES, SMALL, check, themes
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
@@ -91,9 +91,7 @@ async def expect_draft(tab: Tab) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "size", [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
-)
+@SIZES
 async def test_axe_finds_nothing_where_users_sign_in(
     browser: Browser, address: str, size: tuple[int, int]
 ) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.async_api import Browser, expect
 
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
+from tests.e2e.test_page.conftest import DESK, GRADIO_AND_PANDAS, SIZES, Stack, page_served
 from tests.e2e.test_page.test_languages import choose
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
@@ -76,7 +76,6 @@ async def test_examples_that_do_not_fit_the_start_page_are_below_its_head(
         assert above == 0
 
 
-SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
 RIGHT = "one => one.getBoundingClientRect().right"
 
 
@@ -127,13 +126,14 @@ async def test_a_picture_in_the_box_is_seen_whole_and_has_an_edge(
         await expect(thumbnail).to_have_count(0)
 
 
+@SIZES
 @pytest.mark.parametrize("tag", ["en", "zh"])
-async def test_votes_on_a_phone_stand_in_two_even_columns(
-    browser: Browser, stack: Stack, tmp_path: Path, tag: str
+async def test_votes_stand_in_the_order_of_the_answers_on_a_phone_in_two_even_columns(
+    browser: Browser, stack: Stack, tmp_path: Path, tag: str, size: tuple[int, int]
 ) -> None:
     await stack.join("one")
     await stack.join("two")
-    async with opened(browser, stack.page, (390, 844)) as tab:
+    async with opened(browser, stack.page, size) as tab:
         if tag != "en":
             await choose(tab.page, tag)
         for name, votes in (
@@ -142,10 +142,47 @@ async def test_votes_on_a_phone_stand_in_two_even_columns(
         ):
             await tab.page.locator(f"#{name}-tab-button").click()
             await expect(tab.page.locator(votes[3])).to_be_visible()
-            await tab.page.screenshot(path=tmp_path / f"votes-{name}-{tag}.png")
+            await tab.page.screenshot(path=tmp_path / f"votes-{name}-{tag}-{size[0]}.png")
             boxes = [await tab.page.locator(vote).bounding_box() for vote in votes]
             a, b, tie, bad = (box for box in boxes if box is not None)
+            if size == DESK:
+                assert a["x"] < b["x"] < tie["x"] < bad["x"]
+                assert a["y"] == b["y"] == tie["y"] == bad["y"]
+                continue
             assert a["x"] == tie["x"] < b["x"] == bad["x"]
             assert a["y"] == b["y"] < tie["y"] == bad["y"]
             assert max(box["width"] for box in (a, b, tie, bad)) - a["width"] < 1
             assert max(box["height"] for box in (a, b, tie, bad)) - a["height"] < 1
+
+
+# The colour of what a slider has not reached, as (red, green, blue).
+REST = """
+range => getComputedStyle(range).getPropertyValue('--neutral-200').match(/[0-9a-f]{2}/g)
+  .map((part) => parseInt(part, 16))
+"""
+
+
+@SIZES
+async def test_each_parameter_is_explained_beneath_its_name(
+    browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    await stack.join("echo")
+    async with opened(browser, f"{stack.page}/?__theme=dark", size) as tab:
+        await tab.open_parameters()
+        panel = tab.page.locator("#chat-tab .parameters")
+        for name, said in (
+            ("Temperature", "0 always takes the likeliest"),
+            ("Top p", "1 leaves all in"),
+            ("Max tokens", "A token is a short word or a part of one"),
+            ("Seed", "answered the same way again"),
+        ):
+            label = panel.locator("label", has_text=name).first
+            await expect(label).to_contain_text(said)
+        await panel.screenshot(path=tmp_path / f"parameters-{size[0]}.png")
+        for head in await panel.locator(".head").all():
+            number, info = head.get_by_test_id("number-input"), head.locator(".info-text")
+            beside, beneath = await number.bounding_box(), await info.bounding_box()
+            assert beside is not None and beneath is not None
+            assert beneath["y"] >= beside["y"] + beside["height"] and beneath["width"] > 180
+        rest = await panel.locator("input[type=range]").first.evaluate(REST)
+        assert max(rest) < 130  # dark, as the page is

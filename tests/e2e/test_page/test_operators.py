@@ -1,7 +1,8 @@
 """The cluster's tab in a real browser: who sees it, what it shows, and what its buttons do."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -11,6 +12,7 @@ from playwright.async_api import Browser, Locator, Request, expect
 
 from llava_serve.cluster.registry.sight import Sight
 from llava_serve.cluster_token import bearer
+from llava_serve.errors import WorkerUnreachable
 from llava_serve.login_config import LoginConfig
 from llava_serve.logins.auth_file import write_users
 from llava_serve.logins.login_sessions import LoginSessions
@@ -18,13 +20,12 @@ from llava_serve.logins.passwords import hashed
 from llava_serve.protocol.vitals import Vitals
 from llava_serve.web.operators.rights import Operators
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, page_served
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, TOKEN, Stack, page_served
 from tests.e2e.test_page.test_accessibility import SMALL, check, check_themes, themes
 from tests.e2e.test_page.test_login import PASSWORD, sign_in
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
-SIZES = [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
 CACHES = {
     "kv_tokens_total": 60_000,
     "kv_tokens_held": 15_000,
@@ -44,6 +45,15 @@ async def address(stack: Stack, tmp_path: Path) -> AsyncIterator[str]:
     operators = Operators(are_local=True)
     async with page_served(stack.controller, tmp_path, None, operators) as (address, _):
         yield address
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    """The logger whose level the controller sets; afterwards it is as it was."""
+    logger = logging.getLogger()
+    level = logger.level
+    yield logger
+    logger.setLevel(level)
 
 
 async def tell(stack: Stack, model: str, tokens: int) -> None:
@@ -73,7 +83,7 @@ async def shown(tab: Tab, worker: str) -> Locator:
     return row
 
 
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_the_cluster_is_seen_live_drained_and_put_back(
     browser: Browser, stack: Stack, address: str, size: tuple[int, int]
 ) -> None:
@@ -110,10 +120,11 @@ async def test_the_cluster_is_seen_live_drained_and_put_back(
         await expect(row.locator("svg.spark").first).to_be_visible()
 
 
-async def test_the_search_failures_and_a_controller_that_is_gone(
-    browser: Browser, stack: Stack, address: str
+@SIZES
+async def test_failures_with_what_to_do_and_the_search(
+    browser: Browser, stack: Stack, address: str, size: tuple[int, int]
 ) -> None:
-    async with opened(browser, address) as tab:
+    async with opened(browser, address, size) as tab:
         row = await shown(tab, stack.addresses["one"])
         await stack.crash("one")
         body = {"model": "one", "messages": [{"role": "user", "content": "x"}]}
@@ -124,6 +135,7 @@ async def test_the_search_failures_and_a_controller_that_is_gone(
         failures = tab.page.locator("#cluster .failures")
         await expect(failures).to_contain_text("worker_unreachable")
         await expect(failures).to_contain_text("ours")
+        await expect(failures).to_contain_text(WorkerUnreachable.remedy)
         await expect(row.locator("summary")).to_contain_text("worker_unreachable")
         await row.locator("summary").click()
         await expect(row).to_contain_text("request ")
@@ -133,8 +145,29 @@ async def test_the_search_failures_and_a_controller_that_is_gone(
         await expect(tab.page.locator("#cluster tr[data-worker]")).to_have_count(1)
 
 
+@SIZES
+async def test_the_log_level_is_set_and_said(
+    browser: Browser,
+    stack: Stack,
+    address: str,
+    size: tuple[int, int],
+    root_logger: logging.Logger,
+) -> None:
+    async with opened(browser, address, size) as tab:
+        await shown(tab, stack.addresses["one"])
+        menu = tab.page.get_by_label("Controller's log level")
+        await menu.select_option("debug")
+        told = tab.page.locator("#cluster [role=status]")
+        await expect(told).to_contain_text("logs from debug on")
+        assert root_logger.level == logging.DEBUG
+        await menu.select_option("info")
+        await expect(told).to_contain_text("logs from info on")
+        assert root_logger.level == logging.INFO
+
+
+@SIZES
 async def test_of_users_who_sign_in_only_operators_see_the_tab(
-    browser: Browser, stack: Stack, tmp_path: Path
+    browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     await stack.join("echo")
     write_users(tmp_path / "users", {name: hashed(PASSWORD, 4) for name in ("alice", "bob")})
@@ -142,7 +175,7 @@ async def test_of_users_who_sign_in_only_operators_see_the_tab(
     logins, operators = LoginSessions.of(config, tmp_path), Operators.of(config)
     async with page_served(stack.controller, tmp_path, logins, operators) as (address, _):
         for name, count in (("bob", 0), ("alice", 1)):
-            async with opened(browser, address) as tab:
+            async with opened(browser, address, size) as tab:
                 await sign_in(tab.page, name)
                 await expect(tab.model).to_have_value("echo")
                 tabs = tab.page.get_by_role("tab", name="Cluster")

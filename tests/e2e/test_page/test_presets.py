@@ -4,12 +4,11 @@ import pytest
 from playwright.async_api import Browser, Locator, expect
 
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack
 from tests.e2e.test_page.test_accessibility import SMALL, check
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
-SIZES = [pytest.param((1280, 800), id="1280"), pytest.param((390, 844), id="390")]
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -37,7 +36,7 @@ async def choose(tab: Tab, name: str) -> None:
     await tab.page.get_by_role("option", name=name).click()
 
 
-@pytest.mark.parametrize("size", SIZES)
+@SIZES
 async def test_a_preset_comes_back_after_a_reload_and_in_the_other_tab(
     browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:

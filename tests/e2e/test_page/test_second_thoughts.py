@@ -11,9 +11,8 @@ from playwright.async_api import Browser, expect
 
 from llava_serve.storage import export
 from tests.chromium import opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack
 
-SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS, SIZES]
 
 LONG = " ".join(f"word{n}" for n in range(2000))

@@ -9,11 +9,10 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.chromium import opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack, page_served
-from tests.e2e.test_page.past_list import DESK, PHONE, PastList, begun
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack, page_served
+from tests.e2e.test_page.past_list import PastList, begun
 from tests.e2e.test_page.test_accessibility import SMALL, check
 
-SIZES = pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS, SIZES]
 
 # As over plain http, where browsers give pages no clipboard.

@@ -9,13 +9,7 @@ import pytest
 from PIL import Image
 
 from llava_serve.arena.tally import Winner
-from llava_serve.errors import (
-    BattleOver,
-    BattleWithoutVote,
-    InvalidField,
-    MediaUnreadable,
-    StillAnswering,
-)
+from llava_serve.errors import InvalidField, MediaUnreadable, QuestionEmpty, StillAnswering
 from llava_serve.storage.battles import Battles
 from llava_serve.web.arena.handlers import ArenaHandlers
 from llava_serve.web.chat_service import Services
@@ -65,11 +59,11 @@ async def test_no_name_is_shown_before_the_vote_and_both_after_it(cluster: Clust
         await place.conversation.pulse.wait()
     before = await shown(handlers, place)
     assert names_in(before) == []
-    assert "tokens in" not in before and "first token" not in before
+    assert "token in" not in before and "first token" not in before
     await handlers.elect("a", place, "")
     after = await shown(handlers, place)
     assert names_in(after) == [*NAMES]
-    assert "tokens in" in after
+    assert "1 token in" in after
     battle = place.conversation.battle
     assert battle is not None
     assert f"A is <b>{battle.models[0]}</b>, B is <b>{battle.models[1]}</b>" in after
@@ -194,8 +188,6 @@ async def test_an_answer_that_fails_leaves_no_vote_and_tells_no_name(cluster: Cl
     assert names_in(text) == []
     await handlers.elect("a", place, "")
     assert votes(cluster.services) == 0
-    await handlers.submit(place, question("once more?"), "")
-    assert isinstance(place.conversation.notice, BattleWithoutVote)
 
 
 async def test_answers_that_were_stopped_leave_no_vote(cluster: Cluster) -> None:
@@ -206,6 +198,10 @@ async def test_answers_that_were_stopped_leave_no_vote(cluster: Cluster) -> None
     await settled(place.conversation)
     await handlers.elect("a", place, "")
     assert votes(cluster.services) == 0
+    stopped = place.conversation
+    await asked(handlers, place, "once more?")
+    assert place.conversation is not stopped
+    assert [one.text for one in place.conversation.exchanges] == ["once more?"]
 
 
 async def test_nobody_votes_while_an_answer_runs(cluster: Cluster) -> None:
@@ -223,13 +219,15 @@ async def test_after_the_vote_comes_a_new_battle(cluster: Cluster) -> None:
     await cluster.join(*NAMES)
     handlers, place = ArenaHandlers(cluster.services), begun()
     await asked(handlers, place)
+    first = place.conversation
+    assert "Ask two models" in str(handlers.view(first)["composer"])
     await handlers.elect("tie", place, "")
-    await handlers.submit(place, question("and?"), "")
-    assert isinstance(place.conversation.notice, BattleOver)
-    first = place.conversation.id
-    await handlers.clear(place)
-    await asked(handlers, place)
-    assert place.conversation.id != first
+    assert "a new battle begins" in str(handlers.view(first)["composer"])
+    await handlers.submit(place, question(" "), "")
+    assert (place.conversation, type(first.notice)) == (first, QuestionEmpty)
+    await asked(handlers, place, "and?")
+    assert place.conversation is not first
+    assert [len(one.exchanges) for one in (first, place.conversation)] == [1, 1]
     assert names_in(await shown(handlers, place)) == []
     assert sum(Battles(cluster.services.store).met().values()) == 2
 

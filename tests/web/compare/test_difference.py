@@ -23,7 +23,9 @@ def shown(one: str, other: str) -> str:
         ("a red cat", "a red cat", "a red cat"),
         ("the red cat sits here", "the blue cat sits here", "the -red -+blue +cat sits here"),
         ("one, two", "one; two", "one-, -+; +two"),
-        ("# Head\nbody", "# Head body", "# -Head\n-+Head +body"),
+        ("# Head\nbody", "# Head body", "# Head -\n-body"),
+        ("It sits.", "It sits", "It sits-.-"),
+        ("a red cat.\nIt sits", "a red cat. It sits", "a red cat. -\n-It sits"),
         ("a **bold** word", "a bold word", "a -**-bold -** -word"),
         ("我看到猫", "我看到狗", "我看到-猫-+狗+"),
         ("", "all of it", "+all of it+"),
@@ -40,6 +42,12 @@ def test_who_hears_it_is_told_where_each_word_stands() -> None:
     assert '<ins><span class="unseen">only in &lt;B&gt;: </span>blue ' in html
     assert "Words that only A has: 1; that only &lt;B&gt; has: 1." in html
     assert "the same, word for word" in difference("x", " x ", "AB")
+
+
+def test_punctuation_is_no_word_that_differs() -> None:
+    html = difference("A red cat, here.", "A red cat\nhere", "AB")
+    assert "the same words; their punctuation or lines differ" in html
+    assert "Words that only A has: 1; that only B has: 0." in difference("red, cat.", "red", "AB")
 
 
 def test_long_answers_are_cut_and_it_is_told() -> None:

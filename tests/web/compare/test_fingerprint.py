@@ -125,7 +125,7 @@ def test_the_mark_says_which_side_was_asked_otherwise_and_how() -> None:
     assert "E was asked without seed, which its model does not take" in said
     assert "C was asked with temperature 0.7" in said
     assert "D was asked with another question" in said
-    assert "D was asked without set of pictures and clips" in said
+    assert "D was asked without set of pictures and videos" in said
     assert "A was" not in said and "B was" not in said
 
 

@@ -152,7 +152,7 @@ def test_a_clip_has_its_frames_with_their_times() -> None:
 
 def test_the_prompt_has_its_places_and_the_context_adds_up() -> None:
     html = panel(told(TILED, CLIP), [file(), file("b.mp4")], 0, reused=600)
-    assert "<mark>Picture 1, 1,234 tokens</mark><mark>Clip 2, 33 tokens</mark>" in html
+    assert "<mark>Picture 1, 1,234 tokens</mark><mark>Video 2, 33 tokens</mark>" in html
     said = words(html)
     assert "1,300 of 4,096 tokens of the context are taken by the prompt; 2,796 are left" in said
     assert "Reused from the cache for this answer: 600 tokens" in said

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from llava_serve.errors import (
-    BattleOver,
+    BattleOpen,
     ContextOverflow,
     ControllerUnreachable,
     LineFull,
@@ -38,7 +38,7 @@ def in_chinese(code: str, original: str = "") -> ErrorText:
     )
 
 
-@pytest.mark.parametrize("error", [OVERFLOW, BattleOver(), WorkerLost(ADDRESS, "reset")])
+@pytest.mark.parametrize("error", [OVERFLOW, BattleOpen(), WorkerLost(ADDRESS, "reset")])
 def test_in_english_an_error_is_told_by_its_class(error: ServeError) -> None:
     text = error_text(error)
     assert text == ErrorText(as_sentence(error.user_message), error.user_remedy)
@@ -80,7 +80,7 @@ def test_names_and_numbers_of_an_error_stand_behind_its_translation(
 @pytest.mark.parametrize(
     "error",
     [
-        BattleOver(),
+        BattleOpen(),
         WorkerLost(ADDRESS, "reset"),
         ControllerUnreachable(ADDRESS, "refused"),
         Unavailable(f"{ADDRESS} refused"),
@@ -103,22 +103,22 @@ def test_a_code_of_another_program_is_told_by_its_status(status: int, code: str)
 
 
 def test_what_a_language_lacks_is_told_in_english() -> None:
-    token = current.set(Catalogue("pl", "Polski", {"error.battle_over": "Koniec."}))
+    token = current.set(Catalogue("pl", "Polski", {"error.battle_open": "Koniec."}))
     try:
         assert error_text(OVERFLOW) == ErrorText(as_sentence(OVERFLOW.message), OVERFLOW.remedy)
-        assert error_text(BattleOver()) == ErrorText("Koniec.", BattleOver.user_remedy)
+        assert error_text(BattleOpen()) == ErrorText("Koniec.", BattleOpen.user_remedy)
     finally:
         current.reset(token)
 
 
 def test_english_of_a_file_may_have_words_of_its_own_for_an_error() -> None:
     own = Catalogue(
-        "en", "Plain", {"error.battle_over": "Over.", "error.battle_over.remedy": "Go."}
+        "en", "Plain", {"error.battle_open": "Over.", "error.battle_open.remedy": "Go."}
     )
     token = current.set(own)
     try:
-        assert error_text(BattleOver()).whole == "Over. Go."
-        assert ENGLISH.messages.get("error.battle_over") is None
+        assert error_text(BattleOpen()).whole == "Over. Go."
+        assert ENGLISH.messages.get("error.battle_open") is None
     finally:
         current.reset(token)
 

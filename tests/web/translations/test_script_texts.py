@@ -33,6 +33,18 @@ def test_each_text_of_a_script_is_in_each_catalogue(script: Path) -> None:
         assert used(script) - catalogue.messages.keys() == set()
 
 
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_says_how_many_where_a_text_has_plural_forms(script: Path) -> None:
+    """Without `count` a browser would take the form for all other numbers, and say nothing."""
+    text = script.read_text(encoding="utf-8")
+    for call in CALL.finditer(text):
+        key = LITERAL.match(text, call.end())
+        assert key is not None
+        if not isinstance(ENGLISH.messages[key[1]], str):
+            values = text[key.end() :].partition("}")[0]
+            assert re.search(r"\bcounts?\b", values), f"{key[1]} in {script.name}"
+
+
 async def test_the_page_brings_the_texts_of_its_scripts_in_its_language(
     make_services: MakeServices,
 ) -> None:
