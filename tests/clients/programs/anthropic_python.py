@@ -7,10 +7,11 @@ client = anthropic.Anthropic(base_url=told.ADDRESS, api_key="none", max_retries=
 source = {"type": "base64", "media_type": "image/png", "data": told.PICTURE_BASE64}
 content = [{"type": "image", "source": source}, {"type": "text", "text": told.QUESTION}]
 asked = {"model": told.MODEL, "messages": [{"role": "user", "content": content}]}
+greedy = {"temperature": 0}  # beyond what this version of the package names
 
-message = client.messages.create(**asked, max_tokens=60, temperature=0)
+message = client.messages.create(**asked, max_tokens=60, extra_body=greedy)
 told.tell_answer("messages", message.content[0].text)
-with client.messages.stream(**asked, max_tokens=60, temperature=0) as stream:
+with client.messages.stream(**asked, max_tokens=60, extra_body=greedy) as stream:
     told.tell_stream("stream", list(stream.text_stream))
 counted = client.messages.count_tokens(**asked).input_tokens
 told.tell("tokens", counted=counted, used=message.usage.input_tokens)

@@ -9,7 +9,7 @@ from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-question = [told.QUESTION, BinaryContent(told.PICTURE.read_bytes(), "image/png")]
+question = [told.QUESTION, BinaryContent(data=told.PICTURE.read_bytes(), media_type="image/png")]
 provider = OpenAIProvider(base_url=f"{told.ADDRESS}/v1", api_key="none")
 
 
