@@ -11,8 +11,9 @@ from llava_serve.adapters.adapted_response import AdaptedResponse
 from llava_serve.adapters.adapter import Adapter
 from llava_serve.adapters.messages.request import COUNT_TOKENS, MESSAGES
 from llava_serve.adapters.responses.request import RESPONSES
-from llava_serve.http.body import TextMeter, limits_of, read_json
+from llava_serve.http.body import limits_of, read_json
 from llava_serve.http.plain_route import PlainRoute
+from llava_serve.http.text_meter import TextMeter
 
 # Answers what a request was made to, given its decoded and its encoded body.
 Answer = Callable[[Request, Any, bytes], Awaitable[Response]]

@@ -10,6 +10,11 @@ from llava_serve.checkpoints.original.image_processing import FrameProcessor, Im
 from llava_serve.checkpoints.original.legacy_tokenizer import LegacyLlamaTokenizer
 from llava_serve.protocol.model_card import ModelCard, SamplingDefaults
 
+_SUPPORTED_PARAMS = (
+    *("frequency_penalty", "presence_penalty", "logit_bias", "min_p"),
+    *("response_format", "regex", "detail"),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
@@ -53,9 +58,7 @@ class LoadedModel:
             accepts_video=self.frames is not None,
             engine="torch",
             sampling=_sampling_of(self.model.generation_config),
-            supported_params=[
-                *("frequency_penalty", "presence_penalty", "logit_bias", "min_p", "detail")
-            ],
+            supported_params=[*_SUPPORTED_PARAMS],
         )
 
 

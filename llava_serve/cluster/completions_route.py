@@ -9,6 +9,7 @@ from llava_serve.cluster.registry import affinity
 from llava_serve.cluster.upstream.wire import COMPLETIONS
 from llava_serve.http.body import read_json
 from llava_serve.http.plain_route import PlainRoute
+from llava_serve.protocol.client_fields import client_fields
 from llava_serve.protocol.completions import parse_completion_request
 from llava_serve.protocol.usage import HEADER
 
@@ -32,6 +33,7 @@ def add_completions(router: APIRouter, context: ForwardContext) -> None:
             answers=answers,
             cost=estimate_text_tokens(asked.prompt, asked.most_tokens, answers),
             counts_tokens=HEADER in request.headers,
+            client_fields=client_fields(decoded) if context.is_audited else {},
         )
         return Forward(context, forwarded, body)
 

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request
 
+from llava_serve.cluster.files.resolving import resolved
 from llava_serve.cluster.forwarding.forward import Forward
 from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
 from llava_serve.cluster.registry import affinity
@@ -23,7 +24,7 @@ def tokenization_router(context: ForwardContext) -> APIRouter:
 
     @router.post(TOKENIZATION.path)
     async def tokenize(request: Request) -> Forward:
-        decoded, body = await read_json(request)
+        decoded, body = await resolved(context.files, request, *await read_json(request))
         asked = parse_tokenization(decoded)
         chat = None if isinstance(asked, TextToTokenize) else parse_chat_request(asked.chat_body)
         sources = sources_of(chat) if chat and context.is_audited else ()

@@ -7,7 +7,6 @@ counted on the raw bytes as they arrive, so of a text that is far too long no mo
 
 import asyncio
 import io
-import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llava_serve.errors import BodyTimeout, BodyTooLarge, NoRoomForBody, TextTooLarge
 from llava_serve.http import heap, json_body
-from llava_serve.protocol.error_shape import MESSAGES_PATH
+from llava_serve.http.text_meter import TextMeter
 from llava_serve.quota import Quota
 
 Read = TypeVar("Read")
@@ -31,16 +30,6 @@ MAX_TEXT_BYTES = 1_000_000
 _SMALL_BYTES = 1_000_000  # smaller bodies wait for no quota
 _BODIES_AT_ONCE = 8  # of the largest size
 
-# What carries images and videos in JSON: `"url": "data:…"`, also under the name `image_url`, and
-# LLaVA's `"images": ["…", …]`. Within a string of JSON the quotes would have backslashes before
-# them. In front of `data:` may stand what `media.fetch` takes away: white space and byte-order
-# marks, raw or escaped.
-_MEDIA_URL = rb'"(?:image_)?url"\s*:\s*"(?:\s|\xef\xbb\xbf|\\u[fF][eE][fF][fF]|\\[nrt])*(?i:data):'
-_MEDIA = re.compile(_MEDIA_URL + rb'|"images"\s*:\s*\[')
-# Anthropic's `"data": "…"` is base64, if it is what it should be.
-_ANTHROPIC_MEDIA = re.compile(_MEDIA_URL + rb'|"data"\s*:\s*"')
-_MOST_IMAGES = 1000
-_TAIL_BYTES = 64  # a beginning of an image that is longer, of spaces, counts as text
 _MEDIA_ROUTES = (
     *("/v1/chat/completions", "/v1/inspect", "/tokenize", "/worker_generate_stream"),
     *("/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/files"),
@@ -271,51 +260,3 @@ async def read_json(request: Request) -> tuple[Any, bytes]:
         buffer.write(chunk)
     body = buffer.getvalue()  # no copy
     return json_body.decode(body), body
-
-
-class TextMeter:
-    """Counts what of a JSON body is neither image nor video, chunk by chunk as it arrives."""
-
-    def __init__(self, limit_bytes: int, path: str = "") -> None:
-        """Take what carries media in the protocol of `path` for that."""
-        self._limit_bytes = limit_bytes
-        self._opening = _ANTHROPIC_MEDIA if path.startswith(MESSAGES_PATH) else _MEDIA
-        self._received = 0
-        self._media = 0
-        self._items = 0  # of the list of images that it is in
-        self._ends_with = b""  # what ends the image, or the list, that it is in
-        self._tail = b""  # of the chunk before, where an image may have begun
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the body.
-
-        Raises:
-            TextTooLarge: there is more text than the limit, whatever comes.
-        """
-        self._received += len(chunk)
-        data, at, text_from = self._tail + chunk, 0, 0
-        while at < len(data):
-            if self._ends_with:
-                at = text_from = self._pass_media(data, at)
-            else:
-                at = self._pass_text(data, at)
-        self._tail = b"" if self._ends_with else data[max(text_from, len(data) - _TAIL_BYTES) :]
-        if self._received - self._media > self._limit_bytes or self._items > _MOST_IMAGES:
-            raise TextTooLarge(self._received - self._media, self._limit_bytes)
-
-    def _pass_text(self, data: bytes, at: int) -> int:
-        if (found := self._opening.search(data, at)) is None:
-            return len(data)
-        self._items = 0
-        self._ends_with = b"]" if found[0].endswith(b"[") else b'"'
-        return found.end()
-
-    def _pass_media(self, data: bytes, at: int) -> int:
-        end = data.find(self._ends_with, at)
-        stop = len(data) if end < 0 else end
-        self._media += stop - at
-        if self._ends_with == b"]":
-            self._items += data.count(b",", at, stop)
-        if end >= 0:
-            self._ends_with = b""
-        return stop

@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from llava_serve.protocol.answer_form import PlainText, ResponseFormat, with_native_form
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
 
 # Small enough for every engine, for floating point and for a column of a database.
@@ -131,31 +132,6 @@ class StreamOptions(Strict):
     include_obfuscation: bool | None = None  # accepted: nothing is obfuscated either way
 
 
-class PlainText(Strict):
-    type: Literal["text"]
-
-
-class AnyJson(Strict):
-    type: Literal["json_object"]
-
-
-class JsonSchema(Strict):
-    """`strict` false is taken as true: the answer always follows the schema."""
-
-    name: str
-    description: str | None = None
-    content: Annotated[dict[str, Any], Field(alias="schema")]
-    strict: bool | None = None
-
-
-class JsonOfSchema(Strict):
-    type: Literal["json_schema"]
-    json_schema: JsonSchema
-
-
-ResponseFormat = Annotated[PlainText | AnyJson | JsonOfSchema, Field(discriminator="type")]
-
-
 def _as_list(stop: Any) -> Any:
     return [stop] if isinstance(stop, str) else [] if stop is None else stop
 
@@ -166,6 +142,11 @@ def _no_limit(top_k: Any) -> Any:
 
 class SampledRequest(Strict):
     """What a request for a chat's answer and one for a text's continuation have in common."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_native_words(cls, body: Any) -> Any:
+        return with_native_form(body) if isinstance(body, dict) else body
 
     model: str
     stream: bool | None = False

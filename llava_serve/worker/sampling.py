@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 from llava_serve.errors import InvalidField, ModelNotFound, UnsupportedField
+from llava_serve.protocol.answer_form import AnyJson, JsonOfSchema
 from llava_serve.protocol.model_card import ModelCard, SamplingDefaults
-from llava_serve.protocol.openai import FURTHER_FIELDS, AnyJson, JsonOfSchema, SampledRequest
+from llava_serve.protocol.openai import FURTHER_FIELDS, SampledRequest
 from llava_serve.request import SamplingParams
 
 

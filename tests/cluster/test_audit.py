@@ -70,8 +70,10 @@ async def test_what_a_client_says_of_itself_is_in_the_row(audited: Keyed, tmp_pa
         for body in (chat("echo") | said, chat("echo")):
             asked = await audited.http.post(CHAT, json=body, headers=headers)
             assert asked.status_code == 200
-        rows = await written(tmp_path / "accounts.sqlite", 2)
-    assert [json.loads(row["client_fields"]) for row in rows] == [said, {}]
+        text = {"model": "echo", "prompt": "go on"} | said
+        await audited.http.post("/v1/completions", json=text, headers=headers)
+        rows = await written(tmp_path / "accounts.sqlite", 3)
+    assert [json.loads(row["client_fields"]) for row in rows] == [said, {}, said]
 
 
 async def test_a_model_s_name_that_is_none_forges_no_line(

@@ -63,9 +63,11 @@ async def test_a_worker_of_llava_s_own_is_not_asked(
     cluster: Cluster, start_worker: StartWorker
 ) -> None:
     old = await start_worker(is_legacy=True, model="old")
-    cluster.workers.register(old.address, old.status, time.monotonic())
+    cluster.workers.register(
+        old.address, old.status, time.monotonic(), is_legacy=True, expires=False
+    )
     refused = await cluster.http.post(COMPLETIONS, json=asking(model="old"))
-    assert refused.status_code >= 400
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model")
     assert old.seen == []
 
 

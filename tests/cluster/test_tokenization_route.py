@@ -46,9 +46,9 @@ async def test_a_worker_of_llava_s_own_is_not_asked(
     cluster: Cluster, start_worker: StartWorker
 ) -> None:
     old = await start_worker(is_legacy=True, model="old")
-    cluster.workers.register(old.address, old.status, now=0)
+    cluster.workers.register(old.address, old.status, now=0, is_legacy=True, expires=False)
     refused = await cluster.http.post(TOKENIZE, json=TEXT | {"model": "old"})
-    assert refused.status_code >= 400
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model")
     assert old.seen == []
 
 

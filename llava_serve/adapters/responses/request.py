@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, mod
 
 from llava_serve.adapters.adapter import AdaptedRequest, Adapter
 from llava_serve.adapters.responses.answer import ResponseAnswer
+from llava_serve.protocol.answer_form import AnyJson, PlainText
 from llava_serve.protocol.error_shape import RESPONSES_PATH
-from llava_serve.protocol.openai import AnyJson, PlainText, Positive
+from llava_serve.protocol.openai import Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
 
 

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 from llava_serve.checkpoints.loaded import LoadedModel
@@ -14,6 +15,7 @@ from llava_serve.engines.torch import failures
 from llava_serve.engines.torch.budget import EngineBudget, warm_up
 from llava_serve.engines.torch.engine_core import EngineCore
 from llava_serve.engines.torch.fingerprint import fingerprint_of
+from llava_serve.engines.torch.grammar import GrammarCompiler, GrammarMatcher
 from llava_serve.engines.torch.kv_cache import KVAllocator
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.penalties import check_biases
@@ -31,6 +33,7 @@ from llava_serve.request import (
     DetokenizeRequest,
     GenerateRequest,
     InspectRequest,
+    SamplingParams,
     TokenizeRequest,
 )
 
@@ -94,6 +97,7 @@ class TorchEngine:
         self._vocabulary: int = embed.num_embeddings
         processor = PromptProcessor(loaded, self._features, context)
         self._preprocessing = PreprocessingPool(processor.preprocess)
+        self._compiling = PreprocessingPool(GrammarCompiler(loaded).compile)
         runner = ModelRunner(loaded.model, budget.kv_tokens)
         self._allocator = KVAllocator(budget.kv_tokens)
         inspector = PromptInspector(loaded, processor, self._allocator)
@@ -144,12 +148,19 @@ class TorchEngine:
         arrived_at = time.monotonic()
         check_biases(request.sampling, self._vocabulary)
         try:
+            matcher = await self._matcher(request.sampling)
             preprocessed = await self._preprocessing.run(request.prompt)
         except Exception as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
         deltas = DeltaQueue(asyncio.get_running_loop())
-        self._queue.put(Sequence(request, preprocessed, deltas, arrived_at))
+        self._queue.put(Sequence(request, preprocessed, deltas, arrived_at, matcher))
         return deltas
+
+    async def _matcher(self, sampling: SamplingParams) -> GrammarMatcher | None:
+        if sampling.json_schema is None and sampling.regex is None:
+            return None
+        # A copy, because answers that share their parameters have matchers of their own.
+        return await self._compiling.run(replace(sampling))
 
     async def inspect(self, request: InspectRequest) -> Inspection:
         """Tell what the request would become; see `Engine.inspect`."""
@@ -187,7 +198,7 @@ class TorchEngine:
         self._queue.close()
         self._thread.join()
         self._preprocessing.close()
-        for pool in (self._inspecting, self._tokenizing, self._detokenizing):
+        for pool in (self._compiling, self._inspecting, self._tokenizing, self._detokenizing):
             pool.close()
 
     def _run(self) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from llava_serve import logs
 from llava_serve.engines.torch import failures
+from llava_serve.engines.torch.grammar import constrain
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.prompt import PromptProcessor
 from llava_serve.engines.torch.sampling import logprobs_of, mask_tokens, sample
@@ -126,9 +127,14 @@ class EngineCore:
 
     @staticmethod
     def _sample(logits: torch.Tensor, sequences: list[Sequence]) -> list[int]:
-        masked = mask_tokens(logits, [each.output.masked_tokens for each in sequences])
+        masked = [each.output.masked_tokens for each in sequences]
+        matchers = [each.matcher for each in sequences]
+        possible = mask_tokens(
+            logits, [() if m else t for m, t in zip(matchers, masked, strict=True)]
+        )
+        possible = constrain(possible, matchers, masked)
         states = [each.sampler for each in sequences]
-        tokens = sample(masked, states, [each.history for each in sequences])
+        tokens = sample(possible, states, [each.history for each in sequences])
         for row, token, each in zip(logits, tokens, sequences, strict=True):
             if (top := each.request.sampling.top_logprobs) is not None:
                 each.output.add_logprobs(token, logprobs_of(row, token, top))

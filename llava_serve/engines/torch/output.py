@@ -130,14 +130,16 @@ class OutputProcessor:
         """Tokens that must not come next, because they would end the answer too early."""
         return self._stop_ids if self.num_tokens < self._min_new_tokens else ()
 
-    def process(self, token: int) -> str:
-        """Take the next token and return the text it makes certain."""
+    def process(self, token: int, *, is_last: bool = False) -> str:
+        """Take the next token and return the text it makes certain; none follows the last one."""
         self.num_tokens += 1
         if token in self._stop_ids:
             return self._finish("stop")
         text = self._matcher.feed(self._detokenizer.push(token))
         if self._matcher.stopped:
             self.finish_reason = "stop"
+        elif is_last:
+            text += self._finish("stop")
         elif self.num_tokens >= self._max_new_tokens:
             text += self._finish("length")
         return text

@@ -6,7 +6,7 @@ What people wrote is kept out of the special tokens.
 import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -83,10 +83,13 @@ class PromptProcessor:
         loaded, sampling = self._loaded, sequence.request.sampling
         prompt = merge_image_features(loaded, sequence.items, sequence.features)
         limit = self.max_new_tokens(len(prompt.tokens), sampling)
-        output = OutputProcessor(
-            loaded.tokenizer, sampling, loaded.stop_ids, loaded.format.stops, limit
-        )
-        if sequence.request.prompt.continues:
+        ends: Collection[int] = loaded.stop_ids
+        stops = loaded.format.stops
+        if sequence.matcher is not None:  # a text cannot end an answer that must have a form
+            ends, stops = sequence.matcher.ends, ()
+        output = OutputProcessor(loaded.tokenizer, sampling, ends, stops, limit)
+        # With a form every space counts.
+        if sequence.request.prompt.continues or sequence.matcher is not None:
             output.continue_from(prompt.tokens)
         sequence.complete_prompt(prompt, SamplerState.of(sampling), output)
         if resumed := sequence.request.resumed:

@@ -9,6 +9,7 @@ from enum import Enum, auto
 import anyio
 import numpy as np
 
+from llava_serve.engines.torch.grammar import GrammarMatcher
 from llava_serve.engines.torch.kv_cache import Allocation, CacheKey, KVRegion
 from llava_serve.engines.torch.output import OutputProcessor
 from llava_serve.engines.torch.penalties import TokenHistory
@@ -99,10 +100,12 @@ class Sequence:
         preprocessed: PreprocessedPrompt,
         deltas: DeltaQueue,
         arrived_at: float,
+        matcher: GrammarMatcher | None = None,
     ) -> None:
         self.status = Status.WAITING
         self.request = request
         self.deltas = deltas
+        self.matcher = matcher  # of the form that its answer has
         self.items = preprocessed.items
         self.tiles = preprocessed.tiles
         self.features: list[ImageFeatures] = []
@@ -172,8 +175,7 @@ class Sequence:
         text = ""
         for token in tokens:
             self.sampler.skip()
-            self.tokens.append(token)
-            text += self.output.process(token)
+            text += self._process(token)
         self._num_told = len(tokens)
         return Delta(text, is_replay=True)
 
@@ -197,8 +199,7 @@ class Sequence:
         """Take a sampled token; returns the delta to send, if it has text or is the last."""
         if not self._first_token_at:
             self._first_token_at = time.monotonic()
-        self.tokens.append(token)
-        text, reason = self.output.process(token), self.output.finish_reason
+        text, reason = self._process(token), self.output.finish_reason
         if not (text or reason):
             return None
         logprobs = self.output.take_logprobs() if text else ()
@@ -208,6 +209,13 @@ class Sequence:
             return Delta(text, so_far=self.usage, logprobs=logprobs, tokens=tokens)
         stages, stop = self._stages(), self.output.stop
         return Delta(text, reason, self.usage, stages, logprobs=logprobs, stop=stop)
+
+    def _process(self, token: int) -> str:
+        self.tokens.append(token)
+        if self.matcher is None:
+            return self.output.process(token)
+        self.matcher.accept(token)
+        return self.output.process(token, is_last=self.matcher.is_complete)
 
     def leave_region(self) -> CacheKey:
         """Give up slot and region; returns the key of what is computed in it."""

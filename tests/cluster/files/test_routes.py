@@ -122,8 +122,13 @@ async def test_an_inspection_knows_the_file_and_its_detail(keyed: Keyed) -> None
         told = await client.post(
             "/inspect", body={"model": "echo", "messages": said(part)}, cast_to=httpx.Response
         )
+        url = f"{keyed.address}/tokenize"
+        tokens = await client.post(
+            url, body={"model": "echo", "messages": said(part)}, cast_to=httpx.Response
+        )
     (media,) = told.json()["media"]
     assert media["sent_size"] == list(corner_marked().size)
+    assert tokens.json()["count"] == told.json()["prompt"]["tokens"]
 
 
 async def test_another_key_gets_404_everywhere(keyed: Keyed) -> None:

@@ -1,0 +1,211 @@
+"""Grammars: a form that a request asks for (a JSON schema, a regular expression) as token masks.
+
+The library is `llguidance`. It and `xgrammar` are what SGLang and vLLM use; README, "Answers in a
+form", has what was measured of both.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from cachetools import LRUCache
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper, regex_to_lark
+from numpy.typing import NDArray
+
+from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.engines.torch.json_schema import check_schema
+from llava_serve.engines.torch.output import bytes_of
+from llava_serve.errors import InvalidField
+from llava_serve.request import SamplingParams
+
+MOST_BYTES = 64 * 1024  # of a form
+_KEPT = 64  # forms
+# One step may take some 15 ms, and what a form's states take in memory is some 50 MB at most.
+_LIMITS = LLParserLimits(
+    initial_lexer_fuel=1_000_000,
+    step_lexer_fuel=200_000,
+    step_max_items=50_000,
+    max_lexer_states=25_000,
+    max_grammar_size=100_000,
+    verbose_errors=False,
+)
+# Between two parts of JSON: a space, or a new line indented by at most so much. Without a bound a
+# model that is at a loss writes spaces until its tokens are spent.
+_WHITESPACE = r"( |\n {0,32})"
+_SCHEMA_OPTIONS = {"lenient": False, "coerce_one_of": False, "whitespace_pattern": _WHITESPACE}
+# Every tokenisation of a text is allowed, so that the model chooses the one it was trained with.
+_HEAD = '%llguidance {"no_forcing": true}\n'
+
+
+class GrammarMatcher:
+    """Where one answer stands in its form."""
+
+    def __init__(
+        self, field: str, matcher: LLMatcher, ends: Collection[int], *, ignores_ends: bool
+    ) -> None:
+        """The form is that of the request's `field`; `ends` are the tokens that end an answer."""
+        self.ends = ends
+        self._field = field
+        self._matcher = matcher
+        self._ignores_ends = ignores_ends
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer has the form, and nothing can follow."""
+        return bool(self._matcher.is_stopped())
+
+    def accept(self, token: int) -> None:
+        """Take the answer's next token. Raises: InvalidField, if the form does not allow it."""
+        if not self._matcher.consume_token(token):
+            raise self._failure()
+
+    def write_mask(self, mask: NDArray[np.uint32], masked: Collection[int]) -> None:
+        """Set the bits of tokens that may come next; `mask` (vocabulary in words of 32 bits,).
+
+        Those of `masked` may not, unless nothing else may.
+
+        Raises:
+            InvalidField: the form is too complex here, or no token continues it.
+        """
+        self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
+        if self._matcher.is_error() or not mask.any():
+            raise self._failure()
+        if not (withheld := [*masked, *(self.ends if self._ignores_ends else ())]):
+            return
+        rest = mask.copy()
+        for token in withheld:
+            rest[token >> 5] &= ~np.uint32(1 << (token & 31))
+        if rest.any():
+            mask[:] = rest
+
+    def _failure(self) -> InvalidField:
+        reason = _reason(self._matcher.get_error()) or "no token of this model continues it"
+        return InvalidField(self._field, f"cannot be followed any further: {reason}")
+
+
+class GrammarCompiler:
+    """Compiles the forms of an engine's requests; safe to call from any thread."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+        embed: Any = loaded.model.get_input_embeddings()
+        self._vocabulary: int = embed.num_embeddings
+        added = loaded.tokenizer.get_added_vocab()
+        stops = {added[stop] for stop in loaded.format.stops if stop in added}
+        self._ends = frozenset(t for t in {*loaded.stop_ids, *stops} if t < self._vocabulary)
+        self._compiled: LRUCache[str, LLMatcher] = LRUCache(_KEPT)
+        self._tokenizer: LLTokenizer | None = None  # read once, when the first form comes
+        self._lock = threading.Lock()
+
+    def compile(self, sampling: SamplingParams, _: threading.Event | None = None) -> GrammarMatcher:
+        """Return a matcher for an answer of the form that `sampling` has.
+
+        Raises:
+            InvalidField: it is no form, or one that cannot be guaranteed.
+        """
+        field, grammar = _grammar_of(sampling)
+        with self._lock:
+            compiled = self._compiled.get(grammar)
+            self._tokenizer = tokenizer = self._tokenizer or self._read_tokenizer()
+        if compiled is None:
+            compiled = LLMatcher(tokenizer, grammar, log_level=0, limits=_LIMITS)
+            if compiled.is_error():
+                raise InvalidField(field, _reason(compiled.get_error()))
+        with self._lock:
+            self._compiled[grammar] = compiled
+            own = compiled.deep_copy()
+        return GrammarMatcher(field, own, self._ends, ignores_ends=sampling.ignore_eos)
+
+    def _read_tokenizer(self) -> LLTokenizer:
+        tokenizer = self._loaded.tokenizer
+        known = min(len(tokenizer), self._vocabulary)
+        tokens = [bytes_of(tokenizer, token) for token in range(known)]
+        # Rows of the vocabulary that no text has, and one more that stands for the end if none does
+        tokens += [b""] * (self._vocabulary + 1 - known)
+        added = tokenizer.added_tokens_decoder
+        special = {token for token, each in added.items() if each.special}
+        special |= {*tokenizer.all_special_ids, *self._ends, self._loaded.image_token_id}
+        special |= {self._loaded.video_token_id or 0} | set(range(known, len(tokens)))
+        ends = sorted(self._ends) or [self._vocabulary]
+        source = _Vocabulary(tokens, sorted(t for t in special if 0 <= t < len(tokens)), ends[0])
+        return LLTokenizer(TokenizerWrapper(source), eos_token=ends)
+
+
+class _Vocabulary:
+    """Tokens in the form that the library reads."""
+
+    bos_token_id = None
+
+    def __init__(self, tokens: list[bytes], special: list[int], end: int) -> None:
+        self.tokens = tokens
+        self.special_token_ids = special
+        self.eos_token_id = end
+
+    def __call__(self, text: bytes) -> list[int]:
+        """Never asked for, because nothing is forced; bytes are the tokens there always are."""
+        return [self.tokens.index(bytes([byte])) for byte in text]
+
+
+@torch.inference_mode()
+def constrain(
+    logits: torch.Tensor,
+    matchers: Sequence[GrammarMatcher | None],
+    masked: Sequence[Collection[int]],
+) -> torch.Tensor:
+    """Make impossible what the form of a row does not allow.
+
+    Args:
+        logits: (batch, vocabulary); they stay as they are.
+        matchers: one for each row that has a form.
+        masked: tokens of each row that must not come next if another can.
+
+    Raises:
+        InvalidField: a form cannot be followed any further.
+    """
+    if not any(matchers):
+        return logits
+    rows = [row for row, matcher in enumerate(matchers) if matcher is not None]
+    vocabulary = logits.shape[-1]
+    words = np.zeros((len(rows), vocabulary // 32 + 1), dtype=np.uint32)
+    for mask, row in zip(words, rows, strict=True):
+        matcher = matchers[row]
+        assert matcher is not None
+        matcher.write_mask(mask, masked[row])
+    packed = torch.from_numpy(words.view(np.int32)).to(logits.device)
+    bits = torch.arange(32, dtype=torch.int32, device=logits.device)
+    allowed = ((packed[:, :, None] >> bits) & 1).flatten(1)[:, :vocabulary].bool()
+    logits = logits.clone()
+    logits[rows] = logits[rows].masked_fill(~allowed, -torch.inf)
+    return logits
+
+
+def _grammar_of(sampling: SamplingParams) -> tuple[str, str]:
+    """Return the field that asks for a form, and the form as the library reads it."""
+    if sampling.regex is not None:
+        _check_size("regex", sampling.regex)
+        # What \d, \w and \s stand for is ASCII, as in JSON schemas: all dialects agree on that.
+        return "regex", f"{_HEAD}start: /{regex_to_lark(sampling.regex, 'dws')}/\n"
+    field = "response_format"
+    assert sampling.json_schema is not None
+    _check_size(field, sampling.json_schema)
+    schema = json.loads(sampling.json_schema)
+    check_schema(field, schema)
+    options = {"x-guidance": _SCHEMA_OPTIONS}
+    return field, f"{_HEAD}start: %json {json.dumps({**schema, **options})}\n"
+
+
+def _check_size(field: str, form: str) -> None:
+    if (size := len(form.encode())) > MOST_BYTES:
+        raise InvalidField(field, f"is {size} bytes long; at most {MOST_BYTES} are read")
+
+
+def _reason(error: str) -> str:
+    """Return what is the matter, without the library's view of the grammar."""
+    head = error.partition("\n   1 |")[0].partition("\n<state>")[0]
+    _, _, inner = head.rpartition("\nerror: ")
+    head = re.sub(r"^at \d+\(\d+\): ", "", inner or head)
+    return " ".join(head.removeprefix("failed to compile JSON schema: ").split())[:400]
