@@ -24,6 +24,7 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
+from tests.until import until
 
 PICTURE = Path(__file__).parents[2] / "llava_serve" / "tiny" / "examples" / "red-circle.png"
 _PATIENCE_S = 240
@@ -61,7 +62,7 @@ class ClientStack:
 
     async def slow_is_idle(self) -> None:
         """Wait until nothing of the slow model's answers is made any more."""
-        await until(lambda: not self.slow.running)
+        await until(lambda: not self.slow.running, "the end of what was cancelled")
 
 
 async def _join(stack: AsyncExitStack, registry: Registry, engine: Engine) -> None:

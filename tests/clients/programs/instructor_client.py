@@ -1,5 +1,7 @@
 """Instructor: typed answers about a picture, and an error."""
 
+from typing import Literal
+
 import instructor
 import openai
 import told
@@ -7,7 +9,7 @@ from pydantic import BaseModel
 
 
 class Shape(BaseModel):
-    color: str
+    color: Literal["red", "green", "blue"]
     is_round: bool
 
 

@@ -1,5 +1,7 @@
 """LangChain: an answer, a stream, a history, typed answers, an error and a cancel."""
 
+from typing import Literal
+
 import openai
 import told
 from langchain_core.messages import AIMessage, HumanMessage
@@ -8,7 +10,7 @@ from pydantic import BaseModel
 
 
 class Shape(BaseModel):
-    color: str
+    color: Literal["red", "green", "blue"]
 
 
 def chat(model: str, **fields) -> ChatOpenAI:

@@ -1,6 +1,7 @@
 """The `openai` package: both of its clients, typed answers, an error and a cancel."""
 
 import asyncio
+from typing import Literal
 
 import openai
 import told
@@ -10,7 +11,7 @@ BASE = f"{told.ADDRESS}/v1"
 
 
 class Shape(BaseModel):
-    color: str
+    color: Literal["red", "green", "blue"]
     is_round: bool
 
 

@@ -1,6 +1,7 @@
 """Pydantic AI: an answer, a stream, typed answers, an error and a cancel."""
 
 import asyncio
+from typing import Literal
 
 import told
 from pydantic import BaseModel
@@ -14,7 +15,7 @@ provider = OpenAIProvider(base_url=f"{told.ADDRESS}/v1", api_key="none")
 
 
 class Shape(BaseModel):
-    color: str
+    color: Literal["red", "green", "blue"]
 
 
 def agent(model: str, **fields) -> Agent:
