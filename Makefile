@@ -24,6 +24,7 @@ install: .venv/installed ## make .venv with all that serving needs, and start no
 test: check sglang-env ## run every test: those of `make check`, then those with models, processes, a browser and SGLang
 	bash scripts/get_chromium.sh $(BIN)/python
 	bash scripts/get_services.sh
+	bash scripts/get_npm_clients.sh $(BIN)/python
 	$(BIN)/python -m pytest -m "slow and not alone and not sglang" $(IN_PARALLEL)
 	$(BIN)/python -m pytest -m alone
 	$(BIN)/python -m pytest -m sglang tests/sglang
@@ -57,7 +58,7 @@ tiny: .venv/installed-dev ## train the checkpoint that ships, its adapter and it
 	$(BIN)/python -m scripts.tiny.train
 
 clean: ## remove the environments and what the tools made; .runs, with hours of training, stays
-	rm -rf .venv .venv-sglang .venv-litellm .venv-sglang-router build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-npm .venv-sglang .venv-litellm .venv-sglang-router build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -152,6 +152,16 @@ def require_names(names: Iterable[str]) -> None:
             )
 
 
+def require_origins(origins: Iterable[str]) -> None:
+    """Raises: ValueError, when one of `origins` is not what a browser would send as `Origin`."""
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", origin.lower()):
+            raise ValueError(
+                "--cors-origin takes origins, such as https://chat.example.com or "
+                f"http://localhost:3000, and {origin!r} is none"
+            )
+
+
 def is_http(address: str) -> bool:
     """Tell whether a text is an http(s) address whose host and port there can be."""
     try:

@@ -27,6 +27,11 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 OtlpEndpoint = Annotated[
     str | None, "address of an OpenTelemetry collector (OTLP over HTTP) that gets traces"
 ]
+CorsOrigins = Annotated[
+    tuple[str, ...],
+    "origin whose pages may ask from a browser, as https://chat.example.com; * for every one; may "
+    "be repeated",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,7 @@ class ListenConfig(StateConfig, TlsConfig):
 class ApiConfig(ListenConfig, KeyConfig):
     """Flags of controller and workers: who is answered, and may read the metrics."""
 
+    cors_origin: CorsOrigins = ()
     public_metrics: Annotated[
         bool,
         "show /metrics, /workers and /docs to everybody, and not to this machine, admin keys and "
@@ -96,6 +102,12 @@ class ApiConfig(ListenConfig, KeyConfig):
     def __post_init__(self) -> None:
         ListenConfig.__post_init__(self)
         KeyConfig.__post_init__(self)
+        args.require_origins(self.origins)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins of `--cors-origin`."""
+        return args.addresses_of(self.cors_origin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +142,13 @@ class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig):
         "with 503 or 429",
     ] = 1000
     max_wait: Annotated[float, "seconds a request may wait in line"] = 120.0
+    files_dir: Annotated[
+        Path | None, "folder of uploaded pictures; default: files in the state folder"
+    ] = None
+    files_quota_mb: Annotated[
+        float, "uploaded pictures of one key, in 10^6 bytes; all together ten times; 0 takes none"
+    ] = 200.0
+    files_expiry_h: Annotated[float, "hours that uploaded pictures are kept"] = 24.0
     no_resume: Annotated[
         bool, "end a stream whose worker is lost, and let no other worker go on with it"
     ] = False
@@ -139,7 +158,8 @@ class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig):
         AccountingConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_positive(self, "max_wait")
-        args.require_not_negative(self, "max_waiting")
+        args.require_not_negative(self, "max_waiting", "files_quota_mb")
+        args.require_positive(self, "files_expiry_h")
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")
         if self.canary_every < 0:

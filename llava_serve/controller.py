@@ -11,6 +11,7 @@ from llava_serve.accounts.first_key import make_first_key
 from llava_serve.accounts.rates import Rates
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
+from llava_serve.cluster.files.shelf import FileShelf, ShelfLimits
 from llava_serve.cluster.health.canary import CHECK_WITHIN_S
 from llava_serve.cluster.registry.dispatch import DISPATCH
 from llava_serve.cluster.registry.registry import Registry
@@ -23,9 +24,14 @@ from llava_serve.errors import CommandError, StorageFailed
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
 from llava_serve.http.body import BodyLimits
+from llava_serve.http.cross_origin import Origins
 from llava_serve.http.hosts import address_here, is_loopback
 from llava_serve.http.tls import Tls
+from llava_serve.media.limits import FileLimits
 from llava_serve.tracing.span import open_tracer
+
+_OWNERS = 10  # that may have all of their quota of files
+_MOST_PIXELS = 200_000_000  # of an uploaded picture; a worker's own limit is lower
 
 logger = logging.getLogger("llava_serve.controller")
 
@@ -79,10 +85,12 @@ def _settings(
         access=Access(
             hosts=Hosts.of(config.host, config.allowed_names),
             token=token,
+            origins=Origins.of(config.origins),
             is_public=config.public_metrics,
             find_key=accounts.keys.find if accounts and asks else None,
         ),
         accounts=accounts,
+        files=_files(config),
         state=state,
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
@@ -108,6 +116,20 @@ def _accounts(config: ControllerConfig, asks: bool) -> Accounts | None:
     except StorageFailed as exc:
         raise SystemExit(exc.with_remedy) from exc
     return Accounts(store, rates, is_audited=config.audit)
+
+
+def _files(config: ControllerConfig) -> FileShelf | None:
+    """Return where uploaded pictures are kept; None: nowhere."""
+    if not config.files_quota_mb:
+        return None
+    owner_bytes = int(config.files_quota_mb * 1e6)
+    limits = ShelfLimits(
+        owner_bytes=owner_bytes,
+        total_bytes=_OWNERS * owner_bytes,
+        expiry_s=config.files_expiry_h * 3600,
+        file=FileLimits(config.max_body_bytes, _MOST_PIXELS),
+    )
+    return FileShelf(config.files_dir or config.state_dir / "files", limits)
 
 
 def _shared_state(config: ControllerConfig, token: str) -> SharedState | None:

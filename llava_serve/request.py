@@ -25,13 +25,15 @@ class Image:
     """An upright RGB picture.
 
     `sha256` is the hex digest of its size and pixels: equal pixels, equal digest. A frame of a
-    video has the `time_s` since the first one, where the video has times.
+    video has the `time_s` since the first one, where the video has times. With `is_coarse` one tile
+    of the whole picture is enough, however many the checkpoint would cut it into.
     """
 
     image: PIL.Image.Image
     sha256: str
     sent: SentFile | None = field(default=None, compare=False)
     time_s: float | None = field(default=None, compare=False)
+    is_coarse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,14 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class ReadyPrompt:
-    """A prompt the client rendered (LLaVA's wire): one `<image>` in `text` for each picture."""
+    """A prompt as the client wrote it: one `<image>` in `text` for each picture (LLaVA's wire).
+
+    With `continues` the deltas go on with `text`: a space before the first word is part of them.
+    """
 
     text: str
     images: tuple[Image, ...] = ()
+    continues: bool = False
 
     def chunks(self) -> list[str]:
         """Return the texts before, between and behind the images.
@@ -155,6 +161,25 @@ class InspectRequest:
     with_pixels: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizeRequest:
+    """A prompt to show as tokens.
+
+    A ready one may be without the tokens that every prompt begins with.
+    """
+
+    prompt: Conversation | ReadyPrompt
+    adds_special_tokens: bool = True
+    with_strings: bool = False  # each token as the vocabulary writes it
+
+
+@dataclass(frozen=True, slots=True)
+class DetokenizeRequest:
+    """Tokens to show as text."""
+
+    tokens: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one request.
@@ -206,6 +231,8 @@ class Delta:
     where the engine can go on with an answer. The text of a `is_replay` is that of tokens which
     the request brought.
 
+    `stop` is the stop string that ended the answer; beyond the engine one of the request's alone.
+
     Of a request that asked for several answers, `index` says to which one it belongs, and only the
     last one to end has `usage`.
     """
@@ -219,3 +246,4 @@ class Delta:
     logprobs: tuple[TokenLogprob, ...] = ()
     tokens: tuple[int, ...] = ()
     is_replay: bool = False
+    stop: str | None = None

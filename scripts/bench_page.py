@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 import psutil
@@ -253,15 +253,16 @@ async def note_tabs(
 async def measure(asked: argparse.Namespace) -> Measured:
     measured = Measured()
     load = Load(asked.tabs, asked.rate, asked.rounds, asked.seconds)
+    slow = replace(load, rate=asked.tab_rate)
     async with chromium() as browser:
         for _ in range(asked.rounds):
             await first_answer(browser, measured)
         await weight(browser, measured)
-    for work in (real_tabs, empty_tabs):
-        async with chromium() as browser:
-            await work(browser, load, measured)
     async with chromium() as browser:
         await few_tabs(browser, load, asked.few, measured)
+    for work in (real_tabs, empty_tabs):
+        async with chromium() as browser:
+            await work(browser, slow, measured)
     return measured
 
 
@@ -271,9 +272,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tabs", type=int, default=50, help="that stream at once")
     parser.add_argument("--few", type=int, default=4, help="of them real where the others are not")
     parser.add_argument("--rate", type=float, default=20.0, help="words a second of an answer")
+    parser.add_argument("--tab-rate", type=float, default=5.0, help="the same where all are tabs")
     parser.add_argument("--seconds", type=float, default=8.0, help="that a round of theirs lasts")
     asked = parser.parse_args(argv)
-    facts = {"tabs": asked.tabs, "rate": asked.rate}
+    facts = {"tabs": asked.tabs, "rate": asked.rate, "tab_rate": asked.tab_rate}
     report("page", asyncio.run(measure(asked)).figures(), **facts)
 
 

@@ -52,7 +52,7 @@ LAYERS = (
     ("credential", "http"),
     ("chat", "client", "media"),
     ("controllers",),
-    ("checkpoints",),
+    ("adapters", "checkpoints"),
     ("engines", "logins", "storage"),
     ("accounts",),
     ("cluster",),

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from llava_serve.accounts.tables import AccountTable, KeyRow, MonthRow, RequestRow
 from llava_serve.api_key import ApiKey, IssuedKey, day_of, issue, month_of
 from llava_serve.errors import KeyNameTaken, NoSuchKey
+from llava_serve.storage import migration
 from llava_serve.storage.database import (
     file_of,
     make_tables,
@@ -37,6 +38,7 @@ class AuditedRequest:
     completion_tokens: int = 0
     image_tokens: int = 0
     image_sha256: list[str] = field(default_factory=list)
+    client_fields: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
 
 
@@ -68,8 +70,13 @@ class AccountStore:
             self._sessions = sessionmaker(self._engine)
 
     def create_tables(self) -> None:
-        """Make what is missing; only the owner of a new SQLite file may read it."""
+        """Make what is missing, in a database of an older version too.
+
+        Only the owner of a new SQLite file may read it.
+        """
         make_tables(self._engine, AccountTable.metadata)
+        with translated():
+            migration.add_what_is_missing(self._engine, AccountTable.metadata)
 
     def require_tables(self) -> None:
         """Raise StorageFailed unless there are accounts; make nothing."""

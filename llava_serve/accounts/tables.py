@@ -43,7 +43,8 @@ class RequestRow(AccountTable):
     """One request that was answered or refused; without its prompt, its pictures and its answer.
 
     `at` is when it came, in seconds since the epoch, and `day` its date in UTC; `image_sha256` are
-    the digests of the files as they were sent; `timings` are seconds by name.
+    the digests of the files as they were sent; `client_fields` is what the client says of itself;
+    `timings` are seconds by name.
     """
 
     __tablename__ = "api_requests"
@@ -60,4 +61,5 @@ class RequestRow(AccountTable):
     completion_tokens: Mapped[int]
     image_tokens: Mapped[int]
     image_sha256: Mapped[list[str]] = mapped_column(JSON)
+    client_fields: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     timings: Mapped[dict[str, Any]] = mapped_column(JSON)

@@ -84,3 +84,37 @@ _LAST_RESORT = (
     ("mmtag", "v1_mmtag"),
     ("-v0", "llava_v0"),
 )
+
+
+def template_by_name(name: str) -> Template:
+    """Choose the row as LLaVA's page does, which knows nothing of a model but its name.
+
+    LLaVA-NeXT's models with Qwen and Llama 3, which that page does not know, have their own rows.
+    Source: haotian-liu/LLaVA@c121f04, llava/serve/gradio_web_server.py::http_bot.
+    """
+    called = name.lower()
+    if "llava" not in called:
+        row = next((row for part, row in _NOT_LLAVA if part in called), "vicuna_v1")
+    elif (found := next((row for part, row in _BY_NAME if part in called), "")) == "mistral":
+        is_chatml = "orca" in called or "hermes" in called
+        row = "chatml_direct" if is_chatml else "mistral_instruct"
+    elif found in ("", "v1"):
+        is_tagged = "mmtag" in called or ("plain" in called and "finetune" not in called)
+        row = f"{found or 'v0'}_mmtag" if is_tagged else f"llava_{found or 'v0'}"
+    else:
+        row = found
+    return TEMPLATES[row]
+
+
+_NOT_LLAVA = (("mpt", "mpt"), ("llama-2", "llama_2"))
+_BY_NAME = (
+    ("llama-2", "llava_llama_2"),
+    ("mistral", "mistral"),
+    ("mixtral", "mistral"),
+    ("llava-v1.6-34b", "chatml_direct"),
+    ("qwen", "qwen_1_5"),
+    ("llama-3", "llava_llama_3"),
+    ("llama3", "llava_llama_3"),
+    ("v1", "v1"),
+    ("mpt", "mpt"),
+)

@@ -8,23 +8,26 @@ class StopMatcher:
 
     Text that could still become a stop string is held back, so a part of one is never shown, and
     nothing else waits. Where the text was cut makes no difference. `unshown` is what is held back
-    or, once `stopped`, does not belong to the answer: the stop string and what came behind it.
+    or, once `stopped`, does not belong to the answer: the stop string `found` and what came behind.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self.unshown = ""
-        self.stopped = False
+        self.found: str | None = None
+
+    @property
+    def stopped(self) -> bool:
+        return self.found is not None
 
     def feed(self, text: str) -> str:
         """Take new text and return what is certain to belong to the answer."""
         if self.stopped:
             return ""
         text = self.unshown + text
-        found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
-            self.stopped = True
-            shown = min(found)[1]
+        ends = [(at + len(stop), at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
+        if ends:
+            _, shown, self.found = min(ends)
         else:
             shown = len(text) - self._partial(text)
         self.unshown = text[shown:]

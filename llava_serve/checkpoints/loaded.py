@@ -53,7 +53,9 @@ class LoadedModel:
             accepts_video=self.frames is not None,
             engine="torch",
             sampling=_sampling_of(self.model.generation_config),
-            supported_params=["frequency_penalty", "presence_penalty", "logit_bias", "min_p"],
+            supported_params=[
+                *("frequency_penalty", "presence_penalty", "logit_bias", "min_p", "detail")
+            ],
         )
 
 

@@ -15,6 +15,10 @@ from llava_serve.accounts.accounts import Accounts
 from llava_serve.accounts.key_counts import KeyCounts
 from llava_serve.cluster import routes
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
+from llava_serve.cluster.completions_route import add_completions
+from llava_serve.cluster.files.routes import files_router
+from llava_serve.cluster.files.shelf import FileShelf
+from llava_serve.cluster.files.sweeping import swept
 from llava_serve.cluster.forwarding.forward_request import ForwardContext
 from llava_serve.cluster.forwarding.retry_budget import RetryBudget
 from llava_serve.cluster.health.canary import Canary
@@ -33,6 +37,7 @@ from llava_serve.cluster.recording.vitals_history import VitalsHistory
 from llava_serve.cluster.registry.registry import Registry
 from llava_serve.cluster.sharing.registry_sync import RegistrySync
 from llava_serve.cluster.sharing.shared_state import SharedState
+from llava_serve.cluster.tokenization_route import tokenization_router
 from llava_serve.cluster.upstream.upstream import Upstream, UpstreamLimits
 from llava_serve.cluster.waiting.line import Line, LineLimits
 from llava_serve.http import serving
@@ -62,6 +67,7 @@ class ControllerSettings:
     resumes: bool = True
     trust: ssl.SSLContext | None = None
     canary_every_s: float = 0.0
+    files: FileShelf | None = None  # None: no uploads
     state: SharedState | None = None  # None: no other controller is told anything
     tracer: Tracer | None = None
     clock: Callable[[], float] = time.monotonic
@@ -94,6 +100,8 @@ def build_app(
             await stack.enter_async_context(upstream.opened())
             await stack.enter_async_context(prober.tasks)
             await stack.enter_async_context(canary.tasks)
+            if settings.files is not None:
+                await stack.enter_async_context(swept(settings.files))
             if sync is not None:
                 await stack.enter_async_context(sync.running())
             yield
@@ -106,12 +114,17 @@ def build_app(
     )
     if tracer is not None:
         app.add_middleware(TracedRequests, tracer=tracer)
-    app.add_middleware(ApiGuard, access=settings.access or Access(token=policy.token))
-    serving.prepare(app, settings.bodies)
+    access = settings.access or Access(token=policy.token)
+    app.add_middleware(ApiGuard, access=access)
+    serving.prepare(app, settings.bodies, access.origins)
     routes.add_forwarding(app.router, context)
+    add_completions(app.router, context)
+    app.include_router(tokenization_router(context))
     app.include_router(inspection_router(context))
     app.include_router(routes.native_router(context))
     app.include_router(routes.llava_router(context))
+    if settings.files is not None:
+        app.include_router(files_router(settings.files))
     app.include_router(routes.registration_router(admission))
     app.include_router(status_router(workers, context.metrics, clock))
     administration = Administration(workers, upstream, context.line, snapshots, clock)
@@ -144,6 +157,7 @@ def _context(
         failures=failures,
         kept_bytes=Quota(_BODIES_KEPT * bodies.max_bytes) if settings.resumes else None,
         accounts=settings.accounts,
+        files=settings.files,
         observers=(
             failures.observe,
             *((Accounting(settings.accounts).observe,) if settings.accounts else ()),

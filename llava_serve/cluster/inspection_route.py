@@ -1,7 +1,10 @@
 """Inspection route of the controller: passed on to the worker that has the request's pictures."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 
+from llava_serve.cluster.files.resolving import resolved
 from llava_serve.cluster.forwarding.forward import Forward
 from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
 from llava_serve.cluster.registry import affinity
@@ -18,17 +21,29 @@ def inspection_router(context: ForwardContext) -> APIRouter:
     @router.post(INSPECTION.path)
     async def inspect(request: Request, pixels: bool = False) -> Forward:
         decoded, body = await read_json(request)
-        chat = parse_chat_request(decoded)
-        forwarded = ForwardRequest(
-            wire=INSPECTION_WITH_PIXELS if pixels else INSPECTION,
-            model=chat.model,
-            via=request.headers.get("via"),
-            first_byte_s=context.upstream.limits.answer_s,
-            is_streamed=False,
-            has_images=chat.has_images,
-            affinity=affinity.of_chat(chat),
-            image_sha256=await digests(sources_of(chat)) if context.is_audited else (),
-        )
-        return Forward(context, forwarded, body)
+        return await answer_inspection(context, request, decoded, body, pixels=pixels)
 
     return router
+
+
+async def answer_inspection(
+    context: ForwardContext, request: Request, decoded: Any, body: bytes, *, pixels: bool = False
+) -> Forward:
+    """Return the answer of a worker, given the decoded and the encoded body.
+
+    Raises:
+        BadRequest: it is no request that can be inspected.
+    """
+    decoded, body = await resolved(context.files, request, decoded, body)
+    chat = parse_chat_request(decoded)
+    forwarded = ForwardRequest(
+        wire=INSPECTION_WITH_PIXELS if pixels else INSPECTION,
+        model=chat.model,
+        via=request.headers.get("via"),
+        first_byte_s=context.upstream.limits.answer_s,
+        is_streamed=False,
+        has_images=chat.has_images,
+        affinity=affinity.of_chat(chat),
+        image_sha256=await digests(sources_of(chat)) if context.is_audited else (),
+    )
+    return Forward(context, forwarded, body)

@@ -1,12 +1,18 @@
 """Routes of the controller: the native wire, LLaVA's own wire, and registration of workers."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.responses import Response
 
+from llava_serve.adapters.routes import add_adapters
 from llava_serve.cluster.admission import Admission
+from llava_serve.cluster.files.resolving import resolved
 from llava_serve.cluster.forwarding.forward import Forward
 from llava_serve.cluster.forwarding.forward_request import ForwardContext, ForwardRequest
+from llava_serve.cluster.forwarding.llava_chat import has_only_llava_workers, llava_chat
+from llava_serve.cluster.inspection_route import answer_inspection
 from llava_serve.cluster.recording.token_estimate import estimate_llava_tokens, estimate_tokens
 from llava_serve.cluster.registry import affinity
 from llava_serve.cluster.registry.image_digest import digests, sources_of
@@ -17,6 +23,7 @@ from llava_serve.http.body import read_json
 from llava_serve.http.caller import caller_of
 from llava_serve.http.json_body import JsonRoute
 from llava_serve.http.plain_route import PlainRoute
+from llava_serve.protocol.client_fields import client_fields
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
 from llava_serve.protocol.model_card import ModelCard, ModelList
@@ -26,11 +33,11 @@ from llava_serve.protocol.usage import HEADER
 
 
 def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
-    """Add the routes of both wires whose requests are passed on to a worker."""
+    """Add the routes whose requests are passed on to a worker: of both wires, and of adapters."""
     limits = context.upstream.limits
 
-    async def chat_completions(request: Request) -> Forward:
-        decoded, body = await read_json(request)
+    async def answer_chat(request: Request, decoded: Any, body: bytes) -> Response:
+        decoded, body = await resolved(context.files, request, decoded, body)
         chat = parse_chat_request(decoded)
         forwarded = ForwardRequest(
             wire=NATIVE,
@@ -45,8 +52,14 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
             cost=estimate_tokens(chat),
             counts_tokens=HEADER in request.headers,
             image_sha256=await digests(sources_of(chat)) if context.is_audited else (),
+            client_fields=client_fields(decoded) if context.is_audited else {},
         )
+        if has_only_llava_workers(context.workers, chat.model, context.clock()):
+            return await llava_chat(context, chat, forwarded)
         return Forward(context, forwarded, body)
+
+    async def chat_completions(request: Request) -> Response:
+        return await answer_chat(request, *await read_json(request))
 
     async def worker_generate_stream(request: Request) -> Forward:
         decoded, body = await read_json(request)
@@ -76,6 +89,7 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
 
     for wire, endpoint in ((NATIVE, chat_completions), (LLAVA, worker_generate_stream)):
         router.add_api_route(wire.path, endpoint, methods=["POST"], route_class_override=PlainRoute)
+    add_adapters(router, answer_chat, partial(answer_inspection, context))
 
 
 def native_router(context: ForwardContext) -> APIRouter:

@@ -6,7 +6,14 @@ from typing import Protocol
 
 from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.model_card import ModelCard
-from llava_serve.request import Delta, GenerateRequest, InspectRequest
+from llava_serve.protocol.tokenization import Detokenization, Tokenization
+from llava_serve.request import (
+    Delta,
+    DetokenizeRequest,
+    GenerateRequest,
+    InspectRequest,
+    TokenizeRequest,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +80,22 @@ class Engine(Protocol):
         Raises:
             BadRequest: it cannot be served for another reason than its length, or this engine does
                 not prepare its requests itself.
+        """
+        ...
+
+    async def tokenize(self, request: TokenizeRequest) -> Tokenization:
+        """Tell the tokens of a prompt, with all that its images and videos become.
+
+        Raises:
+            BadRequest: it cannot be rendered, or is far too long.
+        """
+        ...
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenization:
+        """Tell the text of tokens, special ones included.
+
+        Raises:
+            BadRequest: one of them is no token of the model.
         """
         ...
 

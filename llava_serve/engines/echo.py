@@ -6,19 +6,23 @@ from collections.abc import AsyncGenerator, Sequence
 
 from llava_serve.chat.stops import StopMatcher
 from llava_serve.engines.echo_inspection import inspect_words
+from llava_serve.engines.echo_tokens import WordVocabulary
 from llava_serve.engines.logprobs import LogprobBuffer
 from llava_serve.engines.text_length import texts_of
 from llava_serve.errors import ContextOverflow
 from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.model_card import ModelCard
+from llava_serve.protocol.tokenization import Detokenization, Tokenization
 from llava_serve.request import (
     Conversation,
     Delta,
+    DetokenizeRequest,
     FinishReason,
     GenerateRequest,
     Image,
     InspectRequest,
     ReadyPrompt,
+    TokenizeRequest,
     TokenLogprob,
     Usage,
 )
@@ -47,8 +51,10 @@ class EchoEngine:
             accepts_images=True,
             accepts_video=True,
             engine="echo",
+            supported_params=["detail"],  # it looks at no detail at all
         )
         self.running = 0
+        self._vocabulary = WordVocabulary()
         self._delay_s = delay_s
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
@@ -84,7 +90,8 @@ class EchoEngine:
                     break
             rest = matcher.flush()
             usage = Usage(prompt_tokens, num_tokens, image_tokens)
-            yield Delta(rest, reason, usage, logprobs=logprobs.take(0) if rest else ())
+            shown = logprobs.take(0) if rest else ()
+            yield Delta(rest, reason, usage, logprobs=shown, stop=matcher.found)
         finally:
             self.running -= 1
 
@@ -92,6 +99,14 @@ class EchoEngine:
         """Tell what the request would become; see `Engine.inspect`."""
         prompt_tokens, _ = _count(request.conversation)
         return inspect_words(request, self.card, prompt_tokens)
+
+    async def tokenize(self, request: TokenizeRequest) -> Tokenization:
+        """Tell the words of a prompt; see `Engine.tokenize`."""
+        return self._vocabulary.tokenize(request, CONTEXT_LENGTH)
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenization:
+        """Tell the text of words; see `Engine.detokenize`."""
+        return self._vocabulary.detokenize(request)
 
     def status(self) -> None:
         """Keep nothing."""

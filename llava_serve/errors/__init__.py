@@ -6,10 +6,11 @@
     │              HostRefused, OriginRefused, ContentTypeRefused, ForInsiders,
     │              HeadersTooLarge, HeadersTimeout, BodyTooLarge, BodyTimeout,
     │              TextTooLarge, ReaderTooSlow, TlsExpected
+    │     files    FileUnknown, FileQuotaSpent
     │     access   KeyMissing, KeyRefused, ModelNotAllowed, AdminOnly, RateLimited, BudgetSpent
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
-    │     engine   SglangRefused, InspectionUnsupported
+    │     engine   SglangRefused, InspectionUnsupported, LlavaWorkerFull
     │     cluster  RegistrationRefused, NoSuchWorker
     │     page     TooManyFiles, StillAnswering, CannotContinue, ConversationUnknown,
     │              ConversationBusy, ImportRefused, NoCookies, ModerationRefused,
@@ -32,7 +33,7 @@
     │              ProviderFailed, PageBusy
     │     arena    TooFewModels, BattleAnswerFailed
     ├── EngineFailure  ours to fix; the cause is in the log, never on the wire
-    │     engine   EngineLost, OutOfMemory, SglangFailed
+    │     engine   EngineLost, OutOfMemory, SglangFailed, LlavaWorkerFailed
     └── StorageFailed, CheckpointError, CommandError (access: KeyNameTaken, NoSuchKey), RemoteError
 
 The word before the names is the module; the docstring of each class says when it is raised.
@@ -105,12 +106,18 @@ from llava_serve.errors.cluster import (
 from llava_serve.errors.engine import (
     EngineLost as EngineLost,
     InspectionUnsupported as InspectionUnsupported,
+    LlavaWorkerFailed as LlavaWorkerFailed,
+    LlavaWorkerFull as LlavaWorkerFull,
     OutOfMemory as OutOfMemory,
     SglangBusy as SglangBusy,
     SglangFailed as SglangFailed,
     SglangLost as SglangLost,
     SglangRefused as SglangRefused,
     SglangUnreachable as SglangUnreachable,
+)
+from llava_serve.errors.files import (
+    FileQuotaSpent as FileQuotaSpent,
+    FileUnknown as FileUnknown,
 )
 from llava_serve.errors.folder import (
     BlindModelChosen as BlindModelChosen,

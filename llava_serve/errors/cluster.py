@@ -250,6 +250,7 @@ class RemoteError(ServeError):
     """
 
     param: str | None = None  # the field of the request that it is about
+    request_id: str | None = None
 
     def __init__(self, message: str, code: str, status: int, remedy: str) -> None:
         super().__init__(message)
@@ -270,5 +271,5 @@ class RemoteError(ServeError):
             error = {"message": str(body)[:500]}
         message, code = error.get("message") or "no message", error.get("code") or "unknown"
         told = cls(str(message), str(code), status, str(error.get("remedy") or ServeError.remedy))
-        told.param = error.get("param")
+        told.param, told.request_id = error.get("param"), error.get("request_id")
         return told

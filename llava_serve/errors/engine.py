@@ -14,6 +14,7 @@ from llava_serve.errors.base import (
     Unavailable,
     not_answered_headers,
 )
+from llava_serve.errors.prompt import ContextOverflow
 
 
 class EngineLost(EngineFailure):
@@ -117,3 +118,26 @@ class SglangFailed(EngineFailure):
 
     def __init__(self, message: str) -> None:
         super().__init__(f"SGLang failed: {message}")
+
+
+class LlavaWorkerFailed(EngineFailure):
+    """A worker of LLaVA's own protocol answers with an error."""
+
+    code = "llava_worker_failed"
+    status = 502
+    remedy = (
+        "Look into that worker's log: it tells everybody the same. It may be a picture that it "
+        "cannot read, or too long a conversation."
+    )
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"the worker, one of LLaVA's own, says: {text[:500]}")
+
+
+class LlavaWorkerFull(ContextOverflow):
+    """A worker of LLaVA's own protocol has no room for an answer behind the prompt."""
+
+    def __init__(self) -> None:
+        BadRequest.__init__(
+            self, "the worker, one of LLaVA's own, says that the prompt fills its context"
+        )

@@ -86,7 +86,10 @@ class OriginRefused(BadRequest):
 
     code = "origin_refused"
     status = 403
-    remedy = "If the page is to be let in, start the process with its host name in --allowed-hosts."
+    remedy = (
+        "If the page is to be let in, start the process with its origin in --cors-origin; where a "
+        "proxy serves both under one name, with that name in --allowed-hosts."
+    )
     user_told = "this page may not ask that server"
 
     def __init__(self, origin: str) -> None:

@@ -3,10 +3,12 @@
 A browser will send requests to any address for any page that it shows. What keeps foreign pages
 out: names that are not this server's are refused (a page that makes its own name point here is
 known by it), a body must be declared as JSON (which a foreign page may not send without being
-allowed to by the server, and this one allows nobody), and so must an `Origin` that a browser adds
-be of this host. Programs send no `Origin`, and who shows the cluster's token or an API key is no
-browser. The Gradio page takes uploads, which are forms, so that it checks the `Origin` and not the
-type.
+allowed to by the server), and so must an `Origin` that a browser adds be of this host, or one that
+an operator allowed. A key changes nothing about the last two: a page of any website may have been
+given one, and which pages use a server is for its operator to say. An API key or the cluster's
+token does speak for a program, which may use any name, and need not declare its body where it sends
+no `Origin`. The Gradio page takes uploads, which are forms, so that it checks the `Origin` and not
+the type.
 """
 
 import re
@@ -31,6 +33,7 @@ from llava_serve.errors import (
 )
 from llava_serve.http import serving
 from llava_serve.http.caller import Caller
+from llava_serve.http.cross_origin import Origins, is_preflight
 from llava_serve.http.error_response import error_response
 from llava_serve.http.hosts import ip_of, is_loopback
 
@@ -44,7 +47,13 @@ _OPEN = frozenset(("/health",))
 _OF_WORKERS = frozenset(("/register_worker", "/receive_heart_beat", "/deregister_worker"))
 _WITHOUT_KEY = _OPEN | _OF_WORKERS
 _JSON = re.compile(r"application/(?:.*\+)?json")
+# Where forms are taken. A foreign page may send one without being allowed to; but then a browser
+# says whose page it is, which `_check_origin` refuses.
+UPLOADS = "/v1/files"
+_FORM = "multipart/form-data"
+_OWN_SITES = ("none", "same-origin")  # what a browser calls the pages of this host, and no page
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
+_OF_WEBSITES = ("http://", "https://", "null")  # null: any page that wants to have no origin
 # Who adds one of these speaks for somebody else, who need not be on this machine.
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
@@ -94,10 +103,11 @@ class Access:
     """Who may do what.
 
     `token` is the cluster's, None where there is no cluster. `find_key` tells which key a client
-    shows; where it is None, no key is asked for.
+    shows; where it is None, no key is asked for. Pages of `origins` may ask, beside the server's.
     """
 
     hosts: Hosts = field(default_factory=Hosts)
+    origins: Origins = field(default_factory=Origins)
     token: str | None = None
     is_public: bool = False  # strangers may read the metrics, the workers and the documentation
     find_key: FindKey | None = None
@@ -127,27 +137,34 @@ class HostGuard:
         await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope, headers: Headers) -> None:
-        for host in headers.getlist("host"):
-            if not self._access.hosts.serves(host):
-                raise HostRefused(_plain(host)[:100])
+        self._check_host(headers)
         if scope["method"] not in _READING:
             self._check_origin(headers)
 
+    def _check_host(self, headers: Headers) -> None:
+        for host in headers.getlist("host"):
+            if not self._access.hosts.serves(host):
+                raise HostRefused(_plain(host)[:100])
+
     def _check_origin(self, headers: Headers) -> None:
         for origin in headers.getlist("origin"):
-            try:
-                netloc = urlsplit(origin).netloc.lower()
-            except ValueError:  # brackets that hold no address
-                netloc = ""
-            is_same = bool(netloc) and netloc == headers.get("host", "").lower()
-            if not (is_same or (netloc and self._access.hosts.allows(netloc))):
+            if not (self._is_own(origin, headers) or self._access.origins.allow(origin)):
                 raise OriginRefused(origin[:100])
+
+    def _is_own(self, origin: str, headers: Headers) -> bool:
+        """Tell whether an origin is of this host, or of one that this server has other names by."""
+        try:
+            netloc = urlsplit(origin).netloc.lower()
+        except ValueError:  # brackets that hold no address
+            return False
+        is_same = netloc == headers.get("host", "").lower()
+        return bool(netloc) and (is_same or self._access.hosts.allows(netloc))
 
 
 class ApiGuard(HostGuard):
     """Middleware of controllers and workers: also asks who calls, for `caller_of`.
 
-    What only a foreign page would send is refused, unless it shows the token or a good key.
+    What a foreign page sends is refused, unless it shows the token.
     """
 
     async def _check(self, scope: Scope, headers: Headers) -> None:
@@ -156,16 +173,29 @@ class ApiGuard(HostGuard):
         if caller.is_insider:
             return
         if caller.key is None:
-            await super()._check(scope, headers)
-            if scope["method"] not in _READING:
-                _check_content_type(headers)
+            self._check_host(headers)
+        if scope["method"] not in _READING or is_preflight(scope, headers):
+            self._check_page(scope, headers, caller)
         is_private = scope["path"] in _FOR_INSIDERS
-        if is_private and (self._access.is_public or is_on_this_machine(scope, headers)):
+        if is_private and (self._access.is_public or self._is_from_here(scope, headers)):
             return
         if caller.key is None and self._asks_for_key(scope):
             raise KeyMissing
         if is_private and not caller.is_admin:
             raise AdminOnly(scope["path"]) if caller.key else ForInsiders(scope["path"])
+
+    def _check_page(self, scope: Scope, headers: Headers, caller: Caller) -> None:
+        """Check what a page of any website could send without its user's knowing."""
+        if caller.key is None or not _is_of_program(headers):
+            self._check_origin(headers)
+        if caller.key is None or "origin" in headers:
+            _check_content_type(headers, takes_form=scope["path"] == UPLOADS)
+
+    def _is_from_here(self, scope: Scope, headers: Headers) -> bool:
+        """Tell whether this machine itself asks, and not a page that one of its browsers shows."""
+        origins = headers.getlist("origin")
+        is_foreign = not all(self._is_own(origin, headers) for origin in origins)
+        return is_on_this_machine(scope, headers) and not is_foreign
 
     async def _caller(self, scope: Scope, headers: Headers) -> Caller:
         """Return who calls.
@@ -184,10 +214,18 @@ class ApiGuard(HostGuard):
         return self._access.find_key is not None and scope["path"] not in _WITHOUT_KEY
 
 
-def _check_content_type(headers: Headers) -> None:
+def _is_of_program(headers: Headers) -> bool:
+    """Tell whether the origin, if any, is that of an installed program, as `app://obsidian.md`."""
+    return not any(origin.lower().startswith(_OF_WEBSITES) for origin in headers.getlist("origin"))
+
+
+def _check_content_type(headers: Headers, *, takes_form: bool) -> None:
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         return  # no body, as LLaVA's own programs ask
     types = [one.partition(";")[0].strip().lower() for one in headers.getlist("content-type")]
+    is_known = "origin" in headers or headers.get("sec-fetch-site", "none") in _OWN_SITES
+    if takes_form and types == [_FORM] and is_known:
+        return
     if not types or not all(_JSON.fullmatch(one) for one in types):
         raise ContentTypeRefused(", ".join(types)[:100] or "none")
 

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llava_serve.errors import BodyTimeout, BodyTooLarge, NoRoomForBody, TextTooLarge
 from llava_serve.http import heap, json_body
+from llava_serve.protocol.error_shape import MESSAGES_PATH
 from llava_serve.quota import Quota
 
 Read = TypeVar("Read")
@@ -30,16 +31,19 @@ MAX_TEXT_BYTES = 1_000_000
 _SMALL_BYTES = 1_000_000  # smaller bodies wait for no quota
 _BODIES_AT_ONCE = 8  # of the largest size
 
-# What carries images and videos in JSON: `"url": "data:…"`, and LLaVA's `"images": ["…", …]`.
-# Within a string of JSON the quotes would have backslashes before them. In front of `data:` may
-# stand what `media.fetch` takes away: white space and byte-order marks, raw or escaped.
-_MEDIA = re.compile(
-    rb'"url"\s*:\s*"(?:\s|\xef\xbb\xbf|\\u[fF][eE][fF][fF]|\\[nrt])*(?i:data):|"images"\s*:\s*\['
-)
+# What carries images and videos in JSON: `"url": "data:…"`, also under the name `image_url`, and
+# LLaVA's `"images": ["…", …]`. Within a string of JSON the quotes would have backslashes before
+# them. In front of `data:` may stand what `media.fetch` takes away: white space and byte-order
+# marks, raw or escaped.
+_MEDIA_URL = rb'"(?:image_)?url"\s*:\s*"(?:\s|\xef\xbb\xbf|\\u[fF][eE][fF][fF]|\\[nrt])*(?i:data):'
+_MEDIA = re.compile(_MEDIA_URL + rb'|"images"\s*:\s*\[')
+# Anthropic's `"data": "…"` is base64, if it is what it should be.
+_ANTHROPIC_MEDIA = re.compile(_MEDIA_URL + rb'|"data"\s*:\s*"')
 _MOST_IMAGES = 1000
 _TAIL_BYTES = 64  # a beginning of an image that is longer, of spaces, counts as text
 _MEDIA_ROUTES = (
-    *("/v1/chat/completions", "/v1/inspect", "/worker_generate_stream"),
+    *("/v1/chat/completions", "/v1/inspect", "/tokenize", "/worker_generate_stream"),
+    *("/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/files"),
     *("/gradio_api/upload", "/conversations/import", "/folders/image", "/pdf/pages"),  # the page's
 )
 
@@ -160,6 +164,17 @@ class _Arrival:
             for quota in self._quotas:
                 quota.release(surplus)
 
+    async def grow(self, more_bytes: int) -> None:
+        """Hold so many bytes more than have come, which the body becomes.
+
+        Raises:
+            BodyTooLarge: it becomes larger than a body may be.
+            NoRoomForBody: as `receive`.
+        """
+        self._check(self._received_bytes + more_bytes)
+        if more_bytes > _SMALL_BYTES:
+            await self._acquire(more_bytes)
+
     async def _begin(self) -> None:
         self._check(self._declared_bytes or 0)
         size = self._limit_bytes if self._declared_bytes is None else self._declared_bytes
@@ -179,7 +194,7 @@ class _Arrival:
                     raise
         except TimeoutError:
             raise NoRoomForBody(size_bytes) from None
-        self._held_bytes = size_bytes
+        self._held_bytes += size_bytes
 
     def _check(self, size_bytes: int) -> None:
         if size_bytes > self._limit_bytes:
@@ -203,6 +218,11 @@ class _Arrival:
 def release_body(request: Request) -> None:
     """Say that the body of `request` is not held any more, so that another may come in."""
     request.scope["llava_serve.arrival"].release()
+
+
+async def grow_body(request: Request, more_bytes: int) -> None:
+    """Hold so many bytes more for what the body of `request` becomes; see `_Arrival.grow`."""
+    await request.scope["llava_serve.arrival"].grow(more_bytes)
 
 
 def read_once(
@@ -231,6 +251,12 @@ def _declared_bytes(scope: Scope) -> int | None:
         return 10**18
 
 
+def limits_of(request: Request) -> BodyLimits:
+    """Return the limits of the app that serves `request`."""
+    limits: BodyLimits = request.scope["llava_serve.arrival"].limits
+    return limits
+
+
 async def read_json(request: Request) -> tuple[Any, bytes]:
     """Return the request's decoded body, and the body as it came.
 
@@ -238,8 +264,7 @@ async def read_json(request: Request) -> tuple[Any, bytes]:
         NotJson: the body is not JSON that can be read.
         BodyTooLarge, BodyTimeout, TextTooLarge: it is beyond the app's limits.
     """
-    limits: BodyLimits = request.scope["llava_serve.arrival"].limits
-    meter = TextMeter(limits.max_text_bytes)
+    meter = TextMeter(limits_of(request).max_text_bytes, request.scope["path"])
     buffer = io.BytesIO()
     async for chunk in request.stream():
         meter.feed(chunk)
@@ -251,8 +276,10 @@ async def read_json(request: Request) -> tuple[Any, bytes]:
 class TextMeter:
     """Counts what of a JSON body is neither image nor video, chunk by chunk as it arrives."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, path: str = "") -> None:
+        """Take what carries media in the protocol of `path` for that."""
         self._limit_bytes = limit_bytes
+        self._opening = _ANTHROPIC_MEDIA if path.startswith(MESSAGES_PATH) else _MEDIA
         self._received = 0
         self._media = 0
         self._items = 0  # of the list of images that it is in
@@ -277,10 +304,10 @@ class TextMeter:
             raise TextTooLarge(self._received - self._media, self._limit_bytes)
 
     def _pass_text(self, data: bytes, at: int) -> int:
-        if (found := _MEDIA.search(data, at)) is None:
+        if (found := self._opening.search(data, at)) is None:
             return len(data)
         self._items = 0
-        self._ends_with = b'"' if found[0].endswith(b":") else b"]"
+        self._ends_with = b"]" if found[0].endswith(b"[") else b'"'
         return found.end()
 
     def _pass_media(self, data: bytes, at: int) -> int:

@@ -40,8 +40,10 @@ from llava_serve.http.connections import (
     ConnectionTable,
     raise_descriptor_limit,
 )
+from llava_serve.http.cross_origin import CrossOrigin, Origins, make_readable
 from llava_serve.http.error_response import error_response
 from llava_serve.http.head_requests import HeadRequests
+from llava_serve.http.shaped_errors import ShapedErrors
 from llava_serve.http.tls import Certificate
 from llava_serve.http.tls_protocol import TlsProtocol
 
@@ -89,13 +91,19 @@ def log_error(error: ServeError) -> None:
     logger.log(level, "%s: %s", error.code, error.message)
 
 
-def prepare(app: FastAPI, limits: BodyLimits) -> None:
-    """Give `app` what every app of ours has: request ids, bounded bodies, errors as JSON."""
+def prepare(app: FastAPI, limits: BodyLimits, origins: Origins | None = None) -> None:
+    """Give `app` what every app of ours has: request ids, bounded bodies, errors as JSON.
+
+    Pages of other `origins` may read what it answers.
+    """
     app.router.route_class = json_body.JsonRoute
     app.add_middleware(BoundedBody, limits=limits)
     app.add_middleware(stopping.InterruptedAnswers)
     app.add_middleware(HeadRequests)
+    if origins:
+        app.add_middleware(CrossOrigin, origins=origins)
     app.add_middleware(RequestScope)
+    app.add_middleware(ShapedErrors)
 
     @app.exception_handler(ServeError)
     async def on_serve_error(_: Request, exc: ServeError) -> JSONResponse:
@@ -128,12 +136,12 @@ def prepare(app: FastAPI, limits: BodyLimits) -> None:
         return await on_serve_error(request, OutOfMemory.of_process())
 
     @app.exception_handler(Exception)
-    async def on_bug(_: Request, exc: Exception) -> JSONResponse:
+    async def on_bug(request: Request, exc: Exception) -> ShapedErrors:
         # Starlette's outermost layer logs the traceback when it raises the error again.
         answer = error_response(EngineFailure("an internal error; its cause is in the log"))
-        # Written here: this answer does not pass `RequestScope`.
+        # Written here: this answer passes none of the middleware.
         answer.headers["X-Request-ID"] = logs.request_id.get()
-        return answer
+        return ShapedErrors(make_readable(request.scope, answer))
 
 
 BeforeStop = Callable[[], Awaitable[None]]

@@ -5,13 +5,15 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 from llava_serve.args import (
+    addresses_of,
     names_of,
     require_defaults,
     require_http,
     require_names,
+    require_origins,
     require_positive,
 )
-from llava_serve.config import OtlpEndpoint, StateConfig
+from llava_serve.config import CorsOrigins, OtlpEndpoint, StateConfig
 from llava_serve.key_config import AccountingConfig
 from llava_serve.page_config import PageConfig
 from llava_serve.registry_config import RegistryConfig
@@ -67,6 +69,7 @@ class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, Pag
     allowed_hosts: Annotated[
         str, "comma-separated host names the controller and the page answer under beside their own"
     ] = ""
+    cors_origin: CorsOrigins = ()
     controller: Annotated[
         tuple[str, ...],
         "address of a further controller of the cluster, with which the workers register too and "
@@ -104,6 +107,7 @@ class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, Pag
         require_http(self, "controller")
         RegistryConfig.__post_init__(self)
         require_names(names_of(self.allowed_hosts))
+        require_origins(addresses_of(self.cors_origin))
         require_http(self, "otlp_endpoint")
         try:
             shlex.split(self.sglang_flags)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -133,15 +133,15 @@ class MediaReader:
 
     def _item(self, part: ImagePart | VideoPart) -> _MediaItem[Image | Video]:
         if isinstance(part, ImagePart):
-            return self._image(part.image_url.url)
+            return self._image(part.image_url.url, is_coarse=part.image_url.detail == "low")
         return self._video(part.video_url.url, part.video_url.num_frames)
 
-    def _image(self, url: str) -> _MediaItem[Image]:
+    def _image(self, url: str, *, is_coarse: bool = False) -> _MediaItem[Image]:
         return _MediaItem(
             "picture",
             url,
             lambda data: image_cost(data, self._limits),
-            lambda data, _: decode_image(data, self._limits),
+            lambda data, _: replace(decode_image(data, self._limits), is_coarse=is_coarse),
         )
 
     def _video(self, url: str, num_frames: int | None) -> _MediaItem[Video]:

@@ -11,13 +11,11 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    ValidationError,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from llava_serve.errors import InvalidField
-from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, refusal_of
+from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
 
 # Small enough for every engine, for floating point and for a column of a database.
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
@@ -31,8 +29,8 @@ def _as_url(image_url: Any) -> Any:
 
 class ImageUrl(Strict):
     url: str
-    # Images are always seen as finely as the checkpoint can: `low` is refused, not ignored.
-    detail: Literal["auto", "high"] | None = None
+    # `low`: one tile of the whole picture. Else it is seen as finely as the checkpoint can.
+    detail: Literal["auto", "high", "low"] | None = None
 
 
 class VideoUrl(Strict):
@@ -46,7 +44,8 @@ def _of_other_parts(own: str) -> Neutral:
     """Return the fields that a part has where a client writes all of them, those of others null."""
     fields = {"text", "image_url", "video_url", "input_audio", "file", "refusal"}
     others = dict.fromkeys([*sorted(fields - {own}), "prompt_cache_breakpoint"], (None,))
-    return {**others, "cache_control": ANYTHING}  # what is read again is cached anyway
+    # What is read again is cached anyway.
+    return {**others, "cache_control": ANYTHING, "uuid": ANYTHING}
 
 
 class TextPart(Strict):
@@ -165,13 +164,61 @@ def _no_limit(top_k: Any) -> Any:
     return 0 if top_k == -1 else top_k
 
 
-class ChatRequest(Strict):
+class SampledRequest(Strict):
+    """What a request for a chat's answer and one for a text's continuation have in common."""
+
+    model: str
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    max_tokens: Positive | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None  # 0: the most probable token
+    top_k: Annotated[NotNegative, BeforeValidator(_no_limit)] | None = None  # -1, as 0: no limit
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    n: Annotated[int, Field(ge=1, le=16)] | None = None
+    min_tokens: NotNegative | None = None
+    ignore_eos: bool | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    logit_bias: (
+        Annotated[
+            dict[NotNegative, Annotated[float, Field(ge=-100, le=100)]],
+            Field(max_length=MOST_BIASES),
+        ]
+        | None
+    ) = None
+    response_format: ResponseFormat | None = None
+    regex: Annotated[str, Field(min_length=1)] | None = None  # the whole answer matches it
+    stop: Annotated[
+        list[Annotated[str, Field(min_length=1)]],
+        Field(max_length=16),
+        BeforeValidator(_as_list),  # null, a string or a list
+    ] = Field(default_factory=list)
+    user: str | None = None  # as `metadata`
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+
+    @property
+    def most_tokens(self) -> int | None:
+        """How long the answer may be; None: as long as the context allows."""
+        return self.max_tokens
+
+    @property
+    def told_logprobs(self) -> int | None:
+        """How many of the likeliest tokens to tell at each place; None: nothing."""
+        return None
+
+
+class ChatRequest(SampledRequest):
     """The body of `POST /v1/chat/completions`.
 
     `top_k`, `min_p`, `repetition_penalty`, `min_tokens`, `ignore_eos`, `continue_final_message`,
     `add_generation_prompt`, `regex` and parts of type `video_url` go beyond OpenAI; a client of the
     `openai` package sends them through `extra_body`. What is in `FURTHER_FIELDS` only some engines
-    support. `metadata`, `service_tier` and the like, which say nothing to the model, are accepted.
+    support. `metadata`, `service_tier` and the like, which say nothing to the model, are accepted,
+    and kept where requests are audited.
     """
 
     neutral: ClassVar[Neutral] = {
@@ -213,44 +260,20 @@ class ChatRequest(Strict):
             return {field: value for field, value in body.items() if field != "tools"}
         return body
 
-    model: str
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-    max_tokens: Positive | None = None
     max_completion_tokens: Positive | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None  # 0: the most probable token
-    top_k: Annotated[NotNegative, BeforeValidator(_no_limit)] | None = None  # -1, as 0: no limit
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    n: Annotated[int, Field(ge=1, le=16)] | None = None
-    min_tokens: NotNegative | None = None
-    ignore_eos: bool | None = None
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None  # false with `continue_final_message`, else true
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: (
-        Annotated[
-            dict[NotNegative, Annotated[float, Field(ge=-100, le=100)]],
-            Field(max_length=MOST_BIASES),
-        ]
-        | None
-    ) = None
-    response_format: ResponseFormat | None = None
-    regex: Annotated[str, Field(min_length=1)] | None = None  # the whole answer matches it
-    stop: Annotated[
-        list[Annotated[str, Field(min_length=1)]],
-        Field(max_length=16),
-        BeforeValidator(_as_list),  # null, a string or a list
-    ] = Field(default_factory=list)
-    user: str | None = None  # accepted for compatibility; nothing is kept per user
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
+
+    @property
+    def most_tokens(self) -> int | None:
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def told_logprobs(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
 
     @property
     def has_images(self) -> bool:
@@ -277,9 +300,4 @@ def parse_chat_request(body: Any) -> ChatRequest:
         UnsupportedField: a known OpenAI field asks for something this stack does not do.
         InvalidField: a field is missing, unknown or out of range.
     """
-    if not isinstance(body, dict):
-        raise InvalidField("body", "must be a JSON object")
-    try:
-        return ChatRequest.model_validate(body)
-    except ValidationError as exc:
-        raise refusal_of(exc) from exc
+    return parse_body(ChatRequest, body)

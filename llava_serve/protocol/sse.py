@@ -17,6 +17,11 @@ def encode(data: str) -> bytes:
     return f"data: {data}\n\n".encode()
 
 
+def encode_named(name: str, data: bytes) -> bytes:
+    """Frame one event that has a name; `data` has no line breaks."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), data)
+
+
 class EventDecoder:
     """Collects bytes and gives back the `data` of each event that is complete.
 

@@ -1,6 +1,6 @@
 """Strict bodies: every field is supported or refused by name, the rule of the native wire."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -30,23 +30,53 @@ class Strict(BaseModel):
         for field, values in cls.neutral.items():
             if field in body and values is not ANYTHING and body[field] not in values:
                 detail = f"{body[field]!r:.80} is not supported by this server"
-                raise PydanticCustomError(
-                    _UNSUPPORTED, "{detail}", {"field": field, "detail": detail}
-                )
+                raise unsupported(field, detail)
         return {field: value for field, value in body.items() if field not in cls.neutral}
 
 
-def refusal_of(exc: ValidationError) -> InvalidField | UnsupportedField:
-    """Return the first fault that a body has, named by its path."""
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def unsupported(field: str, detail: str) -> PydanticCustomError:
+    """Return what a validator of a whole body raises for a field that is not supported."""
+    return PydanticCustomError(_UNSUPPORTED, "{detail}", {"field": field, "detail": detail})
+
+
+def parse_body(kind: type[Body], content: Any) -> Body:
+    """Check a decoded JSON body.
+
+    Raises:
+        UnsupportedField: a known field asks for something this stack does not do.
+        InvalidField: a field is missing, unknown or out of range.
+    """
+    if not isinstance(content, dict):
+        raise InvalidField("body", "must be a JSON object")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as exc:
+        raise refusal_of(exc, content) from exc
+
+
+def refusal_of(exc: ValidationError, body: Any) -> InvalidField | UnsupportedField:
+    """Return the first fault that a decoded `body` has, named by its path."""
     first = exc.errors(include_url=False)[0]
     if first["type"] == _UNSUPPORTED:
         context = first["ctx"]
-        return UnsupportedField(_path((*first["loc"], context["field"])), context["detail"])
-    return InvalidField(_path(first["loc"]) or "body", first["msg"])
+        path = _path((*first["loc"], context["field"]), body)
+        return UnsupportedField(path, context["detail"])
+    return InvalidField(_path(first["loc"], body) or "body", first["msg"])
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    """Name a field by its path; within a message, tags of unions stand between."""
-    if location[2:3] == ("content",):  # messages, index, content, TAG, index, TAG, field ...
-        location = location[:3] + location[4:5] + location[6:]
-    return ".".join(map(str, location))
+def _path(location: tuple[int | str, ...], body: Any) -> str:
+    """Name a field by its path; tags of unions, which stand between, are nothing in the body."""
+    *way, field = location or ("",)
+    path: list[int | str] = []
+    at, tagged = body, None
+    for step in way:
+        is_index = isinstance(at, list) and isinstance(step, int)
+        if isinstance(at, dict) and at is not tagged and step == at.get("type"):
+            tagged = at  # a field of the same name comes behind the tag
+        elif is_index or (isinstance(at, dict) and step in at):
+            at = at[step]
+            path.append(step)
+    return ".".join(map(str, (*path, field)))

@@ -62,8 +62,8 @@ class Store:
         Only the owner of a new SQLite file may read it.
         """
         make_tables(self._engine, Table.metadata)
-        with translated(), self._engine.begin() as connection:
-            migration.add_what_is_missing(connection)
+        with translated():
+            migration.add_what_is_missing(self._engine, Table.metadata)
 
     def require_tables(self) -> None:
         """Raise StorageFailed unless there are conversations; make nothing."""

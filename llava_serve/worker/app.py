@@ -1,6 +1,5 @@
 """The worker's routes: one engine behind HTTP, on the native wire and on LLaVA's own."""
 
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
@@ -11,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from llava_serve.adapters.routes import add_adapters
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
 from llava_serve.http import serving
 from llava_serve.http.access import Access, ApiGuard
@@ -19,22 +19,22 @@ from llava_serve.http.caller import caller_of
 from llava_serve.http.traced import TracedRequests
 from llava_serve.media.limits import PixelReservation
 from llava_serve.protocol.cluster import CANARY
-from llava_serve.protocol.model_card import ModelCard, ModelList, SamplingDefaults
+from llava_serve.protocol.model_card import ModelCard, ModelList
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
-    AnyJson,
     ChatRequest,
-    JsonOfSchema,
+    ImagePart,
     StreamOptions,
     parse_chat_request,
 )
 from llava_serve.request import Conversation, SamplingParams
 from llava_serve.tracing.span import Tracer
-from llava_serve.worker import llava_wire
+from llava_serve.worker import llava_wire, text_completion, tokenization
 from llava_serve.worker.completion import CompletionBody, CompletionEvents
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.inspection import InspectionBody, ReadConversation
 from llava_serve.worker.resumption import take_resumption
+from llava_serve.worker.sampling import check_sampled, sampling_of
 from llava_serve.worker.stream import KEEP_ALIVE_S
 from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
@@ -62,37 +62,29 @@ def build_app(  # noqa: PLR0913 - what a server is made of
     app = FastAPI(title="worker", lifespan=lifespan, telemetry=serving.NO_TELEMETRY)
     if tracer is not None:
         app.add_middleware(TracedRequests, tracer=tracer)
-    app.add_middleware(ApiGuard, access=access or Access())
-    serving.prepare(app, BodyLimits(max_body_bytes, max_text_bytes))
+    access = access or Access()
+    app.add_middleware(ApiGuard, access=access)
+    serving.prepare(app, BodyLimits(max_body_bytes, max_text_bytes), access.origins)
     llava_wire.add_routes(app, worker, keep_alive_s)
+    text_completion.add_route(app, worker, keep_alive_s)
+    tokenization.add_routes(
+        app, worker, lambda request, content: _prepared(worker, request, content)[1]
+    )
+    _add_models(app, worker)
+
+    answer_chat = partial(_answer_chat, worker, keep_alive_s)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        content = (await read_json(request))[0]
-        resumption = take_resumption(request, content)
-        body, read_prompt, sampling = _prepared(worker, request, content)
-        tally = UsageTally.asked_for(request.headers)
-        if tally is not None:
-            sampling = replace(sampling, tells_usage=True)
-        resumed = resumption.tokens if resumption else ()
-        is_canary = CANARY in request.headers and caller_of(request).is_insider
-        asked = worker.uncounted if is_canary else worker
-        generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
-        if not body.stream:
-            return CompletionBody(generation, body.model).telling(tally)
-        options = body.stream_options or StreamOptions()
-        events = CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
-        return events.telling(tally)
+        return await answer_chat(request, *await read_json(request))
+
+    answer_inspection = partial(_answer_inspection, worker)
 
     @app.post("/v1/inspect")
     async def inspect(request: Request, pixels: bool = False) -> Response:
-        content = (await read_json(request))[0]
-        _, read_conversation, sampling = _prepared(worker, request, content)
-        return InspectionBody(worker, read_conversation, sampling, with_pixels=pixels)
+        return await answer_inspection(request, *await read_json(request), pixels=pixels)
 
-    @app.get("/v1/models")
-    async def models() -> ModelList:
-        return ModelList(data=[worker.engine.card])
+    add_adapters(app.router, answer_chat, answer_inspection)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -104,6 +96,44 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         return Response(worker.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def _add_models(app: FastAPI, worker: ModelWorker) -> None:
+    @app.get("/v1/models")
+    async def models() -> ModelList:
+        return ModelList(data=[worker.engine.card])
+
+    @app.get("/v1/models/{model:path}")
+    async def one_model(model: str) -> ModelCard:
+        if model != (card := worker.engine.card).id:
+            raise ModelNotFound(model, [card.id])
+        return card
+
+
+async def _answer_chat(
+    worker: ModelWorker, keep_alive_s: float, request: Request, content: Any, _: bytes
+) -> Response:
+    resumption = take_resumption(request, content)
+    body, read_prompt, sampling = _prepared(worker, request, content)
+    tally = UsageTally.asked_for(request.headers)
+    if tally is not None:
+        sampling = replace(sampling, tells_usage=True)
+    resumed = resumption.tokens if resumption else ()
+    is_canary = CANARY in request.headers and caller_of(request).is_insider
+    asked = worker.uncounted if is_canary else worker
+    generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
+    if not body.stream:
+        return CompletionBody(generation, body.model).telling(tally)
+    options = body.stream_options or StreamOptions()
+    events = CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
+    return events.telling(tally)
+
+
+async def _answer_inspection(
+    worker: ModelWorker, request: Request, content: Any, _: bytes, *, pixels: bool = False
+) -> Response:
+    _body, read_conversation, sampling = _prepared(worker, request, content)
+    return InspectionBody(worker, read_conversation, sampling, with_pixels=pixels)
 
 
 def _prepared(
@@ -136,35 +166,32 @@ def check(body: ChatRequest, card: ModelCard) -> None:
         UnsupportedField: it asks for what this model's engine does not do.
         InvalidField: two fields contradict each other.
     """
-    if body.model != card.id:
-        raise ModelNotFound(body.model, [card.id])
+    check_sampled(body, card)
     kinds = {part.type for message in body.messages for part in message.parts()}
     if "image_url" in kinds and not card.accepts_images:
         raise MediaNotAccepted(card.id, "pictures")
     if "video_url" in kinds and not card.accepts_video:
         raise MediaNotAccepted(card.id, "video")
-    for field, neutral in FURTHER_FIELDS.items():
-        if (value := getattr(body, field)) not in neutral and field not in card.supported_params:
-            raise UnsupportedField(
-                field, f"{_shown(value)} is not supported by this model's engine"
-            )
+    if "detail" not in card.supported_params:
+        _check_detail(body)
     _check_together(body)
 
 
-def _shown(value: Any) -> str:
-    return f"{value.type!r}" if isinstance(value, AnyJson | JsonOfSchema) else f"{value!r:.80}"
+def _check_detail(body: ChatRequest) -> None:
+    for place, message in enumerate(body.messages):
+        for at, part in enumerate(message.parts()):
+            if isinstance(part, ImagePart) and part.image_url.detail == "low":
+                raise UnsupportedField(
+                    f"messages.{place}.content.{at}.image_url.detail",
+                    "'low' is not supported by this model's engine",
+                )
 
 
 def _check_together(body: ChatRequest) -> None:
-    most = body.max_completion_tokens or body.max_tokens
-    if most is not None and (body.min_tokens or 0) > most:
-        raise InvalidField("min_tokens", f"is above max_tokens, {most}")
     if body.top_logprobs and not body.logprobs:
         raise InvalidField("top_logprobs", "takes effect with logprobs: true only")
     if None not in (given := {body.max_tokens, body.max_completion_tokens}) and len(given) > 1:
         raise InvalidField("max_tokens", "differs from max_completion_tokens; send one of them")
-    if body.regex is not None and body.response_format not in FURTHER_FIELDS["response_format"]:
-        raise InvalidField("regex", "and response_format exclude each other")
     _check_continuation(body)
 
 
@@ -183,37 +210,3 @@ def _check_continuation(body: ChatRequest) -> None:
     for form in ("regex", "response_format"):
         if getattr(body, form) not in FURTHER_FIELDS[form]:  # engines apply it to new text alone
             raise InvalidField(name, f"and {form} exclude each other")
-
-
-def sampling_of(body: ChatRequest, defaults: SamplingDefaults) -> SamplingParams:
-    """Translate OpenAI's names into the engine's; what is left out is the checkpoint's choice.
-
-    A `top_p` of 0 leaves the most probable token alone, whatever the temperature: that is greedy.
-    """
-    temperature = defaults.temperature if body.temperature is None else body.temperature
-    top_p = defaults.top_p if body.top_p is None else body.top_p
-    return SamplingParams(
-        temperature=temperature if top_p else 0.0,
-        top_p=top_p or 1.0,
-        top_k=defaults.top_k if body.top_k is None else body.top_k,
-        repetition_penalty=body.repetition_penalty or 1.0,
-        seed=body.seed,
-        max_new_tokens=body.max_completion_tokens or body.max_tokens,
-        min_new_tokens=body.min_tokens or 0,
-        top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
-        tells_usage=bool(body.stream_options and body.stream_options.continuous_usage_stats),
-        ignore_eos=bool(body.ignore_eos),
-        stop=tuple(body.stop),
-        frequency_penalty=body.frequency_penalty or 0.0,
-        presence_penalty=body.presence_penalty or 0.0,
-        logit_bias=tuple((body.logit_bias or {}).items()),
-        min_p=body.min_p or 0.0,
-        json_schema=_schema_of(body.response_format),
-        regex=body.regex,
-    )
-
-
-def _schema_of(form: object) -> str | None:
-    if isinstance(form, JsonOfSchema):
-        return json.dumps(form.json_schema.content)
-    return json.dumps({"type": "object"}) if isinstance(form, AnyJson) else None

@@ -3,8 +3,9 @@
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from fastapi.responses import JSONResponse
 from openai.types import CompletionUsage
@@ -16,6 +17,7 @@ from openai.types.chat.chat_completion_token_logprob import (
     TopLogprob,
 )
 from openai.types.completion_usage import PromptTokensDetails
+from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from llava_serve.errors import ServeError
@@ -26,6 +28,8 @@ from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.resumption import Resumption
 from llava_serve.worker.stream import GenerationResponse, StreamedResponse
+
+AnyChoice = TypeVar("AnyChoice", Choice, FullChoice)
 
 
 class CompletionEvents(StreamedResponse):
@@ -56,8 +60,11 @@ class CompletionEvents(StreamedResponse):
         """Return the events of one delta's chunks; the client has a replay already."""
         if delta.is_replay:
             return b""
-        chunks = self._chunks(delta)
-        return b"".join(sse.encode(one.model_dump_json(exclude_unset=True)) for one in chunks)
+        # Without warnings: of a text that goes on OpenAI's type has no `finish_reason`.
+        return b"".join(
+            sse.encode(chunk.model_dump_json(exclude_unset=True, warnings=False))
+            for chunk in self._chunks(delta)
+        )
 
     def keep_alive(self) -> bytes:
         """Return a comment, which clients skip."""
@@ -71,7 +78,7 @@ class CompletionEvents(StreamedResponse):
         """Return an event with the body of the error."""
         return sse.encode(json.dumps(error.as_body(self.generation.request_id)))
 
-    def _chunks(self, delta: Delta) -> Iterator[ChatCompletionChunk]:
+    def _chunks(self, delta: Delta) -> Iterator[BaseModel]:
         index, so_far = delta.index, delta.so_far
         if index not in self._started:
             self._started.add(index)
@@ -83,28 +90,31 @@ class CompletionEvents(StreamedResponse):
                 content.logprobs = ChoiceLogprobs(content=_logprobs(delta.logprobs))
             yield self._chunk(content, so_far)
         if delta.finish_reason is not None:
-            yield self._chunk(_choice(index, ChoiceDelta(), delta.finish_reason), so_far)
+            last = _choice(index, ChoiceDelta(), delta.finish_reason)
+            yield self._chunk(_with_stop(last, delta), so_far)
         if delta.usage is not None and self._options.include_usage:
-            last = self._of([], _usage(delta.usage))
-            setattr(last, "timings", self.generation.timings)  # noqa: B010 - beyond OpenAI's type
-            yield last
+            total = self._of([], usage_of(delta.usage))
+            setattr(total, "timings", self.generation.timings)  # noqa: B010 - beyond OpenAI's type
+            yield total
 
     def _chunk(self, choice: Choice, so_far: Usage | None) -> ChatCompletionChunk:
         """Return a chunk with one choice, whose usage so far is shown where that is asked for."""
-        shown = _usage(so_far) if self._options.continuous_usage_stats else None
+        shown = usage_of(so_far) if self._options.continuous_usage_stats else None
         return self._of([choice], shown)
 
-    def _of(self, choices: list[Choice], usage: CompletionUsage | None) -> ChatCompletionChunk:
+    def _usage_field(self, usage: CompletionUsage | None) -> dict[str, CompletionUsage | None]:
         # OpenAI: null until the last chunk
         has_usage = self._options.include_usage or self._options.continuous_usage_stats
-        fields = {"usage": usage} if has_usage else {}
+        return {"usage": usage} if has_usage else {}
+
+    def _of(self, choices: list[Choice], usage: CompletionUsage | None) -> ChatCompletionChunk:
         return ChatCompletionChunk(
             id=f"chatcmpl-{self.generation.request_id}",
             object="chat.completion.chunk",
             created=self._created,
             model=self._model,
             choices=choices,
-            **fields,
+            **self._usage_field(usage),
         )
 
 
@@ -124,7 +134,15 @@ class CompletionBody(GenerationResponse):
                 usage = delta.usage or usage
                 if self.tally is not None:
                     self.tally.add(delta)
-        completion = ChatCompletion(
+        body = self._whole(deltas, usage).model_dump(mode="json", exclude_unset=True)
+        body["timings"] = self.generation.timings
+        so_far = self.tally and self.tally.so_far
+        headers = {HEADER: so_far.as_json()} if so_far else {}
+        await JSONResponse(body, headers=headers)(scope, receive, send)
+
+    def _whole(self, deltas: Mapping[int, Sequence[Delta]], usage: Usage | None) -> BaseModel:
+        """Return the body; the deltas are those of each answer, by its index."""
+        return ChatCompletion(
             id=f"chatcmpl-{self.generation.request_id}",
             object="chat.completion",
             created=int(time.time()),
@@ -133,25 +151,33 @@ class CompletionBody(GenerationResponse):
                 _full_choice(index, deltas[index], self.generation.with_logprobs)
                 for index in sorted(deltas)
             ],
-            usage=_usage(usage),
+            usage=usage_of(usage),
         )
-        body = completion.model_dump(mode="json", exclude_unset=True)
-        body["timings"] = self.generation.timings
-        so_far = self.tally and self.tally.so_far
-        headers = {HEADER: so_far.as_json()} if so_far else {}
-        await JSONResponse(body, headers=headers)(scope, receive, send)
 
 
 def _full_choice(index: int, deltas: Sequence[Delta], with_logprobs: bool) -> FullChoice:
     logprobs = _logprobs([token for delta in deltas for token in delta.logprobs])
-    return FullChoice(
+    choice = FullChoice(
         index=index,
         message=ChatCompletionMessage(
             role="assistant", content="".join(delta.text for delta in deltas)
         ),
-        finish_reason=next(delta.finish_reason for delta in deltas if delta.finish_reason),
+        finish_reason=reason_of(deltas),
         logprobs=FullLogprobs(content=logprobs) if with_logprobs else None,
     )
+    return _with_stop(choice, deltas[-1])
+
+
+def _with_stop(choice: AnyChoice, last: Delta) -> AnyChoice:
+    """Say in vLLM's field which stop string ended the answer, where one did."""
+    if last.stop is not None:
+        setattr(choice, "stop_reason", last.stop)  # noqa: B010 - beyond OpenAI's type
+    return choice
+
+
+def reason_of(deltas: Sequence[Delta]) -> FinishReason:
+    """Return how one whole answer ended."""
+    return next(delta.finish_reason for delta in deltas if delta.finish_reason)
 
 
 def _choice(index: int, delta: ChoiceDelta, reason: FinishReason | None = None) -> Choice:
@@ -173,7 +199,7 @@ def _logprobs(tokens: Sequence[TokenLogprob]) -> list[ChatCompletionTokenLogprob
     ]
 
 
-def _usage(usage: Usage | None) -> CompletionUsage | None:
+def usage_of(usage: Usage | None) -> CompletionUsage | None:
     if usage is None:
         return None
     return CompletionUsage(

@@ -185,7 +185,8 @@ class Generation:
                 if delta.stages is not None and delta.usage is not None:
                     self._add_stages(delta.stages, delta.usage)
                 so_far = delta.usage or delta.so_far
-                own = replace(delta, index=index, usage=usage, so_far=so_far)
+                stop = delta.stop if delta.stop in request.sampling.stop else None
+                own = replace(delta, index=index, usage=usage, so_far=so_far, stop=stop)
                 self._measure(own)
                 self._deltas.put_nowait(own)
                 if self._deltas.qsize() > MAX_UNREAD_DELTAS:

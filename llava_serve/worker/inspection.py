@@ -1,19 +1,17 @@
-"""Inspection of a request: it waits in line as one that is answered, and takes no slot."""
+"""Inspection of a request: what it would become, told by the engine that would answer it."""
 
 from collections.abc import Awaitable, Callable
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-
-from llava_serve.http.disconnect import unless_client_leaves
 from llava_serve.media.limits import PixelReservation
+from llava_serve.protocol.inspection import Inspection
 from llava_serve.request import Conversation, InspectRequest, SamplingParams
+from llava_serve.worker.line_body import LineBody
 from llava_serve.worker.worker import ModelWorker
 
 ReadConversation = Callable[[PixelReservation], Awaitable[Conversation]]
 
 
-class InspectionBody(Response):
+class InspectionBody(LineBody):
     """A response that inspects a request, until its client leaves."""
 
     def __init__(
@@ -24,24 +22,12 @@ class InspectionBody(Response):
         *,
         with_pixels: bool,
     ) -> None:
-        super().__init__()
-        self._worker = worker
-        self._read_conversation = read_conversation
-        self._sampling = sampling
-        self._with_pixels = with_pixels
+        async def inspected(reservation: PixelReservation) -> Inspection:
+            request = InspectRequest(
+                conversation=await read_conversation(reservation),
+                sampling=sampling,
+                with_pixels=with_pixels,
+            )
+            return await worker.engine.inspect(request)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        inspection = await unless_client_leaves(self._inspected(), receive)
-        if inspection is not None:
-            await Response(inspection, media_type="application/json")(scope, receive, send)
-
-    async def _inspected(self) -> str:
-        worker = self._worker
-        async with worker.media.reservation() as reservation:
-            with worker.gate.line():
-                request = InspectRequest(
-                    conversation=await self._read_conversation(reservation),
-                    sampling=self._sampling,
-                    with_pixels=self._with_pixels,
-                )
-                return (await worker.engine.inspect(request)).model_dump_json()
+        super().__init__(worker, inspected)

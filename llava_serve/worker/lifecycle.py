@@ -22,6 +22,7 @@ from llava_serve.config import MediaConfig, MembershipConfig
 from llava_serve.engines.base import Engine, Load
 from llava_serve.http import serving
 from llava_serve.http.access import Access, Hosts
+from llava_serve.http.cross_origin import Origins
 from llava_serve.http.hosts import is_loopback
 from llava_serve.http.tls import Tls
 from llava_serve.media.reader import MediaReader
@@ -128,6 +129,7 @@ class WorkerLifecycle:
         self.access = Access(
             hosts=Hosts.of(config.host, config.allowed_names, own=[reached_at]),
             token=self._token or None,
+            origins=Origins.of(config.origins),
             is_public=config.public_metrics,
             find_key=self._keys.find if self._keys else None,
         )

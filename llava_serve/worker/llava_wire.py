@@ -103,7 +103,7 @@ def parse(content: object, card: ModelCard) -> LlavaRequest:
     try:
         body = LlavaRequest.model_validate(content)
     except ValidationError as exc:
-        raise refusal_of(exc) from exc
+        raise refusal_of(exc, content) from exc
     if body.model != card.id:
         raise ModelNotFound(body.model, [card.id])
     if body.images and not card.accepts_images:

@@ -43,6 +43,26 @@ def test_a_row_that_cannot_be_read_is_a_failure_of_the_database(
         store.all_keys()
 
 
+def test_the_audit_of_an_older_version_goes_on(store: AccountStore, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "accounts.sqlite") as database:
+        database.execute("ALTER TABLE api_requests DROP COLUMN client_fields")
+    store.create_tables()
+    said = AuditedRequest(
+        at=0.0,
+        request_id="r",
+        key_id=None,
+        model="m",
+        worker="w",
+        outcome="ok",
+        client_fields={"user": "u"},
+    )
+    store.add_requests([said])
+    with sqlite3.connect(tmp_path / "accounts.sqlite") as database:
+        assert database.execute("SELECT client_fields FROM api_requests").fetchall() == [
+            ('{"user": "u"}',)
+        ]
+
+
 def test_two_keys_cannot_have_one_name(store: AccountStore) -> None:
     store.create(ALICE)
     with pytest.raises(KeyNameTaken):

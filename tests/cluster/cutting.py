@@ -19,7 +19,10 @@ from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
 from tests.cluster.conftest import TOKEN
 
-ANSWERS = (b"POST /v1/chat/completions", b"POST /worker_generate_stream")
+ANSWERS = tuple(
+    b"POST " + path
+    for path in (b"/v1/chat/completions", b"/v1/completions", b"/worker_generate_stream")
+)
 # Takes the beginning of a request; returns after how many bytes of its body the answer is cut, or
 # so many before the body where they are negative; None: not at all.
 CutAfter = Callable[[bytes], int | None]
@@ -157,6 +160,7 @@ def _add(answer: Answer, event: dict[str, Any]) -> None:
     answer.created.add(event["created"])
     answer.usage = event.get("usage") or answer.usage
     for choice in event["choices"]:
-        answer.text += choice["delta"].get("content") or ""
-        answer.roles += "role" in choice["delta"]
+        delta = choice.get("delta") or {}
+        answer.text += delta.get("content") or choice.get("text") or ""
+        answer.roles += "role" in delta
         answer.reasons += [choice["finish_reason"]] if choice.get("finish_reason") else []

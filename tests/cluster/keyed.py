@@ -14,12 +14,14 @@ from llava_serve.accounts.store import AccountStore, default_url
 from llava_serve.api_key import ApiKey
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
+from llava_serve.cluster.files.shelf import FileShelf
 from llava_serve.cluster.registry.dispatch import shortest_queue
 from llava_serve.cluster.registry.registry import Registry
 from llava_serve.cluster.sharing.shared_state import SharedState
 from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http.access import Access
+from llava_serve.http.body import BodyLimits
 from llava_serve.http.serving import served
 from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app as build_worker
@@ -61,7 +63,12 @@ class Keyed:
 
 @asynccontextmanager
 async def keyed_controller(
-    folder: Path, *, is_audited: bool = False, state: SharedState | None = None
+    folder: Path,
+    *,
+    is_audited: bool = False,
+    state: SharedState | None = None,
+    files: FileShelf | None = None,
+    asks_for_keys: bool = True,
 ) -> AsyncIterator[Keyed]:
     store = AccountStore(default_url(folder))
     store.create_tables()
@@ -71,8 +78,10 @@ async def keyed_controller(
         workers,
         AdmissionPolicy(TOKEN),
         ControllerSettings(
-            access=Access(token=TOKEN, find_key=accounts.keys.find),
+            access=Access(token=TOKEN, find_key=accounts.keys.find if asks_for_keys else None),
             accounts=accounts,
+            bodies=BodyLimits(max_bytes=50_000_000, max_text_bytes=1_000_000),
+            files=files,
             state=state,
         ),
     )

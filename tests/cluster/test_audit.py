@@ -63,6 +63,17 @@ async def test_the_audit_has_a_row_for_each_request_without_what_it_says(
         assert b"secret" not in await asyncio.to_thread(file.read_bytes)
 
 
+async def test_what_a_client_says_of_itself_is_in_the_row(audited: Keyed, tmp_path: Path) -> None:
+    said = {"metadata": {"run": "7"}, "user": "u-1", "service_tier": "auto", "store": False}
+    headers = await audited.headers()
+    async with echo_worker(audited):
+        for body in (chat("echo") | said, chat("echo")):
+            asked = await audited.http.post(CHAT, json=body, headers=headers)
+            assert asked.status_code == 200
+        rows = await written(tmp_path / "accounts.sqlite", 2)
+    assert [json.loads(row["client_fields"]) for row in rows] == [said, {}]
+
+
 async def test_a_model_s_name_that_is_none_forges_no_line(
     audited: Keyed, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

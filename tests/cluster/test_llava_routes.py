@@ -12,7 +12,6 @@ from tests.cluster.conftest import (
     StartController,
     StartRawWorker,
     StartWorker,
-    chat,
     status_of,
 )
 
@@ -88,16 +87,6 @@ async def test_an_own_worker_answers_on_the_old_wire_too(
     chunks = await run_sync(OldClient(cluster.address).generate, "echo", "hi ")
     assert chunks == [{"text": "hi hi", "error_code": 0}]
     assert worker.seen[0].headers["x-request-id"].startswith("req-")
-
-
-async def test_a_llava_worker_is_not_reached_on_the_native_wire(
-    trusting: Cluster, start_worker: StartWorker
-) -> None:
-    worker = await start_worker(trusting, is_legacy=True)
-    answer = await trusting.http.post("/v1/chat/completions", json=chat())
-    assert answer.status_code == 400
-    assert "POST /worker_generate_stream only" in answer.json()["error"]["message"]
-    assert worker.seen == []
 
 
 async def test_a_model_nobody_serves_has_an_empty_address_and_one_error_record(

@@ -193,9 +193,9 @@ async def test_a_place_comes_back_as_soon_as_the_body_is_not_held_any_more() -> 
     assert limits.held.held == 0
 
 
-def measure(body: bytes, limit_bytes: int, size: int) -> None:
+def measure(body: bytes, limit_bytes: int, size: int, path: str = CHAT) -> None:
     """Feed a body in chunks of `size`."""
-    meter = TextMeter(limit_bytes)
+    meter = TextMeter(limit_bytes, path)
     for at in range(0, len(body), size):
         meter.feed(body[at : at + size])
 
@@ -225,11 +225,24 @@ PICTURE = "data:image/png;base64," + "iVBORw0K/+==" * 1000
         llavas("short", PICTURE, PICTURE[22:]),
         llavas("short", PICTURE[22:]),
         b"[" + native("short", PICTURE) + b"," + native("short", PICTURE) + b"]",
+        json.dumps({"type": "input_image", "image_url": PICTURE}).encode(),
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 100, 10**6])
 def test_pictures_do_not_count_as_text(body: bytes, size: int) -> None:
     measure(body, 1000, size)
+
+
+ANTHROPICS = {"type": "base64", "media_type": "image/png", "data": PICTURE[22:]}
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10**6])
+def test_base64_alone_is_a_picture_in_anthropics_protocol_only(size: int) -> None:
+    body = json.dumps({"source": ANTHROPICS}).encode()
+    measure(body, 1000, size, "/v1/messages")
+    measure(body, 1000, size, "/v1/messages/count_tokens")
+    with pytest.raises(TextTooLarge):
+        measure(body, 1000, size)
 
 
 LONG = "a" * 5000

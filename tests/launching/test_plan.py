@@ -88,11 +88,18 @@ def test_an_unknown_worker_flag_is_refused_before_anything_starts(
 
 
 def test_host_names_and_open_metrics_reach_who_listens_for_others() -> None:
-    config = LaunchConfig(host="0.0.0.0", allowed_hosts="chat.example.com", public_metrics=True)
-    plan = make_plan(config)
+    plan = make_plan(
+        LaunchConfig(
+            host="0.0.0.0",
+            allowed_hosts="chat.example.com",
+            cors_origin=("https://a.example.com", "*"),
+            public_metrics=True,
+        )
+    )
     controller = args.parse(ControllerConfig, _flags(plan.controller))
     page = args.parse(WebConfig, _flags(plan.page))
     assert controller.allowed_names == page.allowed_names == ("chat.example.com",)
+    assert controller.origins == ("https://a.example.com", "*")
     assert controller.public_metrics
 
 

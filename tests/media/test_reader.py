@@ -50,6 +50,13 @@ async def read(reader: MediaReader, messages: Sequence[ChatMessage]) -> Conversa
         return await reader.conversation(messages, reservation)
 
 
+async def test_a_picture_of_low_detail_is_coarse(reader: MediaReader) -> None:
+    parts = [picture_part(uri(png())), picture_part(uri(png()))]
+    parts[0]["image_url"]["detail"] = "low"
+    conversation = await read(reader, [user(*parts)])
+    assert [image.is_coarse for image in conversation.messages[0].images] == [True, False]
+
+
 CONFIG = MediaConfig(max_images=3, num_frames=2, max_frames=4)
 
 

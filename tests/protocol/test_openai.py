@@ -234,9 +234,9 @@ def test_what_a_part_asks_beyond_its_kind_is_refused_by_name() -> None:
             "Extra inputs",
         ),
         (
-            {"type": "image_url", "image_url": {"url": "data:,", "detail": "low"}},
+            {"type": "image_url", "image_url": {"url": "data:,", "detail": "original"}},
             "0.image_url.detail",
-            "'auto' or 'high'",
+            "'auto', 'high' or 'low'",
         ),
         ({"type": "input_audio", "input_audio": {}}, "0", "input_audio"),
         ({"type": "text"}, "0.text", "required"),

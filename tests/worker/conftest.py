@@ -14,7 +14,14 @@ from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import InspectionUnsupported
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol.inspection import Inspection
-from llava_serve.request import Delta, GenerateRequest, InspectRequest
+from llava_serve.protocol.tokenization import Detokenization, Tokenization
+from llava_serve.request import (
+    Delta,
+    DetokenizeRequest,
+    GenerateRequest,
+    InspectRequest,
+    TokenizeRequest,
+)
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
@@ -53,6 +60,12 @@ class ScriptedEngine:
 
     async def inspect(self, request: InspectRequest) -> Inspection:
         raise InspectionUnsupported(self.card.id)
+
+    async def tokenize(self, request: TokenizeRequest) -> Tokenization:
+        return await EchoEngine().tokenize(request)
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenization:
+        return await EchoEngine().detokenize(request)
 
     def status(self) -> None:
         """Keep nothing."""

@@ -314,6 +314,20 @@ async def test_a_request_that_cannot_be_served_is_refused_with_its_own_status(
     assert error["request_id"] == answer.headers["x-request-id"]
 
 
+async def test_low_detail_is_refused_by_its_place_where_an_engine_cannot(
+    client_of: ClientOf, make_worker: Callable[..., ModelWorker]
+) -> None:
+    engine = EchoEngine("echo")
+    engine.card = engine.card.model_copy(update={"supported_params": []})
+    image = {"type": "image_url", "image_url": {"url": "data:,x", "detail": "low"}}
+    said = {"role": "user", "content": [{"type": "text", "text": "hi"}, image]}
+    async with client_of(build_app(make_worker(engine), max_body_bytes=10_000)) as http:
+        answer = await http.post("/v1/chat/completions", json={"model": "echo", "messages": [said]})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "unsupported_field")
+    assert error["param"] == "messages.0.content.1.image_url.detail"
+
+
 @pytest.mark.parametrize(
     ("field", "part"),
     [

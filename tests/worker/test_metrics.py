@@ -9,7 +9,16 @@ from llava_serve.engines.echo import EchoEngine
 from llava_serve.errors import InspectionUnsupported, SglangUnreachable
 from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.model_card import ModelCard
-from llava_serve.request import Delta, GenerateRequest, InspectRequest, Stages, Usage
+from llava_serve.protocol.tokenization import Detokenization, Tokenization
+from llava_serve.request import (
+    Delta,
+    DetokenizeRequest,
+    GenerateRequest,
+    InspectRequest,
+    Stages,
+    TokenizeRequest,
+    Usage,
+)
 from llava_serve.worker.app import build_app
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.metrics import WorkerMetrics
@@ -112,6 +121,12 @@ class AbsentEngine:
         yield Delta()
 
     async def inspect(self, _: InspectRequest) -> Inspection:
+        raise InspectionUnsupported("away")
+
+    async def tokenize(self, _: TokenizeRequest) -> Tokenization:
+        raise InspectionUnsupported("away")
+
+    async def detokenize(self, _: DetokenizeRequest) -> Detokenization:
         raise InspectionUnsupported("away")
 
     def status(self) -> None:

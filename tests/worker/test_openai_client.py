@@ -126,6 +126,22 @@ async def test_a_stop_string_ends_the_answer_before_it(client: openai.AsyncOpenA
 
 
 @pytest.mark.parametrize("stream", [False, True])
+async def test_which_stop_string_ended_the_answer_is_told(
+    client: openai.AsyncOpenAI, stream: bool
+) -> None:
+    async def told(stop: list[str]) -> list[Any]:
+        answer: Any = await client.chat.completions.create(
+            model="echo", messages=ASKED, stop=stop, stream=stream
+        )
+        chunks = [chunk async for chunk in answer] if stream else [answer]
+        choices = [choice.model_dump() for chunk in chunks for choice in chunk.choices]
+        return [choice["stop_reason"] for choice in choices if "stop_reason" in choice]
+
+    assert await told(["never", "there"]) == ["there"]
+    assert await told(["never"]) == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
 async def test_errors_arrive_as_the_clients_own_exceptions(
     client: openai.AsyncOpenAI, stream: bool
 ) -> None:

@@ -83,6 +83,7 @@ class Forward(Response):
             has_images=request.has_images,
             expected_tokens=request.cost,
             image_sha256=request.image_sha256,
+            client_fields=request.client_fields,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

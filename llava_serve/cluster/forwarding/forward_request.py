@@ -1,9 +1,11 @@
 """Forward request: what a controller knows of a request to pass on, and what all of them share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from llava_serve.accounts.accounts import Accounts
+from llava_serve.cluster.files.shelf import FileShelf
 from llava_serve.cluster.forwarding.retry_budget import RetryBudget
 from llava_serve.cluster.health.canary import Canary
 from llava_serve.cluster.health.prober import Prober
@@ -38,6 +40,7 @@ class ForwardContext:
     failures: FailureLog
     kept_bytes: Quota | None = None
     accounts: Accounts | None = None  # None where no key is asked for, and nothing audited
+    files: FileShelf | None = None  # None where none are kept
     observers: tuple[RequestObserver, ...] = ()  # of each request's end
 
     @property
@@ -69,6 +72,7 @@ class ForwardRequest:
     prompt: str = ""
     counts_tokens: bool = False
     image_sha256: tuple[str, ...] = ()
+    client_fields: Mapping[str, Any] = field(default_factory=dict)
 
     def check_via(self, name: str) -> None:
         """Raises: Unavailable, when it has come through the controller `name` already."""

@@ -55,5 +55,6 @@ class Accounting:
             completion_tokens=tokens.completion_tokens if tokens else 0,
             image_tokens=tokens.image_tokens if tokens else 0,
             image_sha256=list(record.image_sha256),
+            client_fields=dict(record.client_fields),
             timings={**timings, "total_s": round(took_s, 6)},
         )

@@ -1,8 +1,9 @@
 """Request record: what happened to one request on its way through the controller."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from llava_serve.errors import Interrupted, ServeError
 from llava_serve.errors.base import class_of
@@ -31,6 +32,7 @@ class RequestRecord:
     expected_tokens: float = 0.0  # by which the line weighs it
     reserved_tokens: int = 0  # of them, what counts against the limits of its key
     image_sha256: tuple[str, ...] = ()  # of the files as they were sent, where they are audited
+    client_fields: Mapping[str, Any] = field(default_factory=dict)
     worker: str | None = None  # address of the last one asked
     asked_workers: int = 0
     queue_s: float = 0.0  # waited in line, for all workers together

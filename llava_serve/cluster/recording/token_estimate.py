@@ -6,6 +6,7 @@ _CHARACTERS = 4  # of English text in a token
 # Source: LLaVA-1.5 makes 576 tokens of a picture, LLaVA-1.6 up to 2,880; LLaVA-OneVision 196 of a
 # frame.
 IMAGE_TOKENS = 1000
+_TILE_TOKENS = 600  # where one is enough
 _FRAME_TOKENS = 200
 _FRAMES = 8  # where the request does not say
 _ANSWER_TOKENS = 500  # where the request does not say
@@ -23,7 +24,7 @@ def estimate_tokens(chat: ChatRequest) -> float:
             if isinstance(part, TextPart):
                 tokens += len(part.text) / _CHARACTERS
             elif isinstance(part, ImagePart):
-                tokens += IMAGE_TOKENS
+                tokens += _TILE_TOKENS if part.image_url.detail == "low" else IMAGE_TOKENS
             else:
                 tokens += _FRAME_TOKENS * (part.video_url.num_frames or _FRAMES)
     answer_tokens = chat.max_completion_tokens or chat.max_tokens or _ANSWER_TOKENS
@@ -35,6 +36,11 @@ def estimate_llava_tokens(prompt: str, images: int, answer_tokens: object) -> fl
     if not isinstance(answer_tokens, int) or not 1 <= answer_tokens < 2**31:  # the worker says so
         answer_tokens = _ANSWER_TOKENS
     return len(prompt) / _CHARACTERS + images * IMAGE_TOKENS + answer_tokens
+
+
+def estimate_text_tokens(prompt: str, answer_tokens: int, answers: int) -> float:
+    """Return the same for a text that is to go on."""
+    return len(prompt) / _CHARACTERS + answer_tokens * answers
 
 
 def counted_tokens(estimate: float) -> int:

@@ -59,8 +59,8 @@ def why_none(
     if serving and all(worker.is_legacy for worker in serving):
         return InvalidField(
             "model",
-            f"{model!r} is served by a worker of LLaVA's own protocol, which answers "
-            "POST /worker_generate_stream only",
+            f"{model!r} is served by a worker of LLaVA's own protocol, which does nothing but "
+            "answer",
         )
     if serving or not known:
         return NoWorker(model)

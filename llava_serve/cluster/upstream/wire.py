@@ -112,6 +112,9 @@ NATIVE = Wire(
     encode_sign_of_life=lambda _, place: place.encode() if place else sse.KEEP_ALIVE,
     stream_headers={"content-type": sse.MEDIA_TYPE} | sse.HEADERS,
 )
+COMPLETIONS = replace(NATIVE, name="completions", path="/v1/completions")
+TOKENIZATION = replace(NATIVE, name="tokenization", path="/tokenize")
+DETOKENIZATION = replace(NATIVE, name="detokenization", path="/detokenize")
 INSPECTION = replace(NATIVE, name="inspection", path="/v1/inspect")
 INSPECTION_WITH_PIXELS = replace(INSPECTION, path="/v1/inspect?pixels=true")
 LLAVA = Wire(

@@ -154,7 +154,7 @@ class _DeltaBuilder:
         """Return the last delta."""
         last = self._delta(self._matcher.flush()) or Delta()
         reason = "stop" if self._matcher.stopped else reason
-        return replace(last, finish_reason=reason, usage=usage)
+        return replace(last, finish_reason=reason, usage=usage, stop=self._matcher.found)
 
     def _delta(self, text: str, beyond_bytes: int = 0) -> Delta | None:
         if not text:

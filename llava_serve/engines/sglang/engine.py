@@ -12,11 +12,20 @@ from llava_serve.engines.sglang import deltas, payload
 from llava_serve.engines.sglang.client import Body, Event, SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
 from llava_serve.engines.sglang.server import Server
+from llava_serve.engines.sglang.tokenization import NO_TEMPLATE, ServerTokenizer
 from llava_serve.engines.text_length import check_length, texts_of
 from llava_serve.errors import InspectionUnsupported, InvalidField
 from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.model_card import ModelCard
-from llava_serve.request import Delta, GenerateRequest, InspectRequest, ReadyPrompt
+from llava_serve.protocol.tokenization import Detokenization, Tokenization
+from llava_serve.request import (
+    Delta,
+    DetokenizeRequest,
+    GenerateRequest,
+    InspectRequest,
+    ReadyPrompt,
+    TokenizeRequest,
+)
 
 ReadAnswer = Callable[[AsyncIterable[Event]], AsyncGenerator[Delta]]
 
@@ -39,6 +48,7 @@ class SglangEngine:
         self._form = form
         self._template = TemplateCheck(client)
         self._encoding = PreprocessingPool(payload.encode)
+        self._tokenizer = ServerTokenizer(client, form)
 
     @property
     def card(self) -> ModelCard:
@@ -69,7 +79,7 @@ class SglangEngine:
             check_texts(prompt)
             if self._form is None:
                 if not served.has_template:
-                    raise InvalidField("messages", _NO_TEMPLATE)
+                    raise InvalidField("messages", NO_TEMPLATE)
                 # First, so that all answers to one prompt still wait for the same encoding.
                 uris = await self._encoding.run(prompt)
                 await self._template.check(prompt, served)
@@ -91,15 +101,18 @@ class SglangEngine:
         """Refuse: the server prepares requests itself. See `Engine.inspect`."""
         raise InspectionUnsupported(self.card.id)
 
+    async def tokenize(self, request: TokenizeRequest) -> Tokenization:
+        """Ask the server for the tokens of a prompt; see `Engine.tokenize`."""
+        check_length(texts_of(request.prompt), self.card.context_length)
+        return await self._tokenizer.tokenize(request, self._server.served)
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenization:
+        """Ask the server for the text of tokens; see `Engine.detokenize`."""
+        return await self._tokenizer.detokenize(request, self._server.served)
+
     def status(self) -> None:
         """Keep nothing here."""
 
     def close(self) -> None:
         """Leave the server as it is: it has other clients, or its own supervisor."""
         self._encoding.close()
-
-
-_NO_TEMPLATE = (
-    "the SGLang server has no chat template; start it with --chat-template, or this worker with "
-    "--conv-mode"
-)

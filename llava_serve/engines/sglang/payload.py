@@ -35,11 +35,10 @@ def chat_body(
     """Return a body for `CHAT`, which streams deltas."""
     images = sum(len(message.images) for message in conversation.messages)
     extra = {"modalities": "multi-images"} if served.is_original and images > 1 else {}
-    messages = [_message(message, uris, extra) for message in conversation.messages]
     body: Body = {
         "rid": rid,
         "model": served.model_id,
-        "messages": messages,
+        **messages_body(conversation, uris, extra),
         "stream": True,
         "stream_options": {"include_usage": True},
         "separate_reasoning": False,
@@ -47,9 +46,6 @@ def chat_body(
         **_sampling(sampling),
         **_seed(sampling, served, "seed"),
     }
-    if conversation.continues:
-        messages[-1]["content"] = conversation.begun  # the server goes on with a plain text only
-        body["continue_final_message"] = True
     if sampling.tells_usage:
         body["stream_options"]["continuous_usage_stats"] = True
     if sampling.min_new_tokens:  # a router takes no 0
@@ -60,6 +56,15 @@ def chat_body(
         schema = {"name": "answer", "schema": json.loads(sampling.json_schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
+
+
+def messages_body(conversation: Conversation, uris: Uris, extra: Body) -> Body:
+    """Return what says the conversation, with `extra` fields of each image."""
+    messages = [_message(message, uris, extra) for message in conversation.messages]
+    if not conversation.continues:
+        return {"messages": messages}
+    messages[-1]["content"] = conversation.begun  # the server goes on with a plain text only
+    return {"messages": messages, "continue_final_message": True}
 
 
 def generate_body(

@@ -21,10 +21,18 @@ from llava_serve.engines.torch.prompt import PromptProcessor
 from llava_serve.engines.torch.prompt_inspection import PromptInspector
 from llava_serve.engines.torch.scheduler import Scheduler
 from llava_serve.engines.torch.sequence import DeltaQueue, Sequence
+from llava_serve.engines.torch.tokenization import ClientTokenizer
 from llava_serve.engines.torch.vision import ImageFeatureCache
 from llava_serve.errors import EngineLost, ServeError, ShuttingDown
 from llava_serve.protocol.inspection import Inspection
-from llava_serve.request import Delta, GenerateRequest, InspectRequest
+from llava_serve.protocol.tokenization import Detokenization, Tokenization
+from llava_serve.request import (
+    Delta,
+    DetokenizeRequest,
+    GenerateRequest,
+    InspectRequest,
+    TokenizeRequest,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +98,9 @@ class TorchEngine:
         self._allocator = KVAllocator(budget.kv_tokens)
         inspector = PromptInspector(loaded, processor, self._allocator)
         self._inspecting = PreprocessingPool(inspector.inspect)
+        tokenizer = ClientTokenizer(loaded, processor, inspector)
+        self._tokenizing = PreprocessingPool(tokenizer.tokenize)
+        self._detokenizing = PreprocessingPool(tokenizer.detokenize)
         self._queue = SequenceQueue()
         try:
             step = warm_up(loaded, processor, runner, budget.kv_tokens)
@@ -148,6 +159,18 @@ class TorchEngine:
         except Exception as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
 
+    async def tokenize(self, request: TokenizeRequest) -> Tokenization:
+        """Tell the tokens of a prompt; see `Engine.tokenize`."""
+        self._check_health()
+        try:
+            return await self._tokenizing.run(request)
+        except Exception as exc:
+            raise failures.translate(exc, self._loaded.model.device) from exc
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenization:
+        """Tell the text of tokens; see `Engine.detokenize`."""
+        return await self._detokenizing.run(request)
+
     def status(self) -> EngineStatus:
         """Return what is held and cached right now; safe to call from any thread."""
         return EngineStatus(
@@ -164,7 +187,8 @@ class TorchEngine:
         self._queue.close()
         self._thread.join()
         self._preprocessing.close()
-        self._inspecting.close()
+        for pool in (self._inspecting, self._tokenizing, self._detokenizing):
+            pool.close()
 
     def _run(self) -> None:
         """Work until told to stop; whatever ends the thread ends every stream with it."""

@@ -20,12 +20,14 @@ class Family:
 
     `tiles` gives the tiles of each of several images, and is safe to call from any thread; with
     `is_alone` each is the only image of its request, which matters where `depends_on_number`.
-    `pack` turns an image's features, (tiles, patches, hidden), into rows; it gets what
-    `newline_of` the model returns, (hidden,), too.
+    An image `is_tiled` where it may become several, the whole of it first; what is coarse then has
+    that one alone. `pack` turns an image's features, (tiles, patches, hidden), into rows; it gets
+    what `newline_of` the model returns, (hidden,), too.
     """
 
     tiles: Callable[[LoadedModel, list[Image.Image], bool], list[Tiles]]
     pack: Callable[[LoadedModel, torch.Tensor, Size, torch.Tensor | None], Rows]
+    is_tiled: Callable[[LoadedModel, bool], bool]
     depends_on_number: bool = False
 
 
@@ -134,13 +136,22 @@ def _pack_original(
     return loaded.original.packing.pack_image(features, size, newline)
 
 
-_ORIGINAL = Family(_as_trained, _pack_original)
+def _trained_on_tiles(loaded: LoadedModel, _: bool) -> bool:
+    return loaded.original is not None and loaded.original.packing.is_tiled
+
+
+_ORIGINAL = Family(_as_trained, _pack_original, _trained_on_tiles)
+_ONE_TILE = Family(_one_tile_each, _pack_flat, lambda _, is_alone: False)
+_ANYRES = Family(_anyres, _pack_anyres, lambda _, is_alone: True)
+_ONEVISION = Family(
+    _anyres_if_alone, _pack_onevision, lambda _, is_alone: is_alone, depends_on_number=True
+)
 _FAMILIES: dict[str, Family] = {
-    "llava": Family(_one_tile_each, _pack_flat),
-    "vipllava": Family(_one_tile_each, _pack_flat),
-    "llava_next": Family(_anyres, _pack_anyres),
-    "llava_next_video": Family(_anyres, _pack_anyres),
-    "llava_onevision": Family(_anyres_if_alone, _pack_onevision, depends_on_number=True),
+    "llava": _ONE_TILE,
+    "vipllava": _ONE_TILE,
+    "llava_next": _ANYRES,
+    "llava_next_video": _ANYRES,
+    "llava_onevision": _ONEVISION,
 }
 
 

@@ -116,6 +116,11 @@ class OutputProcessor:
         self._detokenizer.continue_from(tokens)
 
     @property
+    def stop(self) -> str | None:
+        """The stop string that ended the answer."""
+        return self._matcher.found
+
+    @property
     def num_tokens_left(self) -> int:
         """How many tokens the answer may still have."""
         return self._max_new_tokens - self.num_tokens

@@ -56,11 +56,17 @@ class PromptProcessor:
         tiles = self.features.preprocess(media_of(items))
         return PreprocessedPrompt(items, tiles, time.monotonic() - started)
 
-    def tokenize(self, prompt: Conversation | ReadyPrompt, stopped: threading.Event) -> list[Item]:
+    def tokenize(
+        self,
+        prompt: Conversation | ReadyPrompt,
+        stopped: threading.Event,
+        *,
+        is_prefixed: bool = True,
+    ) -> list[Item]:
         """Tokenise the prompt, with its images and videos among the tokens; raises the same."""
         with self._tokenizing:
             self._text_length.check(texts_of(prompt), stopped)
-            return self.tokenizer.tokenize(prompt)
+            return self.tokenizer.tokenize(prompt, is_prefixed=is_prefixed)
 
     def look_up_features(self, sequence: Sequence) -> None:
         """Look up the features of its images; those not cached have the tower before them."""
@@ -80,8 +86,7 @@ class PromptProcessor:
         output = OutputProcessor(
             loaded.tokenizer, sampling, loaded.stop_ids, loaded.format.stops, limit
         )
-        asked = sequence.request.prompt
-        if isinstance(asked, Conversation) and asked.continues:
+        if sequence.request.prompt.continues:
             output.continue_from(prompt.tokens)
         sequence.complete_prompt(prompt, SamplerState.of(sampling), output)
         if resumed := sequence.request.resumed:
@@ -127,15 +132,24 @@ class PromptTokenizer:
         self._prefix: list[int] = loaded.tokenizer("").input_ids
         self.prefix = "".join(map(str, loaded.tokenizer.convert_ids_to_tokens(self._prefix)))
 
-    def tokenize(self, prompt: Conversation | ReadyPrompt) -> list[Item]:
+    def tokenize(
+        self, prompt: Conversation | ReadyPrompt, *, is_prefixed: bool = True
+    ) -> list[Item]:
         """Return token ids, with each image and video at its place among them.
+
+        Without `is_prefixed` the tokens that every prompt begins with are not added.
 
         Raises:
             BadRequest: the conversation or the prompt cannot be rendered.
         """
         segments = self.render(prompt)
-        is_per_chunk = isinstance(prompt, ReadyPrompt) or self._format.per_chunk
-        return self._prefixed(self._by_chunk(segments) if is_per_chunk else self._whole(segments))
+        is_ready = isinstance(prompt, ReadyPrompt)
+        if is_ready or self._format.per_chunk:
+            items = self._by_chunk(segments)
+            self._refuse_placeholders(items, "prompt" if is_ready else "messages")
+        else:
+            items = self._whole(segments)
+        return self._prefixed(items) if is_prefixed else items
 
     def render(self, prompt: Conversation | ReadyPrompt) -> list[Segment]:
         """Return what is tokenised, but for the tokens that every prompt begins with.
@@ -184,9 +198,7 @@ class PromptTokenizer:
                 continue
             items += [*self._encode(chunk), segment]
             chunk = []
-        items += self._encode(chunk)
-        self._refuse_placeholders(items)
-        return items
+        return items + self._encode(chunk)
 
     def _encode(self, texts: Iterable[TemplateText | UserText]) -> list[int]:
         """Tokenise adjoining texts as one, so that tokens may span them.
@@ -220,12 +232,12 @@ class PromptTokenizer:
         self._refuse_placeholders(ids)
         return ids
 
-    def _refuse_placeholders(self, items: Iterable[Item]) -> None:
+    def _refuse_placeholders(self, items: Iterable[Item], field: str = "messages") -> None:
         """Refuse a text that this tokenizer can read only as the place of an image."""
         for item in items:
             if isinstance(item, int) and item in self._media_ids:
                 raise InvalidField(
-                    "messages", f"a text contains {self._tokenizer.convert_ids_to_tokens(item)}"
+                    field, f"a text contains {self._tokenizer.convert_ids_to_tokens(item)}"
                 )
 
     def encode(self, text: str) -> list[int]:

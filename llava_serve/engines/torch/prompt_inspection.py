@@ -10,7 +10,7 @@ from llava_serve.engines.torch.feature_count import FeatureCounter
 from llava_serve.engines.torch.kv_cache import KVAllocator
 from llava_serve.engines.torch.prompt import PromptProcessor, media_of
 from llava_serve.engines.torch.tile_inspection import InspectedTiles, inspect_image, inspect_video
-from llava_serve.engines.torch.vision import Item, lay_out
+from llava_serve.engines.torch.vision import Item, PromptLayout, is_overview, lay_out
 from llava_serve.errors import ContextOverflow, TextTooLong
 from llava_serve.protocol.inspection import (
     InspectedMedia,
@@ -66,6 +66,15 @@ class PromptInspector:
             max_tokens=max_tokens,
         )
 
+    def tokens_of(self, conversation: Conversation, stopped: threading.Event) -> list[int]:
+        """Return the tokens of a conversation, with the image token for each feature row.
+
+        Raises:
+            BadRequest: it cannot be rendered, or is far too long.
+        """
+        items = self._processor.tokenize(conversation, stopped)
+        return self._lay_out(conversation, items, self._media(conversation, False)).tokens
+
     def _media(self, conversation: Conversation, with_pixels: bool) -> list[NamedMedia]:
         """Return each image and video by its content hash."""
         features = self._processor.features
@@ -82,6 +91,7 @@ class PromptInspector:
                 patches=features.patches,
                 is_cached=features.holds(name),
                 with_pixels=with_pixels and shown <= MOST_SHOWN,
+                is_overview=is_overview(name),
             )
             told = (
                 inspect_image(self._loaded, self._counter, media, seen)
@@ -94,9 +104,7 @@ class PromptInspector:
     def _prompt(
         self, conversation: Conversation, items: list[Item], media: list[NamedMedia]
     ) -> InspectedPrompt:
-        places = [id(each) for _, each in media_places(conversation)]
-        placed = [media[places.index(id(item))] for item in media_of(items)]
-        layout = lay_out(self._loaded, items, [(name, told.tokens) for name, told in placed])
+        layout = self._lay_out(conversation, items, media)
         messages = [
             InspectedMessage(
                 role=message.role,
@@ -107,7 +115,7 @@ class PromptInspector:
         ]
         of_messages = sum(each.text_tokens + each.media_tokens for each in messages)
         return InspectedPrompt(
-            segments=list(self._segments(conversation, places)),
+            segments=list(self._segments(conversation)),
             tokens=len(layout.tokens),
             template_tokens=len(layout.tokens) - of_messages,
             media_tokens=sum(told.tokens for _, told in media),
@@ -115,7 +123,15 @@ class PromptInspector:
             messages=messages,
         )
 
-    def _segments(self, conversation: Conversation, places: list[int]) -> Iterator[PromptSegment]:
+    def _lay_out(
+        self, conversation: Conversation, items: list[Item], media: list[NamedMedia]
+    ) -> PromptLayout:
+        places = [id(each) for _, each in media_places(conversation)]
+        placed = [media[places.index(id(item))] for item in media_of(items)]
+        return lay_out(self._loaded, items, [(name, told.tokens) for name, told in placed])
+
+    def _segments(self, conversation: Conversation) -> Iterator[PromptSegment]:
+        places = [id(each) for _, each in media_places(conversation)]
         tokenizer = self._processor.tokenizer
         rendered = tokenizer.render(conversation)
         first = rendered[0]

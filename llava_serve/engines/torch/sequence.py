@@ -206,7 +206,8 @@ class Sequence:
             told, self._num_told = self._num_told, self.output.num_tokens
             tokens = tuple(self.tokens[len(self.prompt.tokens) + told :])
             return Delta(text, so_far=self.usage, logprobs=logprobs, tokens=tokens)
-        return Delta(text, reason, self.usage, self._stages(), logprobs=logprobs)
+        stages, stop = self._stages(), self.output.stop
+        return Delta(text, reason, self.usage, stages, logprobs=logprobs, stop=stop)
 
     def leave_region(self) -> CacheKey:
         """Give up slot and region; returns the key of what is computed in it."""

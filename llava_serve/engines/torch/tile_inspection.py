@@ -34,7 +34,8 @@ _SHOWN_SIDE = 168  # pixels, of a tile that is shown
 class InspectedTiles:
     """What is known of one image or video of the message with this index.
 
-    `values` are its tiles as they reach the vision tower, which makes `patches` features of each.
+    `values` are its tiles as they reach the vision tower, which makes `patches` features of each;
+    with `is_overview` the only one is what stands before other tiles elsewhere.
     """
 
     message: int
@@ -42,6 +43,7 @@ class InspectedTiles:
     patches: int
     is_cached: bool
     with_pixels: bool
+    is_overview: bool = False
 
     @property
     def tile_size(self) -> Size:
@@ -127,6 +129,8 @@ def inspect_video(
 
 def _layouts(processor: Any, size: Size, seen: InspectedTiles) -> list[TileLayout]:
     """Return the layout of an image of (width, height), and that of its overview if it has one."""
+    if seen.is_overview:
+        return [squeezed_layout(size, seen.tile_size)]
     if len(seen.values) == 1:
         return [whole_layout(processor, size, seen.tile_size)]
     layout = anyres_layout(processor, size, seen.tile_size)

@@ -31,6 +31,7 @@ from llava_serve.request import Image, Video
 Media = Image | Video
 Item = int | Image | Video  # of a prompt: a token's id, or what stands between tokens
 TilesByHash = Mapping[str, Tiles]
+_OVERVIEW = "overview"
 _NO_TILES: Tiles = torch.empty(0)
 _MOST_PATCHES = 12_000  # in one call of the tower, whose activations take memory
 
@@ -94,8 +95,13 @@ class ImageFeatureCache:
 
     def hashed(self, media: Sequence[Media]) -> list[tuple[str, Media]]:
         """Return one request's media with their content hashes, in order."""
-        is_single = self._family.depends_on_number and _is_single(media)
-        return [(_hash(item, is_single=is_single), item) for item in media]
+        is_single = _is_single(media)
+        is_tiled = self._family.is_tiled(self._loaded, is_single)
+        tiling = "alone" if self._family.depends_on_number and is_single else "each"
+        return [
+            (_hash(item, _OVERVIEW if is_tiled and _is_coarse(item) else tiling), item)
+            for item in media
+        ]
 
     def holds(self, content_hash: str) -> bool:
         """Say whether the features of this content are cached."""
@@ -120,7 +126,8 @@ class ImageFeatureCache:
         if images:
             pixels = [image.image for image in images.values()]
             found = self._family.tiles(self._loaded, pixels, _is_single(media))
-            tiles |= dict(zip(images, found, strict=True))
+            for name, own in zip(images, found, strict=True):
+                tiles[name] = own[:1].clone() if is_overview(name) else own
         return tiles
 
     def look_up(self, media: Sequence[Media], preprocessed: TilesByHash) -> list[ImageFeatures]:
@@ -271,11 +278,20 @@ def _number_of(content_hash: str) -> int:
     return -1 - (int.from_bytes(digest[:8], "big") >> 1)
 
 
-def _hash(item: Media, *, is_single: bool) -> str:
+def is_overview(content_hash: str) -> bool:
+    """Say whether the features of this content are of one tile where there might be several."""
+    return content_hash.startswith(_OVERVIEW)
+
+
+def _hash(item: Media, tiling: str) -> str:
     if isinstance(item, Video):
         frames = "".join(frame.sha256 for frame in item.frames)
         return "video " + hashlib.sha256(frames.encode()).hexdigest()
-    return f"{'alone' if is_single else 'each'} {item.sha256}"
+    return f"{tiling} {item.sha256}"
+
+
+def _is_coarse(item: Media) -> bool:
+    return isinstance(item, Image) and item.is_coarse
 
 
 def _is_single(media: Sequence[Media]) -> bool:

@@ -39,6 +39,7 @@ def test_the_card_says_what_is_taken() -> None:
     card = served(has_image_understanding=False).card
     assert (card.context_length, card.accepts_images, card.accepts_video) == (2048, False, False)
     assert "response_format" in card.supported_params
+    assert "detail" not in card.supported_params
 
 
 def test_a_placeholder_of_several_tokens_cannot_be_counted() -> None:

@@ -16,6 +16,7 @@ from llava_serve.request import (
     GenerateRequest,
     Image,
     Message,
+    ReadyPrompt,
     SamplingParams,
     Usage,
 )
@@ -118,3 +119,16 @@ def test_the_tokens_of_llavas_own_code_up_to_the_text_are_the_prompt(golden: Gol
 async def test_a_text_that_is_empty_is_no_beginning(engine: TorchEngine) -> None:
     anew = await answer(engine, Conversation((QUESTION,)), 4)
     assert text_of(await answer(engine, begun(""), 4)) == text_of(anew)
+
+
+async def test_a_text_that_goes_on_keeps_the_space_of_its_first_word(
+    loaded: LoadedModel, engine: TorchEngine
+) -> None:
+    vocabulary = loaded.tokenizer.get_vocab()
+    spaced = next(token for entry, token in vocabulary.items() if entry[0] in "▁Ġ" and entry[1:])
+    request = GenerateRequest(
+        request_id="req-1",
+        prompt=ReadyPrompt("Describe the", continues=True),
+        sampling=SamplingParams(temperature=0, max_new_tokens=1, logit_bias=((spaced, 100.0),)),
+    )
+    assert text_of([delta async for delta in engine.stream(request)]).startswith(" ")

@@ -125,6 +125,30 @@ async def test_a_picture_that_is_cached_still_has_its_tiles(
     assert after.media == [each.model_copy(update={"cached": True}) for each in before.media]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_a_coarse_picture_is_one_tile_and_cached_apart(
+    loaded: Load, picture: MakeImage, budget: EngineBudget, family: str
+) -> None:
+    fine = picture(90, 40)
+    coarse = replace(fine, is_coarse=True)
+    async with running(loaded(family), budget) as engine:
+        whole = (await check(engine, said(fine, "What?"))).media[0]
+        is_tiled = isinstance(whole, InspectedImage) and len(whole.tiles) > 1
+        if not is_tiled:  # the same features serve both
+            again = await inspected(engine, said(coarse, "What?"))
+            assert again.media == [whole]
+            return
+        low = (await check(engine, said(coarse, "What?"))).media[0]
+        both = await inspected(engine, said(coarse, "and", fine), with_pixels=True)
+    assert isinstance(low, InspectedImage) and isinstance(whole, InspectedImage)
+    assert (len(low.tiles), low.grid, low.canvas_size) == (1, (1, 1), low.tile_size)
+    assert (low.tiles[0].shows, low.tiles[0].tokens) == (low.kept, whole.overview_tokens)
+    assert low.tokens == whole.overview_tokens + low.newline_tokens < whole.tokens
+    assert [each.tokens for each in both.media] == (
+        [low.tokens] * 2 if family == "llava_onevision" else [low.tokens, whole.tokens]
+    )
+
+
 async def test_the_prompt_is_told_with_its_places(
     loaded: Load, picture: MakeImage, budget: EngineBudget
 ) -> None:

@@ -109,6 +109,21 @@ def test_the_same_holds_for_the_layout_of_llavas_own_code(key: str) -> None:
         )
 
 
+@pytest.mark.parametrize("size", [(90, 40), (33, 90)])
+def test_the_only_tile_of_a_coarse_image_shows_all_of_it(
+    loaded: Load, size: tuple[int, int]
+) -> None:
+    model, image = loaded("llava_next"), smooth(*size)
+    (values,) = family_of(model).tiles(model, [image], True)
+    seen = InspectedTiles(
+        0, values[:1], PATCHES, is_cached=False, with_pixels=False, is_overview=True
+    )
+    told = inspect_image(model, FeatureCounter(model), Image(image, ""), seen)
+    (tile,) = told.tiles
+    check(model, image, values[0], tile)
+    assert area(tile.shows) == size[0] * size[1]
+
+
 def test_rectangles_of_a_reduced_image_are_in_pixels_of_the_one_that_was_sent(loaded: Load) -> None:
     model = loaded("llava_next")
     (values,) = family_of(model).tiles(model, [smooth(100, 50)], True)

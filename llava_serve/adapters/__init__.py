@@ -1,0 +1,1 @@
+"""Adapters: other protocols over chat completions, the same on controllers and on workers."""

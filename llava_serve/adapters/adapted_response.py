@@ -1,0 +1,116 @@
+"""Adapted response: the answer to a chat completion, on its way out, in the words of a protocol."""
+
+from collections.abc import Awaitable, Callable
+
+from pydantic_core import from_json, to_json
+from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from llava_serve.adapters.adapter import AdaptWhole, EventAdapter
+from llava_serve.errors import ServeError
+from llava_serve.http.error_response import error_response
+from llava_serve.protocol import sse
+
+
+class AdaptedResponse(Response):
+    """A response that lets another one answer, and adapts what that sends.
+
+    An error that has a status of its own passes: `ShapedErrors` gives it its protocol's shape.
+    """
+
+    def __init__(
+        self, response: Response, adapt_whole: AdaptWhole, events: EventAdapter | None
+    ) -> None:
+        super().__init__()
+        self._response = response
+        self._adapt_whole = adapt_whole
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_error(error: ServeError) -> None:
+            await error_response(error)(scope, receive, send)
+
+        outgoing = _Outgoing(self._adapt_whole, self._events, send, send_error)
+        await self._response(scope, receive, outgoing.send)
+
+
+class _Outgoing:
+    """What goes out of one response: events as they come, or a whole answer once it is there."""
+
+    def __init__(
+        self,
+        adapt_whole: AdaptWhole,
+        events: EventAdapter | None,
+        send: Send,
+        send_error: Callable[[ServeError], Awaitable[None]],
+    ) -> None:
+        self._adapt_whole = adapt_whole
+        self._events = events
+        self._send = send
+        self._send_error = send_error
+        self._start: Message | None = None  # of a whole answer, which may become another one
+        self._stream: _AdaptedStream | None = None
+        self._whole = bytearray()
+
+    async def send(self, message: Message) -> None:
+        """Take a message of the response that answers."""
+        if message["type"] == "http.response.start":
+            await self._begin(message)
+        elif self._stream is not None:
+            more_body = message.get("more_body", False)
+            body = self._stream.feed(message.get("body", b""))
+            if body or not more_body:
+                await self._send({**message, "body": body})
+        elif self._start is not None:
+            self._whole += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._send_whole(self._start)
+        else:
+            await self._send(message)
+
+    async def _begin(self, start: Message) -> None:
+        headers = MutableHeaders(scope=start)
+        if start["status"] >= 400:
+            await self._send(start)
+        elif headers.get("content-type", "").startswith(sse.MEDIA_TYPE) and self._events:
+            self._stream = _AdaptedStream(self._events)
+            del headers["content-length"]  # an error that is all of a stream has one
+            await self._send(start)
+        else:
+            self._start = start
+
+    async def _send_whole(self, start: Message) -> None:
+        try:
+            body = to_json(self._adapt_whole(from_json(self._whole)))
+        except ServeError as exc:
+            await self._send_error(exc)
+            return
+        MutableHeaders(scope=start)["Content-Length"] = str(len(body))
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body})
+
+
+class _AdaptedStream:
+    """Events of chunks become those of a protocol."""
+
+    def __init__(self, events: EventAdapter) -> None:
+        self._events = events
+        self._decoder = sse.EventDecoder(self._add_comment)
+        self._adapted = b""  # since the last feed
+
+    def feed(self, body: bytes) -> bytes:
+        """Take bytes of the stream; return the events that they make."""
+        for data in self._decoder.feed(body):
+            self._adapted += self._adapt(data)
+        adapted, self._adapted = self._adapted, b""
+        return adapted
+
+    def _adapt(self, data: str) -> bytes:
+        if data == sse.DONE:
+            return self._events.end()
+        chunk = from_json(data)
+        return (self._events.adapt_error if "error" in chunk else self._events.adapt_chunk)(chunk)
+
+    def _add_comment(self, comment: str) -> None:
+        self._adapted += self._events.adapt_comment(comment)

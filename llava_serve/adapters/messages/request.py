@@ -1,0 +1,216 @@
+"""Requests of Anthropic's Messages protocol, and the chat completions that they ask for.
+
+Source: anthropic 2.14.0, anthropic/types/message_create_params.py and what it names.
+"""
+
+from itertools import groupby
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from llava_serve.adapters.adapter import AdaptedRequest, Adapter
+from llava_serve.adapters.messages.answer import MessageAnswer, count_of
+from llava_serve.protocol.error_shape import MESSAGES_PATH
+from llava_serve.protocol.openai import NotNegative, Positive
+from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
+
+
+class TextBlock(Strict):
+    neutral: ClassVar[Neutral] = {"cache_control": ANYTHING, "citations": (None, [])}
+
+    type: Literal["text"] = "text"
+    text: str
+
+    def as_part(self) -> dict[str, Any]:
+        return {"type": "text", "text": self.text}
+
+
+class Base64Source(Strict):
+    type: Literal["base64"]
+    media_type: Annotated[str, Field(pattern=r"^image/[\w.+-]+$")]
+    data: str
+
+    def as_url(self) -> str:
+        return f"data:{self.media_type};base64,{self.data}"
+
+
+class UrlSource(Strict):
+    type: Literal["url"]
+    url: str
+
+    def as_url(self) -> str:
+        return self.url
+
+
+class ImageBlock(Strict):
+    neutral: ClassVar[Neutral] = {
+        "cache_control": ANYTHING,
+        "transformations": (None, {}, {"oversized_image": "downsize"}),
+    }
+
+    type: Literal["image"]
+    source: Annotated[Base64Source | UrlSource, Field(discriminator="type")]
+
+    def as_part(self) -> dict[str, Any]:
+        return {"type": "image_url", "image_url": {"url": self.source.as_url()}}
+
+
+class ThinkingBlock(Strict):
+    """What a model thought before it answered, which is shown to none again."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    type: Literal["thinking", "redacted_thinking"]
+
+    def as_part(self) -> None:
+        return None
+
+
+Block = Annotated[TextBlock | ImageBlock | ThinkingBlock, Field(discriminator="type")]
+
+
+def _form(content: Any) -> str:
+    return "text" if isinstance(content, str) else "parts"
+
+
+class MessageParam(Strict):
+    role: Literal["user", "assistant", "system"]
+    content: Annotated[
+        Annotated[str, Tag("text")] | Annotated[list[Block], Tag("parts")], Discriminator(_form)
+    ]
+
+    def parts(self) -> list[dict[str, Any]]:
+        """Return the content as parts of a chat message."""
+        blocks = [TextBlock(text=self.content)] if isinstance(self.content, str) else self.content
+        return [part for block in blocks if (part := block.as_part()) is not None]
+
+
+class JsonFormat(Strict):
+    type: Literal["json_schema"]
+    content: Annotated[dict[str, Any], Field(alias="schema")]
+
+
+class OutputConfig(Strict):
+    neutral: ClassVar[Neutral] = {"effort": ANYTHING}  # no LLaVA model thinks before it answers
+
+    format: JsonFormat | None = None
+
+
+def _as_blocks(system: Any) -> Any:
+    if isinstance(system, str):
+        return [{"type": "text", "text": system}]
+    return [] if system is None else system
+
+
+class CountRequest(Strict):
+    """The body of `POST /v1/messages/count_tokens`: what becomes a prompt."""
+
+    neutral: ClassVar[Neutral] = {
+        "cache_control": ANYTHING,  # what is read again is cached anyway
+        "context_management": (None, {}),
+        "mcp_servers": (None, []),
+        "speed": (None, "standard"),
+        "thinking": (None, {"type": "disabled"}, {"type": "adaptive"}),  # when: never
+        "tool_choice": (None, {"type": "none"}, {"type": "auto"}),  # without tools
+        "tools": (None, []),
+    }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_tools(cls, body: Any) -> Any:
+        """Leave out tools that must not be called."""
+        if isinstance(body, dict) and body.get("tool_choice") == {"type": "none"}:
+            return {field: value for field, value in body.items() if field != "tools"}
+        return body
+
+    model: str
+    messages: Annotated[list[MessageParam], Field(min_length=1)]
+    system: Annotated[list[TextBlock], BeforeValidator(_as_blocks)] = Field(default_factory=list)
+    output_config: OutputConfig | None = None
+
+    def as_chat(self) -> dict[str, Any]:
+        """Return the body of the chat completion that this asks for."""
+        chat = {"model": self.model, "messages": self._chat_messages()}
+        # As here an answer begins with what the assistant has said last.
+        continues = self.messages[-1].role == "assistant"
+        return {**chat, "continue_final_message": True} if continues else chat
+
+    def _chat_messages(self) -> list[dict[str, Any]]:
+        """Return the messages, of which those of one role in a row are one turn."""
+        opening = [block.as_part() for block in self.system]
+        messages = [{"role": "system", "content": opening}] if opening else []
+        for role, said in groupby(self.messages, lambda message: message.role):
+            content: list[dict[str, Any]] = []
+            for message in said:
+                parts = message.parts()
+                if content and parts and parts[0]["type"] == "text":
+                    parts[0]["text"] = "\n" + parts[0]["text"]
+                content += parts
+            messages.append({"role": role, "content": content})
+        return messages
+
+
+class MessagesRequest(CountRequest):
+    """The body of `POST /v1/messages`.
+
+    What says nothing to the model (`service_tier` and the like) is accepted.
+    """
+
+    neutral: ClassVar[Neutral] = {
+        **CountRequest.neutral,
+        "container": (None,),
+        "diagnostics": (None,),
+        "inference_geo": ANYTHING,
+        "service_tier": ANYTHING,  # there is one
+        "user_profile_id": ANYTHING,
+        "workspace_id": ANYTHING,
+    }
+
+    max_tokens: Positive
+    metadata: dict[str, Any] | None = None
+    stop_sequences: (
+        Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16)] | None
+    ) = None
+    stream: bool | None = False
+    temperature: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: NotNegative | None = None
+
+    def as_chat(self) -> dict[str, Any]:
+        """Return the body of the chat completion that this asks for."""
+        form = self.output_config and self.output_config.format
+        fields = {
+            "max_tokens": self.max_tokens,
+            "metadata": self.metadata,
+            "stop": self.stop_sequences,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": self.top_k,
+            "response_format": form and _as_response_format(form),
+        }
+        given = {name: value for name, value in fields.items() if value is not None}
+        chat = super().as_chat() | given
+        if not self.stream:
+            return chat
+        # The first event tells the tokens of the prompt.
+        options = {"include_usage": True, "continuous_usage_stats": True}
+        return {**chat, "stream": True, "stream_options": options}
+
+
+def _as_response_format(form: JsonFormat) -> dict[str, Any]:
+    schema = {"name": "answer", "schema": form.content}
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _read(body: Any) -> AdaptedRequest:
+    request = parse_body(MessagesRequest, body)
+    answer = MessageAnswer(request.model)
+    return AdaptedRequest(request.as_chat(), answer.adapt_whole, answer)
+
+
+def _read_count(body: Any) -> AdaptedRequest:
+    return AdaptedRequest(parse_body(CountRequest, body).as_chat(), count_of)
+
+
+MESSAGES = Adapter(MESSAGES_PATH, _read)
+COUNT_TOKENS = Adapter(f"{MESSAGES_PATH}/count_tokens", _read_count)  # over inspections

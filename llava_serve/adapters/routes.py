@@ -1,0 +1,46 @@
+"""Routes of the adapters, added to whatever answers chat completions."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from llava_serve.adapters.adapted_response import AdaptedResponse
+from llava_serve.adapters.adapter import Adapter
+from llava_serve.adapters.messages.request import COUNT_TOKENS, MESSAGES
+from llava_serve.adapters.responses.request import RESPONSES
+from llava_serve.http.body import TextMeter, limits_of, read_json
+from llava_serve.http.plain_route import PlainRoute
+
+# Answers what a request was made to, given its decoded and its encoded body.
+Answer = Callable[[Request, Any, bytes], Awaitable[Response]]
+
+
+def add_adapters(router: APIRouter, answer_chat: Answer, answer_inspection: Answer) -> None:
+    """Add the route of each adapter, whose requests the native wire's own functions answer."""
+    served = (
+        (MESSAGES, answer_chat),
+        (COUNT_TOKENS, answer_inspection),
+        (RESPONSES, answer_chat),
+    )
+    for adapter, answer in served:
+        router.add_api_route(
+            adapter.path,
+            _endpoint(adapter, answer),
+            methods=["POST"],
+            route_class_override=PlainRoute,
+        )
+
+
+def _endpoint(adapter: Adapter, answer: Answer) -> Callable[[Request], Awaitable[AdaptedResponse]]:
+    async def adapted_answer(request: Request) -> AdaptedResponse:
+        adapted = adapter.read((await read_json(request))[0])
+        body = to_json(adapted.chat)
+        # On the way in, more of a body may pass for media than on the native wire.
+        TextMeter(limits_of(request).max_text_bytes).feed(body)
+        response = await answer(request, adapted.chat, body)
+        return AdaptedResponse(response, adapted.adapt_whole, adapted.events)
+
+    return adapted_answer

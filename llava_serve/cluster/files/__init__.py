@@ -1,0 +1,1 @@
+"""Files that clients upload once and name in many requests."""
