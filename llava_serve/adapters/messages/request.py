@@ -30,16 +30,30 @@ class Base64Source(Strict):
     media_type: Annotated[str, Field(pattern=r"^image/[\w.+-]+$")]
     data: str
 
-    def as_url(self) -> str:
-        return f"data:{self.media_type};base64,{self.data}"
+    def as_part(self) -> dict[str, Any]:
+        return _image_part(f"data:{self.media_type};base64,{self.data}")
 
 
 class UrlSource(Strict):
     type: Literal["url"]
     url: str
 
-    def as_url(self) -> str:
-        return self.url
+    def as_part(self) -> dict[str, Any]:
+        return _image_part(self.url)
+
+
+class FileSource(Strict):
+    """An uploaded file."""
+
+    type: Literal["file"]
+    file_id: str
+
+    def as_part(self) -> dict[str, Any]:
+        return {"type": "image_file", "image_file": {"file_id": self.file_id}}
+
+
+def _image_part(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 class ImageBlock(Strict):
@@ -49,10 +63,10 @@ class ImageBlock(Strict):
     }
 
     type: Literal["image"]
-    source: Annotated[Base64Source | UrlSource, Field(discriminator="type")]
+    source: Annotated[Base64Source | UrlSource | FileSource, Field(discriminator="type")]
 
     def as_part(self) -> dict[str, Any]:
-        return {"type": "image_url", "image_url": {"url": self.source.as_url()}}
+        return self.source.as_part()
 
 
 class ThinkingBlock(Strict):

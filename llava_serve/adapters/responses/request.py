@@ -4,9 +4,10 @@ Source: openai 3.51.0, openai/types/responses/response_create_params.py and what
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from llava_serve.adapters.adapter import AdaptedRequest, Adapter
 from llava_serve.adapters.responses.answer import ResponseAnswer
@@ -32,13 +33,24 @@ class InputText(Strict):
 
 
 class InputImage(Strict):
-    neutral: ClassVar[Neutral] = {"file_id": (None,), "prompt_cache_breakpoint": ANYTHING}
+    """An image by its address, or by the id of an uploaded file."""
+
+    neutral: ClassVar[Neutral] = {"prompt_cache_breakpoint": ANYTHING}
 
     type: Literal["input_image"]
-    image_url: str
+    image_url: str | None = None
+    file_id: str | None = None
     detail: Literal["auto", "low", "high", "original"] | None = None
 
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if (self.image_url is None) == (self.file_id is None):
+            raise PydanticCustomError("one_image", "needs either an image_url or a file_id")
+        return self
+
     def as_part(self) -> dict[str, Any]:
+        if self.file_id is not None:
+            return {"type": "image_file", "image_file": {"file_id": self.file_id}}
         # An image is always seen as finely as the checkpoint can: as it is, for one.
         detail = "high" if self.detail == "original" else self.detail
         return {"type": "image_url", "image_url": {"url": self.image_url, "detail": detail}}
