@@ -10,7 +10,7 @@ IN_PARALLEL := --numprocesses 3 --dist worksteal
 # The tests start hundreds of processes, which must not compile our code again each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo install test test-sglang sglang-env check format bench tiny clean
+.PHONY: help demo install test test-clients test-sglang sglang-env check format bench tiny clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,12 +25,18 @@ test: check sglang-env ## run every test: those of `make check`, then those with
 	bash scripts/get_chromium.sh $(BIN)/python
 	bash scripts/get_services.sh
 	bash scripts/get_npm_clients.sh $(BIN)/python
-	$(BIN)/python -m pytest -m "slow and not alone and not sglang" $(IN_PARALLEL)
+	$(BIN)/python -m pytest -m "slow and not alone and not sglang and not clients" $(IN_PARALLEL)
 	$(BIN)/python -m pytest -m alone
+	bash scripts/clients_env.sh $(PYTHON)
+	$(BIN)/python -m pytest -m clients tests/clients
 	$(BIN)/python -m pytest -m sglang tests/sglang
 
 test-sglang: .venv/installed-dev sglang-env ## run the tests against a real SGLang server, without a GPU
 	$(BIN)/python -m pytest -m sglang tests/sglang
+
+test-clients: .venv/installed-dev ## run the clients of other people, unmodified, each in an environment of its own
+	bash scripts/clients_env.sh $(PYTHON)
+	$(BIN)/python -m pytest -m clients tests/clients
 
 sglang-env:
 	bash scripts/sglang_env.sh $(PYTHON)
@@ -58,7 +64,7 @@ tiny: .venv/installed-dev ## train the checkpoint that ships, its adapter and it
 	$(BIN)/python -m scripts.tiny.train
 
 clean: ## remove the environments and what the tools made; .runs, with hours of training, stays
-	rm -rf .venv .venv-npm .venv-sglang .venv-litellm .venv-sglang-router build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-npm .venv-sglang .venv-litellm .venv-sglang-router .venv-client-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

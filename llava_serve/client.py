@@ -46,7 +46,7 @@ class ChatClient:
         self._tracer = tracer or Tracer()
 
     async def models(self) -> list[ModelCard]:
-        """Return what is served at this moment.
+        """Return what is served at this moment, but for what only LLaVA's own workers serve.
 
         Raises:
             ControllerUnreachable: nobody answers at the address.
@@ -58,7 +58,7 @@ class ChatClient:
             ) as answer:
                 if answer.status != 200:
                     raise await _error_of(answer)
-                return ModelList.model_validate_json(await answer.read()).data
+                return ModelList.model_validate_json(await answer.read()).cards
         except (TimeoutError, aiohttp.ClientError) as exc:
             raise controller_error(self.address, exc) from exc
         except ValueError as exc:

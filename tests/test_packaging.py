@@ -79,9 +79,11 @@ def test_flags_for_the_demo_reach_the_launch() -> None:
     assert "-m llava_serve.launch --web-port 7861" in _would_run("demo", "FLAGS=--web-port 7861")
 
 
-@pytest.mark.parametrize("marks", [(), ("slow",), ("slow", "alone"), ("slow", "sglang")])
+@pytest.mark.parametrize(
+    "marks", [(), ("slow",), ("slow", "alone"), ("slow", "clients"), ("slow", "sglang")]
+)
 def test_every_test_runs_once_in_all(marks: tuple[str, ...]) -> None:
-    is_marked = {mark: mark in marks for mark in ("slow", "alone", "sglang")}
+    is_marked = {mark: mark in marks for mark in ("slow", "alone", "sglang", "clients")}
     selections = re.findall(r'pytest -m (?:"([^"]+)"|(\w+))', _would_run("test"))
     assert sum(eval(quoted or word, is_marked) for quoted, word in selections) == 1
 

@@ -16,7 +16,7 @@ from llava_serve.cluster.inspection_route import answer_inspection
 from llava_serve.cluster.recording.token_estimate import estimate_llava_tokens, estimate_tokens
 from llava_serve.cluster.registry import affinity
 from llava_serve.cluster.registry.image_digest import digests, sources_of
-from llava_serve.cluster.registry.model_list import cards_of, names_of
+from llava_serve.cluster.registry.model_list import models_of, names_of
 from llava_serve.cluster.response_routes import response_router
 from llava_serve.cluster.upstream.wire import LLAVA, NATIVE
 from llava_serve.errors import InvalidField, ModelNotFound, NoWorker
@@ -27,7 +27,7 @@ from llava_serve.http.plain_route import PlainRoute
 from llava_serve.protocol.client_fields import client_fields
 from llava_serve.protocol.cluster import Deregistration, Heartbeat, HeartbeatAnswer, Registration
 from llava_serve.protocol.llava import AddressAnswer, ModelNames, ModelQuery
-from llava_serve.protocol.model_card import ModelCard, ModelList
+from llava_serve.protocol.model_card import ModelCard, ModelList, NamedModel
 from llava_serve.protocol.openai import parse_chat_request
 from llava_serve.protocol.resume import RESUME_TOKENS
 from llava_serve.protocol.usage import HEADER
@@ -100,22 +100,24 @@ def native_router(context: ForwardContext) -> APIRouter:
     """Return the routes of the native wire that the controller answers itself: models."""
     router = APIRouter()
 
-    def cards_for(request: Request) -> list[ModelCard]:
+    def models_for(request: Request) -> list[ModelCard | NamedModel]:
         may_ask = caller_of(request).may_ask
         return [
-            card for card in cards_of(context.workers.alive(context.clock())) if may_ask(card.id)
+            model
+            for model in models_of(context.workers.alive(context.clock()))
+            if may_ask(model.id)
         ]
 
     @router.get("/v1/models")
     async def models(request: Request) -> ModelList:
-        return ModelList(data=cards_for(request))
+        return ModelList(data=models_for(request))
 
     @router.get("/v1/models/{model:path}")
-    async def one_model(model: str, request: Request) -> ModelCard:
-        cards = {card.id: card for card in cards_for(request)}
-        if model not in cards:
-            raise ModelNotFound(model, list(cards))
-        return cards[model]
+    async def one_model(model: str, request: Request) -> ModelCard | NamedModel:
+        served = {each.id: each for each in models_for(request)}
+        if model not in served:
+            raise ModelNotFound(model, list(served))
+        return served[model]
 
     return router
 

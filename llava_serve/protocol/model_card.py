@@ -39,6 +39,20 @@ class ModelCard(BaseModel):
         return self.accepts_images and self.sees is not False
 
 
+class NamedModel(BaseModel):
+    """An entry of which only the name is known: only LLaVA's own workers serve the model."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: Literal["llava"] = "llava"
+
+
 class ModelList(BaseModel):
     object: Literal["list"] = "list"
-    data: list[ModelCard]
+    data: list[ModelCard | NamedModel]
+
+    @property
+    def cards(self) -> list[ModelCard]:
+        """The models that more is known of."""
+        return [model for model in self.data if isinstance(model, ModelCard)]

@@ -30,30 +30,23 @@ class Base64Source(Strict):
     media_type: Annotated[str, Field(pattern=r"^image/[\w.+-]+$")]
     data: str
 
-    def as_part(self) -> dict[str, Any]:
-        return _image_part(f"data:{self.media_type};base64,{self.data}")
+    def as_url(self) -> str:
+        return f"data:{self.media_type};base64,{self.data}"
 
 
 class UrlSource(Strict):
     type: Literal["url"]
     url: str
 
-    def as_part(self) -> dict[str, Any]:
-        return _image_part(self.url)
+    def as_url(self) -> str:
+        return self.url
 
 
 class FileSource(Strict):
-    """An uploaded file."""
+    """A file that a controller keeps."""
 
     type: Literal["file"]
     file_id: str
-
-    def as_part(self) -> dict[str, Any]:
-        return {"type": "image_file", "image_file": {"file_id": self.file_id}}
-
-
-def _image_part(url: str) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": url}}
 
 
 class ImageBlock(Strict):
@@ -66,7 +59,9 @@ class ImageBlock(Strict):
     source: Annotated[Base64Source | UrlSource | FileSource, Field(discriminator="type")]
 
     def as_part(self) -> dict[str, Any]:
-        return self.source.as_part()
+        if isinstance(self.source, FileSource):
+            return {"type": "image_file", "image_file": {"file_id": self.source.file_id}}
+        return {"type": "image_url", "image_url": {"url": self.source.as_url()}}
 
 
 class ThinkingBlock(Strict):

@@ -33,7 +33,7 @@ class InputText(Strict):
 
 
 class InputImage(Strict):
-    """An image by its address, or by the id of an uploaded file."""
+    """An address, or the id of a file that a controller keeps."""
 
     neutral: ClassVar[Neutral] = {"prompt_cache_breakpoint": ANYTHING}
 
@@ -43,16 +43,17 @@ class InputImage(Strict):
     detail: Literal["auto", "low", "high", "original"] | None = None
 
     @model_validator(mode="after")
-    def _names_one(self) -> Self:
+    def _check_source(self) -> Self:
         if (self.image_url is None) == (self.file_id is None):
-            raise PydanticCustomError("one_image", "needs either an image_url or a file_id")
+            raise PydanticCustomError("source", "has an image_url or a file_id, and one of them")
         return self
 
     def as_part(self) -> dict[str, Any]:
-        if self.file_id is not None:
-            return {"type": "image_file", "image_file": {"file_id": self.file_id}}
         # An image is always seen as finely as the checkpoint can: as it is, for one.
         detail = "high" if self.detail == "original" else self.detail
+        if self.file_id is not None:
+            named = {"file_id": self.file_id, "detail": detail}
+            return {"type": "image_file", "image_file": named}
         return {"type": "image_url", "image_url": {"url": self.image_url, "detail": detail}}
 
 

@@ -12,7 +12,7 @@ from llava_serve.errors import (
     OnlyBlindWorkers,
     WorkerUnchecked,
 )
-from llava_serve.protocol.model_card import ModelCard
+from llava_serve.protocol.model_card import ModelCard, NamedModel
 
 
 def names_of(workers: Iterable[RegisteredWorker]) -> list[str]:
@@ -37,6 +37,14 @@ def cards_of(alive: Sequence[RegisteredWorker]) -> list[ModelCard]:
         card.model_copy(update={"sees": _sees_of_all(sights[name]), "slots": slots[name] or None})
         for name, card in sorted(cards.items())
     ]
+
+
+def models_of(alive: Sequence[RegisteredWorker]) -> list[ModelCard | NamedModel]:
+    """Return the same, with the models that only LLaVA's own workers serve, sorted by name."""
+    cards = cards_of(alive)
+    known = {card.id for card in cards}
+    named = [NamedModel(id=name) for name in names_of(alive) if name not in known]
+    return sorted([*cards, *named], key=lambda model: model.id)
 
 
 def _sees_of_all(each: Collection[bool | None]) -> bool | None:
@@ -64,7 +72,7 @@ def why_none(
         )
     if serving or not known:
         return NoWorker(model)
-    return ModelNotFound(model, [card.id for card in cards_of(alive)])
+    return ModelNotFound(model, names_of(alive))
 
 
 def _why_unseen(model: str, workers: Sequence[RegisteredWorker], now: float) -> NoWorker:

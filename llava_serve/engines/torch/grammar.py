@@ -17,7 +17,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper,
 from numpy.typing import NDArray
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.torch.json_schema import check_schema
+from llava_serve.engines.torch.json_schema import check_schema, closed
 from llava_serve.engines.torch.output import bytes_of
 from llava_serve.errors import InvalidField
 from llava_serve.request import SamplingParams
@@ -45,10 +45,20 @@ class GrammarMatcher:
     """Where one answer stands in its form."""
 
     def __init__(
-        self, field: str, matcher: LLMatcher, ends: Collection[int], *, ignores_ends: bool
+        self,
+        field: str,
+        matcher: LLMatcher,
+        ends: Collection[int],
+        *,
+        vocabulary: int,
+        ignores_ends: bool,
     ) -> None:
-        """The form is that of the request's `field`; `ends` are the tokens that end an answer."""
+        """The form is that of the request's `field`; `ends` are the tokens that end an answer.
+
+        The matcher knows `vocabulary` tokens.
+        """
         self.ends = ends
+        self._bits = np.zeros(4 * ((vocabulary + 31) // 32), dtype=np.uint8)  # words of 32 bits
         self._field = field
         self._matcher = matcher
         self._ignores_ends = ignores_ends
@@ -63,24 +73,25 @@ class GrammarMatcher:
         if not self._matcher.consume_token(token):
             raise self._failure()
 
-    def write_mask(self, mask: NDArray[np.uint32], masked: Collection[int]) -> None:
-        """Set the bits of tokens that may come next; `mask` (vocabulary in words of 32 bits,).
+    def allowed_tokens(self, masked: Collection[int]) -> NDArray[np.uint8]:
+        """Return 1 for each token that may come next; (vocabulary,) or somewhat longer.
 
         Those of `masked` may not, unless nothing else may.
 
         Raises:
             InvalidField: the form is too complex here, or no token continues it.
         """
-        self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
-        if self._matcher.is_error() or not mask.any():
+        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+        tokens = np.unpackbits(self._bits, bitorder="little")
+        if self._matcher.is_error() or not tokens.any():
             raise self._failure()
-        if not (withheld := [*masked, *(self.ends if self._ignores_ends else ())]):
-            return
-        rest = mask.copy()
-        for token in withheld:
-            rest[token >> 5] &= ~np.uint32(1 << (token & 31))
-        if rest.any():
-            mask[:] = rest
+        ends = self.ends if self._ignores_ends else ()
+        withheld = [token for token in (*masked, *ends) if token < len(tokens)]
+        were_allowed = tokens[withheld]
+        tokens[withheld] = 0
+        if not tokens.any():
+            tokens[withheld] = were_allowed
+        return tokens
 
     def _failure(self) -> InvalidField:
         reason = _reason(self._matcher.get_error()) or "no token of this model continues it"
@@ -118,7 +129,13 @@ class GrammarCompiler:
         with self._lock:
             self._compiled[grammar] = compiled
             own = compiled.deep_copy()
-        return GrammarMatcher(field, own, self._ends, ignores_ends=sampling.ignore_eos)
+        return GrammarMatcher(
+            field,
+            own,
+            self._ends,
+            vocabulary=tokenizer.vocab_size,
+            ignores_ends=sampling.ignore_eos,
+        )
 
     def _read_tokenizer(self) -> LLTokenizer:
         tokenizer = self._loaded.tokenizer
@@ -168,19 +185,14 @@ def constrain(
     """
     if not any(matchers):
         return logits
-    rows = [row for row, matcher in enumerate(matchers) if matcher is not None]
     vocabulary = logits.shape[-1]
-    words = np.zeros((len(rows), vocabulary // 32 + 1), dtype=np.uint32)
-    for mask, row in zip(words, rows, strict=True):
-        matcher = matchers[row]
-        assert matcher is not None
-        matcher.write_mask(mask, masked[row])
-    packed = torch.from_numpy(words.view(np.int32)).to(logits.device)
-    bits = torch.arange(32, dtype=torch.int32, device=logits.device)
-    allowed = ((packed[:, :, None] >> bits) & 1).flatten(1)[:, :vocabulary].bool()
-    logits = logits.clone()
-    logits[rows] = logits[rows].masked_fill(~allowed, -torch.inf)
-    return logits
+    allowed = np.ones(logits.shape, dtype=np.bool_)
+    for row, matcher, withheld in zip(allowed, matchers, masked, strict=True):
+        if matcher is not None:
+            tokens = matcher.allowed_tokens(withheld)[:vocabulary]
+            row[:] = False  # also rows of the vocabulary that no token has
+            row[: len(tokens)] = tokens
+    return logits.masked_fill(~torch.from_numpy(allowed).to(logits.device), -torch.inf)
 
 
 def _grammar_of(sampling: SamplingParams) -> tuple[str, str]:
@@ -195,7 +207,7 @@ def _grammar_of(sampling: SamplingParams) -> tuple[str, str]:
     schema = json.loads(sampling.json_schema)
     check_schema(field, schema)
     options = {"x-guidance": _SCHEMA_OPTIONS}
-    return field, f"{_HEAD}start: %json {json.dumps({**schema, **options})}\n"
+    return field, f"{_HEAD}start: %json {json.dumps({**closed(schema), **options})}\n"
 
 
 def _check_size(field: str, form: str) -> None:

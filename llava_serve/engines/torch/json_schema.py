@@ -1,4 +1,4 @@
-"""JSON schemas whose answers cannot be guaranteed, or that would take too long to compile."""
+"""JSON schemas: those that cannot be guaranteed or take too long, and what others leave open."""
 
 import math
 from collections.abc import Iterator
@@ -11,6 +11,10 @@ from llava_serve.errors import InvalidField
 _MOST_PATTERN_PROPERTIES = 64
 # Remainders are states: all divisors together may have so many.
 _MOST_REMAINDERS = 5000
+# What speaks of properties that are not listed.
+_SAYS_OTHERS = frozenset(
+    ("additionalProperties", "minProperties", "patternProperties", "unevaluatedProperties")
+)
 _VALUES = ("const", "enum", "default", "examples")  # keywords whose values are no schemas
 
 
@@ -36,6 +40,46 @@ def check_schema(field: str, schema: dict[str, Any]) -> None:
         raise InvalidField(field, "has values of multipleOf with too many digits in all")
 
 
+def closed(schema: Any) -> Any:
+    """Return a schema whose objects have the properties that they list, and no others.
+
+    JSON Schema leaves them open, and a model that is at a loss adds properties until its tokens are
+    spent. What follows the closed schema follows the one that was asked for. Objects stay open that
+    need others, or say what others are; all do where some keywords add to the properties of others.
+    """
+    if any(_adds_up(part) for part in _parts(schema)):
+        return schema
+    return _closed(schema)
+
+
+def _adds_up(part: dict[str, Any]) -> bool:
+    several = [part.get(keyword) for keyword in ("allOf", "anyOf", "oneOf")]
+    merged = any(isinstance(each, list) for each in several) or "$ref" in part
+    all_of = part.get("allOf")
+    return (isinstance(all_of, list) and len(all_of) > 1) or (merged and "properties" in part)
+
+
+def _closed(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    part = {name: each if name in _VALUES else _closed(each) for name, each in schema.items()}
+    listed = part.get("properties") if part.get("type") == "object" else None
+    if (
+        isinstance(listed, dict)
+        and _SAYS_OTHERS.isdisjoint(part)
+        and {*_required(part)} <= {*listed}
+    ):
+        part["additionalProperties"] = False
+    return part
+
+
+def _required(part: dict[str, Any]) -> list[str]:
+    required = part.get("required")
+    return required if isinstance(required, list) else []
+
+
 def _parts(schema: Any) -> Iterator[dict[str, Any]]:
     if isinstance(schema, list):
         for each in schema:
@@ -52,8 +96,7 @@ def _ignored_keyword(part: dict[str, Any]) -> str | None:
 
     Names of further properties may repeat in an object, which then has fewer once it is read.
     """
-    least, required = part.get("minProperties"), part.get("required")
-    named = len(required) if isinstance(required, list) else 0
+    least, named = part.get("minProperties"), len(_required(part))
     if isinstance(least, int | float) and least > max(named, 1):
         return "minProperties above 1 and above the number of required properties"
     if isinstance(part.get("items"), list) and part.get("additionalItems", True) is not True:

@@ -115,6 +115,29 @@ async def test_a_question_names_a_file_and_is_answered_about_the_picture(
         assert "".join(deltas) == f"[1 picture: {SIZE}] what is it"
 
 
+async def test_other_protocols_name_files_too(keyed: Keyed) -> None:
+    async with client_of(keyed, "alice") as client:
+        kept = await client.files.create(file=("shape.png", PICTURE), purpose="vision")
+        named: Any = {"type": "input_image", "file_id": kept.id, "detail": "low"}
+        text: Any = {"type": "input_text", "text": "what is it"}
+        told = await client.responses.create(
+            model="echo", input=[{"role": "user", "content": [named, text]}]
+        )
+        assert told.output_text == f"[1 picture: {SIZE}] what is it"
+        image = {"type": "image", "source": {"type": "file", "file_id": kept.id}}
+        message = await keyed.http.post(
+            "/v1/messages",
+            json={"model": "echo", "max_tokens": 20, "messages": said(image)},
+            headers={"x-api-key": client.api_key},
+        )
+        assert message.json()["content"][0]["text"] == f"[1 picture: {SIZE}] what is it"
+        nothing: Any = {"type": "input_image"}
+        with pytest.raises(openai.BadRequestError, match="image_url or a file_id"):
+            await client.responses.create(
+                model="echo", input=[{"role": "user", "content": [nothing]}]
+            )
+
+
 async def test_an_inspection_knows_the_file_and_its_detail(keyed: Keyed) -> None:
     async with client_of(keyed, "alice") as client:
         kept = await client.files.create(file=("shape.png", PICTURE), purpose="vision")

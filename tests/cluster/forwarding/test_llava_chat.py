@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
 import httpx
 import openai
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 
+from llava_serve.client import ChatClient
 from llava_serve.http.serving import served
 from llava_serve.protocol.cluster import WorkerStatus
 from tests.cluster.conftest import (
@@ -325,6 +327,16 @@ async def test_a_native_worker_is_preferred(
         answer = await trusting.http.post(CHAT, json=chat(model=VICUNA, seed=1))
         assert answer.json() == {"said": ["one", "two"]}
     assert (len(native.seen), old.bodies) == (4, [])
+
+
+async def test_the_list_has_it_by_its_name_alone(trusting: Cluster, stack: Stack) -> None:
+    await join(stack, trusting, LlavaWorker(VICUNA))
+    async with client_of(trusting) as client:
+        (listed,) = [model async for model in client.models.list()]
+        assert await client.models.retrieve(VICUNA) == listed
+    assert (listed.id, listed.owned_by) == (VICUNA, "llava")
+    async with aiohttp.ClientSession() as session:  # our own programs ask for more than it can do
+        assert await ChatClient(trusting.address, session).models() == []
 
 
 async def test_an_inspection_is_refused_as_before(trusting: Cluster, stack: Stack) -> None:
