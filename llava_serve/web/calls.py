@@ -18,6 +18,7 @@ from llava_serve.http import serving
 from llava_serve.http.json_body import decode
 from llava_serve.logins.user import user_of
 from llava_serve.web.event_binder import NOT_TAKEN, told, told_errors
+from llava_serve.web.held_answer import HeldAnswer
 from llava_serve.web.translations.error_text import error_text
 from llava_serve.web.uploads import path_of, uploader, with_paths, without_paths
 
@@ -118,11 +119,9 @@ class _PathlessSend:
     """
 
     def __init__(self, send: Send) -> None:
-        self._send = send
+        self._send = HeldAnswer(send, ("application/json",), without_paths)
         self._told: list[ServeError] = []
         told_errors.set(self._told)
-        self._start: Message | None = None  # of an answer that is held until it is whole
-        self._held = b""
         self._is_stream = False
 
     async def __call__(self, message: Message) -> None:
@@ -131,18 +130,8 @@ class _PathlessSend:
             self._is_stream = kind.startswith("text/event-stream")
             if self._told:
                 message = {**message, "status": self._told[-1].status}
-            if kind.startswith("application/json"):
-                self._start = message
-                return
         elif message["type"] == "http.response.body" and self._is_stream:
             message = {**message, "body": without_paths(message.get("body", b""))}
-        elif message["type"] == "http.response.body" and self._start is not None:
-            self._held += message.get("body", b"")
-            if message.get("more_body", False):
-                return
-            message = {**message, "body": without_paths(self._held)}
-            MutableHeaders(scope=self._start)["Content-Length"] = str(len(message["body"]))
-            await self._send(self._start)
         await self._send(message)
 
 

@@ -3,18 +3,21 @@
 (() => {
   const EVERY_MS = 2000;
   const MOST_QUIET = 15; // the server keeps tabs whose events come, those used last the longest
+  const PATIENCE = 3; // so many looks later an event that has not come to its end is tried again
   const KINDS = ['chat', 'compare', 'arena'];
 
   window.watchNews = (bring) => {
-    let known = null, quiet = 0;
+    let known = null, asked = null, looks = 0; // `known` is what an event has brought
+    window.newsBrought = () => { known = asked; };
     const look = async () => {
       if (document.hidden) return;
       const ids = KINDS.map((kind) => ['shown', window.conversations.of(kind)?.id ?? '']);
       const answer = await fetch(`news?${new URLSearchParams(ids)}`).catch(() => null);
       if (!answer?.ok) return;
       const told = await answer.text();
-      if (told === known && ++quiet < MOST_QUIET) return;
-      [known, quiet] = [told, 0];
+      looks += 1;
+      if (told === asked && looks < (told === known ? MOST_QUIET : PATIENCE)) return;
+      [asked, looks] = [told, 0];
       bring();
     };
     setInterval(look, EVERY_MS);

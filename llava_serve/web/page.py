@@ -160,4 +160,5 @@ def _fill(
     rest = [one for panel in panels for one in (*panel.controls.values(), *panel.parameters)]
     page.load(begin, None, [*menus, *rest], **QUIET)
     news = gr.HTML(js_on_load=_NEWS, apply_default_css=False, elem_classes="signal")
-    news.tick(tick, None, [*menus, *signals], **QUIET)
+    ticked = news.tick(tick, None, [*menus, *signals], **QUIET)
+    ticked.success(None, None, None, js="() => window.newsBrought()", api_visibility="private")

@@ -4,14 +4,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from llava_serve.web.held_answer import HeldAnswer
 from llava_serve.web.translations.catalogue import ENGLISH, Catalogue
 from llava_serve.web.translations.language import Languages, current
 
 # The page is laid out once for all languages; both answers hold its layout.
 _LAID_OUT = frozenset({"/", "/config"})
+_KINDS = ("text/html", "application/json")
 _MARK = re.compile(rb"%%([a-z0-9_.]+)%%")
 _SCRIPT_KEY = re.compile(r"\btranslate\(\s*'([\w.]+)'")
 SCRIPT_TEXTS = "%%script_texts%%"
@@ -48,7 +49,7 @@ class Translations:
         language = self._languages.chosen(scope)
         current.set(language)
         if scope["path"] in _LAID_OUT:
-            send = _TranslatedSend(send, language, self._special(language))
+            send = HeldAnswer(send, _KINDS, _Translation(language, self._special(language)))
         await self._app(scope, receive, send)
 
     def _special(self, language: Catalogue) -> Mapping[str, str]:
@@ -64,35 +65,19 @@ def _as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-class _TranslatedSend:
-    """Sends an answer on as a whole, with texts where it has marks.
+class _Translation:
+    """Puts texts where an answer has marks.
 
     All marks are inside JSON strings, or where a text means itself: its characters allow it.
     """
 
-    def __init__(self, send: Send, language: Catalogue, special: Mapping[str, str]) -> None:
-        self._send = send
+    def __init__(self, language: Catalogue, special: Mapping[str, str]) -> None:
         self._language = language
         self._special = special
-        self._start: Message | None = None
-        self._held = b""
 
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            kind = Headers(raw=message["headers"]).get("content-type", "")
-            if kind.startswith(("text/html", "application/json")):
-                self._start = message
-                return
-        elif message["type"] == "http.response.body" and self._start is not None:
-            self._held += message.get("body", b"")
-            if message.get("more_body", False):
-                return
-            body = _MARK.sub(self._text, self._held)
-            body = body.replace(b'lang="en"', f'lang="{self._language.tag}"'.encode(), 1)
-            MutableHeaders(scope=self._start)["Content-Length"] = str(len(body))
-            await self._send(self._start)
-            message = {**message, "body": body}
-        await self._send(message)
+    def __call__(self, layout: bytes) -> bytes:
+        body = _MARK.sub(self._text, layout)
+        return body.replace(b'lang="en"', f'lang="{self._language.tag}"'.encode(), 1)
 
     def _text(self, mark: re.Match[bytes]) -> bytes:
         key = mark[1].decode("ascii")

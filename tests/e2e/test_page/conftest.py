@@ -34,6 +34,7 @@ from llava_serve.storage.store import Store, default_url
 from llava_serve.web import examples, uploads
 from llava_serve.web.app import build_app as build_page
 from llava_serve.web.chat_service import Services
+from llava_serve.web.compare.prices import Prices
 from llava_serve.web.controller_link import ControllerLink
 from llava_serve.web.operators.rights import NOBODY_OPERATES, Operators
 from llava_serve.web.translations.language import BUNDLED, Languages
@@ -138,6 +139,7 @@ async def page_served(
     remote_media: MediaReader | None = None,
     port: int = 0,
     languages: Languages = BUNDLED,
+    prices: Prices | None = None,
 ) -> AsyncIterator[tuple[str, WatchedStore]]:
     """Serve the page alone; yield its address and what it keeps conversations in."""
     store = WatchedStore(default_url(state_dir))
@@ -154,6 +156,7 @@ async def page_served(
         allow_sharing=allow_sharing,
         remote_media=remote_media,
         languages=languages,
+        prices=prices,
     )
     page = build_page(services, examples=examples.load(state_dir / "examples", services.media))
     async with serving.served(page.app, page.before_stop, port) as address:

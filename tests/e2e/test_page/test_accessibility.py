@@ -84,9 +84,12 @@ async def test_axe_finds_nothing_in_either_theme(
         await check_themes(tab)
 
 
-async def test_the_address_can_ask_for_a_theme(browser: Browser, stack: Stack) -> None:
+@SIZES
+async def test_the_address_can_ask_for_a_theme(
+    browser: Browser, stack: Stack, size: tuple[int, int]
+) -> None:
     await stack.join("echo")
-    async with opened(browser, f"{stack.page}/?__theme=light") as tab:
+    async with opened(browser, f"{stack.page}/?__theme=light", size) as tab:
         for theme, other in zip(SCHEMES, reversed(SCHEMES), strict=True):
             await tab.page.emulate_media(color_scheme=other)
             await tab.page.goto(f"{stack.page}/?__theme={theme}")

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
+from llava_serve.web.compare.prices import Price, Prices
 from tests.chromium import opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, Stack, page_served
 from tests.e2e.test_page.test_accessibility import SMALL, check, themes
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
@@ -52,6 +53,32 @@ async def test_answers_are_measured_proved_and_their_differences_shown(
         await tab.page.keyboard.press("Escape")
         await expect(dialog).to_be_hidden()
         assert tab.foreign == []
+
+
+@SIZES
+async def test_what_each_answer_cost_stands_beneath_it(
+    browser: Browser, stack: Stack, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    prices = Prices(
+        models={"one": Price(input=1, output=2_000), "two": Price(input=1, output=1_000)}
+    )
+    (folder := tmp_path / "priced").mkdir()
+    for name in ("one", "two"):
+        await stack.join(name)
+    async with (
+        page_served(stack.controller, folder, prices=prices) as (address, _),
+        opened(browser, address, size) as tab,
+    ):
+        await tab.compare()
+        await expect(tab.page.locator("#compare-status")).to_contain_text("2 models are served")
+        await tab.ask(TEXT)
+        await tab.answered(2)
+        for slot, cost in enumerate(("0.094047 USD", "0.047047 USD")):
+            strip = tab.answers.nth(slot).locator(".strip")
+            await expect(strip.locator("dt", has_text="cost")).to_be_visible()
+            await expect(strip).to_contain_text(cost)
+        cheapest = tab.answers.nth(1).locator(".strip .best", has_text="cheapest")
+        await expect(cheapest).to_be_visible()
 
 
 @SIZES

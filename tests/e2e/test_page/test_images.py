@@ -89,11 +89,12 @@ async def test_a_picture_is_cropped_and_rotated_by_the_keyboard_and_keeps_its_pl
         await expect(tab.answers).to_contain_text("100")
 
 
+@SIZES
 async def test_a_part_is_chosen_with_the_pointer_and_esc_changes_nothing(
-    browser: Browser, stack: Stack, quarters: Path
+    browser: Browser, stack: Stack, quarters: Path, size: tuple[int, int]
 ) -> None:
     await stack.join("echo")
-    async with opened(browser, stack.page) as tab:
+    async with opened(browser, stack.page, size) as tab:
         await expect(tab.model).to_have_value("echo")
         await attach(tab, quarters)
         before = await tab.composer.locator(".thumbnail-item img").get_attribute("src")
@@ -173,11 +174,12 @@ async def test_the_camera_gives_a_picture_and_is_switched_off(
         assert (await attached(tab, 0)).format == "JPEG"
 
 
+@SIZES
 async def test_where_there_is_no_camera_the_button_is_hidden_with_the_reason(
-    browser: Browser, stack: Stack
+    browser: Browser, stack: Stack, size: tuple[int, int]
 ) -> None:
     await stack.join("echo")
-    async with opened(browser, stack.page) as tab:
+    async with opened(browser, stack.page, size) as tab:
         await tab.page.add_init_script(
             "Object.defineProperty(window, 'isSecureContext', {value: false});"
             "Object.defineProperty(navigator, 'mediaDevices', {value: undefined});"

@@ -89,6 +89,11 @@ async def test_tiles_frames_prompt_and_context_of_an_answer(
         await expect(panel.locator("mark")).to_have_text(["Picture 1, 226 tokens"])
         await expect(panel.locator(".prompt .text")).to_have_text(["Where is the black cross?"])
         await expect(panel).to_contain_text("of 4,096 tokens of the context")
+        facts = panel.locator("details.seen dl")
+        for fact in ("Upright", "Scaled to", "Cut into", "Padding", "Cropped away", "Features"):
+            await expect(facts.locator("dt", has_text=fact)).to_be_visible()
+        for part in ("Pictures and videos", "Questions", "Template"):
+            await expect(panel.locator(".legend li", has_text=part)).to_be_visible()
         image = panel.locator(".over img")
         assert await image.evaluate("one => one.complete && one.naturalWidth") == 240
         async for _ in themes(tab):
@@ -99,6 +104,7 @@ async def test_tiles_frames_prompt_and_context_of_an_answer(
 
         await tab.answers.last.locator("[data-inspect]").click()
         await expect(panel.locator("details.seen")).to_have_count(2)
+        await expect(panel).to_contain_text("Reused from the cache for this answer")
         await expect(panel.locator("details.seen[open] .strip img")).to_have_count(8)
         await expect(panel.locator("details.seen[open] figcaption").last).to_contain_text("1.8")
         async for _ in themes(tab):

@@ -267,9 +267,12 @@ async def test_every_word_is_of_the_language_of_the_page(
     assert "few: 3" in views.models_served
 
 
-async def test_the_menu_chooses_a_language_that_stays(browser: Browser, stack: Stack) -> None:
+@SIZES
+async def test_the_menu_chooses_a_language_that_stays(
+    browser: Browser, stack: Stack, size: tuple[int, int]
+) -> None:
     await stack.join("echo")
-    async with opened(browser, stack.page) as tab:
+    async with opened(browser, stack.page, size) as tab:
         page = tab.page
         await expect(page.locator("html")).to_have_attribute("lang", "en")
         await expect(page.locator("select.language option")).to_have_text(["English", "中文"])

@@ -1,12 +1,19 @@
 """An open page costs little: it draws nothing and asks for little while nothing happens."""
 
+import asyncio
 import json
+import sys
+from contextlib import ExitStack
 
+import aiohttp
 import pytest
 from playwright.async_api import Browser, Request, Route, expect
 
+from scripts.bench_systems import started
+from scripts.page_tabs import weigh
 from tests.chromium import Tab, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, Stack
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
 
@@ -69,6 +76,27 @@ async def test_a_page_at_rest_calls_no_event(tab: Tab) -> None:
     assert calls == []
 
 
+async def test_news_whose_event_fails_come_with_a_later_one(browser: Browser, stack: Stack) -> None:
+    await stack.join("echo")
+    async with opened(browser, stack.page) as tab:
+        await expect(tab.page.locator("#chat-status")).to_contain_text("1 model is served")
+        await news(tab, 3)
+        failed = asyncio.Event()
+
+        async def fail(route: Route) -> None:
+            failed.set()
+            await route.fulfill(status=500, json={"error": None})
+
+        await tab.page.route("**/gradio_api/run/**", fail)
+        await stack.join("another")
+        await failed.wait()
+        await tab.page.unroute("**/gradio_api/run/**")
+        looks: list[str] = []
+        tab.page.on("response", lambda one: looks.append(one.url) if "/news?" in one.url else None)
+        await expect(tab.page.locator("#chat-status")).to_contain_text("2 models")
+        assert len(looks) < 10
+
+
 async def test_a_page_that_nobody_sees_asks_for_nothing_until_it_is_seen(
     browser: Browser, stack: Stack
 ) -> None:
@@ -107,3 +135,21 @@ async def test_changes_that_come_together_are_drawn_once(browser: Browser, stack
         await tab.page.goto(stack.page)
         await expect(tab.page.locator("#chat-live")).to_contain_text("word19")
         assert await tab.page.evaluate("window.changes") == 1
+
+
+async def test_the_page_weighs_at_most_100_kb_more_than_gradio(
+    browser: Browser, stack: Stack
+) -> None:
+    """One component of each kind that the page has, and nothing of ours, is Gradio's own."""
+    ours = await weigh(browser, stack.page, "#chat-history .example")
+    async with (
+        aiohttp.ClientSession(trust_env=False) as session,
+        session.get(f"{stack.page}/config") as told,
+    ):
+        kinds = sorted({one["type"] for one in (await told.json())["components"]})
+    port = free_port()
+    command = [sys.executable, "-m", "scripts.bare_gradio", "--port", str(port), *kinds]
+    with ExitStack() as life:
+        await asyncio.to_thread(life.enter_context, started(command, port))
+        theirs = await weigh(browser, f"http://127.0.0.1:{port}", ".gradio-container")
+    assert ours.wire - theirs.wire < 100_000

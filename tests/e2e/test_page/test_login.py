@@ -42,10 +42,11 @@ async def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
     await page.get_by_role("button", name="Sign in").click()
 
 
+@SIZES
 async def test_a_user_signs_in_asks_signs_out_and_finds_it_again(
-    browser: Browser, address: str, shapes: Path
+    browser: Browser, address: str, shapes: Path, size: tuple[int, int]
 ) -> None:
-    async with opened(browser, address) as tab:
+    async with opened(browser, address, size) as tab:
         await sign_in(tab.page, "alice", "guessed it")
         await expect(tab.page.get_by_role("alert")).to_contain_text("name or the password is wrong")
         await expect(tab.page.get_by_label("Password")).to_be_focused()
@@ -65,7 +66,7 @@ async def test_a_user_signs_in_asks_signs_out_and_finds_it_again(
         await expect(tab.answers).to_contain_text("what is this?")
         assert tab.page.url == link
         assert tab.foreign == []
-    async with opened(browser, link) as tab:
+    async with opened(browser, link, size) as tab:
         await sign_in(tab.page, "bob")
         await expect(tab.transcript).to_contain_text("no conversation under this address")
         assert "what is this?" not in await tab.transcript.inner_text()

@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.chromium import Tab, opened
-from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, TOKEN, Stack, page_served
+from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, SIZES, TOKEN, Stack, page_served
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, GRADIO_AND_PANDAS]
@@ -101,9 +101,12 @@ async def test_a_worker_that_dies_in_mid_answer_is_reported_and_the_text_stays(
         await expect(tab.page.locator("#again")).to_contain_text("Retry")
 
 
-async def test_two_browsers_know_nothing_of_each_other(browser: Browser, stack: Stack) -> None:
+@SIZES
+async def test_two_browsers_know_nothing_of_each_other(
+    browser: Browser, stack: Stack, size: tuple[int, int]
+) -> None:
     await stack.join("echo")
-    async with opened(browser, stack.page) as one, opened(browser, stack.page) as two:
+    async with opened(browser, stack.page, size) as one, opened(browser, stack.page, size) as two:
         await expect(one.model).to_have_value("echo")
         await expect(two.model).to_have_value("echo")
         await one.ask("a secret")

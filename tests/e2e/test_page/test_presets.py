@@ -73,9 +73,15 @@ async def test_a_preset_comes_back_after_a_reload_and_in_the_other_tab(
         )
 
 
-async def test_another_browser_has_none_of_them(browser: Browser, stack: Stack) -> None:
+@SIZES
+async def test_another_browser_has_none_of_them(
+    browser: Browser, stack: Stack, size: tuple[int, int]
+) -> None:
     await stack.join("echo")
-    async with opened(browser, stack.page) as mine, opened(browser, stack.page) as theirs:
+    async with (
+        opened(browser, stack.page, size) as mine,
+        opened(browser, stack.page, size) as theirs,
+    ):
         await open_parameters(mine)
         await save(mine, "mine")
         await open_parameters(theirs)
