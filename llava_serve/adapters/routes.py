@@ -11,7 +11,6 @@ from llava_serve.adapters.adapted_response import AdaptedResponse
 from llava_serve.adapters.adapter import AdaptedRequest, Adapter, KeepAnswer
 from llava_serve.adapters.messages.request import COUNT_TOKENS, MESSAGES
 from llava_serve.adapters.responses.request import RESPONSES
-from llava_serve.errors import BodyTooLarge
 from llava_serve.http.body import limits_of, read_json
 from llava_serve.http.plain_route import PlainRoute
 from llava_serve.http.text_meter import TextMeter
@@ -53,11 +52,9 @@ async def adapted_response(
     """Return the response of `answer` in the words of a protocol; `keep` gets it where it is whole.
 
     Raises:
-        TextTooLarge, BodyTooLarge: more was made of the body than may come in as one.
+        TextTooLarge: more was made of the body than may come in as one.
     """
     body, limits = to_json(adapted.chat), limits_of(request)
-    if len(body) > limits.max_bytes:
-        raise BodyTooLarge(limits.max_bytes)
     # On the way in, more of a body may pass for media than on the native wire.
     TextMeter(limits.max_text_bytes).feed(body)
     response = await answer(request, adapted.chat, body)

@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
+from pydantic_core import to_json
 
 from llava_serve.adapters.responses.request import RESPONSES, adapt_responses
 from llava_serve.adapters.routes import Answer, adapted_response
 from llava_serve.errors import InvalidField, ResponseNotFound, StorageFailed
-from llava_serve.http.body import read_json
+from llava_serve.http.body import grow_body, read_json
 from llava_serve.http.caller import caller_of
 from llava_serve.http.plain_route import PlainRoute
 from llava_serve.storage.kept_responses import KeptResponses
@@ -25,6 +26,7 @@ class _Asked:
 
     body: dict[str, Any]
     said: list[Any]
+    before: list[Any]  # what was kept
     previous_id: str | None
     is_kept: bool
 
@@ -36,6 +38,8 @@ def response_router(kept: KeptResponses, answer_chat: Answer) -> APIRouter:
     async def create(request: Request) -> Any:
         owner = caller_of(request).owner
         asked = await _unfolded(kept, owner, (await read_json(request))[0])
+        if asked.before:
+            await grow_body(request, len(to_json(asked.before)))
         told = {"store": asked.is_kept, "previous_response_id": asked.previous_id}
         adapted, response_id = adapt_responses(asked.body, told)
         keep = partial(_finish, kept) if asked.is_kept else None
@@ -87,7 +91,7 @@ async def _unfolded(kept: KeptResponses, owner: str, body: Any) -> _Asked:
         raise InvalidField("previous_response_id", "must be the id of a response")
     if not isinstance(store, bool | None):
         raise InvalidField("store", "must be true or false")
-    said = body.get("input")
+    said, before = body.get("input"), None
     items = [{"role": "user", "content": said}] if isinstance(said, str) else said
     if isinstance(items, list):
         items = [await _resolved(kept, owner, item, at) for at, item in enumerate(items)]
@@ -97,7 +101,7 @@ async def _unfolded(kept: KeptResponses, owner: str, body: Any) -> _Asked:
             if before is None:
                 raise ResponseNotFound(previous_id, "previous_response_id")
             body["input"] = before + items
-    return _Asked(body, items, previous_id, is_kept=store is not False)
+    return _Asked(body, items, before or [], previous_id, is_kept=store is not False)
 
 
 async def _resolved(kept: KeptResponses, owner: str, item: Any, at: int) -> Any:

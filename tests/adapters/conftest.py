@@ -12,6 +12,7 @@ from PIL import Image
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
+from llava_serve.cluster.files.shelf import FileShelf
 from llava_serve.cluster.registry.dispatch import shortest_queue
 from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import MediaConfig, ModelConfig
@@ -39,13 +40,16 @@ class Stack:
 
 @asynccontextmanager
 async def stack_of(
-    engine: Engine, keep_alive_s: float = 5.0, responses: KeptResponses | None = None
+    engine: Engine,
+    keep_alive_s: float = 5.0,
+    responses: KeptResponses | None = None,
+    files: FileShelf | None = None,
 ) -> AsyncIterator[Stack]:
     gate = Gate(4, 4)
     worker = ModelWorker(engine, gate, MediaReader(MediaConfig()), worker_id="w")
     registry = Registry(shortest_queue)
     app = build_worker(worker, max_body_bytes=10**7, keep_alive_s=keep_alive_s)
-    settings = ControllerSettings(responses=responses)
+    settings = ControllerSettings(responses=responses, files=files)
     async with (
         served(app) as address,
         served(build_app(registry, AdmissionPolicy(TOKEN), settings)) as controller,

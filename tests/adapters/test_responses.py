@@ -176,6 +176,10 @@ async def test_fields_that_ask_for_nothing_pass(
         ({"said": [{"type": "item_reference", "id": "msg_1"}]}, "input.0"),
         ({"said": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input.0.content.0"),
         (
+            {"said": [{"role": "user", "content": [{"type": "input_image", "detail": "auto"}]}]},
+            "input.0.content.0.input_image",
+        ),
+        (
             {"said": [{"role": "user", "content": [{"type": "input_text", "text": 1}]}]},
             "input.0.content.0.text",
         ),
