@@ -23,7 +23,7 @@ from llava_serve.errors import InvalidField
 from llava_serve.request import SamplingParams
 
 MOST_BYTES = 64 * 1024  # of a form
-_KEPT = 64  # forms
+_KEPT = 16  # forms
 # One step may take some 15 ms, and what a form's states take in memory is some 50 MB at most.
 _LIMITS = LLParserLimits(
     initial_lexer_fuel=1_000_000,

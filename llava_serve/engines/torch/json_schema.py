@@ -31,6 +31,8 @@ def check_schema(field: str, schema: dict[str, Any]) -> None:
         if isinstance(properties := part.get("patternProperties"), dict):
             patterns += len(properties)
         if isinstance(divisor := part.get("multipleOf"), int | float):
+            if isinstance(divisor, bool) or not 0 < divisor < math.inf:
+                raise InvalidField(field, "has a multipleOf that is no number above 0")
             divisors.add(int("".join(map(str, Decimal(str(divisor)).as_tuple().digits))))
     if patterns > _MOST_PATTERN_PROPERTIES:
         raise InvalidField(
