@@ -50,7 +50,7 @@ def test_each_model_has_rank_rating_interval_and_votes() -> None:
     for row in ratings[1:4]:
         low, high = map(int, re.fullmatch(r"(-?\d+) to (-?\d+)", row[3]).groups())  # type: ignore[union-attr]
         assert low <= int(row[2]) <= high
-    assert "159 votes, 5 ties, 3 both bad" in html
+    assert "159 votes; ties: 5, both bad: 3" in html
 
 
 def test_a_model_without_a_rating_says_why() -> None:
