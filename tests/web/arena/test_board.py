@@ -62,7 +62,7 @@ def test_a_model_without_a_rating_says_why() -> None:
 def test_a_one_sided_record_is_said() -> None:
     guessed = board(leaderboard([Tally("good", "bad", wins_a=1)]))
     assert "is a guess" in guessed
-    assert "1 vote, 0 ties" in guessed
+    assert "1 vote; ties: 0" in guessed
     assert [row[3] for row in Cells(guessed).tables[0][1:]] == ["", ""]  # no interval of certainty
     assert "is a guess" not in board(leaderboard(TALLIES))
 
