@@ -38,8 +38,9 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
     limits = context.upstream.limits
 
     async def answer_chat(request: Request, decoded: Any, body: bytes) -> Response:
-        decoded, body = await resolved(context.files, request, decoded, body)
-        chat = parse_chat_request(decoded)
+        chat, decoded, body = await resolved(
+            context.files, request, decoded, body, parse_chat_request
+        )
         forwarded = ForwardRequest(
             wire=NATIVE,
             model=chat.model,

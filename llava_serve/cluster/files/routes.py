@@ -10,7 +10,8 @@ from openai.types import FileDeleted, FileObject
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from llava_serve.cluster.files.shelf import FileShelf, KeptFile
+from llava_serve.cluster.files.kept_file import KeptFile
+from llava_serve.cluster.files.shelf import FileShelf
 from llava_serve.errors import FileUnknown, InvalidField
 from llava_serve.http.access import UPLOADS
 from llava_serve.http.caller import caller_of
