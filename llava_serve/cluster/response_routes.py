@@ -3,19 +3,21 @@
 import asyncio
 import logging
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic_core import to_json
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from llava_serve.adapters.responses.request import RESPONSES, adapt_responses
 from llava_serve.adapters.routes import Answer, adapted_response
 from llava_serve.errors import InvalidField, ResponseNotFound, StorageFailed
-from llava_serve.http.body import grow_body, read_json
+from llava_serve.http.body import grow_body, limits_of, read_json
 from llava_serve.http.caller import caller_of
 from llava_serve.http.plain_route import PlainRoute
-from llava_serve.storage.kept_responses import KeptResponses
+from llava_serve.storage.kept_responses import KeptResponses, Trail
+
+_MOST_REFERENCES = 500  # of one request
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,6 @@ class _Asked:
 
     body: dict[str, Any]
     said: list[Any]
-    before: list[Any]  # what was kept
     previous_id: str | None
     is_kept: bool
 
@@ -35,18 +36,18 @@ def response_router(kept: KeptResponses, answer_chat: Answer) -> APIRouter:
     """Return the routes of the Responses protocol where responses are kept."""
     router = APIRouter()
 
-    async def create(request: Request) -> Any:
+    async def create(request: Request) -> Response:
         owner = caller_of(request).owner
-        asked = await _unfolded(kept, owner, (await read_json(request))[0])
-        if asked.before:
-            await grow_body(request, len(to_json(asked.before)))
+        asked = await _unfolded(kept, request, (await read_json(request))[0])
         told = {"store": asked.is_kept, "previous_response_id": asked.previous_id}
         adapted, response_id = adapt_responses(asked.body, told)
-        keep = partial(_finish, kept) if asked.is_kept else None
-        if asked.is_kept:
-            previous_id = asked.previous_id
-            await asyncio.to_thread(kept.begin, owner, response_id, asked.said, previous_id)
-        return await adapted_response(request, adapted, answer_chat, keep)
+        if not asked.is_kept:
+            return await adapted_response(request, adapted, answer_chat)
+        keeper = _Keeper(kept, response_id)
+        answer = await adapted_response(request, adapted, answer_chat, keeper.finish)
+        said, previous_id = asked.said, asked.previous_id
+        await asyncio.to_thread(kept.begin, owner, response_id, said, previous_id)
+        return _KeptAnswer(answer, keeper)
 
     router.add_api_route(RESPONSES.path, create, methods=["POST"], route_class_override=PlainRoute)
 
@@ -68,20 +69,55 @@ def response_router(kept: KeptResponses, answer_chat: Answer) -> APIRouter:
     return router
 
 
-async def _finish(kept: KeptResponses, told: dict[str, Any]) -> None:
-    """Keep a response before its client knows it all; the answer is none the worse without."""
-    try:
-        await asyncio.to_thread(kept.finish, told)
-    except StorageFailed as exc:
-        logger.warning("the response is not kept: %s", exc.message)
+class _Keeper:
+    """What becomes of a response that was begun."""
+
+    def __init__(self, kept: KeptResponses, response_id: str) -> None:
+        self._kept = kept
+        self._response_id = response_id
+        self._is_finished = False
+
+    async def finish(self, told: dict[str, Any]) -> None:
+        """Keep the response before its client knows it all; that is none the worse without."""
+        try:
+            await asyncio.to_thread(self._kept.finish, told)
+        except StorageFailed as exc:
+            logger.warning("the response is not kept: %s", exc.message)
+        else:
+            self._is_finished = True
+
+    async def end(self) -> None:
+        """Leave nothing of a response that was not finished."""
+        if self._is_finished:
+            return
+        try:
+            await asyncio.to_thread(self._kept.discard, self._response_id)
+        except StorageFailed as exc:  # it expires
+            logger.warning("what was asked is not forgotten yet: %s", exc.message)
 
 
-async def _unfolded(kept: KeptResponses, owner: str, body: Any) -> _Asked:
+class _KeptAnswer(Response):
+    """A response that lets another one answer, and then ends what keeps that."""
+
+    def __init__(self, answer: Response, keeper: _Keeper) -> None:
+        super().__init__()
+        self._answer = answer
+        self._keeper = keeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            await self._keeper.end()
+
+
+async def _unfolded(kept: KeptResponses, request: Request, body: Any) -> _Asked:
     """Put what is kept into a decoded body.
 
     Raises:
         InvalidField: a field of it is not what it should be.
         ResponseNotFound: nothing of this owner's is kept under an id.
+        BodyTooLarge, NoRoomForBody: it becomes too large, before what is kept is read.
     """
     if not isinstance(body, dict):
         raise InvalidField("body", "must be a JSON object")
@@ -91,26 +127,87 @@ async def _unfolded(kept: KeptResponses, owner: str, body: Any) -> _Asked:
         raise InvalidField("previous_response_id", "must be the id of a response")
     if not isinstance(store, bool | None):
         raise InvalidField("store", "must be true or false")
-    said, before = body.get("input"), None
+    said = body.get("input")
     items = [{"role": "user", "content": said}] if isinstance(said, str) else said
     if isinstance(items, list):
-        items = [await _resolved(kept, owner, item, at) for at, item in enumerate(items)]
-        body["input"] = items
+        owner, trail = caller_of(request).owner, None
+        references = _references(items)
+        more_bytes = await _size_of(kept, owner, references)
         if previous_id is not None:
-            before = await asyncio.to_thread(kept.conversation, owner, previous_id)
-            if before is None:
+            most_bytes = limits_of(request).max_bytes
+            trail = await asyncio.to_thread(kept.trail, owner, previous_id, most_bytes)
+            if trail is None:
                 raise ResponseNotFound(previous_id, "previous_response_id")
-            body["input"] = before + items
-    return _Asked(body, items, before or [], previous_id, is_kept=store is not False)
+            more_bytes += trail.size_bytes
+        if more_bytes:
+            await grow_body(request, more_bytes)
+        items = await _resolved(kept, owner, items, references)
+        before = await _before(kept, owner, trail)
+        body["input"] = before + items
+    return _Asked(body, items, previous_id, is_kept=store is not False)
 
 
-async def _resolved(kept: KeptResponses, owner: str, item: Any, at: int) -> Any:
-    """Return what an item refers to by its id, or the item."""
-    if not (isinstance(item, dict) and item.get("type") == "item_reference"):
-        return item
-    item_id = str(item.get("id"))
-    response_id = "resp_" + item_id.removeprefix("msg_")
-    found = await asyncio.to_thread(kept.find, owner, response_id)
-    if found is None:
-        raise ResponseNotFound(item_id, f"input.{at}")
-    return found["output"][0]
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """The item at a place in the input that stands for one of a kept response."""
+
+    at: int
+    item_id: str
+
+    @property
+    def response_id(self) -> str:
+        return "resp_" + self.item_id.removeprefix("msg_")
+
+    @property
+    def not_found(self) -> ResponseNotFound:
+        return ResponseNotFound(self.item_id, f"input.{self.at}")
+
+
+def _references(items: list[Any]) -> list[_Reference]:
+    found = [
+        _Reference(at, str(item.get("id")))
+        for at, item in enumerate(items)
+        if isinstance(item, dict) and item.get("type") == "item_reference"
+    ]
+    if len(found) > _MOST_REFERENCES:
+        reason = f"has {len(found):,} items of the type item_reference"
+        raise InvalidField("input", f"{reason}; at most {_MOST_REFERENCES} are read")
+    return found
+
+
+async def _size_of(kept: KeptResponses, owner: str, references: list[_Reference]) -> int:
+    """Return the bytes that references stand for. Raises: ResponseNotFound."""
+    if not references:
+        return 0
+    ids = {reference.response_id for reference in references}
+    sizes = await asyncio.to_thread(kept.sizes, owner, ids)
+    for reference in references:
+        if reference.response_id not in sizes:
+            raise reference.not_found
+    return sum(sizes[reference.response_id] for reference in references)
+
+
+async def _resolved(
+    kept: KeptResponses, owner: str, items: list[Any], references: list[_Reference]
+) -> list[Any]:
+    """Return the items, each reference replaced by what it stands for."""
+    if not references:
+        return items
+    ids = {reference.response_id for reference in references}
+    found = await asyncio.to_thread(kept.find_all, owner, ids)
+    items = list(items)
+    for reference in references:
+        if reference.response_id not in found:  # it was forgotten just now
+            raise reference.not_found
+        items[reference.at] = found[reference.response_id]["output"][0]
+    return items
+
+
+async def _before(kept: KeptResponses, owner: str, trail: Trail | None) -> list[Any]:
+    """Return the items of a trail."""
+    if trail is None:
+        return []
+    before = await asyncio.to_thread(kept.conversation, owner, trail)
+    if before is None:  # it was forgotten just now
+        raise ResponseNotFound(trail.ids[0], "previous_response_id")
+    return before

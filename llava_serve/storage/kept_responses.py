@@ -5,10 +5,11 @@ Each row has what is new in it; what came before is found by the id of the one b
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import LargeBinary, String, delete, func, select, update
+from sqlalchemy import ColumnElement, LargeBinary, String, and_, delete, func, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from llava_serve.storage import migration
@@ -27,7 +28,8 @@ class ResponseTable(DeclarativeBase):
 class ResponseRow(ResponseTable):
     """One response; `said` is JSON of the items that it was asked with, and `told` of itself.
 
-    Without `told` it is not finished.
+    Without `told` it is not finished. The long columns are the last: SQLite reads a row from its
+    beginning, and only as far as it is asked for.
     """
 
     __tablename__ = "responses"
@@ -35,11 +37,19 @@ class ResponseRow(ResponseTable):
     id: Mapped[str] = mapped_column(String(160), primary_key=True)
     owner: Mapped[str] = mapped_column(String(255), index=True)
     previous_id: Mapped[str | None] = mapped_column(String(160))
-    said: Mapped[bytes] = mapped_column(LargeBinary(2**31 - 1))
-    told: Mapped[bytes | None] = mapped_column(LargeBinary(2**31 - 1))
     size_bytes: Mapped[int]
     created_at: Mapped[float]
     expires_at: Mapped[float] = mapped_column(index=True)
+    told: Mapped[bytes | None] = mapped_column(LargeBinary(2**31 - 1))
+    said: Mapped[bytes] = mapped_column(LargeBinary(2**31 - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """The ids of responses that go on with each other, the last one first, and their bytes."""
+
+    ids: tuple[str, ...]
+    size_bytes: int
 
 
 class KeptResponses:
@@ -74,9 +84,9 @@ class KeptResponses:
     def begin(
         self, owner: str, response_id: str, said: list[Any], previous_id: str | None = None
     ) -> None:
-        """Keep what a response is asked with, in place of what has expired and the owner's oldest.
+        """Keep what a response is asked with, so that nobody need hold it while it is answered.
 
-        So nobody need hold it while it is answered. Until it is finished nobody finds it.
+        Until it is finished nobody finds it, and it is in nobody's way.
         """
         now = self._clock()
         row = ResponseRow(
@@ -90,81 +100,111 @@ class KeptResponses:
         row.size_bytes = len(row.said)
         with translated(), self._sessions.begin() as session:
             session.execute(delete(ResponseRow).where(ResponseRow.expires_at <= now))
-            _make_room(session, owner, self._most_bytes - row.size_bytes)
             session.add(row)
 
     def finish(self, told: dict[str, Any]) -> None:
-        """Keep a response that was begun, as it is `told`."""
-        encoded = json.dumps(told).encode()
-        values = {
-            "told": encoded,
-            "size_bytes": ResponseRow.size_bytes + len(encoded),
-            "expires_at": self._expiry(),
-        }
+        """Keep a response that was begun, as it is `told`, in place of its owner's oldest."""
+        encoded, response_id = json.dumps(told).encode(), told["id"]
+        begun = select(ResponseRow.owner, ResponseRow.size_bytes)
         with translated(), self._sessions.begin() as session:
-            session.execute(update(ResponseRow).where(ResponseRow.id == told["id"]).values(values))
+            row = session.execute(begun.where(ResponseRow.id == response_id)).first()
+            if row is None:  # it took too long
+                return
+            size_bytes = row.size_bytes + len(encoded)
+            _make_room(session, ResponseRow.owner == row.owner, self._most_bytes - size_bytes)
+            values = {"told": encoded, "size_bytes": size_bytes, "expires_at": self._expiry()}
+            session.execute(update(ResponseRow).where(ResponseRow.id == response_id).values(values))
+
+    def discard(self, response_id: str) -> None:
+        """Forget a response that was begun and is not finished, if there is one."""
+        unfinished = and_(ResponseRow.id == response_id, ResponseRow.told.is_(None))
+        with translated(), self._sessions.begin() as session:
+            session.execute(delete(ResponseRow).where(unfinished))
 
     def find(self, owner: str, response_id: str) -> dict[str, Any] | None:
         """Return a response; None where the owner has no such one."""
-        with translated(), self._sessions() as session:
-            row = self._row(session, owner, response_id)
-            return None if row is None else _told(row)
+        return self.find_all(owner, [response_id]).get(response_id)
 
-    def conversation(self, owner: str, response_id: str) -> list[Any] | None:
-        """Return all items up to a response and its own, which are kept for as long again.
+    def find_all(self, owner: str, response_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Return those of some responses that the owner has, by their ids."""
+        wanted = select(ResponseRow.id, ResponseRow.told).where(self._among(owner, response_ids))
+        with translated(), self._sessions() as session:
+            found = session.execute(wanted)
+            return {response_id: json.loads(told or b"{}") for response_id, told in found}
+
+    def sizes(self, owner: str, response_ids: Collection[str]) -> dict[str, int]:
+        """Return the bytes of what `find_all` would return."""
+        wanted = select(ResponseRow.id, func.length(ResponseRow.told).label("told_bytes"))
+        with translated(), self._sessions() as session:
+            found = session.execute(wanted.where(self._among(owner, response_ids)))
+            return {row.id: row.told_bytes for row in found}
+
+    def trail(self, owner: str, response_id: str, most_bytes: int) -> Trail | None:
+        """Return what `conversation` takes; it ends where it has more than `most_bytes`.
 
         None: the owner has no such response, or one that came before it is there no more.
         """
-        items: list[Any] = []
-        found: list[str] = []
-        with translated(), self._sessions.begin() as session:
-            at: str | None = response_id
-            while at is not None:
-                row = self._row(session, owner, at)
-                if row is None or len(found) == _LONGEST:
+        step = select(ResponseRow.previous_id, ResponseRow.size_bytes)
+        ids: list[str] = []
+        size_bytes = 0
+        at: str | None = response_id
+        with translated(), self._sessions() as session:
+            while at is not None and size_bytes <= most_bytes:
+                row = session.execute(step.where(self._among(owner, [at]))).first()
+                if row is None or len(ids) == _LONGEST:
                     return None
-                items = json.loads(row.said) + _told(row)["output"] + items
-                found.append(at)
+                ids.append(at)
+                size_bytes += row.size_bytes
                 at = row.previous_id
-            renewed = update(ResponseRow).where(ResponseRow.id.in_(found))
-            session.execute(renewed.values(expires_at=self._expiry()))
-        return items
+        return Trail(tuple(ids), size_bytes)
+
+    def conversation(self, owner: str, trail: Trail) -> list[Any] | None:
+        """Return all items of a trail in their order; its responses are kept for as long again.
+
+        None: one of them is there no more.
+        """
+        own = self._among(owner, trail.ids)
+        wanted = select(ResponseRow.id, ResponseRow.said, ResponseRow.told).where(own)
+        with translated(), self._sessions.begin() as session:
+            items = {
+                response_id: json.loads(said) + json.loads(told or b"{}")["output"]
+                for response_id, said, told in session.execute(wanted)
+            }
+            if len(items) < len(set(trail.ids)):
+                return None
+            session.execute(update(ResponseRow).where(own).values(expires_at=self._expiry()))
+        return [item for response_id in reversed(trail.ids) for item in items[response_id]]
 
     def delete(self, owner: str, response_id: str) -> bool:
         """Forget a response; False where the owner has no such one."""
+        own = self._among(owner, [response_id])
         with translated(), self._sessions.begin() as session:
-            if (row := self._row(session, owner, response_id)) is None:
-                return False
-            session.delete(row)
-            return True
+            gone = delete(ResponseRow).where(own).returning(ResponseRow.id)
+            return session.scalar(gone) is not None
 
-    def _row(self, session: Session, owner: str, response_id: str) -> ResponseRow | None:
-        wanted = select(ResponseRow).where(
-            ResponseRow.id == response_id,
+    def _among(self, owner: str, response_ids: Collection[str]) -> ColumnElement[bool]:
+        """Return what is true of finished responses of an owner that have one of some ids."""
+        return and_(
+            ResponseRow.id.in_(response_ids),
             ResponseRow.owner == owner,
             ResponseRow.told.is_not(None),
             ResponseRow.expires_at > self._clock(),
         )
-        return session.scalar(wanted)
 
     def _expiry(self) -> float:
         return self._clock() + self._days * _DAY_S
 
 
-def _told(row: ResponseRow) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(row.told or b"{}")
-    return told
-
-
-def _make_room(session: Session, owner: str, left_bytes: int) -> None:
-    """Delete the owner's oldest rows until those that stay take `left_bytes` at most."""
-    own = ResponseRow.owner == owner
-    total = session.scalar(select(func.sum(ResponseRow.size_bytes)).where(own)) or 0
-    sizes = select(ResponseRow.id, ResponseRow.size_bytes).where(own)
+def _make_room(session: Session, among: ColumnElement[bool], left_bytes: int) -> None:
+    """Delete the oldest finished rows among some until the others take `left_bytes` at most."""
+    finished = and_(among, ResponseRow.told.is_not(None))
+    total = session.scalar(select(func.sum(ResponseRow.size_bytes)).where(finished)) or 0
+    sizes = select(ResponseRow.id, ResponseRow.size_bytes).where(finished)
     gone = []
-    for row_id, size_bytes in session.execute(sizes.order_by(ResponseRow.created_at)):
-        if total <= left_bytes:
-            break
-        gone.append(row_id)
-        total -= size_bytes
-    session.execute(delete(ResponseRow).where(ResponseRow.id.in_(gone)))
+    if total > left_bytes:
+        for row_id, size_bytes in session.execute(sizes.order_by(ResponseRow.created_at)):
+            gone.append(row_id)
+            total -= size_bytes
+            if total <= left_bytes:
+                break
+        session.execute(delete(ResponseRow).where(ResponseRow.id.in_(gone)))

@@ -6,12 +6,18 @@ from typing import Any
 
 import openai
 import pytest
+from sqlalchemy import select
 
-from llava_serve.engines.echo import EchoEngine
+from llava_serve.engines.echo import CONTEXT_LENGTH, EchoEngine
 from llava_serve.request import Conversation
-from llava_serve.storage.kept_responses import KeptResponses
+from llava_serve.storage.kept_responses import KeptResponses, ResponseRow
 from tests.adapters.conftest import stack_of
 from tests.adapters.test_responses import asked, client_of
+from tests.storage.statements import statements
+from tests.until import until
+from tests.worker.conftest import ScriptedEngine
+
+OWNER = "127.0.0.1"  # without keys, an address
 
 
 class Recording(EchoEngine):
@@ -26,6 +32,11 @@ class Recording(EchoEngine):
         said = request.prompt.messages
         self.asked.append([(message.role, "".join(message.texts)) for message in said])
         return super().stream(request)
+
+
+def ids_in(kept: KeptResponses) -> list[str]:
+    with kept._sessions() as session:
+        return list(session.scalars(select(ResponseRow.id)))
 
 
 @pytest.fixture
@@ -98,6 +109,66 @@ async def test_a_history_is_bounded_as_a_body_is(client: openai.AsyncOpenAI) -> 
     first = await client.responses.create(**asked(long))
     with pytest.raises(openai.APIStatusError, match="Shorten the text"):
         await client.responses.create(**asked(long, previous_response_id=first.id))
+
+
+async def test_a_history_that_is_too_large_is_not_read(
+    client: openai.AsyncOpenAI, kept: KeptResponses
+) -> None:
+    before = None
+    for each in ("resp_1", "resp_2"):
+        kept.begin(OWNER, each, ["x" * 26_000_000], before)
+        kept.finish({"id": each, "output": []})
+        before = each
+    with statements(kept) as ran, pytest.raises(openai.APIStatusError, match="larger than 50 MB"):
+        await client.responses.create(**asked("one", previous_response_id=before))
+    assert ran
+    assert not [statement for statement in ran if "said" in statement]
+
+
+async def test_referred_items_are_found_at_once_up_to_a_limit(client: openai.AsyncOpenAI) -> None:
+    answers = [await client.responses.create(**asked(said)) for said in ("one", "two")]
+    items = [{"type": "item_reference", "id": answer.output[0].id} for answer in answers]
+    question = {"role": "user", "content": "three"}
+    assert (await client.responses.create(**asked([*items, question]))).output_text == "three"
+    lost = {"type": "item_reference", "id": "msg_lost"}
+    with pytest.raises(openai.NotFoundError, match="msg_lost") as missing:
+        await client.responses.create(**asked([*items, lost, question]))
+    assert missing.value.param == "input.2"
+    with pytest.raises(openai.BadRequestError, match="at most 500 are read") as refusal:
+        await client.responses.create(**asked(items[:1] * 501 + [question]))
+    assert refusal.value.param == "input"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": "another"},
+        {"tools": [{"type": "web_search"}]},
+        {"input": "x " * (CONTEXT_LENGTH + 1), "stream": True},
+        {"input": "x " * (CONTEXT_LENGTH + 1)},
+    ],
+)
+async def test_what_is_refused_is_not_kept_and_makes_no_room(
+    engine: Recording, tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    kept = KeptResponses(f"sqlite:///{tmp_path / 'full.sqlite'}", days=1.0, most_bytes=3000)
+    kept.create_tables()
+    async with stack_of(engine, responses=kept) as stack, client_of(stack.controller) as client:
+        first = await client.responses.create(**asked("one"))
+        with pytest.raises(openai.APIError):
+            answer = await client.responses.create(**asked("y" * 2900) | fields)
+            [event async for event in answer]
+        assert await client.responses.retrieve(first.id) == first
+        await until(lambda: ids_in(kept) == [first.id])
+
+
+async def test_an_answer_that_breaks_off_is_not_kept(kept: KeptResponses) -> None:
+    engine = ScriptedEngine("one", RuntimeError("broken"))
+    async with stack_of(engine, responses=kept) as stack, client_of(stack.controller) as client:
+        with pytest.raises(openai.APIError):
+            async with client.responses.stream(**asked("one", model="scripted")) as stream:
+                await stream.get_final_response()
+        await until(lambda: ids_in(kept) == [])
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tests.media.drawn import corner_marked, encoded
 PICTURE = encoded(corner_marked())
 URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
 SIZE = "x".join(map(str, corner_marked().size))
+CHARSET_FORM = b'--B\r\nContent-Disposition: form-data; name="\xff"\r\n\r\nx\r\n--B--\r\n'
 CHAT = "/v1/chat/completions"
 
 
@@ -284,6 +285,8 @@ async def test_a_key_has_a_quota(tmp_path: Path) -> None:
         (b"{}", "application/json", "multipart"),
         (b"no form", "multipart/form-data; boundary=x", "multipart"),
         (b"no form", "multipart/form-data", "multipart"),
+        (CHARSET_FORM, "multipart/form-data; boundary=B; charset=punycode", "punycode"),
+        (CHARSET_FORM, "multipart/form-data; boundary=B; charset=undefined", "undefined"),
     ],
 )
 async def test_a_body_that_is_no_form_is_refused(
