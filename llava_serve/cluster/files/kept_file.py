@@ -84,13 +84,14 @@ def bytes_in(folder: Path) -> int:
 
 def _write(target: Path, data: bytes) -> None:
     """Write a file that has its name once it is whole, and its folder."""
-    for _ in range(_TRIES - 1):
-        target.parent.mkdir(mode=0o700, exist_ok=True)
-        with suppress(FileNotFoundError):
+    for left in reversed(range(_TRIES)):
+        try:
+            target.parent.mkdir(mode=0o700, exist_ok=True)
             _write_whole(target, data)
             return
-    target.parent.mkdir(mode=0o700, exist_ok=True)
-    _write_whole(target, data)
+        except (FileNotFoundError, FileExistsError):  # what `mkdir` raises of one just removed
+            if not left:
+                raise
 
 
 def _write_whole(target: Path, data: bytes) -> None:

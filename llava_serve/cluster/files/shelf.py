@@ -238,10 +238,22 @@ def id_of_uuid(uuid: str) -> str:
 
 
 def _drop_unused(folder: Path, sums: set[str]) -> None:
-    """Remove the bytes of these SHA-256 that no file has."""
-    if sums:
-        for unused in sums - {each.sha256 for each in records_in(folder)}:
-            (folder / f"{unused}{DATA}").unlink(missing_ok=True)
+    """Remove the bytes of these SHA-256 that no file has.
+
+    They are put aside first, and back where another controller wrote a record of theirs meanwhile.
+    """
+    aside = {}
+    for unused in sums and sums - {each.sha256 for each in records_in(folder)}:
+        place = folder / f"{unused}{DATA}"
+        with suppress(FileNotFoundError):
+            aside[place] = place.rename(folder / f"{unused}.{secrets.token_hex(8)}{PART}")
+    used = {each.data_in(folder) for each in records_in(folder)} if aside else set()
+    for place, part in aside.items():
+        with suppress(FileNotFoundError):
+            if place in used:
+                part.rename(place)
+            else:
+                part.unlink()
 
 
 @contextmanager
