@@ -34,8 +34,7 @@ async def answer_inspection(
     Raises:
         BadRequest: it is no request that can be inspected.
     """
-    decoded, body = await resolved(context.files, request, decoded, body)
-    chat = parse_chat_request(decoded)
+    chat, decoded, body = await resolved(context.files, request, decoded, body, parse_chat_request)
     forwarded = ForwardRequest(
         wire=INSPECTION_WITH_PIXELS if pixels else INSPECTION,
         model=chat.model,

@@ -38,8 +38,9 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
     limits = context.upstream.limits
 
     async def answer_chat(request: Request, decoded: Any, body: bytes) -> Response:
-        decoded, body = await resolved(context.files, request, decoded, body)
-        chat = parse_chat_request(decoded)
+        chat, decoded, body = await resolved(
+            context.files, request, decoded, body, parse_chat_request
+        )
         forwarded = ForwardRequest(
             wire=NATIVE,
             model=chat.model,
@@ -69,10 +70,7 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
             raise InvalidField("model", "must be the name of a model")
         if RESUME_TOKENS in decoded:  # which a worker believes this controller about
             raise InvalidField(RESUME_TOKENS, "is no field of this wire")
-        prompt = decoded.get("prompt")
-        prompt = prompt if isinstance(prompt, str) else ""
-        images = decoded.get("images")
-        images = images if isinstance(images, list) else []
+        prompt, images = _prompt_of(decoded)
         forwarded = ForwardRequest(
             wire=LLAVA,
             model=model,
@@ -94,6 +92,12 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
     add_adapters(router, answer_chat, partial(answer_inspection, context), responses=not keeps)
     if context.responses is not None:
         router.include_router(response_router(context.responses, answer_chat))
+
+
+def _prompt_of(body: dict[str, Any]) -> tuple[str, list[Any]]:
+    """Return prompt and images of LLaVA's wire; a worker says what is wrong with others."""
+    prompt, images = body.get("prompt"), body.get("images")
+    return prompt if isinstance(prompt, str) else "", images if isinstance(images, list) else []
 
 
 def native_router(context: ForwardContext) -> APIRouter:

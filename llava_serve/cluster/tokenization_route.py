@@ -1,5 +1,7 @@
 """Tokenisation at the controller: passed on to a worker of the model as inspections are."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 
 from llava_serve.cluster.files.resolving import resolved
@@ -9,8 +11,9 @@ from llava_serve.cluster.registry import affinity
 from llava_serve.cluster.registry.image_digest import digests, sources_of
 from llava_serve.cluster.upstream.wire import DETOKENIZATION, TOKENIZATION
 from llava_serve.http.body import read_json
-from llava_serve.protocol.openai import parse_chat_request
+from llava_serve.protocol.openai import ChatRequest, parse_chat_request
 from llava_serve.protocol.tokenization import (
+    ChatToTokenize,
     TextToTokenize,
     parse_detokenization,
     parse_tokenization,
@@ -24,9 +27,8 @@ def tokenization_router(context: ForwardContext) -> APIRouter:
 
     @router.post(TOKENIZATION.path)
     async def tokenize(request: Request) -> Forward:
-        decoded, body = await resolved(context.files, request, *await read_json(request))
-        asked = parse_tokenization(decoded)
-        chat = None if isinstance(asked, TextToTokenize) else parse_chat_request(asked.chat_body)
+        decoded, body = await read_json(request)
+        (asked, chat), _, body = await resolved(context.files, request, decoded, body, _parsed)
         sources = sources_of(chat) if chat and context.is_audited else ()
         forwarded = ForwardRequest(
             wire=TOKENIZATION,
@@ -53,3 +55,8 @@ def tokenization_router(context: ForwardContext) -> APIRouter:
         return Forward(context, forwarded, body)
 
     return router
+
+
+def _parsed(decoded: Any) -> tuple[TextToTokenize | ChatToTokenize, ChatRequest | None]:
+    asked = parse_tokenization(decoded)
+    return asked, None if isinstance(asked, TextToTokenize) else parse_chat_request(asked.chat_body)

@@ -17,6 +17,11 @@ Result = TypeVar("Result")
 Work = Callable[[Asked, threading.Event], Result]
 
 
+def prompt_threads() -> ThreadPoolExecutor:
+    """Return as many threads as there are processors."""
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="prompt")
+
+
 @dataclass(eq=False)
 class _Running(Generic[Result]):
     result: asyncio.Future[Result]
@@ -28,13 +33,16 @@ class PreprocessingPool(Generic[Asked, Result]):
     """Threads that run `work`, which may block and must be safe to call from any thread.
 
     It gets a prompt or what has one, and an event that is set once nobody waits for the result any
-    more. There are no more threads than processors, because each prompt takes memory.
+    more. There are no more threads than processors, because each prompt takes memory; pools whose
+    requests may wait for each other share them.
     """
 
-    def __init__(self, work: Work[Asked, Result]) -> None:
+    def __init__(
+        self, work: Work[Asked, Result], threads: ThreadPoolExecutor | None = None
+    ) -> None:
         self._work = work
         self._is_closed = False
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="prompt")
+        self._pool = threads or prompt_threads()
         # By identity: several answers share one prompt, which lives as long as its work.
         self._under_way: dict[int, _Running[Result]] = {}
 

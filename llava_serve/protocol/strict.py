@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 from llava_serve.errors import InvalidField, UnsupportedField
 
 _UNSUPPORTED = "unsupported_field"
+_LONGEST = 200  # of what an error calls a field, whose name is the client's
 Neutral = dict[str, tuple[Any, ...]]
 ANYTHING: tuple[Any, ...] = ("anything",)  # as a field's neutral values: whatever stands in it
 
@@ -79,4 +80,4 @@ def _path(location: tuple[int | str, ...], body: Any) -> str:
         elif is_index or (isinstance(at, dict) and step in at):
             at = at[step]
             path.append(step)
-    return ".".join(map(str, (*path, field)))
+    return ".".join(map(str, (*path, field)))[:_LONGEST]

@@ -154,7 +154,11 @@ async def _conversation(
     worker: ModelWorker, body: ChatRequest, reservation: PixelReservation
 ) -> Conversation:
     conversation = await worker.media.conversation(body.messages, reservation)
-    return conversation.continued() if body.continue_final_message else conversation
+    if body.continue_final_message:
+        conversation = conversation.continued()
+    if not conversation.messages:
+        raise InvalidField("messages", "say nothing that could be answered")
+    return conversation
 
 
 def check(body: ChatRequest, card: ModelCard) -> None:

@@ -10,7 +10,7 @@ picture=$(dirname "$0")/../../llava_serve/tiny/examples/three-shapes.png
 
 models=$(curl --silent --show-error --fail-with-body "${headers[@]}" "$address/v1/models") ||
     { echo "$models" >&2; exit 1; }
-model=$(sed 's/.*"id":"\([^"]*\)".*/\1/' <<< "$models")
+model=$(grep -o '"id":"[^"]*"' <<< "$models" | head -n 1 | cut -d '"' -f 4)
 
 curl --silent --show-error --fail-with-body --no-buffer "${headers[@]}" --data-binary @- \
     "$address/v1/chat/completions" << BODY

@@ -280,3 +280,9 @@ def test_a_model_can_see_that_takes_images_and_was_not_found_blind(
     )
     assert card.can_see is can_see
     assert "can_see" not in card.model_dump()
+
+
+def test_an_error_does_not_repeat_a_name_without_end() -> None:
+    with pytest.raises(InvalidField) as refused:
+        parse_chat_request(body(**{"x" * 5000: 1}))
+    assert refused.value.param == "x" * 200

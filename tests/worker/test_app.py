@@ -159,6 +159,7 @@ async def test_a_text_that_is_empty_is_an_answer_not_begun(http: httpx.AsyncClie
             "needs continue_final_message",
         ),
         ({"continue_final_message": "yes please"}, "continue_final_message", "boolean"),
+        ({"messages": [{"role": "assistant", "content": ""}]}, "messages", "say nothing"),
     ],
 )
 async def test_what_cannot_be_gone_on_with_is_refused_by_name(

@@ -8,14 +8,16 @@ request, under a name of its own.
 import asyncio
 import base64
 import logging
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic_core import to_json
 
-from llava_serve.cluster.files.shelf import FileShelf, KeptFile, id_of_uuid
-from llava_serve.errors import FileQuotaSpent, FileUnknown, InvalidField
+from llava_serve.cluster.files.kept_file import KeptFile
+from llava_serve.cluster.files.shelf import FileShelf, id_of_uuid
+from llava_serve.errors import FileQuotaSpent, FileUnknown, InvalidField, StorageFailed
 from llava_serve.errors.base import BadRequest
 from llava_serve.http.body import grow_body
 from llava_serve.http.caller import caller_of
@@ -27,44 +29,79 @@ _MOST_UUID = 1000  # characters
 _MOST_NAMED = 256  # files of one request
 Part = dict[str, Any]
 Place = tuple[str, list[Any], int]  # its path; the list that it stands in, and where
+Named = tuple[Place, str, str]  # a part; the id that it names, and the name that its sender knows
+Brought = dict[str, tuple[str, str]]  # by id: the `uuid` and the URL of a picture
+Parsed = TypeVar("Parsed")
 
 
 async def resolved(
-    shelf: FileShelf | None, request: Request, decoded: Any, body: bytes
-) -> tuple[Any, bytes]:
-    """Return the body with the pictures that it names, decoded and encoded.
+    shelf: FileShelf | None,
+    request: Request,
+    decoded: Any,
+    body: bytes,
+    parse: Callable[[Any], Parsed],
+) -> tuple[Parsed, Any, bytes]:
+    """Return the body with the pictures that it names: what `parse` says of it, decoded, encoded.
 
-    Pictures that it brings under a `uuid` are kept.
+    Pictures that it brings under a `uuid` are kept, once it has been parsed.
 
     Raises:
         FileUnknown: what it names is not kept for whoever asks.
-        InvalidField: the name is none.
+        InvalidField: the name is none, or there are too many.
         BodyTooLarge, NoRoomForBody: with its pictures it is beyond the limits of bodies.
+        BadRequest: what `parse` raises.
     """
-    named: list[tuple[Place, str, str]] = []
+    named, brought = _named_and_brought(decoded)
+    if shelf is None:
+        if named:
+            why = "names a file, and this server keeps none (--files-quota-mb 0)"
+            raise InvalidField(named[0][0][0], why)
+        return parse(decoded), decoded, body
+    owner = caller_of(request).owner
+    if named:
+        await _put_in(shelf, request, owner, named, brought)
+        body = to_json(decoded)
+    parsed = parse(decoded)
+    if brought:
+        await asyncio.to_thread(_keep, shelf, owner, brought)
+    return parsed, decoded, body
+
+
+def _named_and_brought(decoded: Any) -> tuple[list[Named], Brought]:
+    named: list[Named] = []
+    brought: Brought = {}
+    count = 0
     for place in _parts(decoded):
         path, content, at = place
-        if len(named) > _MOST_NAMED:
+        name, uuid = _file_id(path, content[at]), _uuid(path, content[at])
+        if name is None and uuid is None:
+            continue
+        if count >= _MOST_NAMED:
             raise InvalidField("messages", f"name more than {_MOST_NAMED} files")
-        name = _file_id(path, content[at])
-        uuid, url = _uuid(path, content[at]), _url(content[at])
-        if name is None and uuid is not None and not url:
-            name = id_of_uuid(uuid)
+        count += 1
+        url = _url(content[at])
         if name is not None:
-            named.append((place, name, uuid or name))
-        elif shelf is not None and uuid is not None and url and is_data_uri(trimmed(url)):
-            await asyncio.to_thread(_keep, shelf, caller_of(request).owner, uuid, url)
-    if not named:
-        return decoded, body
-    if shelf is None:
-        path = named[0][0][0]
-        raise InvalidField(path, "names a file, and this server keeps none (--files-quota-mb 0)")
-    owner = caller_of(request).owner
-    found = [await _found(shelf, owner, place[0], *names) for place, *names in named]
-    await grow_body(request, sum(each.size_bytes for each in found) * 4 // 3)
-    for ((_, content, at), *_), kept in zip(named, found, strict=True):
-        content[at] = await asyncio.to_thread(_with_image, shelf, owner, content[at], kept)
-    return decoded, to_json(decoded)
+            named.append((place, name, name))
+        elif uuid is not None and not url:
+            named.append((place, id_of_uuid(uuid), uuid))
+        elif uuid is not None and url and is_data_uri(trimmed(url)):
+            brought[id_of_uuid(uuid)] = (uuid, url)
+    return named, brought
+
+
+async def _put_in(
+    shelf: FileShelf, request: Request, owner: str, named: list[Named], brought: Brought
+) -> None:
+    """Put the pictures themselves in place of the parts that name them."""
+    found = [
+        brought[name][1] if name in brought else await _found(shelf, owner, place[0], name, told)
+        for place, name, told in named
+    ]
+    sizes = [len(one) if isinstance(one, str) else one.size_bytes * 4 // 3 for one in found]
+    await grow_body(request, sum(sizes))
+    for ((_, content, at), *_), one in zip(named, found, strict=True):
+        url = one if isinstance(one, str) else await asyncio.to_thread(_read, shelf, owner, one)
+        content[at] = _with_image(content[at], url)
 
 
 def _parts(decoded: Any) -> Iterator[Place]:
@@ -105,15 +142,23 @@ def _url(part: Part) -> str | None:
     return url if isinstance(url, str) else None
 
 
-def _keep(shelf: FileShelf, owner: str, uuid: str, url: str) -> None:
-    """Keep a picture that was sent under a name; where there is no room, it has to come again."""
+def _keep(shelf: FileShelf, owner: str, brought: Brought) -> None:
+    """Keep pictures that were sent under a name; those that are not kept have to come again."""
     try:
-        data = read_data_uri(url, shelf.limits.file.file_bytes)
-        shelf.add(owner, data, filename=uuid, purpose="vision", file_id=id_of_uuid(uuid))
+        shelf.add_all(owner, _described(shelf, brought))
     except FileQuotaSpent as exc:
         logger.info("a picture with a uuid is not kept: %s", exc.message)
-    except BadRequest:
-        return  # the worker says what is wrong with it
+    except StorageFailed as exc:
+        logger.warning("a picture with a uuid is not kept: %s", exc.message)
+
+
+def _described(shelf: FileShelf, brought: Brought) -> Iterator[tuple[KeptFile, bytes]]:
+    """Decode one picture after the other, so that they are not in memory all at once."""
+    for file_id, (uuid, url) in brought.items():
+        with suppress(BadRequest):  # the worker says what is wrong with it
+            data = read_data_uri(url, shelf.limits.file.file_bytes)
+            kept = shelf.described(data, uuid, "vision", file_id)
+            yield kept, data
 
 
 async def _found(shelf: FileShelf, owner: str, path: str, file_id: str, told: str) -> KeptFile:
@@ -123,9 +168,13 @@ async def _found(shelf: FileShelf, owner: str, path: str, file_id: str, told: st
         raise FileUnknown(told, path) from exc
 
 
-def _with_image(shelf: FileShelf, owner: str, part: Part, kept: KeptFile) -> Part:
+def _read(shelf: FileShelf, owner: str, kept: KeptFile) -> str:
     data = base64.b64encode(shelf.read(owner, kept)).decode("ascii")
+    return f"data:{kept.media_type};base64,{data}"
+
+
+def _with_image(part: Part, url: str) -> Part:
     holders = (part, part.get("image_file"), part.get("image_url"))
     details = [one["detail"] for one in holders if isinstance(one, dict) and one.get("detail")]
-    image: Part = {"url": f"data:{kept.media_type};base64,{data}"}
+    image: Part = {"url": url}
     return {"type": "image_url", "image_url": image | ({"detail": details[0]} if details else {})}

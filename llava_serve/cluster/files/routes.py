@@ -10,7 +10,8 @@ from openai.types import FileDeleted, FileObject
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from llava_serve.cluster.files.shelf import FileShelf, KeptFile
+from llava_serve.cluster.files.kept_file import KeptFile
+from llava_serve.cluster.files.shelf import FileShelf
 from llava_serve.errors import FileUnknown, InvalidField
 from llava_serve.http.access import UPLOADS
 from llava_serve.http.caller import caller_of
@@ -30,8 +31,9 @@ def files_router(shelf: FileShelf) -> APIRouter:
         try:
             async with request.form(max_files=1, max_fields=len(_FIELDS)) as form:
                 kept = await _kept(shelf, caller_of(request).owner, form)
-        except HTTPException as exc:  # Starlette's, of a body that is no form
-            raise InvalidField("body", f"is no multipart form: {exc.detail}") from exc
+        except (HTTPException, UnicodeError) as exc:  # Starlette's, and of a charset
+            reason = exc.detail if isinstance(exc, HTTPException) else str(exc)
+            raise InvalidField("body", f"is no multipart form: {reason}") from exc
         return Response(_shown(kept).model_dump_json(), media_type="application/json")
 
     router.add_api_route(UPLOADS, upload, methods=["POST"], route_class_override=PlainRoute)

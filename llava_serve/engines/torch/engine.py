@@ -10,7 +10,7 @@ from typing import Any
 
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.base import EngineStatus
-from llava_serve.engines.preprocessing import PreprocessingPool
+from llava_serve.engines.preprocessing import PreprocessingPool, prompt_threads
 from llava_serve.engines.torch import failures
 from llava_serve.engines.torch.budget import EngineBudget, warm_up
 from llava_serve.engines.torch.engine_core import EngineCore
@@ -101,10 +101,11 @@ class TorchEngine:
         runner = ModelRunner(loaded.model, budget.kv_tokens)
         self._allocator = KVAllocator(budget.kv_tokens)
         inspector = PromptInspector(loaded, processor, self._allocator)
-        self._inspecting = PreprocessingPool(inspector.inspect)
+        threads = prompt_threads()  # for what generates nothing
+        self._inspecting = PreprocessingPool(inspector.inspect, threads)
         tokenizer = ClientTokenizer(loaded, processor, inspector)
-        self._tokenizing = PreprocessingPool(tokenizer.tokenize)
-        self._detokenizing = PreprocessingPool(tokenizer.detokenize)
+        self._tokenizing = PreprocessingPool(tokenizer.tokenize, threads)
+        self._detokenizing = PreprocessingPool(tokenizer.detokenize, threads)
         self._queue = SequenceQueue()
         try:
             step = warm_up(loaded, processor, runner, budget.kv_tokens)

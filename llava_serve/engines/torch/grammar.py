@@ -13,26 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 from cachetools import LRUCache
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper, regex_to_lark
+from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper, regex_to_lark
 from numpy.typing import NDArray
 
 from llava_serve.checkpoints.loaded import LoadedModel
+from llava_serve.engines.torch.form_trial import LIMITS, complaint_of
 from llava_serve.engines.torch.json_schema import check_schema, closed
 from llava_serve.engines.torch.output import bytes_of
 from llava_serve.errors import InvalidField
 from llava_serve.request import SamplingParams
 
 MOST_BYTES = 64 * 1024  # of a form
-_KEPT = 64  # forms
-# One step may take some 15 ms, and what a form's states take in memory is some 50 MB at most.
-_LIMITS = LLParserLimits(
-    initial_lexer_fuel=1_000_000,
-    step_lexer_fuel=200_000,
-    step_max_items=50_000,
-    max_lexer_states=25_000,
-    max_grammar_size=100_000,
-    verbose_errors=False,
-)
+_KEPT = 16  # forms
 # Between two parts of JSON: a space, or a new line indented by at most so much. Without a bound a
 # model that is at a loss writes spaces until its tokens are spent.
 _WHITESPACE = r"( |\n {0,32})"
@@ -123,7 +115,9 @@ class GrammarCompiler:
             compiled = self._compiled.get(grammar)
             self._tokenizer = tokenizer = self._tokenizer or self._read_tokenizer()
         if compiled is None:
-            compiled = LLMatcher(tokenizer, grammar, log_level=0, limits=_LIMITS)
+            if complaint := complaint_of(grammar):
+                raise InvalidField(field, _reason(complaint))
+            compiled = LLMatcher(tokenizer, grammar, log_level=0, limits=LIMITS)
             if compiled.is_error():
                 raise InvalidField(field, _reason(compiled.get_error()))
         with self._lock:
@@ -218,6 +212,7 @@ def _check_size(field: str, form: str) -> None:
 def _reason(error: str) -> str:
     """Return what is the matter, without the library's view of the grammar."""
     head = error.partition("\n   1 |")[0].partition("\n<state>")[0]
+    head = head.removesuffix("<non-verbose/>").partition("; consider making")[0]
     _, _, inner = head.rpartition("\nerror: ")
     head = re.sub(r"^at \d+\(\d+\): ", "", inner or head)
     return " ".join(head.removeprefix("failed to compile JSON schema: ").split())[:400]

@@ -15,6 +15,8 @@ _MOST_REMAINDERS = 5000
 _SAYS_OTHERS = frozenset(
     ("additionalProperties", "minProperties", "patternProperties", "unevaluatedProperties")
 )
+_LARGEST = 2**53  # the grammar library reads numbers as floats
+_NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "const", "enum")
 _VALUES = ("const", "enum", "default", "examples")  # keywords whose values are no schemas
 
 
@@ -28,9 +30,13 @@ def check_schema(field: str, schema: dict[str, Any]) -> None:
     for part in _parts(schema):
         if (keyword := _ignored_keyword(part)) is not None:
             raise InvalidField(field, f"has a schema with {keyword}, which cannot be guaranteed")
+        if any(abs(number) > _LARGEST for number in _numbers(part)):
+            raise InvalidField(field, "has a schema with a number beyond 2**53, which is not exact")
         if isinstance(properties := part.get("patternProperties"), dict):
             patterns += len(properties)
         if isinstance(divisor := part.get("multipleOf"), int | float):
+            if isinstance(divisor, bool) or not 0 < divisor < math.inf:
+                raise InvalidField(field, "has a multipleOf that is no number above 0")
             divisors.add(int("".join(map(str, Decimal(str(divisor)).as_tuple().digits))))
     if patterns > _MOST_PATTERN_PROPERTIES:
         raise InvalidField(
@@ -89,6 +95,17 @@ def _parts(schema: Any) -> Iterator[dict[str, Any]]:
         for name, each in schema.items():
             if name not in _VALUES:
                 yield from _parts(each)
+
+
+def _numbers(part: dict[str, Any]) -> Iterator[float]:
+    """Yield the numbers that an answer is compared with, or may be."""
+    left = [part[keyword] for keyword in _NUMBERS if keyword in part]
+    while left:
+        value = left.pop()
+        if isinstance(value, int | float):
+            yield value
+        elif isinstance(value, list | dict):
+            left += value.values() if isinstance(value, dict) else value
 
 
 def _ignored_keyword(part: dict[str, Any]) -> str | None:

@@ -14,7 +14,8 @@ told.tell_answer("messages", message.content[0].text)
 with client.messages.stream(**asked, max_tokens=60, extra_body=greedy) as stream:
     told.tell_stream("stream", list(stream.text_stream))
 counted = client.messages.count_tokens(**asked).input_tokens
-told.tell("tokens", counted=counted, used=message.usage.input_tokens)
+usage = message.usage
+told.tell("tokens", counted=counted, used=usage.input_tokens + usage.cache_read_input_tokens)
 try:
     client.messages.create(**{**asked, "model": told.NO_MODEL}, max_tokens=60)
 except anthropic.NotFoundError as error:

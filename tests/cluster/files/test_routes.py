@@ -17,7 +17,9 @@ from tests.cluster.keyed import Keyed, echo_worker, keyed_controller
 from tests.media.drawn import corner_marked, encoded
 
 PICTURE = encoded(corner_marked())
+URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
 SIZE = "x".join(map(str, corner_marked().size))
+CHARSET_FORM = b'--B\r\nContent-Disposition: form-data; name="\xff"\r\n\r\nx\r\n--B--\r\n'
 CHAT = "/v1/chat/completions"
 
 
@@ -56,6 +58,10 @@ async def client_of(keyed: Keyed, name: str) -> AsyncIterator[openai.AsyncOpenAI
 
 def said(*parts: dict[str, Any], text: str = "what is it") -> list[Any]:
     return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
+
+
+def brought(uuid: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": URL}, "uuid": uuid}
 
 
 async def asked(client: openai.AsyncOpenAI, *parts: dict[str, Any]) -> str:
@@ -182,8 +188,7 @@ async def test_without_a_key_nothing_is_taken(keyed: Keyed) -> None:
 
 
 async def test_a_picture_with_a_uuid_is_sent_once(keyed: Keyed) -> None:
-    url = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
-    whole = {"type": "image_url", "image_url": {"url": url}, "uuid": "shape-1"}
+    whole = brought("shape-1")
     async with client_of(keyed, "alice") as alice, client_of(keyed, "bob") as bob:
         assert SIZE in await asked(alice, whole)
         images: tuple[dict[str, str] | None, ...] = ({}, None)
@@ -192,6 +197,58 @@ async def test_a_picture_with_a_uuid_is_sent_once(keyed: Keyed) -> None:
             assert await asked(alice, again) == f"[1 picture: {SIZE}] what is it"
             with pytest.raises(openai.NotFoundError, match="shape-1"):
                 await asked(bob, again)
+
+
+async def test_a_picture_with_a_uuid_is_named_in_the_request_that_brings_it(keyed: Keyed) -> None:
+    again = {"type": "image_url", "uuid": "shape-1"}
+    async with client_of(keyed, "alice") as alice:
+        sizes = f"{SIZE}, {SIZE}"
+        assert sizes in await asked(alice, brought("shape-1"), again)
+
+
+async def test_a_request_that_is_refused_keeps_nothing(keyed: Keyed) -> None:
+    async with client_of(keyed, "alice") as client:
+        for body in (
+            {"model": "echo", "messages": said(brought("shape-1")), "max_tokens": -1},
+            {"model": "echo", "messages": [*said(brought("shape-1")), {"role": "nobody"}]},
+        ):
+            for path in ("/chat/completions", "/inspect", f"{keyed.address}/tokenize"):
+                with pytest.raises(openai.BadRequestError):
+                    await client.post(path, body=body, cast_to=httpx.Response)
+        assert [each async for each in client.files.list()] == []
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        (brought("shape-1"), "invalid_field"),
+        ({"type": "image_url", "uuid": "shape-1"}, "file_not_found"),
+        ({"type": "image_file", "image_file": {"file_id": "file-1"}}, "file_not_found"),
+    ],
+)
+async def test_a_request_names_so_many_files(keyed: Keyed, part: Any, code: str) -> None:
+    async with client_of(keyed, "alice") as client:
+        with pytest.raises(openai.BadRequestError, match="more than 256 files"):
+            await asked(client, *[part] * 257)
+        assert [each async for each in client.files.list()] == []
+        with pytest.raises(openai.APIStatusError) as refused:  # for another reason
+            await asked(client, *[part] * 256)
+    assert refused.value.code == code
+    assert "256 files" not in refused.value.message
+
+
+async def test_a_picture_that_cannot_be_kept_is_answered_about(tmp_path: Path) -> None:
+    (tmp_path / "files").write_text("in the way")
+    shelf = make_shelf(tmp_path)
+    async with (
+        keyed_controller(tmp_path, files=shelf) as keyed,
+        echo_worker(keyed),
+        client_of(keyed, "alice") as client,
+    ):
+        assert SIZE in await asked(client, brought("shape-1"))
+        with pytest.raises(openai.InternalServerError) as failed:
+            await client.files.create(file=("a.png", PICTURE), purpose="vision")
+    assert failed.value.code == "storage_failed"
 
 
 @pytest.mark.parametrize(
@@ -228,6 +285,8 @@ async def test_a_key_has_a_quota(tmp_path: Path) -> None:
         (b"{}", "application/json", "multipart"),
         (b"no form", "multipart/form-data; boundary=x", "multipart"),
         (b"no form", "multipart/form-data", "multipart"),
+        (CHARSET_FORM, "multipart/form-data; boundary=B; charset=punycode", "punycode"),
+        (CHARSET_FORM, "multipart/form-data; boundary=B; charset=undefined", "undefined"),
     ],
 )
 async def test_a_body_that_is_no_form_is_refused(

@@ -31,6 +31,12 @@ SHOWN = Image(simple_image("circle", "red", size=(96, 96)), "red circle")
 QUESTION = (SHOWN, "Describe the picture.")
 LIST = {"type": "array", "items": {"type": "integer"}}
 DEEP: dict[str, Any] = functools.reduce(lambda inner, _: {"items": inner}, range(150), {})
+# The library's stack overflows at the first, which ends its process; the second takes it hours.
+CHAIN = {
+    "$defs": {str(i): {"items": {"$ref": f"#/$defs/{i + 1}"}} for i in range(1250)} | {"1250": {}},
+    "$ref": "#/$defs/0",
+}
+EXPLOSION = {"allOf": [{"type": "string", "pattern": f".*a.{{{i}}}"} for i in range(10, 60)]}
 ENDLESS = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
@@ -219,9 +225,17 @@ async def test_a_client_that_leaves_leaves_nothing_behind(bundled: TorchEngine) 
         ({"json_schema": {"type": "object", "minProperties": 2}}, "minProperties"),
         ({"json_schema": {"items": [{}], "additionalItems": False}}, "additionalItems"),
         ({"json_schema": {"multipleOf": 999983}}, "multipleOf"),
+        ({"json_schema": {"$defs": {"x": {"multipleOf": 0}}, "multipleOf": 999983}}, "multipleOf"),
+        ({"json_schema": {"multipleOf": True}}, "multipleOf"),
+        ({"json_schema": {"multipleOf": -2}}, "multipleOf"),
         ({"json_schema": {"patternProperties": {f"k{i}": {} for i in range(65)}}}, "65 pattern"),
         ({"json_schema": {"enum": ["x" * MOST_BYTES]}}, r"is \d+ bytes long"),
         ({"json_schema": DEEP}, "recursion limit"),
+        ({"json_schema": {"type": "integer", "minimum": -1e30, "maximum": -1e29}}, r"2\*\*53"),
+        ({"json_schema": {"enum": [[{"a": 2**53 + 1}]]}}, r"2\*\*53"),
+        ({"json_schema": CHAIN}, "too complex"),
+        ({"json_schema": EXPLOSION}, "too complex"),
+        ({"regex": r"[^\s\S]"}, "NoExtensionBias"),
     ],
 )
 async def test_a_form_that_cannot_be_guaranteed_is_refused(

@@ -50,7 +50,7 @@ def test_each_model_has_rank_rating_interval_and_votes() -> None:
     for row in ratings[1:4]:
         low, high = map(int, re.fullmatch(r"(-?\d+) to (-?\d+)", row[3]).groups())  # type: ignore[union-attr]
         assert low <= int(row[2]) <= high
-    assert "159 votes, 5 ties, 3 both bad" in html
+    assert "159 votes; ties: 5, both bad: 3" in html
 
 
 def test_a_model_without_a_rating_says_why() -> None:
@@ -62,7 +62,7 @@ def test_a_model_without_a_rating_says_why() -> None:
 def test_a_one_sided_record_is_said() -> None:
     guessed = board(leaderboard([Tally("good", "bad", wins_a=1)]))
     assert "is a guess" in guessed
-    assert "1 vote, 0 ties" in guessed
+    assert "1 vote; ties: 0" in guessed
     assert [row[3] for row in Cells(guessed).tables[0][1:]] == ["", ""]  # no interval of certainty
     assert "is a guess" not in board(leaderboard(TALLIES))
 

@@ -1,0 +1,68 @@
+"""Trial of a form: a process that may fail compiles it first, for the grammar library can crash.
+
+A few bytes of schema can take all memory or hours to compile, and some end the process that tries:
+what happens to the trial happens to no worker. It imports nothing else, so it starts at once.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import threading
+
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+
+# One step may take some 15 ms, and what a form's states take in memory is some 50 MB at most.
+LIMITS = LLParserLimits(
+    initial_lexer_fuel=1_000_000,
+    step_lexer_fuel=200_000,
+    step_max_items=50_000,
+    max_lexer_states=25_000,
+    max_grammar_size=100_000,
+    verbose_errors=False,
+)
+_CPU_S = 3
+_PATIENCE_S = 30.0  # where others keep the processors busy
+_MOST_BYTES = 500_000_000  # of addresses, 100 MB of which are Python and the library
+_STACK_BYTES = 4 * 1024 * 1024  # half of what a thread of the worker has
+
+
+def complaint_of(grammar: str) -> str:
+    """Return what is wrong with a form in the library's words; nothing where it can be compiled."""
+    command = [sys.executable, "-m", __name__]
+    try:
+        trial = subprocess.run(
+            command, input=grammar.encode(), capture_output=True, timeout=_PATIENCE_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "is too complex to be compiled in time"
+    if trial.returncode != 0:
+        return f"is too complex: compiling it takes more than {_CPU_S} s, or too much memory"
+    return trial.stdout.decode()
+
+
+def _try(grammar: str) -> None:
+    """Compile, and look for the first token: any bytes are tokens here."""
+    matcher = LLMatcher(LLTokenizer("byte"), grammar, log_level=0, limits=LIMITS)
+    if not matcher.is_error():
+        mask = matcher.compute_bitmask()
+        if any(mask) or not matcher.is_error():
+            return
+    sys.stdout.write(matcher.get_error())
+
+
+def main() -> None:
+    """Try the form that stands in the standard input."""
+    os.nice(10)
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    threading.excepthook = lambda _: os._exit(1)  # the library's panics
+    threading.stack_size(_STACK_BYTES)
+    trial = threading.Thread(target=_try, args=[sys.stdin.read()])
+    trial.start()
+    trial.join()
+
+
+if __name__ == "__main__":
+    main()
