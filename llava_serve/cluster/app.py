@@ -18,7 +18,6 @@ from llava_serve.cluster.admission import Admission, AdmissionPolicy
 from llava_serve.cluster.completions_route import add_completions
 from llava_serve.cluster.files.routes import files_router
 from llava_serve.cluster.files.shelf import FileShelf
-from llava_serve.cluster.files.sweeping import swept
 from llava_serve.cluster.forwarding.forward_request import ForwardContext
 from llava_serve.cluster.forwarding.retry_budget import RetryBudget
 from llava_serve.cluster.health.canary import Canary
@@ -37,6 +36,7 @@ from llava_serve.cluster.recording.vitals_history import VitalsHistory
 from llava_serve.cluster.registry.registry import Registry
 from llava_serve.cluster.sharing.registry_sync import RegistrySync
 from llava_serve.cluster.sharing.shared_state import SharedState
+from llava_serve.cluster.sweeping import swept
 from llava_serve.cluster.tokenization_route import tokenization_router
 from llava_serve.cluster.upstream.upstream import Upstream, UpstreamLimits
 from llava_serve.cluster.waiting.line import Line, LineLimits
@@ -104,8 +104,9 @@ def build_app(
             await stack.enter_async_context(upstream.opened())
             await stack.enter_async_context(prober.tasks)
             await stack.enter_async_context(canary.tasks)
-            if settings.files is not None:
-                await stack.enter_async_context(swept(settings.files))
+            for kept in (settings.responses, settings.files):
+                if kept is not None:
+                    await stack.enter_async_context(swept(kept))
             if sync is not None:
                 await stack.enter_async_context(sync.running())
             yield

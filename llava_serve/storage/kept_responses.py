@@ -9,16 +9,18 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, String, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, LargeBinary, String, and_, delete, func, select, true, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from llava_serve.storage import migration
 from llava_serve.storage.database import make_tables, open_database, translated
 
 MOST_BYTES = 1_000_000_000  # of one owner; the oldest go first
+_OWNERS = 10  # that may have all of theirs at once
 _LONGEST = 1000  # responses that go on with each other
 _DAY_S = 86_400
 _UNFINISHED_S = 3_600  # for which an answer may take
+_SWEPT_AT_ONCE = 20  # so that nobody waits long for the database meanwhile
 
 
 class ResponseTable(DeclarativeBase):
@@ -67,6 +69,8 @@ class KeptResponses:
     ) -> None:
         self._days = days
         self._most_bytes = most_bytes
+        self._total_bytes = _OWNERS * most_bytes
+        self._added_bytes = 0  # since all were counted last, which takes long
         self._clock = clock
         with translated():
             self._engine = open_database(url)
@@ -99,11 +103,13 @@ class KeptResponses:
         )
         row.size_bytes = len(row.said)
         with translated(), self._sessions.begin() as session:
-            session.execute(delete(ResponseRow).where(ResponseRow.expires_at <= now))
             session.add(row)
 
     def finish(self, told: dict[str, Any]) -> None:
-        """Keep a response that was begun, as it is `told`, in place of its owner's oldest."""
+        """Keep a response that was begun, as it is `told`, in place of its owner's oldest.
+
+        And of everybody's oldest, where all owners together have too much.
+        """
         encoded, response_id = json.dumps(told).encode(), told["id"]
         begun = select(ResponseRow.owner, ResponseRow.size_bytes)
         with translated(), self._sessions.begin() as session:
@@ -112,8 +118,24 @@ class KeptResponses:
                 return
             size_bytes = row.size_bytes + len(encoded)
             _make_room(session, ResponseRow.owner == row.owner, self._most_bytes - size_bytes)
+            self._added_bytes += size_bytes
+            if self._added_bytes > self._most_bytes // 10:
+                self._added_bytes = 0
+                _make_room(session, true(), self._total_bytes - size_bytes)
             values = {"told": encoded, "size_bytes": size_bytes, "expires_at": self._expiry()}
             session.execute(update(ResponseRow).where(ResponseRow.id == response_id).values(values))
+
+    def sweep(self) -> None:
+        """Remove what has expired, and the oldest where all owners together have too much."""
+        expired = select(ResponseRow.id).where(ResponseRow.expires_at <= self._clock())
+        some = expired.limit(_SWEPT_AT_ONCE)
+        with translated():
+            while True:
+                with self._sessions.begin() as session:
+                    if not (gone := session.scalars(some).all()):
+                        _make_room(session, true(), self._total_bytes)
+                        return
+                    session.execute(delete(ResponseRow).where(ResponseRow.id.in_(gone)))
 
     def discard(self, response_id: str) -> None:
         """Forget a response that was begun and is not finished, if there is one."""
@@ -199,12 +221,14 @@ def _make_room(session: Session, among: ColumnElement[bool], left_bytes: int) ->
     """Delete the oldest finished rows among some until the others take `left_bytes` at most."""
     finished = and_(among, ResponseRow.told.is_not(None))
     total = session.scalar(select(func.sum(ResponseRow.size_bytes)).where(finished)) or 0
-    sizes = select(ResponseRow.id, ResponseRow.size_bytes).where(finished)
-    gone = []
-    if total > left_bytes:
-        for row_id, size_bytes in session.execute(sizes.order_by(ResponseRow.created_at)):
-            gone.append(row_id)
-            total -= size_bytes
-            if total <= left_bytes:
-                break
-        session.execute(delete(ResponseRow).where(ResponseRow.id.in_(gone)))
+    if total <= left_bytes:
+        return
+    rows = select(ResponseRow.created_at, ResponseRow.size_bytes).where(finished)
+    latest = None
+    # What is still being read would keep SQLite from writing after somebody else.
+    with session.execute(rows.order_by(ResponseRow.created_at)) as oldest:
+        while total > left_bytes and (row := oldest.fetchone()) is not None:
+            latest = row.created_at
+            total -= row.size_bytes
+    if latest is not None:
+        session.execute(delete(ResponseRow).where(finished, ResponseRow.created_at <= latest))

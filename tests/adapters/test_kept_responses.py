@@ -171,6 +171,15 @@ async def test_an_answer_that_breaks_off_is_not_kept(kept: KeptResponses) -> Non
         await until(lambda: ids_in(kept) == [])
 
 
+async def test_what_has_expired_is_swept_when_a_controller_starts(kept: KeptResponses) -> None:
+    past = KeptResponses(str(kept._engine.url), days=1.0, clock=lambda: 0.0)
+    past.begin(OWNER, "resp_1", ["asked"])
+    past.finish({"id": "resp_1", "output": []})
+    past.close()
+    async with stack_of(EchoEngine("echo"), responses=kept):
+        await until(lambda: ids_in(kept) == [])
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from llava_serve.storage.kept_responses import KeptResponses, ResponseRow
 from tests.storage.statements import statements
@@ -142,3 +142,43 @@ def test_what_fails_takes_no_room(kept: KeptResponses) -> None:
     assert kept.find("a", "1") is not None
     with kept._sessions() as session:
         assert session.scalars(select(ResponseRow.id)).all() == ["1"]
+
+
+def test_all_owners_together_have_a_limit(kept: KeptResponses, clock: Clock) -> None:
+    for i in range(40):
+        clock.now = float(i)
+        kept.begin(f"owner {i}", str(i), ["x" * 450])
+        kept.finish({"id": str(i), "output": []})
+    assert kept.find("owner 0", "0") is None
+    assert kept.find("owner 39", "39") is not None
+    with kept._sessions() as session:
+        total = session.scalar(select(func.sum(ResponseRow.size_bytes)))
+    assert total is not None
+    assert 9_000 < total <= 10_000
+
+
+def test_what_has_expired_is_swept(kept: KeptResponses, clock: Clock) -> None:
+    for i in range(50):
+        keep(kept, f"early {i}", owner=f"owner {i}")
+    kept.begin("a", "unfinished", ["asked"])
+    clock.now = DAY_S
+    keep(kept, "late")
+    kept.begin("a", "begun", ["asked"])
+    clock.now = 2 * DAY_S
+    kept.begin("a", "another", ["asked"])
+    kept.discard("begun")
+    kept.sweep()
+    with kept._sessions() as session:
+        assert set(session.scalars(select(ResponseRow.id))) == {"late", "another"}
+
+
+def test_a_sweep_leaves_no_more_than_the_limit_of_all(
+    kept: KeptResponses, clock: Clock, tmp_path: Path
+) -> None:
+    for i in range(30):
+        keep(kept, str(i), owner=f"owner {i}")
+    less = KeptResponses(f"sqlite:///{tmp_path / 'r.sqlite'}", 2.0, most_bytes=10, clock=clock)
+    less.sweep()
+    less.close()
+    with kept._sessions() as session:
+        assert (session.scalar(select(func.sum(ResponseRow.size_bytes))) or 0) <= 100
