@@ -36,19 +36,19 @@ async def screenshots(
     for number, question in enumerate(questions):
         await ask(page, "chat", None if number else picture, question, number + 1)
     await expect(page.get_by_role("button", name="Clear")).to_be_enabled()
-    await page.screenshot(path=folder / "chat.png")
+    await page.screenshot(path=folder / "chat.png", animations="disabled")
     await page.locator("#chat-transcript [data-inspect]").first.click()
     await expect(page.locator("#saw .strip figure").first).to_be_visible()
-    await page.screenshot(path=folder / "saw.png")
+    await page.screenshot(path=folder / "saw.png", animations="disabled")
     await page.locator("#saw .close").click()
     await page.get_by_role("tab", name="Compare").click()
     await ask(page, "compare", picture, questions[0], 2)
-    await page.screenshot(path=folder / "compare.png")
+    await page.screenshot(path=folder / "compare.png", animations="disabled")
     await page.get_by_role("tab", name="Arena").click()
     await ask(page, "arena", picture, questions[0], 2)
     await page.locator("#arena-tie").click()
     await expect(page.locator("#arena-transcript .outcome")).to_be_visible()
-    await page.screenshot(path=folder / "arena.png")
+    await page.screenshot(path=folder / "arena.png", animations="disabled")
 
 
 async def main() -> None:
