@@ -118,13 +118,15 @@ async def test_a_worker_with_the_token_must_show_its_id(
     assert "worker_id is missing" in answer.json()["error"]["message"]
 
 
-async def test_a_trusted_address_joins_without_the_token_on_the_old_wire_only(
+async def test_a_trusted_address_joins_without_the_token_as_a_worker_of_the_old_wire(
     start_controller: StartController, start_worker: StartWorker
 ) -> None:
     cluster = await start_controller(HERE)
     await start_worker(cluster, is_legacy=True)
     assert (await cluster.http.post("/list_models")).json() == {"models": ["echo"]}
-    assert (await cluster.http.get("/v1/models")).json()["data"] == []
+    (listed,) = (await cluster.http.get("/v1/models")).json()["data"]
+    assert (listed["id"], listed["owned_by"]) == ("echo", "llava")
+    assert "engine" not in listed  # nothing is known of it but its name
 
 
 async def test_a_trusted_address_without_the_token_cannot_speak_for_a_proven_worker(
