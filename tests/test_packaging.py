@@ -79,13 +79,16 @@ def test_flags_for_the_demo_reach_the_launch() -> None:
     assert "-m llava_serve.launch --web-port 7861" in _would_run("demo", "FLAGS=--web-port 7861")
 
 
-@pytest.mark.parametrize(
-    "marks", [(), ("slow",), ("slow", "alone"), ("slow", "clients"), ("slow", "sglang")]
-)
+@pytest.mark.parametrize("marks", [(), ("slow",), ("slow", "alone"), ("slow", "sglang")])
 def test_every_test_runs_once_in_all(marks: tuple[str, ...]) -> None:
     is_marked = {mark: mark in marks for mark in ("slow", "alone", "sglang", "clients")}
     selections = re.findall(r'pytest -m (?:"([^"]+)"|(\w+))', _would_run("test"))
     assert sum(eval(quoted or word, is_marked) for quoted, word in selections) == 1
+
+
+def test_clients_of_other_people_have_a_target_of_their_own() -> None:
+    assert "pytest -m clients tests/clients" in _would_run("test-clients")
+    assert "clients_env" not in _would_run("test")
 
 
 def test_clean_leaves_the_training_alone() -> None:
