@@ -68,7 +68,7 @@ async def test_a_battle_is_blind_until_its_vote_and_counts_on_the_leaderboard(
         board = tab.page.locator("#leaderboard")
         for name in NAMES:
             await expect(board.locator(".ratings")).to_contain_text(name)
-        await expect(board).to_contain_text("1 vote,")
+        await expect(board).to_contain_text("1 vote;")
 
         await tab.page.get_by_role("tab", name="Arena").click()
         await tab.page.locator("#arena-clear").click()

@@ -35,5 +35,5 @@ async def test_from_a_picture_to_the_leaderboard(
         await expect(tab.transcript.locator(".outcome")).to_be_in_viewport()
         await tab.page.get_by_role("tab", name="Leaderboard").click()
         board = tab.page.locator("#leaderboard")
-        await expect(board).to_contain_text("1 vote, 0 ties")  # that of the arena
+        await expect(board).to_contain_text("1 vote; ties: 0")  # that of the arena
         await expect(board.locator(".ratings tbody tr")).to_have_count(2)
