@@ -21,7 +21,10 @@ class ResponseNotFound(BadRequest):
 
     code = "response_not_found"
     status = 404
-    remedy = "It has expired, or belongs to another key: send the whole conversation as input."
+    remedy = (
+        "It was deleted, has expired, or belongs to another key: to go on with it, send the whole "
+        "conversation as input."
+    )
     user_told = "what came before in this conversation is not there any more"
     user_remedy = "Begin a new conversation."
 

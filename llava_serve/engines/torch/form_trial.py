@@ -1,16 +1,21 @@
 """Trial of a form: a process that may fail compiles it first, for the grammar library can crash.
 
 A few bytes of schema can take all memory or hours to compile, and some end the process that tries:
-what happens to the trial happens to no worker. It imports nothing else, so it starts at once.
+what happens to the trial happens to no worker. It imports little else, so it starts at once.
 """
 
+import logging
 import os
-import resource
 import subprocess
 import sys
 import threading
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+
+from llava_serve.errors import EngineFailure
+from llava_serve.limited_process import limit_process
+
+logger = logging.getLogger(__name__)
 
 # One step may take some 15 ms, and what a form's states take in memory is some 50 MB at most.
 LIMITS = LLParserLimits(
@@ -25,19 +30,33 @@ _CPU_S = 3
 _PATIENCE_S = 30.0  # where others keep the processors busy
 _MOST_BYTES = 500_000_000  # of addresses, 100 MB of which are Python and the library
 _STACK_BYTES = 4 * 1024 * 1024  # half of what a thread of the worker has
+_GAVE_UP = 3  # exit status of a trial in which the library failed
+_TOO_COMPLEX = (
+    f"is too complex: compiling it takes more than {_CPU_S} s, or too much memory; use fewer "
+    "patterns, alternatives or nested definitions"
+)
 
 
 def complaint_of(grammar: str) -> str:
-    """Return what is wrong with a form in the library's words; nothing where it can be compiled."""
+    """Return what is wrong with a form in the library's words; nothing where it can be compiled.
+
+    Raises:
+        EngineFailure: it cannot be tried on this machine.
+    """
     command = [sys.executable, "-m", __name__]
     try:
         trial = subprocess.run(
             command, input=grammar.encode(), capture_output=True, timeout=_PATIENCE_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return "is too complex to be compiled in time"
+        return _TOO_COMPLEX
+    except OSError as exc:
+        raise EngineFailure(f"no form can be compiled: {exc}") from exc
+    if trial.returncode == _GAVE_UP or trial.returncode < 0:  # below zero: a signal ended it
+        return _TOO_COMPLEX
     if trial.returncode != 0:
-        return f"is too complex: compiling it takes more than {_CPU_S} s, or too much memory"
+        logger.error("the trial of a form failed: %s", trial.stderr.decode(errors="replace"))
+        raise EngineFailure("no form can be compiled here; the cause is in the worker's log")
     return trial.stdout.decode()
 
 
@@ -53,11 +72,8 @@ def _try(grammar: str) -> None:
 
 def main() -> None:
     """Try the form that stands in the standard input."""
-    os.nice(10)
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
-    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    threading.excepthook = lambda _: os._exit(1)  # the library's panics
+    limit_process(_MOST_BYTES, _CPU_S)
+    threading.excepthook = lambda _: os._exit(_GAVE_UP)  # the library's panics, and no memory
     threading.stack_size(_STACK_BYTES)
     trial = threading.Thread(target=_try, args=[sys.stdin.read()])
     trial.start()

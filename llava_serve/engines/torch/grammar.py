@@ -211,6 +211,8 @@ def _check_size(field: str, form: str) -> None:
 
 def _reason(error: str) -> str:
     """Return what is the matter, without the library's view of the grammar."""
+    if error.startswith("NoExtensionBias"):
+        return "nothing has this form"
     head = error.partition("\n   1 |")[0].partition("\n<state>")[0]
     head = head.removesuffix("<non-verbose/>").partition("; consider making")[0]
     _, _, inner = head.rpartition("\nerror: ")

@@ -18,6 +18,8 @@ _SAYS_OTHERS = frozenset(
 _LARGEST = 2**53  # the grammar library reads numbers as floats
 _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "const", "enum")
 _VALUES = ("const", "enum", "default", "examples")  # keywords whose values are no schemas
+# Keywords whose values are schemas by names, which may be those of keywords.
+_BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 
 
 def check_schema(field: str, schema: dict[str, Any]) -> None:
@@ -70,15 +72,21 @@ def _closed(schema: Any) -> Any:
         return [_closed(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    part = {name: each if name in _VALUES else _closed(each) for name, each in schema.items()}
+    part = {name: _closed_value(name, each) for name, each in schema.items()}
     listed = part.get("properties") if part.get("type") == "object" else None
     if (
         isinstance(listed, dict)
         and _SAYS_OTHERS.isdisjoint(part)
-        and {*_required(part)} <= {*listed}
+        and all(name in listed for name in _required(part) if isinstance(name, str))
     ):
         part["additionalProperties"] = False
     return part
+
+
+def _closed_value(keyword: str, value: Any) -> Any:
+    if keyword in _BY_NAME and isinstance(value, dict):
+        return {name: _closed(each) for name, each in value.items()}
+    return value if keyword in _VALUES else _closed(value)
 
 
 def _required(part: dict[str, Any]) -> list[str]:
@@ -93,7 +101,9 @@ def _parts(schema: Any) -> Iterator[dict[str, Any]]:
     if isinstance(schema, dict):
         yield schema
         for name, each in schema.items():
-            if name not in _VALUES:
+            if name in _BY_NAME and isinstance(each, dict):
+                yield from _parts(list(each.values()))
+            elif name not in _VALUES:
                 yield from _parts(each)
 
 

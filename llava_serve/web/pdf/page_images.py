@@ -6,22 +6,20 @@ with it.
 """
 
 import json
-import os
-import resource
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pypdfium2
 from PIL import Image
 from pypdfium2 import raw
 
+from llava_serve.limited_process import limit_process
+
 LONG_SIDE_PX = 2000  # 170 dots per inch of A4, at which its footnotes can be read
 _MOST_PER_POINT = 300 / 72  # pixels; beyond it a small page shows nothing more
 _MOST_PNG_BYTES = 1_000_000  # a scan is smaller as JPEG
 _FAST = 1  # level of compression: text takes little more than at 6, and a scan a sixth of the time
 _QUALITY = 90
-_NICENESS = 10  # the page, which answers others, comes first
 _WRONG = {
     raw.FPDF_ERR_SUCCESS: "empty",
     raw.FPDF_ERR_PASSWORD: "locked",
@@ -31,22 +29,13 @@ _WRONG = {
 
 def main() -> None:
     path, folder, most_pages, memory_bytes, cpu_s = sys.argv[1:]
-    _limit(int(memory_bytes), int(cpu_s))
+    limit_process(int(memory_bytes), int(cpu_s))
     told: dict[str, int | str]
     try:
         told = {"pages": render(Path(path), Path(folder), int(most_pages))}
     except pypdfium2.PdfiumError as exc:
         told = {"wrong": _WRONG.get(exc.err_code, "damaged")}
     sys.stdout.write(json.dumps(told) + "\n")
-
-
-def _limit(memory_bytes: int, cpu_s: int) -> None:
-    """Limit this process, also where nobody is left who would end it."""
-    with suppress(OSError):  # a sandbox may refuse it
-        os.nice(_NICENESS)
-    for kind, limit in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CPU, cpu_s)):
-        with suppress(ValueError, OSError):  # beyond a harder limit, or not on this system
-            resource.setrlimit(kind, (limit, limit))
 
 
 def render(path: Path, folder: Path, most_pages: int) -> int:

@@ -235,7 +235,10 @@ async def test_a_client_that_leaves_leaves_nothing_behind(bundled: TorchEngine) 
         ({"json_schema": {"enum": [[{"a": 2**53 + 1}]]}}, r"2\*\*53"),
         ({"json_schema": CHAIN}, "too complex"),
         ({"json_schema": EXPLOSION}, "too complex"),
-        ({"regex": r"[^\s\S]"}, "NoExtensionBias"),
+        ({"regex": r"[^\s\S]"}, "nothing has this form"),
+        ({"json_schema": {"properties": {"const": {"multipleOf": 999983}}}}, "multipleOf"),
+        ({"json_schema": {"$defs": {"enum": {"maximum": 2**60}}}}, r"2\*\*53"),
+        ({"json_schema": {"type": "object", "properties": {}, "required": [["a"]]}}, "required"),
     ],
 )
 async def test_a_form_that_cannot_be_guaranteed_is_refused(

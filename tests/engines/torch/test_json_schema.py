@@ -21,6 +21,7 @@ CLOSED = POINT | {"additionalProperties": False}
             {"$defs": {"p": CLOSED}, "$ref": "#/$defs/p"},
         ),
         ({"anyOf": [POINT, TEXT]}, {"anyOf": [CLOSED, TEXT]}),
+        ({"properties": {"default": POINT}}, {"properties": {"default": CLOSED}}),
     ],
 )
 def test_an_object_has_the_properties_that_it_lists(schema: Any, expected: Any) -> None:
