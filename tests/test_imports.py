@@ -43,7 +43,16 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 LAYERS = (
     ("errors", "registry_config", "retry"),
     (
-        *("api_key", "arena", "args", "key_config", "local_path", "logs", "quota"),
+        *(
+            "api_key",
+            "arena",
+            "args",
+            "key_config",
+            "limited_process",
+            "local_path",
+            "logs",
+            "quota",
+        ),
         *("renewed_files", "request", "secret_file", "text_table", "tiny", "tls_config", "tracing"),
     ),
     ("login_config", "model_config"),
