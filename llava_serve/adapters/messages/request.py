@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, mod
 from llava_serve.adapters.adapter import AdaptedRequest, Adapter
 from llava_serve.adapters.messages.answer import MessageAnswer, count_of
 from llava_serve.protocol.error_shape import MESSAGES_PATH
-from llava_serve.protocol.openai import NotNegative, Positive
+from llava_serve.protocol.integer import NotNegative, Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
 
 
