@@ -19,7 +19,7 @@ from llava_serve.protocol.answer_form import PlainText, ResponseFormat, with_nat
 from llava_serve.protocol.content_part import Content, ImagePart, TextPart, VideoPart
 from llava_serve.protocol.integer import NotNegative, Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
-from llava_serve.protocol.tools import MOST_TOOLS, FunctionTool, ToolCall, ToolChoice
+from llava_serve.protocol.tools import MOST_TOOLS, FunctionTool, FunctionToolCall, ToolChoice
 
 MOST_BIASES = 1024  # tokens of `logit_bias`; each is added at every step
 
@@ -42,7 +42,7 @@ class ChatMessage(Strict):
     }
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    tool_calls: list[ToolCall] | None = None  # of the assistant
+    tool_calls: list[FunctionToolCall] | None = None  # of the assistant
     tool_call_id: str | None = Field(default=None, validate_default=True)
     content: Content = Field(default=None, validate_default=True)
     name: str | None = None  # accepted for compatibility; no LLaVA template shows names

@@ -59,7 +59,7 @@ def _json_object(arguments: str) -> str:
     return arguments
 
 
-class CalledFunction(Strict):
+class FunctionCall(Strict):
     name: FunctionName
     arguments: Annotated[str, AfterValidator(_json_object)]
 
@@ -69,11 +69,11 @@ class CalledFunction(Strict):
         return values
 
 
-class ToolCall(Strict):
+class FunctionToolCall(Strict):
     """A call that the assistant made, as a client gives it back."""
 
     neutral: ClassVar[Neutral] = {"index": (None, *range(MOST_TOOLS))}
 
     id: Annotated[str, Field(min_length=1)]
     type: Literal["function"] = "function"
-    function: CalledFunction
+    function: FunctionCall
