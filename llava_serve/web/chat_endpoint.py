@@ -30,7 +30,7 @@ _QUIET_S = 1.0  # after so long the same text is sent: Gradio notices only then 
 _IMAGES = "takes files as `gradio_client` sends them: handle_file(PATH), or a list of those"
 
 
-class _File(BaseModel):
+class _Upload(BaseModel):
     """An uploaded file, with the path that `uploads.with_paths` has put in place of its name."""
 
     path: str
@@ -43,11 +43,11 @@ class _Said(BaseModel):
     content: str
 
 
-class _Call(BaseModel):
+class _ChatCall(BaseModel):
     """The values of a call, as JSON has them: Gradio checks none of them."""
 
     message: str
-    images: _File | list[_File] | None
+    images: _Upload | list[_Upload] | None
     model: str | None
     system: str
     temperature: FiniteFloat | None
@@ -74,7 +74,7 @@ class _Call(BaseModel):
         )
 
 
-_CALL = TypeAdapter(_Call)
+_CHAT_CALL = TypeAdapter(_ChatCall)
 
 
 class ChatEndpoint:
@@ -136,9 +136,9 @@ class ChatEndpoint:
         return [card.id for card in self._services.link.cards]
 
 
-def _checked(values: dict[str, Any]) -> _Call:
+def _checked(values: dict[str, Any]) -> _ChatCall:
     try:
-        call = _CALL.validate_python(values, strict=True)
+        call = _CHAT_CALL.validate_python(values, strict=True)
     except ValidationError as exc:
         first = exc.errors()[0]
         field = str(first["loc"][0])
@@ -186,7 +186,7 @@ def build(services: Services, sessions: Sessions) -> None:
 
         `history` is what was said before, as `{"role": "user" or "assistant", "content": text}`.
         """
-        values = {name: value for name, value in locals().items() if name in _Call.model_fields}
+        values = {name: value for name, value in locals().items() if name in _ChatCall.model_fields}
         async for text in endpoint.ask(values, request):
             yield text
 
