@@ -87,6 +87,7 @@ class _Outgoing:
         elif headers.get("content-type", "").startswith(sse.MEDIA_TYPE) and self._events:
             self._stream = _AdaptedStream(self._events)
             del headers["content-length"]  # an error that is all of a stream has one
+            headers["content-type"] = self._events.media_type
             await self._send(start)
         else:
             self._start = start
