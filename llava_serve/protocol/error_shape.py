@@ -23,6 +23,7 @@ _ANTHROPIC_TYPES = {
 }
 
 ErrorShape = Callable[[Any, int], dict[str, Any]]  # takes a body of the native wire, and a status
+SourceOf = Callable[[str], str]  # takes a field's path; returns that of what it was made of
 
 
 def as_anthropic(body: Any, status: int | None = None) -> dict[str, Any]:
@@ -66,6 +67,21 @@ _SHAPES: dict[str, ErrorShape] = {
     RESPONSES_PATH: as_responses,
     OLLAMA_PATH: as_ollama,
 }
+
+
+def with_source(body: Any, source_of: SourceOf) -> Any:
+    """Return the body of an error of the native wire, about the field as its sender wrote it.
+
+    The message of an error about a field begins with its path: see `InvalidField`.
+    """
+    error = body.get("error") if isinstance(body, dict) else None
+    param = error.get("param") if isinstance(error, dict) else None
+    if not isinstance(error, dict) or not isinstance(param, str):
+        return body
+    message, source = error.get("message"), source_of(param)
+    if isinstance(message, str) and message.startswith((f"{param}:", f"{param} ")):
+        message = source + message.removeprefix(param)
+    return {**body, "error": {**error, "param": source, "message": message}}
 
 
 def error_shape_of(path: str) -> ErrorShape | None:

@@ -16,6 +16,20 @@ _OF_THE_RUNNER = (
     *("draft_num_predict", "f16_kv", "low_vram", "main_gpu", "num_batch", "num_ctx", "num_gpu"),
     *("num_keep", "num_thread", "numa", "use_mlock", "use_mmap"),
 )
+# What each field of a chat completion is called here, and where a penalty is none.
+_FIELDS = {
+    "max_tokens": "num_predict",
+    **{name: name for name in ("min_p", "seed", "stop", "temperature", "top_k", "top_p")},
+}
+_PENALTIES = {
+    "repetition_penalty": ("repeat_penalty", 1),
+    "frequency_penalty": ("frequency_penalty", 0),
+    "presence_penalty": ("presence_penalty", 0),
+}
+SOURCES = {
+    name: f"options.{own}"
+    for name, own in (_FIELDS | {name: own for name, (own, _) in _PENALTIES.items()}).items()
+}
 
 
 def _no_limit(num_predict: Any) -> Any:
@@ -73,27 +87,11 @@ class Options(Strict):
     @property
     def _penalties(self) -> dict[str, float]:
         """The penalties that change anything, by their names on the native wire."""
-        asked = {
-            "repetition_penalty": (self.repeat_penalty, 1),
-            "frequency_penalty": (self.frequency_penalty, 0),
-            "presence_penalty": (self.presence_penalty, 0),
-        }
-        return {
-            name: value
-            for name, (value, neutral) in asked.items()
-            if value is not None and value != neutral
-        }
+        asked = {name: (getattr(self, own), none) for name, (own, none) in _PENALTIES.items()}
+        return {name: value for name, (value, none) in asked.items() if value not in (None, none)}
 
     def as_chat(self) -> dict[str, Any]:
         """Return the fields of a chat completion that say the same."""
-        fields = {
-            "max_tokens": self.num_predict,
-            "min_p": self.min_p,
-            "seed": self.seed,
-            "stop": self.stop,
-            "temperature": self.temperature,
-            "top_k": self.top_k,
-            "top_p": self.top_p,
-        }
+        fields = {name: getattr(self, own) for name, own in _FIELDS.items()}
         given = {name: value for name, value in fields.items() if value is not None}
         return given | ({} if self.repeat_last_n == 0 else self._penalties)

@@ -9,9 +9,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from llava_serve.adapters.adapter import AdaptedRequest
+from llava_serve.adapters.adapter import (
+    AdaptedMessage,
+    AdaptedPart,
+    AdaptedRequest,
+    source_of,
+)
 from llava_serve.adapters.ollama.answer import OllamaAnswer, as_message, as_response
-from llava_serve.adapters.ollama.options import Options
+from llava_serve.adapters.ollama.options import SOURCES, Options
+from llava_serve.errors import InvalidField
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, unsupported
 
 _AT_ONCE = (0, "0", "0s", "0m", "0h")  # as `keep_alive` without a question: unload the model
@@ -60,26 +66,46 @@ class OllamaRequest(Strict):
         """What makes an answer."""
 
     @abstractmethod
-    def messages_of_chat(self) -> list[dict[str, Any]]:
+    def as_messages(self) -> list[AdaptedMessage]:
         """Return the messages of the chat completion."""
 
     def adapted(self, served_as: str) -> AdaptedRequest:
-        """Return the chat completion that this asks of the model `served_as`."""
-        messages, answer = self.messages_of_chat(), self.answer
+        """Return the chat completion that this asks of the model `served_as`.
+
+        Raises:
+            InvalidField: two fields exclude each other.
+        """
+        messages, answer = self.as_messages(), self.answer
+        # As here an answer begins with what the assistant has said last.
+        continues = messages[-1].role == "assistant"
+        if continues and self.format is not None:
+            raise InvalidField("format", "and a last message of the assistant exclude each other")
         fields = {
-            "response_format": self._response_format(),
+            "continue_final_message": continues or None,
             "logprobs": self.logprobs or None,
+            "response_format": self._response_format(),
+            "stream": self._is_streamed or None,
+            "stream_options": {"include_usage": True} if self._is_streamed else None,
             "top_logprobs": self.top_logprobs if self.logprobs else None,
-            # As here an answer begins with what the assistant has said last.
-            "continue_final_message": messages[-1]["role"] == "assistant" or None,
-            "stream": self.stream is not False or None,
         }
-        given = {name: value for name, value in fields.items() if value is not None}
-        options = self.options.as_chat() if self.options else {}
-        chat = {"model": served_as, "messages": messages, **options, **given}
-        if self.stream is not False:
-            chat["stream_options"] = {"include_usage": True}
-        return AdaptedRequest(chat, answer.adapt_whole, answer)
+        chat = {
+            "model": served_as,
+            "messages": [message.body for message in messages],
+            **(self.options.as_chat() if self.options else {}),
+            **{name: value for name, value in fields.items() if value is not None},
+        }
+        sources = {
+            **SOURCES,
+            "continue_final_message": messages[-1].source,
+            "response_format": "format",
+            "stream_options": "stream",
+        }
+        source = source_of(sources, messages)
+        return AdaptedRequest(chat, answer.adapt_whole, source, answer)
+
+    @property
+    def _is_streamed(self) -> bool:
+        return self.stream is not False
 
     def _response_format(self) -> dict[str, Any] | None:
         if self.format is None:
@@ -104,8 +130,9 @@ class Turn(Strict):
     content: str | None = None
     images: list[str] | None = None
 
-    def as_chat(self) -> dict[str, Any]:
-        return {"role": self.role, "content": _parts(self.content, self.images)}
+    def as_message(self, path: str) -> AdaptedMessage:
+        shown = _images(self.images, f"{path}.images")
+        return AdaptedMessage(self.role, path, [*shown, _text(self.content, f"{path}.content")])
 
 
 class OllamaChat(OllamaRequest):
@@ -123,8 +150,9 @@ class OllamaChat(OllamaRequest):
     def answer(self) -> OllamaAnswer:
         return OllamaAnswer(self.model, as_message)
 
-    def messages_of_chat(self) -> list[dict[str, Any]]:
-        return [message.as_chat() for message in self.messages or ()]
+    def as_messages(self) -> list[AdaptedMessage]:
+        said = enumerate(self.messages or ())
+        return [message.as_message(f"messages.{at}") for at, message in said]
 
 
 class OllamaPrompt(OllamaRequest):
@@ -150,9 +178,12 @@ class OllamaPrompt(OllamaRequest):
     def answer(self) -> OllamaAnswer:
         return OllamaAnswer(self.model, as_response)
 
-    def messages_of_chat(self) -> list[dict[str, Any]]:
-        opening = [{"role": "system", "content": self.system}] if self.system else []
-        return [*opening, {"role": "user", "content": _parts(self.prompt, self.images)}]
+    def as_messages(self) -> list[AdaptedMessage]:
+        asked = [*_images(self.images, "images"), _text(self.prompt, "prompt")]
+        question = AdaptedMessage("user", "prompt", asked)
+        if not self.system:
+            return [question]
+        return [AdaptedMessage("system", "system", [_text(self.system, "system")]), question]
 
 
 class ShowRequest(Strict):
@@ -168,10 +199,14 @@ class ShowRequest(Strict):
     model: Annotated[str, Field(min_length=1, validation_alias=AliasChoices("model", "name"))]
 
 
-def _parts(text: str | None, images: list[str] | None) -> list[dict[str, Any]]:
-    """Return the parts of a message: images in front of the text, as Ollama shows them."""
-    shown = [
-        {"type": "image_url", "image_url": {"url": f"data:;base64,{image}"}}
-        for image in images or ()
+def _images(images: list[str] | None, path: str) -> list[AdaptedPart]:
+    """Return images, which stand in front of the text of their message, as Ollama shows them."""
+    urls = [f"data:;base64,{image}" for image in images or ()]
+    return [
+        AdaptedPart({"type": "image_url", "image_url": {"url": url}}, f"{path}.{at}")
+        for at, url in enumerate(urls)
     ]
-    return [*shown, {"type": "text", "text": text or ""}]
+
+
+def _text(text: str | None, path: str) -> AdaptedPart:
+    return AdaptedPart({"type": "text", "text": text or ""}, path)

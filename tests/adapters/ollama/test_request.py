@@ -131,6 +131,58 @@ def test_a_field_that_is_refused_is_named(
     assert refusal.value.param == named  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "sources"),
+    [
+        (
+            OllamaChat,
+            asked(
+                messages=[
+                    {"role": "user", "content": "look", "images": ["AAAA", "BBBB"]},
+                    {"role": "assistant", "content": "so"},
+                ]
+            ),
+            {
+                "max_tokens": "options.num_predict",
+                "repetition_penalty": "options.repeat_penalty",
+                "temperature": "options.temperature",
+                "response_format.json_schema.schema": "format",
+                "logprobs": "logprobs",
+                "continue_final_message": "messages.1",
+                "messages.0": "messages.0",
+                "messages.0.content.1.image_url.url": "messages.0.images.1",
+                "messages.0.content.2.text": "messages.0.content",
+            },
+        ),
+        (
+            OllamaPrompt,
+            {"model": "echo", "prompt": "look", "system": "Be brief.", "images": ["AAAA"]},
+            {
+                "messages.0.content.0": "system",
+                "messages.1.content.0.image_url.url": "images.0",
+                "messages.1.content.1.text": "prompt",
+                "messages.1": "prompt",
+            },
+        ),
+    ],
+)
+def test_every_field_has_a_source(
+    kind: type[OllamaChat | OllamaPrompt], body: dict[str, Any], sources: dict[str, str]
+) -> None:
+    adapted = parse_body(kind, body).adapted("echo")
+    assert {path: adapted.source_of(path) for path in sources} == sources
+
+
+async def test_an_error_behind_the_translation_is_about_what_was_sent(
+    client: ollama.AsyncClient,
+) -> None:
+    with pytest.raises(ollama.ResponseError, match=r"^format 'json_schema' is not supported"):
+        await client.chat(**asked(format=SCHEMA))
+    begun = {"role": "assistant", "content": "so"}
+    with pytest.raises(ollama.ResponseError, match=r"^format: and a last message of the assist"):
+        await client.chat(**asked(format=SCHEMA, messages=[*asked()["messages"], begun]))
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_errors_arrive_as_the_clients_own_exception(
     client: ollama.AsyncClient, stream: bool
