@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from llava_serve.adapters.ollama.routes import ollama_router
 from llava_serve.adapters.routes import add_adapters
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
 from llava_serve.http import serving
@@ -87,6 +88,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         return await answer_inspection(request, *await read_json(request), pixels=pixels)
 
     add_adapters(app.router, answer_chat, answer_inspection)
+    app.include_router(ollama_router(lambda _: [worker.engine.card], answer_chat))
 
     @app.get("/health")
     async def health() -> dict[str, str]:

@@ -234,6 +234,7 @@ class Generation:
             "queue_s": self._queue_s + stages.queue_s,
             "vision_s": stages.vision_s,
             "prefill_s": stages.prefill_s,
+            "decode_s": None if self._resumed else stages.decode_s,  # of the whole answer only
             "decode_tokens_per_s": decoded / stages.decode_s if decoded > 0 else None,
         }
 
