@@ -12,6 +12,7 @@ from llava_serve.request import Delta, TokenLogprob
 ARGUMENTS = '{"a": "x}\\"{", "b": [1, {"c": 2}], "d": "é\\u00e9<tool_call>"}'
 CALL = f'{{"name": "f", "arguments": {ARGUMENTS}}}'
 OTHER = '{"name": "g", "arguments": {}}'
+PERSON = '{"name": "Ann", "parameters": {}} !'
 FORMS = {
     "hermes": ToolCallFormat(HERMES, "<tool_call>\n", (), "\n</tool_call>\n<tool_call>\n", ""),
     "mistral": ToolCallFormat(MISTRAL, "[TOOL_CALLS] [", (), ", ", "]"),
@@ -24,7 +25,7 @@ Read = tuple[str, list[tuple[str | None, str]]]
 CASES: dict[str, tuple[str, str, str, list[tuple[str, str]]]] = {
     "text alone": ("hermes", "hello < there", "hello < there", []),
     "a call": ("hermes", f"<tool_call>\n{CALL}\n</tool_call>", "", [F]),
-    "text before": ("hermes", f"Let me see.\n<tool_call>\n{CALL}\n</tool_call>", "Let me see.", [F]),
+    "text before": ("hermes", f"Let me.\n<tool_call>\n{CALL}\n</tool_call>", "Let me.", [F]),
     "two calls and text behind": (
         "hermes",
         f"<tool_call>\n{CALL}\n</tool_call>\n<tool_call>{OTHER}</tool_call>\n Done?",
@@ -60,8 +61,7 @@ CASES: dict[str, tuple[str, str, str, list[tuple[str, str]]]] = {
     ),
     "brackets": ("mistral", "[1, 2]", "[1, 2]", []),
     "bare": ("bare", CALL.replace("arguments", "parameters"), "", [F]),
-    "bare, with another's name": ("bare", '{"name": "Ann", "parameters": {}} !', None or
-        '{"name": "Ann", "parameters": {}} !', []),
+    "bare, with another's name": ("bare", PERSON, PERSON, []),
     "bare JSON": ("bare", ' {"color": "red"}', ' {"color": "red"}', []),
     "bare text": ("bare", "plain {", "plain {", []),
     "nothing": ("bare", " \n", " \n", []),
