@@ -95,7 +95,7 @@ async def test_a_call_comes_back_and_its_result_goes_on(client: openai.AsyncOpen
 async def test_a_streamed_call_has_its_name_first_and_its_arguments_in_pieces(
     client: openai.AsyncOpenAI,
 ) -> None:
-    stream = await client.chat.completions.create(**ASKED, tool_choice=NAMED, stream=True)
+    stream = await client.chat.completions.create(**ASKED | {"tool_choice": NAMED, "stream": True})
     choices = [chunk.choices[0] async for chunk in stream]
     pieces = [call for choice in choices for call in choice.delta.tool_calls or ()]
     first, *others = pieces
@@ -116,7 +116,7 @@ async def test_tools_that_are_not_called_change_nothing_of_the_answer(
 
 
 async def test_each_of_several_answers_calls(client: openai.AsyncOpenAI) -> None:
-    completion = await client.chat.completions.create(**ASKED, tool_choice=NAMED, n=2)
+    completion = await client.chat.completions.create(**ASKED | {"tool_choice": NAMED, "n": 2})
     assert [len(choice.message.tool_calls) for choice in completion.choices] == [1, 1]
 
 
