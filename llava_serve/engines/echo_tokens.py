@@ -34,7 +34,8 @@ class WordVocabulary:
 
     def detokenize(self, request: DetokenizeRequest) -> Detokenization:
         """Tell the text of words. Raises: InvalidField, for a word that it does not know."""
-        return Detokenization(prompt="".join(map(self._word, request.tokens)))
+        words = (self._word(token, request.field) for token in request.tokens)
+        return Detokenization(prompt="".join(words))
 
     def _number(self, word: str) -> int:
         if word == _IMAGE:
@@ -44,11 +45,11 @@ class WordVocabulary:
             self._words[number] = word
         return number
 
-    def _word(self, number: int) -> str:
+    def _word(self, number: int, field: str) -> str:
         if number == IMAGE_TOKEN:
             return _IMAGE
         if number not in self._words:
-            raise InvalidField("tokens", f"{number} is no token that this echo engine has made")
+            raise InvalidField(field, f"{number} is no token that this echo engine has made")
         return self._words[number]
 
 

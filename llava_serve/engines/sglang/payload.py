@@ -79,7 +79,8 @@ def generate_body(
     }
     if sampling.json_schema is not None:
         params["json_schema"] = sampling.json_schema
-    body: Body = {"rid": rid, "text": prompt.text, "stream": True, "sampling_params": params}
+    said = {"input_ids": [*prompt.tokens]} if prompt.tokens else {"text": prompt.text}
+    body: Body = {"rid": rid, **said, "stream": True, "sampling_params": params}
     if prompt.images:
         body["image_data"] = [uris[image.sha256] for image in prompt.images]
     if served.is_original and len(prompt.images) > 1:

@@ -55,7 +55,7 @@ class ClientTokenizer:
         """
         for token in request.tokens:
             if not self._is_token(token):
-                raise InvalidField("tokens", f"{token} is no token of this model")
+                raise InvalidField(request.field, f"{token} is no token of this model")
         runs = groupby(request.tokens, lambda token: token >= 0)
         texts = (
             self._decode(list(tokens)) if are_in_vocabulary else _IMAGE * len(list(tokens))
