@@ -89,6 +89,7 @@ class _Outgoing:
         elif headers.get("content-type", "").startswith(sse.MEDIA_TYPE) and self._stream:
             self._is_stream = True
             del headers["content-length"]  # an error that is all of a stream has one
+            headers["content-type"] = self._stream.media_type
             await self._send(start)
         else:
             self._start = start
@@ -111,6 +112,7 @@ class _AdaptedStream:
     """Events of chunks become those of a protocol."""
 
     def __init__(self, events: EventAdapter, scope: Scope) -> None:
+        self.media_type = events.media_type
         self._events = events
         self._scope = scope
         self._decoder = sse.EventDecoder(self._add_comment)

@@ -7,8 +7,9 @@ leave are the affair of the route of chat completions, through which all its req
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from llava_serve.protocol import sse
 from llava_serve.protocol.error_shape import SourceOf
 
 AdaptWhole = Callable[[dict[str, Any]], dict[str, Any]]
@@ -16,12 +17,13 @@ KeepAnswer = Callable[[dict[str, Any]], Awaitable[None]]  # takes the body of a 
 
 
 class EventAdapter(ABC):
-    """What the chunks of one answer become, as they come.
+    """What the chunks of one answer become, as they come, and the media type of all of it.
 
     Once it has ended well, `whole` is the body that it would have had if it had not been streamed,
     where somebody may want to keep that.
     """
 
+    media_type: ClassVar[str] = sse.MEDIA_TYPE
     whole: dict[str, Any] | None = None
 
     @abstractmethod

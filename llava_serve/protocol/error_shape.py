@@ -7,6 +7,7 @@ from llava_serve.errors import RemoteError
 
 MESSAGES_PATH = "/v1/messages"
 RESPONSES_PATH = "/v1/responses"
+OLLAMA_PATH = "/api"
 # Source: anthropic 2.14.0, anthropic/types/shared: the types of its errors; `api_error` is ours.
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
@@ -50,7 +51,16 @@ def as_responses(body: Any, status: int | None = None) -> dict[str, Any]:
     return {"error": about | {"message": error.with_remedy}}
 
 
-_SHAPES: dict[str, ErrorShape] = {MESSAGES_PATH: as_anthropic, RESPONSES_PATH: as_responses}
+def as_ollama(body: Any, status: int | None = None) -> dict[str, Any]:
+    """Return the body of an error of Ollama's protocol, which is a text alone."""
+    return {"error": RemoteError.from_body(body, status or 500).with_remedy}
+
+
+_SHAPES: dict[str, ErrorShape] = {
+    MESSAGES_PATH: as_anthropic,
+    RESPONSES_PATH: as_responses,
+    OLLAMA_PATH: as_ollama,
+}
 
 
 def with_source(body: Any, source_of: SourceOf) -> Any:

@@ -228,7 +228,7 @@ class Generation:
     def _measure(self, delta: Delta) -> None:
         metrics = self._worker.metrics
         self._count(delta)
-        if delta.text and not delta.is_replay:
+        if (delta.text or delta.tool_calls) and not delta.is_replay:
             elapsed_s = self.elapsed_s
             if self.first_text_s is None:
                 self.first_text_s = elapsed_s
@@ -257,6 +257,7 @@ class Generation:
             "queue_s": self._queue_s + stages.queue_s,
             "vision_s": stages.vision_s,
             "prefill_s": stages.prefill_s,
+            "decode_s": None if self._resumed else stages.decode_s,  # of the whole answer only
             "decode_tokens_per_s": decoded / stages.decode_s if decoded > 0 else None,
         }
 
