@@ -8,6 +8,8 @@ import PIL.Image
 
 from llava_serve.errors import MediaCountMismatch
 
+IMAGE_PLACEHOLDER = "<image>"  # in a text, the place of a picture
+
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -146,7 +148,7 @@ class ReadyPrompt:
         Raises:
             MediaCountMismatch: images and placeholders differ in number.
         """
-        chunks = self.text.split("<image>")
+        chunks = self.text.split(IMAGE_PLACEHOLDER)
         if len(chunks) - 1 != len(self.images):
             raise MediaCountMismatch(len(self.images), len(chunks) - 1)
         return chunks

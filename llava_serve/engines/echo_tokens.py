@@ -8,10 +8,16 @@ from cachetools import LRUCache
 
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.tokenization import Detokenization, Tokenization
-from llava_serve.request import Conversation, DetokenizeRequest, Image, ReadyPrompt, TokenizeRequest
+from llava_serve.request import (
+    IMAGE_PLACEHOLDER,
+    Conversation,
+    DetokenizeRequest,
+    Image,
+    ReadyPrompt,
+    TokenizeRequest,
+)
 
 IMAGE_TOKEN = 0
-_IMAGE = "<image>"
 _KEPT_CHARACTERS = 5_000_000
 _WORD = re.compile(r"\S+\s*")
 
@@ -38,7 +44,7 @@ class WordVocabulary:
         return Detokenization(prompt="".join(words))
 
     def _number(self, word: str) -> int:
-        if word == _IMAGE:
+        if word == IMAGE_PLACEHOLDER:
             return IMAGE_TOKEN
         number = (zlib.crc32(word.encode()) >> 1) or 1
         if _size(word) <= _KEPT_CHARACTERS:
@@ -47,7 +53,7 @@ class WordVocabulary:
 
     def _word(self, number: int, field: str) -> str:
         if number == IMAGE_TOKEN:
-            return _IMAGE
+            return IMAGE_PLACEHOLDER
         if number not in self._words:
             raise InvalidField(field, f"{number} is no token that this echo engine has made")
         return self._words[number]
@@ -66,4 +72,6 @@ def _words(prompt: Conversation | ReadyPrompt) -> Iterator[str]:
             if isinstance(part, str):
                 yield from _WORD.findall(part)
             else:
-                yield from [_IMAGE] * (1 if isinstance(part, Image) else len(part.frames))
+                yield from [IMAGE_PLACEHOLDER] * (
+                    1 if isinstance(part, Image) else len(part.frames)
+                )

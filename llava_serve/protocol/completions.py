@@ -7,14 +7,14 @@ from pydantic_core import PydanticCustomError
 
 from llava_serve.protocol.openai import ChatRequest, SampledRequest
 from llava_serve.protocol.strict import Neutral, parse_body, unsupported
+from llava_serve.request import IMAGE_PLACEHOLDER
 
 MAX_TOKENS = 16  # where the request does not say, as OpenAI has it
-_IMAGE_PLACE = "<image>"
 MOST_PROMPTS = 512  # of one request
 
 
 def _without_images(prompt: str) -> str:
-    if _IMAGE_PLACE in prompt:
+    if IMAGE_PLACEHOLDER in prompt:
         raise PydanticCustomError(
             "image_place",
             "holds <image>, the place of a picture, and none comes with a text; pictures belong "

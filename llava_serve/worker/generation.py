@@ -36,6 +36,7 @@ from llava_serve.request import (
 )
 from llava_serve.tracing import span
 from llava_serve.worker import generation_trace
+from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
 ReadPrompt = Callable[
@@ -66,6 +67,7 @@ class Generation:
         Each answer to a prompt has a seed of its own, and goes on behind the tokens `resumed`.
         """
         self.request_id = logs.request_id.get()
+        self.tally: UsageTally | None = None  # where a controller asks for the usage
         self.first_text_s: float | None = None  # since the request arrived
         self.timings: dict[str, float | None] = {}  # complete with the last delta
         self._worker = worker

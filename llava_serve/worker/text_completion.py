@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import accumulate
 
 from fastapi import FastAPI, Request
@@ -18,10 +17,10 @@ from llava_serve.protocol.completions import CompletionRequest, parse_completion
 from llava_serve.protocol.openai import StreamOptions
 from llava_serve.request import Delta, DetokenizeRequest, ReadyPrompt, TokenLogprob, Usage
 from llava_serve.worker.completion import CompletionBody, CompletionEvents, reason_of, usage_of
+from llava_serve.worker.controller_options import ControllerOptions
 from llava_serve.worker.generation import Generation
-from llava_serve.worker.resumption import Resumption, take_resumption
+from llava_serve.worker.resumption import Resumption
 from llava_serve.worker.sampling import check_sampled, sampling_of
-from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
 _UNFINISHED = "\ufffd"
@@ -117,13 +116,10 @@ def add_route(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
     @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
         content = (await read_json(request))[0]
-        resumption = take_resumption(request, content)
+        options = ControllerOptions(request, content)
         body = parse_completion_request(content)
         check_sampled(body, worker.engine.card)
         sampling = sampling_of(body, worker.engine.card.sampling)
-        tally = UsageTally.asked_for(request.headers)
-        if tally is not None:
-            sampling = replace(sampling, tells_usage=True)
 
         echoed: dict[int, str] = {}  # by the prompt's number, before the first delta
 
@@ -132,14 +128,12 @@ def add_route(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
                 echoed.update(enumerate([await _text_of(worker, one) for one in body.prompt]))
             return tuple(map(_ready, body.prompt))
 
-        resumed = resumption.tokens if resumption else ()
         read_prompts = read_once(request, prompts_of)
-        generation = Generation(
-            worker, read_prompts, sampling, body.n or 1, resumed, len(body.prompt)
-        )
+        count, prompts = body.n or 1, len(body.prompt)
+        generation = options.generation(worker, read_prompts, sampling, count, prompts)
         if not body.stream:
-            return TextBody(generation, body, echoed).telling(tally)
-        return TextEvents(generation, body, keep_alive_s, resumption, echoed).telling(tally)
+            return TextBody(generation, body, echoed)
+        return TextEvents(generation, body, keep_alive_s, options.resumption, echoed)
 
 
 def _ready(prompt: str | list[int]) -> ReadyPrompt:
