@@ -1,14 +1,15 @@
 """Request, messages, sampling parameters and deltas: what the wire, media and engines hand on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import PIL.Image
 
 from llava_serve.errors import MediaCountMismatch
 
-Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length"]
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,44 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call; `parameters` is the JSON schema of an object."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    description: str | None = None
+    is_strict: bool = False  # the arguments of each call follow the schema
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Which tools the answer calls: it may, it must (`is_required`), or it calls the one named."""
+
+    is_required: bool = False
+    name: str | None = None
+    is_parallel: bool = True  # several calls in one answer
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call in the conversation so far."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn; its parts stand in the order the client gave them."""
+    """One turn; its parts stand in the order the client gave them.
+
+    One of the assistant may have calls behind its parts; one of a tool has the result of a call.
+    """
 
     role: Role
     parts: tuple[str | Image | Video, ...]
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
     @property
     def texts(self) -> list[str]:
@@ -79,6 +113,7 @@ class Conversation:
 
     messages: tuple[Message, ...]
     continues: bool = False
+    tools: tuple[Tool, ...] = ()
 
     @property
     def begun(self) -> str:
@@ -137,6 +172,7 @@ class SamplingParams:
     min_p: float = 0.0  # of the most probable token's probability, the least that is chosen from
     json_schema: str | None = None  # the answer is JSON of this schema (itself JSON)
     regex: str | None = None  # the answer matches this
+    tool_choice: ToolChoice = ToolChoice()  # among the conversation's tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,8 +255,20 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """New text of the arguments of call number `index`; its first one has `id` and `name`."""
+
+    index: int
+    arguments: str
+    id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """New text only; the last delta alone has the rest, and maybe no text.
+
+    Where the conversation has tools, `text` is what the answer says beside `tool_calls`.
 
     `logprobs`, if asked for, are of the tokens whose text begins here; a token that a stop cut off
     or that ended the answer has none.
@@ -247,3 +295,4 @@ class Delta:
     tokens: tuple[int, ...] = ()
     is_replay: bool = False
     stop: str | None = None
+    tool_calls: tuple[ToolCallDelta, ...] = ()

@@ -1,6 +1,7 @@
 """Prompt format, tokenizer and stop tokens of a checkpoint."""
 
 import logging
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -62,7 +63,10 @@ def own_format(
     """
     options: Any = {"chat_template": source, "tokenize": False, "add_generation_prompt": True}
     apply: Any = partial(tokenizer.apply_chat_template, **options)
-    return from_chat_template(apply, *placeholders)
+    added = tokenizer.added_tokens_decoder.values()
+    special = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+    pattern = re.compile("|".join(map(re.escape, sorted({*special, *placeholders}))))
+    return from_chat_template(apply, *placeholders, lambda text: bool(pattern.search(text)))
 
 
 def conversation_format(

@@ -1,7 +1,4 @@
-"""Error bodies of other protocols: what stands on the native wire, as their clients read it.
-
-Their clients show the message alone, so the remedy stands in it.
-"""
+"""Error bodies of other protocols: what stands on the native wire, as their clients read it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -47,10 +44,7 @@ def as_anthropic(body: Any, status: int | None = None) -> dict[str, Any]:
 
 
 def as_responses(body: Any, status: int | None = None) -> dict[str, Any]:
-    """Return the body of an error of the Responses protocol: the native wire's, but for the text.
-
-    Its clients show the message alone, and no other field.
-    """
+    """Return the body of an error of the Responses protocol: as `ServeError.as_body` has it."""
     error = RemoteError.from_body(body, status or 500)
     told = body["error"] if isinstance(body, dict) and isinstance(body.get("error"), dict) else {}
     about = {"type": None, "code": error.code, "param": error.param, **told}

@@ -20,14 +20,15 @@ from llava_serve.http.caller import caller_of
 from llava_serve.http.traced import TracedRequests
 from llava_serve.media.limits import PixelReservation
 from llava_serve.protocol.cluster import CANARY
+from llava_serve.protocol.content_part import ImagePart
 from llava_serve.protocol.model_card import ModelCard, ModelList
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
     ChatRequest,
-    ImagePart,
     StreamOptions,
     parse_chat_request,
 )
+from llava_serve.protocol.tools import NamedTool
 from llava_serve.request import Conversation, SamplingParams
 from llava_serve.tracing.span import Tracer
 from llava_serve.worker import llava_wire, text_completion, tokenization
@@ -37,6 +38,7 @@ from llava_serve.worker.inspection import InspectionBody, ReadConversation
 from llava_serve.worker.resumption import take_resumption
 from llava_serve.worker.sampling import check_sampled, sampling_of
 from llava_serve.worker.stream import KEEP_ALIVE_S
+from llava_serve.worker.tools import check_tools, tool_choice_of, tools_of
 from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
@@ -149,7 +151,8 @@ def _prepared(
     body = parse_chat_request(content)
     check(body, worker.engine.card)
     read_conversation = read_once(request, partial(_conversation, worker, body))
-    return body, read_conversation, sampling_of(body, worker.engine.card.sampling)
+    sampling = sampling_of(body, worker.engine.card.sampling)
+    return body, read_conversation, replace(sampling, tool_choice=tool_choice_of(body))
 
 
 async def _conversation(
@@ -160,7 +163,7 @@ async def _conversation(
         conversation = conversation.continued()
     if not conversation.messages:
         raise InvalidField("messages", "say nothing that could be answered")
-    return conversation
+    return replace(conversation, tools=tools_of(body))
 
 
 def check(body: ChatRequest, card: ModelCard) -> None:
@@ -173,6 +176,7 @@ def check(body: ChatRequest, card: ModelCard) -> None:
         InvalidField: two fields contradict each other.
     """
     check_sampled(body, card)
+    check_tools(body, card)
     kinds = {part.type for message in body.messages for part in message.parts()}
     if "image_url" in kinds and not card.accepts_images:
         raise MediaNotAccepted(card.id, "pictures")
@@ -213,6 +217,8 @@ def _check_continuation(body: ChatRequest) -> None:
         raise InvalidField(name, "needs a last message of the assistant, with text alone")
     if body.add_generation_prompt:
         raise InvalidField(name, "and add_generation_prompt exclude each other")
+    if body.tool_choice == "required" or isinstance(body.tool_choice, NamedTool):
+        raise InvalidField(name, "and a tool_choice that asks for a call exclude each other")
     for form in ("regex", "response_format"):
         if getattr(body, form) not in FURTHER_FIELDS[form]:  # engines apply it to new text alone
             raise InvalidField(name, f"and {form} exclude each other")

@@ -205,7 +205,7 @@ class Generation:
     def _measure(self, delta: Delta) -> None:
         metrics = self._worker.metrics
         self._count(delta)
-        if delta.text and not delta.is_replay:
+        if (delta.text or delta.tool_calls) and not delta.is_replay:
             elapsed_s = self.elapsed_s
             if self.first_text_s is None:
                 self.first_text_s = elapsed_s

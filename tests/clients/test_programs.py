@@ -40,6 +40,7 @@ def check(told: dict[str, dict[str, Any]], expected: set[str]) -> None:
     assert all(facts["answer"] == ANSWER for facts in told.values() if "answer" in facts)
     assert all(facts["pieces"] > 1 for facts in told.values() if "pieces" in facts)
     assert "the model 'no-such-model' is not served here" in told["error"]["message"]
+    assert "Ask GET /v1/models for the names" in told["error"]["message"]
     if "typed" in told:
         assert "color" in told["typed"]["fields"]
     if "tokens" in told:

@@ -21,7 +21,7 @@ from llava_serve.adapters.adapter import (
 from llava_serve.adapters.messages.answer import MessageAnswer, count_of
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.error_shape import MESSAGES_PATH
-from llava_serve.protocol.openai import NotNegative, Positive
+from llava_serve.protocol.integer import NotNegative, Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
 
 _FORMAT = "output_config.format"

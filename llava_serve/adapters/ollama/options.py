@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from llava_serve.protocol.openai import Positive
+from llava_serve.protocol.integer import Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, unsupported
 
 # How Ollama loads and runs a model: here that is the worker's affair, and changes no token.

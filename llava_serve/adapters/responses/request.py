@@ -20,7 +20,7 @@ from llava_serve.adapters.responses.answer import ResponseAnswer
 from llava_serve.errors import ResponsesNotKept
 from llava_serve.protocol.answer_form import AnyJson, PlainText
 from llava_serve.protocol.error_shape import RESPONSES_PATH
-from llava_serve.protocol.openai import Positive
+from llava_serve.protocol.integer import Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
 
 

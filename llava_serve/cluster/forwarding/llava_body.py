@@ -11,17 +11,13 @@ from typing import Any
 
 import PIL.Image
 
-from llava_serve.chat.rendering import UserText, from_template
+from llava_serve.chat.markers import UserText
+from llava_serve.chat.rendering import from_template
 from llava_serve.chat.templates import Template
 from llava_serve.errors import InvalidField, RemoteMediaRefused, UnsupportedField
 from llava_serve.media.fetch import is_data_uri, read_data_uri, trimmed
-from llava_serve.protocol.openai import (
-    FURTHER_FIELDS,
-    ChatRequest,
-    ImagePart,
-    TextPart,
-    VideoPart,
-)
+from llava_serve.protocol.content_part import ImagePart, TextPart, VideoPart
+from llava_serve.protocol.openai import FURTHER_FIELDS, ChatRequest
 from llava_serve.request import Conversation, Image, Message, Role
 
 IMAGE_TOKEN = "<image>"

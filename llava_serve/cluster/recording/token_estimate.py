@@ -1,6 +1,7 @@
 """Token estimate of a request, for the line and for limits: its prompt and its longest answers."""
 
-from llava_serve.protocol.openai import ChatRequest, ImagePart, TextPart
+from llava_serve.protocol.content_part import ImagePart, TextPart
+from llava_serve.protocol.openai import ChatRequest
 
 _CHARACTERS = 4  # of English text in a token
 # Source: LLaVA-1.5 makes 576 tokens of a picture, LLaVA-1.6 up to 2,880; LLaVA-OneVision 196 of a
@@ -27,6 +28,8 @@ def estimate_tokens(chat: ChatRequest) -> float:
                 tokens += _TILE_TOKENS if part.image_url.detail == "low" else IMAGE_TOKENS
             else:
                 tokens += _FRAME_TOKENS * (part.video_url.num_frames or _FRAMES)
+    tools = [tool.function for tool in chat.tools or ()]
+    tokens += sum(len(tool.model_dump_json(exclude_none=True)) for tool in tools) / _CHARACTERS
     answer_tokens = chat.max_completion_tokens or chat.max_tokens or _ANSWER_TOKENS
     return tokens + answer_tokens * (chat.n or 1)
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from llava_serve.cluster.registry.hash_ring import hash_of
-from llava_serve.protocol.openai import ChatRequest, ImagePart, VideoPart
+from llava_serve.protocol.content_part import ImagePart, VideoPart
+from llava_serve.protocol.openai import ChatRequest
 
 _SAMPLE = 1_000  # characters at either end and in the middle of a file's base64
 _LLAVA_PROMPT = 200  # characters: about the system prompt and some of the first question

@@ -11,12 +11,13 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from llava_serve.chat.rendering import Segment, TemplateText, UserText
+from llava_serve.chat.markers import Segment, TemplateText, UserText
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.text_length import TextLengthCheck, texts_of
 from llava_serve.engines.torch.output import OutputProcessor
 from llava_serve.engines.torch.sampling import SamplerState
 from llava_serve.engines.torch.sequence import PreprocessedPrompt, Sequence
+from llava_serve.engines.torch.tool_grammar import tools_of
 from llava_serve.engines.torch.vision import (
     ImageFeatureCache,
     Item,
@@ -88,6 +89,8 @@ class PromptProcessor:
         if sequence.matcher is not None:  # a text cannot end an answer that must have a form
             ends, stops = sequence.matcher.ends, ()
         output = OutputProcessor(loaded.tokenizer, sampling, ends, stops, limit)
+        if tools_of(sequence.request) and loaded.format.tool_calls is not None:
+            output.show(loaded.format.tool_calls.mark)
         # With a form every space counts.
         if sequence.request.prompt.continues or sequence.matcher is not None:
             output.continue_from(prompt.tokens)
