@@ -29,7 +29,7 @@ def check_tools(body: ChatRequest, card: ModelCard) -> None:
             raise InvalidField(f"tools.{at}.function.name", f"is taken: {name!r} is another tool")
     choice = body.tool_choice
     if choice == "required" and not names:
-        raise InvalidField("tool_choice", "is 'required', and there are no tools")
+        raise InvalidField("tool_choice", "asks for a call, and there are no tools")
     if isinstance(choice, NamedTool) and choice.function.name not in names:
         raise InvalidField("tool_choice", f"names {choice.function.name!r}, which is none of tools")
 

@@ -141,14 +141,13 @@ class Turn(Strict):
         Raises:
             InvalidField: it is the result of no call.
         """
-        fields: dict[str, Any] = {}
-        if self.tool_calls:
-            fields["tool_calls"] = calls.add_calls(self.tool_calls)
+        made = calls.add_calls(self.tool_calls or (), f"{path}.tool_calls")
+        result_of = None
         if self.role == "tool":
-            fields["tool_call_id"] = calls.id_of_result(self.tool_call_id, self.tool_name, path)
+            result_of = calls.id_of_result(self.tool_call_id, self.tool_name, path)
         shown = _images(self.images, f"{path}.images")
         parts = [*shown, _text(self.content, f"{path}.content")]
-        return AdaptedMessage(self.role, path, parts, fields)
+        return AdaptedMessage(self.role, path, parts, made, result_of)
 
 
 class OllamaChat(OllamaRequest):
