@@ -13,6 +13,7 @@ from llava_serve.engines.sglang.client import Body, Event, SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
 from llava_serve.engines.sglang.server import Server
 from llava_serve.engines.sglang.tokenization import NO_TEMPLATE, ServerTokenizer
+from llava_serve.engines.sglang.tools import check_tools
 from llava_serve.engines.text_length import check_length, texts_of
 from llava_serve.errors import InspectionUnsupported, InvalidField
 from llava_serve.protocol.inspection import Inspection
@@ -77,6 +78,7 @@ class SglangEngine:
         rid = f"{request.request_id}-{secrets.token_hex(4)}"
         if not isinstance(prompt, ReadyPrompt):
             check_texts(prompt)
+            check_tools(prompt, sampling, served)
             if self._form is None:
                 if not served.has_template:
                     raise InvalidField("messages", NO_TEMPLATE)
@@ -86,7 +88,12 @@ class SglangEngine:
                 if prompt.continues:
                     await self._template.check_continuation(prompt, served)
                 body = payload.chat_body(prompt, uris, sampling, served, rid)
-                return payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop)
+                read = partial(
+                    deltas.of_chat,
+                    stops=sampling.stop,
+                    is_parallel=sampling.tool_choice.is_parallel,
+                )
+                return payload.CHAT, body, read
             prompt = payload.ready_prompt(prompt, self._form)
             sampling = replace(sampling, stop=(*sampling.stop, *self._form.stops))
         check_prompt(prompt)
