@@ -8,6 +8,8 @@ import PIL.Image
 
 from llava_serve.errors import MediaCountMismatch
 
+IMAGE_PLACEHOLDER = "<image>"  # in a text, the place of a picture
+
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -131,12 +133,14 @@ class Conversation:
 class ReadyPrompt:
     """A prompt as the client wrote it: one `<image>` in `text` for each picture (LLaVA's wire).
 
+    Where it comes as `tokens`, these are all of it, and `text` is empty.
     With `continues` the deltas go on with `text`: a space before the first word is part of them.
     """
 
     text: str
     images: tuple[Image, ...] = ()
     continues: bool = False
+    tokens: tuple[int, ...] = ()
 
     def chunks(self) -> list[str]:
         """Return the texts before, between and behind the images.
@@ -144,7 +148,7 @@ class ReadyPrompt:
         Raises:
             MediaCountMismatch: images and placeholders differ in number.
         """
-        chunks = self.text.split("<image>")
+        chunks = self.text.split(IMAGE_PLACEHOLDER)
         if len(chunks) - 1 != len(self.images):
             raise MediaCountMismatch(len(self.images), len(chunks) - 1)
         return chunks
@@ -211,9 +215,10 @@ class TokenizeRequest:
 
 @dataclass(frozen=True, slots=True)
 class DetokenizeRequest:
-    """Tokens to show as text."""
+    """Tokens to show as text; `field` is what an error calls them."""
 
     tokens: tuple[int, ...]
+    field: str = "tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +287,7 @@ class Delta:
     `stop` is the stop string that ended the answer; beyond the engine one of the request's alone.
 
     Of a request that asked for several answers, `index` says to which one it belongs, and only the
-    last one to end has `usage`.
+    last one to end has `usage`; of one with several prompts `prompt_index` says which one is meant.
     """
 
     text: str = ""
@@ -290,6 +295,7 @@ class Delta:
     usage: Usage | None = None
     stages: Stages | None = None  # None: the engine does not know
     index: int = 0
+    prompt_index: int = 0
     so_far: Usage | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     tokens: tuple[int, ...] = ()

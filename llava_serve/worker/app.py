@@ -33,13 +33,11 @@ from llava_serve.request import Conversation, SamplingParams
 from llava_serve.tracing.span import Tracer
 from llava_serve.worker import llava_wire, text_completion, tokenization
 from llava_serve.worker.completion import CompletionBody, CompletionEvents
-from llava_serve.worker.generation import Generation
+from llava_serve.worker.controller_options import ControllerOptions
 from llava_serve.worker.inspection import InspectionBody, ReadConversation
-from llava_serve.worker.resumption import take_resumption
 from llava_serve.worker.sampling import check_sampled, sampling_of
 from llava_serve.worker.stream import KEEP_ALIVE_S
 from llava_serve.worker.tools import check_tools, tool_choice_of, tools_of
-from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
 Background = Callable[[], AbstractAsyncContextManager[object]]
@@ -117,20 +115,15 @@ def _add_models(app: FastAPI, worker: ModelWorker) -> None:
 async def _answer_chat(
     worker: ModelWorker, keep_alive_s: float, request: Request, content: Any, _: bytes
 ) -> Response:
-    resumption = take_resumption(request, content)
+    controller = ControllerOptions(request, content)
     body, read_prompt, sampling = _prepared(worker, request, content)
-    tally = UsageTally.asked_for(request.headers)
-    if tally is not None:
-        sampling = replace(sampling, tells_usage=True)
-    resumed = resumption.tokens if resumption else ()
     is_canary = CANARY in request.headers and caller_of(request).is_insider
     asked = worker.uncounted if is_canary else worker
-    generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
+    generation = controller.generation(asked, read_prompt, sampling, body.n or 1)
     if not body.stream:
-        return CompletionBody(generation, body.model).telling(tally)
+        return CompletionBody(generation, body.model)
     options = body.stream_options or StreamOptions()
-    events = CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
-    return events.telling(tally)
+    return CompletionEvents(generation, body.model, options, keep_alive_s, controller.resumption)
 
 
 async def _answer_inspection(

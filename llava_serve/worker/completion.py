@@ -146,11 +146,11 @@ class CompletionBody(GenerationResponse):
             if delta is not None:
                 deltas[delta.index].append(delta)
                 usage = delta.usage or usage
-                if self.tally is not None:
-                    self.tally.add(delta)
+                if self._tally is not None:
+                    self._tally.add(delta)
         body = self._whole(deltas, usage).model_dump(mode="json", exclude_unset=True)
         body["timings"] = self.generation.timings
-        so_far = self.tally and self.tally.so_far
+        so_far = self._tally and self._tally.so_far
         headers = {HEADER: so_far.as_json()} if so_far else {}
         await JSONResponse(body, headers=headers)(scope, receive, send)
 

@@ -18,7 +18,7 @@ from llava_serve.adapters.adapter import (
 )
 from llava_serve.adapters.responses.answer import ResponseAnswer
 from llava_serve.errors import ResponsesNotKept
-from llava_serve.protocol.answer_form import AnyJson, PlainText
+from llava_serve.protocol.answer_form import AnyJson, JsonSchema, PlainText
 from llava_serve.protocol.error_shape import RESPONSES_PATH
 from llava_serve.protocol.integer import Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
@@ -114,14 +114,8 @@ def _as_items(said: Any) -> Any:
     return [{"role": "user", "content": said}] if isinstance(said, str) else said
 
 
-class SchemaFormat(Strict):
-    """JSON of a schema; `strict` false is taken as true: the answer always follows it."""
-
+class SchemaFormat(JsonSchema):
     type: Literal["json_schema"]
-    name: str
-    content: Annotated[dict[str, Any], Field(alias="schema")]
-    description: str | None = None
-    strict: bool | None = None
 
 
 class TextConfig(Strict):

@@ -18,9 +18,8 @@ from llava_serve.errors import InvalidField, RemoteMediaRefused, UnsupportedFiel
 from llava_serve.media.fetch import is_data_uri, read_data_uri, trimmed
 from llava_serve.protocol.content_part import ImagePart, TextPart, VideoPart
 from llava_serve.protocol.openai import FURTHER_FIELDS, ChatRequest
-from llava_serve.request import Conversation, Image, Message, Role
+from llava_serve.request import IMAGE_PLACEHOLDER, Conversation, Image, Message, Role
 
-IMAGE_TOKEN = "<image>"
 # Source: haotian-liu/LLaVA@c121f04, llava/serve/model_worker.py and gradio_web_server.py: what the
 # worker cuts a longer limit to, and what the page asks for where its user sets nothing.
 _MOST_NEW_TOKENS = 1024
@@ -112,10 +111,10 @@ def _rendered(chat: ChatRequest, template: Template) -> tuple[str, list[str]]:
     prompt, shown = "", []
     for segment in from_template(template).render(Conversation(tuple(messages))):
         if isinstance(segment, Image):
-            prompt += IMAGE_TOKEN
+            prompt += IMAGE_PLACEHOLDER
             shown.append(urls[id(segment)])
-        elif isinstance(segment, UserText) and IMAGE_TOKEN in segment.text:
-            raise InvalidField("messages", f"a text contains {IMAGE_TOKEN}")
+        elif isinstance(segment, UserText) and IMAGE_PLACEHOLDER in segment.text:
+            raise InvalidField("messages", f"a text contains {IMAGE_PLACEHOLDER}")
         else:
             prompt += getattr(segment, "text", "")
     return prompt, shown

@@ -1,5 +1,7 @@
 """Token estimate of a request, for the line and for limits: its prompt and its longest answers."""
 
+from collections.abc import Sequence
+
 from llava_serve.protocol.content_part import ImagePart, TextPart
 from llava_serve.protocol.openai import ChatRequest
 
@@ -41,9 +43,10 @@ def estimate_llava_tokens(prompt: str, images: int, answer_tokens: object) -> fl
     return len(prompt) / _CHARACTERS + images * IMAGE_TOKENS + answer_tokens
 
 
-def estimate_text_tokens(prompt: str, answer_tokens: int, answers: int) -> float:
-    """Return the same for a text that is to go on."""
-    return len(prompt) / _CHARACTERS + answer_tokens * answers
+def estimate_text_tokens(prompts: Sequence[str | list[int]], answer_tokens: int) -> float:
+    """Return the same for texts or tokens that are to go on, given the tokens of all answers."""
+    counts = (len(one) / (_CHARACTERS if isinstance(one, str) else 1) for one in prompts)
+    return sum(counts) + answer_tokens
 
 
 def counted_tokens(estimate: float) -> int:

@@ -34,9 +34,9 @@ def of_llava(prompt: str, images: Any) -> tuple[int, ...]:
     return _affinity((one for one in files if isinstance(one, str)), prompt[:_LLAVA_PROMPT])
 
 
-def of_text(prompt: str) -> tuple[int, ...]:
+def of_text(prompt: str | list[int]) -> tuple[int, ...]:
     """Return the affinity of a text that is to go on: to others that begin as it does."""
-    return _affinity((), prompt[:_LLAVA_PROMPT])
+    return _affinity((), str(prompt[:_LLAVA_PROMPT]))
 
 
 def _affinity(images: Iterable[str], opening: str) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from llava_serve.engines.torch.vision import (
     Media,
     merge_image_features,
 )
-from llava_serve.errors import ContextOverflow, InvalidField, MediaNotAccepted
+from llava_serve.errors import ContextOverflow, InvalidField, MediaNotAccepted, TextTooLong
 from llava_serve.protocol.resume import RESUME_TOKENS
 from llava_serve.request import Conversation, Image, ReadyPrompt, SamplingParams, Video
 
@@ -65,9 +65,21 @@ class PromptProcessor:
         is_prefixed: bool = True,
     ) -> list[Item]:
         """Tokenise the prompt, with its images and videos among the tokens; raises the same."""
+        if isinstance(prompt, ReadyPrompt) and prompt.tokens:
+            return self._checked(prompt.tokens)
         with self._tokenizing:
             self._text_length.check(texts_of(prompt), stopped)
             return self.tokenizer.tokenize(prompt, is_prefixed=is_prefixed)
+
+    def _checked(self, tokens: tuple[int, ...]) -> list[Item]:
+        if len(tokens) > self.context:
+            raise TextTooLong(f"{len(tokens)} tokens", self.context)
+        embed: Any = self._loaded.model.get_input_embeddings()
+        if (largest := max(tokens)) >= embed.num_embeddings:
+            raise InvalidField("prompt", f"{largest} is no token of this model")
+        items: list[Item] = [*tokens]
+        self.tokenizer.refuse_placeholders(items, "prompt")
+        return items
 
     def look_up_features(self, sequence: Sequence) -> None:
         """Look up the features of its images; those not cached have the tower before them."""
@@ -152,7 +164,7 @@ class PromptTokenizer:
         is_ready = isinstance(prompt, ReadyPrompt)
         if is_ready or self._format.per_chunk:
             items = self._by_chunk(segments)
-            self._refuse_placeholders(items, "prompt" if is_ready else "messages")
+            self.refuse_placeholders(items, "prompt" if is_ready else "messages")
         else:
             items = self._whole(segments)
         return self._prefixed(items) if is_prefixed else items
@@ -235,10 +247,10 @@ class PromptTokenizer:
 
     def _without_special(self, text: str) -> list[int]:
         ids = self._plain_encode(text, split_special_tokens=True)
-        self._refuse_placeholders(ids)
+        self.refuse_placeholders(ids)
         return ids
 
-    def _refuse_placeholders(self, items: Iterable[Item], field: str = "messages") -> None:
+    def refuse_placeholders(self, items: Iterable[Item], field: str = "messages") -> None:
         """Refuse a text that this tokenizer can read only as the place of an image."""
         for item in items:
             if isinstance(item, int) and item in self._media_ids:
