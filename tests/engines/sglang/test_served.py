@@ -26,6 +26,7 @@ def served(
         models=models,
         image_tokens=[*image_tokens],
         has_template=True,
+        shows_tools=True,
     )
     return served_of(answers, name)
 
