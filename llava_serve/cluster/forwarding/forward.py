@@ -134,8 +134,13 @@ class Forward(Response):
             if self._request.is_streamed:
                 await relay.show_life(place)
 
-        cost, size = self._request.cost, len(self._body)
-        return LineRequest(owner=caller.owner, cost=cost, body_bytes=size, tell=tell)
+        return LineRequest(
+            owner=caller.owner,
+            cost=self._request.cost,
+            body_bytes=len(self._body),
+            tell=tell,
+            is_batch=caller.is_batch,
+        )
 
     async def _admitted(self, relay: Relay, waiting: LineRequest) -> str:
         """Count the request for its key, and run it."""
@@ -213,13 +218,7 @@ class Forward(Response):
             return True
         if self._asked is None or not relay.has_answered:
             return False
-        workers, now = self._context.workers, self._context.clock()
-        may_return = any(
-            worker.fingerprint == self._asked.fingerprint
-            and not worker.is_draining
-            and not workers.lease_expired(worker, now)
-            for worker in workers.known()
-        )
+        may_return = self._context.may_return(self._asked.fingerprint)
         return may_return and await self._attempts.may_return()
 
     async def _give_up(self, failure: Exception, relay: Relay) -> str:
