@@ -18,7 +18,7 @@ from llava_serve.http.body import MAX_TEXT_BYTES, BodyLimits, read_json, read_on
 from llava_serve.http.caller import caller_of
 from llava_serve.http.traced import TracedRequests
 from llava_serve.media.limits import PixelReservation
-from llava_serve.protocol.cluster import CANARY
+from llava_serve.protocol.cluster import BATCH, CANARY
 from llava_serve.protocol.model_card import ModelCard, ModelList
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
@@ -121,7 +121,8 @@ async def _answer_chat(
     resumed = resumption.tokens if resumption else ()
     is_canary = CANARY in request.headers and caller_of(request).is_insider
     asked = worker.uncounted if is_canary else worker
-    generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
+    is_batch = BATCH in request.headers
+    generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed, is_batch=is_batch)
     if not body.stream:
         return CompletionBody(generation, body.model).telling(tally)
     options = body.stream_options or StreamOptions()

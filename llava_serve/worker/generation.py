@@ -43,13 +43,15 @@ class Generation:
     cancelled; the slot is free once the engine has stopped, not before.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most have a default that stands for most
         self,
         worker: ModelWorker,
         read_prompt: ReadPrompt,
         sampling: SamplingParams,
         count: int = 1,
         resumed: tuple[int, ...] = (),
+        *,
+        is_batch: bool = False,
     ) -> None:
         """Generate `count` answers to the same prompt, each with a seed of its own.
 
@@ -63,6 +65,7 @@ class Generation:
         self.with_logprobs = sampling.top_logprobs is not None
         self._samplings = [_seeded(sampling, i) for i in range(count)]
         self._resumed = resumed
+        self._is_batch = is_batch
         self._usage: Usage | None = None  # of the answers that are finished
         self._unfinished = count
         self._queue_s = self._media_s = 0.0
@@ -144,6 +147,7 @@ class Generation:
                         prompt=prompt,
                         sampling=sampling,
                         resumed=self._resumed,
+                        is_batch=self._is_batch,
                     )
                     for sampling in self._samplings
                 ]

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from llava_serve.http.body import read_json, read_once
 from llava_serve.media.limits import PixelReservation
+from llava_serve.protocol.cluster import BATCH
 from llava_serve.protocol.completions import CompletionRequest, parse_completion_request
 from llava_serve.protocol.openai import StreamOptions
 from llava_serve.request import Delta, ReadyPrompt, TokenLogprob, Usage
@@ -125,7 +126,10 @@ def add_route(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
 
         resumed = resumption.tokens if resumption else ()
         read_prompt = read_once(request, prompt_of)
-        generation = Generation(worker, read_prompt, sampling, body.n or 1, resumed)
+        is_batch = BATCH in request.headers
+        generation = Generation(
+            worker, read_prompt, sampling, body.n or 1, resumed, is_batch=is_batch
+        )
         if not body.stream:
             return TextBody(generation, body).telling(tally)
         return TextEvents(generation, body, keep_alive_s, resumption).telling(tally)

@@ -43,6 +43,7 @@ from llava_serve.http import stopping
 from llava_serve.http.body import release_body
 from llava_serve.http.caller import Caller, caller_of
 from llava_serve.http.disconnect import unless_client_leaves
+from llava_serve.protocol.cluster import BATCH
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.resume import RESUME, with_tokens
 from llava_serve.protocol.usage import ASKING
@@ -292,7 +293,7 @@ class Forward(Response):
             "X-Request-ID": logs.request_id.get(),
             "Via": ", ".join(filter(None, (self._request.via, f"1.1 {self._context.name}"))),
             **self._context.upstream.shown_to(is_legacy=worker.is_legacy),
-            **ASKING,
+            **(ASKING | {BATCH: "1"} if self._record.caller.is_batch else ASKING),
         }
         if self._progress and worker.fingerprint:
             headers[RESUME] = str(self._began)
