@@ -8,7 +8,7 @@ import torch
 
 from llava_serve import logs
 from llava_serve.engines.torch import failures
-from llava_serve.engines.torch.batch_turns import BatchTurns
+from llava_serve.engines.torch.batch_turns import SHORTER, BatchTurns
 from llava_serve.engines.torch.grammar import constrain
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.prompt import PromptProcessor
@@ -80,6 +80,8 @@ class EngineCore:
     def _advance(self, *, of_batches: bool) -> bool:
         """Tell whether there was anything to do for the sequences of a kind."""
         has_encoded = self._prepare(self._scheduler.candidates(of_batches=of_batches))
+        if has_encoded and of_batches:  # which is enough for one step
+            return True
         step = self._scheduler.schedule(of_batches=of_batches)
         self._runner.copy_prefixes(step.allocations)
         self._run(step.tokens)
@@ -119,9 +121,11 @@ class EngineCore:
             sequence.vision_s += took
 
     def _encode_tiles(self, sequences: list[Sequence]) -> None:
-        may_delay = self._scheduler.is_decoding or sequences[0].request.is_batch
         features = [left for each in sequences for left in each.features_left]
-        self._processor.features.encode_tiles(features, self._tile_budget if may_delay else None)
+        most = self._tile_budget if self._scheduler.is_decoding else None
+        if sequences[0].request.is_batch:
+            most = max(self._tile_budget // SHORTER, 1)
+        self._processor.features.encode_tiles(features, most)
 
     def _run(self, scheduled: list[ScheduledTokens]) -> None:
         """Run the model; a sequence whose tokens are all computed gets the next one."""

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from llava_serve import logs
+from llava_serve.engines.torch.batch_turns import SHORTER
 from llava_serve.engines.torch.kv_cache import Allocation, KVAllocator
 from llava_serve.engines.torch.sequence import Sequence, Status
 
@@ -77,6 +78,8 @@ class Scheduler:
         running = [each for each in self.running if each.request.is_batch == of_batches]
         tokens = [ScheduledTokens(each, 1) for each in running if each.status is Status.DECODE]
         budget = self._prefill_budget if tokens or of_batches else self._idle_prefill_budget
+        if of_batches:
+            budget = max(budget // SHORTER, 1)
         for sequence in running:
             if sequence.status is Status.PREFILL and budget > 0:
                 count = min(budget, sequence.num_uncomputed_tokens)
