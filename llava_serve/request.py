@@ -183,13 +183,15 @@ class SamplingParams:
 class GenerateRequest:
     """A prompt to answer; `resumed` are tokens of its answer that another engine generated.
 
-    The deltas then begin with the text of these, and go on as if the engine had generated all.
+    The deltas then begin with the text of these, and go on as if the engine had generated all. The
+    answers of a batch may stand back behind others.
     """
 
     request_id: str
     prompt: Conversation | ReadyPrompt
     sampling: SamplingParams
     resumed: tuple[int, ...] = ()
+    is_batch: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

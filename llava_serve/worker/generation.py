@@ -61,6 +61,8 @@ class Generation:
         count: int = 1,
         resumed: tuple[int, ...] = (),
         prompts: int = 1,
+        *,
+        is_batch: bool = False,
     ) -> None:
         """Generate `count` answers to each of so many `prompts`, those to one in a row.
 
@@ -77,6 +79,7 @@ class Generation:
         self._resumed = resumed
         self._usages: dict[int, Usage] = {}  # by prompt, of the answers that are finished
         self._unfinished = count * prompts
+        self._is_batch = is_batch
         self._queue_s = self._media_s = 0.0
         self._decode_s: float | None = None
         self._text_at: dict[int, float] = {}  # of each answer's last text
@@ -156,6 +159,7 @@ class Generation:
                         prompt=prompt,
                         sampling=sampling,
                         resumed=self._resumed,
+                        is_batch=self._is_batch,
                     )
                     for prompt in prompts
                     for sampling in self._samplings
