@@ -14,7 +14,7 @@ from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt,
 from llava_serve.engines.sglang.served import Served
 from llava_serve.engines.sglang.server import Server
 from llava_serve.engines.sglang.tokenization import NO_TEMPLATE, ServerTokenizer
-from llava_serve.engines.sglang.tools import check_tools
+from llava_serve.engines.sglang.tools import check_beside_tools
 from llava_serve.engines.text_length import check_length, texts_of
 from llava_serve.errors import InspectionUnsupported, InvalidField, TextTooLong
 from llava_serve.protocol.inspection import Inspection
@@ -79,7 +79,7 @@ class SglangEngine:
         rid = f"{request.request_id}-{secrets.token_hex(4)}"
         if not isinstance(prompt, ReadyPrompt):
             check_texts(prompt)
-            check_tools(prompt, sampling, served)
+            check_beside_tools(prompt, sampling)
             if self._form is None:
                 if not served.has_template:
                     raise InvalidField("messages", NO_TEMPLATE)

@@ -153,6 +153,7 @@ class Server:
         raise missing
 
     async def _read(self, info: dict[str, Any], address: str) -> Served:
+        image_tokens = await self._tokens(_IMAGE_TOKEN_ALONE, address)
         without_tools = await self._tokens(_ONE_MESSAGE, address)
         with_tool = await self._tokens(_WITH_TOOL, address) if self._uses_template else []
         answers = Answers(
@@ -160,7 +161,7 @@ class Server:
             model=info,
             server=await self._first(address, "/server_info", "/get_server_info"),
             models=await self._client.call("/v1/models", _CALL_S, address),
-            image_tokens=await self._tokens(_IMAGE_TOKEN_ALONE, address),
+            image_tokens=image_tokens,
             has_template=bool(without_tools),
             shows_tools=bool(with_tool) and with_tool != without_tools,
         )
