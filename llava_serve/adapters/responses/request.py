@@ -18,10 +18,10 @@ from llava_serve.adapters.adapter import (
 )
 from llava_serve.adapters.responses.answer import ResponseAnswer
 from llava_serve.errors import ResponsesNotKept
-from llava_serve.protocol.answer_form import AnyJson, JsonSchema, PlainText
 from llava_serve.protocol.error_shape import RESPONSES_PATH
 from llava_serve.protocol.integer import Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
+from llava_serve.protocol.structured_output import AnyJson, JsonSchema, PlainText
 
 
 class InputText(Strict):
@@ -233,8 +233,8 @@ class ResponsesRequest(Strict):
 
     def as_told(self) -> dict[str, Any]:
         """Return what a response repeats of its request."""
-        form = self.text.format
-        told = form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}
+        asked = self.text.format
+        told = asked.model_dump(by_alias=True, exclude_none=True) if asked else {"type": "text"}
         return {
             "instructions": self.instructions,
             "max_output_tokens": self.max_output_tokens,
