@@ -57,15 +57,20 @@ class AdaptedPart:
 
 @dataclass(frozen=True, slots=True)
 class AdaptedMessage:
-    """A chat message, made of what stands at the path `source`."""
+    """A chat message, made of what stands at the path `source`.
+
+    `fields` are those that it has besides, of which each is called the same there.
+    """
 
     role: str
     source: str
     parts: Sequence[AdaptedPart]
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def body(self) -> dict[str, Any]:
-        return {"role": self.role, "content": [part.body for part in self.parts]}
+        content = [part.body for part in self.parts]
+        return {"role": self.role, "content": content, **self.fields}
 
 
 def source_of(fields: Mapping[str, str], messages: Sequence[AdaptedMessage]) -> SourceOf:
@@ -77,6 +82,8 @@ def source_of(fields: Mapping[str, str], messages: Sequence[AdaptedMessage]) -> 
     paths = dict(fields)
     for number, message in enumerate(messages):
         paths[f"messages.{number}"] = message.source
+        for name in message.fields:
+            paths[f"messages.{number}.{name}"] = f"{message.source}.{name}"
         for at, part in enumerate(message.parts):
             path = f"messages.{number}.content.{at}"
             paths[path] = part.source

@@ -34,7 +34,7 @@ class ToolCallParser:
         self._text = ""  # what has come and was not read
         self._opening = ""  # what was read before a call, and is text if that is none
         self._call = CalledFunction()
-        self._told: int | None = None  # characters of the call's arguments
+        self._is_told = False
         self._num_calls = 0  # that are complete
         self._has_called = False
         self._said: list[str] = []
@@ -107,7 +107,7 @@ class ToolCallParser:
             return False
         if is_call:
             self._opening += self._text[:end]
-            self._call, self._told, self._read = CalledFunction(), None, self._read_call
+            self._call, self._is_told, self._read = CalledFunction(), False, self._read_call
         else:
             if self._opening:  # of no call
                 self._said.append(self._opening + self._text[:end])
@@ -117,10 +117,10 @@ class ToolCallParser:
 
     def _read_call(self, is_last: bool) -> bool:
         call = self._call
-        self._text = call.feed(self._text)
+        arguments, self._text = call.feed(self._text)
         is_known = call.name is not None and (not self._is_bare or call.name in self._names)
         if is_known:
-            self._tell(call)
+            self._tell(call, arguments)
         if call.is_complete and is_known:
             self._num_calls += 1
             self._opening, self._read = "", self._read_between
@@ -135,16 +135,13 @@ class ToolCallParser:
     def _behind_calls(self) -> "_Read":
         return self._read_rest if self._is_bare else self._read_text
 
-    def _tell(self, call: CalledFunction) -> None:
-        arguments = call.arguments
-        if self._told is None:
-            self._has_called = True
+    def _tell(self, call: CalledFunction, arguments: str) -> None:
+        if not self._is_told:
+            self._is_told = self._has_called = True
             call_id = "".join(secrets.choice(_LETTERS) for _ in range(_ID_LENGTH))
-            first = ToolCallDelta(self._num_calls, arguments, call_id, call.name)
-            self._calls.append(first)
-        elif arguments[self._told :]:
-            self._calls.append(ToolCallDelta(self._num_calls, arguments[self._told :]))
-        self._told = len(arguments)
+            self._calls.append(ToolCallDelta(self._num_calls, arguments, call_id, call.name))
+        elif arguments:
+            self._calls.append(ToolCallDelta(self._num_calls, arguments))
 
 
 _Read = Callable[[bool], bool]

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from llava_serve.adapters.adapter import EventAdapter
+from llava_serve.adapters.ollama.tool_calls import CallDeltas, as_called
 from llava_serve.protocol.error_shape import as_ollama
 
 Said = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -19,7 +20,9 @@ _NANOSECONDS = 1_000_000_000
 
 def as_message(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a record of `/api/chat` has of a message, or of a delta."""
-    return {"message": {"role": "assistant", "content": message.get("content") or ""}}
+    said = {"role": "assistant", "content": message.get("content") or ""}
+    called = as_called(message.get("tool_calls") or ())
+    return {"message": {**said, "tool_calls": called} if called else said}
 
 
 def as_response(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,15 +42,17 @@ class OllamaAnswer(EventAdapter):
         self._usage: dict[str, Any] = {}  # of the native wire, as are these
         self._timings: dict[str, float | None] = {}
         self._reason = "stop"
+        self._calls = CallDeltas()
 
     def adapt_chunk(self, chunk: dict[str, Any]) -> bytes:
-        """Return a record for each text."""
+        """Return a record for each text; calls come whole, once they are."""
         self._usage = chunk.get("usage") or self._usage
         self._timings = chunk.get("timings") or self._timings
         records = b""
         for choice in chunk["choices"]:
-            if choice["delta"].get("content"):
-                records += _line(self._record(choice["delta"], choice, done=False))
+            if text := choice["delta"].get("content"):
+                records += _line(self._record({"content": text}, choice, done=False))
+            self._calls.add(choice["delta"].get("tool_calls") or ())
             self._reason = choice.get("finish_reason") or self._reason
         return records
 
@@ -60,8 +65,10 @@ class OllamaAnswer(EventAdapter):
         return _line(as_ollama(body))
 
     def end(self) -> bytes:
-        """Return the last record, which has no text."""
-        return _line(self._record({}, {}, done=True) | self._ending())
+        """Return the last record, which has no text, behind one with the calls if there are any."""
+        message = self._calls.message
+        calls = _line(self._record(message, {}, done=False)) if message["tool_calls"] else b""
+        return calls + _line(self._record({}, {}, done=True) | self._ending())
 
     def adapt_whole(self, completion: dict[str, Any]) -> dict[str, Any]:
         """Return the one record."""

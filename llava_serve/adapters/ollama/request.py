@@ -17,8 +17,10 @@ from llava_serve.adapters.adapter import (
 )
 from llava_serve.adapters.ollama.answer import OllamaAnswer, as_message, as_response
 from llava_serve.adapters.ollama.options import SOURCES, Options
+from llava_serve.adapters.ollama.tool_calls import CallsInOrder, OllamaTool, OllamaToolCall
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, unsupported
+from llava_serve.protocol.tools import MOST_TOOLS
 
 _AT_ONCE = (0, "0", "0s", "0m", "0h")  # as `keep_alive` without a question: unload the model
 
@@ -69,6 +71,10 @@ class OllamaRequest(Strict):
     def as_messages(self) -> list[AdaptedMessage]:
         """Return the messages of the chat completion."""
 
+    def as_tools(self) -> list[dict[str, Any]]:
+        """Return the tools of the chat completion."""
+        return []
+
     def adapted(self, served_as: str) -> AdaptedRequest:
         """Return the chat completion that this asks of the model `served_as`.
 
@@ -86,6 +92,7 @@ class OllamaRequest(Strict):
             "response_format": self._response_format(),
             "stream": self._is_streamed or None,
             "stream_options": {"include_usage": True} if self._is_streamed else None,
+            "tools": self.as_tools() or None,
             "top_logprobs": self.top_logprobs if self.logprobs else None,
         }
         chat = {
@@ -119,28 +126,36 @@ class OllamaRequest(Strict):
 class Turn(Strict):
     """One turn; what a model thought before it answered is shown to none again."""
 
-    neutral: ClassVar[Neutral] = {
-        "thinking": ANYTHING,
-        "tool_call_id": (None, ""),
-        "tool_calls": (None, []),
-        "tool_name": (None, ""),
-    }
+    neutral: ClassVar[Neutral] = {"thinking": ANYTHING}
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
     images: list[str] | None = None
+    tool_calls: list[OllamaToolCall] | None = None
+    tool_call_id: str | None = None  # of a result; else `tool_name` or the order tells
+    tool_name: str | None = None
 
-    def as_message(self, path: str) -> AdaptedMessage:
+    def as_message(self, path: str, calls: CallsInOrder) -> AdaptedMessage:
+        """Return the chat message, given the calls of those before.
+
+        Raises:
+            InvalidField: it is the result of no call.
+        """
+        fields: dict[str, Any] = {}
+        if self.tool_calls:
+            fields["tool_calls"] = calls.add_calls(self.tool_calls)
+        if self.role == "tool":
+            fields["tool_call_id"] = calls.id_of_result(self.tool_call_id, self.tool_name, path)
         shown = _images(self.images, f"{path}.images")
-        return AdaptedMessage(self.role, path, [*shown, _text(self.content, f"{path}.content")])
+        parts = [*shown, _text(self.content, f"{path}.content")]
+        return AdaptedMessage(self.role, path, parts, fields)
 
 
 class OllamaChat(OllamaRequest):
     """The body of `POST /api/chat`."""
 
-    neutral: ClassVar[Neutral] = {**OllamaRequest.neutral, "tools": (None, [])}
-
     messages: list[Turn] | None = None
+    tools: Annotated[list[OllamaTool], Field(max_length=MOST_TOOLS)] | None = None
 
     @property
     def asks_nothing(self) -> bool:
@@ -151,8 +166,11 @@ class OllamaChat(OllamaRequest):
         return OllamaAnswer(self.model, as_message)
 
     def as_messages(self) -> list[AdaptedMessage]:
-        said = enumerate(self.messages or ())
-        return [message.as_message(f"messages.{at}") for at, message in said]
+        calls, said = CallsInOrder(), enumerate(self.messages or ())
+        return [message.as_message(f"messages.{at}", calls) for at, message in said]
+
+    def as_tools(self) -> list[dict[str, Any]]:
+        return [tool.as_chat() for tool in self.tools or ()]
 
 
 class OllamaPrompt(OllamaRequest):
