@@ -28,7 +28,7 @@ _AT_ONCE = (0, "0", "0s", "0m", "0h")  # as `keep_alive` without a question: unl
 def _form(asked: Any) -> Any:
     if asked in (None, "", "json") or isinstance(asked, dict):
         return asked or None
-    raise PydanticCustomError("answer_form", 'must be "json" or a JSON schema')
+    raise PydanticCustomError("structured_output", 'must be "json" or a JSON schema')
 
 
 class OllamaRequest(Strict):

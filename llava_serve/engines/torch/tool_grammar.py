@@ -44,7 +44,7 @@ class ToolGrammar:
     def rules(self, tools: tuple[Tool, ...], choice: ToolChoice, text: str | None) -> str:
         """Return the rules, of which `start` is the first.
 
-        What is no call is of the form `text`, or any text where that is None.
+        What is no call follows the rule `text`, or is any text where that is None.
 
         Raises:
             InvalidField: the parameters of a tool are no schema of an object.
