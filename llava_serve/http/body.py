@@ -33,6 +33,7 @@ _BODIES_AT_ONCE = 8  # of the largest size
 _MEDIA_ROUTES = (
     *("/v1/chat/completions", "/v1/inspect", "/tokenize", "/worker_generate_stream"),
     *("/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/files"),
+    *("/api/chat", "/api/generate"),
     *("/gradio_api/upload", "/conversations/import", "/folders/image", "/pdf/pages"),  # the page's
 )
 
