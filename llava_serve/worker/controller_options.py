@@ -14,7 +14,7 @@ from llava_serve.worker.worker import ModelWorker
 
 
 class ControllerOptions:
-    """How an answer is resumed, told of its usage, and stands back as one of a batch; mostly not."""
+    """How an answer is resumed, whether it tells its usage, and stands back as one of a batch."""
 
     def __init__(self, request: Request, content: Any) -> None:
         """Take them out of the headers and the decoded body.

@@ -8,19 +8,16 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
-    Coroutine,
-    Iterable,
 )
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from llava_serve import logs
-from llava_serve.background import background
+from llava_serve.background import background, gather_or_cancel
 from llava_serve.errors import ReaderTooSlow, ServeError
 from llava_serve.http.disconnect import client_left
 from llava_serve.media.limits import PixelReservation
@@ -266,17 +263,6 @@ class Generation:
             "decode_s": None if self._resumed else stages.decode_s,  # of the whole answer only
             "decode_tokens_per_s": decoded / stages.decode_s if decoded > 0 else None,
         }
-
-
-async def gather_or_cancel(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all; when one fails or this is cancelled, cancel the others and wait for their end."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 def _seeded(sampling: SamplingParams, index: int) -> SamplingParams:

@@ -4,7 +4,7 @@ from llava_serve.errors import InvalidField, UnsupportedField
 from llava_serve.protocol.model_card import ModelCard
 from llava_serve.protocol.openai import ChatRequest
 from llava_serve.protocol.tools import NamedTool
-from llava_serve.request import Tool, ToolChoice
+from llava_serve.tools import Tool, ToolChoice
 
 _NO_TOOLS = "the chat template of this model shows none, or calls of a form that is not known here"
 _NO_PARSER = (

@@ -123,7 +123,7 @@ class OllamaRequest(Strict):
         return {"type": "json_schema", "json_schema": schema}
 
 
-class Turn(Strict):
+class OllamaTurn(Strict):
     """One turn; what a model thought before it answered is shown to none again."""
 
     neutral: ClassVar[Neutral] = {"thinking": ANYTHING}
@@ -153,7 +153,7 @@ class Turn(Strict):
 class OllamaChat(OllamaRequest):
     """The body of `POST /api/chat`."""
 
-    messages: list[Turn] | None = None
+    messages: list[OllamaTurn] | None = None
     tools: Annotated[list[OllamaTool], Field(max_length=MOST_TOOLS)] | None = None
 
     @property
