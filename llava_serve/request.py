@@ -148,7 +148,7 @@ class SamplingParams:
     min_p: float = 0.0  # of the most probable token's probability, the least that is chosen from
     json_schema: str | None = None  # the answer is JSON of this schema (itself JSON)
     regex: str | None = None  # the answer matches this
-    tool_choice: ToolChoice = ToolChoice()  # among the conversation's tools
+    tool_choice: ToolChoice = field(default_factory=ToolChoice)  # among the conversation's tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

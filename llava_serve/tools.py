@@ -1,4 +1,4 @@
-"""Tools of a conversation and the calls of them, as the wire, templates and engines hand them on."""
+"""Tools of a conversation and calls of them, as the wire, templates and engines hand them on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
