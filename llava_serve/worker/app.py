@@ -206,7 +206,8 @@ def _check_continuation(body: ChatRequest) -> None:
             raise UnsupportedField("add_generation_prompt", f"false needs {name}: true")
         return
     last = body.messages[-1]
-    if last.role != "assistant" or any(part.type != "text" for part in last.parts()):
+    is_text = all(part.type == "text" for part in last.parts()) and not last.tool_calls
+    if last.role != "assistant" or not is_text:
         raise InvalidField(name, "needs a last message of the assistant, with text alone")
     if body.add_generation_prompt:
         raise InvalidField(name, "and add_generation_prompt exclude each other")

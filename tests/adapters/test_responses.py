@@ -170,7 +170,7 @@ async def test_fields_that_ask_for_nothing_pass(
         ({"background": True}, "background"),
         ({"store": True}, "store"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
         ({"extra_body": {"n": 2}}, "n"),
         ({"said": []}, "input"),
         ({"said": [{"type": "item_reference", "id": "msg_1"}]}, "input.0"),

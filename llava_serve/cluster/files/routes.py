@@ -17,7 +17,8 @@ from llava_serve.http.access import UPLOADS
 from llava_serve.http.caller import caller_of
 from llava_serve.http.plain_route import PlainRoute
 
-_PURPOSES = ("vision", "user_data")
+_LINES = "batch"  # the purpose of what is no picture
+_PURPOSES = ("vision", "user_data", _LINES)
 _FIELDS = ("file", "purpose", "expires_after[anchor]", "expires_after[seconds]")
 _SECONDS = re.compile(r"\d{1,9}")
 _MOST_LISTED = 10_000
@@ -98,8 +99,10 @@ async def _kept(shelf: FileShelf, owner: str, form: FormData) -> KeptFile:
     expiry_s = _expiry_s(form)
 
     def keep() -> KeptFile:
-        data = file.file.read()
         filename = file.filename or "file"
+        if purpose == _LINES:
+            return shelf.add_lines(owner, file.file, filename, expiry_s)
+        data = file.file.read()
         return shelf.add(owner, data, filename=filename, purpose=str(purpose), expiry_s=expiry_s)
 
     return await asyncio.to_thread(keep)

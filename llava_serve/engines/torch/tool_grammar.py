@@ -7,7 +7,8 @@ from typing import Any
 
 from llava_serve.chat.tool_calls import LLAMA, Hole, ToolCallFormat
 from llava_serve.errors import InvalidField
-from llava_serve.request import Conversation, GenerateRequest, Tool, ToolChoice
+from llava_serve.request import Conversation, GenerateRequest
+from llava_serve.tools import Tool, ToolChoice
 
 _MOST_CALLS = 16  # in one answer: a model at a loss would go on until its tokens are spent
 JsonRule = Callable[[str, dict[str, Any]], str]  # of a field's schema
