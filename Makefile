@@ -34,6 +34,7 @@ test-sglang: .venv/installed-dev sglang-env ## run the tests against a real SGLa
 
 test-clients: .venv/installed-dev ## run clients of other people, unmodified, in environments of their own; CI has no time for it
 	bash scripts/clients_env.sh $(PYTHON)
+	bash scripts/get_npm_clients.sh $(BIN)/python
 	$(BIN)/python -m pytest -m clients tests/clients
 
 sglang-env:

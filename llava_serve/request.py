@@ -1,14 +1,17 @@
 """Request, messages, sampling parameters and deltas: what the wire, media and engines hand on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import PIL.Image
 
 from llava_serve.errors import MediaCountMismatch
 
-Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length"]
+IMAGE_PLACEHOLDER = "<image>"  # in a text, the place of a picture
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,44 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call; `parameters` is the JSON schema of an object."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    description: str | None = None
+    is_strict: bool = False  # the arguments of each call follow the schema
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Which tools the answer calls: it may, it must (`is_required`), or it calls the one named."""
+
+    is_required: bool = False
+    name: str | None = None
+    is_parallel: bool = True  # several calls in one answer
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call in the conversation so far."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn; its parts stand in the order the client gave them."""
+    """One turn; its parts stand in the order the client gave them.
+
+    One of the assistant may have calls behind its parts; one of a tool has the result of a call.
+    """
 
     role: Role
     parts: tuple[str | Image | Video, ...]
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
     @property
     def texts(self) -> list[str]:
@@ -79,6 +115,7 @@ class Conversation:
 
     messages: tuple[Message, ...]
     continues: bool = False
+    tools: tuple[Tool, ...] = ()
 
     @property
     def begun(self) -> str:
@@ -96,12 +133,14 @@ class Conversation:
 class ReadyPrompt:
     """A prompt as the client wrote it: one `<image>` in `text` for each picture (LLaVA's wire).
 
+    Where it comes as `tokens`, these are all of it, and `text` is empty.
     With `continues` the deltas go on with `text`: a space before the first word is part of them.
     """
 
     text: str
     images: tuple[Image, ...] = ()
     continues: bool = False
+    tokens: tuple[int, ...] = ()
 
     def chunks(self) -> list[str]:
         """Return the texts before, between and behind the images.
@@ -109,7 +148,7 @@ class ReadyPrompt:
         Raises:
             MediaCountMismatch: images and placeholders differ in number.
         """
-        chunks = self.text.split("<image>")
+        chunks = self.text.split(IMAGE_PLACEHOLDER)
         if len(chunks) - 1 != len(self.images):
             raise MediaCountMismatch(len(self.images), len(chunks) - 1)
         return chunks
@@ -137,6 +176,7 @@ class SamplingParams:
     min_p: float = 0.0  # of the most probable token's probability, the least that is chosen from
     json_schema: str | None = None  # the answer is JSON of this schema (itself JSON)
     regex: str | None = None  # the answer matches this
+    tool_choice: ToolChoice = ToolChoice()  # among the conversation's tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,9 +217,10 @@ class TokenizeRequest:
 
 @dataclass(frozen=True, slots=True)
 class DetokenizeRequest:
-    """Tokens to show as text."""
+    """Tokens to show as text; `field` is what an error calls them."""
 
     tokens: tuple[int, ...]
+    field: str = "tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +262,20 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """New text of the arguments of call number `index`; its first one has `id` and `name`."""
+
+    index: int
+    arguments: str
+    id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """New text only; the last delta alone has the rest, and maybe no text.
+
+    Where the conversation has tools, `text` is what the answer says beside `tool_calls`.
 
     `logprobs`, if asked for, are of the tokens whose text begins here; a token that a stop cut off
     or that ended the answer has none.
@@ -236,7 +289,7 @@ class Delta:
     `stop` is the stop string that ended the answer; beyond the engine one of the request's alone.
 
     Of a request that asked for several answers, `index` says to which one it belongs, and only the
-    last one to end has `usage`.
+    last one to end has `usage`; of one with several prompts `prompt_index` says which one is meant.
     """
 
     text: str = ""
@@ -244,8 +297,10 @@ class Delta:
     usage: Usage | None = None
     stages: Stages | None = None  # None: the engine does not know
     index: int = 0
+    prompt_index: int = 0
     so_far: Usage | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     tokens: tuple[int, ...] = ()
     is_replay: bool = False
     stop: str | None = None
+    tool_calls: tuple[ToolCallDelta, ...] = ()

@@ -13,6 +13,7 @@ from llava_serve.adapters.messages.request import COUNT_TOKENS, MESSAGES
 from llava_serve.adapters.responses.request import RESPONSES
 from llava_serve.http.body import limits_of, read_json
 from llava_serve.http.plain_route import PlainRoute
+from llava_serve.http.shaped_errors import add_source
 from llava_serve.http.text_meter import TextMeter
 
 # Answers what a request was made to, given its decoded and its encoded body.
@@ -54,6 +55,7 @@ async def adapted_response(
     Raises:
         TextTooLarge: more was made of the body than may come in as one.
     """
+    add_source(request, adapted.source_of)
     body, limits = to_json(adapted.chat), limits_of(request)
     # On the way in, more of a body may pass for media than on the native wire.
     TextMeter(limits.max_text_bytes).feed(body)

@@ -35,6 +35,7 @@ _UPLOAD_BODIES = 4  # of the largest size: one upload, which lies on disk
 _MEDIA_ROUTES = (
     *("/v1/chat/completions", "/v1/inspect", "/tokenize", "/worker_generate_stream"),
     *("/v1/messages", "/v1/messages/count_tokens", "/v1/responses", _UPLOADS),
+    *("/api/chat", "/api/generate"),
     *("/gradio_api/upload", "/conversations/import", "/folders/image", "/pdf/pages"),  # the page's
 )
 

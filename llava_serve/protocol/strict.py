@@ -75,9 +75,14 @@ def _path(location: tuple[int | str, ...], body: Any) -> str:
     at, tagged = body, None
     for step in way:
         is_index = isinstance(at, list) and isinstance(step, int)
-        if isinstance(at, dict) and at is not tagged and step == at.get("type"):
+        if isinstance(at, dict) and at is not tagged and _is_tag(step, at):
             tagged = at  # a field of the same name comes behind the tag
         elif is_index or (isinstance(at, dict) and step in at):
             at = at[step]
             path.append(step)
     return ".".join(map(str, (*path, field)))[:_LONGEST]
+
+
+def _is_tag(step: int | str, body: dict[str, Any]) -> bool:
+    """Whether a step into `body` is its tag: a `function` within one is no choice of a union."""
+    return step == body.get("type") and not (step == "function" and step in body)

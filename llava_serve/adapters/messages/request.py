@@ -3,16 +3,28 @@
 Source: anthropic 2.14.0, anthropic/types/message_create_params.py and what it names.
 """
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from llava_serve.adapters.adapter import AdaptedRequest, Adapter
+from llava_serve.adapters.adapter import (
+    AdaptedMessage,
+    AdaptedPart,
+    AdaptedRequest,
+    Adapter,
+    AdaptWhole,
+    EventAdapter,
+    source_of,
+)
 from llava_serve.adapters.messages.answer import MessageAnswer, count_of
+from llava_serve.errors import InvalidField
 from llava_serve.protocol.error_shape import MESSAGES_PATH
-from llava_serve.protocol.openai import NotNegative, Positive
+from llava_serve.protocol.integer import NotNegative, Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
+
+_FORMAT = "output_config.format"
 
 
 class TextBlock(Strict):
@@ -21,8 +33,8 @@ class TextBlock(Strict):
     type: Literal["text"] = "text"
     text: str
 
-    def as_part(self) -> dict[str, Any]:
-        return {"type": "text", "text": self.text}
+    def as_part(self, path: str) -> AdaptedPart:
+        return AdaptedPart({"type": "text", "text": self.text}, path)
 
 
 class Base64Source(Strict):
@@ -58,10 +70,14 @@ class ImageBlock(Strict):
     type: Literal["image"]
     source: Annotated[Base64Source | UrlSource | FileSource, Field(discriminator="type")]
 
-    def as_part(self) -> dict[str, Any]:
+    def as_part(self, path: str) -> AdaptedPart:
         if isinstance(self.source, FileSource):
-            return {"type": "image_file", "image_file": {"file_id": self.source.file_id}}
-        return {"type": "image_url", "image_url": {"url": self.source.as_url()}}
+            body = {"type": "image_file", "image_file": {"file_id": self.source.file_id}}
+        else:
+            body = {"type": "image_url", "image_url": {"url": self.source.as_url()}}
+        sent = {"base64": "data", "url": "url", "file": "file_id"}[self.source.type]
+        kinds = ("image_file", "image_url")  # a file becomes an address, which is checked too
+        return AdaptedPart(body, path, dict.fromkeys(kinds, f"source.{sent}"))
 
 
 class ThinkingBlock(Strict):
@@ -71,7 +87,7 @@ class ThinkingBlock(Strict):
 
     type: Literal["thinking", "redacted_thinking"]
 
-    def as_part(self) -> None:
+    def as_part(self, _: str) -> None:
         return None
 
 
@@ -88,10 +104,12 @@ class MessageParam(Strict):
         Annotated[str, Tag("text")] | Annotated[list[Block], Tag("parts")], Discriminator(_form)
     ]
 
-    def parts(self) -> list[dict[str, Any]]:
-        """Return the content as parts of a chat message."""
-        blocks = [TextBlock(text=self.content)] if isinstance(self.content, str) else self.content
-        return [part for block in blocks if (part := block.as_part()) is not None]
+    def parts(self, path: str) -> list[AdaptedPart]:
+        """Return the content, which stands at `path`, as parts of a chat message."""
+        if isinstance(self.content, str):
+            return [TextBlock(text=self.content).as_part(path)]
+        placed = ((block, f"{path}.{at}") for at, block in enumerate(self.content))
+        return [part for block, place in placed if (part := block.as_part(place)) is not None]
 
 
 class JsonFormat(Strict):
@@ -137,25 +155,29 @@ class CountRequest(Strict):
     system: Annotated[list[TextBlock], BeforeValidator(_as_blocks)] = Field(default_factory=list)
     output_config: OutputConfig | None = None
 
-    def as_chat(self) -> dict[str, Any]:
-        """Return the body of the chat completion that this asks for."""
-        chat = {"model": self.model, "messages": self._chat_messages()}
-        # As here an answer begins with what the assistant has said last.
-        continues = self.messages[-1].role == "assistant"
-        return {**chat, "continue_final_message": True} if continues else chat
+    @property
+    def continues(self) -> bool:
+        """True where the answer begins with what the assistant has said last."""
+        return self.messages[-1].role == "assistant"
 
-    def _chat_messages(self) -> list[dict[str, Any]]:
+    def as_chat(self, messages: Sequence[AdaptedMessage]) -> dict[str, Any]:
+        """Return the body of the chat completion that this asks for, given its messages."""
+        chat = {"model": self.model, "messages": [message.body for message in messages]}
+        return {**chat, "continue_final_message": True} if self.continues else chat
+
+    def as_messages(self) -> list[AdaptedMessage]:
         """Return the messages, of which those of one role in a row are one turn."""
-        opening = [block.as_part() for block in self.system]
-        messages = [{"role": "system", "content": opening}] if opening else []
-        for role, said in groupby(self.messages, lambda message: message.role):
-            content: list[dict[str, Any]] = []
-            for message in said:
-                parts = message.parts()
-                if content and parts and parts[0]["type"] == "text":
-                    parts[0]["text"] = "\n" + parts[0]["text"]
+        opening = [block.as_part(f"system.{at}") for at, block in enumerate(self.system)]
+        messages = [AdaptedMessage("system", "system", opening)] if opening else []
+        for role, placed in groupby(enumerate(self.messages), lambda placed: placed[1].role):
+            said = list(placed)
+            content: list[AdaptedPart] = []
+            for at, message in said:
+                parts = message.parts(f"messages.{at}.content")
+                if content and parts and parts[0].body["type"] == "text":
+                    parts[0].body["text"] = "\n" + parts[0].body["text"]
                 content += parts
-            messages.append({"role": role, "content": content})
+            messages.append(AdaptedMessage(role, f"messages.{said[0][0]}", content))
         return messages
 
 
@@ -185,8 +207,8 @@ class MessagesRequest(CountRequest):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     top_k: NotNegative | None = None
 
-    def as_chat(self) -> dict[str, Any]:
-        """Return the body of the chat completion that this asks for."""
+    def as_chat(self, messages: Sequence[AdaptedMessage]) -> dict[str, Any]:
+        """Return the body of the chat completion that this asks for, given its messages."""
         form = self.output_config and self.output_config.format
         fields = {
             "max_tokens": self.max_tokens,
@@ -198,7 +220,7 @@ class MessagesRequest(CountRequest):
             "response_format": form and _as_response_format(form),
         }
         given = {name: value for name, value in fields.items() if value is not None}
-        chat = super().as_chat() | given
+        chat = super().as_chat(messages) | given
         if not self.stream:
             return chat
         # The first event tells the tokens of the prompt.
@@ -213,12 +235,28 @@ def _as_response_format(form: JsonFormat) -> dict[str, Any]:
 
 def _read(body: Any) -> AdaptedRequest:
     request = parse_body(MessagesRequest, body)
+    if request.continues and request.output_config and request.output_config.format:
+        raise InvalidField(_FORMAT, "and a last message of the assistant exclude each other")
     answer = MessageAnswer(request.model)
-    return AdaptedRequest(request.as_chat(), answer.adapt_whole, answer)
+    return _adapted(request, answer.adapt_whole, answer)
 
 
 def _read_count(body: Any) -> AdaptedRequest:
-    return AdaptedRequest(parse_body(CountRequest, body).as_chat(), count_of)
+    return _adapted(parse_body(CountRequest, body), count_of)
+
+
+def _adapted(
+    request: CountRequest, adapt_whole: AdaptWhole, events: EventAdapter | None = None
+) -> AdaptedRequest:
+    messages = request.as_messages()
+    fields = {
+        "continue_final_message": f"messages.{len(request.messages) - 1}",
+        "response_format": _FORMAT,
+        "stop": "stop_sequences",
+        "stream_options": "stream",
+    }
+    chat, source = request.as_chat(messages), source_of(fields, messages)
+    return AdaptedRequest(chat, adapt_whole, source, events)
 
 
 MESSAGES = Adapter(MESSAGES_PATH, _read)

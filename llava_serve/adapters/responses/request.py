@@ -3,18 +3,24 @@
 Source: openai 3.51.0, openai/types/responses/response_create_params.py and what it names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from llava_serve.adapters.adapter import AdaptedRequest, Adapter
+from llava_serve.adapters.adapter import (
+    AdaptedMessage,
+    AdaptedPart,
+    AdaptedRequest,
+    Adapter,
+    source_of,
+)
 from llava_serve.adapters.responses.answer import ResponseAnswer
 from llava_serve.errors import ResponsesNotKept
-from llava_serve.protocol.answer_form import AnyJson, PlainText
+from llava_serve.protocol.answer_form import AnyJson, JsonSchema, PlainText
 from llava_serve.protocol.error_shape import RESPONSES_PATH
-from llava_serve.protocol.openai import Positive
+from llava_serve.protocol.integer import Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
 
 
@@ -28,8 +34,8 @@ class InputText(Strict):
     type: Literal["input_text", "output_text", "text"]
     text: str
 
-    def as_part(self) -> dict[str, Any]:
-        return {"type": "text", "text": self.text}
+    def as_part(self, path: str) -> AdaptedPart:
+        return AdaptedPart({"type": "text", "text": self.text}, path)
 
 
 class InputImage(Strict):
@@ -48,13 +54,16 @@ class InputImage(Strict):
             raise PydanticCustomError("source", "has an image_url or a file_id, and one of them")
         return self
 
-    def as_part(self) -> dict[str, Any]:
+    def as_part(self, path: str) -> AdaptedPart:
         # An image is always seen as finely as the checkpoint can: as it is, for one.
         detail = "high" if self.detail == "original" else self.detail
-        if self.file_id is not None:
-            named = {"file_id": self.file_id, "detail": detail}
-            return {"type": "image_file", "image_file": named}
-        return {"type": "image_url", "image_url": {"url": self.image_url, "detail": detail}}
+        if self.file_id is None:
+            kind, sent, image = "image_url", "image_url", {"url": self.image_url}
+        else:
+            kind, sent, image = "image_file", "file_id", {"file_id": self.file_id}
+        # A file becomes an address, which is checked too.
+        fields = {"image_file": sent, "image_url": sent, "image_url.detail": "detail"}
+        return AdaptedPart({"type": kind, kind: {**image, "detail": detail}}, path, fields)
 
 
 Part = Annotated[InputText | InputImage, Field(discriminator="type")]
@@ -73,8 +82,9 @@ class MessageItem(Strict):
     role: Literal["user", "assistant", "system", "developer"]
     content: Annotated[list[Part], BeforeValidator(_as_parts)]
 
-    def as_messages(self) -> list[dict[str, Any]]:
-        return [{"role": self.role, "content": [part.as_part() for part in self.content]}]
+    def as_messages(self, path: str) -> list[AdaptedMessage]:
+        parts = [part.as_part(f"{path}.content.{at}") for at, part in enumerate(self.content)]
+        return [AdaptedMessage(self.role, path, parts)]
 
 
 class ReasoningItem(Strict):
@@ -84,7 +94,7 @@ class ReasoningItem(Strict):
 
     type: Literal["reasoning"]
 
-    def as_messages(self) -> list[dict[str, Any]]:
+    def as_messages(self, _: str) -> list[AdaptedMessage]:
         return []
 
 
@@ -104,14 +114,8 @@ def _as_items(said: Any) -> Any:
     return [{"role": "user", "content": said}] if isinstance(said, str) else said
 
 
-class SchemaFormat(Strict):
-    """JSON of a schema; `strict` false is taken as true: the answer always follows it."""
-
+class SchemaFormat(JsonSchema):
     type: Literal["json_schema"]
-    name: str
-    content: Annotated[dict[str, Any], Field(alias="schema")]
-    description: str | None = None
-    strict: bool | None = None
 
 
 class TextConfig(Strict):
@@ -133,6 +137,12 @@ class EventOptions(Strict):
     neutral: ClassVar[Neutral] = {"include_obfuscation": ANYTHING}  # nothing is obfuscated
 
 
+_SOURCES = {
+    "max_tokens": "max_output_tokens",
+    "messages": "input",
+    "response_format": "text.format",
+    "stream_options": "stream",
+}
 _LOGPROBS = "message.output_text.logprobs"
 
 
@@ -187,8 +197,20 @@ class ResponsesRequest(Strict):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     user: str | None = None
 
-    def as_chat(self) -> dict[str, Any]:
-        """Return the body of the chat completion that this asks for."""
+    def as_messages(self) -> list[AdaptedMessage]:
+        """Return the messages that the input makes, behind the instructions."""
+        opening = AdaptedPart({"type": "text", "text": self.instructions or ""}, "instructions")
+        messages = [
+            message
+            for at, item in enumerate(self.input)
+            for message in item.as_messages(f"input.{at}")
+        ]
+        if not self.instructions:
+            return messages
+        return [AdaptedMessage("system", "instructions", [opening]), *messages]
+
+    def as_chat(self, messages: Sequence[AdaptedMessage]) -> dict[str, Any]:
+        """Return the body of the chat completion that this asks for, given its messages."""
         tells_logprobs = _LOGPROBS in (self.include or ()) or bool(self.top_logprobs)
         fields = {
             "max_tokens": self.max_output_tokens,
@@ -203,9 +225,8 @@ class ResponsesRequest(Strict):
             "top_logprobs": self.top_logprobs if tells_logprobs else None,
         }
         given = {name: value for name, value in fields.items() if value is not None}
-        opening = [{"role": "system", "content": self.instructions}] if self.instructions else []
-        said = [message for item in self.input for message in item.as_messages()]
-        chat = {"model": self.model, "messages": opening + said, **given}
+        said = [message.body for message in messages]
+        chat = {"model": self.model, "messages": said, **given}
         if not self.stream:
             return chat
         return {**chat, "stream": True, "stream_options": {"include_usage": True}}
@@ -240,7 +261,10 @@ def adapt_responses(body: Any, told: Mapping[str, Any]) -> tuple[AdaptedRequest,
     """Read a decoded body; what is `told` besides stands in its response, whose id is returned."""
     request = parse_body(ResponsesRequest, body)
     answer = ResponseAnswer({**request.as_told(), **told})
-    return AdaptedRequest(request.as_chat(), answer.adapt_whole, answer), answer.id
+    messages = request.as_messages()
+    fields = {**_SOURCES, "logprobs": "top_logprobs" if request.top_logprobs else "include"}
+    chat, source = request.as_chat(messages), source_of(fields, messages)
+    return AdaptedRequest(chat, answer.adapt_whole, source, answer), answer.id
 
 
 def _read(body: Any) -> AdaptedRequest:

@@ -8,9 +8,17 @@ from collections.abc import Mapping, Sequence
 
 from llava_serve.chat.rendering import PromptFormat
 from llava_serve.engines.sglang.client import Body
-from llava_serve.engines.sglang.served import IMAGE_TOKEN, Served
+from llava_serve.engines.sglang.served import Served
 from llava_serve.errors import UnsupportedField
-from llava_serve.request import Conversation, Image, Message, ReadyPrompt, SamplingParams, Video
+from llava_serve.request import (
+    IMAGE_PLACEHOLDER,
+    Conversation,
+    Image,
+    Message,
+    ReadyPrompt,
+    SamplingParams,
+    Video,
+)
 
 CHAT = "/v1/chat/completions"
 GENERATE = "/generate"
@@ -79,7 +87,8 @@ def generate_body(
     }
     if sampling.json_schema is not None:
         params["json_schema"] = sampling.json_schema
-    body: Body = {"rid": rid, "text": prompt.text, "stream": True, "sampling_params": params}
+    said = {"input_ids": [*prompt.tokens]} if prompt.tokens else {"text": prompt.text}
+    body: Body = {"rid": rid, **said, "stream": True, "sampling_params": params}
     if prompt.images:
         body["image_data"] = [uris[image.sha256] for image in prompt.images]
     if served.is_original and len(prompt.images) > 1:
@@ -99,7 +108,7 @@ def ready_prompt(conversation: Conversation, form: PromptFormat) -> ReadyPrompt:
     for segment in form.render(conversation):
         if isinstance(segment, Image):
             images.append(segment)
-            text += IMAGE_TOKEN
+            text += IMAGE_PLACEHOLDER
         elif not isinstance(segment, Video):
             text += segment.text
     return ReadyPrompt(text, tuple(images))

@@ -10,12 +10,12 @@ from typing import Any
 from cachetools import LRUCache
 
 from llava_serve.engines.sglang.client import SglangClient
-from llava_serve.engines.sglang.served import IMAGE_TOKEN, Served
+from llava_serve.engines.sglang.served import Served
 from llava_serve.errors import InvalidField, MediaCountMismatch, UnsupportedField
-from llava_serve.request import Conversation, Image, Message, ReadyPrompt
+from llava_serve.request import IMAGE_PLACEHOLDER, Conversation, Image, Message, ReadyPrompt
 
 _VIDEO = "<video>"
-RESERVED = (IMAGE_TOKEN, _VIDEO)
+RESERVED = (IMAGE_PLACEHOLDER, _VIDEO)
 _TOKENIZE_S = 10.0
 _KEPT = 1024  # forms of conversations whose answer is remembered
 _PIXEL = (  # never decoded: only the template is asked
@@ -37,7 +37,7 @@ def check_prompt(prompt: ReadyPrompt) -> None:
         raise InvalidField("prompt", "is empty")
     if _VIDEO in prompt.text:
         raise InvalidField("prompt", f"holds {_VIDEO!r}, and no video reaches an SGLang server")
-    placeholders = prompt.text.count(IMAGE_TOKEN)
+    placeholders = prompt.text.count(IMAGE_PLACEHOLDER)
     if placeholders != len(prompt.images):
         raise MediaCountMismatch(len(prompt.images), placeholders)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from llava_serve.checkpoints.hub import name_of
 from llava_serve.protocol.model_card import ModelCard, SamplingDefaults
+from llava_serve.request import IMAGE_PLACEHOLDER
 
 logger = logging.getLogger(__name__)
 
 OLDEST_TRIED = "0.5.23"
-IMAGE_TOKEN = "<image>"
 
 # Architectures of LLaVA's own code. SGLang shows them only the first of several images unless it
 # is told that there are several. Source: sglang 0.5.23, srt/multimodal/processors/llava.py.
@@ -118,8 +118,8 @@ def doubts_of(served: Served) -> Iterator[str]:
         yield f"the server is SGLang {version}; the oldest that was tried is {OLDEST_TRIED}"
     if served.has_vision and not served.accepts_images:
         yield (
-            f"pictures are refused: {IMAGE_TOKEN!r} is no token of the model; start the server "
-            "with --tokenizer-path and the name of its twin in Hugging Face's layout"
+            f"pictures are refused: {IMAGE_PLACEHOLDER!r} is no token of the model; start the "
+            "server with --tokenizer-path and the name of its twin in Hugging Face's layout"
         )
 
 

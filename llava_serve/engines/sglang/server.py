@@ -10,9 +10,10 @@ from typing import Any
 from llava_serve.background import background
 from llava_serve.engines.base import Load
 from llava_serve.engines.sglang.client import SglangClient, SglangSilent
-from llava_serve.engines.sglang.served import IMAGE_TOKEN, Answers, Served, doubts_of, served_of
+from llava_serve.engines.sglang.served import Answers, Served, doubts_of, served_of
 from llava_serve.errors import ServeError, SglangBusy, SglangFailed, SglangUnreachable
 from llava_serve.protocol.model_card import ModelCard
+from llava_serve.request import IMAGE_PLACEHOLDER
 from llava_serve.retry import RateLimitedWarning
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ _HEALTH_S = 25.0  # the server itself gives up after 20 s
 # A server that is busy with a long prompt or a large image may be silent for a while; one that
 # died refuses the connection, which counts at once.
 _PATIENCE_S = 20.0
-_IMAGE_TOKEN_ALONE = {"prompt": IMAGE_TOKEN, "add_special_tokens": False}
+_IMAGE_TOKEN_ALONE = {"prompt": IMAGE_PLACEHOLDER, "add_special_tokens": False}
 _ONE_MESSAGE = {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}
 _REMEDY = "this worker waits for it and joins the cluster when it is ready"
 

@@ -7,7 +7,7 @@ form", has what was measured of both.
 import json
 import re
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.torch.form_trial import LIMITS, complaint_of
 from llava_serve.engines.torch.json_schema import check_schema, closed
 from llava_serve.engines.torch.output import bytes_of
+from llava_serve.engines.torch.tool_grammar import ToolGrammar, tools_of
 from llava_serve.errors import InvalidField
-from llava_serve.request import SamplingParams
+from llava_serve.request import GenerateRequest, SamplingParams
 
 MOST_BYTES = 64 * 1024  # of a form
 _KEPT = 16  # forms
@@ -99,23 +100,29 @@ class GrammarCompiler:
         self._vocabulary: int = embed.num_embeddings
         added = loaded.tokenizer.get_added_vocab()
         stops = {added[stop] for stop in loaded.format.stops if stop in added}
+        self._special = {
+            token.content: number
+            for number, token in loaded.tokenizer.added_tokens_decoder.items()
+            if token.special and number < self._vocabulary
+        }
         self._ends = frozenset(t for t in {*loaded.stop_ids, *stops} if t < self._vocabulary)
         self._compiled: LRUCache[str, LLMatcher] = LRUCache(_KEPT)
         self._tokenizer: LLTokenizer | None = None  # read once, when the first form comes
         self._lock = threading.Lock()
 
-    def compile(self, sampling: SamplingParams, _: threading.Event | None = None) -> GrammarMatcher:
-        """Return a matcher for an answer of the form that `sampling` has.
+    def compile(self, request: GenerateRequest, _: threading.Event | None = None) -> GrammarMatcher:
+        """Return a matcher for an answer of the form that `request` asks for.
 
         Raises:
             InvalidField: it is no form, or one that cannot be guaranteed.
         """
-        field, grammar = _grammar_of(sampling)
+        field, grammar = self._grammar_of(request, self._special)
         with self._lock:
             compiled = self._compiled.get(grammar)
             self._tokenizer = tokenizer = self._tokenizer or self._read_tokenizer()
         if compiled is None:
-            if complaint := complaint_of(grammar):
+            # The trial has no special tokens: it takes their names.
+            if complaint := complaint_of(self._grammar_of(request, {})[1]):
                 raise InvalidField(field, _reason(complaint))
             compiled = LLMatcher(tokenizer, grammar, log_level=0, limits=LIMITS)
             if compiled.is_error():
@@ -128,8 +135,21 @@ class GrammarCompiler:
             own,
             self._ends,
             vocabulary=tokenizer.vocab_size,
-            ignores_ends=sampling.ignore_eos,
+            ignores_ends=request.sampling.ignore_eos,
         )
+
+    def _grammar_of(self, request: GenerateRequest, special: Mapping[str, int]) -> tuple[str, str]:
+        """Return the field that asks for a form, and the form as the library reads it."""
+        asked = _form_of(request.sampling)
+        calls = self._loaded.format.tool_calls
+        if (tools := tools_of(request)) and calls is not None:
+            rules = ToolGrammar(calls, special, _json_rule)
+            text = asked and asked[1]
+            field = asked[0] if asked else "tools"
+            return field, _HEAD + rules.rules(tools, request.sampling.tool_choice, text)
+        assert asked is not None
+        field, form = asked
+        return field, f"{_HEAD}start: {form}\n"
 
     def _read_tokenizer(self) -> LLTokenizer:
         tokenizer = self._loaded.tokenizer
@@ -189,19 +209,23 @@ def constrain(
     return logits.masked_fill(~torch.from_numpy(allowed).to(logits.device), -torch.inf)
 
 
-def _grammar_of(sampling: SamplingParams) -> tuple[str, str]:
-    """Return the field that asks for a form, and the form as the library reads it."""
+def _form_of(sampling: SamplingParams) -> tuple[str, str] | None:
+    """Return the field that asks for a form of the text, and the form; None: nothing does."""
     if sampling.regex is not None:
         _check_size("regex", sampling.regex)
         # What \d, \w and \s stand for is ASCII, as in JSON schemas: all dialects agree on that.
-        return "regex", f"{_HEAD}start: /{regex_to_lark(sampling.regex, 'dws')}/\n"
+        return "regex", f"/{regex_to_lark(sampling.regex, 'dws')}/"
+    if sampling.json_schema is None:
+        return None
     field = "response_format"
-    assert sampling.json_schema is not None
-    _check_size(field, sampling.json_schema)
-    schema = json.loads(sampling.json_schema)
+    return field, _json_rule(field, json.loads(sampling.json_schema))
+
+
+def _json_rule(field: str, schema: Any) -> str:
+    """Return what stands for JSON of the schema of a request's `field`. Raises: InvalidField."""
+    _check_size(field, json.dumps(schema))
     check_schema(field, schema)
-    options = {"x-guidance": _SCHEMA_OPTIONS}
-    return field, f"{_HEAD}start: %json {json.dumps({**closed(schema), **options})}\n"
+    return f"%json {json.dumps({**closed(schema), 'x-guidance': _SCHEMA_OPTIONS})}"
 
 
 def _check_size(field: str, form: str) -> None:

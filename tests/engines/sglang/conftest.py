@@ -82,10 +82,12 @@ class Recorded:
             return {"tokens": _tokens(self.tokenized[-1])}
 
         @app.post("/v1/detokenize")
-        async def detokenize() -> dict[str, str]:
+        async def detokenize(request: Request) -> dict[str, str]:
             """The prompt of what was tokenised last: the assistant's text ends it, or is lost."""
+            images = (await request.json())["tokens"].count(IMAGE)
             text = self.tokenized[-1]["messages"][-1]["content"]
-            return {"text": f"USER: x ASSISTANT: {text}"[: -self.loses or None]}
+            told = "<image>" * images + f"USER: x ASSISTANT: {text}"
+            return {"text": told[: -self.loses or None]}
 
         @app.post("/abort_request")
         async def abort(request: Request) -> None:
