@@ -20,7 +20,7 @@ from llava_serve.adapters.adapter import (
 )
 from llava_serve.adapters.messages.answer import MessageAnswer, count_of
 from llava_serve.adapters.messages.content import MessageParam, TextBlock
-from llava_serve.adapters.messages.tools import CustomTool, ToolChoice
+from llava_serve.adapters.messages.tools import CustomTool, ToolUseChoice
 from llava_serve.adapters.tools import tool_sources
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.error_shape import MESSAGES_PATH
@@ -63,7 +63,7 @@ class CountRequest(Strict):
     system: Annotated[list[TextBlock], BeforeValidator(_as_blocks)] = Field(default_factory=list)
     output_config: OutputConfig | None = None
     tools: list[CustomTool] | None = None
-    tool_choice: ToolChoice | None = None
+    tool_choice: ToolUseChoice | None = None
 
     @property
     def continues(self) -> bool:

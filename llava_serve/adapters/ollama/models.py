@@ -75,7 +75,8 @@ def _context(model: Model) -> dict[str, int]:
 
 def _capabilities(model: Model) -> list[str]:
     sees = model.can_see if isinstance(model, ModelCard) else True  # LLaVA's own workers do
-    return ["completion", "vision"] if sees else ["completion"]
+    calls = isinstance(model, ModelCard) and "tools" in model.supported_params
+    return ["completion", *(["vision"] if sees else []), *(["tools"] if calls else [])]
 
 
 def _parameters(model: Model) -> str:

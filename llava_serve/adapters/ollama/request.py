@@ -4,19 +4,25 @@ Source: ollama 0.6.3, ollama/_types.py; ollama/ollama@fb30760, docs/api.md and a
 """
 
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from llava_serve.adapters.adapter import (
     AdaptedMessage,
-    AdaptedPart,
     AdaptedRequest,
     source_of,
 )
 from llava_serve.adapters.ollama.answer import OllamaAnswer, as_message, as_response
 from llava_serve.adapters.ollama.options import SOURCES, Options
+from llava_serve.adapters.ollama.turn import (
+    OllamaTool,
+    Turn,
+    images_of,
+    messages_of,
+    text_of,
+)
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, unsupported
 
@@ -69,6 +75,10 @@ class OllamaRequest(Strict):
     def as_messages(self) -> list[AdaptedMessage]:
         """Return the messages of the chat completion."""
 
+    def as_tools(self) -> list[dict[str, Any]]:
+        """Return the tools that the model may call."""
+        return []
+
     def adapted(self, served_as: str) -> AdaptedRequest:
         """Return the chat completion that this asks of the model `served_as`.
 
@@ -86,6 +96,7 @@ class OllamaRequest(Strict):
             "response_format": self._response_format(),
             "stream": self._is_streamed or None,
             "stream_options": {"include_usage": True} if self._is_streamed else None,
+            "tools": self.as_tools() or None,
             "top_logprobs": self.top_logprobs if self.logprobs else None,
         }
         chat = {
@@ -116,31 +127,11 @@ class OllamaRequest(Strict):
         return {"type": "json_schema", "json_schema": schema}
 
 
-class Turn(Strict):
-    """One turn; what a model thought before it answered is shown to none again."""
-
-    neutral: ClassVar[Neutral] = {
-        "thinking": ANYTHING,
-        "tool_call_id": (None, ""),
-        "tool_calls": (None, []),
-        "tool_name": (None, ""),
-    }
-
-    role: Literal["system", "user", "assistant"]
-    content: str | None = None
-    images: list[str] | None = None
-
-    def as_message(self, path: str) -> AdaptedMessage:
-        shown = _images(self.images, f"{path}.images")
-        return AdaptedMessage(self.role, path, [*shown, _text(self.content, f"{path}.content")])
-
-
 class OllamaChat(OllamaRequest):
     """The body of `POST /api/chat`."""
 
-    neutral: ClassVar[Neutral] = {**OllamaRequest.neutral, "tools": (None, [])}
-
     messages: list[Turn] | None = None
+    tools: list[OllamaTool] | None = None
 
     @property
     def asks_nothing(self) -> bool:
@@ -151,8 +142,10 @@ class OllamaChat(OllamaRequest):
         return OllamaAnswer(self.model, as_message)
 
     def as_messages(self) -> list[AdaptedMessage]:
-        said = enumerate(self.messages or ())
-        return [message.as_message(f"messages.{at}") for at, message in said]
+        return messages_of(self.messages or ())
+
+    def as_tools(self) -> list[dict[str, Any]]:
+        return [tool.model_dump(exclude_none=True) for tool in self.tools or ()]
 
 
 class OllamaPrompt(OllamaRequest):
@@ -179,11 +172,11 @@ class OllamaPrompt(OllamaRequest):
         return OllamaAnswer(self.model, as_response)
 
     def as_messages(self) -> list[AdaptedMessage]:
-        asked = [*_images(self.images, "images"), _text(self.prompt, "prompt")]
+        asked = [*images_of(self.images, "images"), text_of(self.prompt, "prompt")]
         question = AdaptedMessage("user", "prompt", asked)
         if not self.system:
             return [question]
-        return [AdaptedMessage("system", "system", [_text(self.system, "system")]), question]
+        return [AdaptedMessage("system", "system", [text_of(self.system, "system")]), question]
 
 
 class ShowRequest(Strict):
@@ -197,16 +190,3 @@ class ShowRequest(Strict):
     }
 
     model: Annotated[str, Field(min_length=1, validation_alias=AliasChoices("model", "name"))]
-
-
-def _images(images: list[str] | None, path: str) -> list[AdaptedPart]:
-    """Return images, which stand in front of the text of their message, as Ollama shows them."""
-    urls = [f"data:;base64,{image}" for image in images or ()]
-    return [
-        AdaptedPart({"type": "image_url", "image_url": {"url": url}}, f"{path}.{at}")
-        for at, url in enumerate(urls)
-    ]
-
-
-def _text(text: str | None, path: str) -> AdaptedPart:
-    return AdaptedPart({"type": "text", "text": text or ""}, path)

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from llava_serve.adapters.adapter import EventAdapter
 from llava_serve.adapters.answer_call import CallReader, calls_of
-from llava_serve.adapters.responses.output_item import CallItem, Events, MessageItem, OutputItem
+from llava_serve.adapters.responses.output_item import Events, OutputCall, OutputItem, OutputMessage
 from llava_serve.protocol import sse
 from llava_serve.protocol.error_shape import as_responses
 
@@ -43,9 +43,9 @@ class ResponseAnswer(EventAdapter):
                 events += self._say(text, logprobs)
             for call, arguments in self._calls.read(choice["delta"]):
                 if call is not None:
-                    events += self._open(CallItem(self._new_id("fc"), call))
+                    events += self._open(OutputCall(self._new_id("fc"), call))
                 item = self._items[-1]
-                if arguments and isinstance(item, CallItem):
+                if arguments and isinstance(item, OutputCall):
                     events += self._of_last(item.more(arguments))
             self._reason = choice.get("finish_reason") or self._reason
         return events
@@ -87,7 +87,7 @@ class ResponseAnswer(EventAdapter):
             message.more(text, (choice.get("logprobs") or {}).get("content") or [])
             self._items.append(message)
         for call in calls:
-            self._items.append(CallItem(self._new_id("fc"), call))
+            self._items.append(OutputCall(self._new_id("fc"), call))
         return self._whole()
 
     def _start(self) -> bytes:
@@ -98,13 +98,13 @@ class ResponseAnswer(EventAdapter):
 
     def _say(self, text: str, logprobs: list[Any]) -> bytes:
         events, item = b"", self._items[-1] if self._items else None
-        if not isinstance(item, MessageItem):
+        if not isinstance(item, OutputMessage):
             item = self._new_message()
             events = self._open(item)
         return events + self._of_last(item.more(text, logprobs))
 
-    def _new_message(self) -> MessageItem:
-        return MessageItem(self._new_id("msg"))
+    def _new_message(self) -> OutputMessage:
+        return OutputMessage(self._new_id("msg"))
 
     def _new_id(self, kind: str) -> str:
         """Return the id of the next item, which tells that of the response."""

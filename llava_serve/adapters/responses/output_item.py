@@ -27,7 +27,7 @@ class OutputItem(ABC):
 
 
 @dataclass(slots=True)
-class MessageItem(OutputItem):
+class OutputMessage(OutputItem):
     """A message of one text."""
 
     id: str
@@ -73,7 +73,7 @@ class MessageItem(OutputItem):
 
 
 @dataclass(slots=True)
-class CallItem(OutputItem):
+class OutputCall(OutputItem):
     """A call, which is complete where its arguments are, whatever ended the answer."""
 
     id: str

@@ -17,7 +17,12 @@ from llava_serve.adapters.adapter import (
 )
 from llava_serve.adapters.responses.answer import ResponseAnswer
 from llava_serve.adapters.responses.items import Item, messages_of
-from llava_serve.adapters.responses.tools import FlatTool, NamedFunction, ToolChoice, as_chat_choice
+from llava_serve.adapters.responses.tools import (
+    FlatTool,
+    FunctionChoice,
+    ToolChoice,
+    as_chat_choice,
+)
 from llava_serve.adapters.tools import tool_sources
 from llava_serve.errors import ResponsesNotKept
 from llava_serve.protocol.answer_form import AnyJson, JsonSchema, PlainText
@@ -165,7 +170,7 @@ class ResponsesRequest(Strict):
 
     def _told_choice(self) -> Any:
         choice = self.tool_choice
-        return choice.model_dump() if isinstance(choice, NamedFunction) else choice or "auto"
+        return choice.model_dump() if isinstance(choice, FunctionChoice) else choice or "auto"
 
 
 def adapt_responses(body: Any, told: Mapping[str, Any]) -> tuple[AdaptedRequest, str]:

@@ -105,11 +105,11 @@ async def test_who_asks_nothing_is_told_that_the_model_is_there(
         (OllamaChat, {"format": "xml"}, "format"),
         (OllamaChat, {"format": 1}, "format"),
         (OllamaChat, {"think": True}, "think"),
-        (OllamaChat, {"tools": [{"type": "function"}]}, "tools"),
+        (OllamaChat, {"tools": [{"type": "function"}]}, "tools.0.function"),
         (OllamaChat, {"truncate": True}, "truncate"),
         (OllamaChat, {"model": ""}, "model"),
         (OllamaChat, {"options": {"unknown": 1}}, "options.unknown"),
-        (OllamaChat, {"messages": [{"role": "tool", "content": "5"}]}, "messages.0.role"),
+        (OllamaChat, {"messages": [{"role": "other", "content": "5"}]}, "messages.0.role"),
         (OllamaChat, {"messages": [{"role": "user", "content": []}]}, "messages.0.content"),
         (
             OllamaChat,
