@@ -213,6 +213,6 @@ def _check_continuation(body: ChatRequest) -> None:
         raise InvalidField(name, "and add_generation_prompt exclude each other")
     if body.tool_choice == "required" or isinstance(body.tool_choice, NamedTool):
         raise InvalidField(name, "and a tool_choice that asks for a call exclude each other")
-    for form in ("regex", "response_format"):
-        if getattr(body, form) not in FURTHER_FIELDS[form]:  # engines apply it to new text alone
-            raise InvalidField(name, f"and {form} exclude each other")
+    for field in ("regex", "response_format"):
+        if getattr(body, field) not in FURTHER_FIELDS[field]:  # engines apply it to new text alone
+            raise InvalidField(name, f"and {field} exclude each other")

@@ -8,7 +8,8 @@ import pytest
 from anthropic.types import Message
 from PIL import Image
 
-from llava_serve.request import Delta, ToolCallDelta, ToolChoice
+from llava_serve.request import Delta
+from llava_serve.tools import ToolCallDelta, ToolChoice
 from tests.adapters.conftest import stack_of
 from tests.adapters.test_messages import client_of, image_block
 from tests.adapters.tool_answers import (

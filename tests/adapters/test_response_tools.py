@@ -7,8 +7,8 @@ import pytest
 from openai.types.responses import Response
 from PIL import Image
 
-from llava_serve.request import ToolChoice
 from llava_serve.storage.kept_responses import KeptResponses
+from llava_serve.tools import ToolChoice
 from tests.adapters.conftest import stack_of
 from tests.adapters.test_responses import client_of, image_part
 from tests.adapters.tool_answers import (

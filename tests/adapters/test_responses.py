@@ -194,6 +194,13 @@ async def test_a_field_that_is_refused_is_named(
     assert refusal.value.param == named
 
 
+async def test_where_no_response_is_kept_none_is_found(client: openai.AsyncOpenAI) -> None:
+    for ask in (client.responses.retrieve("resp_1"), client.responses.delete("resp_1")):
+        with pytest.raises(openai.BadRequestError, match="--keep-responses-days") as refusal:
+            await ask
+        assert refusal.value.code == "responses_not_kept"
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_errors_arrive_as_the_clients_own_exceptions(
     client: openai.AsyncOpenAI, stream: bool

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from llava_serve.request import Conversation, Delta, FinishReason, Tool, ToolCallDelta, Usage
+from llava_serve.request import Conversation, Delta, FinishReason, Usage
+from llava_serve.tools import Tool, ToolCallDelta
 from tests.worker.conftest import ScriptedEngine, Step
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

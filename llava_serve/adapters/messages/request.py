@@ -20,7 +20,7 @@ from llava_serve.adapters.adapter import (
 )
 from llava_serve.adapters.messages.answer import MessageAnswer, count_of
 from llava_serve.adapters.messages.content import MessageParam, TextBlock
-from llava_serve.adapters.messages.tools import CustomTool, ToolUseChoice
+from llava_serve.adapters.messages.tools import CustomTool, MessagesToolChoice
 from llava_serve.adapters.tools import tool_sources
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.error_shape import MESSAGES_PATH
@@ -63,7 +63,7 @@ class CountRequest(Strict):
     system: Annotated[list[TextBlock], BeforeValidator(_as_blocks)] = Field(default_factory=list)
     output_config: OutputConfig | None = None
     tools: list[CustomTool] | None = None
-    tool_choice: ToolUseChoice | None = None
+    tool_choice: MessagesToolChoice | None = None
 
     @property
     def continues(self) -> bool:
@@ -133,7 +133,7 @@ class MessagesRequest(CountRequest):
 
     def as_chat(self, messages: Sequence[AdaptedMessage]) -> dict[str, Any]:
         """Return the body of the chat completion that this asks for, given its messages."""
-        form = self.output_config and self.output_config.format
+        asked = self.output_config and self.output_config.format
         fields = {
             "max_tokens": self.max_tokens,
             "metadata": self.metadata,
@@ -141,7 +141,7 @@ class MessagesRequest(CountRequest):
             "temperature": self.temperature,
             "top_p": self.top_p,
             "top_k": self.top_k,
-            "response_format": form and _as_response_format(form),
+            "response_format": asked and _as_response_format(asked),
         }
         given = {name: value for name, value in fields.items() if value is not None}
         chat = super().as_chat(messages) | given
@@ -152,8 +152,8 @@ class MessagesRequest(CountRequest):
         return {**chat, "stream": True, "stream_options": options}
 
 
-def _as_response_format(form: JsonFormat) -> dict[str, Any]:
-    schema = {"name": "answer", "schema": form.content}
+def _as_response_format(asked: JsonFormat) -> dict[str, Any]:
+    schema = {"name": "answer", "schema": asked.content}
     return {"type": "json_schema", "json_schema": schema}
 
 

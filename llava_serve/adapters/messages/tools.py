@@ -44,7 +44,7 @@ class CustomTool(Strict):
         )
 
 
-class ToolUseChoice(Strict):
+class MessagesToolChoice(Strict):
     type: Literal["auto", "any", "tool", "none"]
     name: FunctionName | None = None
     disable_parallel_tool_use: bool | None = None

@@ -74,9 +74,10 @@ def _context(model: Model) -> dict[str, int]:
 
 
 def _capabilities(model: Model) -> list[str]:
-    sees = model.can_see if isinstance(model, ModelCard) else True  # LLaVA's own workers do
-    calls = isinstance(model, ModelCard) and "tools" in model.supported_params
-    return ["completion", *(["vision"] if sees else []), *(["tools"] if calls else [])]
+    if not isinstance(model, ModelCard):
+        return ["completion", "vision"]  # as LLaVA's own workers can
+    further = {"vision": model.can_see, "tools": "tools" in model.supported_params}
+    return ["completion", *(name for name, can in further.items() if can)]
 
 
 def _parameters(model: Model) -> str:

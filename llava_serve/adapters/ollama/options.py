@@ -79,8 +79,8 @@ class Options(Strict):
         if self._penalties and self.repeat_last_n not in (None, -1, 0):
             raise unsupported(
                 "repeat_last_n",
-                f"{self.repeat_last_n} is not supported with a penalty: penalties here count all "
-                "tokens (-1, as where it is left out), or none (0)",
+                f"{self.repeat_last_n} is not supported with a penalty: penalties here look back "
+                "without a limit (-1, as where it is left out), or are none (0)",
             )
         return self
 

@@ -4,27 +4,23 @@ Source: ollama 0.6.3, ollama/_types.py; ollama/ollama@fb30760, docs/api.md and a
 """
 
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from llava_serve.adapters.adapter import (
     AdaptedMessage,
+    AdaptedPart,
     AdaptedRequest,
     source_of,
 )
 from llava_serve.adapters.ollama.answer import OllamaAnswer, as_message, as_response
 from llava_serve.adapters.ollama.options import SOURCES, Options
-from llava_serve.adapters.ollama.turn import (
-    OllamaTool,
-    Turn,
-    images_of,
-    messages_of,
-    text_of,
-)
+from llava_serve.adapters.ollama.tool_calls import CallsInOrder, OllamaTool, OllamaToolCall
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, unsupported
+from llava_serve.protocol.tools import MOST_TOOLS
 
 _AT_ONCE = (0, "0", "0s", "0m", "0h")  # as `keep_alive` without a question: unload the model
 
@@ -32,7 +28,7 @@ _AT_ONCE = (0, "0", "0s", "0m", "0h")  # as `keep_alive` without a question: unl
 def _form(asked: Any) -> Any:
     if asked in (None, "", "json") or isinstance(asked, dict):
         return asked or None
-    raise PydanticCustomError("answer_form", 'must be "json" or a JSON schema')
+    raise PydanticCustomError("structured_output", 'must be "json" or a JSON schema')
 
 
 class OllamaRequest(Strict):
@@ -76,7 +72,7 @@ class OllamaRequest(Strict):
         """Return the messages of the chat completion."""
 
     def as_tools(self) -> list[dict[str, Any]]:
-        """Return the tools that the model may call."""
+        """Return the tools of the chat completion."""
         return []
 
     def adapted(self, served_as: str) -> AdaptedRequest:
@@ -127,11 +123,38 @@ class OllamaRequest(Strict):
         return {"type": "json_schema", "json_schema": schema}
 
 
+class OllamaTurn(Strict):
+    """One turn; what a model thought before it answered is shown to none again."""
+
+    neutral: ClassVar[Neutral] = {"thinking": ANYTHING}
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | None = None
+    images: list[str] | None = None
+    tool_calls: list[OllamaToolCall] | None = None
+    tool_call_id: str | None = None  # of a result; else `tool_name` or the order tells
+    tool_name: str | None = None
+
+    def as_message(self, path: str, calls: CallsInOrder) -> AdaptedMessage:
+        """Return the chat message, given the calls of those before.
+
+        Raises:
+            InvalidField: it is the result of no call.
+        """
+        made = calls.add_calls(self.tool_calls or (), f"{path}.tool_calls")
+        result_of = None
+        if self.role == "tool":
+            result_of = calls.id_of_result(self.tool_call_id, self.tool_name, path)
+        shown = _images(self.images, f"{path}.images")
+        parts = [*shown, _text(self.content, f"{path}.content")]
+        return AdaptedMessage(self.role, path, parts, made, result_of)
+
+
 class OllamaChat(OllamaRequest):
     """The body of `POST /api/chat`."""
 
-    messages: list[Turn] | None = None
-    tools: list[OllamaTool] | None = None
+    messages: list[OllamaTurn] | None = None
+    tools: Annotated[list[OllamaTool], Field(max_length=MOST_TOOLS)] | None = None
 
     @property
     def asks_nothing(self) -> bool:
@@ -142,10 +165,11 @@ class OllamaChat(OllamaRequest):
         return OllamaAnswer(self.model, as_message)
 
     def as_messages(self) -> list[AdaptedMessage]:
-        return messages_of(self.messages or ())
+        calls, said = CallsInOrder(), enumerate(self.messages or ())
+        return [message.as_message(f"messages.{at}", calls) for at, message in said]
 
     def as_tools(self) -> list[dict[str, Any]]:
-        return [tool.model_dump(exclude_none=True) for tool in self.tools or ()]
+        return [tool.as_chat() for tool in self.tools or ()]
 
 
 class OllamaPrompt(OllamaRequest):
@@ -172,11 +196,11 @@ class OllamaPrompt(OllamaRequest):
         return OllamaAnswer(self.model, as_response)
 
     def as_messages(self) -> list[AdaptedMessage]:
-        asked = [*images_of(self.images, "images"), text_of(self.prompt, "prompt")]
+        asked = [*_images(self.images, "images"), _text(self.prompt, "prompt")]
         question = AdaptedMessage("user", "prompt", asked)
         if not self.system:
             return [question]
-        return [AdaptedMessage("system", "system", [text_of(self.system, "system")]), question]
+        return [AdaptedMessage("system", "system", [_text(self.system, "system")]), question]
 
 
 class ShowRequest(Strict):
@@ -190,3 +214,16 @@ class ShowRequest(Strict):
     }
 
     model: Annotated[str, Field(min_length=1, validation_alias=AliasChoices("model", "name"))]
+
+
+def _images(images: list[str] | None, path: str) -> list[AdaptedPart]:
+    """Return images, which stand in front of the text of their message, as Ollama shows them."""
+    urls = [f"data:;base64,{image}" for image in images or ()]
+    return [
+        AdaptedPart({"type": "image_url", "image_url": {"url": url}}, f"{path}.{at}")
+        for at, url in enumerate(urls)
+    ]
+
+
+def _text(text: str | None, path: str) -> AdaptedPart:
+    return AdaptedPart({"type": "text", "text": text or ""}, path)

@@ -19,16 +19,16 @@ from llava_serve.adapters.responses.answer import ResponseAnswer
 from llava_serve.adapters.responses.items import Item, messages_of
 from llava_serve.adapters.responses.tools import (
     FlatTool,
-    FunctionChoice,
+    FlatToolChoice,
     ToolChoice,
     as_chat_choice,
 )
 from llava_serve.adapters.tools import tool_sources
 from llava_serve.errors import ResponsesNotKept
-from llava_serve.protocol.answer_form import AnyJson, JsonSchema, PlainText
 from llava_serve.protocol.error_shape import RESPONSES_PATH
 from llava_serve.protocol.integer import Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
+from llava_serve.protocol.structured_output import AnyJson, JsonSchema, PlainText
 
 
 def _as_items(said: Any) -> Any:
@@ -145,8 +145,8 @@ class ResponsesRequest(Strict):
 
     def as_told(self) -> dict[str, Any]:
         """Return what a response repeats of its request."""
-        form = self.text.format
-        told = form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}
+        asked = self.text.format
+        told = asked.model_dump(by_alias=True, exclude_none=True) if asked else {"type": "text"}
         return {
             "instructions": self.instructions,
             "max_output_tokens": self.max_output_tokens,
@@ -170,7 +170,7 @@ class ResponsesRequest(Strict):
 
     def _told_choice(self) -> Any:
         choice = self.tool_choice
-        return choice.model_dump() if isinstance(choice, FunctionChoice) else choice or "auto"
+        return choice.model_dump() if isinstance(choice, FlatToolChoice) else choice or "auto"
 
 
 def adapt_responses(body: Any, told: Mapping[str, Any]) -> tuple[AdaptedRequest, str]:

@@ -37,16 +37,16 @@ class FlatTool(Strict):
         return as_function(**self.model_dump(exclude={"type"}))
 
 
-class FunctionChoice(Strict):
+class FlatToolChoice(Strict):
     type: Literal["function"]
     name: FunctionName
 
 
 ToolChoice = Annotated[
-    Literal["none", "auto", "required"] | FunctionChoice, BeforeValidator(known_choice)
+    Literal["none", "auto", "required"] | FlatToolChoice, BeforeValidator(known_choice)
 ]
 
 
-def as_chat_choice(choice: str | FunctionChoice | None) -> Any:
+def as_chat_choice(choice: str | FlatToolChoice | None) -> Any:
     """Return the same as a chat completion has it."""
-    return named_choice(choice.name) if isinstance(choice, FunctionChoice) else choice
+    return named_choice(choice.name) if isinstance(choice, FlatToolChoice) else choice

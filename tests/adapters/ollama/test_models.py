@@ -52,8 +52,6 @@ def test_a_model_is_shown_with_what_is_known_of_it() -> None:
     assert shown.parameters == "temperature 0.2\ntop_p 1\ntop_k 5"
     blind = ollama.ShowResponse(**models.shown(CARD.model_copy(update={"sees": False})))
     assert blind.capabilities == ["completion"]
-    calling = CARD.model_copy(update={"supported_params": ["tools"]})
-    assert models.shown(calling)["capabilities"] == ["completion", "vision", "tools"]
     assert ollama.ShowResponse(**models.shown(NAMED)).capabilities == ["completion", "vision"]
 
 

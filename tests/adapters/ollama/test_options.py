@@ -66,7 +66,7 @@ def test_every_option_of_the_client_passes_where_it_is_null() -> None:
     assert chat_of(**dict.fromkeys(ollama.Options.model_fields)) == {}
 
 
-def test_a_penalty_counts_all_tokens_where_that_is_asked_for() -> None:
+def test_a_penalty_may_look_back_without_a_limit() -> None:
     assert chat_of(repeat_penalty=1.5, repeat_last_n=-1) == {"repetition_penalty": 1.5}
 
 

@@ -109,7 +109,7 @@ async def test_who_asks_nothing_is_told_that_the_model_is_there(
         (OllamaChat, {"truncate": True}, "truncate"),
         (OllamaChat, {"model": ""}, "model"),
         (OllamaChat, {"options": {"unknown": 1}}, "options.unknown"),
-        (OllamaChat, {"messages": [{"role": "other", "content": "5"}]}, "messages.0.role"),
+        (OllamaChat, {"messages": [{"role": "nobody", "content": "5"}]}, "messages.0.role"),
         (OllamaChat, {"messages": [{"role": "user", "content": []}]}, "messages.0.content"),
         (
             OllamaChat,
