@@ -178,6 +178,10 @@ async def test_no_part_of_the_templates_stop_is_shown(
     assert "".join(deltas) == answer
 
 
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
+CALL: dict[str, Any] = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -194,6 +198,11 @@ async def test_no_part_of_the_templates_stop_is_shown(
             {"stream": True, "stream_options": {"continuous_usage_stats": True}},
             "stream_options.continuous_usage_stats",
         ),
+        ({"tools": [TOOL]}, "tools"),
+        ({"tools": [TOOL], "tool_choice": "required"}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"messages": [{"role": "assistant", "tool_calls": [CALL]}]}, "messages.0.tool_calls"),
+        ({"messages": [{"role": "tool", "tool_call_id": "x", "content": "5"}]}, "messages.0.role"),
     ],
 )
 async def test_what_such_a_worker_cannot_do_is_refused_by_name(
@@ -214,6 +223,9 @@ async def test_values_that_ask_for_nothing_pass(trusting: Cluster, stack: Stack)
         "stop": [],
         "logprobs": False,
         "min_p": 0,
+        "tools": [],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
     }
     asked |= {"frequency_penalty": 0, "response_format": {"type": "text"}, "top_p": 0}
     asked |= {"repetition_penalty": 1, "stream": True, "stream_options": {"include_usage": True}}
