@@ -4,7 +4,7 @@ from llava_serve.errors import InvalidField, UnsupportedField
 from llava_serve.protocol.model_card import ModelCard
 from llava_serve.protocol.openai import ChatRequest
 from llava_serve.protocol.tools import NamedTool
-from llava_serve.request import Tool, ToolChoice
+from llava_serve.tools import Tool, ToolChoice
 
 _NO_TOOLS = "the chat template of this model shows none, or calls of a form that is not known here"
 _NO_PARSER = (
@@ -34,7 +34,7 @@ def check_tools(body: ChatRequest, card: ModelCard) -> None:
             raise InvalidField(f"tools.{at}.function.name", f"is taken: {name!r} is another tool")
     choice = body.tool_choice
     if choice == "required" and not names:
-        raise InvalidField("tool_choice", "is 'required', and there are no tools")
+        raise InvalidField("tool_choice", "asks for a call, and there are no tools")
     if isinstance(choice, NamedTool) and choice.function.name not in names:
         raise InvalidField("tool_choice", f"names {choice.function.name!r}, which is none of tools")
 

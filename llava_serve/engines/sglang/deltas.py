@@ -10,7 +10,8 @@ from llava_serve.engines.logprobs import LogprobBuffer
 from llava_serve.engines.sglang.client import Event
 from llava_serve.engines.sglang.failure import error_for
 from llava_serve.errors import SglangFailed
-from llava_serve.request import Delta, FinishReason, TokenLogprob, ToolCallDelta, Usage
+from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
+from llava_serve.tools import ToolCallDelta
 
 _NO_END = "its stream is over, and does not say how the answer ended"
 _REASONS: dict[str, FinishReason] = {
@@ -32,7 +33,7 @@ async def of_chat(
         SglangFailed: the server sends what cannot be read, or does not end the answer.
     """
     builder = _DeltaBuilder(stops)
-    read = partial(_parse_chat, calls=_Calls(is_parallel))
+    read = partial(_parse_chat, calls=_StreamedCalls(is_parallel))
     waiting: _ParsedEvent | None = None
     reason: FinishReason | None = None
     has_ended = False
@@ -114,7 +115,7 @@ def _parse(read: Callable[[Event], _ParsedEvent], event: Event) -> _ParsedEvent:
         raise SglangFailed(f"its stream holds an event that cannot be read ({exc!r})") from exc
 
 
-class _Calls:
+class _StreamedCalls:
     """Numbers the calls of one answer as they come: some of SGLang's parsers number tools."""
 
     def __init__(self, is_parallel: bool) -> None:
@@ -134,7 +135,7 @@ class _Calls:
                 yield ToolCallDelta(number, arguments, call.get("id"), function.get("name"))
 
 
-def _parse_chat(event: Event, calls: _Calls) -> _ParsedEvent:
+def _parse_chat(event: Event, calls: _StreamedCalls) -> _ParsedEvent:
     choices: Any = event["choices"] or [{"delta": {}, "finish_reason": None}]
     (choice,) = choices
     told = (choice.get("logprobs") or {}).get("content") or ()

@@ -12,17 +12,8 @@ from llava_serve.engines.sglang.placeholders import TemplateCheck, check_texts
 from llava_serve.engines.sglang.server import Server
 from llava_serve.engines.sglang.tools import check_beside_tools
 from llava_serve.errors import InvalidField, SglangFailed, UnsupportedField
-from llava_serve.request import (
-    Conversation,
-    Delta,
-    Message,
-    SamplingParams,
-    Tool,
-    ToolCall,
-    ToolCallDelta,
-    ToolChoice,
-    Usage,
-)
+from llava_serve.request import Conversation, Delta, Message, SamplingParams, Usage
+from llava_serve.tools import Tool, ToolCall, ToolCallDelta, ToolChoice
 from tests.engines.sglang.conftest import USAGE, Listening, Recorded, chat_event
 from tests.engines.sglang.test_deltas import told
 from tests.engines.sglang.test_engine import answer, engine_of, request
