@@ -56,6 +56,7 @@ bench: .venv/installed-dev ## measure speed beside other ways to serve, and what
 	-bash scripts/proxies_env.sh $(PYTHON)
 	$(BIN)/python -m scripts.bench_controller
 	$(BIN)/python -m scripts.bench_routing
+	$(BIN)/python -m scripts.bench_batches
 	bash scripts/get_chromium.sh $(BIN)/python
 	$(BIN)/python -m scripts.bench_page
 

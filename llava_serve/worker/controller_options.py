@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import Request
 
+from llava_serve.protocol.cluster import BATCH
 from llava_serve.request import SamplingParams
 from llava_serve.worker.generation import Generation, ReadPrompt
 from llava_serve.worker.resumption import take_resumption
@@ -13,7 +14,7 @@ from llava_serve.worker.worker import ModelWorker
 
 
 class ControllerOptions:
-    """How one request's answer is resumed, and what is told of its usage; mostly nothing."""
+    """How an answer is resumed, whether it tells its usage, and stands back as one of a batch."""
 
     def __init__(self, request: Request, content: Any) -> None:
         """Take them out of the headers and the decoded body.
@@ -22,6 +23,7 @@ class ControllerOptions:
             InvalidField: what is to be resumed is no answer.
         """
         self.resumption = take_resumption(request, content)
+        self._is_batch = BATCH in request.headers
         self._tally = UsageTally.asked_for(request.headers)
 
     def generation(
@@ -36,6 +38,8 @@ class ControllerOptions:
         if self._tally is not None:
             sampling = replace(sampling, tells_usage=True)
         resumed = self.resumption.tokens if self.resumption else ()
-        generation = Generation(worker, read_prompt, sampling, count, resumed, prompts)
+        generation = Generation(
+            worker, read_prompt, sampling, count, resumed, prompts, is_batch=self._is_batch
+        )
         generation.tally = self._tally
         return generation

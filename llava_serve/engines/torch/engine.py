@@ -58,11 +58,11 @@ class SequenceQueue:
             self._arrived.append(sequence)
             self._changed.notify()
 
-    def take(self, *, wait: bool) -> list[Sequence] | None:
-        """Return what arrived, with `wait` at least one; None when the thread is to end."""
+    def take(self, wait_s: float | None) -> list[Sequence] | None:
+        """Return what arrived, after `wait_s` at most, or at least one; None: it is to end."""
         with self._changed:
-            while wait and not (self._arrived or self._is_closed):
-                self._changed.wait()
+            if wait_s is None or wait_s:
+                self._changed.wait_for(lambda: self._arrived or self._is_closed, wait_s)
             arrived, self._arrived = self._arrived, []
             return None if self._is_closed and not arrived else arrived
 
@@ -159,8 +159,8 @@ class TorchEngine:
         return deltas
 
     async def _matcher(self, request: GenerateRequest) -> GrammarMatcher | None:
-        forms = (request.sampling.json_schema, request.sampling.regex)
-        if forms == (None, None) and not constrains_tools(request):
+        asked = (request.sampling.json_schema, request.sampling.regex)
+        if asked == (None, None) and not constrains_tools(request):
             return None
         return await self._compiling.run(request)
 
@@ -213,7 +213,7 @@ class TorchEngine:
         """Work until told to stop; whatever ends the thread ends every stream with it."""
         error: ServeError = ShuttingDown()
         try:
-            while self._add_arrived(wait=not self._core):
+            while self._add_arrived(self._core.wait_s):
                 self._core.step()
         except BaseException:
             self._has_failed = True
@@ -221,12 +221,12 @@ class TorchEngine:
             error = EngineLost(_BEYOND_REPAIR)
         finally:
             self._queue.close()
-            self._add_arrived(wait=False)
+            self._add_arrived(0.0)
             self._core.abort(error)
 
-    def _add_arrived(self, *, wait: bool) -> bool:
+    def _add_arrived(self, wait_s: float | None) -> bool:
         """Add what arrived to the core; False when the thread is to end."""
-        arrived = self._queue.take(wait=wait)
+        arrived = self._queue.take(wait_s)
         for sequence in arrived or []:
             self._core.add(sequence)
         return arrived is not None
