@@ -41,6 +41,7 @@ test-ray: .venv/installed-dev ## run the tests that place replicas on a real Ray
 
 test-clients: .venv/installed-dev ## run clients of other people, unmodified, in environments of their own; CI has no time for it
 	bash scripts/clients_env.sh $(PYTHON)
+	bash scripts/get_npm_clients.sh $(BIN)/python
 	$(BIN)/python -m pytest -m clients tests/clients
 
 sglang-env:
@@ -66,6 +67,7 @@ bench: .venv/installed-dev ## measure speed beside other ways to serve, and what
 	-bash scripts/proxies_env.sh $(PYTHON)
 	$(BIN)/python -m scripts.bench_controller
 	$(BIN)/python -m scripts.bench_routing
+	$(BIN)/python -m scripts.bench_batches
 	bash scripts/get_chromium.sh $(BIN)/python
 	$(BIN)/python -m scripts.bench_page
 

@@ -3,6 +3,7 @@
 import logging
 import ssl
 from collections.abc import Sequence
+from pathlib import Path
 
 from llava_serve import args, logs
 from llava_serve.accounts.accounts import Accounts
@@ -11,6 +12,7 @@ from llava_serve.accounts.first_key import make_first_key
 from llava_serve.accounts.rates import Rates
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
+from llava_serve.cluster.batches.batch_store import BatchStore
 from llava_serve.cluster.files.shelf import FileShelf, ShelfLimits
 from llava_serve.cluster.health.canary import CHECK_WITHIN_S
 from llava_serve.cluster.registry.dispatch import DISPATCH
@@ -76,6 +78,7 @@ def _settings(
     tracer = open_tracer(config.otlp_endpoint, "controller")
     asks = asks_for_keys(config, config.host)
     accounts = _accounts(config, asks)  # last: it shows a first key once
+    files = _files(config)
     return ControllerSettings(
         limits=UpstreamLimits(
             connect_s=config.connect_timeout,
@@ -93,7 +96,8 @@ def _settings(
         ),
         accounts=accounts,
         responses=_responses(config),
-        files=_files(config),
+        files=files,
+        batches=None if files is None else BatchStore(_files_dir(config) / "batches"),
         state=state,
         bodies=BodyLimits(config.max_body_bytes, config.max_text_bytes),
         resumes=not config.no_resume,
@@ -147,7 +151,11 @@ def _files(config: ControllerConfig) -> FileShelf | None:
         expiry_s=config.files_expiry_h * 3600,
         file=FileLimits(config.max_body_bytes, _MOST_PIXELS),
     )
-    return FileShelf(config.files_dir or config.state_dir / "files", limits)
+    return FileShelf(_files_dir(config), limits)
+
+
+def _files_dir(config: ControllerConfig) -> Path:
+    return config.files_dir or config.state_dir / "files"
 
 
 def _shared_state(config: ControllerConfig, token: str) -> SharedState | None:

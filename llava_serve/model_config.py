@@ -35,6 +35,9 @@ class ModelConfig:
     conv_mode: Annotated[
         str | None, "conversation template to use instead of the checkpoint's own"
     ] = None
+    chat_template: Annotated[
+        str | None, "file with a chat template (jinja) to use instead, as one that knows tools"
+    ] = None
     image_aspect_ratio: Annotated[
         str | None,
         "how a checkpoint in LLaVA's original layout fits pictures instead of as its config says: "
@@ -55,6 +58,8 @@ class ModelConfig:
             args.bytes_of(self.max_gpu_memory)
         if self.load_8bit and self.load_4bit:
             raise ValueError("--load-8bit and --load-4bit exclude each other")
+        if self.chat_template is not None and self.conv_mode is not None:
+            raise ValueError("--chat-template and --conv-mode exclude each other")
 
 
 @dataclass(frozen=True, kw_only=True)

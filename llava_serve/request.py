@@ -6,9 +6,12 @@ from typing import Literal
 import PIL.Image
 
 from llava_serve.errors import MediaCountMismatch
+from llava_serve.tools import Tool, ToolCall, ToolCallDelta, ToolChoice
 
-Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length"]
+IMAGE_PLACEHOLDER = "<image>"  # in a text, the place of a picture
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,15 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn; its parts stand in the order the client gave them."""
+    """One turn; its parts stand in the order the client gave them.
+
+    One of the assistant may have calls behind its parts; one of a tool has the result of a call.
+    """
 
     role: Role
     parts: tuple[str | Image | Video, ...]
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
     @property
     def texts(self) -> list[str]:
@@ -79,6 +87,7 @@ class Conversation:
 
     messages: tuple[Message, ...]
     continues: bool = False
+    tools: tuple[Tool, ...] = ()
 
     @property
     def begun(self) -> str:
@@ -96,12 +105,14 @@ class Conversation:
 class ReadyPrompt:
     """A prompt as the client wrote it: one `<image>` in `text` for each picture (LLaVA's wire).
 
+    Where it comes as `tokens`, these are all of it, and `text` is empty.
     With `continues` the deltas go on with `text`: a space before the first word is part of them.
     """
 
     text: str
     images: tuple[Image, ...] = ()
     continues: bool = False
+    tokens: tuple[int, ...] = ()
 
     def chunks(self) -> list[str]:
         """Return the texts before, between and behind the images.
@@ -109,7 +120,7 @@ class ReadyPrompt:
         Raises:
             MediaCountMismatch: images and placeholders differ in number.
         """
-        chunks = self.text.split("<image>")
+        chunks = self.text.split(IMAGE_PLACEHOLDER)
         if len(chunks) - 1 != len(self.images):
             raise MediaCountMismatch(len(self.images), len(chunks) - 1)
         return chunks
@@ -137,19 +148,22 @@ class SamplingParams:
     min_p: float = 0.0  # of the most probable token's probability, the least that is chosen from
     json_schema: str | None = None  # the answer is JSON of this schema (itself JSON)
     regex: str | None = None  # the answer matches this
+    tool_choice: ToolChoice = field(default_factory=ToolChoice)  # among the conversation's tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateRequest:
     """A prompt to answer; `resumed` are tokens of its answer that another engine generated.
 
-    The deltas then begin with the text of these, and go on as if the engine had generated all.
+    The deltas then begin with the text of these, and go on as if the engine had generated all. The
+    answers of a batch may stand back behind others.
     """
 
     request_id: str
     prompt: Conversation | ReadyPrompt
     sampling: SamplingParams
     resumed: tuple[int, ...] = ()
+    is_batch: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +189,10 @@ class TokenizeRequest:
 
 @dataclass(frozen=True, slots=True)
 class DetokenizeRequest:
-    """Tokens to show as text."""
+    """Tokens to show as text; `field` is what an error calls them."""
 
     tokens: tuple[int, ...]
+    field: str = "tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +237,8 @@ class TokenLogprob:
 class Delta:
     """New text only; the last delta alone has the rest, and maybe no text.
 
+    Where the conversation has tools, `text` is what the answer says beside `tool_calls`.
+
     `logprobs`, if asked for, are of the tokens whose text begins here; a token that a stop cut off
     or that ended the answer has none.
 
@@ -234,7 +251,7 @@ class Delta:
     `stop` is the stop string that ended the answer; beyond the engine one of the request's alone.
 
     Of a request that asked for several answers, `index` says to which one it belongs, and only the
-    last one to end has `usage`.
+    last one to end has `usage`; of one with several prompts `prompt_index` says which one is meant.
     """
 
     text: str = ""
@@ -242,8 +259,10 @@ class Delta:
     usage: Usage | None = None
     stages: Stages | None = None  # None: the engine does not know
     index: int = 0
+    prompt_index: int = 0
     so_far: Usage | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     tokens: tuple[int, ...] = ()
     is_replay: bool = False
     stop: str | None = None
+    tool_calls: tuple[ToolCallDelta, ...] = ()

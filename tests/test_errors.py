@@ -142,6 +142,15 @@ def test_an_error_arrives_as_it_was_sent() -> None:
     assert "900" in arrived.message and "1024" in arrived.message
 
 
+def test_the_message_ends_with_the_remedy_which_clients_show_no_more_than_once() -> None:
+    sent = ContextOverflow(prompt_tokens=900, max_tokens=200, context_length=1024)
+    arrived = RemoteError.from_body(sent.as_body(), sent.status)
+    for error in (sent, arrived, RemoteError.from_body(arrived.as_body(), arrived.status)):
+        told = error.as_body()["error"]
+        assert told["message"] == f"{sent.message}. {sent.remedy}"
+        assert told["remedy"] == sent.remedy
+
+
 @pytest.mark.parametrize("body", ["<html>502</html>", {"detail": "x"}, {"error": "text"}, None])
 def test_a_foreign_error_body_becomes_the_message(body: object) -> None:
     assert str(body) in RemoteError.from_body(body, 502).message

@@ -62,6 +62,11 @@ class KeyRing:
             raise KeyRefused(state)
         return key
 
+    def latest(self, key_id: str) -> ApiKey | None:
+        """Return a key as it was read last; None where it is unknown, or nothing was read yet."""
+        key, _ = self._keys.get(key_id, (None, _NO_DIGEST))
+        return key
+
     @asynccontextmanager
     async def while_good(self, key: ApiKey) -> AsyncIterator[None]:
         """Run the body until the key is revoked or expires, as it is read every few seconds.

@@ -4,7 +4,6 @@ Templates never see the text of a message, only an unguessable marker for it; th
 after rendering, as a segment of its own. So a placeholder in the rendered prompt is the template's.
 """
 
-import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,26 +12,14 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from llava_serve.chat.markers import Markers, Segment, ToolText
 from llava_serve.chat.templates import Template, Turn
+from llava_serve.chat.tool_calls import ToolCallFormat, learn_format
+from llava_serve.chat.tool_rendering import Guard, shown_calls, shown_result, shown_tools
 from llava_serve.errors import InvalidField
 from llava_serve.request import Conversation, Image, Message, Video
+from llava_serve.tools import Tool
 
-
-@dataclass(frozen=True, slots=True)
-class TemplateText:
-    """Text of the template: special tokens in it count."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class UserText:
-    """Text of a message: nothing in it counts as a special token."""
-
-    text: str
-
-
-Segment = TemplateText | UserText | Image | Video
 # Renders messages in the form of transformers, with `add_generation_prompt` up to the answer.
 ApplyTemplate = Callable[..., str]
 
@@ -46,7 +33,7 @@ class PromptFormat:
 
     `reason` says why it is this one. `per_chunk` says that the text between images is tokenised
     chunk by chunk, as LLaVA's own code does it; otherwise the prompt is tokenised as a whole, as
-    transformers does it.
+    transformers does it. `tool_calls` says how an answer calls tools; None: it cannot.
     """
 
     name: str
@@ -54,90 +41,60 @@ class PromptFormat:
     stops: tuple[str, ...]
     per_chunk: bool
     reason: str = ""
-
-
-# Of no template, and the same for all conversations, so that patterns are compiled once.
-_NONCE = secrets.token_hex(8)
-
-
-def _marker(number: int) -> str:
-    return f"part{_NONCE}n{number}e"
-
-
-class _Markers:
-    """Stand-ins for the parts of one conversation."""
-
-    def __init__(self) -> None:
-        self._parts: list[str | Image | Video] = []
-
-    def mark(self, part: str | Image | Video) -> str:
-        self._parts.append(part)
-        return _marker(len(self._parts) - 1)
-
-    def ending(self, rendered: str) -> str:
-        """Cut `rendered` behind the part that was marked last: the text to go on with."""
-        marker = _marker(len(self._parts) - 1)
-        before, found, _ = rendered.rpartition(marker)
-        return before + found if found else rendered
-
-    def split(self, rendered: str, image_token: str, video_token: str) -> list[Segment]:
-        """Cut `rendered` at markers and placeholders, and put in what they stand for.
-
-        Raises:
-            InvalidField: a part of the conversation is missing, or shown twice.
-        """
-        pattern = f"part{_NONCE}n(\\d+)e|({re.escape(image_token)})|({re.escape(video_token)})"
-        images = (i for i, part in enumerate(self._parts) if isinstance(part, Image))
-        videos = (i for i, part in enumerate(self._parts) if isinstance(part, Video))
-        segments: list[Segment] = []
-        shown: list[int] = []
-        end = 0
-        for match in re.finditer(pattern, rendered):
-            segments.append(TemplateText(rendered[end : match.start()]))
-            end = match.end()
-            media = images if match[2] else videos
-            shown.append(int(match[1]) if match[1] else next(media, -1))
-            if shown[-1] < 0:
-                raise InvalidField("messages", "the chat template shows more media than there are")
-            part = self._parts[shown[-1]]
-            segments.append(UserText(part) if isinstance(part, str) else part)
-        segments.append(TemplateText(rendered[end:]))
-        self._check(shown)
-        return [
-            segment for segment in segments if not isinstance(segment, TemplateText) or segment.text
-        ]
-
-    def _check(self, shown: list[int]) -> None:
-        """Refuse a prompt that does not show every part once."""
-        what = "the checkpoint's chat template"
-        names = {Image: "a picture", Video: "a clip"}
-        lost = [
-            repr(part[:40]) if isinstance(part, str) else names[type(part)]
-            for i, part in enumerate(self._parts)
-            if i not in shown
-        ]
-        if lost:
-            loss = f"it loses {', '.join(lost)}"
-            raise InvalidField("messages", f"{what} cannot show this conversation; {loss}")
-        if len(shown) > len(self._parts):
-            raise InvalidField("messages", f"{what} shows a part of this conversation twice")
+    tool_calls: ToolCallFormat | None = None
 
 
 def from_chat_template(
-    apply: ApplyTemplate, image_token: str = "<image>", video_token: str = "<video>"
+    apply: ApplyTemplate,
+    image_token: str = "<image>",
+    video_token: str = "<video>",
+    is_special: Callable[[str], bool] = bool,
 ) -> PromptFormat:
-    """Make prompts with the checkpoint's own (jinja) template."""
+    """Make prompts with the checkpoint's own (jinja) template.
+
+    `is_special` says whether a text has tokens in it that only a template may write.
+    """
     placeholders = None if _takes_parts(apply) else {Image: image_token, Video: video_token}
 
-    def render(conversation: Conversation) -> list[Segment]:
-        markers = _Markers()
-        messages = [
-            {"role": message.role, "content": _content(message, markers, placeholders)}
-            for message in conversation.messages
+    def apply_to(
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        markers: Markers,
+        guard: Guard,
+        **options: bool,
+    ) -> str:
+        with_tools = {"tools": shown_tools(tools, guard)} if tools else {}
+        shown = [
+            {
+                "role": message.role,
+                "content": _content(message, markers, placeholders),
+                **shown_calls(message, guard),
+                **shown_result(message, messages),
+            }
+            for message in messages
         ]
+        return apply(shown, **with_tools, **options)
+
+    def render_example(messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> str:
+        opens = messages[-1].role == "user"
+        return apply_to(messages, tools, Markers(), str, add_generation_prompt=opens)
+
+    def render(conversation: Conversation) -> list[Segment]:
+        markers = Markers()
+
+        def guard(text: str) -> str:
+            # Others stay: a template may look at types and names.
+            return markers.mark(ToolText(text), may_be_lost=True) if is_special(text) else text
+
         try:
-            rendered = apply(messages, add_generation_prompt=not conversation.continues)
-        except TemplateError as exc:
+            rendered = apply_to(
+                conversation.messages,
+                conversation.tools,
+                markers,
+                guard,
+                add_generation_prompt=not conversation.continues,
+            )
+        except (TemplateError, TypeError) as exc:
             raise InvalidField(
                 "messages", f"the checkpoint's chat template refuses them: {exc}"
             ) from exc
@@ -146,7 +103,12 @@ def from_chat_template(
         return markers.split(rendered, image_token, video_token)
 
     return PromptFormat(
-        "the checkpoint's chat template", render, (), per_chunk=False, reason="it brings one"
+        "the checkpoint's chat template",
+        render,
+        (),
+        per_chunk=False,
+        reason="it brings one",
+        tool_calls=learn_format(render_example),
     )
 
 
@@ -166,10 +128,12 @@ _CONTENT_TYPES: dict[type, str] = {Image: "image", Video: "video"}
 
 
 def _content(
-    message: Message, markers: _Markers, placeholders: dict[type, str] | None
+    message: Message, markers: Markers, placeholders: dict[type, str] | None
 ) -> str | list[dict[str, str]]:
     """Return one string with `placeholders` for media, or content parts where there are none."""
-    marked = [(type(part), markers.mark(part)) for part in message.parts]
+    # Llama's and Mistral's templates show nothing that an assistant said beside its calls.
+    may_be_lost = bool(message.tool_calls)
+    marked = [(type(part), markers.mark(part, may_be_lost=may_be_lost)) for part in message.parts]
     if placeholders is None:
         return [
             {"type": "text", "text": marker} if kind is str else {"type": _CONTENT_TYPES[kind]}
@@ -187,7 +151,7 @@ def from_template(
     """
 
     def render(conversation: Conversation) -> list[Segment]:
-        markers = _Markers()
+        markers = Markers()
         body = _Body(template, marks, markers)
         system = list(takewhile(lambda each: each.role == "system", conversation.messages))
         said = conversation.messages[len(system) :]
@@ -214,7 +178,7 @@ class _Body:
 
     template: Template
     marks: tuple[str, str] | None
-    markers: _Markers
+    markers: Markers
 
     def turns(self, message: Message) -> list[Turn]:
         role: Any = message.role

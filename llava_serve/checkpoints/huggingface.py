@@ -62,7 +62,7 @@ def load(checkpoint: HuggingFaceCheckpoint, options: LoadOptions) -> LoadedModel
         tokenizer=tokenizer,
         image_processor=image_processor,
         frames=frames,
-        format=format_of(checkpoint, config, tokenizer, options.conv_mode),
+        format=format_of(checkpoint, config, tokenizer, options.conv_mode, options.chat_template),
         context_length=context,
         image_token_id=int(config.image_token_id),
         video_token_id=getattr(config, "video_token_id", None) if frames else None,
@@ -89,6 +89,7 @@ def format_of(
     config: Any,
     tokenizer: PreTrainedTokenizerBase,
     conv_mode: str | None,
+    chat_template: str | None = None,
 ) -> PromptFormat:
     """Choose the prompt format: the one asked for, the checkpoint's own, or LLaVA's by config.
 
@@ -97,11 +98,14 @@ def format_of(
     """
     folder, settings = checkpoint.folder, checkpoint.config.raw
     own = prompts.chat_template(folder, tokenizer)
-    if conv_mode is not None or own is None:
+    if conv_mode is not None or (own is None and chat_template is None):
         return prompts.conversation_format(folder.name, settings, tokenizer, conv_mode)
     video_id = getattr(config, "video_token_id", None) if has_video(checkpoint) else None
     image = str(tokenizer.convert_ids_to_tokens(int(config.image_token_id)))
     video = "<video>" if video_id is None else str(tokenizer.convert_ids_to_tokens(video_id))
+    if chat_template is not None:
+        return prompts.given_format(tokenizer, chat_template, (image, video))
+    assert own is not None
     return prompts.own_format(tokenizer, own, (image, video))
 
 

@@ -4,12 +4,13 @@ import logging
 import resource
 import sys
 import time
+from pathlib import Path
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
 from llava_serve.chat.templates import template_named
-from llava_serve.checkpoints import huggingface, memory, precision
+from llava_serve.checkpoints import huggingface, memory, precision, prompts
 from llava_serve.checkpoints.hub import name_of
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.checkpoints.original import load as original
@@ -57,7 +58,10 @@ def load(
             "Hugging Face's layout preprocessor_config.json decides. Leave it out."
         )
     chosen = precision.choose(config, checkpoint.config.stored_dtype)
-    options = LoadOptions(chosen, name, conv_mode, aspect, slots)
+    template = None
+    if config.chat_template is not None:
+        template = prompts.chat_template_in(Path(config.chat_template))
+    options = LoadOptions(chosen, name, conv_mode, aspect, slots, template)
     if isinstance(checkpoint, OriginalCheckpoint):
         loaded = original.load(checkpoint, options)
     else:

@@ -58,7 +58,7 @@ class LoadedModel:
             accepts_video=self.frames is not None,
             engine="torch",
             sampling=_sampling_of(self.model.generation_config),
-            supported_params=[*_SUPPORTED_PARAMS],
+            supported_params=[*_SUPPORTED_PARAMS, *(("tools",) if self.format.tool_calls else ())],
         )
 
 

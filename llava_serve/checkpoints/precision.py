@@ -62,6 +62,7 @@ class LoadOptions:
     conv_mode: str | None = None
     aspect: str | None = None
     slots: int = 1
+    chat_template: str | None = None  # the jinja source of one to use instead
 
 
 def choose(config: ModelConfig, stored_dtype: str | None) -> Precision:

@@ -1,11 +1,14 @@
 """Prompt format, tokenizer and stop tokens of a checkpoint."""
 
 import logging
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import (
     AutoTokenizer,
     GenerationConfig,
@@ -62,7 +65,37 @@ def own_format(
     """
     options: Any = {"chat_template": source, "tokenize": False, "add_generation_prompt": True}
     apply: Any = partial(tokenizer.apply_chat_template, **options)
-    return from_chat_template(apply, *placeholders)
+    added = tokenizer.added_tokens_decoder.values()
+    special = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+    pattern = re.compile("|".join(map(re.escape, sorted({*special, *placeholders}))))
+    return from_chat_template(apply, *placeholders, lambda text: bool(pattern.search(text)))
+
+
+def given_format(
+    tokenizer: PreTrainedTokenizerBase, source: str, placeholders: tuple[str, str]
+) -> PromptFormat:
+    """Return the format of a chat template that an operator gives; else as `own_format`.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    probe = [{"role": "user", "content": "probe"}]
+    try:
+        tokenizer.apply_chat_template(probe, chat_template=source, tokenize=False)
+    except TemplateSyntaxError as exc:
+        raise CheckpointError(f"--chat-template: line {exc.lineno} of the file: {exc}") from exc
+    except (TemplateError, TypeError):
+        pass  # it wants other messages
+    form = own_format(tokenizer, source, placeholders)
+    return replace(form, name="the chat template given", reason="--chat-template asks for it")
+
+
+def chat_template_in(path: Path) -> str:
+    """Read the jinja source in a file. Raises: CheckpointError."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise CheckpointError(f"--chat-template: {path} cannot be read: {exc}") from exc
 
 
 def conversation_format(

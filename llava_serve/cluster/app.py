@@ -15,6 +15,11 @@ from llava_serve.accounts.accounts import Accounts
 from llava_serve.accounts.key_counts import KeyCounts
 from llava_serve.cluster import routes
 from llava_serve.cluster.admission import Admission, AdmissionPolicy
+from llava_serve.cluster.batches.batch_routes import batch_router
+from llava_serve.cluster.batches.batch_runner import BatchRunner
+from llava_serve.cluster.batches.batch_store import BatchStore
+from llava_serve.cluster.batches.in_flight import InFlight
+from llava_serve.cluster.batches.line_asking import BatchContext
 from llava_serve.cluster.completions_route import add_completions
 from llava_serve.cluster.files.routes import files_router
 from llava_serve.cluster.files.shelf import FileShelf
@@ -33,6 +38,7 @@ from llava_serve.cluster.recording.failure_log import FailureLog
 from llava_serve.cluster.recording.metrics import ControllerMetrics
 from llava_serve.cluster.recording.request_trace import trace_request
 from llava_serve.cluster.recording.vitals_history import VitalsHistory
+from llava_serve.cluster.registry.model_list import names_of
 from llava_serve.cluster.registry.registry import Registry
 from llava_serve.cluster.sharing.registry_sync import RegistrySync
 from llava_serve.cluster.sharing.shared_state import SharedState
@@ -49,6 +55,7 @@ from llava_serve.storage.kept_responses import KeptResponses
 from llava_serve.tracing.span import Tracer
 
 _BODIES_KEPT = 4  # of the largest size, while their answers run
+_ASKED_BY_BATCHES = 64  # requests at once, most of them in line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +77,7 @@ class ControllerSettings:
     canary_every_s: float = 0.0
     responses: KeptResponses | None = None  # None: none is kept
     files: FileShelf | None = None  # None: no uploads
+    batches: BatchStore | None = None  # None: no batches; with `files` only
     state: SharedState | None = None  # None: no other controller is told anything
     tracer: Tracer | None = None
     clock: Callable[[], float] = time.monotonic
@@ -104,11 +112,13 @@ def build_app(
             await stack.enter_async_context(upstream.opened())
             await stack.enter_async_context(prober.tasks)
             await stack.enter_async_context(canary.tasks)
-            for kept in (settings.responses, settings.files):
+            for kept in (settings.responses, settings.files, settings.batches):
                 if kept is not None:
                     await stack.enter_async_context(swept(kept))
             if sync is not None:
                 await stack.enter_async_context(sync.running())
+            if batches is not None:
+                await stack.enter_async_context(batches.running())
             yield
 
     app = FastAPI(
@@ -122,6 +132,21 @@ def build_app(
     access = settings.access or Access(token=policy.token)
     app.add_middleware(ApiGuard, access=access)
     serving.prepare(app, settings.bodies, access.origins)
+    batches = _batches(app, context, settings)
+    _add_client_routes(app, context, settings, batches)
+    app.include_router(routes.registration_router(admission))
+    app.include_router(status_router(workers, context.metrics, clock))
+    administration = Administration(workers, upstream, context.line, snapshots, clock)
+    app.include_router(admin_router(administration))
+    return app
+
+
+def _add_client_routes(
+    app: FastAPI,
+    context: ForwardContext,
+    settings: ControllerSettings,
+    batches: BatchRunner | None,
+) -> None:
     routes.add_forwarding(app.router, context)
     add_completions(app.router, context)
     app.include_router(tokenization_router(context))
@@ -130,11 +155,29 @@ def build_app(
     app.include_router(routes.llava_router(context))
     if settings.files is not None:
         app.include_router(files_router(settings.files))
-    app.include_router(routes.registration_router(admission))
-    app.include_router(status_router(workers, context.metrics, clock))
-    administration = Administration(workers, upstream, context.line, snapshots, clock)
-    app.include_router(admin_router(administration))
-    return app
+    if batches is not None and settings.batches is not None and settings.files is not None:
+        app.include_router(batch_router(settings.batches, settings.files, batches.add))
+
+
+def _batches(
+    app: FastAPI, context: ForwardContext, settings: ControllerSettings
+) -> BatchRunner | None:
+    """Return what runs batches, as requests of `app`; None: there are none."""
+    if settings.batches is None or settings.files is None:
+        return None
+    access, accounts = settings.access, settings.accounts
+    most_bytes = settings.bodies.max_bytes
+    batches = BatchContext(
+        app=app,
+        shelf=settings.files,
+        keys=accounts.keys if accounts and access and access.find_key else None,
+        models=lambda: names_of(context.workers.known()),
+        in_flight=InFlight(_ASKED_BY_BATCHES, most_bytes),
+        most_line_bytes=most_bytes,
+        keeps_responses=settings.responses is not None,
+        clock=settings.batches.clock,
+    )
+    return BatchRunner(settings.batches, batches)
 
 
 def _context(

@@ -21,17 +21,16 @@ def add_completions(router: APIRouter, context: ForwardContext) -> None:
     async def completions(request: Request) -> Forward:
         decoded, body = await read_json(request)
         asked = parse_completion_request(decoded)
-        answers = asked.n or 1
         forwarded = ForwardRequest(
             wire=COMPLETIONS,
             model=asked.model,
             via=request.headers.get("via"),
             first_byte_s=limits.first_byte_s if asked.stream else limits.answer_s,
             is_streamed=bool(asked.stream),
-            is_resumable=bool(asked.stream) and answers == 1 and asked.logprobs is None,
-            affinity=affinity.of_text(asked.prompt),
-            answers=answers,
-            cost=estimate_text_tokens(asked.prompt, asked.most_tokens, answers),
+            is_resumable=bool(asked.stream) and asked.answers == 1 and asked.logprobs is None,
+            affinity=affinity.of_text(asked.prompt[0]),
+            answers=asked.answers,
+            cost=estimate_text_tokens(asked.prompt, asked.most_tokens * asked.answers),
             counts_tokens=HEADER in request.headers,
             client_fields=client_fields(decoded) if context.is_audited else {},
         )

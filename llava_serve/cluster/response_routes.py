@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -15,9 +16,11 @@ from llava_serve.errors import InvalidField, ResponseNotFound, StorageFailed
 from llava_serve.http.body import grow_body, limits_of, read_json
 from llava_serve.http.caller import caller_of
 from llava_serve.http.plain_route import PlainRoute
+from llava_serve.http.shaped_errors import add_source
 from llava_serve.storage.kept_responses import KeptResponses, Trail
 
 _MOST_REFERENCES = 500  # of one request
+_ITEM_KINDS = ("msg", "fc")  # what ids of our items begin with
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,7 @@ class _Asked:
 
     body: dict[str, Any]
     said: list[Any]
+    kept_items: int  # of the input, before what is new
     previous_id: str | None
     is_kept: bool
 
@@ -39,6 +43,7 @@ def response_router(kept: KeptResponses, answer_chat: Answer) -> APIRouter:
     async def create(request: Request) -> Response:
         owner = caller_of(request).owner
         asked = await _unfolded(kept, request, (await read_json(request))[0])
+        add_source(request, partial(_source_of, asked.kept_items))
         told = {"store": asked.is_kept, "previous_response_id": asked.previous_id}
         adapted, response_id = adapt_responses(asked.body, told)
         if not asked.is_kept:
@@ -129,6 +134,7 @@ async def _unfolded(kept: KeptResponses, request: Request, body: Any) -> _Asked:
         raise InvalidField("store", "must be true or false")
     said = body.get("input")
     items = [{"role": "user", "content": said}] if isinstance(said, str) else said
+    before: list[Any] = []
     if isinstance(items, list):
         owner, trail = caller_of(request).owner, None
         references = _references(items)
@@ -144,7 +150,18 @@ async def _unfolded(kept: KeptResponses, request: Request, body: Any) -> _Asked:
         items = await _resolved(kept, owner, items, references)
         before = await _before(kept, owner, trail)
         body["input"] = before + items
-    return _Asked(body, items, previous_id, is_kept=store is not False)
+    return _Asked(body, items, len(before), previous_id, is_kept=store is not False)
+
+
+def _source_of(kept_items: int, path: str) -> str:
+    """Return where a field stood before the kept items of its conversation were put in."""
+    field, _, rest = path.partition(".")
+    at, _, within = rest.partition(".")
+    if field != "input" or not at.isdecimal():
+        return path
+    if int(at) < kept_items:
+        return "previous_response_id"
+    return ".".join(filter(None, ("input", str(int(at) - kept_items), within)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +173,8 @@ class _Reference:
 
     @property
     def response_id(self) -> str:
-        return "resp_" + self.item_id.removeprefix("msg_")
+        kind, _, rest = self.item_id.partition("_")
+        return f"resp_{rest.partition('_')[0]}" if kind in _ITEM_KINDS else ""
 
     @property
     def not_found(self) -> ResponseNotFound:
@@ -197,9 +215,12 @@ async def _resolved(
     found = await asyncio.to_thread(kept.find_all, owner, ids)
     items = list(items)
     for reference in references:
-        if reference.response_id not in found:  # it was forgotten just now
+        response = found.get(reference.response_id)  # or it was forgotten just now
+        output = response["output"] if response else []
+        item = next((item for item in output if item["id"] == reference.item_id), None)
+        if item is None:
             raise reference.not_found
-        items[reference.at] = found[reference.response_id]["output"][0]
+        items[reference.at] = item
     return items
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from llava_serve.adapters.ollama.routes import ollama_router
 from llava_serve.adapters.routes import add_adapters
 from llava_serve.cluster.admission import Admission
 from llava_serve.cluster.files.resolving import resolved
@@ -90,6 +91,7 @@ def add_forwarding(router: APIRouter, context: ForwardContext) -> None:
         router.add_api_route(wire.path, endpoint, methods=["POST"], route_class_override=PlainRoute)
     keeps = context.responses is not None
     add_adapters(router, answer_chat, partial(answer_inspection, context), responses=not keeps)
+    router.include_router(ollama_router(partial(_models_for, context), answer_chat))
     if context.responses is not None:
         router.include_router(response_router(context.responses, answer_chat))
 
@@ -104,26 +106,25 @@ def native_router(context: ForwardContext) -> APIRouter:
     """Return the routes of the native wire that the controller answers itself: models."""
     router = APIRouter()
 
-    def models_for(request: Request) -> list[ModelCard | NamedModel]:
-        may_ask = caller_of(request).may_ask
-        return [
-            model
-            for model in models_of(context.workers.alive(context.clock()))
-            if may_ask(model.id)
-        ]
-
     @router.get("/v1/models")
     async def models(request: Request) -> ModelList:
-        return ModelList(data=models_for(request))
+        return ModelList(data=_models_for(context, request))
 
     @router.get("/v1/models/{model:path}")
     async def one_model(model: str, request: Request) -> ModelCard | NamedModel:
-        served = {each.id: each for each in models_for(request)}
+        served = {each.id: each for each in _models_for(context, request)}
         if model not in served:
             raise ModelNotFound(model, list(served))
         return served[model]
 
     return router
+
+
+def _models_for(context: ForwardContext, request: Request) -> list[ModelCard | NamedModel]:
+    """Return the models that the caller may ask."""
+    may_ask = caller_of(request).may_ask
+    alive = context.workers.alive(context.clock())
+    return [model for model in models_of(alive) if may_ask(model.id)]
 
 
 def llava_router(context: ForwardContext) -> APIRouter:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 
 from llava_serve.chat.stops import StopMatcher
 from llava_serve.engines.echo_inspection import inspect_words
@@ -60,12 +61,13 @@ class EchoEngine:
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Delta]:
         """Yield deltas; see `Engine.stream`."""
         sampling = request.sampling
-        prompt_tokens, image_tokens = _count(request.prompt)
+        prompt = self._as_text(request.prompt)
+        prompt_tokens, image_tokens = _count(prompt)
         left = CONTEXT_LENGTH - prompt_tokens
         limit = sampling.max_new_tokens or left
         if limit > left or left < 1:
             raise ContextOverflow(prompt_tokens, sampling.max_new_tokens or 1, CONTEXT_LENGTH)
-        words = re.findall(r"\S+\s*", _answer(request.prompt))
+        words = re.findall(r"\S+\s*", _answer(prompt))
         reason: FinishReason = "length" if len(words) > limit else "stop"
         matcher = StopMatcher(sampling.stop)
         num_tokens = told = len(request.resumed)
@@ -107,6 +109,12 @@ class EchoEngine:
     async def detokenize(self, request: DetokenizeRequest) -> Detokenization:
         """Tell the text of words; see `Engine.detokenize`."""
         return self._vocabulary.detokenize(request)
+
+    def _as_text(self, prompt: Conversation | ReadyPrompt) -> Conversation | ReadyPrompt:
+        if not isinstance(prompt, ReadyPrompt) or not prompt.tokens:
+            return prompt
+        asked = DetokenizeRequest(prompt.tokens, field="prompt")
+        return replace(prompt, text=self._vocabulary.detokenize(asked).prompt, tokens=())
 
     def status(self) -> None:
         """Keep nothing."""

@@ -8,10 +8,16 @@ from cachetools import LRUCache
 
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.tokenization import Detokenization, Tokenization
-from llava_serve.request import Conversation, DetokenizeRequest, Image, ReadyPrompt, TokenizeRequest
+from llava_serve.request import (
+    IMAGE_PLACEHOLDER,
+    Conversation,
+    DetokenizeRequest,
+    Image,
+    ReadyPrompt,
+    TokenizeRequest,
+)
 
 IMAGE_TOKEN = 0
-_IMAGE = "<image>"
 _KEPT_CHARACTERS = 5_000_000
 _WORD = re.compile(r"\S+\s*")
 
@@ -34,21 +40,22 @@ class WordVocabulary:
 
     def detokenize(self, request: DetokenizeRequest) -> Detokenization:
         """Tell the text of words. Raises: InvalidField, for a word that it does not know."""
-        return Detokenization(prompt="".join(map(self._word, request.tokens)))
+        words = (self._word(token, request.field) for token in request.tokens)
+        return Detokenization(prompt="".join(words))
 
     def _number(self, word: str) -> int:
-        if word == _IMAGE:
+        if word == IMAGE_PLACEHOLDER:
             return IMAGE_TOKEN
         number = (zlib.crc32(word.encode()) >> 1) or 1
         if _size(word) <= _KEPT_CHARACTERS:
             self._words[number] = word
         return number
 
-    def _word(self, number: int) -> str:
+    def _word(self, number: int, field: str) -> str:
         if number == IMAGE_TOKEN:
-            return _IMAGE
+            return IMAGE_PLACEHOLDER
         if number not in self._words:
-            raise InvalidField("tokens", f"{number} is no token that this echo engine has made")
+            raise InvalidField(field, f"{number} is no token that this echo engine has made")
         return self._words[number]
 
 
@@ -65,4 +72,6 @@ def _words(prompt: Conversation | ReadyPrompt) -> Iterator[str]:
             if isinstance(part, str):
                 yield from _WORD.findall(part)
             else:
-                yield from [_IMAGE] * (1 if isinstance(part, Image) else len(part.frames))
+                yield from [IMAGE_PLACEHOLDER] * (
+                    1 if isinstance(part, Image) else len(part.frames)
+                )

@@ -5,8 +5,10 @@ long word, and nothing interrupts it. So the length in bytes is checked first, a
 counted slice by slice.
 """
 
+import json
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from llava_serve.errors import ShuttingDown, TextTooLong
 from llava_serve.request import Conversation, ReadyPrompt
@@ -25,7 +27,14 @@ def texts_of(prompt: Conversation | ReadyPrompt) -> list[str]:
     """Return the texts of a prompt, without its images and videos."""
     if isinstance(prompt, ReadyPrompt):
         return [prompt.text]
-    return [text for message in prompt.messages for text in message.texts]
+    said = [text for message in prompt.messages for text in message.texts]
+    tools = [text for tool in prompt.tools for text in (tool.description, _json(tool.parameters))]
+    calls = [_json(call.arguments) for message in prompt.messages for call in message.tool_calls]
+    return [*said, *(text for text in tools if text is not None), *calls]
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def check_length(texts: Sequence[str], context: int, longest_token: int = LONGEST_TOKEN) -> None:

@@ -7,6 +7,7 @@
     │              HeadersTooLarge, HeadersTimeout, BodyTooLarge, BodyTimeout,
     │              TextTooLarge, ReaderTooSlow, TlsExpected
     │     files    FileUnknown, FileQuotaSpent
+    │     batches  BatchUnknown, BatchOver, TooManyBatches
     │     access   KeyMissing, KeyRefused, ModelNotAllowed, AdminOnly, RateLimited, BudgetSpent
     │     prompt   ModelNotFound, ContextOverflow, TextTooLong, MediaNotAccepted,
     │              MediaCountMismatch, MediaUnreadable, MediaTooLarge, RemoteMediaRefused
@@ -29,7 +30,7 @@
     │     cluster  NoWorker, WorkerUnreachable, WorkerLost, AnswerTimeout, WorkersLost,
     │              ControllerUnreachable, ControllerUntrusted, ControllerLost, EventTooLarge,
     │              Busy, ShuttingDown, Interrupted, WorkerUnchecked, OnlyBlindWorkers
-    │     line     LineFull, OwnLineFull, LineTimeout
+    │     line     LineFull, OwnLineFull, LineTimeout, TurnTakenBack
     │     page     AnswerInterrupted, AskedModelGone, ModerationUnavailable,
     │              ProviderFailed, PageBusy
     │     arena    TooFewModels, BattleAnswerFailed
@@ -84,6 +85,11 @@ from llava_serve.errors.base import (
     ServeError as ServeError,
     Unavailable as Unavailable,
     not_answered as not_answered,
+)
+from llava_serve.errors.batches import (
+    BatchOver as BatchOver,
+    BatchUnknown as BatchUnknown,
+    TooManyBatches as TooManyBatches,
 )
 from llava_serve.errors.cluster import (
     AnswerTimeout as AnswerTimeout,
@@ -156,6 +162,7 @@ from llava_serve.errors.line import (
     LineFull as LineFull,
     LineTimeout as LineTimeout,
     OwnLineFull as OwnLineFull,
+    TurnTakenBack as TurnTakenBack,
 )
 from llava_serve.errors.page import (
     AnswerInterrupted as AnswerInterrupted,

@@ -87,10 +87,13 @@ class ServeError(Exception):
         return f"{_sentence(self.user_message)} {self.user_remedy}"
 
     def as_body(self, request_id: str | None = None) -> dict[str, Any]:
-        """Return the body of an error answer, in the shape the `openai` client reads."""
+        """Return the body of an error answer, in the shape the `openai` client reads.
+
+        That shows the message alone, and no other field: so the remedy stands in it too.
+        """
         return {
             "error": {
-                "message": self.message,
+                "message": self.with_remedy,
                 "type": _TYPES.get(self.status)
                 or ("invalid_request_error" if self.status < 500 else "server_error"),
                 "code": self.code,

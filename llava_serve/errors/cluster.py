@@ -269,7 +269,10 @@ class RemoteError(ServeError):
         error = body.get("error") if isinstance(body, dict) else None
         if not isinstance(error, dict):
             error = {"message": str(body)[:500]}
-        message, code = error.get("message") or "no message", error.get("code") or "unknown"
-        told = cls(str(message), str(code), status, str(error.get("remedy") or ServeError.remedy))
+        message, code = str(error.get("message") or "no message"), error.get("code") or "unknown"
+        remedy = str(error.get("remedy") or ServeError.remedy)
+        if message.endswith(f" {remedy}"):
+            message = message.removesuffix(f" {remedy}").removesuffix(".")
+        told = cls(message, str(code), status, remedy)
         told.param, told.request_id = error.get("param"), error.get("request_id")
         return told

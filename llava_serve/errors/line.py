@@ -35,6 +35,16 @@ class OwnLineFull(Unavailable):
         self.headers = {**self.headers, RETRY_AFTER: str(retry_after_s)}
 
 
+class TurnTakenBack(Unavailable):
+    """A request of a batch gave its slot to somebody who waits; it will be asked again."""
+
+    code = "turn_taken_back"
+    user_told = "the model had no time for this question"
+
+    def __init__(self) -> None:
+        super().__init__("the slot of this request was needed by others")
+
+
 class LineTimeout(Unavailable):
     """A request has waited in line as long as it may."""
 

@@ -168,8 +168,10 @@ class ApiGuard(HostGuard):
     """
 
     async def _check(self, scope: Scope, headers: Headers) -> None:
+        if "caller" in scope.setdefault("state", {}):  # this process itself asks for somebody
+            return
         caller = await self._caller(scope, headers)
-        scope.setdefault("state", {})["caller"] = caller
+        scope["state"]["caller"] = caller
         if caller.is_insider:
             return
         if caller.key is None:

@@ -30,9 +30,12 @@ MAX_TEXT_BYTES = 1_000_000
 _SMALL_BYTES = 1_000_000  # smaller bodies wait for no quota
 _BODIES_AT_ONCE = 8  # of the largest size
 
+_UPLOADS = "/v1/files"
+_UPLOAD_BODIES = 4  # of the largest size: one upload, which lies on disk
 _MEDIA_ROUTES = (
     *("/v1/chat/completions", "/v1/inspect", "/tokenize", "/worker_generate_stream"),
-    *("/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/files"),
+    *("/v1/messages", "/v1/messages/count_tokens", "/v1/responses", _UPLOADS),
+    *("/api/chat", "/api/generate"),
     *("/gradio_api/upload", "/conversations/import", "/folders/image", "/pdf/pages"),  # the page's
 )
 
@@ -60,6 +63,12 @@ class BodyLimits:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "held", Quota(_BODIES_AT_ONCE * self.max_bytes))
+
+    def of_path(self, path: str) -> int:
+        """Return how large a body may be there."""
+        if path == _UPLOADS:
+            return _UPLOAD_BODIES * self.max_bytes
+        return self.max_bytes if path.endswith(_MEDIA_ROUTES) else self.max_text_bytes
 
     def quota_of(self, address: str) -> Quota:
         """Return what the bodies of one address may take together."""
@@ -105,7 +114,7 @@ class _Arrival:
     ) -> None:
         self.limits = limits
         self._takes_media = scope["path"].endswith(_MEDIA_ROUTES)
-        self._limit_bytes = limits.max_bytes if self._takes_media else limits.max_text_bytes
+        self._limit_bytes = limits.of_path(scope["path"])
         self._declared_bytes = _declared_bytes(scope)
         client = scope.get("client")
         self._quotas = (limits.quota_of(client[0] if client else ""), limits.held)

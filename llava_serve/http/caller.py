@@ -18,13 +18,15 @@ class Caller:
     """Who sent a request.
 
     `key` is None where no key was asked for, and for insiders, who show the cluster's token.
-    `user` is whom an insider or an admin speaks for; nobody else is believed about that.
+    `user` is whom an insider or an admin speaks for; nobody else is believed about that. Of what
+    a batch asks for them nobody waits for the answer.
     """
 
     key: ApiKey | None = None
     is_insider: bool = False
     address: str = ""  # of the client's connection, without a port
     user: str = ""
+    is_batch: bool = False
 
     @classmethod
     def of(

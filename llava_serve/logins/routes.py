@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader
 
 from llava_serve.errors import ServeError
@@ -77,6 +77,8 @@ def _add_form(router: APIRouter, page: _LoginPage, passwords: PasswordLogins) ->
     async def sign_in(request: Request) -> Response:
         async with request.form() as form:
             name, password, back = (str(form.get(one, "")) for one in ("name", "password", "next"))
+            is_program = "username" in form  # as `gradio_client` calls a name
+            name = str(form.get("username", name))
         back = path_within(back)
         try:
             address = request.client.host if request.client else ""
@@ -84,7 +86,9 @@ def _add_form(router: APIRouter, page: _LoginPage, passwords: PasswordLogins) ->
         except ServeError as exc:
             serving.log_error(exc)
             return page.shown(back, exc, name[:64])
-        answer = RedirectResponse(back, 303, _HEADERS)
+        answer: Response = RedirectResponse(back, 303, _HEADERS)
+        if is_program:  # which takes a redirect for a failure
+            answer = JSONResponse({"success": True}, headers=_HEADERS)
         sessions.keep(answer, user, request.scope)
         return answer
 

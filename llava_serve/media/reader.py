@@ -26,9 +26,11 @@ from llava_serve.media.limits import (
     PixelReservation,
 )
 from llava_serve.media.video import decode_video, video_cost
-from llava_serve.protocol.openai import ChatMessage, ImagePart, TextPart, VideoPart
+from llava_serve.protocol.content_part import ImagePart, TextPart, VideoPart
+from llava_serve.protocol.openai import ChatMessage
 from llava_serve.quota import Quota
 from llava_serve.request import Conversation, Image, Message, ReadyPrompt, Role, Video
+from llava_serve.tools import ToolCall
 
 _FETCHED_FILES = 16  # of the largest size, from web addresses, in memory at once
 
@@ -97,7 +99,11 @@ class MediaReader:
             shown = (
                 part.text if isinstance(part, TextPart) else next(media) for part in said.parts()
             )
-            read.append(Message(role, tuple(shown)))
+            calls = (
+                ToolCall(call.id, call.function.name, call.function.values)
+                for call in said.tool_calls or ()
+            )
+            read.append(Message(role, tuple(shown), tuple(calls), said.tool_call_id))
         return Conversation(tuple(read))
 
     async def ready_prompt(

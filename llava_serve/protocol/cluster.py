@@ -17,6 +17,8 @@ WorkerName = Annotated[str, WITHOUT_SLASH]
 WorkerAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$"), WITHOUT_SLASH]
 # Header of a request that the controller makes itself, to see how a worker is: no user's.
 CANARY = "X-Llava-Canary"
+# Header of a request that nobody waits for: its answer stands back behind others.
+BATCH = "X-Llava-Batch"
 Count = Annotated[int, Field(ge=0, le=10**9)]  # small enough to be divided by a speed
 
 

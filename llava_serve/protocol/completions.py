@@ -2,19 +2,19 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from llava_serve.protocol.openai import ChatRequest, SampledRequest
 from llava_serve.protocol.strict import Neutral, parse_body, unsupported
+from llava_serve.request import IMAGE_PLACEHOLDER
 
 MAX_TOKENS = 16  # where the request does not say, as OpenAI has it
-_IMAGE_PLACE = "<image>"
-_TOKENS = "holds tokens; send its text, which POST /detokenize makes of them"
+MOST_PROMPTS = 512  # of one request
 
 
 def _without_images(prompt: str) -> str:
-    if _IMAGE_PLACE in prompt:
+    if IMAGE_PLACEHOLDER in prompt:
         raise PydanticCustomError(
             "image_place",
             "holds <image>, the place of a picture, and none comes with a text; pictures belong "
@@ -24,6 +24,34 @@ def _without_images(prompt: str) -> str:
 
 
 BarePrompt = Annotated[str, AfterValidator(_without_images)]
+
+
+def _as_prompts(prompt: Any) -> list[str | list[int]]:
+    """Return the prompts of any of OpenAI's shapes: texts and lists of tokens, or one of them."""
+    is_list = isinstance(prompt, list)
+    are_tokens = is_list and any(isinstance(one, int) for one in prompt)
+    prompts = prompt if is_list and not are_tokens else [prompt]
+    if not prompts or not all(map(_is_prompt, prompts)):
+        said = "must be a text, a list of tokens, or a list of several of these; none is empty"
+        raise PydanticCustomError("prompt", said)
+    if len(prompts) > MOST_PROMPTS:
+        said = "holds {prompts} prompts; at most {most} are answered in one request"
+        numbers = {"prompts": len(prompts), "most": MOST_PROMPTS}
+        raise PydanticCustomError("too_many_prompts", said, numbers)
+    for one in prompts:
+        if isinstance(one, str):
+            _without_images(one)
+    return prompts
+
+
+def _is_prompt(prompt: Any) -> bool:
+    if isinstance(prompt, list):
+        return bool(prompt) and all(map(_is_token, prompt))
+    return isinstance(prompt, str) and bool(prompt)
+
+
+def _is_token(token: Any) -> bool:
+    return type(token) is int and 0 <= token < 2**31  # a bool is none
 
 
 class CompletionRequest(SampledRequest):
@@ -46,7 +74,7 @@ class CompletionRequest(SampledRequest):
         "truncate_prompt_tokens": (None,),
     }
 
-    prompt: Annotated[BarePrompt, Field(min_length=1)]
+    prompt: Annotated[list[str | list[int]], BeforeValidator(_as_prompts)]
     echo: bool | None = None  # the prompt's text before the answer's
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
 
@@ -58,21 +86,17 @@ class CompletionRequest(SampledRequest):
     def told_logprobs(self) -> int | None:
         return self.logprobs
 
+    @property
+    def answers(self) -> int:
+        """How many answers are asked for in all; those to one prompt have numbers in a row."""
+        return len(self.prompt) * (self.n or 1)
+
     @model_validator(mode="before")
     @classmethod
-    def _with_one_text(cls, body: Any) -> Any:
-        """Take a list of one text as that text."""
-        if not isinstance(body, dict):
-            return body
-        if body.get("echo") and body.get("logprobs") is not None:
+    def _without_logprobs_of_prompts(cls, body: Any) -> Any:
+        if isinstance(body, dict) and body.get("echo") and body.get("logprobs") is not None:
             raise unsupported("echo", "is not supported together with logprobs")
-        if not isinstance(prompt := body.get("prompt"), list):
-            return body
-        if any(isinstance(one, int | list) for one in prompt):
-            raise unsupported("prompt", _TOKENS)
-        if len(prompt) != 1:
-            raise unsupported("prompt", f"holds {len(prompt)} texts; send one in each request")
-        return {**body, "prompt": prompt[0]}
+        return body
 
 
 def parse_completion_request(body: Any) -> CompletionRequest:

@@ -1,7 +1,4 @@
-"""Error bodies of other protocols: what stands on the native wire, as their clients read it.
-
-Their clients show the message alone, so the remedy stands in it.
-"""
+"""Error bodies of other protocols: what stands on the native wire, as their clients read it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +7,7 @@ from llava_serve.errors import RemoteError
 
 MESSAGES_PATH = "/v1/messages"
 RESPONSES_PATH = "/v1/responses"
+OLLAMA_PATH = "/api"
 # Source: anthropic 2.14.0, anthropic/types/shared: the types of its errors; `api_error` is ours.
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
@@ -22,6 +20,7 @@ _ANTHROPIC_TYPES = {
 }
 
 ErrorShape = Callable[[Any, int], dict[str, Any]]  # takes a body of the native wire, and a status
+SourceOf = Callable[[str], str]  # takes a field's path; returns that of what it was made of
 
 
 def as_anthropic(body: Any, status: int | None = None) -> dict[str, Any]:
@@ -45,17 +44,38 @@ def as_anthropic(body: Any, status: int | None = None) -> dict[str, Any]:
 
 
 def as_responses(body: Any, status: int | None = None) -> dict[str, Any]:
-    """Return the body of an error of the Responses protocol: the native wire's, but for the text.
-
-    Its clients show the message alone, and no other field.
-    """
+    """Return the body of an error of the Responses protocol: as `ServeError.as_body` has it."""
     error = RemoteError.from_body(body, status or 500)
     told = body["error"] if isinstance(body, dict) and isinstance(body.get("error"), dict) else {}
     about = {"type": None, "code": error.code, "param": error.param, **told}
     return {"error": about | {"message": error.with_remedy}}
 
 
-_SHAPES: dict[str, ErrorShape] = {MESSAGES_PATH: as_anthropic, RESPONSES_PATH: as_responses}
+def as_ollama(body: Any, status: int | None = None) -> dict[str, Any]:
+    """Return the body of an error of Ollama's protocol, which is a text alone."""
+    return {"error": RemoteError.from_body(body, status or 500).with_remedy}
+
+
+_SHAPES: dict[str, ErrorShape] = {
+    MESSAGES_PATH: as_anthropic,
+    RESPONSES_PATH: as_responses,
+    OLLAMA_PATH: as_ollama,
+}
+
+
+def with_source(body: Any, source_of: SourceOf) -> Any:
+    """Return the body of an error of the native wire, about the field as its sender wrote it.
+
+    The message of an error about a field begins with its path: see `InvalidField`.
+    """
+    error = body.get("error") if isinstance(body, dict) else None
+    param = error.get("param") if isinstance(error, dict) else None
+    if not isinstance(error, dict) or not isinstance(param, str):
+        return body
+    message, source = error.get("message"), source_of(param)
+    if isinstance(message, str) and message.startswith((f"{param}:", f"{param} ")):
+        message = source + message.removeprefix(param)
+    return {**body, "error": {**error, "param": source, "message": message}}
 
 
 def error_shape_of(path: str) -> ErrorShape | None:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, Field
 
 from llava_serve.errors import ServeError
-from llava_serve.protocol.openai import Positive
+from llava_serve.protocol.integer import Positive
 from llava_serve.protocol.strict import Neutral, Strict
 
 SEPARATOR = b"\0"

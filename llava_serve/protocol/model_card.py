@@ -30,7 +30,7 @@ class ModelCard(BaseModel):
     sampling: SamplingDefaults = SamplingDefaults()
     slots: int | None = None  # answers made at once, as a controller adds up those of its workers
     sees: bool | None = None  # whether its answers follow pictures, as a controller found
-    # Which of `FURTHER_FIELDS`, and `detail` where an image may be asked for in one tile.
+    # Which of `FURTHER_FIELDS`, `detail` where an image may be asked for in one tile, and `tools`.
     supported_params: Annotated[list[str], Field(alias="honours")] = []
 
     @property

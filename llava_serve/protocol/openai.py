@@ -8,97 +8,24 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
-    Discriminator,
     Field,
-    Tag,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from llava_serve.protocol.answer_form import PlainText, ResponseFormat, with_native_form
+from llava_serve.protocol.content_part import Content, ImagePart, TextPart, VideoPart
+from llava_serve.protocol.integer import NotNegative, Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
+from llava_serve.protocol.structured_output import PlainText, ResponseFormat, with_native_format
+from llava_serve.protocol.tools import MOST_TOOLS, FunctionTool, FunctionToolCall, ToolChoice
 
-# Small enough for every engine, for floating point and for a column of a database.
-Positive = Annotated[int, Field(ge=1, lt=2**31)]
 MOST_BIASES = 1024  # tokens of `logit_bias`; each is added at every step
-NotNegative = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-def _as_url(image_url: Any) -> Any:
-    return {"url": image_url} if isinstance(image_url, str) else image_url
-
-
-class ImageUrl(Strict):
-    url: str
-    # `low`: one tile of the whole picture. Else it is seen as finely as the checkpoint can.
-    detail: Literal["auto", "high", "low"] | None = None
-
-
-class VideoUrl(Strict):
-    neutral: ClassVar[Neutral] = {"detail": (None, "auto", "high")}
-
-    url: str
-    num_frames: Positive | None = None  # None: the worker's --num-frames
-
-
-def _of_other_parts(own: str) -> Neutral:
-    """Return the fields that a part has where a client writes all of them, those of others null."""
-    fields = {"text", "image_url", "video_url", "input_audio", "file", "refusal"}
-    others = dict.fromkeys([*sorted(fields - {own}), "prompt_cache_breakpoint"], (None,))
-    # What is read again is cached anyway.
-    return {**others, "cache_control": ANYTHING, "uuid": ANYTHING}
-
-
-class TextPart(Strict):
-    neutral: ClassVar[Neutral] = _of_other_parts("text")
-
-    type: Literal["text"]
-    text: str
-
-
-class ImagePart(Strict):
-    neutral: ClassVar[Neutral] = _of_other_parts("image_url")
-
-    type: Literal["image_url"]
-    image_url: Annotated[ImageUrl, BeforeValidator(_as_url)]  # some clients send the plain URL
-
-
-class VideoPart(Strict):
-    neutral: ClassVar[Neutral] = _of_other_parts("video_url")
-
-    type: Literal["video_url"]
-    video_url: VideoUrl
-
-
-ContentPart = Annotated[TextPart | ImagePart | VideoPart, Field(discriminator="type")]
-
-
-def _form(content: Any) -> str:
-    return "text" if isinstance(content, str) else "parts"
-
-
-def _said(content: Any) -> Any:
-    if isinstance(content, str | list):
-        return content
-    raise PydanticCustomError(
-        "content_form",
-        "is null, which stands for tool calls, and this server makes none; a turn without words "
-        'has ""'
-        if content is None
-        else "must be a text or a list of parts",
-    )
-
-
-# Told apart by form, so that an error is about the form the caller chose.
-Content = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[ContentPart], Tag("parts")],
-    Discriminator(_form),
-    BeforeValidator(_said),
-]
 
 
 class ChatMessage(Strict):
-    """One turn. `developer` is OpenAI's newer word for `system`.
+    """One turn. `developer` is OpenAI's newer word for `system`, `tool` has the result of a call.
 
     An answer comes back as a client kept it: `parsed` is its `content` once more, and what a model
     thought before it answered is shown to none again.
@@ -112,13 +39,34 @@ class ChatMessage(Strict):
         "reasoning": ANYTHING,
         "reasoning_content": ANYTHING,
         "refusal": (None, ""),
-        "tool_call_id": (None,),
-        "tool_calls": (None, []),
     }
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Content
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    tool_calls: list[FunctionToolCall] | None = None  # of the assistant
+    tool_call_id: str | None = Field(default=None, validate_default=True)
+    content: Content = Field(default=None, validate_default=True)
     name: str | None = None  # accepted for compatibility; no LLaVA template shows names
+
+    @field_validator("tool_calls")
+    @classmethod
+    def _of_assistant(cls, calls: Any, info: ValidationInfo) -> Any:
+        if calls and info.data.get("role") != "assistant":
+            raise PydanticCustomError("tool_calls", "are what a turn of the assistant has")
+        return calls
+
+    @field_validator("tool_call_id")
+    @classmethod
+    def _of_result(cls, call: Any, info: ValidationInfo) -> Any:
+        if (call is not None) != (info.data.get("role") == "tool"):
+            raise PydanticCustomError(
+                "tool_call_id", "says which call a turn of role tool is the result of"
+            )
+        return call
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _wordless(cls, content: Any, info: ValidationInfo) -> Any:
+        return "" if content is None and info.data.get("tool_calls") else content
 
     def parts(self) -> list[TextPart | ImagePart | VideoPart]:
         if isinstance(self.content, str):
@@ -146,7 +94,7 @@ class SampledRequest(Strict):
     @model_validator(mode="before")
     @classmethod
     def _in_native_words(cls, body: Any) -> Any:
-        return with_native_form(body) if isinstance(body, dict) else body
+        return with_native_format(body) if isinstance(body, dict) else body
 
     model: str
     stream: bool | None = False
@@ -209,15 +157,12 @@ class ChatRequest(SampledRequest):
         "metadata": ANYTHING,
         "modalities": (None, ["text"]),
         "moderation": (None,),
-        "parallel_tool_calls": (None, True, False),
         "prediction": (None,),
         "prompt_cache_options": (None,),
         "prompt_cache_retention": ANYTHING,
         "reasoning_effort": ANYTHING,  # no LLaVA model thinks before it answers
         "service_tier": ANYTHING,  # there is one
         "store": (None, False),
-        "tool_choice": (None, "none", "auto"),  # without tools; see `_without_tools`
-        "tools": (None, []),
         "verbosity": (None, "medium"),
         "web_search_options": (None,),
         # Of SGLang, whose router adds them to each request.
@@ -247,6 +192,9 @@ class ChatRequest(SampledRequest):
     add_generation_prompt: bool | None = None  # false with `continue_final_message`, else true
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    tools: Annotated[list[FunctionTool], Field(max_length=MOST_TOOLS)] | None = None
+    tool_choice: ToolChoice | None = None  # with tools `auto`
+    parallel_tool_calls: bool | None = None  # false: one call an answer
 
     @property
     def most_tokens(self) -> int | None:

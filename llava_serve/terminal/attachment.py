@@ -10,7 +10,7 @@ from llava_serve.local_path import local_path
 from llava_serve.media.fetch import Fetcher
 from llava_serve.media.reader import MediaReader
 from llava_serve.media.sniff import VIDEOS, sniff
-from llava_serve.protocol.openai import ImagePart, ImageUrl, VideoPart, VideoUrl
+from llava_serve.protocol.content_part import ImagePart, ImageUrl, VideoPart, VideoUrl
 from llava_serve.terminal.config import CliConfig
 from llava_serve.terminal.history import History
 from llava_serve.terminal.text import valid_text

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from llava_serve.errors import CommandError, ServeError
 from llava_serve.local_path import local_path
-from llava_serve.protocol.openai import ChatMessage, ImagePart, TextPart, VideoPart
+from llava_serve.protocol.content_part import ImagePart, TextPart, VideoPart
+from llava_serve.protocol.openai import ChatMessage
 from llava_serve.protocol.strict import Strict
-from llava_serve.request import Usage
+from llava_serve.request import FinishReason, Usage
 
 Media = ImagePart | VideoPart
 
@@ -63,7 +64,7 @@ class History:
         return ChatMessage(role="user", content=[*self.attached, text])
 
 
-Outcome = Literal["stop", "length", "cancelled", "error"]
+Outcome = FinishReason | Literal["cancelled", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ class JsonWriter:
             "model": result.model,
         }
         if result.error is not None:
-            shown["error"] = result.error.as_body()["error"]
+            shown["error"] = {**result.error.as_body()["error"], "message": result.error.message}
         self._out.write(json.dumps(shown) + "\n")
         self._out.flush()
 

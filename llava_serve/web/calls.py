@@ -17,7 +17,7 @@ from llava_serve.errors.base import RETRY_AFTER
 from llava_serve.http import serving
 from llava_serve.http.json_body import decode
 from llava_serve.logins.user import user_of
-from llava_serve.web.event_binder import NOT_TAKEN, told, told_errors
+from llava_serve.web.event_binder import NOT_TAKEN, Data, told, told_errors
 from llava_serve.web.held_answer import HeldAnswer
 from llava_serve.web.translations.error_text import error_text
 from llava_serve.web.uploads import path_of, uploader, with_paths, without_paths
@@ -26,12 +26,17 @@ _API = "/gradio_api/"
 _FILE = f"{_API}file="
 _CALLS = (f"{_API}queue/join", f"{_API}run/")
 _EVENTS = f"{_API}queue/data"
-# What the page's script asks for; Gradio's other routes are for programs and for other pages.
+_CANCEL = f"{_API}cancel"
+# What the page's script and `gradio_client` ask for; Gradio's other routes are for other pages.
 _ASKED_FOR = (
     *_CALLS,
     _EVENTS,
+    _CANCEL,
     _FILE,
-    *(f"{_API}{name}" for name in ("upload", "heartbeat/", "startup-events", "app_id", "info")),
+    *(
+        f"{_API}{name}"
+        for name in ("upload", "heartbeat/", "startup-events", "app_id", "info", "reset")
+    ),
 )
 
 
@@ -44,6 +49,16 @@ class _Call(BaseModel):
     data: list[Any]
     event_data: Any = None
     session_hash: str | None = Field(None, max_length=100)
+
+
+class _Cancel(BaseModel):
+    """What `gradio_client` sends to end a call of a named endpoint."""
+
+    model_config = ConfigDict(strict=True)
+
+    fn_index: int
+    session_hash: str = Field(max_length=100)
+    event_id: str = Field(max_length=100)
 
 
 class Calls:
@@ -70,7 +85,9 @@ class Calls:
                 send = _PathlessSend(send)
         except ServeError as exc:
             serving.log_error(exc)
-            await refusal(exc)(scope, receive, send)
+            is_program = Headers(scope=scope).get("x-gradio-user") == "api"
+            refused = _refusal_of_program(exc) if is_program else refusal(exc)
+            await refused(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -85,20 +102,23 @@ class Calls:
             session = QueryParams(scope["query_string"]).get("session_hash")
             if session not in self._blocks._queue.pending_messages_per_session:
                 raise NoSuchRoute(scope["method"], path, 404)
-        if scope["method"] == "POST" and path.startswith(_CALLS):
-            body = json.dumps(self._call(await _read(receive))).encode()
+        if scope["method"] == "POST" and path.startswith((*_CALLS, _CANCEL)):
+            checked = self._cancel if path.startswith(_CANCEL) else self._call
+            body = json.dumps(checked(await _read(receive))).encode()
             headers = MutableHeaders(raw=list(scope["headers"]))
             headers["Content-Length"] = str(len(body))
             return {**scope, "headers": headers.raw}, _replay(body, receive)
         return scope, receive
 
+    def _cancel(self, body: bytes) -> dict[str, Any]:
+        cancel = _validated(_Cancel, body)
+        event = self._blocks.fns.get(cancel.fn_index)
+        if event is None or event.api_visibility != "public":
+            raise NoSuchRoute("event", str(cancel.fn_index), 404)
+        return cancel.model_dump()
+
     def _call(self, body: bytes) -> dict[str, Any]:
-        try:
-            call = _Call.model_validate(decode(body))
-        except ValidationError as exc:
-            first = exc.errors()[0]
-            field = ".".join(map(str, first["loc"])) or "body"
-            raise InvalidField(field, first["msg"]) from exc
+        call = _validated(_Call, body)
         event = self._blocks.fns.get(call.fn_index)
         if event is None or event.fn is None:
             raise NoSuchRoute("event", str(call.fn_index), 404)
@@ -110,6 +130,15 @@ class Calls:
             "data": with_paths(call.data),
             "event_data": with_paths(call.event_data),
         }
+
+
+def _validated(kind: type[Data], body: bytes) -> Data:
+    try:
+        return kind.model_validate(decode(body))
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "body"
+        raise InvalidField(field, first["msg"]) from exc
 
 
 class _PathlessSend:
@@ -141,6 +170,13 @@ def refusal(error: ServeError) -> JSONResponse:
     told = {"error": text, "detail": text, "code": error.code, "request_id": request_id}
     after = {name: value for name, value in error.headers.items() if name == RETRY_AFTER}
     return JSONResponse(told, error.status, after)
+
+
+def _refusal_of_program(error: ServeError) -> JSONResponse:
+    """Return an answer whose text `gradio_client` shows: of no other it reads any."""
+    where = getattr(error, "param", None) or error.code
+    told = {"parameter_name": where, "message": error_text(error).whole}
+    return JSONResponse({"detail": [{"__type__": "validate", "is_valid": False, **told}]}, 422)
 
 
 async def _read(receive: Receive) -> bytes:

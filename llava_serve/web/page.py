@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from llava_serve.logins.user import User, user_of
 from llava_serve.storage.battles import Battles
-from llava_serve.web import chat_panel, handlers, parameters
+from llava_serve.web import chat_endpoint, chat_panel, handlers, parameters
 from llava_serve.web.arena import board_panel, panel as arena_panel
 from llava_serve.web.arena.handlers import ArenaHandlers
 from llava_serve.web.arena.rating_cache import RatingCache
@@ -104,6 +104,8 @@ def build(
         _fill(page, panels, place)
         presets = [(one.presets, one.parameters) for one in panels if one.presets is not None]
         preset_panel.bind(page, services.store, presets)
+        chat_endpoint.build(services, sessions)
+    page.queue(max_size=chat_endpoint.MOST_WAITING)
     page.max_threads = _GRADIO_THREADS
     draw = {panel.handlers.tab.kind: panel.handlers.draw for panel in panels}
 

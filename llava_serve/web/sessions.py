@@ -170,6 +170,10 @@ class Sessions:
             return True
         return await asyncio.to_thread(self._store.has_media, user.owner, sha256)
 
+    def know(self, conversation: ChatState) -> None:
+        """Let a conversation that no tab shows be found by its id, as long as it lives."""
+        self._known[conversation.id] = conversation
+
     def open_one(self, conversation_id: str) -> ChatState | None:
         """Return a conversation that a tab shows, or whose answer is made."""
         return self._known.get(conversation_id)

@@ -110,6 +110,7 @@ class ActiveReplies:
     """The replies to all browsers; at most `places` questions are answered at once."""
 
     def __init__(self, places: int = 16) -> None:
+        self.limit = places
         self.places = asyncio.Semaphore(places)
         self._tasks: set[asyncio.Task[None]] = set()
         self._streaming: set[ReplyHandle] = set()

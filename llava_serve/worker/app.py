@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from llava_serve.adapters.ollama.routes import ollama_router
 from llava_serve.adapters.routes import add_adapters
 from llava_serve.errors import InvalidField, MediaNotAccepted, ModelNotFound, UnsupportedField
 from llava_serve.http import serving
@@ -19,24 +20,24 @@ from llava_serve.http.caller import caller_of
 from llava_serve.http.traced import TracedRequests
 from llava_serve.media.limits import PixelReservation
 from llava_serve.protocol.cluster import CANARY
+from llava_serve.protocol.content_part import ImagePart
 from llava_serve.protocol.model_card import ModelCard, ModelList
 from llava_serve.protocol.openai import (
     FURTHER_FIELDS,
     ChatRequest,
-    ImagePart,
     StreamOptions,
     parse_chat_request,
 )
+from llava_serve.protocol.tools import NamedTool
 from llava_serve.request import Conversation, SamplingParams
 from llava_serve.tracing.span import Tracer
 from llava_serve.worker import llava_wire, text_completion, tokenization
 from llava_serve.worker.completion import CompletionBody, CompletionEvents
-from llava_serve.worker.generation import Generation
+from llava_serve.worker.controller_options import ControllerOptions
 from llava_serve.worker.inspection import InspectionBody, ReadConversation
-from llava_serve.worker.resumption import take_resumption
 from llava_serve.worker.sampling import check_sampled, sampling_of
 from llava_serve.worker.stream import KEEP_ALIVE_S
-from llava_serve.worker.usage import UsageTally
+from llava_serve.worker.tools import check_tools, tool_choice_of, tools_of
 from llava_serve.worker.worker import ModelWorker
 
 Background = Callable[[], AbstractAsyncContextManager[object]]
@@ -85,6 +86,7 @@ def build_app(  # noqa: PLR0913 - what a server is made of
         return await answer_inspection(request, *await read_json(request), pixels=pixels)
 
     add_adapters(app.router, answer_chat, answer_inspection)
+    app.include_router(ollama_router(lambda _: [worker.engine.card], answer_chat))
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -113,20 +115,15 @@ def _add_models(app: FastAPI, worker: ModelWorker) -> None:
 async def _answer_chat(
     worker: ModelWorker, keep_alive_s: float, request: Request, content: Any, _: bytes
 ) -> Response:
-    resumption = take_resumption(request, content)
+    controller = ControllerOptions(request, content)
     body, read_prompt, sampling = _prepared(worker, request, content)
-    tally = UsageTally.asked_for(request.headers)
-    if tally is not None:
-        sampling = replace(sampling, tells_usage=True)
-    resumed = resumption.tokens if resumption else ()
     is_canary = CANARY in request.headers and caller_of(request).is_insider
     asked = worker.uncounted if is_canary else worker
-    generation = Generation(asked, read_prompt, sampling, body.n or 1, resumed)
+    generation = controller.generation(asked, read_prompt, sampling, body.n or 1)
     if not body.stream:
-        return CompletionBody(generation, body.model).telling(tally)
+        return CompletionBody(generation, body.model)
     options = body.stream_options or StreamOptions()
-    events = CompletionEvents(generation, body.model, options, keep_alive_s, resumption)
-    return events.telling(tally)
+    return CompletionEvents(generation, body.model, options, keep_alive_s, controller.resumption)
 
 
 async def _answer_inspection(
@@ -147,7 +144,8 @@ def _prepared(
     body = parse_chat_request(content)
     check(body, worker.engine.card)
     read_conversation = read_once(request, partial(_conversation, worker, body))
-    return body, read_conversation, sampling_of(body, worker.engine.card.sampling)
+    sampling = sampling_of(body, worker.engine.card.sampling)
+    return body, read_conversation, replace(sampling, tool_choice=tool_choice_of(body))
 
 
 async def _conversation(
@@ -158,7 +156,7 @@ async def _conversation(
         conversation = conversation.continued()
     if not conversation.messages:
         raise InvalidField("messages", "say nothing that could be answered")
-    return conversation
+    return replace(conversation, tools=tools_of(body))
 
 
 def check(body: ChatRequest, card: ModelCard) -> None:
@@ -171,6 +169,7 @@ def check(body: ChatRequest, card: ModelCard) -> None:
         InvalidField: two fields contradict each other.
     """
     check_sampled(body, card)
+    check_tools(body, card)
     kinds = {part.type for message in body.messages for part in message.parts()}
     if "image_url" in kinds and not card.accepts_images:
         raise MediaNotAccepted(card.id, "pictures")
@@ -207,10 +206,13 @@ def _check_continuation(body: ChatRequest) -> None:
             raise UnsupportedField("add_generation_prompt", f"false needs {name}: true")
         return
     last = body.messages[-1]
-    if last.role != "assistant" or any(part.type != "text" for part in last.parts()):
+    is_text = all(part.type == "text" for part in last.parts()) and not last.tool_calls
+    if last.role != "assistant" or not is_text:
         raise InvalidField(name, "needs a last message of the assistant, with text alone")
     if body.add_generation_prompt:
         raise InvalidField(name, "and add_generation_prompt exclude each other")
-    for form in ("regex", "response_format"):
-        if getattr(body, form) not in FURTHER_FIELDS[form]:  # engines apply it to new text alone
-            raise InvalidField(name, f"and {form} exclude each other")
+    if body.tool_choice == "required" or isinstance(body.tool_choice, NamedTool):
+        raise InvalidField(name, "and a tool_choice that asks for a call exclude each other")
+    for field in ("regex", "response_format"):
+        if getattr(body, field) not in FURTHER_FIELDS[field]:  # engines apply it to new text alone
+            raise InvalidField(name, f"and {field} exclude each other")

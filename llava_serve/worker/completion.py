@@ -11,7 +11,18 @@ from fastapi.responses import JSONResponse
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice as FullChoice, ChoiceLogprobs as FullLogprobs
-from openai.types.chat.chat_completion_chunk import Choice, ChoiceDelta, ChoiceLogprobs
+from openai.types.chat.chat_completion_chunk import (
+    Choice,
+    ChoiceDelta,
+    ChoiceDeltaToolCall,
+    ChoiceDeltaToolCallFunction,
+    ChoiceLogprobs,
+)
+from openai.types.chat.chat_completion_message_function_tool_call import (
+    ChatCompletionMessageFunctionToolCall,
+    Function,
+)
+from openai.types.chat.chat_completion_message_tool_call import ChatCompletionMessageToolCallUnion
 from openai.types.chat.chat_completion_token_logprob import (
     ChatCompletionTokenLogprob,
     TopLogprob,
@@ -25,6 +36,7 @@ from llava_serve.protocol import sse
 from llava_serve.protocol.openai import StreamOptions
 from llava_serve.protocol.usage import HEADER
 from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
+from llava_serve.tools import ToolCallDelta
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.resumption import Resumption
 from llava_serve.worker.stream import GenerationResponse, StreamedResponse
@@ -89,6 +101,9 @@ class CompletionEvents(StreamedResponse):
             if delta.logprobs:
                 content.logprobs = ChoiceLogprobs(content=_logprobs(delta.logprobs))
             yield self._chunk(content, so_far)
+        if delta.tool_calls:
+            calls = [_call_delta(each) for each in delta.tool_calls]
+            yield self._chunk(_choice(index, ChoiceDelta(tool_calls=calls)), so_far)
         if delta.finish_reason is not None:
             last = _choice(index, ChoiceDelta(), delta.finish_reason)
             yield self._chunk(_with_stop(last, delta), so_far)
@@ -132,11 +147,11 @@ class CompletionBody(GenerationResponse):
             if delta is not None:
                 deltas[delta.index].append(delta)
                 usage = delta.usage or usage
-                if self.tally is not None:
-                    self.tally.add(delta)
+                if self._tally is not None:
+                    self._tally.add(delta)
         body = self._whole(deltas, usage).model_dump(mode="json", exclude_unset=True)
         body["timings"] = self.generation.timings
-        so_far = self.tally and self.tally.so_far
+        so_far = self._tally and self._tally.so_far
         headers = {HEADER: so_far.as_json()} if so_far else {}
         await JSONResponse(body, headers=headers)(scope, receive, send)
 
@@ -157,15 +172,46 @@ class CompletionBody(GenerationResponse):
 
 def _full_choice(index: int, deltas: Sequence[Delta], with_logprobs: bool) -> FullChoice:
     logprobs = _logprobs([token for delta in deltas for token in delta.logprobs])
+    text, calls = "".join(delta.text for delta in deltas), _calls_of(deltas)
+    message = ChatCompletionMessage(role="assistant", content=text)
+    if calls:
+        message.content, message.tool_calls = text or None, calls
     choice = FullChoice(
         index=index,
-        message=ChatCompletionMessage(
-            role="assistant", content="".join(delta.text for delta in deltas)
-        ),
+        message=message,
         finish_reason=reason_of(deltas),
         logprobs=FullLogprobs(content=logprobs) if with_logprobs else None,
     )
     return _with_stop(choice, deltas[-1])
+
+
+def _calls_of(deltas: Sequence[Delta]) -> list[ChatCompletionMessageToolCallUnion]:
+    parts: defaultdict[int, list[ToolCallDelta]] = defaultdict(list)
+    for part in (part for delta in deltas for part in delta.tool_calls):
+        parts[part.index].append(part)
+    return [
+        ChatCompletionMessageFunctionToolCall(
+            id=first.id or "",
+            type="function",
+            function=Function(
+                name=first.name or "",
+                arguments="".join(part.arguments for part in (first, *others)),
+            ),
+        )
+        for first, *others in parts.values()
+    ]
+
+
+def _call_delta(part: ToolCallDelta) -> ChoiceDeltaToolCall:
+    if part.id is None:
+        function = ChoiceDeltaToolCallFunction(arguments=part.arguments)
+        return ChoiceDeltaToolCall(index=part.index, function=function)
+    return ChoiceDeltaToolCall(
+        index=part.index,
+        id=part.id,
+        type="function",
+        function=ChoiceDeltaToolCallFunction(name=part.name, arguments=part.arguments),
+    )
 
 
 def _with_stop(choice: AnyChoice, last: Delta) -> AnyChoice:

@@ -2,17 +2,22 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+)
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from llava_serve import logs
-from llava_serve.background import background
+from llava_serve.background import background, gather_or_cancel
 from llava_serve.errors import ReaderTooSlow, ServeError
 from llava_serve.http.disconnect import client_left
 from llava_serve.media.limits import PixelReservation
@@ -28,10 +33,12 @@ from llava_serve.request import (
 )
 from llava_serve.tracing import span
 from llava_serve.worker import generation_trace
+from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
-ReadPrompt = Callable[[PixelReservation], Awaitable[Conversation | ReadyPrompt]]
-
+ReadPrompt = Callable[
+    [PixelReservation], Awaitable[Conversation | ReadyPrompt | tuple[ReadyPrompt, ...]]
+]
 
 MAX_UNREAD_DELTAS = 8192  # kept for a client that does not read
 
@@ -43,19 +50,23 @@ class Generation:
     cancelled; the slot is free once the engine has stopped, not before.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default that stands for most
         self,
         worker: ModelWorker,
         read_prompt: ReadPrompt,
         sampling: SamplingParams,
         count: int = 1,
         resumed: tuple[int, ...] = (),
+        prompts: int = 1,
+        *,
+        is_batch: bool = False,
     ) -> None:
-        """Generate `count` answers to the same prompt, each with a seed of its own.
+        """Generate `count` answers to each of so many `prompts`, those to one in a row.
 
-        They go on behind the tokens `resumed`.
+        Each answer to a prompt has a seed of its own, and goes on behind the tokens `resumed`.
         """
         self.request_id = logs.request_id.get()
+        self.tally: UsageTally | None = None  # where a controller asks for the usage
         self.first_text_s: float | None = None  # since the request arrived
         self.timings: dict[str, float | None] = {}  # complete with the last delta
         self._worker = worker
@@ -63,8 +74,9 @@ class Generation:
         self.with_logprobs = sampling.top_logprobs is not None
         self._samplings = [_seeded(sampling, i) for i in range(count)]
         self._resumed = resumed
-        self._usage: Usage | None = None  # of the answers that are finished
-        self._unfinished = count
+        self._usages: dict[int, Usage] = {}  # by prompt, of the answers that are finished
+        self._unfinished = count * prompts
+        self._is_batch = is_batch
         self._queue_s = self._media_s = 0.0
         self._decode_s: float | None = None
         self._text_at: dict[int, float] = {}  # of each answer's last text
@@ -132,8 +144,8 @@ class Generation:
             async with (
                 self._worker.media.reservation() as reservation,
                 self._worker.gate.slots(
-                    len(self._samplings), partial(self._read_media, reservation)
-                ) as (slots, prompt),
+                    self._unfinished, partial(self._read_media, reservation)
+                ) as (slots, prompts),
             ):
                 self._queue_s = self.elapsed_s - self._media_s
                 self.timings = {"queue_s": self._queue_s, "media_s": self._media_s}
@@ -144,7 +156,9 @@ class Generation:
                         prompt=prompt,
                         sampling=sampling,
                         resumed=self._resumed,
+                        is_batch=self._is_batch,
                     )
+                    for prompt in prompts
                     for sampling in self._samplings
                 ]
                 await gather_or_cancel(
@@ -168,25 +182,37 @@ class Generation:
                 metrics.cancelled.inc()
                 metrics.cancel_to_free_s.observe(self._worker.clock() - self._cancelled_at)
 
-    async def _read_media(self, reservation: PixelReservation) -> Conversation | ReadyPrompt:
+    async def _read_media(
+        self, reservation: PixelReservation
+    ) -> tuple[Conversation | ReadyPrompt, ...]:
         began_s = self.elapsed_s
         prompt = await self._read_prompt(reservation)
         self._media_s = self.elapsed_s - began_s
         self._span.add_stage("media", self._media_s, self._media_s, {})
-        return prompt
+        return prompt if isinstance(prompt, tuple) else (prompt,)
 
     async def _stream(self, index: int, request: GenerateRequest, free: asyncio.Semaphore) -> None:
+        prompt_index = index // len(self._samplings)
         async with free, aclosing(self._worker.engine.stream(request)) as deltas:
             async for delta in deltas:
                 if delta.usage is not None:
                     self._unfinished -= 1
-                    self._usage = _combined(self._usage, delta.usage)
-                usage = self._usage if delta.usage is not None and not self._unfinished else None
+                    before = self._usages.get(prompt_index)
+                    self._usages[prompt_index] = _combined(before, delta.usage)
+                is_last = delta.usage is not None and not self._unfinished
+                usage = _total(self._usages.values()) if is_last else None
                 if delta.stages is not None and delta.usage is not None:
                     self._add_stages(delta.stages, delta.usage)
                 so_far = delta.usage or delta.so_far
                 stop = delta.stop if delta.stop in request.sampling.stop else None
-                own = replace(delta, index=index, usage=usage, so_far=so_far, stop=stop)
+                own = replace(
+                    delta,
+                    index=index,
+                    prompt_index=prompt_index,
+                    usage=usage,
+                    so_far=so_far,
+                    stop=stop,
+                )
                 self._measure(own)
                 self._deltas.put_nowait(own)
                 if self._deltas.qsize() > MAX_UNREAD_DELTAS:
@@ -205,7 +231,7 @@ class Generation:
     def _measure(self, delta: Delta) -> None:
         metrics = self._worker.metrics
         self._count(delta)
-        if delta.text and not delta.is_replay:
+        if (delta.text or delta.tool_calls) and not delta.is_replay:
             elapsed_s = self.elapsed_s
             if self.first_text_s is None:
                 self.first_text_s = elapsed_s
@@ -234,19 +260,9 @@ class Generation:
             "queue_s": self._queue_s + stages.queue_s,
             "vision_s": stages.vision_s,
             "prefill_s": stages.prefill_s,
+            "decode_s": None if self._resumed else stages.decode_s,  # of the whole answer only
             "decode_tokens_per_s": decoded / stages.decode_s if decoded > 0 else None,
         }
-
-
-async def gather_or_cancel(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all; when one fails or this is cancelled, cancel the others and wait for their end."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 def _seeded(sampling: SamplingParams, index: int) -> SamplingParams:
@@ -261,4 +277,14 @@ def _combined(total: Usage | None, usage: Usage) -> Usage:
         total,
         completion_tokens=total.completion_tokens + usage.completion_tokens,
         cached_tokens=min(total.cached_tokens, usage.cached_tokens),
+    )
+
+
+def _total(usages: Collection[Usage]) -> Usage:
+    """Add the tokens of all prompts."""
+    return Usage(
+        sum(usage.prompt_tokens for usage in usages),
+        sum(usage.completion_tokens for usage in usages),
+        sum(usage.image_tokens for usage in usages),
+        sum(usage.cached_tokens for usage in usages),
     )

@@ -4,7 +4,6 @@ Every answer of `/worker_generate_stream` to a JSON body has status 200 and ends
 text or of error, because that is all LLaVA's clients look at.
 """
 
-from dataclasses import replace
 from functools import partial
 
 from fastapi import FastAPI, Request
@@ -18,10 +17,10 @@ from llava_serve.protocol.llava import SEPARATOR, LlavaChunk, LlavaRequest
 from llava_serve.protocol.model_card import ModelCard
 from llava_serve.protocol.strict import refusal_of
 from llava_serve.request import Delta, SamplingParams
+from llava_serve.worker.controller_options import ControllerOptions
 from llava_serve.worker.generation import Generation
-from llava_serve.worker.resumption import Resumption, take_resumption
+from llava_serve.worker.resumption import Resumption
 from llava_serve.worker.stream import StreamedResponse
-from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
 _MEDIA_TYPE = "application/octet-stream"
@@ -73,7 +72,7 @@ def add_routes(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
     async def worker_generate_stream(request: Request) -> Response:
         try:
             content = (await read_json(request))[0]
-            resumption = take_resumption(request, content)
+            options = ControllerOptions(request, content)
             body = parse(content, worker.engine.card)
         except NotJson:  # what no client of LLaVA's sends; the controller answers it the same way
             raise
@@ -82,14 +81,10 @@ def add_routes(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
             return Response(chunk, headers=exc.headers, media_type=_MEDIA_TYPE)
         read = partial(worker.media.ready_prompt, body.prompt, body.images or [])
         read_prompt = read_once(request, read)
-        resumed = resumption.tokens if resumption else ()
-        tally = UsageTally.asked_for(request.headers)
-        sampling = replace(sampling_of(body), tells_usage=tally is not None)
-        generation = Generation(worker, read_prompt, sampling, resumed=resumed)
+        generation = options.generation(worker, read_prompt, sampling_of(body))
         # LLaVA's controller gives up after 5 s without a byte: be there before.
         shown = "" if body.echo is False else body.prompt
-        chunks = LlavaChunks(generation, shown, keep_alive_s / 2, resumption)
-        return chunks.telling(tally)
+        return LlavaChunks(generation, shown, keep_alive_s / 2, options.resumption)
 
 
 def parse(content: object, card: ModelCard) -> LlavaRequest:

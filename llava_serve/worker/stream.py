@@ -9,7 +9,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Self
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -21,7 +20,6 @@ from llava_serve.protocol.resume import RESUME, mark
 from llava_serve.request import Delta
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.resumption import Resumption
-from llava_serve.worker.usage import UsageTally
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +29,12 @@ KEEP_ALIVE_S = 5.0
 class GenerationResponse(Response, ABC):
     """A response that runs its generation itself, and cancels it when the client leaves."""
 
-    tally: UsageTally | None = None  # where a controller asks for the usage
-
     def __init__(self, generation: Generation, headers: Mapping[str, str]) -> None:
         self.generation = generation
+        self._tally = generation.tally
         self.status_code = 200
         self.background = None
         self.init_headers(headers)
-
-    def telling(self, tally: UsageTally | None) -> Self:
-        """Let it tell a controller what was used."""
-        self.tally = tally
-        return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Generate and write, until the client leaves."""
@@ -111,14 +103,14 @@ class StreamedResponse(GenerationResponse):
     def _marked(self, delta: Delta | None) -> bytes:
         """Return the records of a delta, the usage and their mark; the last ones have none."""
         records = self.keep_alive() if delta is None else self.encode(delta)
-        if delta is not None and self.tally is not None and self.tally.add(delta):
+        if delta is not None and self._tally is not None and self._tally.add(delta):
             records += self._usage()
         if not self._tells_tokens or (delta is not None and delta.finish_reason is not None):
             return records
         return records + mark(() if delta is None else delta.tokens, self.separator)
 
     def _usage(self) -> bytes:
-        so_far = self.tally and self.tally.so_far
+        so_far = self._tally and self._tally.so_far
         return so_far.as_record(self.separator) if so_far else b""
 
     async def _send(self, send: Send, body: bytes, more_body: bool = True) -> None:

@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import accumulate
 
 from fastapi import FastAPI, Request
@@ -16,12 +15,12 @@ from llava_serve.http.body import read_json, read_once
 from llava_serve.media.limits import PixelReservation
 from llava_serve.protocol.completions import CompletionRequest, parse_completion_request
 from llava_serve.protocol.openai import StreamOptions
-from llava_serve.request import Delta, ReadyPrompt, TokenLogprob, Usage
+from llava_serve.request import Delta, DetokenizeRequest, ReadyPrompt, TokenLogprob, Usage
 from llava_serve.worker.completion import CompletionBody, CompletionEvents, reason_of, usage_of
+from llava_serve.worker.controller_options import ControllerOptions
 from llava_serve.worker.generation import Generation
-from llava_serve.worker.resumption import Resumption, take_resumption
+from llava_serve.worker.resumption import Resumption
 from llava_serve.worker.sampling import check_sampled, sampling_of
-from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
 _UNFINISHED = "\ufffd"
@@ -36,17 +35,19 @@ class TextEvents(CompletionEvents):
         body: CompletionRequest,
         keep_alive_s: float,
         resumption: Resumption | None,
+        echoed: Mapping[int, str],
     ) -> None:
+        """Show the text of each prompt that is `echoed` before the answers to it."""
         options = body.stream_options or StreamOptions()
         super().__init__(generation, body.model, options, keep_alive_s, resumption)
-        self._echoed = body.prompt if body.echo else ""
+        self._echoed = echoed
         self._shown = Counter[int]()  # characters of each answer that have logprobs
 
     def _chunks(self, delta: Delta) -> Iterator[BaseModel]:
         index, so_far, text = delta.index, delta.so_far, delta.text
         if index not in self._started:
             self._started.add(index)
-            text = self._echoed + text
+            text = self._echoed.get(delta.prompt_index, "") + text
         if text or delta.finish_reason is not None:
             choice = CompletionChoice.model_construct(
                 index=index,
@@ -82,9 +83,11 @@ class TextEvents(CompletionEvents):
 class TextBody(CompletionBody):
     """The whole answer in one JSON body."""
 
-    def __init__(self, generation: Generation, body: CompletionRequest) -> None:
+    def __init__(
+        self, generation: Generation, body: CompletionRequest, echoed: Mapping[int, str]
+    ) -> None:
         super().__init__(generation, body.model)
-        self._echoed = body.prompt if body.echo else ""
+        self._echoed = echoed
 
     def _whole(self, deltas: Mapping[int, Sequence[Delta]], usage: Usage | None) -> BaseModel:
         return Completion(
@@ -97,10 +100,11 @@ class TextBody(CompletionBody):
         )
 
     def _choice(self, index: int, deltas: Sequence[Delta]) -> CompletionChoice:
+        echoed = self._echoed.get(deltas[0].prompt_index, "")
         tokens = [token for delta in deltas for token in delta.logprobs]
         return CompletionChoice(
             index=index,
-            text=self._echoed + "".join(delta.text for delta in deltas),
+            text=echoed + "".join(delta.text for delta in deltas),
             logprobs=_logprobs(tokens, 0) if self.generation.with_logprobs else None,
             finish_reason=reason_of(deltas),
         )
@@ -112,23 +116,36 @@ def add_route(app: FastAPI, worker: ModelWorker, keep_alive_s: float) -> None:
     @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
         content = (await read_json(request))[0]
-        resumption = take_resumption(request, content)
+        options = ControllerOptions(request, content)
         body = parse_completion_request(content)
         check_sampled(body, worker.engine.card)
         sampling = sampling_of(body, worker.engine.card.sampling)
-        tally = UsageTally.asked_for(request.headers)
-        if tally is not None:
-            sampling = replace(sampling, tells_usage=True)
 
-        async def prompt_of(_: PixelReservation) -> ReadyPrompt:
-            return ReadyPrompt(body.prompt, continues=True)
+        echoed: dict[int, str] = {}  # by the prompt's number, before the first delta
 
-        resumed = resumption.tokens if resumption else ()
-        read_prompt = read_once(request, prompt_of)
-        generation = Generation(worker, read_prompt, sampling, body.n or 1, resumed)
+        async def prompts_of(_: PixelReservation) -> tuple[ReadyPrompt, ...]:
+            if body.echo:
+                echoed.update(enumerate([await _text_of(worker, one) for one in body.prompt]))
+            return tuple(map(_ready, body.prompt))
+
+        read_prompts = read_once(request, prompts_of)
+        count, prompts = body.n or 1, len(body.prompt)
+        generation = options.generation(worker, read_prompts, sampling, count, prompts)
         if not body.stream:
-            return TextBody(generation, body).telling(tally)
-        return TextEvents(generation, body, keep_alive_s, resumption).telling(tally)
+            return TextBody(generation, body, echoed)
+        return TextEvents(generation, body, keep_alive_s, options.resumption, echoed)
+
+
+def _ready(prompt: str | list[int]) -> ReadyPrompt:
+    if isinstance(prompt, str):
+        return ReadyPrompt(prompt, continues=True)
+    return ReadyPrompt("", continues=True, tokens=tuple(prompt))
+
+
+async def _text_of(worker: ModelWorker, prompt: str | list[int]) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    return (await worker.engine.detokenize(DetokenizeRequest(tuple(prompt), "prompt"))).prompt
 
 
 def _logprobs(tokens: Sequence[TokenLogprob], offset: int) -> Logprobs:

@@ -9,10 +9,10 @@ _TOLD_EVERY = 16  # deltas: what a client that leaves is charged is right but fo
 
 
 class UsageTally:
-    """Adds up the answers to one prompt, which counts once."""
+    """Adds up the answers to each prompt, which counts once."""
 
     def __init__(self) -> None:
-        self._prompt: Usage | None = None
+        self._prompts: dict[int, Usage] = {}
         self._completions: dict[int, int] = {}  # by the answer's index
         self._deltas = 0
 
@@ -24,15 +24,18 @@ class UsageTally:
     @property
     def so_far(self) -> TokenCounts | None:
         """What was generated so far; None before the first delta that says it."""
-        if self._prompt is None:
+        if not (prompts := self._prompts.values()):
             return None
-        completions = sum(self._completions.values())
-        return TokenCounts(self._prompt.prompt_tokens, completions, self._prompt.image_tokens)
+        return TokenCounts(
+            sum(usage.prompt_tokens for usage in prompts),
+            sum(self._completions.values()),
+            sum(usage.image_tokens for usage in prompts),
+        )
 
     def add(self, delta: Delta) -> bool:
         """Count a delta; True where the controller is to be told."""
         self._deltas += 1
         if (usage := delta.so_far or delta.usage) is not None:
-            self._prompt = usage
+            self._prompts[delta.prompt_index] = usage
             self._completions[delta.index] = usage.completion_tokens
         return delta.usage is not None or self._deltas % _TOLD_EVERY == 1

@@ -19,7 +19,7 @@ async function call(path, body) {
 }
 
 function fail(error) {
-  console.error(`${error.message}. ${error.remedy}`);
+  console.error(error.message);
   process.exit(1);
 }
 

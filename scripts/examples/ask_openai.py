@@ -34,5 +34,4 @@ try:
         print(chunk.choices[0].delta.content or "", end="", flush=True)
     print()
 except APIStatusError as refused:
-    error = refused.response.json()["error"]
-    sys.exit(f"{error['message']}. {error['remedy']}")
+    sys.exit(str(refused))

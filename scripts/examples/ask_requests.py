@@ -20,8 +20,7 @@ session.headers["Authorization"] = f"Bearer {key}"
 
 def checked(answer: requests.Response) -> requests.Response:
     if not answer.ok:
-        error = answer.json()["error"]
-        sys.exit(f"{error['message']}. {error['remedy']}")
+        sys.exit(answer.json()["error"]["message"])
     return answer
 
 
@@ -46,7 +45,7 @@ with checked(session.post(f"{address}/v1/chat/completions", json=body, stream=Tr
             continue  # the end, or a comment that shows that the answer is still being made
         event = json.loads(line.removeprefix(b"data: "))
         if "error" in event:
-            sys.exit(f"{event['error']['message']}. {event['error']['remedy']}")
+            sys.exit(event["error"]["message"])
         for choice in event["choices"]:
             print(choice["delta"].get("content") or "", end="", flush=True)
 print()

@@ -6,6 +6,7 @@ import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -81,6 +82,14 @@ def llava_tiny() -> Iterator[Engine]:
     engine = build_engine(ModelConfig(), slots=4)
     yield engine
     engine.close()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[KeptResponses]:
+    kept = KeptResponses(f"sqlite:///{tmp_path / 'responses.sqlite'}", days=1.0)
+    kept.create_tables()
+    yield kept
+    kept.close()
 
 
 def png_of(image: Image.Image) -> str:

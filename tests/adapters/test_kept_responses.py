@@ -1,6 +1,6 @@
 """Where responses are kept, the `openai` client goes on with them by their id."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,6 @@ def ids_in(kept: KeptResponses) -> list[str]:
 @pytest.fixture
 def engine() -> Recording:
     return Recording()
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> Iterator[KeptResponses]:
-    kept = KeptResponses(f"sqlite:///{tmp_path / 'responses.sqlite'}", days=1.0)
-    kept.create_tables()
-    yield kept
-    kept.close()
 
 
 @pytest.fixture

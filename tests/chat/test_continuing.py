@@ -8,7 +8,8 @@ import PIL.Image
 import pytest
 from transformers import AutoTokenizer
 
-from llava_serve.chat.rendering import PromptFormat, Segment, TemplateText, UserText, from_template
+from llava_serve.chat.markers import Segment, TemplateText, UserText
+from llava_serve.chat.rendering import PromptFormat, from_template
 from llava_serve.chat.templates import TEMPLATES
 from llava_serve.checkpoints.prompts import chat_template, own_format
 from llava_serve.request import Conversation, Image, Message

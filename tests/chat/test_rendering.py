@@ -5,14 +5,8 @@ import pytest
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from llava_serve.chat.rendering import (
-    ApplyTemplate,
-    Segment,
-    TemplateText,
-    UserText,
-    from_chat_template,
-    from_template,
-)
+from llava_serve.chat.markers import Segment, TemplateText, UserText
+from llava_serve.chat.rendering import ApplyTemplate, from_chat_template, from_template
 from llava_serve.chat.templates import TEMPLATES, template_named
 from llava_serve.errors import InvalidField
 from llava_serve.request import Conversation, Image, Message, Video

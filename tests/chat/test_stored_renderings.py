@@ -6,7 +6,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from llava_serve.chat.rendering import Segment, TemplateText, UserText, from_template
+from llava_serve.chat.markers import Segment, TemplateText, UserText
+from llava_serve.chat.rendering import from_template
 from llava_serve.chat.templates import TEMPLATES
 from llava_serve.request import Conversation, Image, Message
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from llava_serve.errors import CheckpointError
 from tests.checkpoints.changed import change_weights, set_json, write_index, write_shards
 from tests.checkpoints.encoded import load_from
+from tests.checkpoints.tool_checkpoint import HERMES
 
 Copy = Callable[..., Path]
 
@@ -228,6 +229,21 @@ def test_the_processor_s_chat_template_counts(copy: Copy) -> None:
 
 def test_conv_mode_wins_over_the_chat_template(onevision: Path) -> None:
     assert load_from(onevision, "vicuna_v1").format.name == "vicuna_v1"
+
+
+def test_a_chat_template_that_is_given_wins_over_the_checkpoint_s(
+    onevision: Path, tmp_path: Path
+) -> None:
+    template = tmp_path / "tools.jinja"
+    template.write_text(HERMES, encoding="utf-8")
+    loaded = load_from(onevision, chat_template=str(template))
+    assert loaded.format.reason == "--chat-template asks for it"
+    assert "tools" in loaded.card.supported_params
+    template.write_text("{% if %}", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="--chat-template: line 1"):
+        load_from(onevision, chat_template=str(template))
+    with pytest.raises(CheckpointError, match=r"nowhere\.jinja cannot be read"):
+        load_from(onevision, chat_template=str(tmp_path / "nowhere.jinja"))
 
 
 def test_an_unknown_conv_mode_is_refused_before_loading(tmp_path: Path) -> None:

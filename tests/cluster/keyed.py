@@ -14,6 +14,7 @@ from llava_serve.accounts.store import AccountStore, default_url
 from llava_serve.api_key import ApiKey
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
+from llava_serve.cluster.batches.batch_store import BatchStore
 from llava_serve.cluster.files.shelf import FileShelf
 from llava_serve.cluster.registry.dispatch import shortest_queue
 from llava_serve.cluster.registry.registry import Registry
@@ -35,6 +36,7 @@ from tests.until import until
 class Keyed:
     """A controller that asks for keys, and its accounts."""
 
+    folder: Path
     address: str
     store: AccountStore
     accounts: Accounts
@@ -68,6 +70,7 @@ async def keyed_controller(
     is_audited: bool = False,
     state: SharedState | None = None,
     files: FileShelf | None = None,
+    batches: BatchStore | None = None,
     asks_for_keys: bool = True,
 ) -> AsyncIterator[Keyed]:
     store = AccountStore(default_url(folder))
@@ -82,6 +85,7 @@ async def keyed_controller(
             accounts=accounts,
             bodies=BodyLimits(max_bytes=50_000_000, max_text_bytes=1_000_000),
             files=files,
+            batches=batches,
             state=state,
         ),
     )
@@ -89,13 +93,14 @@ async def keyed_controller(
         served(app) as address,
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as http,
     ):
-        yield Keyed(address, store, accounts, workers, http)
+        yield Keyed(folder, address, store, accounts, workers, http)
 
 
 @asynccontextmanager
-async def echo_worker(*controllers: Keyed) -> AsyncIterator[None]:
+async def echo_worker(*controllers: Keyed, delay_s: float = 0.0) -> AsyncIterator[EchoEngine]:
     """Run a whole worker, which answers only who shows the cluster's token."""
-    worker = ModelWorker(EchoEngine("echo"), Gate(4, 4), MediaReader(MediaConfig()), worker_id="w")
+    engine = EchoEngine("echo", delay_s)
+    worker = ModelWorker(engine, Gate(4, 4), MediaReader(MediaConfig()), worker_id="w")
 
     async def nobody(_: str) -> ApiKey:
         raise AssertionError("the controller showed something else than the token")
@@ -106,4 +111,4 @@ async def echo_worker(*controllers: Keyed) -> AsyncIterator[None]:
             card = worker.status(worker.engine.card)
             now = asyncio.get_running_loop().time()
             controller.workers.register(address, card, now)
-        yield
+        yield engine

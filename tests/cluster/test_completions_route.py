@@ -54,7 +54,8 @@ async def test_wherever_a_stream_is_cut_another_worker_goes_on(
 
 
 async def test_the_controller_refuses_what_no_worker_serves(cluster: Cluster) -> None:
-    for fields in ({"prompt": [1, 2]}, {"suffix": "x"}, {"prompt": "<image>"}):
+    refusals: list[dict[str, Any]] = [{"prompt": []}, {"suffix": "x"}, {"prompt": "<image>"}]
+    for fields in refusals:
         refused = await cluster.http.post(COMPLETIONS, json=asking() | fields)
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, next(iter(fields)))
 
@@ -75,6 +76,15 @@ async def test_a_worker_of_llava_s_own_is_not_asked(
 async def keyed(tmp_path: Path) -> AsyncIterator[Keyed]:
     async with keyed_controller(tmp_path) as keyed:
         yield keyed
+
+
+async def test_each_of_several_prompts_counts_for_its_key(keyed: Keyed) -> None:
+    headers = await keyed.headers(models=("echo",))
+    async with echo_worker(keyed):
+        asked = asking() | {"prompt": ["one two", "three"]}
+        told = await keyed.http.post(COMPLETIONS, json=asked, headers=headers)
+        assert [choice["text"] for choice in told.json()["choices"]] == ["one two", "three"]
+        assert await keyed.used() == 6
 
 
 async def test_it_counts_for_its_key(keyed: Keyed) -> None:

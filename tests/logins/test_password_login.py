@@ -109,7 +109,7 @@ async def test_a_refusal_is_in_the_language_of_the_request(
         refused = await browser.post("/transcript", json={})
         assert refused.status_code == 401
         assert refused.json()["detail"].startswith("Sie sind nicht angemeldet.")
-        assert refused.json()["error"]["message"] == "you are not signed in"
+        assert refused.json()["error"]["message"].startswith("you are not signed in. ")
         form = await browser.get("/login")
         assert ">Benutzername</label>" in form.text and ">Password</label>" in form.text
 

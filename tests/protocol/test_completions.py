@@ -1,4 +1,4 @@
-"""Text completions take one text, and refuse by name what this stack does not do."""
+"""Text completions take texts and tokens, and refuse by name what this stack does not do."""
 
 from typing import Any
 
@@ -12,9 +12,19 @@ def body(**fields: Any) -> dict[str, Any]:
     return {"model": "echo", "prompt": "once upon"} | fields
 
 
-@pytest.mark.parametrize("prompt", ["once upon", ["once upon"]])
-def test_a_prompt_is_a_text_or_a_list_of_one(prompt: object) -> None:
-    assert parse_completion_request(body(prompt=prompt)).prompt == "once upon"
+@pytest.mark.parametrize(
+    ("prompt", "prompts"),
+    [
+        ("once upon", ["once upon"]),
+        (["once", "upon"], ["once", "upon"]),
+        ([1, 2], [[1, 2]]),
+        ([[1, 2], [0]], [[1, 2], [0]]),
+        (["once", [1]], ["once", [1]]),
+    ],
+)
+def test_a_prompt_has_openai_s_shapes(prompt: object, prompts: list[Any]) -> None:
+    asked = parse_completion_request(body(prompt=prompt, n=3))
+    assert (asked.prompt, asked.answers) == (prompts, 3 * len(prompts))
 
 
 def test_what_is_left_out_is_openai_s_default() -> None:
@@ -50,13 +60,18 @@ def test_a_field_that_is_honoured_or_asks_for_nothing_passes(field: str, value: 
 @pytest.mark.parametrize(
     ("fields", "kind", "said"),
     [
-        ({"prompt": [1, 2]}, UnsupportedField, "POST /detokenize"),
-        ({"prompt": [[1, 2]]}, UnsupportedField, "POST /detokenize"),
-        ({"prompt": ["a", "b"]}, UnsupportedField, "holds 2 texts"),
-        ({"prompt": []}, UnsupportedField, "holds 0 texts"),
+        ({"prompt": []}, InvalidField, "none is empty"),
+        ({"prompt": ["x", ""]}, InvalidField, "none is empty"),
+        ({"prompt": [[1], []]}, InvalidField, "none is empty"),
+        ({"prompt": [1, "x"]}, InvalidField, "a list of tokens"),
+        ({"prompt": [1, [2]]}, InvalidField, "a list of tokens"),
+        ({"prompt": [True]}, InvalidField, "a list of tokens"),
+        ({"prompt": [-1]}, InvalidField, "a list of tokens"),
+        ({"prompt": ["x"] * 513}, InvalidField, "holds 513 prompts; at most 512"),
         ({"prompt": ""}, InvalidField, "prompt"),
         ({"prompt": None}, InvalidField, "prompt"),
         ({"prompt": "an <image> here"}, InvalidField, "POST /v1/chat/completions"),
+        ({"prompt": ["x", "<image>"]}, InvalidField, "POST /v1/chat/completions"),
         ({"suffix": "the end"}, UnsupportedField, "suffix"),
         ({"best_of": 2}, UnsupportedField, "best_of"),
         ({"logprobs": True, "echo": True}, UnsupportedField, "echo"),

@@ -25,9 +25,10 @@ from llava_serve.errors import (
 from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
 from llava_serve.protocol import sse
+from llava_serve.protocol.content_part import ImagePart, ImageUrl
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.model_card import ModelList
-from llava_serve.protocol.openai import ChatMessage, ImagePart, ImageUrl
+from llava_serve.protocol.openai import ChatMessage
 from llava_serve.request import Usage
 from llava_serve.terminal.attachment import initial_history
 from llava_serve.terminal.chat_model import open_model

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from llava_serve.errors import CommandError
-from llava_serve.protocol.openai import ImagePart, ImageUrl, VideoPart, VideoUrl, parse_chat_request
+from llava_serve.protocol.content_part import ImagePart, ImageUrl, VideoPart, VideoUrl
+from llava_serve.protocol.openai import parse_chat_request
 from llava_serve.terminal.history import History, load_history, save_history
 
 PICTURE = ImagePart(type="image_url", image_url=ImageUrl(url="data:image/png;base64,AA=="))

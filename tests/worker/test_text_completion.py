@@ -78,6 +78,49 @@ async def test_echo_puts_the_prompt_before_each_answer_once(
     assert texts == ["one twoone two"] * 2
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_several_prompts_are_answered_one_after_the_other(
+    http: httpx.AsyncClient, stream: bool
+) -> None:
+    prompts = ["one", "two three", "four"]
+    options = {"stream_options": {"include_usage": True}} if stream else {}
+    asked = asking() | {"prompt": prompts, "n": 2, "stream": stream, "echo": True} | options
+    answer = await http.post(COMPLETIONS, json=asked)
+    texts = [""] * 6
+    usage = {}
+    for body in events(answer) if stream else [answer.json()]:
+        usage = body["usage"]
+        for choice in body["choices"]:
+            texts[choice["index"]] += choice["text"]
+    assert texts == [prompt * 2 for prompt in prompts for _ in range(2)]
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (4, 8)
+
+
+@pytest.mark.parametrize("echo", [False, True])
+async def test_tokens_go_on_as_their_text_does(http: httpx.AsyncClient, echo: bool) -> None:
+    texts = ["one two ", "three"]
+    tokens = [(await http.post("/tokenize", json=asking(text))).json()["tokens"] for text in texts]
+    for prompts in (tokens, tokens[0], [texts[0], tokens[1]]):
+        answer = await http.post(COMPLETIONS, json=asking() | {"prompt": prompts, "echo": echo})
+        told = [choice["text"] for choice in answer.json()["choices"]]
+        asked = texts if prompts is not tokens[0] else texts[:1]
+        assert told == [(text if echo else "") + text.strip() for text in asked]
+
+
+async def test_each_prompt_has_the_answer_that_it_has_alone(
+    scripted: Any, make_worker: Any, client_of: ClientOf
+) -> None:
+    engine = scripted("a", END)
+    async with client_of(build_app(make_worker(engine), max_body_bytes=10**6)) as http:
+        asked = {"model": "scripted", "prompt": ["x", [1, 2]], "n": 2, "seed": 3}
+        answer = (await http.post(COMPLETIONS, json=asked | {"max_tokens": 5})).json()
+    prompts = (ReadyPrompt("x", continues=True), ReadyPrompt("", continues=True, tokens=(1, 2)))
+    assert [(one.prompt, one.sampling.seed) for one in engine.asked] == [
+        (prompt, seed) for prompt in prompts for seed in (3, 4)
+    ]
+    assert answer["usage"]["prompt_tokens"] == 6
+
+
 async def test_the_prompt_reaches_the_engine_as_it_stands(
     scripted: Any, make_worker: Any, client_of: ClientOf
 ) -> None:
@@ -131,6 +174,8 @@ async def test_an_error_in_mid_answer_ends_the_stream(
     [
         ({"model": "other"}, "model_not_found"),
         ({"prompt": "x <image>"}, "invalid_field"),
+        ({"prompt": [7]}, "invalid_field"),
+        ({"prompt": [7], "echo": True}, "invalid_field"),
         ({"suffix": "z"}, "unsupported_field"),
         ({"logit_bias": {"1": 5}}, "unsupported_field"),
         ({"min_tokens": 20}, "invalid_field"),
@@ -142,6 +187,7 @@ async def test_what_cannot_be_served_is_refused(
 ) -> None:
     error = (await http.post(COMPLETIONS, json=asking() | fields)).json()["error"]
     assert error["code"] == code
+    assert error["param"] in (None, *fields)
 
 
 async def test_openai_s_client_reads_both(app: FastAPI) -> None:

@@ -3,95 +3,31 @@
 Source: anthropic 2.14.0, anthropic/types/message_create_params.py and what it names.
 """
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field
 
-from llava_serve.adapters.adapter import AdaptedRequest, Adapter
+from llava_serve.adapters.adapter import (
+    AdaptedMessage,
+    AdaptedPart,
+    AdaptedRequest,
+    Adapter,
+    AdaptWhole,
+    EventAdapter,
+    source_of,
+)
 from llava_serve.adapters.messages.answer import MessageAnswer, count_of
+from llava_serve.adapters.messages.content import MessageParam, TextBlock
+from llava_serve.adapters.messages.tools import CustomTool, MessagesToolChoice
+from llava_serve.adapters.tools import tool_sources
+from llava_serve.errors import InvalidField
 from llava_serve.protocol.error_shape import MESSAGES_PATH
-from llava_serve.protocol.openai import NotNegative, Positive
+from llava_serve.protocol.integer import NotNegative, Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
 
-
-class TextBlock(Strict):
-    neutral: ClassVar[Neutral] = {"cache_control": ANYTHING, "citations": (None, [])}
-
-    type: Literal["text"] = "text"
-    text: str
-
-    def as_part(self) -> dict[str, Any]:
-        return {"type": "text", "text": self.text}
-
-
-class Base64Source(Strict):
-    type: Literal["base64"]
-    media_type: Annotated[str, Field(pattern=r"^image/[\w.+-]+$")]
-    data: str
-
-    def as_url(self) -> str:
-        return f"data:{self.media_type};base64,{self.data}"
-
-
-class UrlSource(Strict):
-    type: Literal["url"]
-    url: str
-
-    def as_url(self) -> str:
-        return self.url
-
-
-class FileSource(Strict):
-    """A file that a controller keeps."""
-
-    type: Literal["file"]
-    file_id: str
-
-
-class ImageBlock(Strict):
-    neutral: ClassVar[Neutral] = {
-        "cache_control": ANYTHING,
-        "transformations": (None, {}, {"oversized_image": "downsize"}),
-    }
-
-    type: Literal["image"]
-    source: Annotated[Base64Source | UrlSource | FileSource, Field(discriminator="type")]
-
-    def as_part(self) -> dict[str, Any]:
-        if isinstance(self.source, FileSource):
-            return {"type": "image_file", "image_file": {"file_id": self.source.file_id}}
-        return {"type": "image_url", "image_url": {"url": self.source.as_url()}}
-
-
-class ThinkingBlock(Strict):
-    """What a model thought before it answered, which is shown to none again."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    type: Literal["thinking", "redacted_thinking"]
-
-    def as_part(self) -> None:
-        return None
-
-
-Block = Annotated[TextBlock | ImageBlock | ThinkingBlock, Field(discriminator="type")]
-
-
-def _form(content: Any) -> str:
-    return "text" if isinstance(content, str) else "parts"
-
-
-class MessageParam(Strict):
-    role: Literal["user", "assistant", "system"]
-    content: Annotated[
-        Annotated[str, Tag("text")] | Annotated[list[Block], Tag("parts")], Discriminator(_form)
-    ]
-
-    def parts(self) -> list[dict[str, Any]]:
-        """Return the content as parts of a chat message."""
-        blocks = [TextBlock(text=self.content)] if isinstance(self.content, str) else self.content
-        return [part for block in blocks if (part := block.as_part()) is not None]
+_FORMAT = "output_config.format"
 
 
 class JsonFormat(Strict):
@@ -120,42 +56,52 @@ class CountRequest(Strict):
         "mcp_servers": (None, []),
         "speed": (None, "standard"),
         "thinking": (None, {"type": "disabled"}, {"type": "adaptive"}),  # when: never
-        "tool_choice": (None, {"type": "none"}, {"type": "auto"}),  # without tools
-        "tools": (None, []),
     }
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_tools(cls, body: Any) -> Any:
-        """Leave out tools that must not be called."""
-        if isinstance(body, dict) and body.get("tool_choice") == {"type": "none"}:
-            return {field: value for field, value in body.items() if field != "tools"}
-        return body
 
     model: str
     messages: Annotated[list[MessageParam], Field(min_length=1)]
     system: Annotated[list[TextBlock], BeforeValidator(_as_blocks)] = Field(default_factory=list)
     output_config: OutputConfig | None = None
+    tools: list[CustomTool] | None = None
+    tool_choice: MessagesToolChoice | None = None
 
-    def as_chat(self) -> dict[str, Any]:
-        """Return the body of the chat completion that this asks for."""
-        chat = {"model": self.model, "messages": self._chat_messages()}
-        # As here an answer begins with what the assistant has said last.
-        continues = self.messages[-1].role == "assistant"
-        return {**chat, "continue_final_message": True} if continues else chat
+    @property
+    def continues(self) -> bool:
+        """True where the answer begins with what the assistant has said last."""
+        return self.messages[-1].role == "assistant"
 
-    def _chat_messages(self) -> list[dict[str, Any]]:
-        """Return the messages, of which those of one role in a row are one turn."""
-        opening = [block.as_part() for block in self.system]
-        messages = [{"role": "system", "content": opening}] if opening else []
-        for role, said in groupby(self.messages, lambda message: message.role):
-            content: list[dict[str, Any]] = []
-            for message in said:
-                parts = message.parts()
-                if content and parts and parts[0]["type"] == "text":
-                    parts[0]["text"] = "\n" + parts[0]["text"]
+    def as_chat(self, messages: Sequence[AdaptedMessage]) -> dict[str, Any]:
+        """Return the body of the chat completion that this asks for, given its messages."""
+        chat = {"model": self.model, "messages": [message.body for message in messages]}
+        if self.tools:
+            chat["tools"] = [tool.as_function() for tool in self.tools]
+        if self.tool_choice:
+            chat |= self.tool_choice.as_chat()
+        return {**chat, "continue_final_message": True} if self.continues else chat
+
+    def as_messages(self) -> list[AdaptedMessage]:
+        """Return the messages, of which those of one role in a row are one turn.
+
+        Results of calls come first, as messages of their own.
+        """
+        opening = [block.as_part(f"system.{at}") for at, block in enumerate(self.system)]
+        messages = [AdaptedMessage("system", "system", opening)] if opening else []
+        for role, placed in groupby(enumerate(self.messages), lambda placed: placed[1].role):
+            said = list(placed)
+            content: list[AdaptedPart] = []
+            calls: list[AdaptedPart] = []
+            results: list[AdaptedMessage] = []
+            for at, message in said:
+                path = f"messages.{at}.content"
+                parts = message.parts(path)
+                if content and parts and parts[0].body["type"] == "text":
+                    parts[0].body["text"] = "\n" + parts[0].body["text"]
                 content += parts
-            messages.append({"role": role, "content": content})
+                calls += message.calls(path)
+                results += message.results(path)
+            messages += results
+            if content or not results:
+                messages.append(AdaptedMessage(role, f"messages.{said[0][0]}", content, calls))
         return messages
 
 
@@ -185,9 +131,9 @@ class MessagesRequest(CountRequest):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     top_k: NotNegative | None = None
 
-    def as_chat(self) -> dict[str, Any]:
-        """Return the body of the chat completion that this asks for."""
-        form = self.output_config and self.output_config.format
+    def as_chat(self, messages: Sequence[AdaptedMessage]) -> dict[str, Any]:
+        """Return the body of the chat completion that this asks for, given its messages."""
+        asked = self.output_config and self.output_config.format
         fields = {
             "max_tokens": self.max_tokens,
             "metadata": self.metadata,
@@ -195,10 +141,10 @@ class MessagesRequest(CountRequest):
             "temperature": self.temperature,
             "top_p": self.top_p,
             "top_k": self.top_k,
-            "response_format": form and _as_response_format(form),
+            "response_format": asked and _as_response_format(asked),
         }
         given = {name: value for name, value in fields.items() if value is not None}
-        chat = super().as_chat() | given
+        chat = super().as_chat(messages) | given
         if not self.stream:
             return chat
         # The first event tells the tokens of the prompt.
@@ -206,19 +152,37 @@ class MessagesRequest(CountRequest):
         return {**chat, "stream": True, "stream_options": options}
 
 
-def _as_response_format(form: JsonFormat) -> dict[str, Any]:
-    schema = {"name": "answer", "schema": form.content}
+def _as_response_format(asked: JsonFormat) -> dict[str, Any]:
+    schema = {"name": "answer", "schema": asked.content}
     return {"type": "json_schema", "json_schema": schema}
 
 
 def _read(body: Any) -> AdaptedRequest:
     request = parse_body(MessagesRequest, body)
+    if request.continues and request.output_config and request.output_config.format:
+        raise InvalidField(_FORMAT, "and a last message of the assistant exclude each other")
     answer = MessageAnswer(request.model)
-    return AdaptedRequest(request.as_chat(), answer.adapt_whole, answer)
+    return _adapted(request, answer.adapt_whole, answer)
 
 
 def _read_count(body: Any) -> AdaptedRequest:
-    return AdaptedRequest(parse_body(CountRequest, body).as_chat(), count_of)
+    return _adapted(parse_body(CountRequest, body), count_of)
+
+
+def _adapted(
+    request: CountRequest, adapt_whole: AdaptWhole, events: EventAdapter | None = None
+) -> AdaptedRequest:
+    messages = request.as_messages()
+    fields = {
+        **tool_sources(len(request.tools or ()), "input_schema"),
+        "continue_final_message": f"messages.{len(request.messages) - 1}",
+        "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+        "response_format": _FORMAT,
+        "stop": "stop_sequences",
+        "stream_options": "stream",
+    }
+    chat, source = request.as_chat(messages), source_of(fields, messages)
+    return AdaptedRequest(chat, adapt_whole, source, events)
 
 
 MESSAGES = Adapter(MESSAGES_PATH, _read)

@@ -97,7 +97,9 @@ def load(checkpoint: OriginalCheckpoint, options: LoadOptions) -> LoadedModel:
         tokenizer=tokenizer,
         image_processor=parts.images.processor,
         frames=parts.images.frames if packing.pool else None,
-        format=format_of(checkpoint, tokenizer, options.conv_mode, options.name),
+        format=format_of(
+            checkpoint, tokenizer, options.conv_mode, options.name, options.chat_template
+        ),
         context_length=context,
         image_token_id=_IMAGE,
         video_token_id=None,
@@ -148,14 +150,18 @@ def format_of(
     tokenizer: PreTrainedTokenizerBase,
     conv_mode: str | None,
     name: str,
+    chat_template: str | None = None,
 ) -> PromptFormat:
     """Choose the prompt format, LLaVA's own unless the checkpoint's chat template knows images.
 
-    `name` is what the model is called, which counts where nothing else tells.
+    `name` is what the model is called, which counts where nothing else tells. Where a
+    `chat_template` is given it is that one.
 
     Raises:
         CheckpointError: no conversation template is known for this kind of model.
     """
+    if chat_template is not None:
+        return prompts.given_format(tokenizer, chat_template, ("<image>", "<video>"))
     own = prompts.chat_template(checkpoint.folder, tokenizer)
     if conv_mode is None and own is not None and "image" in own:
         return prompts.own_format(tokenizer, own, ("<image>", "<video>"))

@@ -1,15 +1,18 @@
-"""Kept file: what is known of an uploaded picture, and how it lies in the folder of its owner.
+"""Kept file: what is known of an uploaded file, and how it lies in the folder of its owner.
 
 Other controllers may write to the same folder, or remove it, at any moment.
 """
 
+import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 DATA, RECORD, PART = ".data", ".json", ".part"
 _TRIES = 3  # to make a folder and write to it before another controller removes it as empty
@@ -36,7 +39,7 @@ class KeptFile:
         """Return where it is written itself."""
         return folder / f"{self.id}{RECORD}"
 
-    def write(self, folder: Path, data: bytes) -> None:
+    def write(self, folder: Path, data: BinaryIO) -> None:
         """Write its bytes, unless they lie there, and then its record."""
         place = self.data_in(folder)
         try:
@@ -45,7 +48,7 @@ class KeptFile:
             )  # as young as if written, or a sweep elsewhere may take it for left over
         except FileNotFoundError:
             _write(place, data)
-        _write(self.record_in(folder), json.dumps(asdict(self)).encode())
+        _write(self.record_in(folder), io.BytesIO(json.dumps(asdict(self)).encode()))
         if not place.exists():  # another controller deleted the last file with these bytes
             _write(place, data)
 
@@ -82,7 +85,7 @@ def bytes_in(folder: Path) -> int:
     return found
 
 
-def _write(target: Path, data: bytes) -> None:
+def _write(target: Path, data: BinaryIO) -> None:
     """Write a file that has its name once it is whole, and its folder."""
     for left in reversed(range(_TRIES)):
         try:
@@ -94,10 +97,11 @@ def _write(target: Path, data: bytes) -> None:
                 raise
 
 
-def _write_whole(target: Path, data: bytes) -> None:
+def _write_whole(target: Path, data: BinaryIO) -> None:
     with tempfile.NamedTemporaryFile(dir=target.parent, suffix=PART, delete=False) as part:
         try:
-            part.write(data)
+            data.seek(0)
+            shutil.copyfileobj(data, part)
             part.flush()
             Path(part.name).replace(target)
         except BaseException:

@@ -8,16 +8,17 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 from openai.types import FileDeleted, FileObject
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
 
 from llava_serve.cluster.files.kept_file import KeptFile
 from llava_serve.cluster.files.shelf import FileShelf
+from llava_serve.cluster.files.upload_form import read_form
 from llava_serve.errors import FileUnknown, InvalidField
 from llava_serve.http.access import UPLOADS
 from llava_serve.http.caller import caller_of
 from llava_serve.http.plain_route import PlainRoute
 
-_PURPOSES = ("vision", "user_data")
+_LINES = "batch"  # the purpose of what is no picture
+_PURPOSES = ("vision", "user_data", _LINES)
 _FIELDS = ("file", "purpose", "expires_after[anchor]", "expires_after[seconds]")
 _SECONDS = re.compile(r"\d{1,9}")
 _MOST_LISTED = 10_000
@@ -28,12 +29,8 @@ def files_router(shelf: FileShelf) -> APIRouter:
     router = APIRouter()
 
     async def upload(request: Request) -> Response:
-        try:
-            async with request.form(max_files=1, max_fields=len(_FIELDS)) as form:
-                kept = await _kept(shelf, caller_of(request).owner, form)
-        except (HTTPException, UnicodeError) as exc:  # Starlette's, and of a charset
-            reason = exc.detail if isinstance(exc, HTTPException) else str(exc)
-            raise InvalidField("body", f"is no multipart form: {reason}") from exc
+        async with read_form(request, len(_FIELDS)) as form:
+            kept = await _kept(shelf, caller_of(request).owner, form)
         return Response(_shown(kept).model_dump_json(), media_type="application/json")
 
     router.add_api_route(UPLOADS, upload, methods=["POST"], route_class_override=PlainRoute)
@@ -102,8 +99,10 @@ async def _kept(shelf: FileShelf, owner: str, form: FormData) -> KeptFile:
     expiry_s = _expiry_s(form)
 
     def keep() -> KeptFile:
-        data = file.file.read()
         filename = file.filename or "file"
+        if purpose == _LINES:
+            return shelf.add_lines(owner, file.file, filename, expiry_s)
+        data = file.file.read()
         return shelf.add(owner, data, filename=filename, purpose=str(purpose), expiry_s=expiry_s)
 
     return await asyncio.to_thread(keep)

@@ -1,4 +1,4 @@
-"""File shelf: uploaded pictures on disk, each owner's by themselves, until they expire.
+"""File shelf: uploaded files on disk, each owner's by themselves, until they expire.
 
 A folder for each owner holds the bytes under their SHA-256, so that equal ones lie there once, and
 a small JSON file for each id. There is nothing else to keep: several controllers may share the
@@ -6,45 +6,36 @@ shelf through a network file system.
 """
 
 import hashlib
+import io
 import re
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from llava_serve.cluster.files.kept_file import (
     DATA,
     PART,
     RECORD,
     KeptFile,
-    bytes_in,
     files_in,
     read_record,
     records_in,
 )
-from llava_serve.errors import FileQuotaSpent, FileUnknown, StorageFailed
+from llava_serve.cluster.files.room import Room, ShelfLimits as ShelfLimits
+from llava_serve.errors import FileUnknown, StorageFailed
 from llava_serve.media.decode import image_cost
-from llava_serve.media.limits import FileLimits
 from llava_serve.media.sniff import sniff
 
 _ID = re.compile(r"(?:file|uuid)-[0-9a-f]{32}")
+_OWNER = re.compile(r"[0-9a-f]{32}")
+_LINES = "application/jsonl"
+_CHUNK_BYTES = 1_000_000
 _REMEDY = "Check --files-dir or --state-dir: the place must exist, be writable and not be full."
 _PART_S = 3600.0  # after which what was not written to its end never will be, nor its record
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShelfLimits:
-    """What is kept: of one owner and of all, and for how long. `file` is of each picture."""
-
-    owner_bytes: int
-    total_bytes: int
-    expiry_s: float
-    file: FileLimits
-    owner_files: int = 1000  # each upload looks at all of them
-    total_files: int = 10_000
 
 
 class FileShelf:
@@ -88,14 +79,27 @@ class FileShelf:
     ) -> KeptFile:
         """Return what a picture becomes when it is added. Raises as `add`, but for the room."""
         image_cost(data, self.limits.file)
+        sha256, media_type = hashlib.sha256(data).hexdigest(), f"image/{sniff(data).lower()}"
+        return self._kept(sha256, len(data), filename, purpose, media_type, file_id, expiry_s)
+
+    def _kept(  # noqa: PLR0913 - what a file is
+        self,
+        sha256: str,
+        size_bytes: int,
+        filename: str,
+        purpose: str,
+        media_type: str,
+        file_id: str | None,
+        expiry_s: float | None,
+    ) -> KeptFile:
         now = int(self._clock())
         return KeptFile(
             id=file_id or f"file-{secrets.token_hex(16)}",
-            sha256=hashlib.sha256(data).hexdigest(),
-            size_bytes=len(data),
+            sha256=sha256,
+            size_bytes=size_bytes,
             filename="".join(c if c.isprintable() else "?" for c in filename[:255]),
             purpose=purpose,
-            media_type=f"image/{sniff(data).lower()}",
+            media_type=media_type,
             created_at=now,
             expires_at=now + int(min(expiry_s or self.limits.expiry_s, self.limits.expiry_s)),
         )
@@ -106,24 +110,68 @@ class FileShelf:
         Raises:
             FileQuotaSpent: there is none for the next of them.
         """
-        folder = self._folder(owner)
+        folder = self.folder(owner)
         with self._writing, _translated():
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._sweep_folder(folder)
-            room = _Room(self.limits, folder, self._folders())
+            self._begin(folder)
+            room = Room(self.limits, folder, self._folders())
             replaced: set[str] = set()
             try:
                 for kept, data in described:
                     replaced |= room.take(kept)
-                    kept.write(folder, data)
+                    kept.write(folder, io.BytesIO(data))
             finally:
                 _drop_unused(folder, replaced)
+
+    def add_lines(
+        self, owner: str, lines: BinaryIO, filename: str, expiry_s: float | None = None
+    ) -> KeptFile:
+        """Keep the input of a batch, which nobody looks into yet. Raises: FileQuotaSpent."""
+        kept = self._described_lines(lines, filename, "batch", expiry_s=expiry_s)
+        folder = self.folder(owner)
+        with self._writing, _translated():
+            self._begin(folder)
+            Room(self.limits, folder, self._folders()).take(kept)
+            kept.write(folder, lines)
+        return kept
+
+    def keep_results(
+        self, owner: str, lines: BinaryIO, filename: str, file_id: str, expiry_s: float | None
+    ) -> None:
+        """Keep what a batch has answered, whatever room there is: it was worked for."""
+        kept = self._described_lines(lines, filename, "batch_output", file_id, expiry_s)
+        folder = self.folder(owner)
+        with self._writing, _translated():
+            self._begin(folder)
+            kept.write(folder, lines)
+
+    def check_room(self, owner: str) -> None:
+        """Raises: FileQuotaSpent, where there is no room for the smallest file."""
+        nothing = self._described_lines(io.BytesIO(b"\n"), "", "batch")
+        with _translated():
+            Room(self.limits, self.folder(owner), self._folders()).take(nothing)
+
+    def _described_lines(
+        self,
+        lines: BinaryIO,
+        filename: str,
+        purpose: str,
+        file_id: str | None = None,
+        expiry_s: float | None = None,
+    ) -> KeptFile:
+        lines.seek(0)
+        sha256 = hashlib.sha256()
+        while some := lines.read(_CHUNK_BYTES):
+            sha256.update(some)
+        size_bytes = lines.tell()
+        return self._kept(
+            sha256.hexdigest(), size_bytes, filename, purpose, _LINES, file_id, expiry_s
+        )
 
     def find(self, owner: str, file_id: str) -> KeptFile:
         """Return a file that is kept for its owner. Raises: FileUnknown."""
         if _ID.fullmatch(file_id):
             with _translated():
-                kept = read_record(self._folder(owner) / f"{file_id}{RECORD}")
+                kept = read_record(self.folder(owner) / f"{file_id}{RECORD}")
             if kept is not None and kept.expires_at > self._clock():
                 return kept
         raise FileUnknown(file_id)
@@ -132,12 +180,12 @@ class FileShelf:
         """Return the files of an owner, the newest first."""
         now = self._clock()
         with _translated():
-            kept = [each for each in records_in(self._folder(owner)) if each.expires_at > now]
+            kept = [each for each in records_in(self.folder(owner)) if each.expires_at > now]
         return sorted(kept, key=lambda each: (each.created_at, each.id), reverse=True)
 
     def path(self, owner: str, kept: KeptFile) -> Path:
         """Return where the bytes of a file lie."""
-        return kept.data_in(self._folder(owner))
+        return kept.data_in(self.folder(owner))
 
     def read(self, owner: str, kept: KeptFile) -> bytes:
         """Return the bytes of a file. Raises: FileUnknown, where it was deleted meanwhile."""
@@ -149,7 +197,7 @@ class FileShelf:
 
     def delete(self, owner: str, file_id: str) -> None:
         """Forget a file, and its bytes with the last one that has them. Raises: FileUnknown."""
-        kept, folder = self.find(owner, file_id), self._folder(owner)
+        kept, folder = self.find(owner, file_id), self.folder(owner)
         with self._writing, _translated():
             kept.record_in(folder).unlink(missing_ok=True)
             _drop_unused(folder, {kept.sha256})
@@ -182,54 +230,15 @@ class FileShelf:
         _drop_unused(folder, unused)
 
     def _folders(self) -> list[Path]:
-        return [each for each in files_in(self._root, "") if each.is_dir()]
+        return [each for each in files_in(self._root, "") if _OWNER.fullmatch(each.name)]
 
-    def _folder(self, owner: str) -> Path:
+    def _begin(self, folder: Path) -> None:
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._sweep_folder(folder)
+
+    def folder(self, owner: str) -> Path:
+        """Return where the files of an owner lie."""
         return self._root / hashlib.sha256(owner.encode()).hexdigest()[:32]
-
-
-class _Room:
-    """What one owner may still bring."""
-
-    def __init__(self, limits: ShelfLimits, folder: Path, folders: list[Path]) -> None:
-        self._limits = limits
-        self._sums = {each.id: each.sha256 for each in records_in(folder)}
-        self._data = {path.stem for path in files_in(folder, DATA)}
-        self._own_bytes = bytes_in(folder)
-        self._all_bytes = sum(bytes_in(each) for each in folders)
-        self._all_files = sum(len(files_in(each, RECORD)) for each in folders)
-
-    def take(self, kept: KeptFile) -> set[str]:
-        """Count a file in, and return the SHA-256 of what had its id, if anything.
-
-        Raises:
-            FileQuotaSpent: there is no room for it.
-        """
-        limits, replaced = self._limits, set()
-        if kept.id in self._sums:
-            replaced.add(self._sums[kept.id])
-        else:
-            self._check_files("of yours", len(self._sums), limits.owner_files)
-            self._check_files("of everybody", self._all_files, limits.total_files)
-            self._all_files += 1
-        if kept.sha256 not in self._data:
-            self._check_bytes("of yours", self._own_bytes, kept, limits.owner_bytes)
-            self._check_bytes("of everybody", self._all_bytes, kept, limits.total_bytes)
-            self._data.add(kept.sha256)
-            self._own_bytes += kept.size_bytes
-            self._all_bytes += kept.size_bytes
-        self._sums[kept.id] = kept.sha256
-        return replaced
-
-    @staticmethod
-    def _check_files(whose: str, count: int, limit: int) -> None:
-        if count >= limit:
-            raise FileQuotaSpent(f"{count:,} files {whose}", f"{limit:,}")
-
-    @staticmethod
-    def _check_bytes(whose: str, used: int, kept: KeptFile, limit: int) -> None:
-        if used + kept.size_bytes > limit:
-            raise FileQuotaSpent(f"{used / 1e6:,.1f} MB {whose}", f"{limit / 1e6:,.1f} MB")
 
 
 def id_of_uuid(uuid: str) -> str:

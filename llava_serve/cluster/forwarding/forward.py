@@ -43,6 +43,7 @@ from llava_serve.http import stopping
 from llava_serve.http.body import release_body
 from llava_serve.http.caller import Caller, caller_of
 from llava_serve.http.disconnect import unless_client_leaves
+from llava_serve.protocol.cluster import BATCH
 from llava_serve.protocol.line_place import LinePlace
 from llava_serve.protocol.resume import RESUME, with_tokens
 from llava_serve.protocol.usage import ASKING
@@ -134,8 +135,13 @@ class Forward(Response):
             if self._request.is_streamed:
                 await relay.show_life(place)
 
-        cost, size = self._request.cost, len(self._body)
-        return LineRequest(owner=caller.owner, cost=cost, body_bytes=size, tell=tell)
+        return LineRequest(
+            owner=caller.owner,
+            cost=self._request.cost,
+            body_bytes=len(self._body),
+            tell=tell,
+            is_batch=caller.is_batch,
+        )
 
     async def _admitted(self, relay: Relay, waiting: LineRequest) -> str:
         """Count the request for its key, and run it."""
@@ -213,13 +219,7 @@ class Forward(Response):
             return True
         if self._asked is None or not relay.has_answered:
             return False
-        workers, now = self._context.workers, self._context.clock()
-        may_return = any(
-            worker.fingerprint == self._asked.fingerprint
-            and not worker.is_draining
-            and not workers.lease_expired(worker, now)
-            for worker in workers.known()
-        )
+        may_return = self._context.may_return(self._asked.fingerprint)
         return may_return and await self._attempts.may_return()
 
     async def _give_up(self, failure: Exception, relay: Relay) -> str:
@@ -293,7 +293,7 @@ class Forward(Response):
             "X-Request-ID": logs.request_id.get(),
             "Via": ", ".join(filter(None, (self._request.via, f"1.1 {self._context.name}"))),
             **self._context.upstream.shown_to(is_legacy=worker.is_legacy),
-            **ASKING,
+            **(ASKING | {BATCH: "1"} if self._record.caller.is_batch else ASKING),
         }
         if self._progress and worker.fingerprint:
             headers[RESUME] = str(self._began)

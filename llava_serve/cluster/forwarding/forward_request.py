@@ -49,6 +49,16 @@ class ForwardContext:
     def is_audited(self) -> bool:
         return self.accounts is not None and self.accounts.audit is not None
 
+    def may_return(self, fingerprint: str | None) -> bool:
+        """Tell whether a worker that can go on with the answers of another may be asked again."""
+        now = self.clock()
+        return any(
+            worker.fingerprint == fingerprint
+            and not worker.is_draining
+            and not self.workers.lease_expired(worker, now)
+            for worker in self.workers.known()
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardRequest:

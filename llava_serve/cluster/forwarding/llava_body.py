@@ -11,20 +11,15 @@ from typing import Any
 
 import PIL.Image
 
-from llava_serve.chat.rendering import UserText, from_template
+from llava_serve.chat.markers import UserText
+from llava_serve.chat.rendering import from_template
 from llava_serve.chat.templates import Template
 from llava_serve.errors import InvalidField, RemoteMediaRefused, UnsupportedField
 from llava_serve.media.fetch import is_data_uri, read_data_uri, trimmed
-from llava_serve.protocol.openai import (
-    FURTHER_FIELDS,
-    ChatRequest,
-    ImagePart,
-    TextPart,
-    VideoPart,
-)
-from llava_serve.request import Conversation, Image, Message, Role
+from llava_serve.protocol.content_part import ImagePart, TextPart, VideoPart
+from llava_serve.protocol.openai import FURTHER_FIELDS, ChatRequest
+from llava_serve.request import IMAGE_PLACEHOLDER, Conversation, Image, Message, Role
 
-IMAGE_TOKEN = "<image>"
 # Source: haotian-liu/LLaVA@c121f04, llava/serve/model_worker.py and gradio_web_server.py: what the
 # worker cuts a longer limit to, and what the page asks for where its user sets nothing.
 _MOST_NEW_TOKENS = 1024
@@ -116,10 +111,10 @@ def _rendered(chat: ChatRequest, template: Template) -> tuple[str, list[str]]:
     prompt, shown = "", []
     for segment in from_template(template).render(Conversation(tuple(messages))):
         if isinstance(segment, Image):
-            prompt += IMAGE_TOKEN
+            prompt += IMAGE_PLACEHOLDER
             shown.append(urls[id(segment)])
-        elif isinstance(segment, UserText) and IMAGE_TOKEN in segment.text:
-            raise InvalidField("messages", f"a text contains {IMAGE_TOKEN}")
+        elif isinstance(segment, UserText) and IMAGE_PLACEHOLDER in segment.text:
+            raise InvalidField("messages", f"a text contains {IMAGE_PLACEHOLDER}")
         else:
             prompt += getattr(segment, "text", "")
     return prompt, shown

@@ -1,6 +1,9 @@
 """Token estimate of a request, for the line and for limits: its prompt and its longest answers."""
 
-from llava_serve.protocol.openai import ChatRequest, ImagePart, TextPart
+from collections.abc import Sequence
+
+from llava_serve.protocol.content_part import ImagePart, TextPart
+from llava_serve.protocol.openai import ChatRequest
 
 _CHARACTERS = 4  # of English text in a token
 # Source: LLaVA-1.5 makes 576 tokens of a picture, LLaVA-1.6 up to 2,880; LLaVA-OneVision 196 of a
@@ -27,6 +30,8 @@ def estimate_tokens(chat: ChatRequest) -> float:
                 tokens += _TILE_TOKENS if part.image_url.detail == "low" else IMAGE_TOKENS
             else:
                 tokens += _FRAME_TOKENS * (part.video_url.num_frames or _FRAMES)
+    tools = [tool.function for tool in chat.tools or ()]
+    tokens += sum(len(tool.model_dump_json(exclude_none=True)) for tool in tools) / _CHARACTERS
     answer_tokens = chat.max_completion_tokens or chat.max_tokens or _ANSWER_TOKENS
     return tokens + answer_tokens * (chat.n or 1)
 
@@ -38,9 +43,10 @@ def estimate_llava_tokens(prompt: str, images: int, answer_tokens: object) -> fl
     return len(prompt) / _CHARACTERS + images * IMAGE_TOKENS + answer_tokens
 
 
-def estimate_text_tokens(prompt: str, answer_tokens: int, answers: int) -> float:
-    """Return the same for a text that is to go on."""
-    return len(prompt) / _CHARACTERS + answer_tokens * answers
+def estimate_text_tokens(prompts: Sequence[str | list[int]], answer_tokens: int) -> float:
+    """Return the same for texts or tokens that are to go on, given the tokens of all answers."""
+    counts = (len(one) / (_CHARACTERS if isinstance(one, str) else 1) for one in prompts)
+    return sum(counts) + answer_tokens
 
 
 def counted_tokens(estimate: float) -> int:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from llava_serve.cluster.registry.hash_ring import hash_of
-from llava_serve.protocol.openai import ChatRequest, ImagePart, VideoPart
+from llava_serve.protocol.content_part import ImagePart, VideoPart
+from llava_serve.protocol.openai import ChatRequest
 
 _SAMPLE = 1_000  # characters at either end and in the middle of a file's base64
 _LLAVA_PROMPT = 200  # characters: about the system prompt and some of the first question
@@ -33,9 +34,9 @@ def of_llava(prompt: str, images: Any) -> tuple[int, ...]:
     return _affinity((one for one in files if isinstance(one, str)), prompt[:_LLAVA_PROMPT])
 
 
-def of_text(prompt: str) -> tuple[int, ...]:
+def of_text(prompt: str | list[int]) -> tuple[int, ...]:
     """Return the affinity of a text that is to go on: to others that begin as it does."""
-    return _affinity((), prompt[:_LLAVA_PROMPT])
+    return _affinity((), str(prompt[:_LLAVA_PROMPT]))
 
 
 def _affinity(images: Iterable[str], opening: str) -> tuple[int, ...]:

@@ -5,7 +5,8 @@ import binascii
 import hashlib
 from collections.abc import Iterable
 
-from llava_serve.protocol.openai import ChatRequest, ImagePart, VideoPart
+from llava_serve.protocol.content_part import ImagePart, VideoPart
+from llava_serve.protocol.openai import ChatRequest
 
 _SHORT = 100_000  # characters that are hashed faster than a thread takes over
 

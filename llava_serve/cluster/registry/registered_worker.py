@@ -65,6 +65,11 @@ class RegisteredWorker:
         return next(sighted, None)
 
     @property
+    def batches_stand_back(self) -> bool:
+        """Whether its engine makes the answers of batches in the time that others leave."""
+        return not self.is_legacy and any(card.engine == "torch" for card in self.status.cards)
+
+    @property
     def why(self) -> str:
         """Why `sees` is as it is, in plain words."""
         return _NEVER_ASKED if self.canary_model is None else self.sight

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from llava_serve.cluster.registry.dispatch import DispatchRequest
 from llava_serve.cluster.registry.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry.registry import Registry
+from llava_serve.cluster.waiting.batch_queue import BatchQueue
 from llava_serve.cluster.waiting.model_line import LineRequest, ModelLine, Waiter
 from llava_serve.errors import LineFull, LineTimeout, OwnLineFull, ServeError
 
@@ -62,6 +63,7 @@ class Line:
         self._lines: dict[str, ModelLine] = {}  # of models that had workers
         self._bytes: dict[str, int] = {}  # of the bodies that wait, by owner
         self._timer: asyncio.TimerHandle | None = None
+        self.batches = BatchQueue(workers, clock, lambda model: bool(self._lines.get(model)))
         workers.on_room = self.give_turns
 
     def lengths(self) -> dict[str, int]:
@@ -79,6 +81,12 @@ class Line:
             LineTimeout: the wait took too long.
             NoWorker, ModelNotFound, InvalidField: there is nobody to wait for.
         """
+        if request.is_batch:
+            began = self._clock()
+            async with self.batches.dispatch(asked, request.owner, request.cost) as worker:
+                request.waited_s += self._clock() - began
+                yield worker
+            return
         line = self._lines.get(asked.model)
         with ExitStack() as held:
             if (not line and self._has_room(asked)) or not self._can_serve(asked):
@@ -94,12 +102,14 @@ class Line:
                 yield worker
             finally:
                 line.finish(request.owner, answers, self._clock() - began)
+                self.batches.note_end(worker)
 
     def give_turns(self) -> None:
         """Dispatch whoever finds a free slot, in the order of their turns."""
         for line in self._lines.values():
             while line and (waiter := self._next(line)) is not None:
                 self._dispatch(line, waiter)
+        self.batches.give_turns()
 
     def _next(self, line: ModelLine) -> Waiter | None:
         for waiter in line.first():
@@ -162,6 +172,8 @@ class Line:
         self._count_bytes(request.owner, request.body_bytes)
         self._watch()
         self.give_turns()  # a first turn, or a slot that is none for those before
+        if not waiter.turn.done():
+            self.batches.make_room(asked)
         try:
             return await self._turn_of(waiter, line)
         except BaseException:

@@ -20,7 +20,8 @@ _MEASURED = 10  # the last ones
 class LineRequest:
     """A request as the line sees it, each time that it is dispatched.
 
-    `cost` is the tokens that it will probably take; `tell` shows its client the place in line.
+    `cost` is the tokens that it will probably take; `tell` shows its client the place in line. One
+    of a batch is not in this line, but behind it.
     """
 
     owner: str
@@ -29,6 +30,7 @@ class LineRequest:
     tell: Callable[[LinePlace], Awaitable[None]]
     waited_s: float = 0.0
     had_turn: bool = False
+    is_batch: bool = False
 
 
 @dataclass(eq=False, slots=True)

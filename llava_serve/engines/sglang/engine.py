@@ -11,10 +11,12 @@ from llava_serve.engines.preprocessing import PreprocessingPool
 from llava_serve.engines.sglang import deltas, payload
 from llava_serve.engines.sglang.client import Body, Event, SglangClient
 from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt, check_texts
+from llava_serve.engines.sglang.served import Served
 from llava_serve.engines.sglang.server import Server
 from llava_serve.engines.sglang.tokenization import NO_TEMPLATE, ServerTokenizer
+from llava_serve.engines.sglang.tools import check_beside_tools
 from llava_serve.engines.text_length import check_length, texts_of
-from llava_serve.errors import InspectionUnsupported, InvalidField
+from llava_serve.errors import InspectionUnsupported, InvalidField, TextTooLong
 from llava_serve.protocol.inspection import Inspection
 from llava_serve.protocol.model_card import ModelCard
 from llava_serve.protocol.tokenization import Detokenization, Tokenization
@@ -77,6 +79,7 @@ class SglangEngine:
         rid = f"{request.request_id}-{secrets.token_hex(4)}"
         if not isinstance(prompt, ReadyPrompt):
             check_texts(prompt)
+            check_beside_tools(prompt, sampling)
             if self._form is None:
                 if not served.has_template:
                     raise InvalidField("messages", NO_TEMPLATE)
@@ -86,16 +89,30 @@ class SglangEngine:
                 if prompt.continues:
                     await self._template.check_continuation(prompt, served)
                 body = payload.chat_body(prompt, uris, sampling, served, rid)
-                return payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop)
+                read = partial(
+                    deltas.of_chat,
+                    stops=sampling.stop,
+                    is_parallel=sampling.tool_choice.is_parallel,
+                )
+                return payload.CHAT, body, read
             prompt = payload.ready_prompt(prompt, self._form)
             sampling = replace(sampling, stop=(*sampling.stop, *self._form.stops))
-        check_prompt(prompt)
+        await self._check_ready(prompt, served)
         uris = await self._encoding.run(request.prompt)
         body = payload.generate_body(prompt, uris, sampling, served, rid)
         read = partial(
             deltas.of_generate, streams_deltas=served.streams_deltas, stops=sampling.stop
         )
         return payload.GENERATE, body, read
+
+    async def _check_ready(self, prompt: ReadyPrompt, served: Served) -> None:
+        """Check a prompt that the client rendered; the text of its tokens only the server knows."""
+        if prompt.tokens:
+            if len(prompt.tokens) > self.card.context_length:
+                raise TextTooLong(f"{len(prompt.tokens)} tokens", self.card.context_length)
+            told = await self._tokenizer.detokenize(DetokenizeRequest(prompt.tokens), served)
+            prompt = replace(prompt, text=told.prompt)
+        check_prompt(prompt)
 
     async def inspect(self, _: InspectRequest) -> Inspection:
         """Refuse: the server prepares requests itself. See `Engine.inspect`."""

@@ -5,9 +5,9 @@ import logging
 import threading
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Any
 
+from llava_serve.chat.tool_call_parser import ToolCallParser
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.base import EngineStatus
 from llava_serve.engines.preprocessing import PreprocessingPool, prompt_threads
@@ -24,6 +24,7 @@ from llava_serve.engines.torch.prompt_inspection import PromptInspector
 from llava_serve.engines.torch.scheduler import Scheduler
 from llava_serve.engines.torch.sequence import DeltaQueue, Sequence
 from llava_serve.engines.torch.tokenization import ClientTokenizer
+from llava_serve.engines.torch.tool_grammar import constrains_tools, tools_of
 from llava_serve.engines.torch.vision import ImageFeatureCache
 from llava_serve.errors import EngineLost, ServeError, ShuttingDown
 from llava_serve.protocol.inspection import Inspection
@@ -33,7 +34,6 @@ from llava_serve.request import (
     DetokenizeRequest,
     GenerateRequest,
     InspectRequest,
-    SamplingParams,
     TokenizeRequest,
 )
 
@@ -58,11 +58,11 @@ class SequenceQueue:
             self._arrived.append(sequence)
             self._changed.notify()
 
-    def take(self, *, wait: bool) -> list[Sequence] | None:
-        """Return what arrived, with `wait` at least one; None when the thread is to end."""
+    def take(self, wait_s: float | None) -> list[Sequence] | None:
+        """Return what arrived, after `wait_s` at most, or at least one; None: it is to end."""
         with self._changed:
-            while wait and not (self._arrived or self._is_closed):
-                self._changed.wait()
+            if wait_s is None or wait_s:
+                self._changed.wait_for(lambda: self._arrived or self._is_closed, wait_s)
             arrived, self._arrived = self._arrived, []
             return None if self._is_closed and not arrived else arrived
 
@@ -131,10 +131,11 @@ class TorchEngine:
         """Yield deltas; see `Engine.stream`."""
         self._check_health()
         deltas = await self._submit(request)
+        parser = self._tool_call_parser(request)
         try:
             while True:
                 delta = await deltas.next()
-                yield delta
+                yield parser.parse(delta) if parser else delta
                 if delta.finish_reason is not None:
                     return
         finally:
@@ -149,7 +150,7 @@ class TorchEngine:
         arrived_at = time.monotonic()
         check_biases(request.sampling, self._vocabulary)
         try:
-            matcher = await self._matcher(request.sampling)
+            matcher = await self._matcher(request)
             preprocessed = await self._preprocessing.run(request.prompt)
         except Exception as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
@@ -157,11 +158,17 @@ class TorchEngine:
         self._queue.put(Sequence(request, preprocessed, deltas, arrived_at, matcher))
         return deltas
 
-    async def _matcher(self, sampling: SamplingParams) -> GrammarMatcher | None:
-        if sampling.json_schema is None and sampling.regex is None:
+    async def _matcher(self, request: GenerateRequest) -> GrammarMatcher | None:
+        asked = (request.sampling.json_schema, request.sampling.regex)
+        if asked == (None, None) and not constrains_tools(request):
             return None
-        # A copy, because answers that share their parameters have matchers of their own.
-        return await self._compiling.run(replace(sampling))
+        return await self._compiling.run(request)
+
+    def _tool_call_parser(self, request: GenerateRequest) -> ToolCallParser | None:
+        form, tools = self._loaded.format.tool_calls, tools_of(request)
+        if form is None or not tools:
+            return None
+        return ToolCallParser(form, {tool.name for tool in tools})
 
     async def inspect(self, request: InspectRequest) -> Inspection:
         """Tell what the request would become; see `Engine.inspect`."""
@@ -206,7 +213,7 @@ class TorchEngine:
         """Work until told to stop; whatever ends the thread ends every stream with it."""
         error: ServeError = ShuttingDown()
         try:
-            while self._add_arrived(wait=not self._core):
+            while self._add_arrived(self._core.wait_s):
                 self._core.step()
         except BaseException:
             self._has_failed = True
@@ -214,12 +221,12 @@ class TorchEngine:
             error = EngineLost(_BEYOND_REPAIR)
         finally:
             self._queue.close()
-            self._add_arrived(wait=False)
+            self._add_arrived(0.0)
             self._core.abort(error)
 
-    def _add_arrived(self, *, wait: bool) -> bool:
+    def _add_arrived(self, wait_s: float | None) -> bool:
         """Add what arrived to the core; False when the thread is to end."""
-        arrived = self._queue.take(wait=wait)
+        arrived = self._queue.take(wait_s)
         for sequence in arrived or []:
             self._core.add(sequence)
         return arrived is not None

@@ -8,13 +8,13 @@ import torch
 
 from llava_serve import logs
 from llava_serve.engines.torch import failures
+from llava_serve.engines.torch.batch_turns import SHORTER, BatchTurns
 from llava_serve.engines.torch.grammar import constrain
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.prompt import PromptProcessor
 from llava_serve.engines.torch.sampling import logprobs_of, mask_tokens, sample
 from llava_serve.engines.torch.scheduler import ScheduledTokens, Scheduler
 from llava_serve.engines.torch.sequence import Sequence, Status
-from llava_serve.engines.torch.vision import ImageFeatures
 from llava_serve.errors import OutOfMemory, ServeError
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ class EngineCore:
         self._runner = runner
         self._scheduler = scheduler
         self._tile_budget = tile_budget
+        self._batch_turns = BatchTurns()
+        self.wait_s: float | None = None  # for what arrives, until the next step; None: for ever
 
     def __len__(self) -> int:
         return len(self._scheduler)
@@ -57,27 +59,55 @@ class EngineCore:
         for sequence in self._scheduler.sequences:
             if sequence.deltas.is_cancelled:
                 self._finish(sequence)
-        self._prepare(self._scheduler.candidates())
-        step = self._scheduler.schedule()
+        self.wait_s = 0.0
+        match self._batch_turns.is_next(self._scheduler.sequences):
+            case None:
+                self.wait_s = self._batch_turns.wait_s
+            case True:
+                self._step_of_batches()
+            case False:
+                # Others may wait for what is computed for a batch.
+                if not self._advance(of_batches=False) and len(self):
+                    self._step_of_batches()
+        if not len(self):
+            self.wait_s = None
+
+    def _step_of_batches(self) -> None:
+        started = time.monotonic()
+        self._advance(of_batches=True)
+        self._batch_turns.count(time.monotonic() - started)
+
+    def _advance(self, *, of_batches: bool) -> bool:
+        """Tell whether there was anything to do for the sequences of a kind."""
+        has_encoded = self._prepare(self._scheduler.candidates(of_batches=of_batches))
+        if has_encoded and of_batches:  # which is enough for one step
+            return True
+        step = self._scheduler.schedule(of_batches=of_batches)
         self._runner.copy_prefixes(step.allocations)
         self._run(step.tokens)
+        return bool(has_encoded or step.tokens)
 
-    def _prepare(self, sequences: list[Sequence]) -> None:
-        """Look up image features, encode some more tiles, and complete prompts that have all."""
+    def _prepare(self, sequences: list[Sequence]) -> bool:
+        """Look up image features, encode some more tiles, and complete prompts that have all.
+
+        Returns whether there were tiles.
+        """
         for sequence in sequences:
             if sequence.status is Status.WAITING:
                 self._guarded(sequence, self._processor.look_up_features)
-        self._encode([sequence for sequence in sequences if sequence.features_left])
+        encoded = [sequence for sequence in sequences if sequence.features_left]
+        self._encode(encoded)
         for sequence in sequences:
             if sequence.status is Status.ENCODING and not sequence.features_left:
                 self._guarded(sequence, self._processor.complete)
+        return bool(encoded)
 
     def _encode(self, sequences: list[Sequence]) -> None:
         started = time.monotonic()
         is_alone = len(sequences) == 1
         if len(sequences) > 1:
             try:
-                self._encode_tiles([left for each in sequences for left in each.features_left])
+                self._encode_tiles(sequences)
             except BaseException as exc:  # noqa: BLE001 - raised again for the one that causes it
                 logger.warning(
                     "images of %d sequences failed, each goes alone: %s", len(sequences), exc
@@ -85,13 +115,16 @@ class EngineCore:
                 is_alone = True
         if is_alone:  # behind the handler, where the traceback holds no tensors any more
             for sequence in sequences:
-                self._guarded(sequence, lambda each: self._encode_tiles(each.features_left))
+                self._guarded(sequence, lambda each: self._encode_tiles([each]))
         took = time.monotonic() - started
         for sequence in sequences:
             sequence.vision_s += took
 
-    def _encode_tiles(self, features: list[ImageFeatures]) -> None:
+    def _encode_tiles(self, sequences: list[Sequence]) -> None:
+        features = [left for each in sequences for left in each.features_left]
         most = self._tile_budget if self._scheduler.is_decoding else None
+        if sequences[0].request.is_batch:
+            most = max(self._tile_budget // SHORTER, 1)
         self._processor.features.encode_tiles(features, most)
 
     def _run(self, scheduled: list[ScheduledTokens]) -> None:

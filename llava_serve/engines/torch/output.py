@@ -44,7 +44,7 @@ class Detokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         added = tokenizer.added_tokens_decoder
-        self._silent = {token_id for token_id, token in added.items() if token.special}
+        self._silent = {token_id: "" for token_id, token in added.items() if token.special}
         self._tokens: list[int] = []
         self._start = 0  # of the window
         self._shown = 0  # tokens whose text is out
@@ -58,10 +58,16 @@ class Detokenizer:
             del context[0]  # it is the rest of a character
         self._tokens, self._shown = context, len(context)
 
+    def show(self, special: str) -> None:
+        """Show a special token, if `special` is one, as its name; without this it has no text."""
+        token = self._tokenizer.get_added_vocab().get(special)
+        if token in self._silent:
+            self._silent[token] = special
+
     def push(self, token: int) -> str:
         """Take the next token and return the text that is certain."""
         if token in self._silent:  # else a run of them would make the window ever longer
-            return ""
+            return self._silent[token]
         self._tokens.append(token)
         return self._advance(is_last=False)
 
@@ -114,6 +120,10 @@ class OutputProcessor:
     def continue_from(self, tokens: Sequence[int]) -> None:
         """Go on with a text whose tokens end the prompt."""
         self._detokenizer.continue_from(tokens)
+
+    def show(self, special: str) -> None:
+        """Show a special token, if `special` is one."""
+        self._detokenizer.show(special)
 
     @property
     def stop(self) -> str | None:

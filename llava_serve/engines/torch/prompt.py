@@ -11,19 +11,20 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from llava_serve.chat.rendering import Segment, TemplateText, UserText
+from llava_serve.chat.markers import Segment, TemplateText, UserText
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.text_length import TextLengthCheck, texts_of
 from llava_serve.engines.torch.output import OutputProcessor
 from llava_serve.engines.torch.sampling import SamplerState
 from llava_serve.engines.torch.sequence import PreprocessedPrompt, Sequence
+from llava_serve.engines.torch.tool_grammar import tools_of
 from llava_serve.engines.torch.vision import (
     ImageFeatureCache,
     Item,
     Media,
     merge_image_features,
 )
-from llava_serve.errors import ContextOverflow, InvalidField, MediaNotAccepted
+from llava_serve.errors import ContextOverflow, InvalidField, MediaNotAccepted, TextTooLong
 from llava_serve.protocol.resume import RESUME_TOKENS
 from llava_serve.request import Conversation, Image, ReadyPrompt, SamplingParams, Video
 
@@ -64,9 +65,21 @@ class PromptProcessor:
         is_prefixed: bool = True,
     ) -> list[Item]:
         """Tokenise the prompt, with its images and videos among the tokens; raises the same."""
+        if isinstance(prompt, ReadyPrompt) and prompt.tokens:
+            return self._checked(prompt.tokens)
         with self._tokenizing:
             self._text_length.check(texts_of(prompt), stopped)
             return self.tokenizer.tokenize(prompt, is_prefixed=is_prefixed)
+
+    def _checked(self, tokens: tuple[int, ...]) -> list[Item]:
+        if len(tokens) > self.context:
+            raise TextTooLong(f"{len(tokens)} tokens", self.context)
+        embed: Any = self._loaded.model.get_input_embeddings()
+        if (largest := max(tokens)) >= embed.num_embeddings:
+            raise InvalidField("prompt", f"{largest} is no token of this model")
+        items: list[Item] = [*tokens]
+        self.tokenizer.refuse_placeholders(items, "prompt")
+        return items
 
     def look_up_features(self, sequence: Sequence) -> None:
         """Look up the features of its images; those not cached have the tower before them."""
@@ -85,10 +98,12 @@ class PromptProcessor:
         limit = self.max_new_tokens(len(prompt.tokens), sampling)
         ends: Collection[int] = loaded.stop_ids
         stops = loaded.format.stops
-        if sequence.matcher is not None:  # a text cannot end an answer that must have a form
+        if sequence.matcher is not None:  # a text cannot end an answer that follows a grammar
             ends, stops = sequence.matcher.ends, ()
         output = OutputProcessor(loaded.tokenizer, sampling, ends, stops, limit)
-        # With a form every space counts.
+        if tools_of(sequence.request) and loaded.format.tool_calls is not None:
+            output.show(loaded.format.tool_calls.mark)
+        # With a grammar every space counts.
         if sequence.request.prompt.continues or sequence.matcher is not None:
             output.continue_from(prompt.tokens)
         sequence.complete_prompt(prompt, SamplerState.of(sampling), output)
@@ -149,7 +164,7 @@ class PromptTokenizer:
         is_ready = isinstance(prompt, ReadyPrompt)
         if is_ready or self._format.per_chunk:
             items = self._by_chunk(segments)
-            self._refuse_placeholders(items, "prompt" if is_ready else "messages")
+            self.refuse_placeholders(items, "prompt" if is_ready else "messages")
         else:
             items = self._whole(segments)
         return self._prefixed(items) if is_prefixed else items
@@ -232,10 +247,10 @@ class PromptTokenizer:
 
     def _without_special(self, text: str) -> list[int]:
         ids = self._plain_encode(text, split_special_tokens=True)
-        self._refuse_placeholders(ids)
+        self.refuse_placeholders(ids)
         return ids
 
-    def _refuse_placeholders(self, items: Iterable[Item], field: str = "messages") -> None:
+    def refuse_placeholders(self, items: Iterable[Item], field: str = "messages") -> None:
         """Refuse a text that this tokenizer can read only as the place of an image."""
         for item in items:
             if isinstance(item, int) and item in self._media_ids:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 
-from llava_serve.chat.rendering import TemplateText, UserText
+from llava_serve.chat.markers import TemplateText, UserText
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.media_places import media_places
 from llava_serve.engines.torch.feature_count import FeatureCounter

@@ -1,15 +1,17 @@
 """Scheduler: admits sequences, gives them KV regions, preempts them, and fills each step.
 
-First come, first served. In each step every decoding sequence advances by one token, and the rest
-of the prefill budget goes to prompts, the oldest first: a long prompt is computed in chunks, so
-that the answers beside it keep moving.
+First come, first served. A step is of batches or of others, as `BatchTurns` decides. In it every
+decoding sequence advances by one token, and the rest of the prefill budget goes to prompts, the
+oldest first: a long prompt is computed in chunks, so that the answers beside it keep moving.
 """
 
+import itertools
 import logging
 from collections import deque
 from dataclasses import dataclass
 
 from llava_serve import logs
+from llava_serve.engines.torch.batch_turns import SHORTER
 from llava_serve.engines.torch.kv_cache import Allocation, KVAllocator
 from llava_serve.engines.torch.sequence import Sequence, Status
 
@@ -64,17 +66,21 @@ class Scheduler:
     def add(self, sequence: Sequence) -> None:
         self.waiting.append(sequence)
 
-    def candidates(self) -> list[Sequence]:
-        """Return the oldest waiting sequences, one for each free slot."""
+    def candidates(self, *, of_batches: bool = False) -> list[Sequence]:
+        """Return the oldest waiting sequences of a kind, one for each free slot."""
         free = self._slots - len(self.running)
-        return [self.waiting[i] for i in range(min(free, len(self.waiting)))]
+        due = (each for each in self.waiting if each.request.is_batch == of_batches)
+        return list(itertools.islice(due, free))
 
-    def schedule(self) -> ScheduledStep:
+    def schedule(self, *, of_batches: bool = False) -> ScheduledStep:
         """Choose what the next forward pass computes; preempts where the KV cache is full."""
-        allocations = [*self._extend_running(), *self._admit()]
-        tokens = [ScheduledTokens(each, 1) for each in self.running if each.status is Status.DECODE]
-        budget = self._prefill_budget if tokens else self._idle_prefill_budget
-        for sequence in self.running:
+        allocations = [*self._extend_running(of_batches), *self._admit(of_batches)]
+        running = [each for each in self.running if each.request.is_batch == of_batches]
+        tokens = [ScheduledTokens(each, 1) for each in running if each.status is Status.DECODE]
+        budget = self._prefill_budget if tokens or of_batches else self._idle_prefill_budget
+        if of_batches:
+            budget = max(budget // SHORTER, 1)
+        for sequence in running:
             if sequence.status is Status.PREFILL and budget > 0:
                 count = min(budget, sequence.num_uncomputed_tokens)
                 tokens.append(ScheduledTokens(sequence, count))
@@ -99,31 +105,43 @@ class Scheduler:
             self.waiting.remove(sequence)
         sequence.status = Status.FINISHED
 
-    def _extend_running(self) -> list[Allocation]:
-        """Give each running sequence an entry for its next token, the oldest first.
+    def _extend_running(self, of_batches: bool) -> list[Allocation]:
+        """Give each running sequence of a kind an entry for its next token, the oldest first.
 
-        Where there is none the youngest is preempted.
+        Where there is none the youngest is preempted, one of a batch before others.
         """
         extended = []
-        for sequence in list(self.running):
+        for sequence in [each for each in self.running if each.request.is_batch == of_batches]:
             while sequence.is_running and _is_full(sequence):
                 allocation = self._allocator.extend(sequence.region, _capacity_for(sequence))
                 if allocation is None:
-                    self.preempt(self.running[-1])
+                    self.preempt(self._youngest_of_batch() or self.running[-1])
                     continue
                 sequence.region = allocation.region
                 extended.append(allocation)
         return extended
 
-    def _admit(self) -> list[Allocation]:
-        """Admit the oldest waiting sequences, as far as slots and the KV cache have room."""
+    def _youngest_of_batch(self) -> Sequence | None:
+        return next((each for each in reversed(self.running) if each.request.is_batch), None)
+
+    def _admit(self, of_batches: bool) -> list[Allocation]:
+        """Admit the oldest waiting sequences, as far as slots and the KV cache have room.
+
+        Those of batches make room for others.
+        """
         admitted = []
-        for sequence in self.candidates():
+        for sequence in self.candidates(of_batches=of_batches):
             if sequence.status is not Status.READY:
                 break
             if self._allocator.is_worth_waiting_for(sequence.cache_key):
                 continue  # in a moment it is cached
-            allocation = self._allocator.allocate(sequence.cache_key, _capacity_for(sequence))
+            capacity = _capacity_for(sequence)
+            while (
+                allocation := self._allocator.allocate(sequence.cache_key, capacity)
+            ) is None and not of_batches:
+                if (youngest := self._youngest_of_batch()) is None:
+                    break
+                self.preempt(youngest)
             if allocation is None:
                 break
             self.waiting.remove(sequence)

@@ -9,9 +9,7 @@ from llava_serve.engines.torch.prompt import PromptProcessor
 from llava_serve.engines.torch.prompt_inspection import PromptInspector
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.tokenization import Detokenization, Tokenization
-from llava_serve.request import Conversation, DetokenizeRequest, TokenizeRequest
-
-_IMAGE = "<image>"  # where the vocabulary has no word for an image token
+from llava_serve.request import IMAGE_PLACEHOLDER, Conversation, DetokenizeRequest, TokenizeRequest
 
 
 class ClientTokenizer:
@@ -55,10 +53,12 @@ class ClientTokenizer:
         """
         for token in request.tokens:
             if not self._is_token(token):
-                raise InvalidField("tokens", f"{token} is no token of this model")
+                raise InvalidField(request.field, f"{token} is no token of this model")
         runs = groupby(request.tokens, lambda token: token >= 0)
         texts = (
-            self._decode(list(tokens)) if are_in_vocabulary else _IMAGE * len(list(tokens))
+            self._decode(list(tokens))
+            if are_in_vocabulary
+            else IMAGE_PLACEHOLDER * len(list(tokens))
             for are_in_vocabulary, tokens in runs
         )
         return Detokenization(prompt="".join(texts))
@@ -74,5 +74,5 @@ class ClientTokenizer:
 
     def _string(self, token: int) -> str:
         if token < 0:
-            return _IMAGE
+            return IMAGE_PLACEHOLDER
         return str(self._loaded.tokenizer.convert_ids_to_tokens([token])[0] or "")

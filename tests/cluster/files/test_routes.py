@@ -257,7 +257,6 @@ async def test_a_picture_that_cannot_be_kept_is_answered_about(tmp_path: Path) -
         (("a.txt", b"hello"), "vision", "media_unreadable", "text"),
         (("a.png", PICTURE[:30]), "vision", "media_unreadable", "PNG"),
         (("a.png", PICTURE), "fine-tune", "invalid_field", "purpose"),
-        (("a.jsonl", b"{}"), "batch", "invalid_field", "purpose"),
     ],
 )
 async def test_what_is_no_picture_for_questions_is_refused(
@@ -287,6 +286,10 @@ async def test_a_key_has_a_quota(tmp_path: Path) -> None:
         (b"no form", "multipart/form-data", "multipart"),
         (CHARSET_FORM, "multipart/form-data; boundary=B; charset=punycode", "punycode"),
         (CHARSET_FORM, "multipart/form-data; boundary=B; charset=undefined", "undefined"),
+        (CHARSET_FORM, "multipart/form-data; boundary=B; charset=utf-16", "send it in UTF-8"),
+        (CHARSET_FORM, "multipart/form-data; boundary=B; charset=unicode_escape", "UTF-8"),
+        (CHARSET_FORM[:-7], "multipart/form-data; boundary=B", "is cut off"),
+        (CHARSET_FORM[:20], "multipart/form-data; boundary=B", "is cut off"),
     ],
 )
 async def test_a_body_that_is_no_form_is_refused(
@@ -333,7 +336,7 @@ async def test_too_large_a_file_is_refused_before_it_is_read(open_controller: Ke
     host, _, port = open_controller.address.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(
-        b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000000\r\n"
+        b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 201000000\r\n"
         b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
     )
     assert b" 413 " in await asyncio.wait_for(reader.readline(), 10)

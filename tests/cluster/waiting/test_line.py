@@ -50,8 +50,16 @@ class Requests:
         self._ends: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
-    def admit(self, address: str = A, queue_length: int = 0, capacity: int | None = 1) -> None:
+    def admit(
+        self,
+        address: str = A,
+        queue_length: int = 0,
+        capacity: int | None = 1,
+        engine: str = "echo",
+    ) -> None:
         status = status_of(worker_id=address, queue_length=queue_length, capacity=capacity)
+        cards = [card.model_copy(update={"engine": engine}) for card in status.cards]
+        status = status.model_copy(update={"cards": cards})
         self.workers.register(address, status, self.clock())
 
     async def send(
@@ -62,6 +70,7 @@ class Requests:
         size: int = 1,
         answers: int = 1,
         has_images: bool = False,
+        is_batch: bool = False,
     ) -> None:
         """Send one, and let it come as far as it comes."""
 
@@ -69,7 +78,9 @@ class Requests:
             self.told[name] = place
             self._was_told[name].set()
 
-        request = LineRequest(owner=owner or name, cost=cost, body_bytes=size, tell=tell)
+        request = LineRequest(
+            owner=owner or name, cost=cost, body_bytes=size, tell=tell, is_batch=is_batch
+        )
         self._ends[name] = asyncio.Event()
         asked = DispatchRequest(model="echo", answers=answers, has_images=has_images)
         run = self._run(name, asked, request)

@@ -18,11 +18,13 @@ from llava_serve.engines.sglang.server import Server
 from llava_serve.errors import (
     ContextOverflow,
     InspectionUnsupported,
+    MediaCountMismatch,
     ServeError,
     SglangFailed,
     SglangLost,
     SglangRefused,
     SglangUnreachable,
+    TextTooLong,
     UnsupportedField,
 )
 from llava_serve.request import (
@@ -34,7 +36,7 @@ from llava_serve.request import (
     ReadyPrompt,
     SamplingParams,
 )
-from tests.engines.sglang.conftest import CHAT_EVENTS, Listening, Recorded
+from tests.engines.sglang.conftest import CHAT_EVENTS, IMAGE, Listening, Recorded
 
 HELLO = Conversation((Message("user", ("hello",)),))
 
@@ -65,6 +67,20 @@ async def test_messages_go_to_the_servers_own_template(
     assert recorded.asked[0]["messages"][0]["content"] == [{"type": "text", "text": "hello"}]
     assert recorded.asked[0]["rid"].startswith("req-7-")
     assert recorded.aborted == []
+
+
+async def test_tokens_go_to_the_server_as_they_are(
+    recorded: Recorded, listening: Listening
+) -> None:
+    about = {"prompt_tokens": 2, "completion_tokens": 1, "finish_reason": {"type": "length"}}
+    recorded.events = [{"text": "hi", "meta_info": about}]
+    async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
+        assert await answer(engine, request(ReadyPrompt("", continues=True, tokens=(5, 6)))) == "hi"
+        for tokens, refusal in (((5, IMAGE), MediaCountMismatch), ((5,) * 2049, TextTooLong)):
+            with pytest.raises(refusal):
+                await answer(engine, request(ReadyPrompt("", continues=True, tokens=tokens)))
+    (asked,) = recorded.asked
+    assert asked["input_ids"] == [5, 6] and "text" not in asked
 
 
 async def test_a_template_of_ours_makes_a_ready_prompt_and_brings_its_stop(

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -121,3 +122,28 @@ async def test_answers_advance_while_a_long_prompt_is_computed_in_chunks() -> No
         each.advance(60)
         each.append(65)
     assert step(three) == [("b", 1), ("c", 1), ("a", 8)]
+
+
+def of_batch(name: str, length: int = 1) -> Sequence:
+    made = sequence(name, length)
+    made.request = replace(made.request, is_batch=True)
+    return made
+
+
+async def test_a_step_is_of_batches_or_of_others() -> None:
+    both = scheduler("a", slots=3)
+    both.add(of_batch("b"))
+    both.add(sequence("c", 1))
+    assert step(both) == [("a", 1), ("c", 1)]
+    assert names(each.sequence for each in both.schedule(of_batches=True).tokens) == "b"
+
+
+async def test_the_answers_of_a_batch_make_room_for_others() -> None:
+    cramped = scheduler(slots=3, kv_tokens=640)
+    for name in ("b", "d"):
+        cramped.add(of_batch(name, 10))
+    cramped.schedule(of_batches=True)
+    assert names(cramped.running) == "bd"
+    cramped.add(sequence("a", 100))
+    assert step(cramped) == [("a", 100)]
+    assert (names(cramped.running), names(cramped.waiting)) == ("ba", "d")

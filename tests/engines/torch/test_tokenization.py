@@ -11,7 +11,7 @@ from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.budget import EngineBudget, choose_budget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.prompt import PromptTokenizer
-from llava_serve.errors import InvalidField, TextTooLong
+from llava_serve.errors import BadRequest, InvalidField, TextTooLong
 from llava_serve.request import (
     Conversation,
     DetokenizeRequest,
@@ -70,6 +70,29 @@ async def test_a_text_comes_back_as_it_was(loaded: Load, budget: EngineBudget) -
             await engine.detokenize(DetokenizeRequest((-7,)))
         with pytest.raises(TextTooLong):
             await engine.tokenize(TokenizeRequest(prompt=ReadyPrompt("word " * 100_000)))
+
+
+async def test_a_prompt_of_tokens_is_answered_as_their_text_is(
+    loaded: Load, budget: EngineBudget
+) -> None:
+    model = loaded("llava_onevision")
+    async with running(model, budget) as engine:
+        text = ReadyPrompt("one two", continues=True)
+        tokens = (await engine.tokenize(TokenizeRequest(prompt=text))).tokens
+        said, last = await collect(engine.stream(request(prompt=text)))
+        ready = ReadyPrompt("", continues=True, tokens=tuple(tokens))
+        same, ended = await collect(engine.stream(request(prompt=ready)))
+        assert (same, ended.usage and ended.usage.prompt_tokens) == (said, len(tokens))
+        assert last.usage is not None and last.usage.prompt_tokens == len(tokens)
+        context = engine.card.context_length
+        for refused, why in (
+            ([model.image_token_id], "a text contains"),
+            ([999_999], "999999 is no token of this model"),
+            ([1] * (context + 1), "cannot fit"),
+        ):
+            ready = ReadyPrompt("", continues=True, tokens=tuple(refused))
+            with pytest.raises(BadRequest, match=why):
+                await collect(engine.stream(request(prompt=ready)))
 
 
 @pytest.mark.slow

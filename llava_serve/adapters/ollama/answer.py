@@ -1,0 +1,115 @@
+"""Answers of Ollama's protocol: one record whole, or a line of JSON for each delta and a last one.
+
+Bodies are plain objects, which the tests hold against the types of the `ollama` package.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import to_json
+
+from llava_serve.adapters.adapter import EventAdapter
+from llava_serve.adapters.ollama.tool_calls import CallDeltas, as_called
+from llava_serve.protocol.error_shape import as_ollama
+
+Said = Callable[[Mapping[str, Any]], dict[str, Any]]
+_NANOSECONDS = 1_000_000_000
+
+
+def as_message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record of `/api/chat` has of a message, or of a delta."""
+    said = {"role": "assistant", "content": message.get("content") or ""}
+    called = as_called(message.get("tool_calls") or ())
+    return {"message": {**said, "tool_calls": called} if called else said}
+
+
+def as_response(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record of `/api/generate` has of a message, or of a delta."""
+    return {"response": message.get("content") or ""}
+
+
+class OllamaAnswer(EventAdapter):
+    """Records under the name that the request gave the model."""
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, model: str, said: Said) -> None:
+        self._began_s = time.monotonic()
+        self._model = model
+        self._said = said
+        self._usage: dict[str, Any] = {}  # of the native wire, as are these
+        self._timings: dict[str, float | None] = {}
+        self._reason = "stop"
+        self._calls = CallDeltas()
+
+    def adapt_chunk(self, chunk: dict[str, Any]) -> bytes:
+        """Return a record for each text; calls come whole, once they are."""
+        self._usage = chunk.get("usage") or self._usage
+        self._timings = chunk.get("timings") or self._timings
+        records = b""
+        for choice in chunk["choices"]:
+            if text := choice["delta"].get("content"):
+                records += _line(self._record({"content": text}, choice, done=False))
+            self._calls.add(choice["delta"].get("tool_calls") or ())
+            self._reason = choice.get("finish_reason") or self._reason
+        return records
+
+    def adapt_comment(self, comment: str) -> bytes:
+        """Return a space, which may stand in front of a record: clients read each line as JSON."""
+        return b" "
+
+    def adapt_error(self, body: dict[str, Any]) -> bytes:
+        """Return the record of an error, whose status is out already."""
+        return _line(as_ollama(body))
+
+    def end(self) -> bytes:
+        """Return the last record, which has no text, behind one with the calls if there are any."""
+        message = self._calls.message
+        calls = _line(self._record(message, {}, done=False)) if message["tool_calls"] else b""
+        return calls + _line(self._record({}, {}, done=True) | self._ending())
+
+    def adapt_whole(self, completion: dict[str, Any]) -> dict[str, Any]:
+        """Return the one record."""
+        (choice,) = completion["choices"]
+        self._usage = completion.get("usage") or {}
+        self._timings = completion.get("timings") or {}
+        self._reason = choice["finish_reason"]
+        return self._record(choice["message"], choice, done=True) | self._ending()
+
+    def loaded(self) -> dict[str, Any]:
+        """Return the record that answers who says nothing: the model is there."""
+        return self._record({}, {}, done=True) | {"done_reason": "load"}
+
+    def _record(
+        self, message: Mapping[str, Any], choice: Mapping[str, Any], *, done: bool
+    ) -> dict[str, Any]:
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        record = {"model": self._model, "created_at": now, **self._said(message), "done": done}
+        logprobs = (choice.get("logprobs") or {}).get("content")
+        return {**record, "logprobs": logprobs} if logprobs else record
+
+    def _ending(self) -> dict[str, Any]:
+        """Return how and why the answer ended; what nobody measured is left out."""
+        prompt_s = sum(self._timings.get(stage) or 0.0 for stage in ("vision_s", "prefill_s"))
+        told = {
+            "prompt_eval_count": self._usage.get("prompt_tokens"),
+            "prompt_eval_duration": _nanoseconds(prompt_s),
+            "eval_count": self._usage.get("completion_tokens"),
+            "eval_duration": _nanoseconds(self._timings.get("decode_s")),
+        }
+        return {
+            "done_reason": "length" if self._reason == "length" else "stop",
+            "total_duration": _nanoseconds(time.monotonic() - self._began_s),
+            "load_duration": 0,  # it was loaded before
+            **{name: value for name, value in told.items() if value is not None},
+        }
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    return to_json(record) + b"\n"
+
+
+def _nanoseconds(seconds: float | None) -> int | None:
+    return round(seconds * _NANOSECONDS) if seconds else None
