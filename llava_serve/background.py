@@ -1,7 +1,7 @@
 """Background tasks: each ends with the `async with` block that started it; its bugs are logged."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,3 +38,14 @@ class BackgroundTasks:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(logs.log_a_bug)
         return task
+
+
+async def gather_or_cancel(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all; when one fails or this is cancelled, cancel the others and wait for their end."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

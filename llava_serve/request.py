@@ -1,12 +1,12 @@
 """Request, messages, sampling parameters and deltas: what the wire, media and engines hand on."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import PIL.Image
 
 from llava_serve.errors import MediaCountMismatch
+from llava_serve.tools import Tool, ToolCall, ToolCallDelta, ToolChoice
 
 IMAGE_PLACEHOLDER = "<image>"  # in a text, the place of a picture
 
@@ -45,34 +45,6 @@ class Video:
 
     frames: tuple[Image, ...]
     sent: SentFile | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A function that the model may call; `parameters` is the JSON schema of an object."""
-
-    name: str
-    parameters: Mapping[str, Any]
-    description: str | None = None
-    is_strict: bool = False  # the arguments of each call follow the schema
-
-
-@dataclass(frozen=True, slots=True)
-class ToolChoice:
-    """Which tools the answer calls: it may, it must (`is_required`), or it calls the one named."""
-
-    is_required: bool = False
-    name: str | None = None
-    is_parallel: bool = True  # several calls in one answer
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A call in the conversation so far."""
-
-    id: str
-    name: str
-    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +148,7 @@ class SamplingParams:
     min_p: float = 0.0  # of the most probable token's probability, the least that is chosen from
     json_schema: str | None = None  # the answer is JSON of this schema (itself JSON)
     regex: str | None = None  # the answer matches this
-    tool_choice: ToolChoice = ToolChoice()  # among the conversation's tools
+    tool_choice: ToolChoice = field(default_factory=ToolChoice)  # among the conversation's tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,16 +231,6 @@ class TokenLogprob:
     data: bytes
     logprob: float
     top: tuple["TokenLogprob", ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCallDelta:
-    """New text of the arguments of call number `index`; its first one has `id` and `name`."""
-
-    index: int
-    arguments: str
-    id: str | None = None
-    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"--conv-mode: {exc}\n")
         raise SystemExit(2) from exc
     client = SglangClient(config.sgl_endpoint, Tls.of_or_exit(config).trust)
-    server = Server(client, config.model_name)
+    server = Server(client, config.model_name, uses_template=form is None)
     serve(SglangEngine(client, server, form), config, config, watch=server)
 
 

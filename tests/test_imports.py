@@ -41,7 +41,7 @@ def test_a_command_starts_without_torch_and_transformers(command: str) -> None:
 
 # Folders and modules of the package from the ground to the top; each imports lower ones only.
 LAYERS = (
-    ("errors", "registry_config", "retry"),
+    ("errors", "registry_config", "retry", "tools"),
     (
         *(
             "api_key",
@@ -120,7 +120,12 @@ def test_imports_point_to_lower_layers() -> None:
 
 def test_what_travels_imports_no_process() -> None:
     """`protocol/` knows errors and what a request is, and nothing else."""
-    allowed = ("llava_serve.errors", "llava_serve.protocol", "llava_serve.request")
+    allowed = (
+        "llava_serve.errors",
+        "llava_serve.protocol",
+        "llava_serve.request",
+        "llava_serve.tools",
+    )
     for path in (PACKAGE / "protocol").glob("*.py"):
         ours = {name for name in imported_modules(path) if name.startswith("llava_serve")}
         assert all(name.startswith(allowed) for name in ours), path

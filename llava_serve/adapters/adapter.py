@@ -45,7 +45,7 @@ class EventAdapter(ABC):
 
 @dataclass(frozen=True, slots=True)
 class AdaptedPart:
-    """A part of a chat message, made of what stands at the path `source`.
+    """A part of a chat message, or a call, made of what stands at the path `source`.
 
     `fields` are those of the part that are called otherwise within that.
     """
@@ -57,20 +57,20 @@ class AdaptedPart:
 
 @dataclass(frozen=True, slots=True)
 class AdaptedMessage:
-    """A chat message, made of what stands at the path `source`.
-
-    `fields` are those that it has besides, of which each is called the same there.
-    """
+    """A chat message, made of what stands at the path `source`."""
 
     role: str
     source: str
-    parts: Sequence[AdaptedPart]
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    parts: list[AdaptedPart]
+    calls: list[AdaptedPart] = field(default_factory=list)  # of the assistant
+    tool_call_id: str | None = None  # of a tool
 
     @property
     def body(self) -> dict[str, Any]:
-        content = [part.body for part in self.parts]
-        return {"role": self.role, "content": content, **self.fields}
+        body = {"role": self.role, "content": [part.body for part in self.parts]}
+        if self.calls:
+            body["tool_calls"] = [call.body for call in self.calls]
+        return body if self.tool_call_id is None else {**body, "tool_call_id": self.tool_call_id}
 
 
 def source_of(fields: Mapping[str, str], messages: Sequence[AdaptedMessage]) -> SourceOf:
@@ -81,14 +81,16 @@ def source_of(fields: Mapping[str, str], messages: Sequence[AdaptedMessage]) -> 
     """
     paths = dict(fields)
     for number, message in enumerate(messages):
-        paths[f"messages.{number}"] = message.source
-        for name in message.fields:
-            paths[f"messages.{number}.{name}"] = f"{message.source}.{name}"
-        for at, part in enumerate(message.parts):
-            path = f"messages.{number}.content.{at}"
-            paths[path] = part.source
+        path = f"messages.{number}"
+        paths[path] = message.source
+        if message.calls:
+            paths[f"{path}.tool_calls"] = message.calls[0].source
+        parts = [(f"{path}.content.{at}", part) for at, part in enumerate(message.parts)]
+        parts += [(f"{path}.tool_calls.{at}", call) for at, call in enumerate(message.calls)]
+        for place, part in parts:
+            paths[place] = part.source
             for name, own in part.fields.items():
-                paths[f"{path}.{name}"] = f"{part.source}.{own}"
+                paths[f"{place}.{name}"] = f"{part.source}.{own}"
 
     def source(path: str) -> str:
         steps = path.split(".")

@@ -11,6 +11,7 @@ from llava_serve.adapters.adapted_response import AdaptedResponse
 from llava_serve.adapters.adapter import AdaptedRequest, Adapter, KeepAnswer
 from llava_serve.adapters.messages.request import COUNT_TOKENS, MESSAGES
 from llava_serve.adapters.responses.request import RESPONSES
+from llava_serve.errors import ResponsesNotKept
 from llava_serve.http.body import limits_of, read_json
 from llava_serve.http.plain_route import PlainRoute
 from llava_serve.http.shaped_errors import add_source
@@ -30,6 +31,8 @@ def add_adapters(
     served = [(MESSAGES, answer_chat), (COUNT_TOKENS, answer_inspection)]
     if responses:
         served.append((RESPONSES, answer_chat))
+        kept = RESPONSES.path + "/{response_id}"
+        router.add_api_route(kept, _refuse_kept, methods=["GET", "DELETE"])
     for adapter, answer in served:
         router.add_api_route(
             adapter.path,
@@ -37,6 +40,10 @@ def add_adapters(
             methods=["POST"],
             route_class_override=PlainRoute,
         )
+
+
+async def _refuse_kept(response_id: str) -> None:
+    raise ResponsesNotKept("response_id")
 
 
 def _endpoint(adapter: Adapter, answer: Answer) -> Callable[[Request], Awaitable[AdaptedResponse]]:

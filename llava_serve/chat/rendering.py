@@ -17,7 +17,8 @@ from llava_serve.chat.templates import Template, Turn
 from llava_serve.chat.tool_calls import ToolCallFormat, learn_format
 from llava_serve.chat.tool_rendering import Guard, shown_calls, shown_result, shown_tools
 from llava_serve.errors import InvalidField
-from llava_serve.request import Conversation, Image, Message, Tool, Video
+from llava_serve.request import Conversation, Image, Message, Video
+from llava_serve.tools import Tool
 
 # Renders messages in the form of transformers, with `add_generation_prompt` up to the answer.
 ApplyTemplate = Callable[..., str]

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from llava_serve.chat.called_function import CalledFunction
 from llava_serve.chat.tool_calls import LLAMA, ToolCallFormat
-from llava_serve.request import Delta, TokenLogprob, ToolCallDelta
+from llava_serve.request import Delta, TokenLogprob
+from llava_serve.tools import ToolCallDelta
 
 _BETWEEN = re.compile(r"(?:[\s,;\[\]]|</?tool_call>)*")  # before a call, and behind one
 _MARKS_BETWEEN = ("<tool_call>", "</tool_call>")

@@ -8,7 +8,8 @@ from enum import Enum
 
 from jinja2 import TemplateError
 
-from llava_serve.request import Message, Tool, ToolCall
+from llava_serve.request import Message
+from llava_serve.tools import Tool, ToolCall
 
 # Renders a conversation with tools; one that ends with a question, up to where the answer begins.
 RenderTools = Callable[[tuple[Message, ...], tuple[Tool, ...]], str]

@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from llava_serve.request import Message, Tool, ToolCall
+from llava_serve.request import Message
+from llava_serve.tools import Tool, ToolCall
 
 Guard = Callable[[str], str]  # what stands for a client's text while a template renders
 _SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")  # all that Mistral's templates take

@@ -20,6 +20,7 @@ from llava_serve.http.shaped_errors import add_source
 from llava_serve.storage.kept_responses import KeptResponses, Trail
 
 _MOST_REFERENCES = 500  # of one request
+_ITEM_KINDS = ("msg", "fc")  # what ids of our items begin with
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +173,8 @@ class _Reference:
 
     @property
     def response_id(self) -> str:
-        return "resp_" + self.item_id.removeprefix("msg_")
+        kind, _, rest = self.item_id.partition("_")
+        return f"resp_{rest.partition('_')[0]}" if kind in _ITEM_KINDS else ""
 
     @property
     def not_found(self) -> ResponseNotFound:
@@ -213,9 +215,12 @@ async def _resolved(
     found = await asyncio.to_thread(kept.find_all, owner, ids)
     items = list(items)
     for reference in references:
-        if reference.response_id not in found:  # it was forgotten just now
+        response = found.get(reference.response_id)  # or it was forgotten just now
+        output = response["output"] if response else []
+        item = next((item for item in output if item["id"] == reference.item_id), None)
+        if item is None:
             raise reference.not_found
-        items[reference.at] = found[reference.response_id]["output"][0]
+        items[reference.at] = item
     return items
 
 

@@ -7,6 +7,7 @@ from llava_serve.errors.http import UnsupportedField
 class ResponsesNotKept(UnsupportedField):
     """A request is about an answer that was to be kept, where none is."""
 
+    code = "responses_not_kept"
     remedy = (
         "Send the whole conversation as input, and leave store out or false. The operator lets the "
         "controller keep responses with --keep-responses-days; workers keep none."

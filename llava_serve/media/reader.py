@@ -29,7 +29,8 @@ from llava_serve.media.video import decode_video, video_cost
 from llava_serve.protocol.content_part import ImagePart, TextPart, VideoPart
 from llava_serve.protocol.openai import ChatMessage
 from llava_serve.quota import Quota
-from llava_serve.request import Conversation, Image, Message, ReadyPrompt, Role, ToolCall, Video
+from llava_serve.request import Conversation, Image, Message, ReadyPrompt, Role, Video
+from llava_serve.tools import ToolCall
 
 _FETCHED_FILES = 16  # of the largest size, from web addresses, in memory at once
 

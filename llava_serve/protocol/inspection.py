@@ -110,7 +110,7 @@ class PromptSegment(BaseModel):
 class InspectedMessage(BaseModel):
     """The tokens of one message: its text as it is read by itself, and its media."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     text_tokens: int
     media_tokens: int
 

@@ -15,10 +15,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from llava_serve.protocol.answer_form import PlainText, ResponseFormat, with_native_form
 from llava_serve.protocol.content_part import Content, ImagePart, TextPart, VideoPart
 from llava_serve.protocol.integer import NotNegative, Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
+from llava_serve.protocol.structured_output import PlainText, ResponseFormat, with_native_format
 from llava_serve.protocol.tools import MOST_TOOLS, FunctionTool, FunctionToolCall, ToolChoice
 
 MOST_BIASES = 1024  # tokens of `logit_bias`; each is added at every step
@@ -94,7 +94,7 @@ class SampledRequest(Strict):
     @model_validator(mode="before")
     @classmethod
     def _in_native_words(cls, body: Any) -> Any:
-        return with_native_form(body) if isinstance(body, dict) else body
+        return with_native_format(body) if isinstance(body, dict) else body
 
     model: str
     stream: bool | None = False

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from llava_serve.errors import InvalidField, UnsupportedField
 
@@ -65,7 +65,18 @@ def refusal_of(exc: ValidationError, body: Any) -> InvalidField | UnsupportedFie
         context = first["ctx"]
         path = _path((*first["loc"], context["field"]), body)
         return UnsupportedField(path, context["detail"])
-    return InvalidField(_path(first["loc"], body) or "body", first["msg"])
+    return InvalidField(_path(first["loc"], body) or "body", _reason(first))
+
+
+def _reason(error: ErrorDetails) -> str:
+    """Return what is wrong; of a `type` pydantic speaks of unions and their tags."""
+    if error["type"] == "union_tag_invalid":
+        context = error["ctx"]
+        known = context["expected_tags"].replace("', '", "' or '")
+        return f"the type {context['tag']!r:.80} is not known here; it must be {known}"
+    if error["type"] == "union_tag_not_found":
+        return "has no type"
+    return error["msg"]
 
 
 def _path(location: tuple[int | str, ...], body: Any) -> str:

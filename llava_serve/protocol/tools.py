@@ -35,7 +35,8 @@ class NamedTool(Strict):
     function: NamedFunction
 
 
-def _known_choice(choice: Any) -> Any:
+def known_choice(choice: Any) -> Any:
+    """Return a choice that is a word or an object, of which the wire checks the rest."""
     if isinstance(choice, dict) or choice in ("none", "auto", "required"):
         return choice
     raise PydanticCustomError(
@@ -45,16 +46,21 @@ def _known_choice(choice: Any) -> Any:
 
 # A word or an object, told apart beforehand, so that an error is about what the caller chose.
 ToolChoice = Annotated[
-    Literal["none", "auto", "required"] | NamedTool, BeforeValidator(_known_choice)
+    Literal["none", "auto", "required"] | NamedTool, BeforeValidator(known_choice)
 ]
 
 
-def _json_object(arguments: str) -> str:
+def arguments_of(text: str) -> dict[str, Any] | None:
+    """Return the arguments of a call, which are written as JSON; None: they are no object."""
     try:
-        is_object = isinstance(json.loads(arguments or "{}"), dict)
+        values = json.loads(text or "{}")
     except (ValueError, RecursionError):
-        is_object = False
-    if not is_object:
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _json_object(arguments: str) -> str:
+    if arguments_of(arguments) is None:
         raise PydanticCustomError("tool_arguments", "must be a JSON object, written as a string")
     return arguments
 
@@ -65,8 +71,7 @@ class FunctionCall(Strict):
 
     @property
     def values(self) -> dict[str, Any]:
-        values: dict[str, Any] = json.loads(self.arguments or "{}")
-        return values
+        return arguments_of(self.arguments) or {}
 
 
 class FunctionToolCall(Strict):

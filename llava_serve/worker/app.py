@@ -206,12 +206,13 @@ def _check_continuation(body: ChatRequest) -> None:
             raise UnsupportedField("add_generation_prompt", f"false needs {name}: true")
         return
     last = body.messages[-1]
-    if last.role != "assistant" or any(part.type != "text" for part in last.parts()):
+    is_text = all(part.type == "text" for part in last.parts()) and not last.tool_calls
+    if last.role != "assistant" or not is_text:
         raise InvalidField(name, "needs a last message of the assistant, with text alone")
     if body.add_generation_prompt:
         raise InvalidField(name, "and add_generation_prompt exclude each other")
     if body.tool_choice == "required" or isinstance(body.tool_choice, NamedTool):
         raise InvalidField(name, "and a tool_choice that asks for a call exclude each other")
-    for form in ("regex", "response_format"):
-        if getattr(body, form) not in FURTHER_FIELDS[form]:  # engines apply it to new text alone
-            raise InvalidField(name, f"and {form} exclude each other")
+    for field in ("regex", "response_format"):
+        if getattr(body, field) not in FURTHER_FIELDS[field]:  # engines apply it to new text alone
+            raise InvalidField(name, f"and {field} exclude each other")

@@ -35,7 +35,8 @@ from llava_serve.errors import ServeError
 from llava_serve.protocol import sse
 from llava_serve.protocol.openai import StreamOptions
 from llava_serve.protocol.usage import HEADER
-from llava_serve.request import Delta, FinishReason, TokenLogprob, ToolCallDelta, Usage
+from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
+from llava_serve.tools import ToolCallDelta
 from llava_serve.worker.generation import Generation
 from llava_serve.worker.resumption import Resumption
 from llava_serve.worker.stream import GenerationResponse, StreamedResponse

@@ -14,7 +14,7 @@ from llava_serve.worker.worker import ModelWorker
 
 
 class ControllerOptions:
-    """How one request's answer is resumed, stands back, and what is told of its usage."""
+    """How an answer is resumed, whether it tells its usage, and stands back as one of a batch."""
 
     def __init__(self, request: Request, content: Any) -> None:
         """Take them out of the headers and the decoded body.
@@ -23,8 +23,8 @@ class ControllerOptions:
             InvalidField: what is to be resumed is no answer.
         """
         self.resumption = take_resumption(request, content)
-        self._tally = UsageTally.asked_for(request.headers)
         self._is_batch = BATCH in request.headers
+        self._tally = UsageTally.asked_for(request.headers)
 
     def generation(
         self,
@@ -38,7 +38,8 @@ class ControllerOptions:
         if self._tally is not None:
             sampling = replace(sampling, tells_usage=True)
         resumed = self.resumption.tokens if self.resumption else ()
-        generation = Generation(worker, read_prompt, sampling, count, resumed, prompts)
+        generation = Generation(
+            worker, read_prompt, sampling, count, resumed, prompts, is_batch=self._is_batch
+        )
         generation.tally = self._tally
-        generation.is_batch = self._is_batch
         return generation

@@ -8,19 +8,16 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
-    Coroutine,
-    Iterable,
 )
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from llava_serve import logs
-from llava_serve.background import background
+from llava_serve.background import background, gather_or_cancel
 from llava_serve.errors import ReaderTooSlow, ServeError
 from llava_serve.http.disconnect import client_left
 from llava_serve.media.limits import PixelReservation
@@ -39,8 +36,10 @@ from llava_serve.worker import generation_trace
 from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
-Prompts = Conversation | ReadyPrompt | tuple[ReadyPrompt, ...]
-ReadPrompt = Callable[[PixelReservation], Awaitable[Prompts]]
+ReadPrompt = Callable[
+    [PixelReservation], Awaitable[Conversation | ReadyPrompt | tuple[ReadyPrompt, ...]]
+]
+
 MAX_UNREAD_DELTAS = 8192  # kept for a client that does not read
 
 
@@ -59,6 +58,8 @@ class Generation:
         count: int = 1,
         resumed: tuple[int, ...] = (),
         prompts: int = 1,
+        *,
+        is_batch: bool = False,
     ) -> None:
         """Generate `count` answers to each of so many `prompts`, those to one in a row.
 
@@ -66,7 +67,6 @@ class Generation:
         """
         self.request_id = logs.request_id.get()
         self.tally: UsageTally | None = None  # where a controller asks for the usage
-        self.is_batch = False  # of which nobody waits for the answer
         self.first_text_s: float | None = None  # since the request arrived
         self.timings: dict[str, float | None] = {}  # complete with the last delta
         self._worker = worker
@@ -76,6 +76,7 @@ class Generation:
         self._resumed = resumed
         self._usages: dict[int, Usage] = {}  # by prompt, of the answers that are finished
         self._unfinished = count * prompts
+        self._is_batch = is_batch
         self._queue_s = self._media_s = 0.0
         self._decode_s: float | None = None
         self._text_at: dict[int, float] = {}  # of each answer's last text
@@ -155,7 +156,7 @@ class Generation:
                         prompt=prompt,
                         sampling=sampling,
                         resumed=self._resumed,
-                        is_batch=self.is_batch,
+                        is_batch=self._is_batch,
                     )
                     for prompt in prompts
                     for sampling in self._samplings
@@ -262,17 +263,6 @@ class Generation:
             "decode_s": None if self._resumed else stages.decode_s,  # of the whole answer only
             "decode_tokens_per_s": decoded / stages.decode_s if decoded > 0 else None,
         }
-
-
-async def gather_or_cancel(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all; when one fails or this is cancelled, cancel the others and wait for their end."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 def _seeded(sampling: SamplingParams, index: int) -> SamplingParams:

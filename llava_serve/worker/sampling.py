@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from llava_serve.errors import InvalidField, ModelNotFound, UnsupportedField
-from llava_serve.protocol.answer_form import AnyJson, JsonOfSchema
 from llava_serve.protocol.model_card import ModelCard, SamplingDefaults
 from llava_serve.protocol.openai import FURTHER_FIELDS, SampledRequest
+from llava_serve.protocol.structured_output import AnyJson, JsonOfSchema
 from llava_serve.request import SamplingParams
 
 
@@ -63,7 +63,7 @@ def _shown(value: Any) -> str:
     return f"{value.type!r}" if isinstance(value, AnyJson | JsonOfSchema) else f"{value!r:.80}"
 
 
-def _schema_of(form: object) -> str | None:
-    if isinstance(form, JsonOfSchema):
-        return json.dumps(form.json_schema.content)
-    return json.dumps({"type": "object"}) if isinstance(form, AnyJson) else None
+def _schema_of(asked: object) -> str | None:
+    if isinstance(asked, JsonOfSchema):
+        return json.dumps(asked.json_schema.content)
+    return json.dumps({"type": "object"}) if isinstance(asked, AnyJson) else None

@@ -4,9 +4,13 @@ from llava_serve.errors import InvalidField, UnsupportedField
 from llava_serve.protocol.model_card import ModelCard
 from llava_serve.protocol.openai import ChatRequest
 from llava_serve.protocol.tools import NamedTool
-from llava_serve.request import Tool, ToolChoice
+from llava_serve.tools import Tool, ToolChoice
 
 _NO_TOOLS = "the chat template of this model shows none, or calls of a form that is not known here"
+_NO_PARSER = (
+    "the SGLang server behind this model must run with --tool-call-parser NAME and a chat template "
+    "that shows them, and its worker without --conv-mode"
+)
 
 
 def check_tools(body: ChatRequest, card: ModelCard) -> None:
@@ -17,19 +21,20 @@ def check_tools(body: ChatRequest, card: ModelCard) -> None:
         InvalidField: two fields contradict each other.
     """
     if "tools" not in card.supported_params:
+        reason = _NO_PARSER if card.engine == "sglang" else _NO_TOOLS
         if body.tools:
-            raise UnsupportedField("tools", _NO_TOOLS)
+            raise UnsupportedField("tools", reason)
         for place, message in enumerate(body.messages):
             if message.tool_calls or message.role == "tool":
                 field = "tool_calls" if message.tool_calls else "role"
-                raise UnsupportedField(f"messages.{place}.{field}", f"speaks of tools; {_NO_TOOLS}")
+                raise UnsupportedField(f"messages.{place}.{field}", f"speaks of tools; {reason}")
     names = [tool.function.name for tool in body.tools or ()]
     for at, name in enumerate(names):
         if name in names[:at]:
             raise InvalidField(f"tools.{at}.function.name", f"is taken: {name!r} is another tool")
     choice = body.tool_choice
     if choice == "required" and not names:
-        raise InvalidField("tool_choice", "is 'required', and there are no tools")
+        raise InvalidField("tool_choice", "asks for a call, and there are no tools")
     if isinstance(choice, NamedTool) and choice.function.name not in names:
         raise InvalidField("tool_choice", f"names {choice.function.name!r}, which is none of tools")
 

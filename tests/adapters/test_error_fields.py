@@ -87,6 +87,29 @@ async def test_so_is_one_of_what_is_counted(address: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        (
+            MESSAGES.path,
+            message_body({"type": "document"}),
+            "messages.1.content.1: the type 'document' is not known here; it must be 'text' or "
+            "'image'",
+        ),
+        (RESPONSES.path, response_body({"text": "x"}), "input.1.content.1: has no type. "),
+        (
+            RESPONSES.path,
+            response_body(input=[{"type": "web_search_call"}]),
+            "input.0: the type 'web_search_call' is not known here; it must be 'message' or ",
+        ),
+    ],
+)
+async def test_an_unknown_type_is_told_in_a_client_s_words(
+    address: str, path: str, body: dict[str, Any], message: str
+) -> None:
+    assert (await error_at(address, path, body))["message"].startswith(message)
+
+
+@pytest.mark.parametrize(
     ("path", "body", "named"),
     [
         (MESSAGES.path, message_body(), "output_config.format"),

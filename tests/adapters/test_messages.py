@@ -173,6 +173,7 @@ async def test_fields_that_ask_for_nothing_pass(
         ({"tools": [{"name": "f", "input_schema": {}}]}, "tools"),
         ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, "thinking"),
         ({"extra_body": {"logprobs": True}}, "logprobs"),
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools.0.type"),
         ({"messages": []}, "messages"),
         (
             {"messages": [{"role": "user", "content": [{"type": "document"}]}]},

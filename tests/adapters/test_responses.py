@@ -170,7 +170,7 @@ async def test_fields_that_ask_for_nothing_pass(
         ({"background": True}, "background"),
         ({"store": True}, "store"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
         ({"extra_body": {"n": 2}}, "n"),
         ({"said": []}, "input"),
         ({"said": [{"type": "item_reference", "id": "msg_1"}]}, "input.0"),
@@ -192,6 +192,13 @@ async def test_a_field_that_is_refused_is_named(
         await client.responses.create(**asked(**fields))
     assert refusal.value.type == "invalid_request_error"
     assert refusal.value.param == named
+
+
+async def test_where_no_response_is_kept_none_is_found(client: openai.AsyncOpenAI) -> None:
+    for ask in (client.responses.retrieve("resp_1"), client.responses.delete("resp_1")):
+        with pytest.raises(openai.BadRequestError, match="--keep-responses-days") as refusal:
+            await ask
+        assert refusal.value.code == "responses_not_kept"
 
 
 @pytest.mark.parametrize("stream", [False, True])

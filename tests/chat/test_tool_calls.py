@@ -11,8 +11,9 @@ from llava_serve.chat.rendering import PromptFormat
 from llava_serve.chat.tool_calls import Hole, ToolCallFormat
 from llava_serve.checkpoints.prompts import own_format
 from llava_serve.errors import InvalidField
-from llava_serve.request import Conversation, Message, Tool, ToolCall
+from llava_serve.request import Conversation, Message
 from llava_serve.tiny import CHECKPOINT
+from llava_serve.tools import Tool, ToolCall
 from tests.checkpoints.tool_checkpoint import HERMES, LLAMA, MISTRAL
 
 SHAPE = ('{"name": "', Hole.NAME, '", "arguments": ', Hole.ARGUMENTS, "}")

@@ -24,11 +24,11 @@ from llava_serve.engines.sglang.engine import SglangEngine
 from llava_serve.engines.sglang.server import Server
 from llava_serve.http import serving
 from llava_serve.media.reader import MediaReader
-from llava_serve.tiny import CHECKPOINT
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.lifecycle import WorkerLifecycle
 from llava_serve.worker.worker import ModelWorker
+from tests.checkpoints.tool_checkpoint import tool_checkpoint
 from tests.ports import free_port
 from tests.sglang.launched import sglang
 
@@ -117,7 +117,10 @@ async def stack_before(endpoint: str, folder: Path) -> AsyncIterator[Stack]:
 
 @pytest.fixture(scope="session")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with sglang(CHECKPOINT, tmp_path_factory.mktemp("sglang") / "log") as address:
+    """Serve the checkpoint that ships, with a chat template that has tools."""
+    folder = tmp_path_factory.mktemp("sglang")
+    model = tool_checkpoint(folder / "llava-tiny")
+    with sglang(model, folder / "log", "--tool-call-parser", "qwen") as address:
         yield address
 
 

@@ -42,6 +42,7 @@ async def test_a_worker_follows_its_server(tmp_path: Path) -> None:
         await asyncio.to_thread(first.__enter__)
         try:
             await stack.serves("llava-tiny")
+            await what_needs_no_parser(stack)
             await the_stream_of_a_dying_server_fails(stack)
             died = time.monotonic()
             await stack.serves()
@@ -57,6 +58,15 @@ async def test_a_worker_follows_its_server(tmp_path: Path) -> None:
             assert await stack.ask(text("hello"))
         finally:
             await asyncio.to_thread(second.__exit__, None, None, None)
+
+
+async def what_needs_no_parser(stack: Stack) -> None:
+    """Without one the server tells logprobs in another way, and tools are refused."""
+    (choice,) = (await stack.complete(text("hello"), logprobs=True)).choices
+    assert "".join(one.token for one in choice.logprobs.content) == choice.message.content
+    tool = {"type": "function", "function": {"name": "report"}}
+    with pytest.raises(openai.BadRequestError, match="--tool-call-parser NAME"):
+        await stack.complete(text("hello"), tools=[tool])
 
 
 async def the_stream_of_a_dying_server_fails(stack: Stack) -> None:

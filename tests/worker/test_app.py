@@ -233,6 +233,7 @@ async def test_timings_are_those_of_one_answer_however_many_there_are(
         metrics = (await http.get("/metrics")).text
     assert answer["timings"]["decode_tokens_per_s"] == 5.0
     assert answer["timings"]["vision_s"] == 0.2
+    assert answer["timings"]["decode_s"] == 2.0
     assert answer["timings"]["queue_s"] >= 0.1
     assert answer["usage"]["completion_tokens"] == 11 * count
     assert answer["usage"]["prompt_tokens_details"]["cached_tokens"] == 8

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field
 
 from llava_serve.adapters.adapter import (
     AdaptedMessage,
@@ -19,97 +19,15 @@ from llava_serve.adapters.adapter import (
     source_of,
 )
 from llava_serve.adapters.messages.answer import MessageAnswer, count_of
+from llava_serve.adapters.messages.content import MessageParam, TextBlock
+from llava_serve.adapters.messages.tools import CustomTool, MessagesToolChoice
+from llava_serve.adapters.tools import tool_sources
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.error_shape import MESSAGES_PATH
 from llava_serve.protocol.integer import NotNegative, Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
 
 _FORMAT = "output_config.format"
-
-
-class TextBlock(Strict):
-    neutral: ClassVar[Neutral] = {"cache_control": ANYTHING, "citations": (None, [])}
-
-    type: Literal["text"] = "text"
-    text: str
-
-    def as_part(self, path: str) -> AdaptedPart:
-        return AdaptedPart({"type": "text", "text": self.text}, path)
-
-
-class Base64Source(Strict):
-    type: Literal["base64"]
-    media_type: Annotated[str, Field(pattern=r"^image/[\w.+-]+$")]
-    data: str
-
-    def as_url(self) -> str:
-        return f"data:{self.media_type};base64,{self.data}"
-
-
-class UrlSource(Strict):
-    type: Literal["url"]
-    url: str
-
-    def as_url(self) -> str:
-        return self.url
-
-
-class FileSource(Strict):
-    """A file that a controller keeps."""
-
-    type: Literal["file"]
-    file_id: str
-
-
-class ImageBlock(Strict):
-    neutral: ClassVar[Neutral] = {
-        "cache_control": ANYTHING,
-        "transformations": (None, {}, {"oversized_image": "downsize"}),
-    }
-
-    type: Literal["image"]
-    source: Annotated[Base64Source | UrlSource | FileSource, Field(discriminator="type")]
-
-    def as_part(self, path: str) -> AdaptedPart:
-        if isinstance(self.source, FileSource):
-            body = {"type": "image_file", "image_file": {"file_id": self.source.file_id}}
-        else:
-            body = {"type": "image_url", "image_url": {"url": self.source.as_url()}}
-        sent = {"base64": "data", "url": "url", "file": "file_id"}[self.source.type]
-        kinds = ("image_file", "image_url")  # a file becomes an address, which is checked too
-        return AdaptedPart(body, path, dict.fromkeys(kinds, f"source.{sent}"))
-
-
-class ThinkingBlock(Strict):
-    """What a model thought before it answered, which is shown to none again."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    type: Literal["thinking", "redacted_thinking"]
-
-    def as_part(self, _: str) -> None:
-        return None
-
-
-Block = Annotated[TextBlock | ImageBlock | ThinkingBlock, Field(discriminator="type")]
-
-
-def _form(content: Any) -> str:
-    return "text" if isinstance(content, str) else "parts"
-
-
-class MessageParam(Strict):
-    role: Literal["user", "assistant", "system"]
-    content: Annotated[
-        Annotated[str, Tag("text")] | Annotated[list[Block], Tag("parts")], Discriminator(_form)
-    ]
-
-    def parts(self, path: str) -> list[AdaptedPart]:
-        """Return the content, which stands at `path`, as parts of a chat message."""
-        if isinstance(self.content, str):
-            return [TextBlock(text=self.content).as_part(path)]
-        placed = ((block, f"{path}.{at}") for at, block in enumerate(self.content))
-        return [part for block, place in placed if (part := block.as_part(place)) is not None]
 
 
 class JsonFormat(Strict):
@@ -138,22 +56,14 @@ class CountRequest(Strict):
         "mcp_servers": (None, []),
         "speed": (None, "standard"),
         "thinking": (None, {"type": "disabled"}, {"type": "adaptive"}),  # when: never
-        "tool_choice": (None, {"type": "none"}, {"type": "auto"}),  # without tools
-        "tools": (None, []),
     }
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_tools(cls, body: Any) -> Any:
-        """Leave out tools that must not be called."""
-        if isinstance(body, dict) and body.get("tool_choice") == {"type": "none"}:
-            return {field: value for field, value in body.items() if field != "tools"}
-        return body
 
     model: str
     messages: Annotated[list[MessageParam], Field(min_length=1)]
     system: Annotated[list[TextBlock], BeforeValidator(_as_blocks)] = Field(default_factory=list)
     output_config: OutputConfig | None = None
+    tools: list[CustomTool] | None = None
+    tool_choice: MessagesToolChoice | None = None
 
     @property
     def continues(self) -> bool:
@@ -163,21 +73,35 @@ class CountRequest(Strict):
     def as_chat(self, messages: Sequence[AdaptedMessage]) -> dict[str, Any]:
         """Return the body of the chat completion that this asks for, given its messages."""
         chat = {"model": self.model, "messages": [message.body for message in messages]}
+        if self.tools:
+            chat["tools"] = [tool.as_function() for tool in self.tools]
+        if self.tool_choice:
+            chat |= self.tool_choice.as_chat()
         return {**chat, "continue_final_message": True} if self.continues else chat
 
     def as_messages(self) -> list[AdaptedMessage]:
-        """Return the messages, of which those of one role in a row are one turn."""
+        """Return the messages, of which those of one role in a row are one turn.
+
+        Results of calls come first, as messages of their own.
+        """
         opening = [block.as_part(f"system.{at}") for at, block in enumerate(self.system)]
         messages = [AdaptedMessage("system", "system", opening)] if opening else []
         for role, placed in groupby(enumerate(self.messages), lambda placed: placed[1].role):
             said = list(placed)
             content: list[AdaptedPart] = []
+            calls: list[AdaptedPart] = []
+            results: list[AdaptedMessage] = []
             for at, message in said:
-                parts = message.parts(f"messages.{at}.content")
+                path = f"messages.{at}.content"
+                parts = message.parts(path)
                 if content and parts and parts[0].body["type"] == "text":
                     parts[0].body["text"] = "\n" + parts[0].body["text"]
                 content += parts
-            messages.append(AdaptedMessage(role, f"messages.{said[0][0]}", content))
+                calls += message.calls(path)
+                results += message.results(path)
+            messages += results
+            if content or not results:
+                messages.append(AdaptedMessage(role, f"messages.{said[0][0]}", content, calls))
         return messages
 
 
@@ -209,7 +133,7 @@ class MessagesRequest(CountRequest):
 
     def as_chat(self, messages: Sequence[AdaptedMessage]) -> dict[str, Any]:
         """Return the body of the chat completion that this asks for, given its messages."""
-        form = self.output_config and self.output_config.format
+        asked = self.output_config and self.output_config.format
         fields = {
             "max_tokens": self.max_tokens,
             "metadata": self.metadata,
@@ -217,7 +141,7 @@ class MessagesRequest(CountRequest):
             "temperature": self.temperature,
             "top_p": self.top_p,
             "top_k": self.top_k,
-            "response_format": form and _as_response_format(form),
+            "response_format": asked and _as_response_format(asked),
         }
         given = {name: value for name, value in fields.items() if value is not None}
         chat = super().as_chat(messages) | given
@@ -228,8 +152,8 @@ class MessagesRequest(CountRequest):
         return {**chat, "stream": True, "stream_options": options}
 
 
-def _as_response_format(form: JsonFormat) -> dict[str, Any]:
-    schema = {"name": "answer", "schema": form.content}
+def _as_response_format(asked: JsonFormat) -> dict[str, Any]:
+    schema = {"name": "answer", "schema": asked.content}
     return {"type": "json_schema", "json_schema": schema}
 
 
@@ -250,7 +174,9 @@ def _adapted(
 ) -> AdaptedRequest:
     messages = request.as_messages()
     fields = {
+        **tool_sources(len(request.tools or ()), "input_schema"),
         "continue_final_message": f"messages.{len(request.messages) - 1}",
+        "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
         "response_format": _FORMAT,
         "stop": "stop_sequences",
         "stream_options": "stream",

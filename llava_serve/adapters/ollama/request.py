@@ -28,7 +28,7 @@ _AT_ONCE = (0, "0", "0s", "0m", "0h")  # as `keep_alive` without a question: unl
 def _form(asked: Any) -> Any:
     if asked in (None, "", "json") or isinstance(asked, dict):
         return asked or None
-    raise PydanticCustomError("answer_form", 'must be "json" or a JSON schema')
+    raise PydanticCustomError("structured_output", 'must be "json" or a JSON schema')
 
 
 class OllamaRequest(Strict):
@@ -123,7 +123,7 @@ class OllamaRequest(Strict):
         return {"type": "json_schema", "json_schema": schema}
 
 
-class Turn(Strict):
+class OllamaTurn(Strict):
     """One turn; what a model thought before it answered is shown to none again."""
 
     neutral: ClassVar[Neutral] = {"thinking": ANYTHING}
@@ -141,20 +141,19 @@ class Turn(Strict):
         Raises:
             InvalidField: it is the result of no call.
         """
-        fields: dict[str, Any] = {}
-        if self.tool_calls:
-            fields["tool_calls"] = calls.add_calls(self.tool_calls)
+        made = calls.add_calls(self.tool_calls or (), f"{path}.tool_calls")
+        result_of = None
         if self.role == "tool":
-            fields["tool_call_id"] = calls.id_of_result(self.tool_call_id, self.tool_name, path)
+            result_of = calls.id_of_result(self.tool_call_id, self.tool_name, path)
         shown = _images(self.images, f"{path}.images")
         parts = [*shown, _text(self.content, f"{path}.content")]
-        return AdaptedMessage(self.role, path, parts, fields)
+        return AdaptedMessage(self.role, path, parts, made, result_of)
 
 
 class OllamaChat(OllamaRequest):
     """The body of `POST /api/chat`."""
 
-    messages: list[Turn] | None = None
+    messages: list[OllamaTurn] | None = None
     tools: Annotated[list[OllamaTool], Field(max_length=MOST_TOOLS)] | None = None
 
     @property

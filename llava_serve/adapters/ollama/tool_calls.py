@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from pydantic_core import from_json, to_json
 
+from llava_serve.adapters.adapter import AdaptedPart
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict
 from llava_serve.protocol.tools import FunctionDefinition, FunctionName
@@ -52,10 +53,10 @@ class CallsInOrder:
         self._count = 0
         self._waiting: list[tuple[str, str]] = []  # id and name
 
-    def add_calls(self, calls: Iterable[OllamaToolCall]) -> list[dict[str, Any]]:
-        """Return calls of one turn as the native wire has them."""
+    def add_calls(self, calls: Iterable[OllamaToolCall], path: str) -> list[AdaptedPart]:
+        """Return calls of one turn, which stand at `path`, as the native wire has them."""
         native = []
-        for call in calls:
+        for at, call in enumerate(calls):
             self._count += 1
             call_id = call.id or f"call{self._count:05}"
             self._waiting.append((call_id, call.function.name))
@@ -63,7 +64,8 @@ class CallsInOrder:
                 "name": call.function.name,
                 "arguments": to_json(call.function.arguments).decode(),
             }
-            native.append({"id": call_id, "type": "function", "function": function})
+            body = {"id": call_id, "type": "function", "function": function}
+            native.append(AdaptedPart(body, f"{path}.{at}"))
         return native
 
     def id_of_result(self, call_id: str | None, name: str | None, path: str) -> str:

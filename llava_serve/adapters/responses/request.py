@@ -4,10 +4,9 @@ Source: openai 3.51.0, openai/types/responses/response_create_params.py and what
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field
 
 from llava_serve.adapters.adapter import (
     AdaptedMessage,
@@ -17,97 +16,19 @@ from llava_serve.adapters.adapter import (
     source_of,
 )
 from llava_serve.adapters.responses.answer import ResponseAnswer
+from llava_serve.adapters.responses.items import Item, messages_of
+from llava_serve.adapters.responses.tools import (
+    FlatTool,
+    FlatToolChoice,
+    ToolChoice,
+    as_chat_choice,
+)
+from llava_serve.adapters.tools import tool_sources
 from llava_serve.errors import ResponsesNotKept
-from llava_serve.protocol.answer_form import AnyJson, JsonSchema, PlainText
 from llava_serve.protocol.error_shape import RESPONSES_PATH
 from llava_serve.protocol.integer import Positive
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict, parse_body
-
-
-class InputText(Strict):
-    neutral: ClassVar[Neutral] = {
-        "annotations": ANYTHING,
-        "logprobs": ANYTHING,
-        "prompt_cache_breakpoint": ANYTHING,
-    }
-
-    type: Literal["input_text", "output_text", "text"]
-    text: str
-
-    def as_part(self, path: str) -> AdaptedPart:
-        return AdaptedPart({"type": "text", "text": self.text}, path)
-
-
-class InputImage(Strict):
-    """An address, or the id of a file that a controller keeps."""
-
-    neutral: ClassVar[Neutral] = {"prompt_cache_breakpoint": ANYTHING}
-
-    type: Literal["input_image"]
-    image_url: str | None = None
-    file_id: str | None = None
-    detail: Literal["auto", "low", "high", "original"] | None = None
-
-    @model_validator(mode="after")
-    def _check_source(self) -> Self:
-        if (self.image_url is None) == (self.file_id is None):
-            raise PydanticCustomError("source", "has an image_url or a file_id, and one of them")
-        return self
-
-    def as_part(self, path: str) -> AdaptedPart:
-        # An image is always seen as finely as the checkpoint can: as it is, for one.
-        detail = "high" if self.detail == "original" else self.detail
-        if self.file_id is None:
-            kind, sent, image = "image_url", "image_url", {"url": self.image_url}
-        else:
-            kind, sent, image = "image_file", "file_id", {"file_id": self.file_id}
-        # A file becomes an address, which is checked too.
-        fields = {"image_file": sent, "image_url": sent, "image_url.detail": "detail"}
-        return AdaptedPart({"type": kind, kind: {**image, "detail": detail}}, path, fields)
-
-
-Part = Annotated[InputText | InputImage, Field(discriminator="type")]
-
-
-def _as_parts(content: Any) -> Any:
-    return [{"type": "input_text", "text": content}] if isinstance(content, str) else content
-
-
-class MessageItem(Strict):
-    """A message, also one of an answer, as it came."""
-
-    neutral: ClassVar[Neutral] = {"id": ANYTHING, "phase": ANYTHING, "status": ANYTHING}
-
-    type: Literal["message"] = "message"
-    role: Literal["user", "assistant", "system", "developer"]
-    content: Annotated[list[Part], BeforeValidator(_as_parts)]
-
-    def as_messages(self, path: str) -> list[AdaptedMessage]:
-        parts = [part.as_part(f"{path}.content.{at}") for at, part in enumerate(self.content)]
-        return [AdaptedMessage(self.role, path, parts)]
-
-
-class ReasoningItem(Strict):
-    """What a model thought before it answered, which is shown to none again."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    type: Literal["reasoning"]
-
-    def as_messages(self, _: str) -> list[AdaptedMessage]:
-        return []
-
-
-def _kind_of(item: Any) -> str:
-    """Return the type of an item, which a message may leave out."""
-    kind = item.get("type") if isinstance(item, dict) else None
-    return str(kind or "message")
-
-
-Item = Annotated[
-    Annotated[MessageItem, Tag("message")] | Annotated[ReasoningItem, Tag("reasoning")],
-    Discriminator(_kind_of),
-]
+from llava_serve.protocol.structured_output import AnyJson, JsonSchema, PlainText
 
 
 def _as_items(said: Any) -> Any:
@@ -158,9 +79,8 @@ class ResponsesRequest(Strict):
         "background": (None, False),
         "context_management": (None, []),
         "conversation": (None,),
-        "max_tool_calls": ANYTHING,  # there are no tools
+        "max_tool_calls": ANYTHING,  # counts tools of the server's own, which has none
         "moderation": (None,),
-        "parallel_tool_calls": (None, True, False),
         "previous_response_id": (None,),
         "prompt": (None,),
         "prompt_cache_options": ANYTHING,  # what is read again is cached anyway
@@ -168,18 +88,8 @@ class ResponsesRequest(Strict):
         "reasoning": ANYTHING,  # no LLaVA model thinks before it answers
         "service_tier": ANYTHING,  # there is one
         "store": (None, False),
-        "tool_choice": (None, "none", "auto"),  # without tools
-        "tools": (None, []),
         "truncation": (None, "disabled"),
     }
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_tools(cls, body: Any) -> Any:
-        """Leave out tools that must not be called."""
-        if isinstance(body, dict) and body.get("tool_choice") == "none":
-            return {field: value for field, value in body.items() if field != "tools"}
-        return body
 
     model: str
     input: Annotated[list[Item], Field(min_length=1), BeforeValidator(_as_items)]
@@ -187,12 +97,15 @@ class ResponsesRequest(Strict):
     include: list[str] | None = None
     max_output_tokens: Positive | None = None
     metadata: dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
     prompt_cache_key: str | None = None
     safety_identifier: str | None = None
     stream: bool | None = False
     stream_options: EventOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     text: TextConfig = Field(default_factory=TextConfig)
+    tool_choice: ToolChoice | None = None
+    tools: list[FlatTool] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     user: str | None = None
@@ -200,11 +113,7 @@ class ResponsesRequest(Strict):
     def as_messages(self) -> list[AdaptedMessage]:
         """Return the messages that the input makes, behind the instructions."""
         opening = AdaptedPart({"type": "text", "text": self.instructions or ""}, "instructions")
-        messages = [
-            message
-            for at, item in enumerate(self.input)
-            for message in item.as_messages(f"input.{at}")
-        ]
+        messages = messages_of(self.input)
         if not self.instructions:
             return messages
         return [AdaptedMessage("system", "instructions", [opening]), *messages]
@@ -220,6 +129,9 @@ class ResponsesRequest(Strict):
             "temperature": self.temperature,
             "top_p": self.top_p,
             "user": self.user,
+            "tools": [tool.as_function() for tool in self.tools or ()] or None,
+            "tool_choice": as_chat_choice(self.tool_choice),
+            "parallel_tool_calls": self.parallel_tool_calls,
             "response_format": self.text.as_response_format(),
             "logprobs": tells_logprobs or None,
             "top_logprobs": self.top_logprobs if tells_logprobs else None,
@@ -233,14 +145,14 @@ class ResponsesRequest(Strict):
 
     def as_told(self) -> dict[str, Any]:
         """Return what a response repeats of its request."""
-        form = self.text.format
-        told = form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}
+        asked = self.text.format
+        told = asked.model_dump(by_alias=True, exclude_none=True) if asked else {"type": "text"}
         return {
             "instructions": self.instructions,
             "max_output_tokens": self.max_output_tokens,
             "metadata": self.metadata or {},
             "model": self.model,
-            "parallel_tool_calls": True,
+            "parallel_tool_calls": self.parallel_tool_calls is not False,
             "previous_response_id": None,
             "prompt_cache_key": self.prompt_cache_key,
             "reasoning": {"effort": None, "summary": None},
@@ -248,13 +160,17 @@ class ResponsesRequest(Strict):
             "store": False,
             "temperature": self.temperature,
             "text": {"format": told},
-            "tool_choice": "auto",
-            "tools": [],
+            "tool_choice": self._told_choice(),
+            "tools": [tool.model_dump() for tool in self.tools or ()],
             "top_logprobs": self.top_logprobs,
             "top_p": self.top_p,
             "truncation": "disabled",
             "user": self.user,
         }
+
+    def _told_choice(self) -> Any:
+        choice = self.tool_choice
+        return choice.model_dump() if isinstance(choice, FlatToolChoice) else choice or "auto"
 
 
 def adapt_responses(body: Any, told: Mapping[str, Any]) -> tuple[AdaptedRequest, str]:
@@ -262,7 +178,12 @@ def adapt_responses(body: Any, told: Mapping[str, Any]) -> tuple[AdaptedRequest,
     request = parse_body(ResponsesRequest, body)
     answer = ResponseAnswer({**request.as_told(), **told})
     messages = request.as_messages()
-    fields = {**_SOURCES, "logprobs": "top_logprobs" if request.top_logprobs else "include"}
+    tools = tool_sources(len(request.tools or ()), "parameters")
+    fields = {
+        **_SOURCES,
+        **tools,
+        "logprobs": "top_logprobs" if request.top_logprobs else "include",
+    }
     chat, source = request.as_chat(messages), source_of(fields, messages)
     return AdaptedRequest(chat, answer.adapt_whole, source, answer), answer.id
 

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 from openai.types import FileDeleted, FileObject
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
 
 from llava_serve.cluster.files.kept_file import KeptFile
 from llava_serve.cluster.files.shelf import FileShelf
+from llava_serve.cluster.files.upload_form import read_form
 from llava_serve.errors import FileUnknown, InvalidField
 from llava_serve.http.access import UPLOADS
 from llava_serve.http.caller import caller_of
@@ -29,12 +29,8 @@ def files_router(shelf: FileShelf) -> APIRouter:
     router = APIRouter()
 
     async def upload(request: Request) -> Response:
-        try:
-            async with request.form(max_files=1, max_fields=len(_FIELDS)) as form:
-                kept = await _kept(shelf, caller_of(request).owner, form)
-        except (HTTPException, UnicodeError) as exc:  # Starlette's, and of a charset
-            reason = exc.detail if isinstance(exc, HTTPException) else str(exc)
-            raise InvalidField("body", f"is no multipart form: {reason}") from exc
+        async with read_form(request, len(_FIELDS)) as form:
+            kept = await _kept(shelf, caller_of(request).owner, form)
         return Response(_shown(kept).model_dump_json(), media_type="application/json")
 
     router.add_api_route(UPLOADS, upload, methods=["POST"], route_class_override=PlainRoute)

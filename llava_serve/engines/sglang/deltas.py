@@ -1,6 +1,6 @@
 """Events of SGLang's streams become deltas: new text only, whichever way the server streams."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,31 +11,44 @@ from llava_serve.engines.sglang.client import Event
 from llava_serve.engines.sglang.failure import error_for
 from llava_serve.errors import SglangFailed
 from llava_serve.request import Delta, FinishReason, TokenLogprob, Usage
+from llava_serve.tools import ToolCallDelta
 
 _NO_END = "its stream is over, and does not say how the answer ended"
-_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+}
 
 
-async def of_chat(events: AsyncIterable[Event], stops: Sequence[str] = ()) -> AsyncGenerator[Delta]:
+async def of_chat(
+    events: AsyncIterable[Event], stops: Sequence[str] = (), is_parallel: bool = True
+) -> AsyncGenerator[Delta]:
     """Read `/v1/chat/completions`: deltas, the reason of the end, and then the usage.
 
-    Text with logprobs waits for the next event, which may say that a token ended the answer.
+    Text with logprobs waits for the next event, which may say that a token ended the answer. Unless
+    `is_parallel` only the first call is told.
 
     Raises:
         SglangFailed: the server sends what cannot be read, or does not end the answer.
     """
     builder = _DeltaBuilder(stops)
+    read = partial(_parse_chat, calls=_StreamedCalls(is_parallel))
     waiting: _ParsedEvent | None = None
     reason: FinishReason | None = None
     has_ended = False
     async for event in events:
-        parsed = _parse(_parse_chat, event)
+        parsed = _parse(read, event)
         if waiting is not None:
             logprobs = _without_end(waiting) if parsed.is_token_end else waiting.logprobs
             if delta := builder.feed(waiting.text, logprobs, waiting.usage):
                 yield delta
+        if parsed.tool_calls:
+            yield builder.call(parsed.tool_calls, parsed.usage)
         if parsed.end is not None:
             reason = _reason(parsed.end)
+            if delta := builder.cut(parsed.stop):
+                yield delta
         waiting = parsed if parsed.logprobs and parsed.end is None else None
         if waiting is None and (delta := builder.feed(parsed.text, parsed.logprobs, parsed.usage)):
             yield delta
@@ -81,6 +94,7 @@ class _ParsedEvent:
     """One event; the last one with text has an `end`, the reason, which may be a token.
 
     `usage` is what was used so far; of a chat `is_total` says that it stands for the whole answer.
+    `stop` is the stop string that ended it.
     """
 
     text: str
@@ -89,6 +103,8 @@ class _ParsedEvent:
     is_token_end: bool
     usage: Usage | None
     is_total: bool = False
+    stop: str | None = None
+    tool_calls: tuple[ToolCallDelta, ...] = ()
 
 
 def _parse(read: Callable[[Event], _ParsedEvent], event: Event) -> _ParsedEvent:
@@ -99,18 +115,41 @@ def _parse(read: Callable[[Event], _ParsedEvent], event: Event) -> _ParsedEvent:
         raise SglangFailed(f"its stream holds an event that cannot be read ({exc!r})") from exc
 
 
-def _parse_chat(event: Event) -> _ParsedEvent:
+class _StreamedCalls:
+    """Numbers the calls of one answer as they come: some of SGLang's parsers number tools."""
+
+    def __init__(self, is_parallel: bool) -> None:
+        self._is_parallel = is_parallel
+        self._numbers: dict[int, int] = {}  # by the server's own
+        self._num_calls = 0
+
+    def read(self, told: Iterable[Any]) -> Iterator[ToolCallDelta]:
+        """Yield what is new; of the first call only, unless there may be several."""
+        for call in told:
+            if call.get("id"):
+                self._numbers[call["index"]] = self._num_calls
+                self._num_calls += 1
+            number, function = self._numbers[call["index"]], call["function"]
+            if number == 0 or self._is_parallel:
+                arguments = _text(function.get("arguments") or "")
+                yield ToolCallDelta(number, arguments, call.get("id"), function.get("name"))
+
+
+def _parse_chat(event: Event, calls: _StreamedCalls) -> _ParsedEvent:
     choices: Any = event["choices"] or [{"delta": {}, "finish_reason": None}]
     (choice,) = choices
     told = (choice.get("logprobs") or {}).get("content") or ()
     used = event.get("usage")
+    matched = choice.get("matched_stop")
     return _ParsedEvent(
         text=_text(choice["delta"].get("content") or ""),
         logprobs=[_chat_logprob(one) for one in told],
         end=choice["finish_reason"],
-        is_token_end=isinstance(choice.get("matched_stop"), int),
+        is_token_end=isinstance(matched, int),
         usage=_usage(used | (used.get("prompt_tokens_details") or {})) if used else None,
         is_total=not event["choices"],
+        stop=matched if isinstance(matched, str) else None,
+        tool_calls=tuple(calls.read(choice["delta"].get("tool_calls") or ())),
     )
 
 
@@ -150,10 +189,26 @@ class _DeltaBuilder:
         delta = self._delta(shown, max(0, beyond) if self._matcher.stopped else 0)
         return delta and replace(delta, so_far=so_far)
 
+    def call(self, calls: tuple[ToolCallDelta, ...], so_far: Usage | None) -> Delta:
+        """Return new text of calls, behind the text that was held back before them."""
+        before = self._delta(self._matcher.flush()) or Delta()
+        return replace(before, tool_calls=calls, so_far=so_far)
+
+    def cut(self, stop: str | None) -> Delta | None:
+        """Return what is left before the stop string that ended the answer.
+
+        Beside tools the server itself leaves it out, but for what it had streamed of it.
+        """
+        if stop is None or self._matcher.stopped:
+            return None
+        held = self._matcher.unshown
+        streamed = max(n for n in range(len(stop)) if held.endswith(stop[:n]))
+        return self._delta(self._matcher.feed(stop[streamed:]))
+
     def end(self, reason: FinishReason, usage: Usage) -> Delta:
         """Return the last delta."""
         last = self._delta(self._matcher.flush()) or Delta()
-        reason = "stop" if self._matcher.stopped else reason
+        reason = "stop" if self._matcher.stopped and reason == "length" else reason
         return replace(last, finish_reason=reason, usage=usage, stop=self._matcher.found)
 
     def _delta(self, text: str, beyond_bytes: int = 0) -> Delta | None:

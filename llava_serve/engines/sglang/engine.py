@@ -14,6 +14,7 @@ from llava_serve.engines.sglang.placeholders import TemplateCheck, check_prompt,
 from llava_serve.engines.sglang.served import Served
 from llava_serve.engines.sglang.server import Server
 from llava_serve.engines.sglang.tokenization import NO_TEMPLATE, ServerTokenizer
+from llava_serve.engines.sglang.tools import check_beside_tools
 from llava_serve.engines.text_length import check_length, texts_of
 from llava_serve.errors import InspectionUnsupported, InvalidField, TextTooLong
 from llava_serve.protocol.inspection import Inspection
@@ -78,6 +79,7 @@ class SglangEngine:
         rid = f"{request.request_id}-{secrets.token_hex(4)}"
         if not isinstance(prompt, ReadyPrompt):
             check_texts(prompt)
+            check_beside_tools(prompt, sampling)
             if self._form is None:
                 if not served.has_template:
                     raise InvalidField("messages", NO_TEMPLATE)
@@ -87,7 +89,12 @@ class SglangEngine:
                 if prompt.continues:
                     await self._template.check_continuation(prompt, served)
                 body = payload.chat_body(prompt, uris, sampling, served, rid)
-                return payload.CHAT, body, partial(deltas.of_chat, stops=sampling.stop)
+                read = partial(
+                    deltas.of_chat,
+                    stops=sampling.stop,
+                    is_parallel=sampling.tool_choice.is_parallel,
+                )
+                return payload.CHAT, body, read
             prompt = payload.ready_prompt(prompt, self._form)
             sampling = replace(sampling, stop=(*sampling.stop, *self._form.stops))
         await self._check_ready(prompt, served)

@@ -7,8 +7,10 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from llava_serve.chat.rendering import PromptFormat
+from llava_serve.chat.tool_rendering import shown_calls, shown_result
 from llava_serve.engines.sglang.client import Body
 from llava_serve.engines.sglang.served import Served
+from llava_serve.engines.sglang.tools import choice_body, tools_body
 from llava_serve.errors import UnsupportedField
 from llava_serve.request import (
     IMAGE_PLACEHOLDER,
@@ -53,6 +55,7 @@ def chat_body(
         "max_tokens": sampling.max_new_tokens,
         **_sampling(sampling),
         **_seed(sampling, served, "seed"),
+        **choice_body(conversation, sampling),
     }
     if sampling.tells_usage:
         body["stream_options"]["continuous_usage_stats"] = True
@@ -68,11 +71,13 @@ def chat_body(
 
 def messages_body(conversation: Conversation, uris: Uris, extra: Body) -> Body:
     """Return what says the conversation, with `extra` fields of each image."""
-    messages = [_message(message, uris, extra) for message in conversation.messages]
+    said = conversation.messages
+    messages = [_message(message, uris, extra) | shown_result(message, said) for message in said]
+    body = {"messages": messages, **tools_body(conversation)}
     if not conversation.continues:
-        return {"messages": messages}
+        return body
     messages[-1]["content"] = conversation.begun  # the server goes on with a plain text only
-    return {"messages": messages, "continue_final_message": True}
+    return body | {"continue_final_message": True}
 
 
 def generate_body(
@@ -153,7 +158,12 @@ def _message(message: Message, uris: Uris, extra: Body) -> Body:
         else {"type": "image_url", "image_url": {"url": uris[part.sha256]}} | extra
         for part in _joined(message.parts)
     ]
-    return {"role": message.role, "content": content}
+    says_nothing = message.tool_calls and not any(message.parts)
+    return {
+        "role": message.role,
+        "content": None if says_nothing else content,
+        **shown_calls(message, str),
+    }
 
 
 def _joined(parts: Sequence[str | Image | Video]) -> list[str | Image]:

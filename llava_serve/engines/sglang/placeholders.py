@@ -4,15 +4,16 @@ Source: a running SGLang 0.5.23. With models of Hugging Face's layout it exits, 
 image has no placeholder in the prompt.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cachetools import LRUCache
 
 from llava_serve.engines.sglang.client import SglangClient
 from llava_serve.engines.sglang.served import Served
+from llava_serve.engines.text_length import texts_of
 from llava_serve.errors import InvalidField, MediaCountMismatch, UnsupportedField
-from llava_serve.request import IMAGE_PLACEHOLDER, Conversation, Image, Message, ReadyPrompt
+from llava_serve.request import IMAGE_PLACEHOLDER, Conversation, Image, ReadyPrompt
 
 _VIDEO = "<video>"
 RESERVED = (IMAGE_PLACEHOLDER, _VIDEO)
@@ -23,7 +24,26 @@ _PIXEL = (  # never decoded: only the template is asked
     "AAAAAElFTkSuQmCC"
 )
 
-_Shape = tuple[tuple[str, tuple[bool, ...]], ...]  # of each message: role, which parts are images
+_FUNCTION = {"name": "x", "description": "x", "parameters": {"type": "object", "properties": {}}}
+_TOOLS = [{"type": "function", "function": _FUNCTION}]
+_CALL = {"id": "call00000", "type": "function", "function": {"name": "x", "arguments": {"x": "x"}}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What a template sees of a message beside its words; `parts` says which are images."""
+
+    role: str
+    parts: tuple[bool, ...]
+    num_calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a template sees of a conversation beside its words."""
+
+    turns: tuple[_Turn, ...]
+    has_tools: bool
 
 
 def check_prompt(prompt: ReadyPrompt) -> None:
@@ -44,15 +64,22 @@ def check_prompt(prompt: ReadyPrompt) -> None:
 
 def check_texts(conversation: Conversation) -> None:
     """Raises: InvalidField, where the server would take what somebody wrote for an image."""
+    for text in texts_of(replace(conversation, messages=())):
+        _check_text("tools", text)
     for message in conversation.messages:
         # Together, because templates join them: half of a mark in each would make a whole one.
-        said = "".join(part for part in message.parts if isinstance(part, str))
-        if found := [mark for mark in RESERVED if mark in said]:
-            raise InvalidField(
-                "messages",
-                f"the text holds {found[0]!r}, which an SGLang server takes for a picture; "
-                "write it in another way",
-            )
+        _check_text("messages", "".join(message.texts))
+    for text in texts_of(replace(conversation, tools=())):
+        _check_text("messages", text)
+
+
+def _check_text(field: str, text: str) -> None:
+    if found := [mark for mark in RESERVED if mark in text]:
+        raise InvalidField(
+            field,
+            f"the text holds {found[0]!r}, which an SGLang server takes for a picture; "
+            "write it in another way",
+        )
 
 
 class TemplateCheck:
@@ -71,10 +98,10 @@ class TemplateCheck:
             return
         self._meet(served)
         known = self._made  # of this server: when the answer comes, another may be there
-        shape = _shape(conversation.messages)
+        shape = _shape(conversation)
         made = known.get(shape)
         if made is None:
-            asked = {"messages": [_message(role, parts) for role, parts in shape]}
+            asked = _asked(shape)
             answer = await self._client.call("/v1/tokenize", _TOKENIZE_S, served.address, asked)
             made = answer["tokens"].count(served.image_token)
             known[shape] = made
@@ -95,11 +122,10 @@ class TemplateCheck:
         known = self._goes_on
         word = conversation.begun.strip()
         probe = conversation.begun.replace(word, "x") if word else conversation.begun
-        shape = _shape(conversation.messages)
+        shape = _shape(conversation)
         if (shape, probe) not in known:
-            messages = [_message(role, parts) for role, parts in shape[:-1]]
-            messages.append({"role": "assistant", "content": probe})
-            asked = {"messages": messages, "continue_final_message": True}
+            asked = _asked(shape) | {"continue_final_message": True}
+            asked["messages"][-1] = {"role": "assistant", "content": probe}
             tokens = await self._client.call("/v1/tokenize", _TOKENIZE_S, served.address, asked)
             asked = {"tokens": tokens["tokens"], "skip_special_tokens": False}
             told = await self._client.call("/v1/detokenize", _TOKENIZE_S, served.address, asked)
@@ -117,16 +143,31 @@ class TemplateCheck:
             self._of, self._made, self._goes_on = served, LRUCache(_KEPT), LRUCache(_KEPT)
 
 
-def _shape(messages: Sequence[Message]) -> _Shape:
-    return tuple(
-        (message.role, tuple(isinstance(part, Image) for part in message.parts))
-        for message in messages
+def _shape(conversation: Conversation) -> _Shape:
+    turns = tuple(
+        _Turn(
+            message.role,
+            tuple(isinstance(part, Image) for part in message.parts),
+            len(message.tool_calls),
+        )
+        for message in conversation.messages
     )
+    return _Shape(turns, bool(conversation.tools))
 
 
-def _message(role: str, parts: Sequence[bool]) -> dict[str, Any]:
+def _asked(shape: _Shape) -> dict[str, Any]:
+    asked: dict[str, Any] = {"messages": [_message(turn) for turn in shape.turns]}
+    return asked | {"tools": _TOOLS} if shape.has_tools else asked
+
+
+def _message(turn: _Turn) -> dict[str, Any]:
     image = {"type": "image_url", "image_url": {"url": _PIXEL}}
-    return {
-        "role": role,
-        "content": [image if shown else {"type": "text", "text": "x"} for shown in parts],
+    message: dict[str, Any] = {
+        "role": turn.role,
+        "content": [image if shown else {"type": "text", "text": "x"} for shown in turn.parts],
     }
+    if turn.role == "tool":
+        message |= {"tool_call_id": _CALL["id"], "name": "x"}
+    if turn.num_calls:
+        message |= {"content": message["content"] or None, "tool_calls": [_CALL] * turn.num_calls}
+    return message

@@ -29,7 +29,7 @@ class Served:
     """One server's model and settings, as far as requests depend on them.
 
     `image_token` is the id of `<image>`, None where that is no single token. `has_template` says
-    that the server renders messages itself.
+    that the server renders messages itself, `shows_tools` that it shows the model what it may call.
     """
 
     address: str  # of the server itself, where a router stands before it
@@ -44,6 +44,8 @@ class Served:
     streams_deltas: bool  # on /generate; otherwise all text so far comes again and again
     honours_seed: bool
     has_template: bool
+    shows_tools: bool
+    tool_call_parser: str | None
     image_token: int | None
 
     @property
@@ -62,6 +64,11 @@ class Served:
         return self.has_vision and self.image_token is not None
 
     @property
+    def calls_tools(self) -> bool:
+        """Whether the model learns what it may call, and its calls are read."""
+        return self.shows_tools and self.tool_call_parser is not None
+
+    @property
     def card(self) -> ModelCard:
         return ModelCard(
             id=self.name,
@@ -70,7 +77,7 @@ class Served:
             accepts_video=False,  # its frames would be reserved wrong places in the prompt
             engine="sglang",
             sampling=self.sampling,
-            supported_params=_HONOURED,
+            supported_params=[*_HONOURED, *(["tools"] if self.calls_tools else [])],
         )
 
 
@@ -84,6 +91,7 @@ class Answers:
     models: Mapping[str, Any]  # /v1/models
     image_tokens: list[int]  # `<image>`, tokenised
     has_template: bool
+    shows_tools: bool
 
 
 def served_of(answers: Answers, name: str | None) -> Served:
@@ -105,6 +113,8 @@ def served_of(answers: Answers, name: str | None) -> Served:
         streams_deltas=bool(server.get("incremental_streaming_output")),
         honours_seed=bool(server.get("enable_deterministic_inference")),
         has_template=answers.has_template,
+        shows_tools=answers.shows_tools,
+        tool_call_parser=server.get("tool_call_parser"),
         image_token=tokens[0] if len(tokens) == 1 else None,
     )
 
@@ -121,6 +131,10 @@ def doubts_of(served: Served) -> Iterator[str]:
             f"pictures are refused: {IMAGE_PLACEHOLDER!r} is no token of the model; start the "
             "server with --tokenizer-path and the name of its twin in Hugging Face's layout"
         )
+    if served.shows_tools and served.tool_call_parser is None:
+        yield "tools are refused: start the server with --tool-call-parser NAME to have calls read"
+    if served.tool_call_parser is not None and not served.shows_tools:
+        yield "tools are refused: the server's chat template shows none"
 
 
 def _numbers(version: str) -> list[int]:

@@ -25,11 +25,15 @@ _HEALTH_S = 25.0  # the server itself gives up after 20 s
 _PATIENCE_S = 20.0
 _IMAGE_TOKEN_ALONE = {"prompt": IMAGE_PLACEHOLDER, "add_special_tokens": False}
 _ONE_MESSAGE = {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}
+_TOOL = {"name": "probe", "parameters": {"type": "object", "properties": {}}}
+_WITH_TOOL = _ONE_MESSAGE | {"tools": [{"type": "function", "function": _TOOL}]}
 _REMEDY = "this worker waits for it and joins the cluster when it is ready"
 
 
 class Server:
     """Watches the server behind `client`; the model is served as `name`, by default its own.
+
+    Without `uses_template` another renders the prompts, and shows no tools.
 
     A `ModelWatch`: see `worker.lifecycle`.
     """
@@ -38,11 +42,14 @@ class Server:
         self,
         client: SglangClient,
         name: str | None = None,
+        *,
+        uses_template: bool = True,
         look_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._name = name
+        self._uses_template = uses_template
         self._look_every_s = look_every_s
         self._clock = clock
         self._served: Served | None = None
@@ -146,13 +153,17 @@ class Server:
         raise missing
 
     async def _read(self, info: dict[str, Any], address: str) -> Served:
+        image_tokens = await self._tokens(_IMAGE_TOKEN_ALONE, address)
+        without_tools = await self._tokens(_ONE_MESSAGE, address)
+        with_tool = await self._tokens(_WITH_TOOL, address) if self._uses_template else []
         answers = Answers(
             address=address,
             model=info,
             server=await self._first(address, "/server_info", "/get_server_info"),
             models=await self._client.call("/v1/models", _CALL_S, address),
-            image_tokens=await self._tokens(_IMAGE_TOKEN_ALONE, address),
-            has_template=bool(await self._tokens(_ONE_MESSAGE, address)),
+            image_tokens=image_tokens,
+            has_template=bool(without_tools),
+            shows_tools=bool(with_tool) and with_tool != without_tools,
         )
         return served_of(answers, self._name)
 

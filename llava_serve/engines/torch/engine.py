@@ -159,8 +159,8 @@ class TorchEngine:
         return deltas
 
     async def _matcher(self, request: GenerateRequest) -> GrammarMatcher | None:
-        forms = (request.sampling.json_schema, request.sampling.regex)
-        if forms == (None, None) and not constrains_tools(request):
+        asked = (request.sampling.json_schema, request.sampling.regex)
+        if asked == (None, None) and not constrains_tools(request):
             return None
         return await self._compiling.run(request)
 

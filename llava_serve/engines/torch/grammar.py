@@ -1,7 +1,7 @@
-"""Grammars: a form that a request asks for (a JSON schema, a regular expression) as token masks.
+"""Grammars: structured outputs (of a JSON schema, a regular expression, tools) as token masks.
 
-The library is `llguidance`. It and `xgrammar` are what SGLang and vLLM use; README, "Answers in a
-form", has what was measured of both.
+The library is `llguidance`. It and `xgrammar` are what SGLang and vLLM use; README, "Structured
+outputs", has what was measured of both.
 """
 
 import json
@@ -17,15 +17,15 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper, regex_to_lark
 from numpy.typing import NDArray
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.torch.form_trial import LIMITS, complaint_of
+from llava_serve.engines.torch.grammar_trial import LIMITS, complaint_of
 from llava_serve.engines.torch.json_schema import check_schema, closed
 from llava_serve.engines.torch.output import bytes_of
 from llava_serve.engines.torch.tool_grammar import ToolGrammar, tools_of
 from llava_serve.errors import InvalidField
 from llava_serve.request import GenerateRequest, SamplingParams
 
-MOST_BYTES = 64 * 1024  # of a form
-_KEPT = 16  # forms
+MOST_BYTES = 64 * 1024  # of a schema or an expression
+_KEPT = 16  # grammars
 # Between two parts of JSON: a space, or a new line indented by at most so much. Without a bound a
 # model that is at a loss writes spaces until its tokens are spent.
 _WHITESPACE = r"( |\n {0,32})"
@@ -35,7 +35,7 @@ _HEAD = '%llguidance {"no_forcing": true}\n'
 
 
 class GrammarMatcher:
-    """Where one answer stands in its form."""
+    """Where one answer stands in its grammar."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class GrammarMatcher:
         vocabulary: int,
         ignores_ends: bool,
     ) -> None:
-        """The form is that of the request's `field`; `ends` are the tokens that end an answer.
+        """The grammar is of the request's `field`; `ends` are the tokens that end an answer.
 
         The matcher knows `vocabulary` tokens.
         """
@@ -58,11 +58,11 @@ class GrammarMatcher:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer has the form, and nothing can follow."""
+        """Whether the answer is complete by the grammar, and nothing can follow."""
         return bool(self._matcher.is_stopped())
 
     def accept(self, token: int) -> None:
-        """Take the answer's next token. Raises: InvalidField, if the form does not allow it."""
+        """Take the answer's next token. Raises: InvalidField, if the grammar does not allow it."""
         if not self._matcher.consume_token(token):
             raise self._failure()
 
@@ -72,7 +72,7 @@ class GrammarMatcher:
         Those of `masked` may not, unless nothing else may.
 
         Raises:
-            InvalidField: the form is too complex here, or no token continues it.
+            InvalidField: the grammar is too complex here, or no token continues it.
         """
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
         tokens = np.unpackbits(self._bits, bitorder="little")
@@ -92,7 +92,7 @@ class GrammarMatcher:
 
 
 class GrammarCompiler:
-    """Compiles the forms of an engine's requests; safe to call from any thread."""
+    """Compiles the grammars of an engine's requests; safe to call from any thread."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
@@ -107,14 +107,14 @@ class GrammarCompiler:
         }
         self._ends = frozenset(t for t in {*loaded.stop_ids, *stops} if t < self._vocabulary)
         self._compiled: LRUCache[str, LLMatcher] = LRUCache(_KEPT)
-        self._tokenizer: LLTokenizer | None = None  # read once, when the first form comes
+        self._tokenizer: LLTokenizer | None = None  # read once, when the first grammar comes
         self._lock = threading.Lock()
 
     def compile(self, request: GenerateRequest, _: threading.Event | None = None) -> GrammarMatcher:
-        """Return a matcher for an answer of the form that `request` asks for.
+        """Return a matcher for an answer as `request` asks for it.
 
         Raises:
-            InvalidField: it is no form, or one that cannot be guaranteed.
+            InvalidField: what it asks for cannot be compiled, or cannot be guaranteed.
         """
         field, grammar = self._grammar_of(request, self._special)
         with self._lock:
@@ -139,8 +139,8 @@ class GrammarCompiler:
         )
 
     def _grammar_of(self, request: GenerateRequest, special: Mapping[str, int]) -> tuple[str, str]:
-        """Return the field that asks for a form, and the form as the library reads it."""
-        asked = _form_of(request.sampling)
+        """Return the field that asks for a grammar, and the grammar as the library reads it."""
+        asked = _rule_of(request.sampling)
         calls = self._loaded.format.tool_calls
         if (tools := tools_of(request)) and calls is not None:
             rules = ToolGrammar(calls, special, _json_rule)
@@ -148,8 +148,8 @@ class GrammarCompiler:
             field = asked[0] if asked else "tools"
             return field, _HEAD + rules.rules(tools, request.sampling.tool_choice, text)
         assert asked is not None
-        field, form = asked
-        return field, f"{_HEAD}start: {form}\n"
+        field, rule = asked
+        return field, f"{_HEAD}start: {rule}\n"
 
     def _read_tokenizer(self) -> LLTokenizer:
         tokenizer = self._loaded.tokenizer
@@ -167,7 +167,7 @@ class GrammarCompiler:
 
 
 class _Vocabulary:
-    """Tokens in the form that the library reads."""
+    """Tokens as the library reads them."""
 
     bos_token_id = None
 
@@ -187,15 +187,15 @@ def constrain(
     matchers: Sequence[GrammarMatcher | None],
     masked: Sequence[Collection[int]],
 ) -> torch.Tensor:
-    """Make impossible what the form of a row does not allow.
+    """Make impossible what the grammar of a row does not allow.
 
     Args:
         logits: (batch, vocabulary); they stay as they are.
-        matchers: one for each row that has a form.
+        matchers: one for each row that has a grammar.
         masked: tokens of each row that must not come next if another can.
 
     Raises:
-        InvalidField: a form cannot be followed any further.
+        InvalidField: a grammar cannot be followed any further.
     """
     if not any(matchers):
         return logits
@@ -209,8 +209,8 @@ def constrain(
     return logits.masked_fill(~torch.from_numpy(allowed).to(logits.device), -torch.inf)
 
 
-def _form_of(sampling: SamplingParams) -> tuple[str, str] | None:
-    """Return the field that asks for a form of the text, and the form; None: nothing does."""
+def _rule_of(sampling: SamplingParams) -> tuple[str, str] | None:
+    """Return the field that the text is bound by, and its rule; None: nothing binds it."""
     if sampling.regex is not None:
         _check_size("regex", sampling.regex)
         # What \d, \w and \s stand for is ASCII, as in JSON schemas: all dialects agree on that.
@@ -228,15 +228,15 @@ def _json_rule(field: str, schema: Any) -> str:
     return f"%json {json.dumps({**closed(schema), 'x-guidance': _SCHEMA_OPTIONS})}"
 
 
-def _check_size(field: str, form: str) -> None:
-    if (size := len(form.encode())) > MOST_BYTES:
+def _check_size(field: str, source: str) -> None:
+    if (size := len(source.encode())) > MOST_BYTES:
         raise InvalidField(field, f"is {size} bytes long; at most {MOST_BYTES} are read")
 
 
 def _reason(error: str) -> str:
     """Return what is the matter, without the library's view of the grammar."""
     if error.startswith("NoExtensionBias"):
-        return "nothing has this form"
+        return "nothing matches it"
     head = error.partition("\n   1 |")[0].partition("\n<state>")[0]
     head = head.removesuffix("<non-verbose/>").partition("; consider making")[0]
     _, _, inner = head.rpartition("\nerror: ")

@@ -98,12 +98,12 @@ class PromptProcessor:
         limit = self.max_new_tokens(len(prompt.tokens), sampling)
         ends: Collection[int] = loaded.stop_ids
         stops = loaded.format.stops
-        if sequence.matcher is not None:  # a text cannot end an answer that must have a form
+        if sequence.matcher is not None:  # a text cannot end an answer that follows a grammar
             ends, stops = sequence.matcher.ends, ()
         output = OutputProcessor(loaded.tokenizer, sampling, ends, stops, limit)
         if tools_of(sequence.request) and loaded.format.tool_calls is not None:
             output.show(loaded.format.tool_calls.mark)
-        # With a form every space counts.
+        # With a grammar every space counts.
         if sequence.request.prompt.continues or sequence.matcher is not None:
             output.continue_from(prompt.tokens)
         sequence.complete_prompt(prompt, SamplerState.of(sampling), output)

@@ -105,7 +105,7 @@ class Sequence:
         self.status = Status.WAITING
         self.request = request
         self.deltas = deltas
-        self.matcher = matcher  # of the form that its answer has
+        self.matcher = matcher  # of the grammar that its answer follows
         self.items = preprocessed.items
         self.tiles = preprocessed.tiles
         self.features: list[ImageFeatures] = []

@@ -7,7 +7,8 @@ from typing import Any
 
 from llava_serve.chat.tool_calls import LLAMA, Hole, ToolCallFormat
 from llava_serve.errors import InvalidField
-from llava_serve.request import Conversation, GenerateRequest, Tool, ToolChoice
+from llava_serve.request import Conversation, GenerateRequest
+from llava_serve.tools import Tool, ToolChoice
 
 _MOST_CALLS = 16  # in one answer: a model at a loss would go on until its tokens are spent
 JsonRule = Callable[[str, dict[str, Any]], str]  # of a field's schema
@@ -44,7 +45,7 @@ class ToolGrammar:
     def rules(self, tools: tuple[Tool, ...], choice: ToolChoice, text: str | None) -> str:
         """Return the rules, of which `start` is the first.
 
-        What is no call is of the form `text`, or any text where that is None.
+        What is no call follows the rule `text`, or is any text where that is None.
 
         Raises:
             InvalidField: the parameters of a tool are no schema of an object.

@@ -9,7 +9,8 @@ from llava_serve.adapters.ollama.request import OllamaChat
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.openai import parse_chat_request
 from llava_serve.protocol.strict import parse_body
-from llava_serve.request import Delta, ToolCallDelta, Usage
+from llava_serve.request import Delta, Usage
+from llava_serve.tools import ToolCallDelta
 from tests.adapters.conftest import stack_of
 from tests.adapters.ollama.conftest import HELLO, asked, client_of
 from tests.worker.conftest import ScriptedEngine

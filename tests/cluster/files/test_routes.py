@@ -286,6 +286,10 @@ async def test_a_key_has_a_quota(tmp_path: Path) -> None:
         (b"no form", "multipart/form-data", "multipart"),
         (CHARSET_FORM, "multipart/form-data; boundary=B; charset=punycode", "punycode"),
         (CHARSET_FORM, "multipart/form-data; boundary=B; charset=undefined", "undefined"),
+        (CHARSET_FORM, "multipart/form-data; boundary=B; charset=utf-16", "send it in UTF-8"),
+        (CHARSET_FORM, "multipart/form-data; boundary=B; charset=unicode_escape", "UTF-8"),
+        (CHARSET_FORM[:-7], "multipart/form-data; boundary=B", "is cut off"),
+        (CHARSET_FORM[:20], "multipart/form-data; boundary=B", "is cut off"),
     ],
 )
 async def test_a_body_that_is_no_form_is_refused(

@@ -344,3 +344,17 @@ async def test_an_inspection_is_refused_as_before(trusting: Cluster, stack: Stac
     answer: httpx.Response = await trusting.http.post("/v1/inspect", json=chat(model=VICUNA))
     assert answer.status_code == 400
     assert "LLaVA's own protocol" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_ollamas_clients_are_told_what_such_a_worker_knows(
+    trusting: Cluster, stack: Stack, stream: bool
+) -> None:
+    await join(stack, trusting, LlavaWorker(VICUNA))
+    body = {"model": VICUNA, "prompt": "What is it?", "stream": stream}
+    answer = await trusting.http.post("/api/generate", json=body)
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert "".join(line["response"] for line in lines) == "A red circle."
+    assert (lines[-1]["done"], lines[-1]["done_reason"]) == (True, "stop")
+    assert lines[-1]["total_duration"] > 0
+    assert "eval_count" not in lines[-1]

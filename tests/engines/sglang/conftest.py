@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from llava_serve.http.serving import served
 
 IMAGE = 3  # the id of `<image>`
+TOOLS = 200  # what the template makes of them
 MODEL_INFO = {
     "model_path": "org/llava-onevision-7b",
     "served_model_name": "org/llava-onevision-7b",
@@ -121,7 +122,8 @@ def _tokens(asked: dict[str, Any]) -> list[int]:
     """One token for each part; the template loses images of anybody but the user."""
     if "prompt" in asked:
         return [IMAGE]
-    return [
+    tools = [TOOLS] if asked.get("tools") else []
+    return tools + [
         IMAGE if part["type"] == "image_url" and message["role"] == "user" else 100
         for message in asked["messages"]
         if isinstance(message["content"], list)

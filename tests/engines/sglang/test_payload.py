@@ -36,6 +36,7 @@ SERVED = served_of(
         models={"data": [{"id": "m", "max_model_len": 99}]},
         image_tokens=[3],
         has_template=True,
+        shows_tools=False,
     ),
     None,
 )

@@ -16,16 +16,19 @@ def served(
     name: str | None = None,
     version: str = "0.5.23",
     image_tokens: tuple[int, ...] = (3,),
+    shows_tools: bool = False,
+    parser: str | None = None,
     **info: Any,
 ) -> Served:
     models = {"data": [{"id": "org/llava-onevision-7b", "max_model_len": 2048}]}
     answers = Answers(
         address="http://s",
         model=MODEL_INFO | info,
-        server={"version": version},
+        server={"version": version, "tool_call_parser": parser},
         models=models,
         image_tokens=[*image_tokens],
         has_template=True,
+        shows_tools=shows_tools,
     )
     return served_of(answers, name)
 
@@ -80,6 +83,24 @@ def test_a_version_older_than_any_tried_is_doubtful(version: str, words: str | N
     doubts = list(doubts_of(served(version=version)))
     assert [words in doubt for doubt in doubts if words] == [True] * (words is not None)
     assert bool(doubts) is (words is not None)
+
+
+@pytest.mark.parametrize(
+    ("shows_tools", "parser", "words"),
+    [
+        (True, "hermes", None),
+        (True, None, "--tool-call-parser"),
+        (False, "hermes", "template shows none"),
+        (False, None, None),
+    ],
+)
+def test_tools_need_a_template_that_shows_them_and_a_parser(
+    shows_tools: bool, parser: str | None, words: str | None
+) -> None:
+    told = served(shows_tools=shows_tools, parser=parser)
+    assert ("tools" in told.card.supported_params) is (shows_tools and parser is not None)
+    assert [words in doubt for doubt in doubts_of(told) if words] == [True] * (words is not None)
+    assert bool([*doubts_of(told)]) is (words is not None)
 
 
 @pytest.mark.parametrize("architecture", ["LlavaQwenForCausalLM", "LlavaForConditionalGeneration"])

@@ -1,4 +1,4 @@
-"""Answers in a form: whatever the model makes of the question, they have the form."""
+"""Structured outputs: whatever the model makes of the question, they follow their grammar."""
 
 import asyncio
 import functools
@@ -235,7 +235,7 @@ async def test_a_client_that_leaves_leaves_nothing_behind(bundled: TorchEngine) 
         ({"json_schema": {"enum": [[{"a": 2**53 + 1}]]}}, r"2\*\*53"),
         ({"json_schema": CHAIN}, "too complex"),
         ({"json_schema": EXPLOSION}, "too complex"),
-        ({"regex": r"[^\s\S]"}, "nothing has this form"),
+        ({"regex": r"[^\s\S]"}, "nothing matches it"),
         ({"json_schema": {"properties": {"const": {"multipleOf": 999983}}}}, "multipleOf"),
         ({"json_schema": {"$defs": {"enum": {"maximum": 2**60}}}}, r"2\*\*53"),
         ({"json_schema": {"type": "object", "properties": {}, "required": [["a"]]}}, "required"),

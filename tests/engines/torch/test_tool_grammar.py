@@ -16,7 +16,8 @@ from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.budget import choose_budget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.errors import InvalidField
-from llava_serve.request import Conversation, Delta, GenerateRequest, Message, Tool, ToolChoice
+from llava_serve.request import Conversation, Delta, GenerateRequest, Message
+from llava_serve.tools import Tool, ToolChoice
 from tests.checkpoints.tool_checkpoint import HERMES, LLAMA, MISTRAL, tool_checkpoint
 from tests.engines.torch.conftest import request
 from tests.engines.torch.random_schemas import random_schema

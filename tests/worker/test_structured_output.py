@@ -1,4 +1,4 @@
-"""Clients that want an answer in a form get it from the bundled checkpoint, over real sockets."""
+"""Clients that want a structured output get it from the bundled checkpoint, over real sockets."""
 
 import json
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""Answer forms: JSON, or what a regular expression matches, in OpenAI's words and in vLLM's."""
+"""Structured outputs: JSON, or what a regular expression matches, as OpenAI and vLLM ask for it."""
 
 import re
 from collections.abc import Mapping
@@ -40,11 +40,11 @@ class JsonOfSchema(Strict):
 ResponseFormat = Annotated[PlainText | AnyJson | JsonOfSchema, Field(discriminator="type")]
 
 
-def with_native_form(body: Mapping[str, Any]) -> dict[str, Any]:
+def with_native_format(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body with a `response_format` or a `regex` in place of vLLM's fields.
 
     Raises:
-        PydanticCustomError: it asks for two forms, or for one that is not known here.
+        PydanticCustomError: it asks for two kinds of them, or for one that is not known here.
     """
     rest = dict(body)
     asked = {newer: rest.pop(older, None) for older, newer in _OLDER.items()}
@@ -52,13 +52,15 @@ def with_native_form(body: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(newest, dict):
         asked |= {key: value for key, value in newest.items() if asked.get(key) is None}
     elif newest is not None:
-        raise PydanticCustomError("answer_form", f"{_NEWER} must be an object")
-    forms = {key: value for key, value in asked.items() if value not in (None, False)}
-    if not forms:
+        raise PydanticCustomError("structured_output", f"{_NEWER} must be an object")
+    kinds = {key: value for key, value in asked.items() if value not in (None, False)}
+    if not kinds:
         return rest
-    if len(forms) > 1 or rest.get("response_format") or rest.get("regex"):
-        raise PydanticCustomError("answer_form", "asks for more than one form of the answer")
-    ((kind, value),) = forms.items()
+    if len(kinds) > 1 or rest.get("response_format") or rest.get("regex"):
+        raise PydanticCustomError(
+            "structured_output", "asks for more than one kind of structured output"
+        )
+    ((kind, value),) = kinds.items()
     return rest | _native(kind, value)
 
 
@@ -75,5 +77,5 @@ def _native(kind: str, value: Any) -> dict[str, Any]:
         if len(choices) == len(value):
             return {"regex": "|".join(f"({each})" for each in choices)}
     raise PydanticCustomError(
-        "answer_form", "{kind} is no form that this server knows", {"kind": kind}
+        "structured_output", "{kind} is no structured output that this server knows", {"kind": kind}
     )

@@ -1,4 +1,4 @@
-"""Trial of a form: a process that may fail compiles it first, for the grammar library can crash.
+"""Trial of a grammar: a process that may fail compiles it first, for the library can crash.
 
 A few bytes of schema can take all memory or hours to compile, and some end the process that tries:
 what happens to the trial happens to no worker. It imports little else, so it starts at once.
@@ -17,7 +17,7 @@ from llava_serve.limited_process import limit_process
 
 logger = logging.getLogger(__name__)
 
-# One step may take some 15 ms, and what a form's states take in memory is some 50 MB at most.
+# One step may take some 15 ms, and what a grammar's states take in memory is some 50 MB at most.
 LIMITS = LLParserLimits(
     initial_lexer_fuel=1_000_000,
     step_lexer_fuel=200_000,
@@ -38,7 +38,7 @@ _TOO_COMPLEX = (
 
 
 def complaint_of(grammar: str) -> str:
-    """Return what is wrong with a form in the library's words; nothing where it can be compiled.
+    """Return what is wrong with a grammar in the library's words; nothing where it can be compiled.
 
     Raises:
         EngineFailure: it cannot be tried on this machine.
@@ -51,12 +51,12 @@ def complaint_of(grammar: str) -> str:
     except subprocess.TimeoutExpired:
         return _TOO_COMPLEX
     except OSError as exc:
-        raise EngineFailure(f"no form can be compiled: {exc}") from exc
+        raise EngineFailure(f"no grammar can be compiled: {exc}") from exc
     if trial.returncode == _GAVE_UP or trial.returncode < 0:  # below zero: a signal ended it
         return _TOO_COMPLEX
     if trial.returncode != 0:
-        logger.error("the trial of a form failed: %s", trial.stderr.decode(errors="replace"))
-        raise EngineFailure("no form can be compiled here; the cause is in the worker's log")
+        logger.error("the trial of a grammar failed: %s", trial.stderr.decode(errors="replace"))
+        raise EngineFailure("no grammar can be compiled here; the cause is in the worker's log")
     return trial.stdout.decode()
 
 
@@ -71,7 +71,7 @@ def _try(grammar: str) -> None:
 
 
 def main() -> None:
-    """Try the form that stands in the standard input."""
+    """Try the grammar that stands in the standard input."""
     limit_process(_MOST_BYTES, _CPU_S)
     threading.excepthook = lambda _: os._exit(_GAVE_UP)  # the library's panics, and no memory
     threading.stack_size(_STACK_BYTES)

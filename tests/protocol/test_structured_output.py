@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from llava_serve.errors import InvalidField
-from llava_serve.protocol.answer_form import JsonOfSchema
 from llava_serve.protocol.openai import parse_chat_request
+from llava_serve.protocol.structured_output import JsonOfSchema
 
 SCHEMA = {"type": "object", "properties": {"color": {"type": "string"}}}
 
@@ -18,15 +18,15 @@ def body(**fields: Any) -> dict[str, Any]:
     "fields", [{"guided_json": SCHEMA}, {"structured_outputs": {"json": SCHEMA, "regex": None}}]
 )
 def test_a_schema_of_vllm_is_a_response_format(fields: dict[str, Any]) -> None:
-    form = parse_chat_request(body(**fields)).response_format
-    assert isinstance(form, JsonOfSchema)
-    assert form.json_schema.content == SCHEMA
+    asked = parse_chat_request(body(**fields)).response_format
+    assert isinstance(asked, JsonOfSchema)
+    assert asked.json_schema.content == SCHEMA
 
 
 def test_any_json_of_vllm_is_a_response_format() -> None:
-    form = parse_chat_request(body(structured_outputs={"json_object": True})).response_format
-    assert form is not None
-    assert form.type == "json_object"
+    asked = parse_chat_request(body(structured_outputs={"json_object": True})).response_format
+    assert asked is not None
+    assert asked.type == "json_object"
 
 
 def test_a_choice_of_vllm_is_an_expression_that_matches_each_choice_alone() -> None:
@@ -46,14 +46,14 @@ def test_an_expression_of_vllm_is_one() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"guided_regex": "a", "guided_choice": ["b"]}, "more than one form"),
-        ({"guided_regex": "a", "response_format": {"type": "json_object"}}, "more than one form"),
-        ({"structured_outputs": {"grammar": "root ::= x"}}, "grammar is no form"),
+        ({"guided_regex": "a", "guided_choice": ["b"]}, "more than one kind"),
+        ({"guided_regex": "a", "response_format": {"type": "json_object"}}, "more than one kind"),
+        ({"structured_outputs": {"grammar": "root ::= x"}}, "grammar is no structured output"),
         ({"structured_outputs": "json"}, "must be an object"),
-        ({"guided_choice": []}, "choice is no form"),
+        ({"guided_choice": []}, "choice is no structured output"),
         ({"guided_json": "{}"}, "valid dictionary"),
     ],
 )
-def test_what_is_no_form_is_refused(fields: dict[str, Any], reason: str) -> None:
+def test_what_is_no_structured_output_is_refused(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidField, match=reason):
         parse_chat_request(body(**fields))
