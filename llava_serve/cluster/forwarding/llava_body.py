@@ -71,8 +71,6 @@ def _check(chat: ChatRequest) -> None:
             continue
         if value not in _NEUTRAL.get(name, ()):
             raise UnsupportedField(name, f"{value!r:.80} {_CANNOT}")
-    if chat.stream_options is not None and chat.stream_options.continuous_usage_stats:
-        raise UnsupportedField("stream_options.continuous_usage_stats", f"true {_CANNOT}")
     limits = {chat.max_tokens, chat.max_completion_tokens} - {None}
     if len(limits) > 1:
         raise InvalidField("max_tokens", "differs from max_completion_tokens; send one of them")
