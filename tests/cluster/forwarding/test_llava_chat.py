@@ -150,7 +150,7 @@ async def test_the_page_and_a_stream_of_anthropics_protocol_have_such_workers_to
     deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
     assert "".join(delta["text"] for delta in deltas) == "A red circle."
     assert events[-1]["type"] == "message_stop"
-    counted = {"stream_options": {"continuous_usage_stats": True}}  # as the page asks
+    counted: dict[str, Any] = {"stream_options": {"continuous_usage_stats": True}}  # as the page
     async with aiohttp.ClientSession() as session:
         client = ChatClient(trusting.address, session)
         chunks = [one async for one in client.stream(chat(model=VICUNA, **counted))]
