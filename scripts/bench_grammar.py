@@ -19,7 +19,8 @@ from llava_serve.request import Conversation, GenerateRequest, Message, Sampling
 from scripts.bench_report import Figure, report
 
 _TOKENS = 200  # of each answer
-_SCHEMA = json.dumps({"type": "array", "items": {"type": "string", "maxLength": 12}})
+_ITEM = {"type": "object", "properties": {"color": {"type": "string", "maxLength": 12}}}
+_SCHEMA = json.dumps({"type": "array", "items": _ITEM, "minItems": _TOKENS})
 _FORMATS: dict[str, dict[str, Any]] = {
     "none": {},
     "schema": {"json_schema": _SCHEMA},
