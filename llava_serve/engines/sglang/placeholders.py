@@ -53,7 +53,7 @@ def check_prompt(prompt: ReadyPrompt) -> None:
         InvalidField: it is empty, or has a place for a video.
         MediaCountMismatch: images and placeholders differ in number.
     """
-    if not prompt.text.strip():
+    if not prompt.text.strip() and not prompt.tokens:
         raise InvalidField("prompt", "is empty")
     if _VIDEO in prompt.text:
         raise InvalidField("prompt", f"holds {_VIDEO!r}, and no video reaches an SGLang server")
