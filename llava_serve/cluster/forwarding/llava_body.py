@@ -37,7 +37,9 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "logprobs": (False,),
     "min_tokens": (0,),
     "n": (1,),
+    "parallel_tool_calls": (True, False),
     "repetition_penalty": (1,),
+    "tool_choice": ("none", "auto"),
     "top_k": (0,),
     "top_logprobs": (0,),
     **FURTHER_FIELDS,
@@ -71,6 +73,10 @@ def _check(chat: ChatRequest) -> None:
             continue
         if value not in _NEUTRAL.get(name, ()):
             raise UnsupportedField(name, f"{value!r:.80} {_CANNOT}")
+    for at, message in enumerate(chat.messages):
+        if message.tool_calls or message.role == "tool":
+            field = "tool_calls" if message.tool_calls else "role"
+            raise UnsupportedField(f"messages.{at}.{field}", f"speaks of tools; that {_CANNOT}")
     limits = {chat.max_tokens, chat.max_completion_tokens} - {None}
     if len(limits) > 1:
         raise InvalidField("max_tokens", "differs from max_completion_tokens; send one of them")

@@ -222,6 +222,24 @@ async def test_what_such_a_worker_cannot_do_is_refused_by_name(
     assert worker.bodies == []
 
 
+CALL = {"id": "call00001", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+
+async def test_a_conversation_with_calls_is_refused_by_name(
+    trusting: Cluster, stack: Stack
+) -> None:
+    worker = await join(stack, trusting, LlavaWorker(VICUNA))
+    asked = {"role": "user", "content": "hi"}
+    called = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    result = {"role": "tool", "tool_call_id": "call00001", "content": "a cat"}
+    told = []
+    for messages in ([asked, called, result], [asked, result]):
+        answer = await trusting.http.post(CHAT, json={"model": VICUNA, "messages": messages})
+        told.append((answer.status_code, answer.json()["error"]["param"]))
+    assert told == [(400, "messages.1.tool_calls"), (400, "messages.1.role")]
+    assert worker.bodies == []
+
+
 async def test_values_that_ask_for_nothing_pass(trusting: Cluster, stack: Stack) -> None:
     worker = await join(stack, trusting, LlavaWorker(VICUNA))
     asked: dict[str, Any] = {
@@ -234,6 +252,7 @@ async def test_values_that_ask_for_nothing_pass(trusting: Cluster, stack: Stack)
     }
     asked |= {"frequency_penalty": 0, "response_format": {"type": "text"}, "top_p": 0}
     asked |= {"repetition_penalty": 1, "stream": True}
+    asked |= {"parallel_tool_calls": True, "tool_choice": "auto"}
     asked |= {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
     answer = await trusting.http.post(CHAT, json=chat(model=VICUNA, **asked))
     assert answer.status_code == 200
