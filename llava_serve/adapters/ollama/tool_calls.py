@@ -10,7 +10,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from llava_serve.adapters.adapter import AdaptedPart
-from llava_serve.adapters.answer_call import AnswerCall
 from llava_serve.adapters.tools import adapted_call
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict
@@ -55,20 +54,18 @@ class CallsInOrder:
         self._waiting: list[tuple[str, str]] = []  # id and name
 
     def add_calls(self, calls: Iterable[OllamaToolCall], path: str) -> list[AdaptedPart]:
-        """Return calls of one message, which stand at `path`, as the native wire has them."""
+        """Return calls of one turn, which stand at `path`, as the native wire has them."""
         native = []
         for at, call in enumerate(calls):
             self._count += 1
             call_id = call.id or f"call{self._count:05}"
             self._waiting.append((call_id, call.function.name))
-            made = adapted_call(
-                f"{path}.{at}", call_id, call.function.name, call.function.arguments
-            )
-            native.append(made)
+            function = call.function
+            native.append(adapted_call(f"{path}.{at}", call_id, function.name, function.arguments))
         return native
 
     def id_of_result(self, call_id: str | None, name: str | None, path: str) -> str:
-        """Return the id of the call that the message at `path` is the result of.
+        """Return the id of the call that the turn at `path` is the result of.
 
         Raises:
             InvalidField: no call waits for it.
@@ -78,15 +75,3 @@ class CallsInOrder:
                 self._waiting.remove(waiting)
                 return waiting[0]
         raise InvalidField(path, "is the result of no call before it")
-
-
-def as_tool_calls(calls: Iterable[AnswerCall]) -> list[dict[str, Any]]:
-    """Return the calls of an answer; one that was cut off is none."""
-    return [
-        {
-            "id": call.id,
-            "function": {"index": index, "name": call.name, "arguments": call.values},
-        }
-        for index, call in enumerate(calls)
-        if call.values is not None
-    ]
