@@ -81,8 +81,6 @@ def _check(chat: ChatRequest) -> None:
         if said.tool_calls or said.role == "tool":
             name = "tool_calls" if said.tool_calls else "role"
             raise UnsupportedField(f"messages.{at}.{name}", f"speaks of tools, which {_NO_TOOLS}")
-    if chat.stream_options is not None and chat.stream_options.continuous_usage_stats:
-        raise UnsupportedField("stream_options.continuous_usage_stats", f"true {_CANNOT}")
     limits = {chat.max_tokens, chat.max_completion_tokens} - {None}
     if len(limits) > 1:
         raise InvalidField("max_tokens", "differs from max_completion_tokens; send one of them")
