@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from llava_serve import args
+from llava_serve.keeping_config import KeepingConfig
 from llava_serve.key_config import AccountingConfig, CredentialConfig, KeyConfig
 from llava_serve.model_config import MediaConfig as MediaConfig, ModelConfig as ModelConfig
 from llava_serve.page_config import PageConfig
@@ -111,7 +112,7 @@ class ApiConfig(ListenConfig, KeyConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig):
+class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig, KeepingConfig):
     """Keep the registry of workers and send each request to a live worker that serves its model."""
 
     port: Annotated[int, "port to listen on"] = 10000
@@ -142,18 +143,6 @@ class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig):
         "with 503 or 429",
     ] = 1000
     max_wait: Annotated[float, "seconds a request may wait in line"] = 120.0
-    keep_responses_days: Annotated[
-        float,
-        "days for which answers of /v1/responses are kept, to be gone on with by their id; 0 keeps "
-        "none",
-    ] = 0.0
-    files_dir: Annotated[
-        Path | None, "folder of uploaded pictures; default: files in the state folder"
-    ] = None
-    files_quota_mb: Annotated[
-        float, "uploaded pictures of one key, in 10^6 bytes; all together ten times; 0 takes none"
-    ] = 200.0
-    files_expiry_h: Annotated[float, "hours that uploaded pictures are kept"] = 24.0
     no_resume: Annotated[
         bool, "end a stream whose worker is lost, and let no other worker go on with it"
     ] = False
@@ -163,8 +152,8 @@ class ControllerConfig(ApiConfig, AccountingConfig, RegistryConfig):
         AccountingConfig.__post_init__(self)
         args.require_port(self.port)
         args.require_positive(self, "max_wait")
-        args.require_not_negative(self, "max_waiting", "keep_responses_days", "files_quota_mb")
-        args.require_positive(self, "files_expiry_h")
+        args.require_not_negative(self, "max_waiting")
+        KeepingConfig.__post_init__(self)
         args.require_positive(self, "heartbeat_expiry", "connect_timeout", "first_byte_timeout")
         args.require_positive(self, "answer_timeout", "idle_timeout")
         if self.canary_every < 0:

@@ -55,7 +55,7 @@ LAYERS = (
         ),
         *("renewed_files", "request", "secret_file", "text_table", "tiny", "tls_config", "tracing"),
     ),
-    ("login_config", "model_config"),
+    ("keeping_config", "login_config", "model_config"),
     ("page_config",),
     ("background", "cluster_token", "config", "protocol"),
     ("credential", "http"),

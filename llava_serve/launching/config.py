@@ -14,6 +14,7 @@ from llava_serve.args import (
     require_positive,
 )
 from llava_serve.config import CorsOrigins, OtlpEndpoint, StateConfig
+from llava_serve.keeping_config import KeepingConfig
 from llava_serve.key_config import AccountingConfig
 from llava_serve.page_config import PageConfig
 from llava_serve.registry_config import RegistryConfig
@@ -38,7 +39,9 @@ class StatusConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, PageConfig):
+class LaunchConfig(
+    StateConfig, RegistryConfig, TlsConfig, AccountingConfig, KeepingConfig, PageConfig
+):
     """Start a controller, one worker per model and the web page; watch them, and stop them all.
 
     Flags behind a lone -- go to every worker: launch --model P -- --limit-model-concurrency 8.
@@ -96,6 +99,7 @@ class LaunchConfig(StateConfig, RegistryConfig, TlsConfig, AccountingConfig, Pag
     def __post_init__(self) -> None:
         TlsConfig.__post_init__(self)
         AccountingConfig.__post_init__(self)
+        KeepingConfig.__post_init__(self)
         PageConfig.__post_init__(self)
         require_positive(self, "tp", "dp", "idle_after")
         if self.no_web:

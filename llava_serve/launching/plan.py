@@ -12,6 +12,7 @@ from llava_serve.engines.sglang.config import SglangWorkerConfig
 from llava_serve.errors import CommandError
 from llava_serve.http import serving
 from llava_serve.http.hosts import address_here
+from llava_serve.keeping_config import KeepingConfig
 from llava_serve.key_config import AccountingConfig
 from llava_serve.launching import sglang_server
 from llava_serve.launching.config import LaunchConfig
@@ -115,7 +116,8 @@ def make_plan(config: LaunchConfig, worker_flags: Sequence[str] = ()) -> Plan:
     _check_worker_flags(worker_flags, models)
     port = _port(config, config.controller_port, "the controller", "--controller-port")
     metrics = ["--public-metrics"] if config.public_metrics else []
-    shared = (*_given(config, RegistryConfig), *_given(config, AccountingConfig))
+    kinds = (RegistryConfig, AccountingConfig, KeepingConfig)
+    shared = [flag for kind in kinds for flag in _given(config, kind)]
     origins = args.addresses_of(config.cors_origin)
     pages = ("--cors-origin", *origins) if origins else ()
     controller = _public(config, "controller", "controller", port, *metrics, *pages, *shared)
@@ -228,7 +230,7 @@ def _command(config: LaunchConfig, module: str, port: Port, *flags: str) -> tupl
 
 def _given(
     config: LaunchConfig,
-    kind: type[TlsConfig | PageConfig | AccountingConfig | RegistryConfig],
+    kind: type[TlsConfig | PageConfig | AccountingConfig | KeepingConfig | RegistryConfig],
 ) -> Iterator[str]:
     """Yield the flags of a kind of settings that are not as they are by default."""
     for field in fields(kind):

@@ -14,7 +14,7 @@ from llava_serve.worker.worker import ModelWorker
 
 
 class ControllerOptions:
-    """How an answer is resumed, whether it tells its usage, and stands back as one of a batch."""
+    """How one request's answer is resumed, stands back, and what is told of its usage."""
 
     def __init__(self, request: Request, content: Any) -> None:
         """Take them out of the headers and the decoded body.
@@ -38,8 +38,7 @@ class ControllerOptions:
         if self._tally is not None:
             sampling = replace(sampling, tells_usage=True)
         resumed = self.resumption.tokens if self.resumption else ()
-        generation = Generation(
-            worker, read_prompt, sampling, count, resumed, prompts, is_batch=self._is_batch
-        )
+        generation = Generation(worker, read_prompt, sampling, count, resumed, prompts)
         generation.tally = self._tally
+        generation.is_batch = self._is_batch
         return generation

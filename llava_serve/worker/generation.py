@@ -36,10 +36,8 @@ from llava_serve.worker import generation_trace
 from llava_serve.worker.usage import UsageTally
 from llava_serve.worker.worker import ModelWorker
 
-ReadPrompt = Callable[
-    [PixelReservation], Awaitable[Conversation | ReadyPrompt | tuple[ReadyPrompt, ...]]
-]
-
+Prompts = Conversation | ReadyPrompt | tuple[ReadyPrompt, ...]
+ReadPrompt = Callable[[PixelReservation], Awaitable[Prompts]]
 MAX_UNREAD_DELTAS = 8192  # kept for a client that does not read
 
 
@@ -58,8 +56,6 @@ class Generation:
         count: int = 1,
         resumed: tuple[int, ...] = (),
         prompts: int = 1,
-        *,
-        is_batch: bool = False,
     ) -> None:
         """Generate `count` answers to each of so many `prompts`, those to one in a row.
 
@@ -67,6 +63,7 @@ class Generation:
         """
         self.request_id = logs.request_id.get()
         self.tally: UsageTally | None = None  # where a controller asks for the usage
+        self.is_batch = False  # of which nobody waits for the answer
         self.first_text_s: float | None = None  # since the request arrived
         self.timings: dict[str, float | None] = {}  # complete with the last delta
         self._worker = worker
@@ -76,7 +73,6 @@ class Generation:
         self._resumed = resumed
         self._usages: dict[int, Usage] = {}  # by prompt, of the answers that are finished
         self._unfinished = count * prompts
-        self._is_batch = is_batch
         self._queue_s = self._media_s = 0.0
         self._decode_s: float | None = None
         self._text_at: dict[int, float] = {}  # of each answer's last text
@@ -156,7 +152,7 @@ class Generation:
                         prompt=prompt,
                         sampling=sampling,
                         resumed=self._resumed,
-                        is_batch=self._is_batch,
+                        is_batch=self.is_batch,
                     )
                     for prompt in prompts
                     for sampling in self._samplings

@@ -124,6 +124,15 @@ def test_where_keys_are_kept_reaches_the_controller_alone() -> None:
     assert "--database" not in make_plan(LaunchConfig()).controller.command
 
 
+def test_what_is_kept_is_the_controller_s_affair() -> None:
+    config = LaunchConfig(keep_responses_days=3, files_quota_mb=5, files_dir=Path("/uploads"))
+    plan = make_plan(config)
+    controller = args.parse(ControllerConfig, _flags(plan.controller))
+    assert (controller.keep_responses_days, controller.files_quota_mb) == (3, 5)
+    assert controller.files_dir == Path("/uploads")
+    assert not any("/uploads" in worker.command for worker in plan.workers)
+
+
 def test_workers_ask_for_keys_where_the_controller_does_on_loopback() -> None:
     def asks(config: LaunchConfig) -> set[bool]:
         workers = make_plan(config).workers

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import openai
 import pytest
 
 from tests.sglang.conftest import Stack, user
@@ -28,6 +29,19 @@ async def test_a_text_goes_on_with_logprobs(stack: Stack) -> None:
     assert whole.usage is not None
     tokens = await post(stack, "/tokenize", prompt=TEXT)
     assert tokens["count"] == whole.usage.prompt_tokens
+
+
+async def test_several_texts_and_their_tokens_go_on_alike(stack: Stack) -> None:
+    texts = [TEXT, "Which number is"]
+    tokens = [(await post(stack, "/tokenize", prompt=text))["tokens"] for text in texts]
+    asked: Any = {"model": "llava-tiny", "max_tokens": 6, "temperature": 0}
+    of_texts = await stack.openai.completions.create(**asked, prompt=texts)
+    of_tokens = await stack.openai.completions.create(**asked, prompt=tokens, echo=True)
+    assert [choice.index for choice in of_tokens.choices] == [0, 1]
+    for text, one, same in zip(texts, of_texts.choices, of_tokens.choices, strict=True):
+        assert same.text.endswith(text + one.text)
+    with pytest.raises(openai.BadRequestError, match="99999"):
+        await stack.openai.completions.create(**asked, prompt=[99_999])
 
 
 async def test_a_prompt_becomes_tokens_and_a_text_again(stack: Stack) -> None:

@@ -106,10 +106,17 @@ class SglangEngine:
         return payload.GENERATE, body, read
 
     async def _check_ready(self, prompt: ReadyPrompt, served: Served) -> None:
-        """Check a prompt that the client rendered; the text of its tokens only the server knows."""
+        """Check a prompt that the client rendered; the text of its tokens only the server knows.
+
+        A token beyond its vocabulary has none, and would end the server.
+        """
         if prompt.tokens:
             if len(prompt.tokens) > self.card.context_length:
                 raise TextTooLong(f"{len(prompt.tokens)} tokens", self.card.context_length)
+            largest = max(prompt.tokens)
+            last = await self._tokenizer.detokenize(DetokenizeRequest((largest,)), served)
+            if not last.prompt:
+                raise InvalidField("prompt", f"{largest} is no token of this model")
             told = await self._tokenizer.detokenize(DetokenizeRequest(prompt.tokens), served)
             prompt = replace(prompt, text=told.prompt)
         check_prompt(prompt)

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from llava_serve.http.serving import served
 
+VOCABULARY = 1000
 IMAGE = 3  # the id of `<image>`
 TOOLS = 200  # what the template makes of them
 MODEL_INFO = {
@@ -85,7 +86,10 @@ class Recorded:
         @app.post("/v1/detokenize")
         async def detokenize(request: Request) -> dict[str, str]:
             """The prompt of what was tokenised last: the assistant's text ends it, or is lost."""
-            images = (await request.json())["tokens"].count(IMAGE)
+            tokens = (await request.json())["tokens"]
+            if max(tokens) >= VOCABULARY:
+                return {"text": ""}
+            images = tokens.count(IMAGE)
             text = self.tokenized[-1]["messages"][-1]["content"]
             told = "<image>" * images + f"USER: x ASSISTANT: {text}"
             return {"text": told[: -self.loses or None]}

@@ -18,6 +18,7 @@ from llava_serve.engines.sglang.server import Server
 from llava_serve.errors import (
     ContextOverflow,
     InspectionUnsupported,
+    InvalidField,
     MediaCountMismatch,
     ServeError,
     SglangFailed,
@@ -36,7 +37,7 @@ from llava_serve.request import (
     ReadyPrompt,
     SamplingParams,
 )
-from tests.engines.sglang.conftest import CHAT_EVENTS, IMAGE, Listening, Recorded
+from tests.engines.sglang.conftest import CHAT_EVENTS, IMAGE, VOCABULARY, Listening, Recorded
 
 HELLO = Conversation((Message("user", ("hello",)),))
 
@@ -76,7 +77,11 @@ async def test_tokens_go_to_the_server_as_they_are(
     recorded.events = [{"text": "hi", "meta_info": about}]
     async with listening(recorded) as endpoint, engine_of(endpoint) as engine:
         assert await answer(engine, request(ReadyPrompt("", continues=True, tokens=(5, 6)))) == "hi"
-        for tokens, refusal in (((5, IMAGE), MediaCountMismatch), ((5,) * 2049, TextTooLong)):
+        for tokens, refusal in (
+            ((5, IMAGE), MediaCountMismatch),
+            ((5,) * 2049, TextTooLong),
+            ((5, VOCABULARY), InvalidField),
+        ):
             with pytest.raises(refusal):
                 await answer(engine, request(ReadyPrompt("", continues=True, tokens=tokens)))
     (asked,) = recorded.asked
