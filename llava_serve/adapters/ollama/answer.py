@@ -14,12 +14,12 @@ from llava_serve.adapters.adapter import EventAdapter
 from llava_serve.adapters.answer_call import AnswerCall, CallReader, calls_of
 from llava_serve.protocol.error_shape import as_ollama
 
-# Takes a text and whole calls.
-Said = Callable[[str, Sequence[AnswerCall]], dict[str, Any]]
+# What a record has of a text and of whole calls.
+Content = Callable[[str, Sequence[AnswerCall]], dict[str, Any]]
 _NANOSECONDS = 1_000_000_000
 
 
-def as_message(text: str, calls: Sequence[AnswerCall]) -> dict[str, Any]:
+def chat_content(text: str, calls: Sequence[AnswerCall]) -> dict[str, Any]:
     """Return what a record of `/api/chat` has of an answer, or of a part of it.
 
     A call without whole arguments, which a limit or a stop cut off, is shown as text.
@@ -32,7 +32,7 @@ def as_message(text: str, calls: Sequence[AnswerCall]) -> dict[str, Any]:
     return {"message": message}
 
 
-def as_response(text: str, _: Sequence[AnswerCall]) -> dict[str, Any]:
+def generate_content(text: str, _: Sequence[AnswerCall]) -> dict[str, Any]:
     """Return what a record of `/api/generate` has of an answer, or of a part of it."""
     return {"response": text}
 
@@ -42,10 +42,10 @@ class OllamaAnswer(EventAdapter):
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, model: str, said: Said) -> None:
+    def __init__(self, model: str, content: Content) -> None:
         self._began_s = time.monotonic()
         self._model = model
-        self._said = said
+        self._content = content
         self._calls = CallReader()
         self._num_told = 0  # of the calls
         self._usage: dict[str, Any] = {}  # of the native wire, as are these
@@ -107,7 +107,7 @@ class OllamaAnswer(EventAdapter):
         done: bool = False,
     ) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        said = self._said(text, calls)
+        said = self._content(text, calls)
         record = {"model": self._model, "created_at": now, **said, "done": done}
         logprobs = (choice.get("logprobs") or {}).get("content")
         return {**record, "logprobs": logprobs} if logprobs else record

@@ -137,7 +137,7 @@ async def test_a_conversation_about_a_picture_is_rendered_and_answered_whole(
     ]
 
 
-async def test_the_page_and_a_stream_of_anthropics_protocol_have_such_workers_too(
+async def test_a_stream_that_would_tell_the_usage_so_far_comes_without_it(
     trusting: Cluster, stack: Stack
 ) -> None:
     await join(stack, trusting, LlavaWorker(VICUNA))
