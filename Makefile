@@ -64,6 +64,7 @@ format: .venv/installed-dev ## rewrite the code in the house format
 bench: .venv/installed-dev ## measure speed beside other ways to serve, and what users feel; twenty minutes or more
 	$(BIN)/python -m scripts.bench_throughput
 	$(BIN)/python -m scripts.bench_latency
+	$(BIN)/python -m scripts.bench_grammar
 	-bash scripts/proxies_env.sh $(PYTHON)
 	$(BIN)/python -m scripts.bench_controller
 	$(BIN)/python -m scripts.bench_routing
