@@ -65,9 +65,14 @@ class BatchFolder:
     def write(self, batch: Batch) -> None:
         """Replace the record."""
         with translated(), tempfile.NamedTemporaryFile(dir=self.path, delete=False) as part:
-            part.write(json.dumps(batch.as_json()).encode())
-            part.flush()
-            Path(part.name).replace(self.path / _RECORD)
+            path = Path(part.name)
+            try:
+                part.write(json.dumps(batch.as_json()).encode())
+                part.flush()
+                path.replace(self.path / _RECORD)
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
 
     def forget_requests(self) -> None:
         """Remove all but the record."""
