@@ -38,6 +38,7 @@ PROGRAMS = {
 OF_NODE = {
     "ollama_npm": {"chat", "counts", "stream", "generate", "list", "show", "error", "cancel"},
     "ai_sdk_compatible": {"chat", "counts", "stream", "typed", "tools", "error", "cancel"},
+    "ai_sdk_responses": {"tools", "error"},
 }
 
 

@@ -18,7 +18,7 @@ from llava_serve.request import IMAGE_PLACEHOLDER, Conversation, Image, ReadyPro
 _VIDEO = "<video>"
 RESERVED = (IMAGE_PLACEHOLDER, _VIDEO)
 _TOKENIZE_S = 10.0
-_KEPT = 1024  # forms of conversations whose answer is remembered
+_KEPT = 1024  # shapes of conversations whose answer is remembered
 _PIXEL = (  # never decoded: only the template is asked
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQAY3Y2w"
     "AAAAAElFTkSuQmCC"
@@ -83,7 +83,7 @@ def _check_text(field: str, text: str) -> None:
 
 
 class TemplateCheck:
-    """Asks the server how many placeholders its chat template makes, once for each form."""
+    """Asks the server how many placeholders its chat template makes, once for each shape."""
 
     def __init__(self, client: SglangClient) -> None:
         self._client = client

@@ -167,10 +167,10 @@ class TorchEngine:
         return await self._compiling.run(request)
 
     def _tool_call_parser(self, request: GenerateRequest) -> ToolCallParser | None:
-        form, tools = self._loaded.format.tool_calls, tools_of(request)
-        if form is None or not tools:
+        call_format, tools = self._loaded.format.tool_calls, tools_of(request)
+        if call_format is None or not tools:
             return None
-        return ToolCallParser(form, {tool.name for tool in tools})
+        return ToolCallParser(call_format, {tool.name for tool in tools})
 
     async def inspect(self, request: InspectRequest) -> Inspection:
         """Tell what the request would become; see `Engine.inspect`."""
