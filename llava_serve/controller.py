@@ -13,7 +13,7 @@ from llava_serve.accounts.rates import Rates
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.batches.batch_store import BatchStore
-from llava_serve.cluster.files.shelf import FileShelf, ShelfLimits
+from llava_serve.cluster.files.file_store import FileStore, FileStoreLimits
 from llava_serve.cluster.health.canary import CHECK_WITHIN_S
 from llava_serve.cluster.registry.dispatch import DISPATCH
 from llava_serve.cluster.registry.registry import Registry
@@ -140,18 +140,18 @@ def _responses(config: ControllerConfig) -> KeptResponses | None:
     return kept
 
 
-def _files(config: ControllerConfig) -> FileShelf | None:
+def _files(config: ControllerConfig) -> FileStore | None:
     """Return where uploaded pictures are kept; None: nowhere."""
     if not config.files_quota_mb:
         return None
     owner_bytes = int(config.files_quota_mb * 1e6)
-    limits = ShelfLimits(
+    limits = FileStoreLimits(
         owner_bytes=owner_bytes,
         total_bytes=_OWNERS * owner_bytes,
         expiry_s=config.files_expiry_h * 3600,
         file=FileLimits(config.max_body_bytes, _MOST_PIXELS),
     )
-    return FileShelf(_files_dir(config), limits)
+    return FileStore(_files_dir(config), limits)
 
 
 def _files_dir(config: ControllerConfig) -> Path:

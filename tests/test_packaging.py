@@ -79,11 +79,21 @@ def test_flags_for_the_demo_reach_the_launch() -> None:
     assert "-m llava_serve.launch --web-port 7861" in _would_run("demo", "FLAGS=--web-port 7861")
 
 
-@pytest.mark.parametrize("marks", [(), ("slow",), ("slow", "alone"), ("slow", "sglang")])
+@pytest.mark.parametrize(
+    "marks", [(), ("slow",), ("slow", "alone"), ("slow", "ray"), ("slow", "sglang")]
+)
 def test_every_test_runs_once_in_all(marks: tuple[str, ...]) -> None:
-    is_marked = {mark: mark in marks for mark in ("slow", "alone", "sglang", "clients")}
+    is_marked = {mark: mark in marks for mark in ("slow", "alone", "ray", "sglang", "clients")}
     selections = re.findall(r'pytest -m (?:"([^"]+)"|(\w+))', _would_run("test"))
     assert sum(eval(quoted or word, is_marked) for quoted, word in selections) == 1
+
+
+@pytest.mark.parametrize("mark", ["alone", "ray", "sglang"])
+def test_tests_of_a_mark_lie_where_their_target_looks_for_them(mark: str) -> None:
+    (folder,) = re.findall(rf"pytest -m {mark} (\S+)", _would_run("test"))
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        if f"pytest.mark.{mark}" in path.read_text(encoding="utf-8"):
+            assert path.is_relative_to(ROOT / folder), path
 
 
 def test_clients_of_other_people_have_a_target_of_their_own() -> None:

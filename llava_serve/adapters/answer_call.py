@@ -12,6 +12,7 @@ from llava_serve.protocol.tools import arguments_of
 class AnswerCall:
     """`arguments` are JSON as the model wrote it, which its limit or a stop may have cut off."""
 
+    index: int  # in its answer
     id: str
     name: str
     arguments: str
@@ -30,8 +31,8 @@ class AnswerCall:
 def calls_of(message: Mapping[str, Any]) -> list[AnswerCall]:
     """Return the calls of a whole message."""
     return [
-        AnswerCall(call["id"], call["function"]["name"], call["function"]["arguments"])
-        for call in message.get("tool_calls") or ()
+        AnswerCall(index, call["id"], call["function"]["name"], call["function"]["arguments"])
+        for index, call in enumerate(message.get("tool_calls") or ())
     ]
 
 
@@ -46,7 +47,8 @@ class CallReader:
         for part in delta.get("tool_calls") or ():
             arguments = part["function"].get("arguments") or ""
             if (call_id := part.get("id")) is not None:
-                self.calls.append(AnswerCall(call_id, part["function"]["name"], arguments))
+                call = AnswerCall(len(self.calls), call_id, part["function"]["name"], arguments)
+                self.calls.append(call)
                 yield self.calls[-1], arguments
             else:
                 self.calls[-1].arguments += arguments

@@ -17,6 +17,7 @@ from llava_serve.http.plain_route import PlainRoute
 from llava_serve.http.shaped_errors import add_source
 from llava_serve.http.text_meter import TextMeter
 
+_CHAT = "/v1/chat/completions"
 # Answers what a request was made to, given its decoded and its encoded body.
 Answer = Callable[[Request, Any, bytes], Awaitable[Response]]
 
@@ -65,6 +66,6 @@ async def adapted_response(
     add_source(request, adapted.source_of)
     body, limits = to_json(adapted.chat), limits_of(request)
     # On the way in, more of a body may pass for media than on the native wire.
-    TextMeter(limits.max_text_bytes).feed(body)
+    TextMeter(limits.max_text_bytes, _CHAT).feed(body)
     response = await answer(request, adapted.chat, body)
     return AdaptedResponse(response, adapted.adapt_whole, adapted.events, keep)

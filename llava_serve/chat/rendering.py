@@ -55,29 +55,11 @@ def from_chat_template(
     `is_special` says whether a text has tokens in it that only a template may write.
     """
     placeholders = None if _takes_parts(apply) else {Image: image_token, Video: video_token}
-
-    def apply_to(
-        messages: Sequence[Message],
-        tools: Sequence[Tool],
-        markers: Markers,
-        guard: Guard,
-        **options: bool,
-    ) -> str:
-        with_tools = {"tools": shown_tools(tools, guard)} if tools else {}
-        shown = [
-            {
-                "role": message.role,
-                "content": _content(message, markers, placeholders),
-                **shown_calls(message, guard),
-                **shown_result(message, messages),
-            }
-            for message in messages
-        ]
-        return apply(shown, **with_tools, **options)
+    template = _ChatTemplate(apply, placeholders)
 
     def render_example(messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> str:
         opens = messages[-1].role == "user"
-        return apply_to(messages, tools, Markers(), str, add_generation_prompt=opens)
+        return template.render(messages, tools, Markers(), str, add_generation_prompt=opens)
 
     def render(conversation: Conversation) -> list[Segment]:
         markers = Markers()
@@ -86,20 +68,20 @@ def from_chat_template(
             # Others stay: a template may look at types and names.
             return markers.mark(ToolText(text), may_be_lost=True) if is_special(text) else text
 
+        opens = not conversation.continues
         try:
-            rendered = apply_to(
+            rendered = template.render(
                 conversation.messages,
                 conversation.tools,
                 markers,
                 guard,
-                add_generation_prompt=not conversation.continues,
+                add_generation_prompt=opens,
             )
         except (TemplateError, TypeError) as exc:
             raise InvalidField(
                 "messages", f"the checkpoint's chat template refuses them: {exc}"
             ) from exc
-        if conversation.continues:
-            rendered = markers.ending(rendered)
+        rendered = rendered if opens else markers.ending(rendered)
         return markers.split(rendered, image_token, video_token)
 
     return PromptFormat(
@@ -110,6 +92,35 @@ def from_chat_template(
         reason="it brings one",
         tool_calls=learn_format(render_example),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _ChatTemplate:
+    """A jinja template, with `placeholders` for media where it takes no parts."""
+
+    apply: ApplyTemplate
+    placeholders: dict[type, str] | None
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        markers: Markers,
+        guard: Guard,
+        *,
+        add_generation_prompt: bool,
+    ) -> str:
+        with_tools = {"tools": shown_tools(tools, guard)} if tools else {}
+        shown = [
+            {
+                "role": message.role,
+                "content": _content(message, markers, self.placeholders),
+                **shown_calls(message, guard),
+                **shown_result(message, messages),
+            }
+            for message in messages
+        ]
+        return self.apply(shown, **with_tools, add_generation_prompt=add_generation_prompt)
 
 
 def _takes_parts(apply: ApplyTemplate) -> bool:

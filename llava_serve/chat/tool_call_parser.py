@@ -27,10 +27,10 @@ class ToolCallParser:
     What begins as a call and is none is text.
     """
 
-    def __init__(self, form: ToolCallFormat, names: Collection[str]) -> None:
-        self._mark = form.mark
+    def __init__(self, call_format: ToolCallFormat, names: Collection[str]) -> None:
+        self._mark = call_format.mark
         self._names = names
-        self._is_bare = form.mark in ("", LLAMA)  # a call is the whole answer
+        self._is_bare = call_format.mark in ("", LLAMA)  # a call is the whole answer
         self._read: _Read = self._read_opening if self._is_bare else self._read_text
         self._text = ""  # what has come and was not read
         self._opening = ""  # what was read before a call, and is text if that is none

@@ -53,7 +53,7 @@ _TOOLS = (Tool(_NAME, {"type": "object", "properties": {}}, "An example."),)
 
 
 def learn_format(render: RenderTools) -> ToolCallFormat | None:
-    """Return how a template writes calls; None: it shows no tools, or in a form not known here."""
+    """Return how a template writes calls; None: it shows no tools, or no format known here."""
     try:
         opening = render(_messages(0), _TOOLS)
         if _NAME not in opening:

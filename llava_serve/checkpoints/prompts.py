@@ -86,8 +86,8 @@ def given_format(
         raise CheckpointError(f"--chat-template: line {exc.lineno} of the file: {exc}") from exc
     except (TemplateError, TypeError):
         pass  # it wants other messages
-    form = own_format(tokenizer, source, placeholders)
-    return replace(form, name="the chat template given", reason="--chat-template asks for it")
+    own = own_format(tokenizer, source, placeholders)
+    return replace(own, name="the chat template given", reason="--chat-template asks for it")
 
 
 def chat_template_in(path: Path) -> str:

@@ -21,8 +21,8 @@ from llava_serve.cluster.batches.batch_store import BatchStore
 from llava_serve.cluster.batches.in_flight import InFlight
 from llava_serve.cluster.batches.line_asking import BatchContext
 from llava_serve.cluster.completions_route import add_completions
+from llava_serve.cluster.files.file_store import FileStore
 from llava_serve.cluster.files.routes import files_router
-from llava_serve.cluster.files.shelf import FileShelf
 from llava_serve.cluster.forwarding.forward_request import ForwardContext
 from llava_serve.cluster.forwarding.retry_budget import RetryBudget
 from llava_serve.cluster.health.canary import Canary
@@ -76,7 +76,7 @@ class ControllerSettings:
     trust: ssl.SSLContext | None = None
     canary_every_s: float = 0.0
     responses: KeptResponses | None = None  # None: none is kept
-    files: FileShelf | None = None  # None: no uploads
+    files: FileStore | None = None  # None: no uploads
     batches: BatchStore | None = None  # None: no batches; with `files` only
     state: SharedState | None = None  # None: no other controller is told anything
     tracer: Tracer | None = None
@@ -169,7 +169,7 @@ def _batches(
     most_bytes = settings.bodies.max_bytes
     batches = BatchContext(
         app=app,
-        shelf=settings.files,
+        files=settings.files,
         keys=accounts.keys if accounts and access and access.find_key else None,
         models=lambda: names_of(context.workers.known()),
         in_flight=InFlight(_ASKED_BY_BATCHES, most_bytes),

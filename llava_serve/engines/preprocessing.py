@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from llava_serve.errors import ShuttingDown
+from llava_serve.media.limits import give_way
 
 Asked = TypeVar("Asked")
 Result = TypeVar("Result")
@@ -20,6 +21,11 @@ Work = Callable[[Asked, threading.Event], Result]
 def prompt_threads() -> ThreadPoolExecutor:
     """Return as many threads as there are processors."""
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="prompt")
+
+
+def batch_threads() -> ThreadPoolExecutor:
+    """Return one thread, of lower priority: what it prepares nobody waits for."""
+    return ThreadPoolExecutor(1, thread_name_prefix="batch-prompt", initializer=give_way)
 
 
 @dataclass(eq=False)

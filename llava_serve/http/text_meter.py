@@ -3,16 +3,18 @@
 import re
 
 from llava_serve.errors import TextTooLarge
-from llava_serve.protocol.error_shape import MESSAGES_PATH
+from llava_serve.protocol.error_shape import MESSAGES_PATH, OLLAMA_PATH
 
-# What carries images and videos in JSON: `"url": "data:…"`, also under the name `image_url`, and
-# LLaVA's `"images": ["…", …]`. Within a string of JSON the quotes would have backslashes before
-# them. In front of `data:` may stand what `media.fetch` takes away: white space and byte-order
-# marks, raw or escaped.
+# What carries images and videos in JSON: `"url": "data:…"`, also under the name `image_url`. Within
+# a string of JSON the quotes would have backslashes before them. In front of `data:` may stand what
+# `media.fetch` takes away: white space and byte-order marks, raw or escaped.
 _MEDIA_URL = rb'"(?:image_)?url"\s*:\s*"(?:\s|\xef\xbb\xbf|\\u[fF][eE][fF][fF]|\\[nrt])*(?i:data):'
-_MEDIA = re.compile(_MEDIA_URL + rb'|"images"\s*:\s*\[')
+_URLS = re.compile(_MEDIA_URL)
 # Anthropic's `"data": "…"` is base64, if it is what it should be.
 _ANTHROPIC_MEDIA = re.compile(_MEDIA_URL + rb'|"data"\s*:\s*"')
+# LLaVA's and Ollama's `"images": ["…", …]`; elsewhere that may be a list of any text.
+_IMAGES = re.compile(rb'"images"\s*:\s*\[')
+_WITH_IMAGES = ("/worker_generate_stream", f"{OLLAMA_PATH}/chat", f"{OLLAMA_PATH}/generate")
 _MOST_IMAGES = 1000
 _TAIL_BYTES = 64  # a beginning of an image that is longer, of spaces, counts as text
 
@@ -20,10 +22,10 @@ _TAIL_BYTES = 64  # a beginning of an image that is longer, of spaces, counts as
 class TextMeter:
     """Counts what of a JSON body is neither image nor video, chunk by chunk as it arrives."""
 
-    def __init__(self, limit_bytes: int, path: str = "") -> None:
+    def __init__(self, limit_bytes: int, path: str) -> None:
         """Take what carries media in the protocol of `path` for that."""
         self._limit_bytes = limit_bytes
-        self._opening = _ANTHROPIC_MEDIA if path.startswith(MESSAGES_PATH) else _MEDIA
+        self._opening = _opening_of(path)
         self._received = 0
         self._media = 0
         self._items = 0  # of the list of images that it is in
@@ -63,3 +65,10 @@ class TextMeter:
         if end >= 0:
             self._ends_with = b""
         return stop
+
+
+def _opening_of(path: str) -> re.Pattern[bytes]:
+    """Return what begins an image or a video on a route."""
+    if path.endswith(_WITH_IMAGES):
+        return _IMAGES
+    return _ANTHROPIC_MEDIA if path.startswith(MESSAGES_PATH) else _URLS

@@ -3,10 +3,16 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from llava_serve.protocol.error_shape import MESSAGES_PATH, OLLAMA_PATH, RESPONSES_PATH
 from llava_serve.tracing import span
 from llava_serve.tracing.span import Tracer
 
-_TRACED = frozenset(("/v1/chat/completions", "/worker_generate_stream"))
+_TRACED = frozenset(
+    (
+        *("/v1/chat/completions", "/v1/completions", "/worker_generate_stream"),
+        *(MESSAGES_PATH, RESPONSES_PATH, f"{OLLAMA_PATH}/chat", f"{OLLAMA_PATH}/generate"),
+    )
+)
 
 
 class TracedRequests:

@@ -2,10 +2,11 @@
 
 Takes the flags of `sglang.launch_server`. Two native pieces of SGLang 0.5.23 are published as CUDA
 builds only. Neither does any work here, so they are made absent: torchvision without its compiled
-operators, `sgl_kernel` as a module whose functions refuse. All else is SGLang as installed, on the
-torch code it uses where no kernel fits.
+operators, `sgl_kernel` as a module whose functions refuse. And its processes begin as copies of the
+first. All else is SGLang as installed, on the torch code it uses where no kernel fits.
 """
 
+import multiprocessing
 import os
 import runpy
 import sys
@@ -47,9 +48,20 @@ def leave_out_native_pieces() -> None:
         sys.modules["sgl_kernel"] = kernels
 
 
-# At import: each process that SGLang spawns imports this file again before it does anything.
+# At import: a process that is spawned all the same imports this file again before anything else.
 leave_out_native_pieces()
 
+
+def fork_processes() -> None:
+    """Let SGLang's other processes begin as copies of this one.
+
+    SGLang spawns them, as CUDA asks for: each would import for twelve seconds what is here already.
+    """
+    multiprocessing.set_start_method("fork")
+    multiprocessing.set_start_method = lambda *_, **__: None
+
+
 if __name__ == "__main__":
+    fork_processes()
     # Without `alter_sys` this file stays the main module, which spawned processes import again.
     runpy.run_module("sglang.launch_server", run_name="__main__")

@@ -124,7 +124,7 @@ class DecoderPool:
         cores = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(min(4, cores), thread_name_prefix="media")
         self._slow = ThreadPoolExecutor(
-            max(1, min(4, cores) - 1), thread_name_prefix="slow-media", initializer=_give_way
+            max(1, min(4, cores) - 1), thread_name_prefix="slow-media", initializer=give_way
         )
 
     async def close(self) -> None:
@@ -154,7 +154,7 @@ class DecoderPool:
             raise
 
 
-def _give_way() -> None:
+def give_way() -> None:
     """Lower the priority of this thread alone, which Linux can do."""
     if sys.platform == "linux":
         with suppress(OSError):  # a sandbox may refuse it

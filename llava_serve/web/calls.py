@@ -17,6 +17,7 @@ from llava_serve.errors.base import RETRY_AFTER
 from llava_serve.http import serving
 from llava_serve.http.json_body import decode
 from llava_serve.logins.user import user_of
+from llava_serve.web.call_cancel import CallCancel
 from llava_serve.web.event_binder import NOT_TAKEN, Data, told, told_errors
 from llava_serve.web.held_answer import HeldAnswer
 from llava_serve.web.translations.error_text import error_text
@@ -49,16 +50,6 @@ class _Call(BaseModel):
     data: list[Any]
     event_data: Any = None
     session_hash: str | None = Field(None, max_length=100)
-
-
-class _Cancel(BaseModel):
-    """What `gradio_client` sends to end a call of a named endpoint."""
-
-    model_config = ConfigDict(strict=True)
-
-    fn_index: int
-    session_hash: str = Field(max_length=100)
-    event_id: str = Field(max_length=100)
 
 
 class Calls:
@@ -103,19 +94,21 @@ class Calls:
             if session not in self._blocks._queue.pending_messages_per_session:
                 raise NoSuchRoute(scope["method"], path, 404)
         if scope["method"] == "POST" and path.startswith((*_CALLS, _CANCEL)):
-            checked = self._cancel if path.startswith(_CANCEL) else self._call
-            body = json.dumps(checked(await _read(receive))).encode()
+            sent = await _read(receive)
+            is_cancel = path.startswith(_CANCEL)
+            checked = await self._cancel(sent) if is_cancel else self._call(sent)
+            body = json.dumps(checked).encode()
             headers = MutableHeaders(raw=list(scope["headers"]))
             headers["Content-Length"] = str(len(body))
             return {**scope, "headers": headers.raw}, _replay(body, receive)
         return scope, receive
 
-    def _cancel(self, body: bytes) -> dict[str, Any]:
-        cancel = _validated(_Cancel, body)
+    async def _cancel(self, body: bytes) -> dict[str, Any]:
+        cancel = _validated(CallCancel, body)
         event = self._blocks.fns.get(cancel.fn_index)
         if event is None or event.api_visibility != "public":
             raise NoSuchRoute("event", str(cancel.fn_index), 404)
-        return cancel.model_dump()
+        return await cancel.carried_out()
 
     def _call(self, body: bytes) -> dict[str, Any]:
         call = _validated(_Call, body)

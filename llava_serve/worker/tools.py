@@ -6,7 +6,9 @@ from llava_serve.protocol.openai import ChatRequest
 from llava_serve.protocol.tools import NamedTool
 from llava_serve.tools import Tool, ToolChoice
 
-_NO_TOOLS = "the chat template of this model shows none, or calls of a form that is not known here"
+_NO_TOOLS = (
+    "the chat template of this model shows none, or writes calls in a format that is not known here"
+)
 _NO_PARSER = (
     "the SGLang server behind this model must run with --tool-call-parser NAME and a chat template "
     "that shows them, and its worker without --conv-mode"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
-from llava_serve.cluster.files.shelf import FileShelf
+from llava_serve.cluster.files.file_store import FileStore
 from llava_serve.cluster.registry.dispatch import shortest_queue
 from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import MediaConfig, ModelConfig
@@ -44,7 +44,7 @@ async def stack_of(
     engine: Engine,
     keep_alive_s: float = 5.0,
     responses: KeptResponses | None = None,
-    files: FileShelf | None = None,
+    files: FileStore | None = None,
 ) -> AsyncIterator[Stack]:
     gate = Gate(4, 4)
     worker = ModelWorker(engine, gate, MediaReader(MediaConfig()), worker_id="w")

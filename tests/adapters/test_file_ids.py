@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from llava_serve.cluster.files.shelf import FileShelf, ShelfLimits
+from llava_serve.cluster.files.file_store import FileStore, FileStoreLimits
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.media.limits import FileLimits
 from tests.adapters.conftest import stack_of
@@ -15,13 +15,13 @@ from tests.adapters.test_responses import client_of as openai_client_of
 
 
 async def test_an_uploaded_picture_is_named_by_its_id(tmp_path: Path) -> None:
-    limits = ShelfLimits(
+    limits = FileStoreLimits(
         owner_bytes=10**6, total_bytes=10**7, expiry_s=60.0, file=FileLimits(10**6, 10**6)
     )
     file = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(file, "PNG")
     async with (
-        stack_of(EchoEngine("echo"), files=FileShelf(tmp_path, limits)) as stack,
+        stack_of(EchoEngine("echo"), files=FileStore(tmp_path, limits)) as stack,
         openai_client_of(stack.controller) as openai_client,
         client_of(stack.controller) as client,
     ):

@@ -1,4 +1,4 @@
-"""A controller with the checkpoint that ships and with a slow model, and programs that ask it."""
+"""A controller with the checkpoint that ships, one with tools and a slow model, for programs."""
 
 import asyncio
 import json
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from llava_serve.cluster.admission import AdmissionPolicy
@@ -24,6 +25,7 @@ from llava_serve.media.reader import MediaReader
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
+from tests.checkpoints.tool_checkpoint import tool_checkpoint
 from tests.until import until
 
 PICTURE = Path(__file__).parents[2] / "llava_serve" / "tiny" / "examples" / "red-circle.png"
@@ -75,14 +77,17 @@ async def _join(stack: AsyncExitStack, registry: Registry, engine: Engine) -> No
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def served() -> AsyncIterator[ClientStack]:
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClientStack]:
     registry = Registry(DISPATCH["shortest_queue"])
     tiny = build_engine(ModelConfig(), slots=4)
+    folder = tool_checkpoint(tmp_path_factory.mktemp("clients") / "tools")
+    calling = build_engine(ModelConfig(model_path=str(folder), model_name="tools"), slots=2)
     slow = EchoEngine("slow", delay_s=0.2)
     async with AsyncExitStack() as stack:
         stack.callback(tiny.close)
+        stack.callback(calling.close)
         app = build_controller(registry, AdmissionPolicy("clients"))
         controller = await stack.enter_async_context(serving.served(app))
-        for engine in (tiny, slow):
+        for engine in (tiny, calling, slow):
             await _join(stack, registry, engine)
         yield ClientStack(controller, slow)

@@ -15,23 +15,30 @@ HERE = Path(__file__).parent / "programs"
 ANSWER = "The circle is red."
 # Which environment each program runs in, and what it tries.
 PROGRAMS = {
-    "openai_python": ("python", {"chat", "stream", "async stream", "typed", "error", "cancel"}),
-    "anthropic_python": ("python", {"messages", "stream", "tokens", "error", "cancel"}),
+    "openai_python": (
+        "python",
+        {"chat", "stream", "async stream", "typed", "tools", "error", "cancel"},
+    ),
+    "anthropic_python": ("python", {"messages", "stream", "tokens", "tools", "error", "cancel"}),
     "ollama_python": (
         "python",
         {"chat", "counts", "stream", "async stream", "generate", "typed"}
-        | {"list", "show", "error", "cancel"},
+        | {"tools", "list", "show", "error", "cancel"},
     ),
     "litellm_client": ("python", {"chat", "stream", "error", "cancel"}),
-    "langchain_client": ("python", {"chat", "stream", "history", "typed", "error", "cancel"}),
+    "langchain_client": (
+        "python",
+        {"chat", "stream", "history", "typed", "tools", "error", "cancel"},
+    ),
     "llama_index_client": ("llama-index", {"chat", "stream", "completion", "error", "cancel"}),
-    "pydantic_ai_client": ("python", {"chat", "stream", "typed", "error", "cancel"}),
-    "instructor_client": ("python", {"typed", "error"}),
+    "pydantic_ai_client": ("python", {"chat", "stream", "typed", "tools", "error", "cancel"}),
+    "instructor_client": ("python", {"typed", "tools", "error"}),
     "llm_client": ("python", {"chat", "stream", "error"}),
 }
 OF_NODE = {
     "ollama_npm": {"chat", "counts", "stream", "generate", "list", "show", "error", "cancel"},
-    "ai_sdk_compatible": {"chat", "counts", "stream", "typed", "error", "cancel"},
+    "ai_sdk_compatible": {"chat", "counts", "stream", "typed", "tools", "error", "cancel"},
+    "ai_sdk_responses": {"tools", "error"},
 }
 
 
@@ -45,11 +52,23 @@ def check(told: dict[str, dict[str, Any]], expected: set[str]) -> None:
         assert "color" in told["typed"]["fields"]
     if "tokens" in told:
         assert told["tokens"]["counted"] == told["tokens"]["used"] > 0
+    if "tools" in told:
+        check_tools(told["tools"])
     if "counts" in told:
         assert min(told["counts"]["used"], told["counts"]["made"]) > 0
     if "list" in told:
-        assert told["list"]["models"] == ["llava-tiny", "slow"]
+        assert told["list"]["models"] == ["llava-tiny", "slow", "tools"]
         assert "vision" in told["show"]["capabilities"]
+
+
+def check_tools(told: dict[str, Any]) -> None:
+    assert told["name"] in ("get_weather", "Weather")
+    for arguments in (told["arguments"], told.get("streamed"), told.get("typed")):
+        assert arguments in (None, {"city": "Kyoto"}, {"city": "Bonn"})
+    assert set(told.get("reasons", ())) <= {"tool_calls", "tool_use", "tool-calls"}
+    assert told.get("said", 1) > 0
+    assert told.get("more_tokens", True)
+    assert told.get("capable", True)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

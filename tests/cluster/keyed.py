@@ -15,7 +15,7 @@ from llava_serve.api_key import ApiKey
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app
 from llava_serve.cluster.batches.batch_store import BatchStore
-from llava_serve.cluster.files.shelf import FileShelf
+from llava_serve.cluster.files.file_store import FileStore
 from llava_serve.cluster.registry.dispatch import shortest_queue
 from llava_serve.cluster.registry.registry import Registry
 from llava_serve.cluster.sharing.shared_state import SharedState
@@ -69,7 +69,7 @@ async def keyed_controller(
     *,
     is_audited: bool = False,
     state: SharedState | None = None,
-    files: FileShelf | None = None,
+    files: FileStore | None = None,
     batches: BatchStore | None = None,
     asks_for_keys: bool = True,
 ) -> AsyncIterator[Keyed]:

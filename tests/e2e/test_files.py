@@ -10,7 +10,7 @@ import pytest
 
 from llava_serve.cluster.admission import AdmissionPolicy
 from llava_serve.cluster.app import ControllerSettings, build_app as build_controller
-from llava_serve.cluster.files.shelf import FileShelf, ShelfLimits
+from llava_serve.cluster.files.file_store import FileStore, FileStoreLimits
 from llava_serve.cluster.registry.dispatch import DISPATCH
 from llava_serve.cluster.registry.registry import Registry
 from llava_serve.config import MediaConfig, ModelConfig
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 async def client(tmp_path: Path) -> AsyncIterator[openai.AsyncOpenAI]:
     engine = build_engine(ModelConfig(), slots=2)
     workers = Registry(DISPATCH["shortest_queue"])
-    limits = ShelfLimits(
+    limits = FileStoreLimits(
         owner_bytes=10**7, total_bytes=10**8, expiry_s=3600, file=FileLimits(10**7, 10**8)
     )
     async with AsyncExitStack() as stack:
@@ -39,7 +39,7 @@ async def client(tmp_path: Path) -> AsyncIterator[openai.AsyncOpenAI]:
         app = build_worker(worker, max_body_bytes=10_000_000)
         address = await stack.enter_async_context(serving.served(app))
         workers.register(address, worker.status(engine.card), now=0, expires=False)
-        settings = ControllerSettings(files=FileShelf(tmp_path / "files", limits))
+        settings = ControllerSettings(files=FileStore(tmp_path / "files", limits))
         controller = build_controller(workers, AdmissionPolicy("e2e"), settings)
         served = await stack.enter_async_context(serving.served(controller))
         client = openai.AsyncOpenAI(base_url=f"{served}/v1", api_key="none", max_retries=0)

@@ -7,7 +7,8 @@ import pytest
 from llava_serve.errors import TextTooLarge
 from llava_serve.http.text_meter import TextMeter
 
-CHAT = "/v1/chat/completions"
+CHAT, LLAVAS = "/v1/chat/completions", "/worker_generate_stream"
+WITH_IMAGES = (LLAVAS, "/api/chat", "/api/generate")
 
 
 def measure(body: bytes, limit_bytes: int, size: int, path: str = CHAT) -> None:
@@ -39,8 +40,6 @@ PICTURE = "data:image/png;base64," + "iVBORw0K/+==" * 1000
         native("short", "\ufeff\n" + PICTURE),
         native("short", "\ufeff" + PICTURE).replace(b"\\ufeff", b"\xef\xbb\xbf"),
         native("short", PICTURE.replace("data:", "DATA:")),
-        llavas("short", PICTURE, PICTURE[22:]),
-        llavas("short", PICTURE[22:]),
         b"[" + native("short", PICTURE) + b"," + native("short", PICTURE) + b"]",
         json.dumps({"type": "input_image", "image_url": PICTURE}).encode(),
     ],
@@ -48,6 +47,19 @@ PICTURE = "data:image/png;base64," + "iVBORw0K/+==" * 1000
 @pytest.mark.parametrize("size", [1, 7, 100, 10**6])
 def test_pictures_do_not_count_as_text(body: bytes, size: int) -> None:
     measure(body, 1000, size)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10**6])
+@pytest.mark.parametrize("images", [(PICTURE, PICTURE[22:]), (PICTURE[22:],)])
+def test_lists_of_images_are_pictures_where_the_wire_has_them(
+    images: tuple[str, ...], size: int
+) -> None:
+    body = llavas("short", *images)
+    for path in WITH_IMAGES:
+        measure(body, 1000, size, path)
+    for path in (CHAT, "/v1/messages", "/v1/responses", "/tokenize"):
+        with pytest.raises(TextTooLarge):
+            measure(body, 1000, size, path)
 
 
 ANTHROPICS = {"type": "base64", "media_type": "image/png", "data": PICTURE[22:]}
@@ -69,11 +81,8 @@ LONG = "a" * 5000
     "body",
     [
         native(LONG, PICTURE),
-        llavas(LONG, PICTURE),
         native('"url": "data:' + LONG, PICTURE),  # said, and so with backslashes
-        native('"images": [' + LONG + "]", PICTURE),
         native("data:" + LONG, PICTURE),
-        b'{"images": [' + b"1," * 5000 + b"1]}",
         b'"url": "data:"' + b" " * 5000,
         b"[" * 5000,
         b" " * 5000,
@@ -85,9 +94,25 @@ def test_all_else_does(body: bytes, size: int) -> None:
         measure(body, 1000, size)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        llavas(LONG, PICTURE),
+        llavas('"images": [' + LONG + "]", PICTURE),  # said, and so with backslashes
+        native("short", PICTURE),  # of another wire
+        b'{"images": [' + b"1," * 5000 + b"1]}",
+    ],
+)
+@pytest.mark.parametrize("path", WITH_IMAGES)
+def test_all_else_does_beside_a_list_of_images(body: bytes, path: str) -> None:
+    for size in (1, 7, 100, 10**6):
+        with pytest.raises(TextTooLarge):
+            measure(body, 1000, size, path)
+
+
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_of_a_text_that_is_too_long_no_more_is_read(size: int) -> None:
-    meter, fed = TextMeter(1000), 0
+    meter, fed = TextMeter(1000, CHAT), 0
     with pytest.raises(TextTooLarge):
         for at in range(0, 50_000, size):
             fed += size
@@ -97,4 +122,4 @@ def test_of_a_text_that_is_too_long_no_more_is_read(size: int) -> None:
 
 def test_many_lists_without_an_end_take_no_longer_than_one() -> None:
     # Quadratic, it would take hours.
-    measure(b'"images":[' * 4_000_000, 1000, 65_536)
+    measure(b'"images":[' * 4_000_000, 1000, 65_536, LLAVAS)

@@ -3,6 +3,7 @@
 Both hold the same checkpoint, so that a comparison in the page must show the same answer twice.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from scripts.tiny.world import simple_image
 from tests.chromium import chromium, opened
 from tests.ports import free_ports
 from tests.sglang.conftest import picture, text, user
-from tests.sglang.launched import PYTHON, READY_S
+from tests.sglang.launched import ENVIRONMENT, PYTHON, READY_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.sglang]
 
@@ -50,7 +51,9 @@ def launched(folder: Path) -> Iterator[Launched]:
     command += ["--sglang-python", str(PYTHON)]
     log = folder / "log"
     with log.open("w") as err:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=err, text=True, env=os.environ | ENVIRONMENT
+        )
     with process:
         try:
             assert process.stdout is not None

@@ -3,7 +3,7 @@
 import base64
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +57,19 @@ def prepared(folder: Path) -> Path:
     return model
 
 
-@pytest.fixture
-async def original(tmp_path: Path) -> AsyncIterator[Stack]:
+@pytest.fixture(scope="module")
+def original_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("original")
     flags = ("--chat-template", "chatml-llava")
-    with sglang(prepared(tmp_path), tmp_path / "log", *flags) as endpoint:
-        async with stack_before(endpoint, tmp_path) as stack:
-            await stack.serves("llava-qwen-tiny")
-            yield stack
+    with sglang(prepared(folder), folder / "log", *flags) as address:
+        yield address
+
+
+@pytest.fixture
+async def original(original_endpoint: str, tmp_path: Path) -> AsyncIterator[Stack]:
+    async with stack_before(original_endpoint, tmp_path) as stack:
+        await stack.serves("llava-qwen-tiny")
+        yield stack
 
 
 async def test_one_and_several_pictures_are_seen_as_the_reference_sees_them(

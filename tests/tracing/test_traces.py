@@ -190,6 +190,33 @@ async def test_a_client_may_bring_a_trace_of_its_own(receiver: Receiver) -> None
     assert receiver.named("chat scripted", "worker").trace_id == "a" * 32
 
 
+ASKED = [{"role": "user", "content": PROMPT}]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/messages", {"messages": ASKED, "max_tokens": 9}),
+        ("/v1/responses", {"input": PROMPT}),
+        ("/v1/completions", {"prompt": PROMPT}),
+        ("/api/chat", {"messages": ASKED}),
+        ("/api/generate", {"prompt": PROMPT}),
+    ],
+)
+async def test_requests_of_all_protocols_are_traced(
+    receiver: Receiver, path: str, fields: dict[str, Any]
+) -> None:
+    stack = Stack(receiver.address)
+    await stack.open(EchoEngine("scripted"))
+    body = {"model": "scripted", "stream": False, **fields}
+    async with stack.session.post(stack.client.address + path, json=body) as answer:
+        assert answer.ok
+    await stack.close()
+    controller = receiver.named("chat scripted", "controller")
+    assert controller.attributes["http.route"] == path
+    assert receiver.named("chat scripted", "worker").parent_id == controller.span_id
+
+
 async def test_several_answers_have_stages_each(receiver: Receiver) -> None:
     stack = Stack(receiver.address)
     await stack.open(ScriptedEngine(ANSWER, END))

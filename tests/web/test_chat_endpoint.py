@@ -49,7 +49,11 @@ MOST_BYTES = 1_000_000
 SHARED = pytest.mark.asyncio(loop_scope="module")  # of those that share a page
 
 # Gradio's client leaves sockets to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore:'future.no_silent_downcasting'",  # Gradio's queue counts its calls with pandas
+    "ignore:The copy keyword",
+)
 
 
 class Program:
@@ -199,6 +203,22 @@ async def test_a_cancelled_job_stops_the_worker(served: Stack) -> None:
         assert job.cancel()
 
     await asyncio.to_thread(begin_and_cancel)
+    await until(lambda: not served.engine.running, "the end of what was cancelled")
+
+
+@SHARED
+async def test_only_the_job_that_is_cancelled_ends(served: Stack) -> None:
+    def cancel_one_of_two() -> str:
+        ended, kept = (
+            served.program.client.submit(question, api_name="/chat")
+            for question in (LONG, "word " * 40)
+        )
+        for job in (ended, kept):
+            next(iter(job))
+        assert ended.cancel()
+        return str(kept.result(timeout=60))
+
+    assert (await asyncio.to_thread(cancel_one_of_two)).split() == ["word"] * 40
     await until(lambda: not served.engine.running, "the end of what was cancelled")
 
 

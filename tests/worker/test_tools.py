@@ -17,8 +17,11 @@ from llava_serve.engines.base import Engine
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.engines.torch.budget import choose_budget
 from llava_serve.engines.torch.engine import TorchEngine
+from llava_serve.errors import UnsupportedField
 from llava_serve.http.serving import served
+from llava_serve.protocol.openai import parse_chat_request
 from llava_serve.worker.app import build_app
+from llava_serve.worker.tools import check_tools
 from tests.checkpoints.tool_checkpoint import tool_checkpoint
 from tests.worker.conftest import MAX_BODY_BYTES, MakeWorker
 from tests.worker.test_openai_client import image_message
@@ -205,6 +208,13 @@ async def test_a_model_whose_template_has_no_tools_says_so(
     with pytest.raises(openai.BadRequestError, match="chat template of this model") as refused:
         await without.chat.completions.create(**ASKED | fields)
     assert refused.value.param == param
+
+
+def test_an_sglang_server_that_reads_no_calls_is_to_be_started_with_a_parser() -> None:
+    card = EchoEngine("tools").card.model_copy(update={"engine": "sglang"})
+    body = parse_chat_request({"model": "tools", "messages": [QUESTION], "tools": [TOOL]})
+    with pytest.raises(UnsupportedField, match="--tool-call-parser NAME"):
+        check_tools(body, card)
 
 
 async def test_a_model_without_tools_answers_where_none_may_be_called(

@@ -15,7 +15,7 @@ from llava_serve.adapters.adapter import (
     AdaptedRequest,
     source_of,
 )
-from llava_serve.adapters.ollama.answer import OllamaAnswer, as_message, as_response
+from llava_serve.adapters.ollama.answer import OllamaAnswer, chat_content, generate_content
 from llava_serve.adapters.ollama.options import SOURCES, Options
 from llava_serve.adapters.ollama.tool_calls import CallsInOrder, OllamaTool, OllamaToolCall
 from llava_serve.errors import InvalidField
@@ -25,7 +25,7 @@ from llava_serve.protocol.tools import MOST_TOOLS
 _AT_ONCE = (0, "0", "0s", "0m", "0h")  # as `keep_alive` without a question: unload the model
 
 
-def _form(asked: Any) -> Any:
+def _format(asked: Any) -> Any:
     if asked in (None, "", "json") or isinstance(asked, dict):
         return asked or None
     raise PydanticCustomError("structured_output", 'must be "json" or a JSON schema')
@@ -45,7 +45,7 @@ class OllamaRequest(Strict):
 
     model: Annotated[str, Field(min_length=1)]
     stream: bool | None = True
-    format: Annotated[Any, BeforeValidator(_form)] = None
+    format: Annotated[Any, BeforeValidator(_format)] = None
     keep_alive: Any = None
     options: Options | None = None
     logprobs: bool | None = None
@@ -123,8 +123,8 @@ class OllamaRequest(Strict):
         return {"type": "json_schema", "json_schema": schema}
 
 
-class OllamaTurn(Strict):
-    """One turn; what a model thought before it answered is shown to none again."""
+class OllamaMessage(Strict):
+    """One message; what a model thought before it answered is shown to none again."""
 
     neutral: ClassVar[Neutral] = {"thinking": ANYTHING}
 
@@ -153,7 +153,7 @@ class OllamaTurn(Strict):
 class OllamaChat(OllamaRequest):
     """The body of `POST /api/chat`."""
 
-    messages: list[OllamaTurn] | None = None
+    messages: list[OllamaMessage] | None = None
     tools: Annotated[list[OllamaTool], Field(max_length=MOST_TOOLS)] | None = None
 
     @property
@@ -162,7 +162,7 @@ class OllamaChat(OllamaRequest):
 
     @property
     def answer(self) -> OllamaAnswer:
-        return OllamaAnswer(self.model, as_message)
+        return OllamaAnswer(self.model, chat_content)
 
     def as_messages(self) -> list[AdaptedMessage]:
         calls, said = CallsInOrder(), enumerate(self.messages or ())
@@ -193,7 +193,7 @@ class OllamaPrompt(OllamaRequest):
 
     @property
     def answer(self) -> OllamaAnswer:
-        return OllamaAnswer(self.model, as_response)
+        return OllamaAnswer(self.model, generate_content)
 
     def as_messages(self) -> list[AdaptedMessage]:
         asked = [*_images(self.images, "images"), _text(self.prompt, "prompt")]

@@ -4,13 +4,13 @@ Source: ollama/ollama@fb30760, api/types.go, ToolCall and Message, docs/api.md, 
 history, with tools)".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
-from pydantic_core import from_json, to_json
 
 from llava_serve.adapters.adapter import AdaptedPart
+from llava_serve.adapters.tools import adapted_call
 from llava_serve.errors import InvalidField
 from llava_serve.protocol.strict import ANYTHING, Neutral, Strict
 from llava_serve.protocol.tools import FunctionDefinition, FunctionName
@@ -60,12 +60,8 @@ class CallsInOrder:
             self._count += 1
             call_id = call.id or f"call{self._count:05}"
             self._waiting.append((call_id, call.function.name))
-            function = {
-                "name": call.function.name,
-                "arguments": to_json(call.function.arguments).decode(),
-            }
-            body = {"id": call_id, "type": "function", "function": function}
-            native.append(AdaptedPart(body, f"{path}.{at}"))
+            function = call.function
+            native.append(adapted_call(f"{path}.{at}", call_id, function.name, function.arguments))
         return native
 
     def id_of_result(self, call_id: str | None, name: str | None, path: str) -> str:
@@ -79,38 +75,3 @@ class CallsInOrder:
                 self._waiting.remove(waiting)
                 return waiting[0]
         raise InvalidField(path, "is the result of no call before it")
-
-
-def as_called(calls: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return calls of an answer on the native wire; one that was cut off is none."""
-    called = []
-    for index, call in enumerate(calls):
-        try:
-            arguments = from_json(call["function"].get("arguments") or "{}")
-        except ValueError:
-            continue
-        function = {"index": index, "name": call["function"]["name"], "arguments": arguments}
-        called.append({"id": call.get("id"), "function": function})
-    return called
-
-
-class CallDeltas:
-    """Puts calls together that come in deltas."""
-
-    def __init__(self) -> None:
-        self._calls: dict[int, dict[str, Any]] = {}
-
-    def add(self, deltas: Iterable[Mapping[str, Any]]) -> None:
-        for delta in deltas:
-            function = delta.get("function") or {}
-            call = self._calls.setdefault(
-                delta["index"],
-                {"id": delta.get("id"), "function": {"name": "", "arguments": ""}},
-            )
-            call["function"]["name"] += function.get("name") or ""
-            call["function"]["arguments"] += function.get("arguments") or ""
-
-    @property
-    def message(self) -> dict[str, Any]:
-        """The message that the calls are of, as it is where an answer is not streamed."""
-        return {"tool_calls": [self._calls[index] for index in sorted(self._calls)]}

@@ -18,8 +18,8 @@ from llava_serve.adapters.adapter import (
 from llava_serve.adapters.responses.answer import ResponseAnswer
 from llava_serve.adapters.responses.items import Item, messages_of
 from llava_serve.adapters.responses.tools import (
-    FlatTool,
-    FlatToolChoice,
+    NamedResponsesTool,
+    ResponsesTool,
     ToolChoice,
     as_chat_choice,
 )
@@ -105,7 +105,7 @@ class ResponsesRequest(Strict):
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     text: TextConfig = Field(default_factory=TextConfig)
     tool_choice: ToolChoice | None = None
-    tools: list[FlatTool] | None = None
+    tools: list[ResponsesTool] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     user: str | None = None
@@ -170,7 +170,7 @@ class ResponsesRequest(Strict):
 
     def _told_choice(self) -> Any:
         choice = self.tool_choice
-        return choice.model_dump() if isinstance(choice, FlatToolChoice) else choice or "auto"
+        return choice.model_dump() if isinstance(choice, NamedResponsesTool) else choice or "auto"
 
 
 def adapt_responses(body: Any, told: Mapping[str, Any]) -> tuple[AdaptedRequest, str]:

@@ -12,7 +12,7 @@ from llava_serve.protocol.strict import Neutral, Strict, unsupported
 from llava_serve.protocol.tools import FunctionName, known_choice
 
 
-class FlatTool(Strict):
+class ResponsesTool(Strict):
     neutral: ClassVar[Neutral] = {
         "allowed_callers": (None, ["direct"]),
         "async": (None, False),
@@ -37,16 +37,16 @@ class FlatTool(Strict):
         return as_function(**self.model_dump(exclude={"type"}))
 
 
-class FlatToolChoice(Strict):
+class NamedResponsesTool(Strict):
     type: Literal["function"]
     name: FunctionName
 
 
 ToolChoice = Annotated[
-    Literal["none", "auto", "required"] | FlatToolChoice, BeforeValidator(known_choice)
+    Literal["none", "auto", "required"] | NamedResponsesTool, BeforeValidator(known_choice)
 ]
 
 
-def as_chat_choice(choice: str | FlatToolChoice | None) -> Any:
+def as_chat_choice(choice: str | NamedResponsesTool | None) -> Any:
     """Return the same as a chat completion has it."""
-    return named_choice(choice.name) if isinstance(choice, FlatToolChoice) else choice
+    return named_choice(choice.name) if isinstance(choice, NamedResponsesTool) else choice

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 
 from llava_serve.cluster.batches.batch import ENDPOINTS, Batch, BatchCaller, window_s
 from llava_serve.cluster.batches.batch_store import BatchStore
-from llava_serve.cluster.files.shelf import FileShelf
+from llava_serve.cluster.files.file_store import FileStore
 from llava_serve.errors import BatchOver, BatchUnknown, InvalidField
 from llava_serve.http.body import read_json
 from llava_serve.http.caller import caller_of
@@ -37,14 +37,14 @@ class BatchCreation(Strict):
     output_expires_after: ResultsExpiry | None = None
 
 
-def batch_router(store: BatchStore, shelf: FileShelf, begin: Callable[[str], None]) -> APIRouter:
+def batch_router(store: BatchStore, files: FileStore, begin: Callable[[str], None]) -> APIRouter:
     """Return the routes of `store`; `begin` is called with the id of each new batch."""
     router = APIRouter()
 
     @router.post(_PATH)
     async def create(request: Request) -> ToldBatch:
         asked = parse_body(BatchCreation, (await read_json(request))[0])
-        batch = await asyncio.to_thread(_created, store, shelf, asked, _caller(request))
+        batch = await asyncio.to_thread(_created, store, files, asked, _caller(request))
         begin(batch.id)
         return batch.told()
 
@@ -87,7 +87,7 @@ def _caller(request: Request) -> BatchCaller:
 
 
 def _created(
-    store: BatchStore, shelf: FileShelf, asked: BatchCreation, caller: BatchCaller
+    store: BatchStore, files: FileStore, asked: BatchCreation, caller: BatchCaller
 ) -> Batch:
     """Make a batch.
 
@@ -100,11 +100,11 @@ def _created(
     if asked.endpoint not in ENDPOINTS:
         raise InvalidField("endpoint", f"must be one of {', '.join(ENDPOINTS)}")
     seconds = window_s(asked.completion_window)
-    kept = shelf.find(caller.owner, asked.input_file_id)
+    kept = files.find(caller.owner, asked.input_file_id)
     if kept.purpose != "batch":
         reason = f"is a file with the purpose {kept.purpose}, and must be one with batch"
         raise InvalidField("input_file_id", reason)
-    shelf.check_room(caller.owner)
+    files.check_room(caller.owner)
     now = int(store.clock())
     expiry = asked.output_expires_after
     batch = Batch(
@@ -118,7 +118,7 @@ def _created(
         metadata=asked.metadata,
         results_expiry_s=expiry.seconds if expiry else None,
     )
-    return store.create(batch, shelf.path(caller.owner, kept))
+    return store.create(batch, files.path(caller.owner, kept))
 
 
 def _cancelled(store: BatchStore, owner: str, batch_id: str) -> Batch:

@@ -172,7 +172,7 @@ class BatchRun:
 
     def _keep(self, batch: Batch, name: str) -> None:
         with self._folder.results(name).open("rb") as lines:
-            self._context.shelf.keep_results(
+            self._context.files.keep_results(
                 batch.caller.owner,
                 lines,
                 f"{batch.id}_{name}.jsonl",

@@ -31,7 +31,7 @@ _UNFINISHED_S = 3600  # after which a folder without a record never gets one
 
 @dataclass(frozen=True, slots=True)
 class BatchFolder:
-    """Where one batch lies."""
+    """Where one batch lies. Every method may raise StorageFailed."""
 
     path: Path
 
@@ -45,10 +45,11 @@ class BatchFolder:
 
     def cancel_asked_at(self) -> float | None:
         """Return when somebody asked for its end."""
-        try:
-            return (self.path / _CANCEL).stat().st_mtime
-        except FileNotFoundError:
-            return None
+        with translated():
+            try:
+                return (self.path / _CANCEL).stat().st_mtime
+            except FileNotFoundError:
+                return None
 
     def cancel(self) -> None:
         """Ask whoever runs it to end it."""
@@ -57,21 +58,23 @@ class BatchFolder:
 
     def read(self) -> Batch | None:
         """Return the record; None where there is none that can be read."""
-        try:
-            return Batch.from_json(json.loads((self.path / _RECORD).read_bytes()))
-        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
-            return None
+        with translated():
+            try:
+                return Batch.from_json(json.loads((self.path / _RECORD).read_bytes()))
+            except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+                return None
 
     def write(self, batch: Batch) -> None:
         """Replace the record."""
-        with translated(), tempfile.NamedTemporaryFile(dir=self.path, delete=False) as part:
-            path = Path(part.name)
+        with translated():
+            descriptor, name = tempfile.mkstemp(dir=self.path)
+            part = Path(name)
             try:
-                part.write(json.dumps(batch.as_json()).encode())
-                part.flush()
-                path.replace(self.path / _RECORD)
-            except OSError:
-                path.unlink(missing_ok=True)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(json.dumps(batch.as_json()).encode())
+                part.replace(self.path / _RECORD)
+            except OSError:  # of a full disk, to which each try would add a file
+                part.unlink(missing_ok=True)
                 raise
 
     def forget_requests(self) -> None:
@@ -187,7 +190,7 @@ def _below(folder: Path) -> list[Path]:
     with translated():
         try:
             return list(folder.iterdir())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
 

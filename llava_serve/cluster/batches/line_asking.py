@@ -14,7 +14,7 @@ from llava_serve.cluster.batches.batch_input import BatchLine
 from llava_serve.cluster.batches.batch_results import BatchResults
 from llava_serve.cluster.batches.in_flight import InFlight
 from llava_serve.cluster.batches.own_request import OwnAnswer, own_request
-from llava_serve.cluster.files.shelf import FileShelf
+from llava_serve.cluster.files.file_store import FileStore
 from llava_serve.errors import KeyRefused
 from llava_serve.http.caller import Caller
 
@@ -27,7 +27,7 @@ class BatchContext:
     """What the batches of one controller share; `models` tells the names that workers serve."""
 
     app: ASGIApp
-    shelf: FileShelf
+    files: FileStore
     keys: KeyRing | None  # None: none is asked for
     models: Callable[[], list[str]]
     in_flight: InFlight

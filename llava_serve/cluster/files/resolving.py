@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from fastapi import Request
 from pydantic_core import to_json
 
+from llava_serve.cluster.files.file_store import FileStore, id_of_uuid
 from llava_serve.cluster.files.kept_file import KeptFile
-from llava_serve.cluster.files.shelf import FileShelf, id_of_uuid
 from llava_serve.errors import FileQuotaSpent, FileUnknown, InvalidField, StorageFailed
 from llava_serve.errors.base import BadRequest
 from llava_serve.http.body import grow_body
@@ -35,7 +35,7 @@ Parsed = TypeVar("Parsed")
 
 
 async def resolved(
-    shelf: FileShelf | None,
+    store: FileStore | None,
     request: Request,
     decoded: Any,
     body: bytes,
@@ -52,18 +52,18 @@ async def resolved(
         BadRequest: what `parse` raises.
     """
     named, brought = _named_and_brought(decoded)
-    if shelf is None:
+    if store is None:
         if named:
             why = "names a file, and this server keeps none (--files-quota-mb 0)"
             raise InvalidField(named[0][0][0], why)
         return parse(decoded), decoded, body
     owner = caller_of(request).owner
     if named:
-        await _put_in(shelf, request, owner, named, brought)
+        await _put_in(store, request, owner, named, brought)
         body = to_json(decoded)
     parsed = parse(decoded)
     if brought:
-        await asyncio.to_thread(_keep, shelf, owner, brought)
+        await asyncio.to_thread(_keep, store, owner, brought)
     return parsed, decoded, body
 
 
@@ -101,17 +101,17 @@ def _named_and_brought(decoded: Any) -> tuple[list[Named], Brought]:
 
 
 async def _put_in(
-    shelf: FileShelf, request: Request, owner: str, named: list[Named], brought: Brought
+    store: FileStore, request: Request, owner: str, named: list[Named], brought: Brought
 ) -> None:
     """Put the pictures themselves in place of the parts that name them."""
     found = [
-        brought[name][1] if name in brought else await _found(shelf, owner, place[0], name, told)
+        brought[name][1] if name in brought else await _found(store, owner, place[0], name, told)
         for place, name, told in named
     ]
     sizes = [len(one) if isinstance(one, str) else one.size_bytes * 4 // 3 for one in found]
     await grow_body(request, sum(sizes))
     for ((_, content, at), *_), one in zip(named, found, strict=True):
-        url = one if isinstance(one, str) else await asyncio.to_thread(_read, shelf, owner, one)
+        url = one if isinstance(one, str) else await asyncio.to_thread(_read, store, owner, one)
         content[at] = _with_image(content[at], url)
 
 
@@ -153,34 +153,34 @@ def _url(part: Part) -> str | None:
     return url if isinstance(url, str) else None
 
 
-def _keep(shelf: FileShelf, owner: str, brought: Brought) -> None:
+def _keep(store: FileStore, owner: str, brought: Brought) -> None:
     """Keep pictures that were sent under a name; those that are not kept have to come again."""
     try:
-        shelf.add_all(owner, _described(shelf, brought))
+        store.add_all(owner, _described(store, brought))
     except FileQuotaSpent as exc:
         logger.info("a picture with a uuid is not kept: %s", exc.message)
     except StorageFailed as exc:
         logger.warning("a picture with a uuid is not kept: %s", exc.message)
 
 
-def _described(shelf: FileShelf, brought: Brought) -> Iterator[tuple[KeptFile, bytes]]:
+def _described(store: FileStore, brought: Brought) -> Iterator[tuple[KeptFile, bytes]]:
     """Decode one picture after the other, so that they are not in memory all at once."""
     for file_id, (uuid, url) in brought.items():
         with suppress(BadRequest):  # the worker says what is wrong with it
-            data = read_data_uri(url, shelf.limits.file.file_bytes)
-            kept = shelf.described(data, uuid, "vision", file_id)
+            data = read_data_uri(url, store.limits.file.file_bytes)
+            kept = store.described(data, uuid, "vision", file_id)
             yield kept, data
 
 
-async def _found(shelf: FileShelf, owner: str, path: str, file_id: str, told: str) -> KeptFile:
+async def _found(store: FileStore, owner: str, path: str, file_id: str, told: str) -> KeptFile:
     try:
-        return await asyncio.to_thread(shelf.find, owner, file_id)
+        return await asyncio.to_thread(store.find, owner, file_id)
     except FileUnknown as exc:
         raise FileUnknown(told, path) from exc
 
 
-def _read(shelf: FileShelf, owner: str, kept: KeptFile) -> str:
-    data = base64.b64encode(shelf.read(owner, kept)).decode("ascii")
+def _read(store: FileStore, owner: str, kept: KeptFile) -> str:
+    data = base64.b64encode(store.read(owner, kept)).decode("ascii")
     return f"data:{kept.media_type};base64,{data}"
 
 

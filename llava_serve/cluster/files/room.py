@@ -1,4 +1,4 @@
-"""Room of the file shelf: how much one owner and all of them may keep, and what is left of it."""
+"""Room of the file store: how much one owner and all of them may keep, and what is left of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from llava_serve.media.limits import FileLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShelfLimits:
+class FileStoreLimits:
     """What is kept: of one owner and of all, and for how long. `file` is of each picture."""
 
     owner_bytes: int
@@ -30,7 +30,7 @@ class ShelfLimits:
 class Room:
     """What one owner may still bring."""
 
-    def __init__(self, limits: ShelfLimits, folder: Path, folders: list[Path]) -> None:
+    def __init__(self, limits: FileStoreLimits, folder: Path, folders: list[Path]) -> None:
         self._limits = limits
         self._sums = {each.id: each.sha256 for each in records_in(folder)}
         self._data = {path.stem for path in files_in(folder, DATA)}

@@ -9,8 +9,8 @@ from fastapi.responses import FileResponse, Response
 from openai.types import FileDeleted, FileObject
 from starlette.datastructures import FormData, UploadFile
 
+from llava_serve.cluster.files.file_store import FileStore
 from llava_serve.cluster.files.kept_file import KeptFile
-from llava_serve.cluster.files.shelf import FileShelf
 from llava_serve.cluster.files.upload_form import read_form
 from llava_serve.errors import FileUnknown, InvalidField
 from llava_serve.http.access import UPLOADS
@@ -24,13 +24,13 @@ _SECONDS = re.compile(r"\d{1,9}")
 _MOST_LISTED = 10_000
 
 
-def files_router(shelf: FileShelf) -> APIRouter:
-    """Return the routes of `shelf`."""
+def files_router(store: FileStore) -> APIRouter:
+    """Return the routes of `store`."""
     router = APIRouter()
 
     async def upload(request: Request) -> Response:
         async with read_form(request, len(_FIELDS)) as form:
-            kept = await _kept(shelf, caller_of(request).owner, form)
+            kept = await _kept(store, caller_of(request).owner, form)
         return Response(_shown(kept).model_dump_json(), media_type="application/json")
 
     router.add_api_route(UPLOADS, upload, methods=["POST"], route_class_override=PlainRoute)
@@ -43,7 +43,7 @@ def files_router(shelf: FileShelf) -> APIRouter:
         order: Literal["asc", "desc"] = "desc",
         purpose: str | None = None,
     ) -> dict[str, Any]:
-        kept = await asyncio.to_thread(shelf.all_of, caller_of(request).owner)
+        kept = await asyncio.to_thread(store.all_of, caller_of(request).owner)
         kept = kept if order == "desc" else kept[::-1]
         if after is not None:
             ids = [each.id for each in kept]
@@ -62,13 +62,13 @@ def files_router(shelf: FileShelf) -> APIRouter:
     @router.get(UPLOADS + "/{file_id}")
     async def one_file(file_id: str, request: Request) -> FileObject:
         owner = caller_of(request).owner
-        return _shown(await asyncio.to_thread(shelf.find, owner, file_id))
+        return _shown(await asyncio.to_thread(store.find, owner, file_id))
 
     @router.get(UPLOADS + "/{file_id}/content")
     async def content(file_id: str, request: Request) -> FileResponse:
         owner = caller_of(request).owner
-        kept = await asyncio.to_thread(shelf.find, owner, file_id)
-        path = shelf.path(owner, kept)
+        kept = await asyncio.to_thread(store.find, owner, file_id)
+        path = store.path(owner, kept)
         if not await asyncio.to_thread(path.is_file):  # deleted meanwhile
             raise FileUnknown(file_id)
         headers = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
@@ -76,18 +76,18 @@ def files_router(shelf: FileShelf) -> APIRouter:
 
     @router.delete(UPLOADS + "/{file_id}")
     async def delete(file_id: str, request: Request) -> FileDeleted:
-        await asyncio.to_thread(shelf.delete, caller_of(request).owner, file_id)
+        await asyncio.to_thread(store.delete, caller_of(request).owner, file_id)
         return FileDeleted(id=file_id, deleted=True, object="file")
 
     return router
 
 
-async def _kept(shelf: FileShelf, owner: str, form: FormData) -> KeptFile:
+async def _kept(store: FileStore, owner: str, form: FormData) -> KeptFile:
     """Keep what a form brings.
 
     Raises:
         InvalidField: a field is missing, unknown or wrong.
-        MediaUnreadable, MediaTooLarge, FileQuotaSpent: see `FileShelf.add`.
+        MediaUnreadable, MediaTooLarge, FileQuotaSpent: see `FileStore.add`.
     """
     if unknown := [name for name in form if name not in _FIELDS]:
         raise InvalidField(unknown[0][:100], "is not supported here")
@@ -101,9 +101,9 @@ async def _kept(shelf: FileShelf, owner: str, form: FormData) -> KeptFile:
     def keep() -> KeptFile:
         filename = file.filename or "file"
         if purpose == _LINES:
-            return shelf.add_lines(owner, file.file, filename, expiry_s)
+            return store.add_lines(owner, file.file, filename, expiry_s)
         data = file.file.read()
-        return shelf.add(owner, data, filename=filename, purpose=str(purpose), expiry_s=expiry_s)
+        return store.add(owner, data, filename=filename, purpose=str(purpose), expiry_s=expiry_s)
 
     return await asyncio.to_thread(keep)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llava_serve.accounts.accounts import Accounts
-from llava_serve.cluster.files.shelf import FileShelf
+from llava_serve.cluster.files.file_store import FileStore
 from llava_serve.cluster.forwarding.retry_budget import RetryBudget
 from llava_serve.cluster.health.canary import Canary
 from llava_serve.cluster.health.prober import Prober
@@ -41,7 +41,7 @@ class ForwardContext:
     failures: FailureLog
     kept_bytes: Quota | None = None
     accounts: Accounts | None = None  # None where no key is asked for, and nothing audited
-    files: FileShelf | None = None  # None where none are kept
+    files: FileStore | None = None  # None where none are kept
     observers: tuple[RequestObserver, ...] = ()  # of each request's end
     responses: KeptResponses | None = None  # None: none is kept
 

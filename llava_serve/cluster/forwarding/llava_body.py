@@ -26,6 +26,8 @@ _MOST_NEW_TOKENS = 1024
 _NEW_TOKENS, _TEMPERATURE, _TOP_P = 512, 0.2, 0.7
 _CANNOT = "is not supported by LLaVA's own workers, and no other serves this model"
 
+_NO_TOOLS = "LLaVA's own workers do not know, and no other serves this model"
+
 _HONOURED = {
     *("model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens"),
     *("temperature", "top_p", "user", "safety_identifier", "prompt_cache_key"),
@@ -37,7 +39,10 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "logprobs": (False,),
     "min_tokens": (0,),
     "n": (1,),
+    "parallel_tool_calls": (True, False),  # without tools
     "repetition_penalty": (1,),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
     "top_k": (0,),
     "top_logprobs": (0,),
     **FURTHER_FIELDS,
@@ -70,9 +75,12 @@ def _check(chat: ChatRequest) -> None:
         if name in _HONOURED or value is None or value == default:
             continue
         if value not in _NEUTRAL.get(name, ()):
-            raise UnsupportedField(name, f"{value!r:.80} {_CANNOT}")
-    if chat.stream_options is not None and chat.stream_options.continuous_usage_stats:
-        raise UnsupportedField("stream_options.continuous_usage_stats", f"true {_CANNOT}")
+            told = "" if name == "tools" else f"{value!r:.80} "
+            raise UnsupportedField(name, told + _CANNOT)
+    for at, said in enumerate(chat.messages):
+        if said.tool_calls or said.role == "tool":
+            name = "tool_calls" if said.tool_calls else "role"
+            raise UnsupportedField(f"messages.{at}.{name}", f"speaks of tools, which {_NO_TOOLS}")
     limits = {chat.max_tokens, chat.max_completion_tokens} - {None}
     if len(limits) > 1:
         raise InvalidField("max_tokens", "differs from max_completion_tokens; send one of them")

@@ -1,6 +1,7 @@
 """Chat completions by workers that speak LLaVA's wire only, as they register without the token.
 
-What comes back, each time all of the text so far, becomes OpenAI's chunks.
+What comes back, each time all of the text so far, becomes OpenAI's chunks. These workers tell no
+token counts: a client that asks for the usage in a stream, as nearly all do, is sent none.
 """
 
 import json

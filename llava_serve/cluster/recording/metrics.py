@@ -18,6 +18,7 @@ from llava_serve.cluster.recording.request_record import RequestRecord, TokenCou
 from llava_serve.cluster.registry.breaker import BreakerState
 from llava_serve.cluster.registry.registered_worker import RegisteredWorker
 from llava_serve.cluster.registry.registry import Registry
+from llava_serve.errors import TurnTakenBack
 from llava_serve.errors.base import class_of
 
 _NAMESPACE = "llava_controller"
@@ -111,9 +112,16 @@ class ControllerMetrics:
         if record.worker is not None:
             self._models.add(record.model)
         model = record.model if record.model in self._models else OTHER_MODELS
-        of, arrived_at = self._labelled, record.arrived_at
+        of = self._labelled
         of(self.requests, record.wire, record.outcome).inc()
         of(self._model_requests, model, record.outcome, fault_of(record.outcome)).inc()
+        if record.tokens is not None:
+            self._count_tokens(model, record, record.tokens)
+        if not record.caller.is_batch:  # whose time says nothing of what anybody feels
+            self._measure(model, record)
+
+    def _measure(self, model: str, record: RequestRecord) -> None:
+        of, arrived_at = self._labelled, record.arrived_at
         if record.first_byte_at is not None:
             of(self.first_byte_seconds, record.wire).observe(record.first_byte_at - arrived_at)
         if record.worker is not None:
@@ -122,8 +130,6 @@ class ControllerMetrics:
             of(self._total, model).observe(record.ended_at - arrived_at)
         if record.is_streamed and record.first_text_at is not None:
             of(self._first_token, model).observe(record.first_text_at - arrived_at)
-        if record.tokens is not None:
-            self._count_tokens(model, record, record.tokens)
 
     def _count_tokens(self, model: str, record: RequestRecord, tokens: TokenCounts) -> None:
         of = self._labelled
@@ -148,7 +154,7 @@ def fault_of(outcome: str) -> str:
     """Return whose fault the outcome of a request is: none, client or server."""
     if outcome == "ok":
         return "none"
-    if outcome in ("client_left", "refused"):
+    if outcome in ("client_left", "refused", TurnTakenBack.code):
         return "client"
     error = class_of(outcome)
     return "client" if error is not None and error.status < 500 else "server"

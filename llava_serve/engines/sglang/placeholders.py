@@ -18,7 +18,7 @@ from llava_serve.request import IMAGE_PLACEHOLDER, Conversation, Image, ReadyPro
 _VIDEO = "<video>"
 RESERVED = (IMAGE_PLACEHOLDER, _VIDEO)
 _TOKENIZE_S = 10.0
-_KEPT = 1024  # forms of conversations whose answer is remembered
+_KEPT = 1024  # shapes of conversations whose answer is remembered
 _PIXEL = (  # never decoded: only the template is asked
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQAY3Y2w"
     "AAAAAElFTkSuQmCC"
@@ -30,7 +30,7 @@ _CALL = {"id": "call00000", "type": "function", "function": {"name": "x", "argum
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class _MessageShape:
     """What a template sees of a message beside its words; `parts` says which are images."""
 
     role: str
@@ -42,7 +42,7 @@ class _Turn:
 class _Shape:
     """What a template sees of a conversation beside its words."""
 
-    turns: tuple[_Turn, ...]
+    messages: tuple[_MessageShape, ...]
     has_tools: bool
 
 
@@ -83,7 +83,7 @@ def _check_text(field: str, text: str) -> None:
 
 
 class TemplateCheck:
-    """Asks the server how many placeholders its chat template makes, once for each form."""
+    """Asks the server how many placeholders its chat template makes, once for each shape."""
 
     def __init__(self, client: SglangClient) -> None:
         self._client = client
@@ -144,30 +144,30 @@ class TemplateCheck:
 
 
 def _shape(conversation: Conversation) -> _Shape:
-    turns = tuple(
-        _Turn(
+    messages = tuple(
+        _MessageShape(
             message.role,
             tuple(isinstance(part, Image) for part in message.parts),
             len(message.tool_calls),
         )
         for message in conversation.messages
     )
-    return _Shape(turns, bool(conversation.tools))
+    return _Shape(messages, bool(conversation.tools))
 
 
 def _asked(shape: _Shape) -> dict[str, Any]:
-    asked: dict[str, Any] = {"messages": [_message(turn) for turn in shape.turns]}
+    asked: dict[str, Any] = {"messages": [_message(each) for each in shape.messages]}
     return asked | {"tools": _TOOLS} if shape.has_tools else asked
 
 
-def _message(turn: _Turn) -> dict[str, Any]:
+def _message(shape: _MessageShape) -> dict[str, Any]:
     image = {"type": "image_url", "image_url": {"url": _PIXEL}}
     message: dict[str, Any] = {
-        "role": turn.role,
-        "content": [image if shown else {"type": "text", "text": "x"} for shown in turn.parts],
+        "role": shape.role,
+        "content": [image if shown else {"type": "text", "text": "x"} for shown in shape.parts],
     }
-    if turn.role == "tool":
+    if shape.role == "tool":
         message |= {"tool_call_id": _CALL["id"], "name": "x"}
-    if turn.num_calls:
-        message |= {"content": message["content"] or None, "tool_calls": [_CALL] * turn.num_calls}
+    if shape.num_calls:
+        message |= {"content": message["content"] or None, "tool_calls": [_CALL] * shape.num_calls}
     return message

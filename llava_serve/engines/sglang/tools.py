@@ -10,8 +10,8 @@ from llava_serve.request import Conversation, SamplingParams
 _NO_LOGPROBS = (
     "are not told beside `tools`: an SGLang server that reads calls tells them behind their text"
 )
-_NO_FORM = (
-    "would keep the answer to its form, and the SGLang server would never call one of `tools`"
+_NO_CALLS = (
+    "would hold the whole answer to a format, and the SGLang server would never call one of `tools`"
 )
 
 
@@ -28,9 +28,9 @@ def check_beside_tools(conversation: Conversation, sampling: SamplingParams) -> 
     if sampling.top_logprobs is not None:
         raise UnsupportedField("logprobs", _NO_LOGPROBS)
     if sampling.json_schema is not None:
-        raise UnsupportedField("response_format", _NO_FORM)
+        raise UnsupportedField("response_format", _NO_CALLS)
     if sampling.regex is not None:
-        raise UnsupportedField("regex", _NO_FORM)
+        raise UnsupportedField("regex", _NO_CALLS)
 
 
 def tools_body(conversation: Conversation) -> Body:

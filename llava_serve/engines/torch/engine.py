@@ -10,7 +10,7 @@ from typing import Any
 from llava_serve.chat.tool_call_parser import ToolCallParser
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.engines.base import EngineStatus
-from llava_serve.engines.preprocessing import PreprocessingPool, prompt_threads
+from llava_serve.engines.preprocessing import PreprocessingPool, batch_threads, prompt_threads
 from llava_serve.engines.torch import failures
 from llava_serve.engines.torch.budget import EngineBudget, warm_up
 from llava_serve.engines.torch.engine_core import EngineCore
@@ -97,6 +97,7 @@ class TorchEngine:
         self._vocabulary: int = embed.num_embeddings
         processor = PromptProcessor(loaded, self._features, context)
         self._preprocessing = PreprocessingPool(processor.preprocess)
+        self._preprocessing_batches = PreprocessingPool(processor.preprocess, batch_threads())
         self._compiling = PreprocessingPool(GrammarCompiler(loaded).compile)
         runner = ModelRunner(loaded.model, budget.kv_tokens)
         self._allocator = KVAllocator(budget.kv_tokens)
@@ -151,7 +152,8 @@ class TorchEngine:
         check_biases(request.sampling, self._vocabulary)
         try:
             matcher = await self._matcher(request)
-            preprocessed = await self._preprocessing.run(request.prompt)
+            pool = self._preprocessing_batches if request.is_batch else self._preprocessing
+            preprocessed = await pool.run(request.prompt)
         except Exception as exc:
             raise failures.translate(exc, self._loaded.model.device) from exc
         deltas = DeltaQueue(asyncio.get_running_loop())
@@ -165,10 +167,10 @@ class TorchEngine:
         return await self._compiling.run(request)
 
     def _tool_call_parser(self, request: GenerateRequest) -> ToolCallParser | None:
-        form, tools = self._loaded.format.tool_calls, tools_of(request)
-        if form is None or not tools:
+        call_format, tools = self._loaded.format.tool_calls, tools_of(request)
+        if call_format is None or not tools:
             return None
-        return ToolCallParser(form, {tool.name for tool in tools})
+        return ToolCallParser(call_format, {tool.name for tool in tools})
 
     async def inspect(self, request: InspectRequest) -> Inspection:
         """Tell what the request would become; see `Engine.inspect`."""
@@ -206,6 +208,7 @@ class TorchEngine:
         self._queue.close()
         self._thread.join()
         self._preprocessing.close()
+        self._preprocessing_batches.close()
         for pool in (self._compiling, self._inspecting, self._tokenizing, self._detokenizing):
             pool.close()
 

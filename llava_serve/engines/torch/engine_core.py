@@ -66,7 +66,7 @@ class EngineCore:
             case True:
                 self._step_of_batches()
             case False:
-                # Others may wait for what is computed for a batch.
+                # Others may wait for a slot that a batch has.
                 if not self._advance(of_batches=False) and len(self):
                     self._step_of_batches()
         if not len(self):

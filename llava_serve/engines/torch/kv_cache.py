@@ -6,7 +6,7 @@ or is preempted, a region stays as a cached prefix until its room is needed: by 
 into it, or by a new one, for which the least recently used prefixes are evicted first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,11 +83,15 @@ class KVAllocator:
         """Count the tokens that a sequence of this key would find; safe to call from any thread."""
         return self._longest_prefix(key[:-1])[1]
 
-    def is_worth_waiting_for(self, key: CacheKey) -> bool:
-        """Say whether a prefill under way computes a longer prefix of `key` than is cached."""
+    def is_worth_waiting_for(self, key: CacheKey, slow: Collection[KVRegion] = ()) -> bool:
+        """Say whether a prefill under way computes a longer prefix of `key` than is cached.
+
+        Those of `slow` regions are not waited for.
+        """
         _, cached = self._longest_prefix(key[:-1])
         enough = cached + _WORTH_WAITING
-        return any(common_prefix(each.pending_key, key[:-1]) > enough for each in self._regions)
+        pending = (each.pending_key for each in self._regions if each not in slow)
+        return any(common_prefix(each, key[:-1]) > enough for each in pending)
 
     def allocate(self, key: CacheKey, capacity: int) -> Allocation | None:
         """Allocate a region for a sequence whose tokens have this key; None without room.

@@ -127,13 +127,15 @@ class Scheduler:
     def _admit(self, of_batches: bool) -> list[Allocation]:
         """Admit the oldest waiting sequences, as far as slots and the KV cache have room.
 
-        Those of batches make room for others.
+        Those of batches make room for others, who wait for no prefill of a batch: that may stand
+        still.
         """
         admitted = []
+        slow = [] if of_batches else [each.region for each in self.running if each.request.is_batch]
         for sequence in self.candidates(of_batches=of_batches):
             if sequence.status is not Status.READY:
                 break
-            if self._allocator.is_worth_waiting_for(sequence.cache_key):
+            if self._allocator.is_worth_waiting_for(sequence.cache_key, slow):
                 continue  # in a moment it is cached
             capacity = _capacity_for(sequence)
             while (

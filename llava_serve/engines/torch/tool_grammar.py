@@ -34,9 +34,9 @@ class ToolGrammar:
     """
 
     def __init__(
-        self, form: ToolCallFormat, special: Mapping[str, int], json_rule: JsonRule
+        self, call_format: ToolCallFormat, special: Mapping[str, int], json_rule: JsonRule
     ) -> None:
-        self._form = form
+        self._call_format = call_format
         self._special = special
         self._json_rule = json_rule
         names = sorted(special, key=len, reverse=True)
@@ -55,21 +55,23 @@ class ToolGrammar:
             for number, tool in enumerate(tools)
             if choice.name in (None, tool.name)
         ]
-        several = choice.is_parallel and choice.name is None and self._form.separator is not None
+        several = (
+            choice.is_parallel and choice.name is None and self._call_format.separator is not None
+        )
         more = f"(more call){{0,{_MOST_CALLS - 1}}}" if several else ""
         lines = [
             *self._start(choice, text),
             f"calls: call {more} end",
             f"call: {' | '.join(rule for rule, _, _ in numbered)}",
             *(f"{rule}: {self._call(tool, field)}" for rule, tool, field in numbered),
-            f"end: {self._literal(self._form.end)}",
+            f"end: {self._literal(self._call_format.end)}",
         ]
         if several:
-            lines.append(f"more: {self._literal(self._form.separator or '')}")
+            lines.append(f"more: {self._literal(self._call_format.separator or '')}")
         return "\n".join(lines) + "\n"
 
     def _start(self, choice: ToolChoice, text: str | None) -> Iterator[str]:
-        mark, begin = self._form.mark, self._literal(self._form.begin)
+        mark, begin = self._call_format.mark, self._literal(self._call_format.begin)
         if choice.is_required:
             yield f"start: {begin} calls"
         elif text is not None:
@@ -81,7 +83,7 @@ class ToolGrammar:
             yield f"start: TEXT | TEXT? {begin} calls"
             yield "TEXT: /(?s:.*)/"
         else:
-            rest = self._literal(self._form.begin.partition(mark)[2])
+            rest = self._literal(self._call_format.begin.partition(mark)[2])
             yield f"start: TEXT | text_and_mark {rest} calls"
             yield f"text_and_mark[suffix={json.dumps(mark)}]: /(?s:.*)/"
             yield f"TEXT: /(?s:.*)/ & ~/(?s:.*){re.escape(mark)}(?s:.*)/"
@@ -93,7 +95,7 @@ class ToolGrammar:
         }
         return " ".join(
             holes[each]() if isinstance(each, Hole) else self._literal(each)
-            for each in self._form.shape
+            for each in self._call_format.shape
         )
 
     def _literal(self, text: str) -> str:

@@ -132,5 +132,4 @@ async def test_who_leaves_is_answered_no_more(
     assert (await anext(stream)).message.content
     assert echo.running == 1
     await stream.aclose()
-    await until(lambda: echo.running == 0, "the engine at rest")
-    assert stack.gate.load.queue_length == 0
+    await until(lambda: echo.running == stack.gate.load.queue_length == 0, "the worker at rest")

@@ -1,7 +1,9 @@
 """Tools of Ollama's protocol: what becomes of them, of calls and of results, each way."""
 
+import json
 from typing import Any
 
+import httpx
 import ollama
 import pytest
 
@@ -48,17 +50,19 @@ async def test_calls_are_told_whole() -> None:
     async with stack_of(engine) as stack, client_of(stack.controller) as client:
         assert (await client.show("scripted")).capabilities == ["completion", "vision", "tools"]
         whole = await client.chat(**fields)
-        *said, called, last = [line async for line in await client.chat(**fields, stream=True)]
-    assert [line.message.content for line in said] == ["I ask. "]
-    for message in (whole.message, called.message):
-        assert message.tool_calls is not None
-        assert [call.function.arguments for call in message.tool_calls] == [
+        lines = [line async for line in await client.chat(**fields, stream=True)]
+    assert [line.message.content for line in lines] == ["I ask. ", "", "", ""]
+    calls = [line.message.tool_calls for line in lines]
+    assert [len(told) if told else 0 for told in calls] == [0, 1, 1, 0]
+    for told in (whole.message.tool_calls or (), [*(calls[1] or ()), *(calls[2] or ())]):
+        assert [call.function.arguments for call in told] == [
             {"city": "Bonn"},
             {"city": "Ulm", "days": 2},
         ]
-        assert {call.function.name for call in message.tool_calls} == {"weather"}
+        assert {call.function.name for call in told} == {"weather"}
     assert whole.message.content == "I ask. "
-    assert (called.done, last.done) == (False, True)
+    assert [line.done for line in lines] == [False] * 3 + [True]
+    last = lines[-1]
     assert whole.done_reason == last.done_reason == "stop"
 
 
@@ -73,13 +77,27 @@ def test_a_tool_need_not_say_its_type() -> None:
     assert (tool.type, tool.function.name) == ("function", "weather")
 
 
-async def test_a_call_that_was_cut_off_is_none() -> None:
+async def test_calls_have_ids_and_places() -> None:
+    engine = calling(*(Delta(tool_calls=(part,)) for part in (*FIRST, *SECOND)), END)
+    body = asked(model="scripted", tools=[tool_body()])
+    async with stack_of(engine) as stack, httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.post(f"{stack.worker}/api/chat", json=body)
+    said = [json.loads(line)["message"] for line in answer.text.splitlines()]
+    calls = [call for message in said for call in message.get("tool_calls", ())]
+    told = [(call["id"], call["function"]["index"]) for call in calls]
+    assert told == [("call1", 0), ("call2", 1)]
+
+
+async def test_a_call_that_was_cut_off_is_text() -> None:
+    """Nobody may take what is left of its arguments for all of them."""
     cut = Delta("", "length", Usage(9, completion_tokens=11))
     engine = calling(*(Delta(tool_calls=(part,)) for part in FIRST[:2]), cut)
     fields = asked(model="scripted", tools=[weather])
     async with stack_of(engine) as stack, client_of(stack.worker) as client:
         whole = await client.chat(**fields)
         lines = [line async for line in await client.chat(**fields, stream=True)]
+    written = '{"name": "weather", "arguments": {"city": "Bo'
+    assert whole.message.content == "".join(line.message.content or "" for line in lines) == written
     for last in (whole, lines[-1]):
         assert (last.message.tool_calls, last.done_reason) == (None, "length")
 

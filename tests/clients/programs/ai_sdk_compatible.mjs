@@ -1,7 +1,7 @@
-// Vercel's AI SDK over chat completions: an answer, a stream, typed answers, an error and a cancel.
+// Vercel's AI SDK over chat completions: an answer, a stream, typed answers, tools, an error and a cancel.
 import { readFile } from "node:fs/promises";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { generateObject, generateText, jsonSchema, streamText } from "ai";
+import { generateObject, generateText, jsonSchema, stepCountIs, streamText, tool } from "ai";
 
 const [address, picture] = process.argv.slice(2);
 const served = createOpenAICompatible({
@@ -29,6 +29,31 @@ const schema = jsonSchema({
   additionalProperties: false,
 });
 const typed = await generateObject({ ...ask, schema, maxOutputTokens: 200 });
+const calls = [];
+const tools = {
+  get_weather: tool({
+    description: "Weather.",
+    inputSchema: jsonSchema({
+      type: "object",
+      properties: { city: { type: "string", enum: ["Kyoto", "Bonn"] } },
+      required: ["city"],
+      additionalProperties: false,
+    }),
+    execute: async (input) => {
+      calls.push(input);
+      return "Sunny.";
+    },
+  }),
+};
+const weather = await generateText({
+  model: served("tools"),
+  maxRetries: 0,
+  maxOutputTokens: 200,
+  prompt: "What is the weather in Kyoto?",
+  tools,
+  stopWhen: stepCountIs(2),
+  prepareStep: ({ stepNumber }) => ({ toolChoice: stepNumber === 0 ? "required" : "none" }),
+});
 let error;
 try {
   await generateText({ ...ask, model: served("no-such-model") });
@@ -53,6 +78,12 @@ console.log(
     chat: { answer: whole.text },
     counts: { used: used.inputTokens, made: used.outputTokens },
     stream: { answer: pieces.join(""), pieces: pieces.length },
+    tools: {
+      name: weather.steps[0].toolCalls[0].toolName,
+      arguments: calls[0],
+      reasons: weather.steps.slice(0, 1).map((step) => step.finishReason),
+      said: weather.text.length,
+    },
     typed: { fields: Object.keys(typed.object) },
     error,
     cancel: seen.length > 0 ? { seen } : undefined,

@@ -1,4 +1,4 @@
-"""The `anthropic` package: an answer, a stream, counted tokens, an error and a cancel."""
+"""The `anthropic` package: an answer, a stream, counted tokens, tools, an error and a cancel."""
 
 import anthropic
 import told
@@ -16,14 +16,40 @@ with client.messages.stream(**asked, max_tokens=60, extra_body=greedy) as stream
 counted = client.messages.count_tokens(**asked).input_tokens
 usage = message.usage
 told.tell("tokens", counted=counted, used=usage.input_tokens + usage.cache_read_input_tokens)
+tools = [{"name": "get_weather", "description": "Weather.", "input_schema": told.CITIES}]
+asked = {"model": told.TOOL_MODEL, "max_tokens": 200, "tools": tools}
+question = {"role": "user", "content": told.WEATHER_QUESTION}
+one = {"disable_parallel_tool_use": True}
+called = client.messages.create(**asked, messages=[question], tool_choice={"type": "any", **one})
+choice = {"type": "tool", "name": "get_weather", **one}
+with client.messages.stream(**asked, messages=[question], tool_choice=choice) as stream:
+    streamed = stream.get_final_message()
+(call,) = called.content
+result = {"type": "tool_result", "tool_use_id": call.id, "content": "Sunny."}
+messages = [
+    question,
+    {"role": "assistant", "content": called.content},
+    {"role": "user", "content": [result]},
+]
+after = client.messages.create(**asked, messages=messages, tool_choice={"type": "none"})
+without = client.messages.count_tokens(model=told.TOOL_MODEL, messages=messages[:1])
+counted = client.messages.count_tokens(model=told.TOOL_MODEL, messages=messages, tools=tools)
+told.tell_tools(
+    call.name,
+    call.input,
+    reasons=[called.stop_reason, streamed.stop_reason],
+    streamed=streamed.content[0].input,
+    said=len(after.content[0].text),
+    more_tokens=counted.input_tokens > without.input_tokens,
+)
 try:
-    client.messages.create(**{**asked, "model": told.NO_MODEL}, max_tokens=60)
+    client.messages.create(model=told.NO_MODEL, messages=[question], max_tokens=60)
 except anthropic.NotFoundError as error:
     told.tell_error(error)
 with client.messages.stream(
     model=told.SLOW_MODEL,
     messages=[{"role": "user", "content": told.LONG_QUESTION}],
-    max_tokens=1000,
+    max_tokens=2000,
 ) as stream:
     next(iter(stream.text_stream))
 told.tell("cancel")

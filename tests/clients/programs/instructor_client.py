@@ -1,4 +1,4 @@
-"""Instructor: typed answers about a picture, and an error."""
+"""Instructor: typed answers as JSON and, in its default mode, by a call; an error."""
 
 from typing import Literal
 
@@ -13,6 +13,12 @@ class Shape(BaseModel):
     is_round: bool
 
 
+class Weather(BaseModel):
+    """The weather of a city."""
+
+    city: Literal["Kyoto", "Bonn"]
+
+
 plain = openai.OpenAI(base_url=f"{told.ADDRESS}/v1", api_key="none", max_retries=0)
 client = instructor.from_openai(plain, mode=instructor.Mode.JSON_SCHEMA)
 ask = client.chat.completions.create
@@ -24,6 +30,14 @@ shape = ask(
     max_tokens=200,
 )
 told.tell("typed", fields=sorted(shape.model_dump()))
+weather = instructor.from_openai(plain).chat.completions.create(
+    model=told.TOOL_MODEL,
+    messages=[{"role": "user", "content": told.WEATHER_QUESTION}],
+    response_model=Weather,
+    max_retries=0,
+    max_tokens=200,
+)
+told.tell_tools("Weather", weather.model_dump())
 try:
     ask(model=told.NO_MODEL, messages=told.asked(), response_model=Shape, max_retries=0)
 except Exception as error:

@@ -1,4 +1,4 @@
-"""The `ollama` package: both of its clients, typed answers, the models, an error and a cancel."""
+"""The `ollama` package: both clients, typed answers, tools, the models, an error and a cancel."""
 
 import asyncio
 from typing import Literal
@@ -50,6 +50,27 @@ def in_turn() -> None:
     told.tell("cancel")
 
 
+def with_tools() -> None:
+    client = ollama.Client(told.ADDRESS)
+    call = ollama.Message.ToolCall.Function(name="get_weather", arguments={"city": "Kyoto"})
+    called = ollama.Message(role="assistant", tool_calls=[ollama.Message.ToolCall(function=call)])
+    function = {"name": "get_weather", "description": "Weather.", "parameters": told.CITIES}
+    messages = [
+        {"role": "user", "content": told.WEATHER_QUESTION},
+        called,
+        {"role": "tool", "tool_name": "get_weather", "content": "Sunny."},
+    ]
+    tools = [{"type": "function", "function": function}]
+    options = {"num_predict": 40}
+    after = client.chat(told.TOOL_MODEL, messages, tools=tools, options=options)
+    told.tell_tools(
+        call.name,
+        dict(call.arguments),
+        said=len(after.message.content),
+        capable="tools" in client.show(told.TOOL_MODEL).capabilities,
+    )
+
+
 async def at_once() -> None:
     async with ollama.AsyncClient(told.ADDRESS) as client:
         stream = await client.chat(**ASKED, stream=True)
@@ -58,4 +79,5 @@ async def at_once() -> None:
 
 
 in_turn()
+with_tools()
 asyncio.run(at_once())

@@ -1,6 +1,7 @@
-"""The `openai` package: both of its clients, typed answers, an error and a cancel."""
+"""The `openai` package: both of its clients, typed answers, tools, an error and a cancel."""
 
 import asyncio
+import json
 from typing import Literal
 
 import openai
@@ -41,6 +42,35 @@ def in_turn() -> None:
     told.tell("cancel")
 
 
+def with_tools() -> None:
+    ask = openai.OpenAI(base_url=BASE, api_key="none", max_retries=0).chat.completions
+    function = {"name": "get_weather", "description": "Weather.", "parameters": told.CITIES}
+    messages = [{"role": "user", "content": told.WEATHER_QUESTION}]
+    fields = {
+        "model": told.TOOL_MODEL,
+        "max_tokens": 200,
+        "tools": [{"type": "function", "function": function}],
+        "parallel_tool_calls": False,
+    }
+    called = ask.create(**fields, messages=messages, tool_choice="required").choices[0]
+    (call,) = called.message.tool_calls
+    named = {"type": "function", "function": {"name": "get_weather"}}
+    with ask.stream(**fields, messages=messages, tool_choice=named) as stream:
+        streamed = stream.get_final_completion().choices[0]
+    messages += [
+        called.message,
+        {"role": "tool", "tool_call_id": call.id, "content": "Sunny."},
+    ]
+    after = ask.create(**fields, messages=messages, tool_choice="none").choices[0]
+    told.tell_tools(
+        call.function.name,
+        json.loads(call.function.arguments),
+        reasons=[called.finish_reason, streamed.finish_reason],
+        streamed=json.loads(streamed.message.tool_calls[0].function.arguments),
+        said=len(after.message.content),
+    )
+
+
 async def at_once() -> None:
     async with openai.AsyncOpenAI(base_url=BASE, api_key="none", max_retries=0) as client:
         stream = await client.chat.completions.create(
@@ -51,4 +81,5 @@ async def at_once() -> None:
 
 
 in_turn()
+with_tools()
 asyncio.run(at_once())

@@ -1,4 +1,4 @@
-"""Pydantic AI: an answer, a stream, typed answers, an error and a cancel."""
+"""Pydantic AI: an answer, a stream, typed answers, also by a call, an error and a cancel."""
 
 import asyncio
 from typing import Literal
@@ -18,6 +18,12 @@ class Shape(BaseModel):
     color: Literal["red", "green", "blue"]
 
 
+class Weather(BaseModel):
+    """The weather of a city."""
+
+    city: Literal["Kyoto", "Bonn"]
+
+
 def agent(model: str, **fields) -> Agent:
     return Agent(OpenAIChatModel(model, provider=provider), retries=0, **fields)
 
@@ -30,6 +36,9 @@ async def main() -> None:
     told.tell_stream("stream", pieces)
     typed = agent(told.MODEL, output_type=NativeOutput(Shape), model_settings={"max_tokens": 200})
     told.tell("typed", fields=sorted((await typed.run(question)).output.model_dump()))
+    by_call = agent(told.TOOL_MODEL, output_type=Weather, model_settings={"max_tokens": 200})
+    weather = (await by_call.run(told.WEATHER_QUESTION)).output
+    told.tell_tools("Weather", weather.model_dump())
     try:
         await agent(told.NO_MODEL).run(question)
     except ModelHTTPError as error:

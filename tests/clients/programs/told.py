@@ -8,8 +8,16 @@ from typing import Any
 
 ADDRESS, PICTURE = sys.argv[1], Path(sys.argv[2])
 MODEL, SLOW_MODEL, NO_MODEL = "llava-tiny", "slow", "no-such-model"
+TOOL_MODEL = "tools"  # which says anything beside its calls
 QUESTION = "What color is the circle?"
 LONG_QUESTION = "word " * 300  # which the slow model repeats for a minute
+WEATHER_QUESTION = "What is the weather in Kyoto?"
+CITIES = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "enum": ["Kyoto", "Bonn"]}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
 PICTURE_BASE64 = base64.b64encode(PICTURE.read_bytes()).decode()
 PICTURE_URL = f"data:image/png;base64,{PICTURE_BASE64}"
 
@@ -36,6 +44,11 @@ def tell_answer(what: str, answer: str | None) -> None:
 def tell_stream(what: str, pieces: list[str]) -> None:
     """Say what was answered in pieces."""
     tell(what, answer="".join(pieces), pieces=sum(map(bool, pieces)))
+
+
+def tell_tools(name: str, arguments: dict[str, Any], **facts: Any) -> None:
+    """Say which tool was called, and what is told of the answer to its result."""
+    tell("tools", name=name, arguments=arguments, **facts)
 
 
 def tell_error(error: Exception) -> None:

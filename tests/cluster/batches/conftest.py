@@ -1,4 +1,4 @@
-"""A controller with a shelf and a store of batches, and clients of its keys."""
+"""A controller with a store of files and one of batches, and clients of its keys."""
 
 import json
 from collections.abc import AsyncIterator, Iterable
@@ -11,7 +11,7 @@ import openai
 from openai.types import Batch
 
 from llava_serve.cluster.batches.batch_store import BatchStore
-from tests.cluster.files.test_routes import make_shelf
+from tests.cluster.files.test_routes import make_file_store
 from tests.cluster.keyed import Keyed, keyed_controller
 from tests.until import bounded
 
@@ -69,7 +69,7 @@ class Client:
 @asynccontextmanager
 async def batch_controller(folder: Path, **fields: Any) -> AsyncIterator[Keyed]:
     store = BatchStore(folder / "files" / "batches")
-    fields = {"files": make_shelf(folder), "batches": store, **fields}
+    fields = {"files": make_file_store(folder), "batches": store, **fields}
     async with keyed_controller(folder, **fields) as keyed:
         yield keyed
 

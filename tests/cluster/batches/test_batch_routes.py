@@ -18,7 +18,7 @@ from tests.cluster.batches.conftest import (
     line,
     lines,
 )
-from tests.cluster.files.test_routes import PICTURE, SIZE, URL, make_shelf
+from tests.cluster.files.test_routes import PICTURE, SIZE, URL, make_file_store
 from tests.cluster.keyed import Keyed, echo_worker
 from tests.until import until
 
@@ -175,9 +175,9 @@ async def test_the_tokens_of_a_batch_are_charged_to_its_key(keyed: Keyed, client
 
 async def test_what_a_batch_answered_is_kept_beyond_the_quota(tmp_path: Path) -> None:
     content = jsonl(lines(4))
-    shelf = make_shelf(tmp_path, owner_bytes=len(content) + 10)
+    files = make_file_store(tmp_path, owner_bytes=len(content) + 10)
     async with (
-        batch_controller(tmp_path, files=shelf) as keyed,
+        batch_controller(tmp_path, files=files) as keyed,
         echo_worker(keyed),
         client_of(keyed) as client,
     ):

@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from llava_serve.cluster.files.shelf import FileShelf, ShelfLimits
+from llava_serve.cluster.files.file_store import FileStore, FileStoreLimits
 from llava_serve.media.limits import FileLimits
 from tests.cluster.keyed import Keyed, echo_worker, keyed_controller
 from tests.media.drawn import corner_marked, encoded
@@ -23,27 +23,27 @@ CHARSET_FORM = b'--B\r\nContent-Disposition: form-data; name="\xff"\r\n\r\nx\r\n
 CHAT = "/v1/chat/completions"
 
 
-def make_shelf(folder: Path, owner_bytes: int = 10**7) -> FileShelf:
-    limits = ShelfLimits(
+def make_file_store(folder: Path, owner_bytes: int = 10**7) -> FileStore:
+    limits = FileStoreLimits(
         owner_bytes=owner_bytes,
         total_bytes=10**8,
         expiry_s=3600,
         file=FileLimits(10**7, 10**8),
     )
-    return FileShelf(folder / "files", limits)
+    return FileStore(folder / "files", limits)
 
 
 @pytest.fixture
 async def keyed(tmp_path: Path) -> AsyncIterator[Keyed]:
-    shelf = make_shelf(tmp_path)
-    async with keyed_controller(tmp_path, files=shelf) as keyed, echo_worker(keyed):
+    store = make_file_store(tmp_path)
+    async with keyed_controller(tmp_path, files=store) as keyed, echo_worker(keyed):
         yield keyed
 
 
 @pytest.fixture
 async def open_controller(tmp_path: Path) -> AsyncIterator[Keyed]:
-    shelf = make_shelf(tmp_path)
-    async with keyed_controller(tmp_path, files=shelf, asks_for_keys=False) as keyed:
+    store = make_file_store(tmp_path)
+    async with keyed_controller(tmp_path, files=store, asks_for_keys=False) as keyed:
         yield keyed
 
 
@@ -239,9 +239,9 @@ async def test_a_request_names_so_many_files(keyed: Keyed, part: Any, code: str)
 
 async def test_a_picture_that_cannot_be_kept_is_answered_about(tmp_path: Path) -> None:
     (tmp_path / "files").write_text("in the way")
-    shelf = make_shelf(tmp_path)
+    store = make_file_store(tmp_path)
     async with (
-        keyed_controller(tmp_path, files=shelf) as keyed,
+        keyed_controller(tmp_path, files=store) as keyed,
         echo_worker(keyed),
         client_of(keyed, "alice") as client,
     ):
@@ -270,8 +270,8 @@ async def test_what_is_no_picture_for_questions_is_refused(
 
 
 async def test_a_key_has_a_quota(tmp_path: Path) -> None:
-    shelf = make_shelf(tmp_path, owner_bytes=len(PICTURE) + 10)
-    async with keyed_controller(tmp_path, files=shelf) as keyed, client_of(keyed, "a") as client:
+    store = make_file_store(tmp_path, owner_bytes=len(PICTURE) + 10)
+    async with keyed_controller(tmp_path, files=store) as keyed, client_of(keyed, "a") as client:
         await client.files.create(file=("a.png", PICTURE), purpose="vision")
         with pytest.raises(openai.APIStatusError, match="more than") as refused:
             await client.files.create(file=("b.gif", PICTURE + b"\0" * 99), purpose="vision")

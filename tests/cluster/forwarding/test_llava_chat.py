@@ -137,6 +137,27 @@ async def test_a_conversation_about_a_picture_is_rendered_and_answered_whole(
     ]
 
 
+async def test_a_stream_that_would_tell_the_usage_so_far_comes_without_it(
+    trusting: Cluster, stack: Stack
+) -> None:
+    await join(stack, trusting, LlavaWorker(VICUNA))
+    said = [{"role": "user", "content": "hi"}]
+    asked = {"model": VICUNA, "messages": said, "max_tokens": 9, "stream": True}
+    response = await trusting.http.post("/v1/messages", json=asked)
+    assert response.status_code == 200
+    lines = (line[6:] for line in response.text.splitlines() if line.startswith("data:"))
+    events = list(map(json.loads, lines))
+    deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
+    assert "".join(delta["text"] for delta in deltas) == "A red circle."
+    assert events[-1]["type"] == "message_stop"
+    counted: dict[str, Any] = {"stream_options": {"continuous_usage_stats": True}}  # as the page
+    async with aiohttp.ClientSession() as session:
+        client = ChatClient(trusting.address, session)
+        chunks = [one async for one in client.stream(chat(model=VICUNA, **counted))]
+    texts = (choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    assert "".join(texts) == "A red circle."
+
+
 async def test_texts_so_far_become_deltas(trusting: Cluster, stack: Stack) -> None:
     await join(stack, trusting, LlavaWorker(VICUNA))
     async with client_of(trusting) as client:
@@ -178,6 +199,10 @@ async def test_no_part_of_the_templates_stop_is_shown(
     assert "".join(deltas) == answer
 
 
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
+CALL: dict[str, Any] = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -190,10 +215,11 @@ async def test_no_part_of_the_templates_stop_is_shown(
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"max_tokens": 1025}, "max_tokens"),
         ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens"),
-        (
-            {"stream": True, "stream_options": {"continuous_usage_stats": True}},
-            "stream_options.continuous_usage_stats",
-        ),
+        ({"tools": [TOOL]}, "tools"),
+        ({"tools": [TOOL], "tool_choice": "required"}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"messages": [{"role": "assistant", "tool_calls": [CALL]}]}, "messages.0.tool_calls"),
+        ({"messages": [{"role": "tool", "tool_call_id": "x", "content": "5"}]}, "messages.0.role"),
     ],
 )
 async def test_what_such_a_worker_cannot_do_is_refused_by_name(
@@ -214,9 +240,13 @@ async def test_values_that_ask_for_nothing_pass(trusting: Cluster, stack: Stack)
         "stop": [],
         "logprobs": False,
         "min_p": 0,
+        "tools": [],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
     }
     asked |= {"frequency_penalty": 0, "response_format": {"type": "text"}, "top_p": 0}
-    asked |= {"repetition_penalty": 1, "stream": True, "stream_options": {"include_usage": True}}
+    asked |= {"repetition_penalty": 1, "stream": True}
+    asked |= {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
     answer = await trusting.http.post(CHAT, json=chat(model=VICUNA, **asked))
     assert answer.status_code == 200
     (body,) = worker.bodies

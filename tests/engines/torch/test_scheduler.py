@@ -147,3 +147,15 @@ async def test_the_answers_of_a_batch_make_room_for_others() -> None:
     cramped.add(sequence("a", 100))
     assert step(cramped) == [("a", 100)]
     assert (names(cramped.running), names(cramped.waiting)) == ("ba", "d")
+
+
+async def test_nobody_waits_for_the_prefill_of_a_batch() -> None:
+    both = scheduler(slots=3)
+    both.add(of_batch("a", 60))
+    both.schedule(of_batches=True)
+    both.add(sequence("a", 60))
+    assert step(both) == [("a", 60)]
+    assert len(both.running) == 2
+    both.add(of_batch("a", 60))
+    both.schedule(of_batches=True)
+    assert names(both.waiting) == "a"  # which waits for one of the others

@@ -21,7 +21,7 @@ from tests.launching.placement.ray_cluster import (
 )
 from tests.ports import free_ports
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
 @pytest.fixture(scope="module")

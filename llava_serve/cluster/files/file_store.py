@@ -1,8 +1,8 @@
-"""File shelf: uploaded files on disk, each owner's by themselves, until they expire.
+"""File store: uploaded files on disk, each owner's by themselves, until they expire.
 
 A folder for each owner holds the bytes under their SHA-256, so that equal ones lie there once, and
 a small JSON file for each id. There is nothing else to keep: several controllers may share the
-shelf through a network file system.
+store through a network file system.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from llava_serve.cluster.files.kept_file import (
     read_record,
     records_in,
 )
-from llava_serve.cluster.files.room import Room, ShelfLimits as ShelfLimits
+from llava_serve.cluster.files.room import FileStoreLimits as FileStoreLimits, Room
 from llava_serve.errors import FileUnknown, StorageFailed
 from llava_serve.media.decode import image_cost
 from llava_serve.media.sniff import sniff
@@ -38,11 +38,11 @@ _REMEDY = "Check --files-dir or --state-dir: the place must exist, be writable a
 _PART_S = 3600.0  # after which what was not written to its end never will be, nor its record
 
 
-class FileShelf:
+class FileStore:
     """Every method blocks: call it off the event loop. Each may raise StorageFailed."""
 
     def __init__(
-        self, root: Path, limits: ShelfLimits, clock: Callable[[], float] = time.time
+        self, root: Path, limits: FileStoreLimits, clock: Callable[[], float] = time.time
     ) -> None:
         self._root = root
         self.limits = limits

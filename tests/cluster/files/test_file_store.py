@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from llava_serve.cluster.files.file_store import FileStore, FileStoreLimits, id_of_uuid
 from llava_serve.cluster.files.kept_file import KeptFile
-from llava_serve.cluster.files.shelf import FileShelf, ShelfLimits, id_of_uuid
 from llava_serve.errors import (
     FileQuotaSpent,
     FileUnknown,
@@ -44,8 +44,8 @@ def make(
     total_bytes: int = 10**8,
     owner_files: int = 10,
     total_files: int = 20,
-) -> FileShelf:
-    limits = ShelfLimits(
+) -> FileStore:
+    limits = FileStoreLimits(
         owner_bytes=owner_bytes,
         total_bytes=total_bytes,
         owner_files=owner_files,
@@ -53,16 +53,16 @@ def make(
         expiry_s=HOUR,
         file=FileLimits(10**6, 10**6),
     )
-    return FileShelf(folder / "files", limits, clock)
+    return FileStore(folder / "files", limits, clock)
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, clock: Clock) -> FileShelf:
+def store(tmp_path: Path, clock: Clock) -> FileStore:
     return make(tmp_path, clock)
 
 
-def add(shelf: FileShelf, owner: str = "a", data: bytes = PNG, **fields: str) -> KeptFile:
-    return shelf.add(owner, data, filename="x.png", purpose="vision", file_id=fields.get("id"))
+def add(store: FileStore, owner: str = "a", data: bytes = PNG, **fields: str) -> KeptFile:
+    return store.add(owner, data, filename="x.png", purpose="vision", file_id=fields.get("id"))
 
 
 def files_in(folder: Path) -> list[str]:
@@ -70,9 +70,9 @@ def files_in(folder: Path) -> list[str]:
 
 
 def test_a_picture_comes_back_after_a_restart(
-    shelf: FileShelf, tmp_path: Path, clock: Clock
+    store: FileStore, tmp_path: Path, clock: Clock
 ) -> None:
-    kept = add(shelf)
+    kept = add(store)
     again = make(tmp_path, clock)
     assert again.find("a", kept.id) == kept
     assert again.read("a", kept) == PNG
@@ -80,131 +80,131 @@ def test_a_picture_comes_back_after_a_restart(
     assert again.all_of("a") == [kept]
 
 
-def test_another_owner_does_not_find_it(shelf: FileShelf) -> None:
-    kept = add(shelf)
+def test_another_owner_does_not_find_it(store: FileStore) -> None:
+    kept = add(store)
     for owner, file_id in (("b", kept.id), ("a", "file-" + "0" * 32), ("a", "../../x"), ("a", "")):
         with pytest.raises(FileUnknown):
-            shelf.find(owner, file_id)
+            store.find(owner, file_id)
     with pytest.raises(FileUnknown):
-        shelf.delete("b", kept.id)
-    assert shelf.all_of("b") == []
+        store.delete("b", kept.id)
+    assert store.all_of("b") == []
 
 
 def test_equal_bytes_lie_there_once_until_the_last_of_them_is_deleted(
-    shelf: FileShelf, tmp_path: Path
+    store: FileStore, tmp_path: Path
 ) -> None:
-    first, second = add(shelf), add(shelf)
+    first, second = add(store), add(store)
     assert files_in(tmp_path) == [".data", ".json", ".json"]
-    shelf.delete("a", first.id)
-    assert shelf.read("a", second) == PNG
-    shelf.delete("a", second.id)
+    store.delete("a", first.id)
+    assert store.read("a", second) == PNG
+    store.delete("a", second.id)
     assert files_in(tmp_path) == []
 
 
 def test_what_has_expired_is_not_found_and_swept(
-    shelf: FileShelf, tmp_path: Path, clock: Clock
+    store: FileStore, tmp_path: Path, clock: Clock
 ) -> None:
-    early = shelf.add("a", PNG, filename="x", purpose="vision", expiry_s=60)
-    late = shelf.add("a", GIF, filename="x", purpose="vision", expiry_s=10 * HOUR)
+    early = store.add("a", PNG, filename="x", purpose="vision", expiry_s=60)
+    late = store.add("a", GIF, filename="x", purpose="vision", expiry_s=10 * HOUR)
     assert late.expires_at == clock.now + HOUR  # never longer than the operator says
     clock.now += 61
     with pytest.raises(FileUnknown):
-        shelf.find("a", early.id)
-    assert shelf.all_of("a") == [late]
+        store.find("a", early.id)
+    assert store.all_of("a") == [late]
     clock.now += HOUR
-    shelf.sweep()
+    store.sweep()
     assert files_in(tmp_path) == []
 
 
 def test_an_owner_has_a_quota_of_bytes_that_deleting_gives_back(
     tmp_path: Path, clock: Clock
 ) -> None:
-    shelf = make(tmp_path, clock, owner_bytes=len(PNG) + len(GIF) - 1)
-    kept = add(shelf)
-    add(shelf)  # the same bytes take no more
+    store = make(tmp_path, clock, owner_bytes=len(PNG) + len(GIF) - 1)
+    kept = add(store)
+    add(store)  # the same bytes take no more
     with pytest.raises(FileQuotaSpent, match="of yours"):
-        add(shelf, data=GIF)
-    add(shelf, "b", data=GIF)
-    for each in shelf.all_of("a"):
-        shelf.delete("a", each.id)
-    assert add(shelf, data=GIF).sha256 != kept.sha256
+        add(store, data=GIF)
+    add(store, "b", data=GIF)
+    for each in store.all_of("a"):
+        store.delete("a", each.id)
+    assert add(store, data=GIF).sha256 != kept.sha256
 
 
 def test_all_together_have_a_quota(tmp_path: Path, clock: Clock) -> None:
-    shelf = make(tmp_path, clock, total_bytes=len(PNG) + len(GIF) - 1)
-    add(shelf, "a")
+    store = make(tmp_path, clock, total_bytes=len(PNG) + len(GIF) - 1)
+    add(store, "a")
     with pytest.raises(FileQuotaSpent, match="of everybody"):
-        add(shelf, "b", data=GIF)
+        add(store, "b", data=GIF)
     clock.now += 2 * HOUR
-    shelf.sweep()
-    add(shelf, "b", data=GIF)
+    store.sweep()
+    add(store, "b", data=GIF)
 
 
 def test_an_owner_has_so_many_files_and_so_have_all_together(tmp_path: Path, clock: Clock) -> None:
-    shelf = make(tmp_path, clock, owner_files=2, total_files=3)
-    add(shelf, id=id_of_uuid("first"))
-    add(shelf)
+    store = make(tmp_path, clock, owner_files=2, total_files=3)
+    add(store, id=id_of_uuid("first"))
+    add(store)
     with pytest.raises(FileQuotaSpent, match="2 files of yours"):
-        add(shelf)
-    add(shelf, "b")
+        add(store)
+    add(store, "b")
     with pytest.raises(FileQuotaSpent, match="3 files of everybody"):
-        add(shelf, "c")
-    add(shelf, id=id_of_uuid("first"))  # in place of itself
+        add(store, "c")
+    add(store, id=id_of_uuid("first"))  # in place of itself
 
 
 def test_of_several_those_are_kept_for_which_there_is_room(tmp_path: Path, clock: Clock) -> None:
-    shelf = make(tmp_path, clock, owner_bytes=len(PNG) + len(GIF) - 1)
-    drafts = [(shelf.described(data, "x", "vision"), data) for data in (PNG, PNG, GIF)]
+    store = make(tmp_path, clock, owner_bytes=len(PNG) + len(GIF) - 1)
+    drafts = [(store.described(data, "x", "vision"), data) for data in (PNG, PNG, GIF)]
     with pytest.raises(FileQuotaSpent, match="of yours"):
-        shelf.add_all("a", drafts)
-    assert {each.id for each in shelf.all_of("a")} == {drafts[0][0].id, drafts[1][0].id}
+        store.add_all("a", drafts)
+    assert {each.id for each in store.all_of("a")} == {drafts[0][0].id, drafts[1][0].id}
     few = make(tmp_path, clock, owner_files=3)
     drafts = [(few.described(GIF, "x", "vision"), GIF) for _ in range(2)]
     with pytest.raises(FileQuotaSpent, match="3 files of yours"):
         few.add_all("a", drafts)
 
 
-def test_what_is_no_picture_is_refused_and_not_kept(shelf: FileShelf, tmp_path: Path) -> None:
+def test_what_is_no_picture_is_refused_and_not_kept(store: FileStore, tmp_path: Path) -> None:
     for data in (b"", b"<svg/>", b"%PDF-1.7", PNG[:20]):
         with pytest.raises(MediaUnreadable):
-            add(shelf, data=data)
+            add(store, data=data)
     with pytest.raises(MediaTooLarge):
-        add(shelf, data=PNG + b"\0" * 10**6)
+        add(store, data=PNG + b"\0" * 10**6)
     assert files_in(tmp_path) == []
 
 
-def test_a_named_picture_is_replaced_by_the_next_of_its_name(shelf: FileShelf) -> None:
+def test_a_named_picture_is_replaced_by_the_next_of_its_name(store: FileStore) -> None:
     name = id_of_uuid("my picture")
-    add(shelf, id=name)
-    kept = add(shelf, data=GIF, id=name)
-    assert shelf.find("a", name) == kept
-    assert shelf.read("a", kept) == GIF
-    assert len(shelf.all_of("a")) == 1
+    add(store, id=name)
+    kept = add(store, data=GIF, id=name)
+    assert store.find("a", name) == kept
+    assert store.read("a", kept) == GIF
+    assert len(store.all_of("a")) == 1
 
 
-def test_files_are_for_the_eyes_of_the_process_alone(shelf: FileShelf, tmp_path: Path) -> None:
-    add(shelf)
+def test_files_are_for_the_eyes_of_the_process_alone(store: FileStore, tmp_path: Path) -> None:
+    add(store)
     for path in (tmp_path / "files", *(tmp_path / "files").rglob("*")):
         assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_damaged_record_is_no_file(shelf: FileShelf, tmp_path: Path, clock: Clock) -> None:
-    kept = add(shelf)
+def test_a_damaged_record_is_no_file(store: FileStore, tmp_path: Path, clock: Clock) -> None:
+    kept = add(store)
     (record,) = tmp_path.rglob("*.json")
     record.write_text("{broken")
     with pytest.raises(FileUnknown):
-        shelf.find("a", kept.id)
-    assert shelf.all_of("a") == []
+        store.find("a", kept.id)
+    assert store.all_of("a") == []
     clock.now += HOUR + 60  # until then its bytes may be those of a record that is to come
-    shelf.sweep()
+    store.sweep()
     assert files_in(tmp_path) == []
 
 
 def test_bytes_whose_record_another_controller_is_about_to_write_are_left_alone(
-    shelf: FileShelf, tmp_path: Path, clock: Clock
+    store: FileStore, tmp_path: Path, clock: Clock
 ) -> None:
-    kept = add(shelf)
-    place = shelf.path("a", kept)
+    kept = add(store)
+    place = store.path("a", kept)
     (place.parent / f"{kept.id}.json").unlink()  # as it is before its record is written
     other = make(tmp_path, clock)
     other.sweep()
@@ -216,43 +216,43 @@ def test_bytes_whose_record_another_controller_is_about_to_write_are_left_alone(
 
 
 def test_bytes_that_lie_there_are_as_young_as_the_last_file_that_has_them(
-    shelf: FileShelf, tmp_path: Path, clock: Clock
+    store: FileStore, tmp_path: Path, clock: Clock
 ) -> None:
-    kept = add(shelf)
-    os.utime(shelf.path("a", kept), (time.time() - 2 * HOUR,) * 2)
-    second = add(shelf)
-    (shelf.path("a", kept).parent / f"{kept.id}.json").unlink()
-    (shelf.path("a", kept).parent / f"{second.id}.json").unlink()
+    kept = add(store)
+    os.utime(store.path("a", kept), (time.time() - 2 * HOUR,) * 2)
+    second = add(store)
+    (store.path("a", kept).parent / f"{kept.id}.json").unlink()
+    (store.path("a", kept).parent / f"{second.id}.json").unlink()
     make(tmp_path, clock).sweep()
-    assert shelf.read("a", second) == PNG
+    assert store.read("a", second) == PNG
 
 
-def test_what_a_name_had_before_is_removed_at_once(shelf: FileShelf, tmp_path: Path) -> None:
+def test_what_a_name_had_before_is_removed_at_once(store: FileStore, tmp_path: Path) -> None:
     name = id_of_uuid("my picture")
-    add(shelf, id=name)
-    add(shelf, data=GIF, id=name)
+    add(store, id=name)
+    add(store, data=GIF, id=name)
     assert files_in(tmp_path) == [".data", ".json"]
 
 
-def test_the_folder_of_an_owner_goes_with_the_last_file(shelf: FileShelf, tmp_path: Path) -> None:
-    kept, other = add(shelf), add(shelf, "b")
-    shelf.delete("a", kept.id)
-    shelf.sweep()
-    assert list((tmp_path / "files").iterdir()) == [shelf.path("b", other).parent]
-    assert add(shelf).sha256 == kept.sha256
+def test_the_folder_of_an_owner_goes_with_the_last_file(store: FileStore, tmp_path: Path) -> None:
+    kept, other = add(store), add(store, "b")
+    store.delete("a", kept.id)
+    store.sweep()
+    assert list((tmp_path / "files").iterdir()) == [store.path("b", other).parent]
+    assert add(store).sha256 == kept.sha256
 
 
 def test_a_place_that_is_no_folder_is_told_by_every_method(tmp_path: Path, clock: Clock) -> None:
     kept = add(make(tmp_path / "elsewhere", clock))
     (tmp_path / "files").write_text("in the way")
-    shelf = make(tmp_path, clock)
+    store = make(tmp_path, clock)
     for call in (
-        lambda: add(shelf),
-        lambda: shelf.find("a", kept.id),
-        lambda: shelf.all_of("a"),
-        lambda: shelf.read("a", kept),
-        lambda: shelf.delete("a", kept.id),
-        shelf.sweep,
+        lambda: add(store),
+        lambda: store.find("a", kept.id),
+        lambda: store.all_of("a"),
+        lambda: store.read("a", kept),
+        lambda: store.delete("a", kept.id),
+        store.sweep,
     ):
         with pytest.raises(StorageFailed, match="cannot be kept or read"):
             call()
