@@ -54,8 +54,8 @@ def from_chat_template(
 
     `is_special` says whether a text has tokens in it that only a template may write.
     """
-    placeholders = None if _takes_parts(apply) else {Image: image_token, Video: video_token}
-    template = _ChatTemplate(apply, placeholders)
+    kinds = frozenset(kind for kind in _EXAMPLES if _takes_parts(apply, kind))
+    template = _ChatTemplate(apply, {Image: image_token, Video: video_token}, kinds)
 
     def render_example(messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> str:
         opens = messages[-1].role == "user"
@@ -96,10 +96,15 @@ def from_chat_template(
 
 @dataclass(frozen=True, slots=True)
 class _ChatTemplate:
-    """A jinja template, with `placeholders` for media where it takes no parts."""
+    """A jinja template, with `placeholders` for media where it takes no parts.
+
+    It takes them in messages of `kinds_with_parts`, as `_kind_of` calls them: one that takes them
+    in questions may still show a result as it is.
+    """
 
     apply: ApplyTemplate
-    placeholders: dict[type, str] | None
+    placeholders: dict[type, str]
+    kinds_with_parts: frozenset[str]
 
     def render(
         self,
@@ -114,7 +119,7 @@ class _ChatTemplate:
         shown = [
             {
                 "role": message.role,
-                "content": _content(message, markers, self.placeholders),
+                "content": self._content(message, markers),
                 **shown_calls(message, guard),
                 **shown_result(message, messages),
             }
@@ -122,35 +127,50 @@ class _ChatTemplate:
         ]
         return self.apply(shown, **with_tools, add_generation_prompt=add_generation_prompt)
 
-
-def _takes_parts(apply: ApplyTemplate) -> bool:
-    """Say whether the template understands a list of content parts, or only a string."""
-    try:
-        rendered = apply(
-            [{"role": "user", "content": [{"type": "text", "text": "probe"}]}],
-            add_generation_prompt=True,
+    def _content(self, message: Message, markers: Markers) -> str | list[dict[str, str]]:
+        """Return content parts, or one string with placeholders for media."""
+        # Llama's and Mistral's templates show nothing that an assistant said beside its calls.
+        may_be_lost = bool(message.tool_calls)
+        marked = [
+            (type(part), markers.mark(part, may_be_lost=may_be_lost)) for part in message.parts
+        ]
+        if _kind_of(message) in self.kinds_with_parts:
+            return [
+                {"type": "text", "text": marker} if kind is str else {"type": _CONTENT_TYPES[kind]}
+                for kind, marker in marked
+            ]
+        return "".join(
+            marker if kind is str else self.placeholders[kind] + "\n" for kind, marker in marked
         )
-    except (TemplateError, TypeError):
-        return False
-    return "probe" in rendered and "'type'" not in rendered
 
 
 _CONTENT_TYPES: dict[type, str] = {Image: "image", Video: "video"}
+_PROBE = [{"type": "text", "text": "probe"}]
+_CALL = {"id": "probe0000", "type": "function", "function": {"name": "probe", "arguments": {}}}
+_CALLED = {"role": "assistant", "tool_calls": [_CALL]}
+# Of each kind of message, a conversation that ends with one whose content is parts.
+_EXAMPLES: dict[str, list[dict[str, Any]]] = {
+    "text": [{"role": "user", "content": _PROBE}],
+    "call": [{"role": "user", "content": _PROBE}, {**_CALLED, "content": _PROBE}],
+    "result": [
+        {"role": "user", "content": _PROBE},
+        {**_CALLED, "content": []},
+        {"role": "tool", "content": _PROBE, "name": "probe", "tool_call_id": "probe0000"},
+    ],
+}
 
 
-def _content(
-    message: Message, markers: Markers, placeholders: dict[type, str] | None
-) -> str | list[dict[str, str]]:
-    """Return one string with `placeholders` for media, or content parts where there are none."""
-    # Llama's and Mistral's templates show nothing that an assistant said beside its calls.
-    may_be_lost = bool(message.tool_calls)
-    marked = [(type(part), markers.mark(part, may_be_lost=may_be_lost)) for part in message.parts]
-    if placeholders is None:
-        return [
-            {"type": "text", "text": marker} if kind is str else {"type": _CONTENT_TYPES[kind]}
-            for kind, marker in marked
-        ]
-    return "".join(marker if kind is str else placeholders[kind] + "\n" for kind, marker in marked)
+def _kind_of(message: Message) -> str:
+    return "result" if message.role == "tool" else "call" if message.tool_calls else "text"
+
+
+def _takes_parts(apply: ApplyTemplate, kind: str) -> bool:
+    """Say whether the template understands a list of content parts, or only a string."""
+    try:
+        rendered = apply(_EXAMPLES[kind], add_generation_prompt=kind == "text")
+    except (TemplateError, TypeError):
+        return False
+    return "probe" in rendered and "'text': 'probe'" not in rendered
 
 
 def from_template(

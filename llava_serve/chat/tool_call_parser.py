@@ -54,12 +54,14 @@ class ToolCallParser:
         if text or self._calls:
             self._logprobs = []
         reason = delta.finish_reason
+        is_cut_off = self._read == self._read_call  # by a stop string, and its arguments are none
+        calls = self._has_called and not is_cut_off
         return replace(
             delta,
             text=text,
             logprobs=logprobs,
             tool_calls=tuple(self._calls),
-            finish_reason="tool_calls" if reason == "stop" and self._has_called else reason,
+            finish_reason="tool_calls" if reason == "stop" and calls else reason,
         )
 
     # Each of these reads on at one place of an answer, and says whether another can go on.
@@ -102,9 +104,8 @@ class ToolCallParser:
         end = between.end() if between else 0
         rest = self._text[end:]
         is_call = rest.startswith("{")
-        if not (is_call or is_last or rest) or (
-            rest and not is_last and _begun(rest, _MARKS_BETWEEN) == len(rest)
-        ):
+        is_begun = bool(rest) and _begun(rest, _MARKS_BETWEEN) == len(rest)
+        if not is_last and (is_begun or not rest):
             return False
         if is_call:
             self._opening += self._text[:end]
@@ -112,6 +113,8 @@ class ToolCallParser:
         else:
             if self._opening:  # of no call
                 self._said.append(self._opening + self._text[:end])
+            elif is_begun:  # the end of a call, where the answer was cut off
+                rest = ""
             self._opening, self._read = "", self._behind_calls
         self._text = rest
         return bool(rest)

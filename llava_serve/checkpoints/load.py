@@ -66,7 +66,8 @@ def load(
         loaded = original.load(checkpoint, options)
     else:
         loaded = huggingface.load(checkpoint, options)
-    logger.info("prompts are made with %s: %s", loaded.format.name, loaded.format.reason)
+    form, tools = loaded.format, "has tools" if loaded.format.tool_calls else "has no tools"
+    logger.info("prompts are made with %s, which %s: %s", form.name, tools, form.reason)
     _choose_threads(loaded)
     logger.info(
         "loaded %s in %.1f s; the process has held %s at most",

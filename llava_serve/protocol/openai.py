@@ -70,7 +70,8 @@ class ChatMessage(Strict):
 
     def parts(self) -> list[TextPart | ImagePart | VideoPart]:
         if isinstance(self.content, str):
-            return [TextPart(type="text", text=self.content)]
+            is_call_alone = not self.content and self.tool_calls
+            return [] if is_call_alone else [TextPart(type="text", text=self.content)]
         return self.content
 
 

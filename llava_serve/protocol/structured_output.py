@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json
 
 from llava_serve.protocol.strict import Strict
 
@@ -64,9 +64,20 @@ def with_native_format(body: Mapping[str, Any]) -> dict[str, Any]:
     return rest | _native(kind, value)
 
 
+def _decoded(schema: Any) -> Any:
+    """Return a schema that may be sent as JSON in a string."""
+    if not isinstance(schema, str):
+        return schema
+    try:
+        return from_json(schema)
+    except ValueError as exc:
+        reason = f"has a schema that is no JSON: {exc}"
+        raise PydanticCustomError("structured_output", "{reason}", {"reason": reason}) from exc
+
+
 def _native(kind: str, value: Any) -> dict[str, Any]:
     if kind == "json":
-        schema = {"name": "answer", "schema": value}
+        schema = {"name": "answer", "schema": _decoded(value)}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
     if kind == "json_object" and value is True:
         return {"response_format": {"type": "json_object"}}

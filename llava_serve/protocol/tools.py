@@ -1,10 +1,9 @@
 """Tools of a request: functions that a model may call, and calls of them, in OpenAI's words."""
 
-import json
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json
 
 from llava_serve.protocol.strict import Neutral, Strict
 
@@ -53,8 +52,8 @@ ToolChoice = Annotated[
 def arguments_of(text: str) -> dict[str, Any] | None:
     """Return the arguments of a call, which are written as JSON; None: they are no object."""
     try:
-        values = json.loads(text or "{}")
-    except (ValueError, RecursionError):
+        values = from_json(text or "{}")  # strict, so that all of it can be encoded
+    except ValueError:
         return None
     return values if isinstance(values, dict) else None
 

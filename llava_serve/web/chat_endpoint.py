@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import gradio as gr
 from gradio import FileData
 from gradio.events import api
-from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from llava_serve.errors import InvalidField, NoWorker, TooManyFiles
 from llava_serve.web.attaching import MOST_FILES
@@ -25,6 +25,7 @@ from llava_serve.web.translations.error_text import error_text
 from llava_serve.web.translations.language import current
 
 MOST_WAITING = 100  # calls that Gradio's queue holds; for one more it says that it is full
+_MOST_SAID = 1000  # messages of before, each of which is written down
 _INTERVAL_S = 0.05  # between two updates, at least
 _QUIET_S = 1.0  # after so long the same text is sent: Gradio notices only then that its client left
 _IMAGES = "takes files as `gradio_client` sends them: handle_file(PATH), or a list of those"
@@ -54,7 +55,7 @@ class _ChatCall(BaseModel):
     top_p: FiniteFloat | None
     max_tokens: int | None
     seed: int | None
-    history: list[_Said] | None
+    history: Annotated[list[_Said], Field(max_length=_MOST_SAID)] | None
 
     @property
     def paths(self) -> list[str]:

@@ -7,7 +7,8 @@ from llava_serve.protocol.tools import NamedTool
 from llava_serve.tools import Tool, ToolChoice
 
 _NO_TOOLS = (
-    "the chat template of this model shows none, or writes calls in a format that is not known here"
+    "the chat template of this model shows none, or writes calls in a format that is not known "
+    "here; whoever runs its worker can give it another one, with --chat-template FILE"
 )
 _NO_PARSER = (
     "the SGLang server behind this model must run with --tool-call-parser NAME and a chat template "
@@ -25,7 +26,7 @@ def check_tools(body: ChatRequest, card: ModelCard) -> None:
     if "tools" not in card.supported_params:
         reason = _NO_PARSER if card.engine == "sglang" else _NO_TOOLS
         if body.tools:
-            raise UnsupportedField("tools", reason)
+            raise UnsupportedField("tools", f"cannot be called: {reason}")
         for place, message in enumerate(body.messages):
             if message.tool_calls or message.role == "tool":
                 field = "tool_calls" if message.tool_calls else "role"

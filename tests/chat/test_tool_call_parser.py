@@ -35,6 +35,7 @@ CASES: dict[str, tuple[str, str, str, list[tuple[str, str]]]] = {
     "no call behind the mark": ("hermes", "<tool_call>\nnothing", "<tool_call>\nnothing", []),
     "part of a mark": ("hermes", "a <tool_ca", "a <tool_ca", []),
     "a call without an end": ("hermes", '<tool_call>{"name": "f', '<tool_call>{"name": "f', []),
+    "half a mark behind a call": ("hermes", f"<tool_call>{OTHER}\n</tool_c", "", [G]),
     "no name": ("hermes", 'a <tool_call>{"x": 1} b', 'a <tool_call>{"x": 1} b', []),
     "text, then a call": (
         "hermes",
@@ -120,6 +121,12 @@ def test_arguments_come_as_they_are_written() -> None:
     assert (first.name, first.arguments) == ("f", '{"a": ')
     assert (second.id, second.name, second.arguments) == (None, None, "[1, 2")
     assert parser.parse(Delta("", "length")).finish_reason == "length"
+
+
+def test_an_answer_that_a_stop_string_ends_within_a_call_does_not_say_that_it_calls() -> None:
+    answer = f'<tool_call>{OTHER}</tool_call><tool_call>{{"name": "g", "arguments": {{"a'
+    delta = ToolCallParser(FORMS["hermes"], {"g"}).parse(Delta(answer, "stop"))
+    assert (len(delta.tool_calls), delta.finish_reason) == (2, "stop")
 
 
 def test_each_call_has_an_id_of_nine_letters() -> None:

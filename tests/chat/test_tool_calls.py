@@ -185,3 +185,21 @@ def test_a_template_that_refuses_calls_is_quoted(form_of: Callable[[str], Prompt
     twice = Message("assistant", (), (*CALLED.tool_calls, *CALLED.tool_calls))
     with pytest.raises(InvalidField, match="refuses them: one call"):
         form_of(LLAMA).render(Conversation((QUESTION, twice, RESULT), tools=(WEATHER,)))
+
+
+def test_a_template_that_takes_parts_in_questions_alone_gets_text_elsewhere(
+    form_of: Callable[[str], PromptFormat],
+) -> None:
+    """As Qwen's own templates, whose results and words beside calls are strings."""
+    mixed = HERMES.replace(
+        "said(message.content) + '\\n</tool_response>'", "message.content + '\\n</tool_response>'"
+    ).replace(
+        "{{- '<|im_start|>' + message.role + '\\n' + said(message.content) -}}",
+        "{{- '<|im_start|>' + message.role + '\\n' -}}"
+        "{{- message.content if message.tool_calls else said(message.content) -}}",
+    )
+    assert mixed.count("said(message.content)") == 1
+    said = Message("assistant", ("Let me look.",), CALLED.tool_calls)
+    conversation = Conversation((QUESTION, said, RESULT), tools=(WEATHER,))
+    assert form_of(mixed).tool_calls is not None
+    assert form_of(mixed).render(conversation) == form_of(HERMES).render(conversation)

@@ -1,3 +1,4 @@
+import json
 import re
 from typing import Any
 
@@ -15,7 +16,12 @@ def body(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"guided_json": SCHEMA}, {"structured_outputs": {"json": SCHEMA, "regex": None}}]
+    "fields",
+    [
+        {"guided_json": SCHEMA},
+        {"guided_json": json.dumps(SCHEMA)},
+        {"structured_outputs": {"json": SCHEMA, "regex": None}},
+    ],
 )
 def test_a_schema_of_vllm_is_a_response_format(fields: dict[str, Any]) -> None:
     asked = parse_chat_request(body(**fields)).response_format
@@ -51,7 +57,8 @@ def test_an_expression_of_vllm_is_one() -> None:
         ({"structured_outputs": {"grammar": "root ::= x"}}, "grammar is no structured output"),
         ({"structured_outputs": "json"}, "must be an object"),
         ({"guided_choice": []}, "choice is no structured output"),
-        ({"guided_json": "{}"}, "valid dictionary"),
+        ({"guided_json": "[]"}, "valid dictionary"),
+        ({"guided_json": "{"}, "a schema that is no JSON"),
     ],
 )
 def test_what_is_no_structured_output_is_refused(fields: dict[str, Any], reason: str) -> None:

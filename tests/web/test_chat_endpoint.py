@@ -182,6 +182,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"images": [handle_file(PICTURE)] * (MOST_FILES + 1)}, "files are attached to one question"),
     ({"history": BEFORE[1:]}, "History: has an answer to no question"),
     ({"history": [{"role": "system", "content": "x"}]}, "History: Input should be 'user' or"),
+    ({"history": BEFORE * 501}, "History: List should have at most 1000 items"),
 ]
 
 

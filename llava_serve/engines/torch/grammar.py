@@ -237,7 +237,7 @@ def _reason(error: str) -> str:
     """Return what is the matter, without the library's view of the grammar."""
     if error.startswith("NoExtensionBias"):
         return "nothing matches it"
-    head = error.partition("\n   1 |")[0].partition("\n<state>")[0]
+    head = re.split(r"\n *\d+ \|", error, maxsplit=1)[0].partition("\n<state>")[0]
     head = head.removesuffix("<non-verbose/>").partition("; consider making")[0]
     _, _, inner = head.rpartition("\nerror: ")
     head = re.sub(r"^at \d+\(\d+\): ", "", inner or head)

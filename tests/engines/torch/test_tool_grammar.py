@@ -192,6 +192,7 @@ def _joined(pieces: list[tuple[int, str]]) -> dict[int, str]:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no object": ({"type": "array"}, "is a schema of 'array', and arguments an object"),
     "no guarantee": ({"minProperties": 3, "properties": {}}, "minProperties"),
+    "no properties": ({"properties": [1]}, "properties must be an object$"),
     "no schema": ({"properties": {"a": {"type": "sometype"}}}, "sometype"),
 }
 
