@@ -95,7 +95,9 @@ def chat_template_in(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        raise CheckpointError(f"--chat-template: {path} cannot be read: {exc}") from exc
+        raise CheckpointError(
+            f"--chat-template takes a file with a jinja template, and {path} cannot be read: {exc}"
+        ) from exc
 
 
 def conversation_format(

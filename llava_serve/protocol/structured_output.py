@@ -12,6 +12,10 @@ from llava_serve.protocol.strict import Strict
 # vLLM's older fields, each with what it is called within `structured_outputs`, its newer one.
 _OLDER = {"guided_json": "json", "guided_regex": "regex", "guided_choice": "choice"}
 _NEWER = "structured_outputs"
+_WRONG = {
+    "choice": "has a choice that is no list of texts, of which there is at least one",
+    "json_object": "has a json_object that is not true",
+}
 _SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")  # in a regular expression of any dialect
 
 
@@ -87,6 +91,5 @@ def _native(kind: str, value: Any) -> dict[str, Any]:
         choices = [_SPECIAL.sub(r"\\\g<0>", each) for each in value if isinstance(each, str)]
         if len(choices) == len(value):
             return {"regex": "|".join(f"({each})" for each in choices)}
-    raise PydanticCustomError(
-        "structured_output", "{kind} is no structured output that this server knows", {"kind": kind}
-    )
+    reason = _WRONG.get(kind, f"is asked for {kind}; json, regex, choice and json_object are known")
+    raise PydanticCustomError("structured_output", "{reason}", {"reason": reason})

@@ -5,12 +5,14 @@
 set -euo pipefail
 
 address=${1:-http://localhost:10000}
+address=${address%/}
 headers=(--header "Authorization: Bearer ${2:-none}" --header "Content-Type: application/json")
 picture=$(dirname "$0")/../../llava_serve/tiny/examples/three-shapes.png
 
 models=$(curl --silent --show-error --fail-with-body "${headers[@]}" "$address/v1/models") ||
     { echo "$models" >&2; exit 1; }
-model=$(grep -o '"id":"[^"]*"' <<< "$models" | head -n 1 | cut -d '"' -f 4)
+model=$(grep -o '"id":"[^"]*"' <<< "$models" | head -n 1 | cut -d '"' -f 4) ||
+    { echo "No model is served at $address yet. Start a worker, or try again in a moment." >&2; exit 1; }
 
 curl --silent --show-error --fail-with-body --no-buffer "${headers[@]}" --data-binary @- \
     "$address/v1/chat/completions" << BODY

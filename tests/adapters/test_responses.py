@@ -51,6 +51,18 @@ async def test_an_image_is_answered_with_usage(client: openai.AsyncOpenAI) -> No
     Response.model_validate(answer.model_dump(), strict=True)
 
 
+async def test_the_beginning_of_an_answer_is_continued(client: openai.AsyncOpenAI) -> None:
+    said = [
+        {"role": "user", "content": "one two three"},
+        {"role": "assistant", "content": "one "},
+    ]
+    fields = {"extra_body": {"continue_final_message": True}}
+    assert (await client.responses.create(**asked(said), **fields)).output_text == "two three"
+    with pytest.raises(openai.BadRequestError) as refused:
+        await client.responses.create(**asked(said[:1]), **fields)
+    assert refused.value.param == "continue_final_message"
+
+
 async def test_events_come_in_openais_order(address: str) -> None:
     async with (
         httpx.AsyncClient(trust_env=False) as http,

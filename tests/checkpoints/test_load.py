@@ -217,7 +217,10 @@ def test_without_chat_template_the_config_decides(
     with caplog.at_level("INFO"):
         loaded = load_from(copy("chat_template.jinja"))
     assert loaded.format.name == "qwen_1_5"
-    assert "made with qwen_1_5: the language model is of type 'qwen2'" in caplog.text
+    assert (
+        "made with qwen_1_5, which has no tools: the language model is of type 'qwen2'"
+        in caplog.text
+    )
 
 
 def test_the_processor_s_chat_template_counts(copy: Copy) -> None:

@@ -54,9 +54,9 @@ def test_an_expression_of_vllm_is_one() -> None:
     [
         ({"guided_regex": "a", "guided_choice": ["b"]}, "more than one kind"),
         ({"guided_regex": "a", "response_format": {"type": "json_object"}}, "more than one kind"),
-        ({"structured_outputs": {"grammar": "root ::= x"}}, "grammar is no structured output"),
+        ({"structured_outputs": {"grammar": "root ::= x"}}, "is asked for grammar; json, regex"),
         ({"structured_outputs": "json"}, "must be an object"),
-        ({"guided_choice": []}, "choice is no structured output"),
+        ({"guided_choice": []}, "no list of texts"),
         ({"guided_json": "[]"}, "valid dictionary"),
         ({"guided_json": "{"}, "a schema that is no JSON"),
     ],

@@ -94,6 +94,7 @@ class ResponsesRequest(Strict):
     model: str
     input: Annotated[list[Item], Field(min_length=1), BeforeValidator(_as_items)]
     instructions: str | None = None
+    continue_final_message: bool | None = None  # beyond OpenAI: of the assistant, as in a chat
     include: list[str] | None = None
     max_output_tokens: Positive | None = None
     metadata: dict[str, Any] | None = None
@@ -122,6 +123,7 @@ class ResponsesRequest(Strict):
         """Return the body of the chat completion that this asks for, given its messages."""
         tells_logprobs = _LOGPROBS in (self.include or ()) or bool(self.top_logprobs)
         fields = {
+            "continue_final_message": self.continue_final_message or None,
             "max_tokens": self.max_output_tokens,
             "metadata": self.metadata,
             "prompt_cache_key": self.prompt_cache_key,
