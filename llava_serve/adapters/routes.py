@@ -33,7 +33,8 @@ def add_adapters(
     if responses:
         served.append((RESPONSES, answer_chat))
         kept = RESPONSES.path + "/{response_id}"
-        router.add_api_route(kept, _refuse_kept, methods=["GET", "DELETE"])
+        methods = ["GET", "DELETE"]
+        router.add_api_route(kept, _refuse_kept, methods=methods, include_in_schema=False)
     for adapter, answer in served:
         router.add_api_route(
             adapter.path,

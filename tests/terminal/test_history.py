@@ -95,7 +95,7 @@ def test_a_saved_conversation_is_overwritten_and_nothing_else_is(tmp_path: Path)
         ("[]", "no saved conversation"),
         ('{"model": "m"}', "messages: Field required"),
         ('{"model": "m", "messages": [{"role": "user", "content": "a"}]}', "in turn"),
-        ('{"model": "m", "messages": [{"role": "tool", "content": "a"}]}', "messages.0.role"),
+        ('{"model": "m", "messages": [{"role": "robot", "content": "a"}]}', "messages.0.role"),
     ],
 )
 def test_another_file_is_refused_with_the_reason(
