@@ -56,7 +56,7 @@ async def test_the_beginning_of_an_answer_is_continued(client: openai.AsyncOpenA
         {"role": "user", "content": "one two three"},
         {"role": "assistant", "content": "one "},
     ]
-    fields = {"extra_body": {"continue_final_message": True}}
+    fields: dict[str, Any] = {"extra_body": {"continue_final_message": True}}
     assert (await client.responses.create(**asked(said), **fields)).output_text == "two three"
     with pytest.raises(openai.BadRequestError) as refused:
         await client.responses.create(**asked(said[:1]), **fields)

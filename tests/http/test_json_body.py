@@ -15,6 +15,7 @@ from llava_serve.config import MediaConfig
 from llava_serve.engines.echo import EchoEngine
 from llava_serve.http.json_body import decode
 from llava_serve.media.reader import MediaReader
+from llava_serve.protocol.error_shape import OLLAMA_PATH
 from llava_serve.worker.app import build_app as build_worker
 from llava_serve.worker.gate import Gate
 from llava_serve.worker.worker import ModelWorker
@@ -78,6 +79,9 @@ async def test_a_body_that_cannot_be_read_is_an_error_in_our_shape(
     headers = {"Content-Type": "application/json", "Authorization": "Bearer token"}
     answer = await clients[name].post(path, content=body, headers=headers)
     assert answer.status_code == 400
+    if path.startswith(OLLAMA_PATH):  # whose errors are a text
+        assert "not JSON" in answer.json()["error"]
+        return
     error = {**answer.json(), **answer.json()["error"]}  # where other protocols have the id
     assert (error["code"], error["param"]) == ("invalid_field", "body")
     assert (error["type"], error["request_id"]) == (
