@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from llava_serve.cluster.batches.own_request import OwnAnswer
+from llava_serve.cluster.batches.own_request import INCOMPLETE, OwnAnswer
 from llava_serve.errors.base import RETRY_AFTER
 from llava_serve.retry import jittered_backoff_s
 
@@ -15,6 +15,7 @@ _PASSING = (429, 502, 503, 504)
 _PASSING_CODES = ("model_not_found", "invalid_api_key")
 # It may be the request itself that brings these about.
 _TRIES = {"workers_lost": 3, "answer_timeout": 3, "out_of_memory": 3, "engine_lost": 3}
+_TRIES[INCOMPLETE] = 3
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 _LONGEST_TOLD_S = 60.0  # that a Retry-After is heeded, as an operator may raise a limit
 

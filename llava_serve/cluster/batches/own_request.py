@@ -8,12 +8,23 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic_core import to_json
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message
 
 from llava_serve.http.caller import Caller
 
 logger = logging.getLogger(__name__)
+
+INCOMPLETE = "answer_incomplete"
+_INCOMPLETE = to_json(
+    {
+        "error": {
+            "code": INCOMPLETE,
+            "message": "the answer broke off before its end. Send the request again.",
+        }
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,10 @@ class OwnAnswer:
 async def own_request(
     app: ASGIApp, path: str, body: bytes, caller: Caller, left: asyncio.Event
 ) -> OwnAnswer | None:
-    """Return the answer of `app` to a POST; None where `left` was set first, and the work ended."""
+    """Return the answer of `app` to a POST; None where `left` was set first, and the work ended.
+
+    One that broke off is an error with the code INCOMPLETE.
+    """
     sent = False
     start: Message | None = None
     content = bytearray()
@@ -62,7 +76,7 @@ async def own_request(
             raise
         logger.exception("a request of a batch failed")
     if start is None or not is_whole:
-        return None
+        return None if left.is_set() else OwnAnswer(502, {}, _INCOMPLETE)
     return OwnAnswer(start["status"], Headers(raw=start.get("headers", [])), bytes(content))
 
 
