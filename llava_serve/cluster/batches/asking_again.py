@@ -14,8 +14,8 @@ _PASSING = (429, 502, 503, 504)
 # The model has no worker, which the check of lines has seen; or the key, whose state is looked at.
 _PASSING_CODES = ("model_not_found", "invalid_api_key")
 # It may be the request itself that brings these about.
-_TRIES = {"workers_lost": 3, "answer_timeout": 3, "out_of_memory": 3, "engine_lost": 3}
-_TRIES[INCOMPLETE] = 3
+_ONES_OWN = ("workers_lost", "answer_timeout", "out_of_memory", "engine_lost", INCOMPLETE)
+_TRIES = dict.fromkeys(_ONES_OWN, 3)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 _LONGEST_TOLD_S = 60.0  # that a Retry-After is heeded, as an operator may raise a limit
 

@@ -65,6 +65,8 @@ class BatchRun:
         except KeyRefused as exc:
             await self._fail([_as_error(exc)])
             return
+        if caller is None:
+            return
         check = LineCheck(
             batch.endpoint,
             self._check_model(caller),
@@ -78,12 +80,21 @@ class BatchRun:
             now = context.clock()
             await self._put(batch.at("in_progress", now, total=validated.total))
 
-    async def _known_caller(self) -> Caller:
-        """Return for whom the batch asks, once the keys can be read. Raises: KeyRefused."""
-        while True:
-            if (caller := self._context.caller(self._batch.caller)) is not None:
-                return caller
+    async def _known_caller(self) -> Caller | None:
+        """Return for whom the batch asks, once the keys can be read; None: it ended before.
+
+        Raises:
+            KeyRefused: the key was revoked, or has expired.
+        """
+        while (caller := self._context.caller(self._batch.caller)) is None:
+            now = self._context.clock()
+            is_cancelled = await asyncio.to_thread(self._folder.cancel_asked_at) is not None
+            if is_cancelled or now >= self._batch.expires_at:
+                await self._put(self._batch.at("cancelled" if is_cancelled else "expired", now))
+                await asyncio.to_thread(self._folder.forget_requests)
+                return None
             await asyncio.sleep(_LOOK_S)
+        return caller
 
     async def _fail(self, errors: Any) -> None:
         await self._put(self._batch.at("failed", self._context.clock(), errors=tuple(errors)))
