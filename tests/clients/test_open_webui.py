@@ -122,8 +122,9 @@ async def test_our_error_reaches_its_user_with_the_remedy(webui: OpenWebui, stre
     answer = await webui.http.send(request)
     assert answer.status_code == 400
     error = answer.json()["error"]
-    assert error["message"] == "temperature: Input should be less than or equal to 2"
-    assert error["remedy"] == "Correct the request and send it again."
+    remedy = "Correct the request and send it again."
+    reason = "temperature: Input should be less than or equal to 2"
+    assert (error["message"], error["remedy"]) == (f"{reason}. {remedy}", remedy)
 
 
 async def test_it_knows_itself_which_models_there_are(webui: OpenWebui) -> None:
