@@ -71,6 +71,21 @@ class KeptChromium:
         await self._life.aclose()
 
 
+async def boxes_of(within: Locator, *selectors: str) -> list[dict[str, float]]:
+    """Return x, y, width and height of the first match of each selector, all of one moment.
+
+    Boxes asked for one after the other do not compare while the page still moves.
+    """
+    found: list[dict[str, float]] = await within.evaluate(
+        """(root, selectors) => selectors.map((selector) => {
+          const { x, y, width, height } = root.querySelector(selector).getBoundingClientRect();
+          return { x, y, width, height };
+        })""",
+        list(selectors),
+    )
+    return found
+
+
 @dataclass
 class Tab:
     """One browser tab on the page; `name` is `chat` or `compare`."""

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 
 from llava_serve.arena.tally import Winner
 from llava_serve.storage.battles import Battles, BattleVote
-from tests.chromium import Tab, opened
+from tests.chromium import Tab, boxes_of, opened
 from tests.e2e.test_page.conftest import GRADIO_AND_PANDAS, PHONE, SIZES, Stack
 from tests.e2e.test_page.test_accessibility import SMALL, check, check_themes, themes
 
@@ -89,11 +89,11 @@ async def test_a_question_after_the_vote_begins_another_battle(
         await tab.page.locator("#arena-tie").click()
         await expect(tab.transcript).to_contain_text("You called it a tie.")
         await expect(tab.textbox).to_have_attribute("placeholder", re.compile("a new battle"))
-        first, new = tab.page.url, tab.page.locator("#arena-clear")
+        first = tab.page.url
         if size == PHONE:  # beneath the votes, and as wide as they are
-            wide = await tab.page.locator(".actions:has(#arena-a)").bounding_box()
-            button = await new.bounding_box()
-            assert wide is not None and button is not None and button["width"] > 0.9 * wide["width"]
+            body = tab.page.locator("body")
+            wide, button = await boxes_of(body, ".actions:has(#arena-a)", "#arena-clear")
+            assert button["width"] > 0.9 * wide["width"]
         await tab.ask("and now?")
         await tab.answered(2)
         await expect(tab.answers.last.locator(".text")).to_have_text("and now?")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Browser, expect
 
-from tests.chromium import Tab, opened
+from tests.chromium import Tab, boxes_of, opened
 from tests.e2e.test_page.conftest import DESK, GRADIO_AND_PANDAS, SIZES, Stack, page_served
 from tests.e2e.test_page.test_languages import choose
 
@@ -143,8 +143,7 @@ async def test_votes_stand_in_the_order_of_the_answers_on_a_phone_in_two_even_co
             await tab.page.locator(f"#{name}-tab-button").click()
             await expect(tab.page.locator(votes[3])).to_be_visible()
             await tab.page.screenshot(path=tmp_path / f"votes-{name}-{tag}-{size[0]}.png")
-            boxes = [await tab.page.locator(vote).bounding_box() for vote in votes]
-            a, b, tie, bad = (box for box in boxes if box is not None)
+            a, b, tie, bad = await boxes_of(tab.page.locator("body"), *votes)
             if size == DESK:
                 assert a["x"] < b["x"] < tie["x"] < bad["x"]
                 assert a["y"] == b["y"] == tie["y"] == bad["y"]
@@ -180,9 +179,7 @@ async def test_each_parameter_is_explained_beneath_its_name(
             await expect(label).to_contain_text(said)
         await panel.screenshot(path=tmp_path / f"parameters-{size[0]}.png")
         for head in await panel.locator(".head").all():
-            number, info = head.get_by_test_id("number-input"), head.locator(".info-text")
-            beside, beneath = await number.bounding_box(), await info.bounding_box()
-            assert beside is not None and beneath is not None
+            beside, beneath = await boxes_of(head, "[data-testid=number-input]", ".info-text")
             assert beneath["y"] >= beside["y"] + beside["height"] and beneath["width"] > 180
         rest = await panel.locator("input[type=range]").first.evaluate(REST)
         assert max(rest) < 130  # dark, as the page is

@@ -1,0 +1,1 @@
+"""Evaluation of a served model: tasks, answers, metrics and reports."""

@@ -1,0 +1,26 @@
+"""Manifest of a run's folder: what was asked of which model, so that only the same run goes on."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Images = Literal["original", "swapped", "gray"]
+
+
+class Manifest(BaseModel):
+    """`digest` is the SHA-256 of the task's question files, `data` the path they were read from.
+
+    `questions` is how many are asked: all of the task, or the first ones where a limit was set.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["llava_serve.evaluate"] = "llava_serve.evaluate"
+    version: Literal[1] = 1
+    task: str
+    data: str
+    digest: str
+    questions: int
+    model: str
+    max_tokens: int
+    started_at: str  # ISO 8601, UTC

@@ -1,0 +1,1 @@
+"""Tasks in the formats of their authors: questions, grading and submission files."""
