@@ -9,7 +9,7 @@ class GradedAnswer(BaseModel):
     """An answer beside the truth; `failure` is an error's code, and then nothing is graded.
 
     `credit` is that of `Grade`. `logprob` is the sum of the token log-probabilities in nats, and
-    times are seconds, as in `KeptAnswer`.
+    times are seconds, as in `AnswerRecord`.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from llava_serve.evaluation.kept_answer import KeptAnswer
+from llava_serve.evaluation.answer_record import AnswerRecord
 from llava_serve.evaluation.question import Grade, Question
 
-Answered = tuple[Question, KeptAnswer, Grade | None]  # no grade where the answer failed
+Answered = tuple[Question, AnswerRecord, Grade | None]  # no grade where the answer failed
 
 
 class MetricTally(Protocol):

@@ -12,7 +12,7 @@ class AnswerFailure(BaseModel):
     message: str
 
 
-class KeptAnswer(BaseModel):
+class AnswerRecord(BaseModel):
     """Line of an answers file. Exactly one of `text` and `failure` is given.
 
     `index` is the question's place in the task, from 0. `logprob` is the sum of the answer's token
