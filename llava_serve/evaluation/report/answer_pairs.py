@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from llava_serve.evaluation.graded_answer import GradedAnswer
 from llava_serve.evaluation.report.calibration import confidence_of
 from llava_serve.evaluation.report.paired_score import add_pair
-from llava_serve.evaluation.report.run_comparison import AnswerPair
+from llava_serve.evaluation.report.run_comparison import AnswerPair, Better
 from llava_serve.evaluation.report.run_tally import KindNames, shortened, truth_shown
 from llava_serve.evaluation.report.statistics import PairedTally
 
 EXAMPLES = 24
-_EACH = EXAMPLES // 2  # of those that A, and that B, answered better
+_EACH = EXAMPLES // 3  # that A answered better, that B did, and other texts of equal credit
 
 
 @dataclass(slots=True)
@@ -27,8 +27,8 @@ class PairsTally:
     total: PairedTally = field(default_factory=PairedTally)
     kinds: dict[str, PairedTally] = field(default_factory=dict)
     _names: KindNames = field(default_factory=KindNames)
-    _examples: dict[bool, list[tuple[float, int, int, AnswerPair]]] = field(
-        default_factory=lambda: {False: [], True: []}
+    _examples: dict[Better, list[tuple[float, int, int, AnswerPair]]] = field(
+        default_factory=lambda: {"A": [], "B": [], None: []}
     )
 
     def add(self, a: GradedAnswer, b: GradedAnswer) -> None:
@@ -42,26 +42,26 @@ class PairsTally:
         kind = self.kinds.setdefault(self._names.name(a.kind), PairedTally())
         if add_pair(self.total, a, b):
             add_pair(kind, a, b)
-            self._show(a, b)
+        if a.text is not None and b.text is not None and a.text != b.text:
+            self._show(_pair(a, b))
 
-    def _show(self, a: GradedAnswer, b: GradedAnswer) -> None:
+    def _show(self, pair: AnswerPair) -> None:
         """Keep those furthest apart; among equals, ones from all over the task."""
-        difference = (b.credit or 0.0) - (a.credit or 0.0)
-        if difference == 0:
-            return
-        kept = self._examples[difference > 0]
-        rank = (abs(difference), zlib.crc32(b"%d" % a.index), a.index)
+        a, b = pair.credits
+        difference = 0.0 if a is None or b is None else abs(b - a)
+        kept = self._examples[pair.better]
+        ranked = (difference, zlib.crc32(b"%d" % pair.index), pair.index, pair)
         if len(kept) < _EACH:
-            heapq.heappush(kept, (*rank, _pair(a, b)))
-        elif rank > kept[0][:3]:
-            heapq.heapreplace(kept, (*rank, _pair(a, b)))
+            heapq.heappush(kept, ranked)
+        elif ranked[:3] > kept[0][:3]:
+            heapq.heapreplace(kept, ranked)
 
     def examples(self) -> list[AnswerPair]:
-        """Return questions that A answered better, then ones that B did."""
+        """Return questions that A answered better, then ones that B did, then all others."""
         return [
             one[3]
-            for is_better in (False, True)
-            for one in sorted(self._examples[is_better], key=lambda one: (-one[0], one[2]))
+            for kept in self._examples.values()
+            for one in sorted(kept, key=lambda one: (-one[0], one[2]))
         ]
 
 
@@ -73,7 +73,7 @@ def _pair(a: GradedAnswer, b: GradedAnswer) -> AnswerPair:
         prompt=shortened(a.prompt),
         truth=truth_shown(a.truth),
         texts=(shortened(a.text or ""), shortened(b.text or "")),
-        credits=(a.credit or 0.0, b.credit or 0.0),
+        credits=(a.credit, b.credit),
         confidences=(_confidence(a), _confidence(b)),
     )
 

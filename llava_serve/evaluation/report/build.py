@@ -41,7 +41,7 @@ def build_report(folder: RunFolder, task: Task, manifest: Manifest) -> tuple[Run
         CommandError: a file of the folder or of the task is missing or damaged.
     """
     outcomes = folder.read_outcomes()
-    tally, constants = RunTally(), ConstantAnswers()
+    tally, constants = RunTally(), ConstantAnswers(task)
     for answer in read_graded(folder.graded("original")):
         tally.add(answer)
         constants.count(answer)
@@ -99,7 +99,7 @@ def _walk(
             continue
         if index in wanted:
             thumbnails[index] = thumbnails_of(question)
-        constants.grade(task, question, answer)
+        constants.grade(question, answer)
         answer = next(answers, None)
     return thumbnails
 

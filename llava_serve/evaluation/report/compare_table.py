@@ -9,6 +9,7 @@ from llava_serve.evaluation.report.formatting import (
     percent,
     points,
     points_range,
+    printable,
     seconds,
 )
 from llava_serve.evaluation.report.run_comparison import KindDifference, RunComparison
@@ -23,7 +24,10 @@ def comparison_lines(comparison: RunComparison) -> str:
     a, b = comparison.runs
     kinds = [one for one in comparison.kinds if one.kind or len(comparison.kinds) > 1]
     parts = [
-        f"A: {a.manifest.model}, {a.report}\nB: {b.manifest.model}, {b.report}\n",
+        "".join(
+            f"{name}: {printable(run.manifest.model)}, {printable(run.report)}\n"
+            for name, run in zip("AB", comparison.runs, strict=True)
+        ),
         "".join(f"{note}\n" for note in comparison.notes),
         text_table([_HEAD, *map(_row, kinds), _row(comparison.total, "all")]),
         f"{comparison.same_text:,} of {comparison.both_answered:,} answers are the same text; of "
@@ -34,7 +38,7 @@ def comparison_lines(comparison: RunComparison) -> str:
 
 
 def _row(one: KindDifference, name: str = "") -> tuple[str, ...]:
-    paired, name = one.paired, name or one.kind or "(without a kind)"
+    paired, name = one.paired, name or printable(one.kind) or "(without a kind)"
     if paired is None:
         return (name, "0", *("" for _ in _HEAD[2:]))
     return (
@@ -54,7 +58,7 @@ def _figures(comparison: RunComparison) -> Iterator[tuple[str, str, str]]:
     a, b = comparison.runs
     yield "", "A", "B"
     for name in dict.fromkeys((*a.metrics, *b.metrics)):
-        yield name, metric(a.metrics.get(name)), metric(b.metrics.get(name))
+        yield printable(name), metric(a.metrics.get(name)), metric(b.metrics.get(name))
     rows: tuple[tuple[str, Times | None, Times | None], ...] = (
         ("first token", a.first_token, b.first_token),
         ("whole answer", a.total_time, b.total_time),

@@ -9,7 +9,7 @@ from typing import Any
 from llava_serve.evaluation.graded_answer import GradedAnswer
 from llava_serve.evaluation.question import Question
 from llava_serve.evaluation.report.run_tally import KindNames
-from llava_serve.evaluation.task import Task
+from llava_serve.evaluation.task import GradesTogether, Task
 
 _TRIED = 3  # answers of each kind
 _KEPT = 256  # different answers of a kind that are counted
@@ -33,8 +33,8 @@ class _Candidates:
             if text in self.counts or len(self.counts) < _KEPT:
                 self.counts[text] += 1
 
-    def choose(self) -> None:
-        self.credits = {text: 0.0 for text, _ in self.counts.most_common(_TRIED)}
+    def choose(self, tried: int) -> None:
+        self.credits = {text: 0.0 for text, _ in self.counts.most_common(tried)}
 
     def grade(self, task: Task, question: Question) -> None:
         step = math.ceil(self.n / _GRADED)
@@ -57,10 +57,13 @@ class ConstantAnswers:
 
     Tried are the answers that are right most often: texts of truths, and answers of the model that
     got credit. `count` sees each graded answer, then `choose` is called, then `grade` sees each
-    again beside its question.
+    again beside its question. A task that grades all answers together cannot grade one that was
+    never given: of it none is tried.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._tried = 0 if isinstance(task, GradesTogether) else _TRIED
         self._names = KindNames()
         self._kinds: dict[str, _Candidates] = {}
         self._total = _Candidates()
@@ -78,15 +81,15 @@ class ConstantAnswers:
 
     def choose(self) -> None:
         """Choose which answers to try."""
-        self._total.choose()
+        self._total.choose(self._tried)
         for kind in self._kinds.values():
-            kind.choose()
+            kind.choose(self._tried)
 
-    def grade(self, task: Task, question: Question, answer: GradedAnswer) -> None:
+    def grade(self, question: Question, answer: GradedAnswer) -> None:
         """Let the task grade the chosen answers to a question."""
         if answer.credit is not None:
-            self._total.grade(task, question)
-            self._kinds[self._names.name(answer.kind)].grade(task, question)
+            self._total.grade(self._task, question)
+            self._kinds[self._names.name(answer.kind)].grade(self._task, question)
 
     def best(self, kind: str | None = None) -> tuple[str, float] | None:
         """Return text and mean credit for a kind as it is counted, or for all questions."""

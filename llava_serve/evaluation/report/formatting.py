@@ -66,6 +66,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def printable(text: str) -> str:
+    """Write a name so that it cannot steer a terminal."""
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
 def truth_text(truth: Any) -> str:
     """Write the right answer; of several people's answers each once, the most frequent first."""
     if truth is None:

@@ -41,8 +41,8 @@ def comparison_page(comparison: RunComparison, thumbnails: Thumbnails) -> str:
         names=list(dict.fromkeys((*a.metrics, *b.metrics))),
         reach=max(bounds, default=1.0),
         groups=[
-            ("A", [one for one in comparison.examples if one.credits[0] > one.credits[1]]),
-            ("B", [one for one in comparison.examples if one.credits[1] > one.credits[0]]),
+            (better, [one for one in comparison.examples if one.better == better])
+            for better in ("A", "B", None)
         ],
     )
 

@@ -32,8 +32,11 @@ class KindDifference(_ComparedPart):
     paired: PairedScore | None
 
 
+Better = Literal["A", "B"] | None
+
+
 class AnswerPair(_ComparedPart):
-    """Two answers to one question that were worth different credit."""
+    """Two answers to one question whose texts differ; `credits` are None where none was graded."""
 
     index: int
     id: str
@@ -41,8 +44,14 @@ class AnswerPair(_ComparedPart):
     prompt: str
     truth: Any
     texts: tuple[str, str]
-    credits: tuple[float, float]
+    credits: tuple[float | None, float | None]
     confidences: tuple[float | None, float | None]
+
+    @property
+    def better(self) -> Better:
+        """Which answer got more credit; None where both got as much, or were not both graded."""
+        a, b = self.credits
+        return None if a is None or b is None or a == b else "A" if a > b else "B"
 
 
 class RunComparison(_ComparedPart):

@@ -2,12 +2,13 @@
 
 import math
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from llava_serve.errors import CommandError
+from llava_serve.evaluation.answer_record import AnswerRecord
 from llava_serve.evaluation.graded_answer import GradedAnswer
 from llava_serve.evaluation.question import Question
 from llava_serve.evaluation.report.build import build_report
@@ -78,6 +79,17 @@ def test_the_constant_answer_is_graded_as_the_task_grades(tmp_path: Path) -> Non
     assert (report.total.constant_answer, report.total.constant) == ("red", 2 / 9)
     shade: KindScore = report.kinds[0]  # 0, 3, 6: red, orange, green; 9 failed
     assert shade.constant == pytest.approx(1 / 3)
+
+
+class TogetherTask(SmallTask):
+    def grade_all(self, answers: Iterable[tuple[Question, AnswerRecord]], folder: Path) -> None: ...
+
+
+def test_what_is_graded_together_has_no_constant_answer(tmp_path: Path) -> None:
+    manifest = manifest_of(2)
+    folder, _ = write_run(tmp_path, manifest, original=[graded(0, "red"), graded(1, "red")])
+    report = write_report(folder, TogetherTask(2), manifest)
+    assert (report.total.n, report.total.constant) == (2, None)
 
 
 def test_without_public_truths_there_is_no_score(tmp_path: Path) -> None:

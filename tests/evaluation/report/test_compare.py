@@ -64,6 +64,24 @@ def test_a_run_equals_itself(tmp_path: Path) -> None:
     assert (comparison.same_text, comparison.examples) == (20, [])
 
 
+def test_other_texts_of_the_same_credit_are_shown_behind_those_of_another(tmp_path: Path) -> None:
+    answers = [graded(0, "blue"), graded(1, "pink"), graded(2, "x", credit=None), graded(3, None)]
+    a = run(tmp_path / "a", answers)
+    b = run(tmp_path / "b", [graded(0, "grey"), *answers_of(4)[1:]])
+    examples = compare_runs(a, b).examples
+    assert [(one.index, one.better) for one in examples] == [(1, "B"), (0, None), (2, None)]
+    assert examples[2].credits == (None, 1.0)
+
+
+def test_a_name_cannot_steer_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = [graded(at, "red", kind=f"\x1b[2Jkind{at}") for at in range(2)]
+    a = run(tmp_path / "a", answers, model="model\x1b]0;title\x07")
+    assert compare(a, a, CompareConfig(), opened) == 0
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert "?[2Jkind1" in told
+
+
 def test_failed_questions_are_in_no_pair(tmp_path: Path) -> None:
     answers = answers_of(6)
     answers[2] = graded(2, None)
