@@ -35,10 +35,10 @@ def load_task(name: str, include_path: Path | None = None) -> LmmsTask:
     if include_path is not None and not include_path.is_dir():
         raise CommandError(f"{include_path} is no folder", "Correct --include-path.")
     _log_as_we_do()
-    return LmmsTask(name, _loaded(name, _manager(name, include_path)))
+    return LmmsTask(name, _loaded(name, _index_with(name, include_path)))
 
 
-def _manager(name: str, include_path: Path | None) -> Any:
+def _index_with(name: str, include_path: Path | None) -> Any:
     """Return lmms-eval's index of tasks; its own thousand are read only where they are needed."""
     from lmms_eval.tasks import TaskManager
 
@@ -58,7 +58,7 @@ def _manager(name: str, include_path: Path | None) -> Any:
     return every
 
 
-def _loaded(name: str, manager: Any) -> dict[Any, Any]:
+def _loaded(name: str, index: Any) -> dict[Any, Any]:
     import numpy
     import torch
     from lmms_eval.tasks import get_task_dict
@@ -67,7 +67,7 @@ def _loaded(name: str, manager: Any) -> dict[Any, Any]:
     numpy.random.seed(_SEEDS["numpy"])
     torch.manual_seed(_SEEDS["torch"])
     try:
-        tree: dict[Any, Any] = get_task_dict([name], manager, "chat")
+        tree: dict[Any, Any] = get_task_dict([name], index, "chat")
         for task in leaves(tree):
             task.build_all_requests()
     except Exception as exc:  # a task runs code of its own, and data sets fail in many ways

@@ -51,10 +51,12 @@ def grades_of(results: Mapping[str, Any], tasks: Sequence[Any]) -> dict[Document
 def _credits(task: Any, samples: Sequence[Mapping[str, Any]]) -> list[float | None]:
     metric = main_metric_of(task)
     scores = [_score(sample.get(metric), task) for sample in samples]
-    shares = [score for score in scores if score is not None and 0 <= score <= 1]
-    is_share = len(shares) == len(scores) and task.higher_is_better().get(metric, True)
-    is_share = is_share and (task.config.repeats or 1) == 1
-    return [score if is_share else None for score in scores]
+    is_credit = (
+        all(score is not None and 0 <= score <= 1 for score in scores)
+        and task.higher_is_better().get(metric, True)
+        and (task.config.repeats or 1) == 1
+    )
+    return [score if is_credit else None for score in scores]
 
 
 def _score(value: Any, task: Any) -> float | None:
