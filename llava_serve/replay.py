@@ -15,8 +15,9 @@ from rich.console import Console
 
 from llava_serve import logs
 from llava_serve.args import parse
+from llava_serve.asked_server import open_server
 from llava_serve.errors import ServeError
-from llava_serve.replaying.asking import greedy, open_server
+from llava_serve.replaying.asking import answer_of, greedy
 from llava_serve.replaying.config import CheckConfig, RecordConfig
 from llava_serve.replaying.drift import Drift, drift_of
 from llava_serve.replaying.recording import RecordedRequest, Recording
@@ -66,7 +67,7 @@ async def _record(config: RecordConfig) -> int:
         model = await server.model(config.model)
         for name, body in bodies.items():
             asked = greedy(body, MAX_TOKENS, config.top_logprobs)
-            answer = await server.answer(model, name, asked)
+            answer = await answer_of(server, model, name, asked)
             requests.append(RecordedRequest(name=name, body=asked, answer=answer))
     recorded_at = datetime.now(UTC).isoformat(timespec="seconds")
     Recording(model=model, recorded_at=recorded_at, requests=requests).write(config.out)
@@ -80,7 +81,7 @@ async def _check(path: Path, config: CheckConfig) -> int:
     async with open_server(config) as server:
         model = await server.model(config.model or recording.model)
         for one in recording.requests:
-            answer = await server.answer(model, one.name, one.body)
+            answer = await answer_of(server, model, one.name, one.body)
             drifts.append(drift_of(one.name, one.answer, answer))
     if config.json:
         sys.stdout.write(as_json(drifts, model, config.tolerance) + "\n")

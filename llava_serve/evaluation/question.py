@@ -30,7 +30,8 @@ class Question:
     `id` is the task's own, and need not be unique: LLaVA's file for POPE asks of one image under
     one id in several categories. `kind` is the row of the report it counts for, such as a
     category or a subject. `truth` is what grading needs, and what the report shows as the right
-    answer: of the task's own form, and None where the task's answers are not public.
+    answer: of the task's own form, and None where the task's answers are not public. `settings`
+    are fields of the chat completion that replace those of the task, such as `max_tokens`.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Question:
     kind: str = ""
     truth: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def prompt(self) -> str:

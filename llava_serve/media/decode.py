@@ -60,6 +60,12 @@ def image_cost(data: bytes, limits: FileLimits) -> Cost:
     return Cost(kept, whole * copies, is_slow)
 
 
+def upright_size(data: bytes, limits: FileLimits) -> tuple[int, int]:
+    """Return the (width, height) an image is shown in, from the header alone; raises the same."""
+    with open_image(data, _kind(data, limits), limits) as image:
+        return orientation.turned(image.size, orientation.of_image(image))
+
+
 def reduction(size: tuple[int, int]) -> int:
     """Return by how much the sides of an image of (width, height) are divided: 1, 2, 4 or 8.
 

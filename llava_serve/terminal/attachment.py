@@ -1,15 +1,14 @@
 """Attachments of the terminal: a path or a web address becomes a content part of a question."""
 
-import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from llava_serve.errors import CommandError, MediaTooLarge, MediaUnreadable, RemoteMediaRefused
 from llava_serve.local_path import local_path
+from llava_serve.media.data_uri import data_uri
 from llava_serve.media.fetch import Fetcher
 from llava_serve.media.reader import MediaReader
-from llava_serve.media.sniff import VIDEOS, sniff
 from llava_serve.protocol.content_part import ImagePart, ImageUrl, VideoPart, VideoUrl
 from llava_serve.terminal.config import CliConfig
 from llava_serve.terminal.history import History
@@ -46,9 +45,7 @@ class Attachments:
     async def _data_uri(self, source: str) -> str:
         is_address = source.lower().startswith(("http://", "https://"))
         data = await self._fetch(source) if is_address else self._read(source)
-        kind = sniff(data)
-        mime = f"{'video' if kind in VIDEOS else 'image'}/{kind.lower()}"
-        return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+        return data_uri(data)
 
     async def _fetch(self, address: str) -> bytes:
         # The user asks for it on their own machine: addresses of their network are allowed.

@@ -1,0 +1,37 @@
+"""The command `python -m llava_serve.evaluate`: a task's questions to a model, and a report.
+
+Exit codes: 0 done; 1 some questions failed; 2 a flag or a file is wrong, or the server cannot be
+asked; 130 it was interrupted, and the same command goes on.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from llava_serve import logs
+from llava_serve.args import parse
+from llava_serve.errors import ServeError
+from llava_serve.evaluation.config import RunConfig
+from llava_serve.evaluation.run import run
+
+_PROGRAM = "python -m llava_serve.evaluate"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    logs.replace_unprintable()
+    try:
+        match list(sys.argv[1:] if argv is None else argv):
+            case flags:
+                config = parse(RunConfig, flags, program=_PROGRAM)
+                logs.configure(config.log_level)
+                return asyncio.run(run(config))
+    except ServeError as exc:
+        sys.stderr.write(f"{exc.with_remedy}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on where this one ends\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

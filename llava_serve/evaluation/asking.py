@@ -1,0 +1,113 @@
+"""Asking of one question: its body, with files as data: URIs, and its answer with timings."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from llava_serve.client import ChatClient
+from llava_serve.errors import ServeError
+from llava_serve.evaluation.answer_record import AnswerRecord
+from llava_serve.evaluation.image_changes import Show
+from llava_serve.evaluation.question import Medium, Question, Turn
+from llava_serve.media.data_uri import data_uri
+
+logger = logging.getLogger(__name__)
+
+_REFUSED = (400, 422)  # of a field
+
+
+class Asker:
+    """Asks one model; `show` gives the files for a question's media.
+
+    Log-probabilities are left out from the first request on that is refused for them.
+    """
+
+    def __init__(
+        self, client: ChatClient, model: str, max_tokens: int, show: Show, *, with_logprobs: bool
+    ) -> None:
+        self._client = client
+        self._fields = {"model": model, "temperature": 0, "max_tokens": max_tokens}
+        self._show = show
+        self._with_logprobs = with_logprobs
+
+    async def ask(self, index: int, question: Question) -> AnswerRecord:
+        """Return the answer to a question.
+
+        Raises:
+            ServeError: there is none; `MediaUnreadable` where its files cannot be read here.
+        """
+        body = await asyncio.to_thread(self._body, question)
+        with_logprobs = self._with_logprobs
+        try:
+            return await self._answer(index, body, with_logprobs)
+        except ServeError as exc:
+            if not with_logprobs or exc.status not in _REFUSED or "logprobs" not in exc.message:
+                raise
+            if self._with_logprobs:
+                logger.warning("the server tells no log-probabilities: %s", exc.message)
+                self._with_logprobs = False
+            return await self._answer(index, body, False)
+
+    def _body(self, question: Question) -> dict[str, Any]:
+        media = [medium for turn in question.turns for medium in turn.media]
+        files = zip(media, self._show(media), strict=True)
+        messages = [_message(turn, files) for turn in question.turns]
+        return {**self._fields, **question.settings, "messages": messages}
+
+    async def _answer(self, index: int, body: dict[str, Any], with_logprobs: bool) -> AnswerRecord:
+        if with_logprobs:
+            body = {**body, "logprobs": True}
+        answer = _IncomingAnswer(time.perf_counter)
+        async for chunk in self._client.stream(body):
+            answer.usage = chunk.usage or answer.usage
+            for choice in chunk.choices:
+                answer.add(choice.delta.content or "")
+                answer.finish_reason = choice.finish_reason or answer.finish_reason
+                if choice.logprobs:
+                    answer.logprobs += [one.logprob for one in choice.logprobs.content or ()]
+        return answer.record(index)
+
+
+class _IncomingAnswer:
+    """One answer as it comes in."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._first: float | None = None
+        self._texts: list[str] = []
+        self.logprobs: list[float] = []
+        self.finish_reason: str | None = None
+        self.usage: Any = None
+
+    def add(self, text: str) -> None:
+        """Take the next text."""
+        if text and self._first is None:
+            self._first = self._clock() - self._began
+        self._texts.append(text)
+
+    def record(self, index: int) -> AnswerRecord:
+        """Return the answer, which has ended."""
+        return AnswerRecord(
+            index=index,
+            text="".join(self._texts),
+            finish_reason=self.finish_reason,
+            logprob=sum(self.logprobs) if self.logprobs else None,
+            tokens=self.usage.completion_tokens if self.usage else None,
+            prompt_tokens=self.usage.prompt_tokens if self.usage else None,
+            first_token_s=self._first,
+            total_s=self._clock() - self._began,
+        )
+
+
+def _message(turn: Turn, files: Iterator[tuple[Medium, bytes]]) -> dict[str, Any]:
+    if not turn.media:
+        return {"role": turn.role, "content": turn.text}
+    parts: list[dict[str, Any]] = []
+    for _ in turn.media:
+        medium, data = next(files)
+        name = f"{medium.kind}_url"
+        parts.append({"type": name, name: {"url": data_uri(data)}})
+    return {"role": turn.role, "content": [*parts, {"type": "text", "text": turn.text}]}

@@ -1,0 +1,55 @@
+"""Settings of `evaluate`: the task, the model that is asked, and where the run is kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, get_args
+
+from llava_serve import args
+from llava_serve.evaluation.manifest import Images
+from llava_serve.server_config import ServerConfig
+
+IMAGES: tuple[Images, ...] = get_args(Images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(ServerConfig):
+    """Ask a task's questions, grade the answers, and report; the same command goes on after a stop.
+
+    Answers lie in --out. Exit code: 0 done; 1 some questions failed; 2 a flag, a file or the server
+    is wrong.
+    """
+
+    task: Annotated[str, "name of the task"]
+    data: Annotated[Path, "the task's file or folder"]
+    model: Annotated[str | None, "model to ask; default: the only one that is served"] = None
+    out: Annotated[
+        Path | None, "folder of the run; default: .runs/evaluate/TASK-MODEL in this folder"
+    ] = None
+    limit: Annotated[int | None, "ask only so many of the first questions"] = None
+    images: Annotated[
+        tuple[str, ...],
+        "controls beside the original images: swapped (each replaced by another of the task), gray",
+    ] = ("original",)
+    concurrency: Annotated[
+        int | None,
+        "questions asked at once; default: one and a half times the slots of the model, or 8 where "
+        "the server does not tell them",
+    ] = None
+    no_logprobs: Annotated[bool, "do not ask for log-probabilities"] = False
+    retry_failed: Annotated[bool, "ask again what failed in an earlier run"] = False
+    attempts: Annotated[int, "times a question is asked that the server fails at"] = 5
+    patience: Annotated[
+        float, "seconds without any answer, of a server that is away or refuses, before the end"
+    ] = 300.0
+    open: Annotated[bool, "open the report in a browser"] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        args.require_positive(self, "limit", "concurrency", "attempts", "patience")
+        if wrong := [name for name in self.images if name not in IMAGES]:
+            raise ValueError(f"--images takes {', '.join(IMAGES)}, and not {wrong[0]!r}")
+
+    @property
+    def shown(self) -> tuple[Images, ...]:
+        """The ways to show images, the original first: controls mean nothing without it."""
+        return tuple(name for name in IMAGES if name == "original" or name in self.images)

@@ -1,0 +1,154 @@
+"""Run of a task: survey, questions to the server, grades, report; and the same again goes on."""
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+
+from llava_serve.asked_server import AskedServer, open_server
+from llava_serve.evaluation.answers_file import AnswersFile
+from llava_serve.evaluation.asking import Asker
+from llava_serve.evaluation.concurrency import following_slots
+from llava_serve.evaluation.config import RunConfig
+from llava_serve.evaluation.grading import Grading
+from llava_serve.evaluation.image_changes import show_of
+from llava_serve.evaluation.image_pool import ImagePool
+from llava_serve.evaluation.manifest import Images, Manifest
+from llava_serve.evaluation.outage import Outage
+from llava_serve.evaluation.outcome import Outcome
+from llava_serve.evaluation.progress import tracked
+from llava_serve.evaluation.question import Question
+from llava_serve.evaluation.run_folder import RunFolder, file_name
+from llava_serve.evaluation.runner import Runner
+from llava_serve.evaluation.survey import Survey
+from llava_serve.evaluation.task import Task
+from llava_serve.evaluation.tasks.registry import open_task
+
+_RUNS = Path(".runs", "evaluate")
+
+
+class Run:
+    """One task asked of one model, as the settings say."""
+
+    def __init__(self, config: RunConfig, task: Task) -> None:
+        self._config, self._task = config, task
+        self._pool = ImagePool()
+        self._console = Console(stderr=True)
+
+    def questions(self) -> Iterable[Question]:
+        """Return the questions that are asked: all, or the first ones."""
+        return islice(self._task.questions(), self._config.limit)
+
+    async def complete(self) -> tuple[RunFolder, Manifest, dict[Images, Outcome]]:
+        """Ask what has no answer yet, and grade all.
+
+        Raises:
+            CommandError: the data, the folder or the server cannot be used.
+            ServeError: the server cannot be asked.
+        """
+        survey = await asyncio.to_thread(self._surveyed)
+        config = self._config
+        async with open_server(config) as server:
+            model = config.model or await server.model(None)
+            manifest = Manifest(
+                task=self._task.name,
+                data=str(config.data),
+                digest=survey.digest,
+                questions=survey.questions,
+                model=model,
+                max_tokens=self._task.max_tokens,
+                started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+            name = f"{file_name(config.task)}-{file_name(model)}"
+            folder = RunFolder(config.out or _RUNS / name)
+            with folder.opened(manifest) as manifest, ExitStack() as files:
+                answers: dict[Images, AnswersFile] = {}
+                for images in config.shown:
+                    file = AnswersFile(folder.answers(images), survey.questions)
+                    answers[images] = files.enter_context(file)
+                    await self._ask(server, model, images, answers[images])
+                grading = Grading(self._task, self.questions, folder, model)
+                outcomes = {
+                    images: await asyncio.to_thread(grading.grade, images, file)
+                    for images, file in answers.items()
+                }
+                folder.write_outcomes(outcomes)
+        return folder, manifest, outcomes
+
+    def _surveyed(self) -> Survey:
+        is_swapping = "swapped" in self._config.shown
+        survey = Survey(self._pool if is_swapping else None)
+        survey.take(self.questions())
+        if survey.missing:
+            self._console.print(
+                f"{survey.missing:,} of {survey.files:,} files that the questions name are not "
+                f"there, such as {survey.first_missing}: their questions fail",
+                markup=False,
+                highlight=False,
+            )
+        if is_swapping:
+            self._pool.seal()
+        return survey
+
+    async def _ask(
+        self, server: AskedServer, model: str, images: Images, answers: AnswersFile
+    ) -> None:
+        config = self._config
+        is_retried = config.retry_failed and answers.count("failed")
+        if not answers.count("open") and not is_retried:
+            return
+        await server.model(model)
+        asker = Asker(
+            server.client,
+            model,
+            self._task.max_tokens,
+            show_of(images, self._pool),
+            with_logprobs=not config.no_logprobs,
+        )
+        total = answers.count("open") + answers.count("answered") + answers.count("failed")
+        done = total - answers.count("open")
+        async with following_slots(server, model, config.concurrency) as concurrency:
+            runner = Runner(
+                asker,
+                answers,
+                concurrency,
+                Outage(config.patience),
+                config.attempts,
+                config.retry_failed,
+            )
+            name = self._task.name if images == "original" else f"{self._task.name}, {images}"
+            with tracked(name, total, done, self._console) as tracker:
+                await runner.run(self.questions(), tracker)
+
+
+async def run(config: RunConfig) -> int:
+    """Ask a task and print what came of it; return the exit code.
+
+    Raises:
+        ServeError: a file or the server cannot be used.
+    """
+    task = open_task(config.task, config.data)
+    folder, manifest, outcomes = await Run(config, task).complete()
+    for line in _told(task, manifest, outcomes):
+        sys.stdout.write(line + "\n")
+    sys.stdout.write(f"the run is in {folder.path}\n")
+    return int(any(one.failed for one in outcomes.values()))
+
+
+def _told(task: Task, manifest: Manifest, outcomes: dict[Images, Outcome]) -> list[str]:
+    lines = []
+    for images, outcome in outcomes.items():
+        shown = "" if images == "original" else f", {images} images"
+        value = outcome.metrics.get(task.main_metric)
+        told = "not graded" if value is None else f"{value:.4f}"
+        lines.append(
+            f"{manifest.task} of {manifest.model}{shown}: {task.main_metric} {told}, "
+            f"{outcome.answered:,} of {manifest.questions:,} answered"
+        )
+        lines += [f"  failed: {count:,} of {code}" for code, count in outcome.failed.items()]
+    return lines

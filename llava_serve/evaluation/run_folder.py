@@ -1,0 +1,164 @@
+"""Folder of a run: names of its files, and a lock so that one process at a time writes it."""
+
+import fcntl
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, RootModel, ValidationError
+
+from llava_serve.errors import CommandError
+from llava_serve.evaluation.manifest import Images, Manifest
+from llava_serve.evaluation.outcome import Outcome
+
+# When a run began and where its data lay may differ: the digest tells whether it is the same data.
+_MAY_DIFFER = ("started_at", "data")
+Kept = TypeVar("Kept", bound=BaseModel)
+_Outcomes = RootModel[dict[Images, Outcome]]
+
+
+class RunFolder:
+    """Paths in the folder of one run; whoever writes there holds it `opened`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = path / "manifest.json"
+        self.outcomes = path / "outcomes.json"
+        self.submission = path / "submission"
+        self.report_json = path / "report.json"
+        self.report_html = path / "report.html"
+
+    def answers(self, images: Images) -> Path:
+        """Return the file of `AnswerRecord` lines, in the order in which the answers came."""
+        return self._of_images("answers", images)
+
+    def graded(self, images: Images) -> Path:
+        """Return the file of `GradedAnswer` lines, one for each question, in their order."""
+        return self._of_images("graded", images)
+
+    def llava_answers(self, model: str) -> Path:
+        """Return the file of the answers as LLaVA's own scripts write them."""
+        return self.path / "answers" / f"{file_name(model)}.jsonl"
+
+    def _of_images(self, name: str, images: Images) -> Path:
+        return self.path / (f"{name}.jsonl" if images == "original" else f"{name}-{images}.jsonl")
+
+    def read_manifest(self) -> Manifest:
+        """Raises: CommandError, when the folder holds no run of this version."""
+        return _read(self.manifest, Manifest)
+
+    def read_outcomes(self) -> dict[Images, Outcome]:
+        """Return what came of each way to show the images.
+
+        Raises:
+            CommandError: the run was not graded yet.
+        """
+        try:
+            return _Outcomes.model_validate_json(self.outcomes.read_bytes()).root
+        except (OSError, ValidationError) as exc:
+            what = f"{self.path} holds no run that was graded: {self.outcomes.name} is not there"
+            remedy = "Give the command of the run once more: it goes on to its end."
+            raise CommandError(what, remedy) from exc
+
+    def write_outcomes(self, outcomes: Mapping[Images, Outcome]) -> None:
+        """Write what came of each way to show the images."""
+        write_whole(self.outcomes, _Outcomes(dict(outcomes)).model_dump_json(indent=2) + "\n")
+
+    @contextmanager
+    def opened(self, manifest: Manifest) -> Iterator[Manifest]:
+        """Hold the folder for one run, and yield its manifest: that of the folder, or this one.
+
+        Raises:
+            CommandError: another process holds it, another run lies there, or it cannot be written.
+        """
+        with held(self.path):
+            yield kept_manifest(self.manifest, manifest, _MAY_DIFFER)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder, which is made where it is missing, for this process alone.
+
+    Raises:
+        CommandError: another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as exc:
+        what = f"cannot write the folder {folder}: {exc.strerror}"
+        raise CommandError(what, "Name another one with --out.") from exc
+    try:
+        _lock(lock, folder)
+        yield
+    finally:
+        os.close(lock)  # which lets go of it, as the end of the process does
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        what = f"another process is writing the run in {folder}"
+        raise CommandError(what, "Wait for its end, or name another folder with --out.") from exc
+
+
+def kept_manifest(path: Path, manifest: Kept, may_differ: Collection[str]) -> Kept:
+    """Write a manifest, or return the one that is there, which must be the same.
+
+    Raises:
+        CommandError: a field of it has another value, or it is of another version.
+    """
+    if not path.exists():
+        write_whole(path, manifest.model_dump_json(indent=2) + "\n")
+        return manifest
+    there = _read(path, type(manifest))
+    for field in type(manifest).model_fields:
+        before, after = getattr(there, field), getattr(manifest, field)
+        if before != after and field not in may_differ:
+            raise CommandError(
+                f"{path.parent} holds another run: its {field} is {before!r}, and that of this "
+                f"one {after!r}",
+                "Name another folder with --out.",
+            )
+    return there
+
+
+def _read(path: Path, kind: type[Kept]) -> Kept:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as exc:
+        what = f"{path.parent} holds no run of an evaluation: cannot read {path}: {exc.strerror}"
+        raise CommandError(what, "Name the folder of a run.") from exc
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        what = f"{path} is not of this version: {where}: {first['msg']}"
+        raise CommandError(what, "Name another folder.") from exc
+
+
+def file_name(name: str) -> str:
+    """Return the name of a model or a task as that of a file."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "model"
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yield the path of a draft that takes the place of `path` once it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            draft.unlink()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    with replaced(path) as draft:
+        draft.write_text(text, encoding="utf-8")

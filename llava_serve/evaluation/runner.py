@@ -1,0 +1,91 @@
+"""Runner: asks the questions that have no answer yet, several at once, and writes each answer."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from llava_serve.errors import ServeError
+from llava_serve.evaluation.answer_record import AnswerFailure, AnswerRecord
+from llava_serve.evaluation.answers_file import AnswersFile
+from llava_serve.evaluation.asking import Asker
+from llava_serve.evaluation.concurrency import Concurrency
+from llava_serve.evaluation.outage import Outage, fault_of, pause_s
+from llava_serve.evaluation.progress import Tracker
+from llava_serve.evaluation.question import Question
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Asks as many at once as there are places; a question that is asked holds one.
+
+    `attempts` is how often a question is asked that the server fails at; while the server answers
+    nobody, nothing is counted.
+    """
+
+    asker: Asker
+    answers: AnswersFile
+    concurrency: Concurrency
+    outage: Outage
+    attempts: int
+    retry_failed: bool = False
+
+    def is_open(self, index: int) -> bool:
+        """Tell whether a question is to be asked."""
+        state = self.answers.state(index)
+        return state == "open" or (state == "failed" and self.retry_failed)
+
+    async def run(self, questions: Iterable[Question], tracker: Tracker) -> None:
+        """Ask what is open; what was answered before an error is kept.
+
+        Raises:
+            CommandError: the server answers nobody any more, or an answer cannot be written.
+        """
+        pending = self._pending(questions)
+        try:
+            async with asyncio.TaskGroup() as asked:
+                # Reading the next question may take a file, or a picture that stands in one.
+                while (following := await asyncio.to_thread(next, pending, None)) is not None:
+                    await self.concurrency.take()
+                    asked.create_task(self._settle(*following, tracker))
+        except ExceptionGroup as exc:
+            raise _first(exc) from exc
+
+    def _pending(self, questions: Iterable[Question]) -> Iterator[tuple[int, Question]]:
+        return (
+            (index, question) for index, question in enumerate(questions) if self.is_open(index)
+        )
+
+    async def _settle(self, index: int, question: Question, tracker: Tracker) -> None:
+        try:
+            record = await self._record(index, question)
+            self.answers.append(record)
+            tracker.settled(failed=record.failure is not None)
+        finally:
+            await self.concurrency.give_back()
+
+    async def _record(self, index: int, question: Question) -> AnswerRecord:
+        failures = waits = 0
+        while True:
+            try:
+                record = await self.asker.ask(index, question)
+            except ServeError as exc:
+                fault = fault_of(exc)
+                if fault == "server":
+                    await self.outage.wait(waits, exc)
+                    waits += 1
+                    continue
+                failures += 1
+                if fault == "again" and failures < self.attempts:
+                    await asyncio.sleep(pause_s(failures - 1, exc))
+                    continue
+                failure = AnswerFailure(code=exc.code, message=exc.message)
+                return AnswerRecord(index=index, failure=failure, attempts=failures)
+            self.outage.over()
+            return record.model_copy(update={"attempts": failures + 1})
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the first error of nested groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,77 @@
+"""Survey of a task before anything is asked: its size, digest, missing files, images to swap in."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from llava_serve.errors import CommandError
+from llava_serve.evaluation.image_pool import ImagePool
+from llava_serve.evaluation.question import Medium, Question
+
+
+class Survey:
+    """What one walk over the questions found; it keeps no question.
+
+    `missing` are files that are not there of `files` that are named, one counted as often as it
+    is; `first_missing` is one of them.
+    """
+
+    def __init__(self, pool: ImagePool | None = None) -> None:
+        self.questions = 0
+        self.files = 0
+        self.missing = 0
+        self.first_missing: Path | None = None
+        self._pool = pool
+        self._sum = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that makes the questions and their right answers."""
+        return self._sum.hexdigest()
+
+    def take(self, questions: Iterable[Question]) -> None:
+        """Walk over the questions.
+
+        Raises:
+            CommandError: there is none, or not one of the files that they name is there.
+        """
+        for question in questions:
+            self.questions += 1
+            shown = [self._seen(one) for turn in question.turns for one in turn.media]
+            turns = [(turn.role, turn.text, len(turn.media)) for turn in question.turns]
+            told = [question.id, turns, shown, question.kind, question.truth, question.settings]
+            self._sum.update(json.dumps(told, default=_plain, sort_keys=True).encode() + b"\n")
+        if not self.questions:
+            raise CommandError("the task has no question", "Correct --data.")
+        if self.files and self.missing == self.files:
+            what = (
+                f"none of the files that the questions name is there, such as {self.first_missing}"
+            )
+            raise CommandError(what, "Put the pictures where the task looks for them; see --data.")
+
+    def _seen(self, medium: Medium) -> str:
+        """Look at a medium, and return what tells it from others wherever the data lies."""
+        if isinstance(medium.source, bytes):
+            name = hashlib.sha256(medium.source).hexdigest()
+        else:
+            name = medium.source.name
+            self.files += 1
+            if not medium.source.is_file():
+                self.missing += 1
+                self.first_missing = self.first_missing or medium.source
+                return name
+        if self._pool is not None:
+            self._pool.offer(medium)
+        return name
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no form for as what it has, the same in every process."""
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return str(value)
