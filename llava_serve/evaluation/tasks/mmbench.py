@@ -114,14 +114,15 @@ def _round(row: TsvRow, options: list[str], places: int) -> tuple[str, dict[str,
     """Return the prompt, what is kept of the row, and the right letter, in one of the orders."""
     shown, truth = rotated(options, row.fields.get("answer"), places)
     letters, _ = rotated(_LETTERS[: len(options)], None, places)
-    prompt = option_prompt(row, shown)
+    by_letter = dict(zip(_LETTERS, shown, strict=False))
+    prompt = option_prompt(row, by_letter)
     metadata = row_metadata(row)
     metadata |= {
         "prompt": prompt,  # LLaVA's answers file holds it without the instruction
         "round_id": places,
         "options": shown,
         "option_char": letters,
-        "choices": dict(zip(_LETTERS, shown, strict=False)) if places else options_of(row),
+        "choices": by_letter if places else options_of(row),
         "is_main": metadata["is_main"] and places == 0,
     }
     return prompt, metadata, truth

@@ -23,8 +23,8 @@ def options_of(row: TsvRow) -> dict[str, str]:
     return {letter: row.fields[letter] for letter in ascii_uppercase if letter in row.fields}
 
 
-def option_prompt(row: TsvRow, options: Sequence[str]) -> str:
-    """Return hint, question and options, without the instruction.
+def option_prompt(row: TsvRow, options: Mapping[str, str]) -> str:
+    """Return hint, question and options by their letters, without the instruction.
 
     Raises:
         CommandError: the row has no question.
@@ -33,7 +33,7 @@ def option_prompt(row: TsvRow, options: Sequence[str]) -> str:
     hint = row.fields.get("hint")
     lines = [] if hint is None or stands_for_nothing(hint) else [hint]
     lines.append(question)
-    lines += [f"{letter}. {text}" for letter, text in zip(ascii_uppercase, options, strict=False)]
+    lines += [f"{letter}. {text}" for letter, text in options.items()]
     return "\n".join(lines)
 
 
