@@ -130,3 +130,20 @@ def test_the_prompt_ends_with_llavas_words(tmp_path: Path) -> None:
         question.prompt.endswith("?" + SHORT) and "Please" not in question.prompt
         for question in Mme(tmp_path).questions()
     )
+
+
+def test_answers_may_stand_in_the_tables_of_the_authors_tool(tmp_path: Path) -> None:
+    release(tmp_path)
+    llavas_file(tmp_path)
+    expected = [(question.truth, question.metadata) for question in Mme(tmp_path).questions()]
+    for path in (tmp_path / RELEASE).rglob("*.txt"):
+        path.unlink()
+    for subtask, images in ORIGINAL["release"].items():
+        lines = [
+            f"{stem}.jpg\t{asked}\t{truth}\n" for stem, pairs in images for asked, truth in pairs
+        ]
+        table = tmp_path / "eval_tool/Your_Results" / f"{subtask}.txt"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        table.write_text("".join(lines))
+    found = [(question.truth, question.metadata) for question in Mme(tmp_path).questions()]
+    assert found == expected
