@@ -1,6 +1,7 @@
 """MMBench is asked, graded and submitted exactly as LLaVA's and VLMEvalKit's scripts do."""
 
 import csv
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def test_metrics_are_those_of_vlmevalkit(tmp_path: Path, name: str, metric: str)
         parts |= {f"split/{split}/": score for split, score in splits.items()}
     compared = 0
     for prefix, score in parts.items():
-        for category in {row[FILES[name]["columns"].index("category")] for row in FILES[name]["rows"]}:
+        for category in {
+            row[FILES[name]["columns"].index("category")] for row in FILES[name]["rows"]
+        }:
             expected = score.get(SHORT_NAMES.get(category, category))
             assert found.get(f"{prefix}{category}/{key}") == expected, (prefix, category)
             compared += expected is not None
@@ -119,9 +122,7 @@ def table(path: Path) -> list[list[Any]]:
     if path.suffix == ".csv":
         with path.open(encoding="utf-8", newline="") as file:
             return [[cell or None for cell in row] for row in csv.reader(file)]
-    import openpyxl
-
-    sheet = openpyxl.load_workbook(path).active
+    sheet = importlib.import_module("openpyxl").load_workbook(path).active
     return [list(row) for row in sheet.iter_rows(values_only=True)]
 
 
