@@ -64,6 +64,18 @@ def test_metrics_are_those_of_vlmevalkit(tmp_path: Path, name: str, metric: str)
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_circular_accuracy_is_that_of_lmms_eval(tmp_path: Path, name: str) -> None:
+    """Its rules read other answers otherwise; these give letters alone, or nothing."""
+    task = task_of(tmp_path, name)
+    case = FILES[name]["lmms_eval"]
+    found = metrics_of(task, answered(task, case["predictions"]))
+    assert found["circular_accuracy"] == case["overall"]
+    for prefix, column in (("", "category"), ("l2-category/", "l2-category")):
+        for part, accuracy in case[column].items():
+            assert found[f"{prefix}{part}/circular_accuracy"] == accuracy
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_prompts_are_those_of_llava(tmp_path: Path, name: str) -> None:
     questions = list(task_of(tmp_path, name).questions())
     expected = FILES[name]["prompts"]

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import random
 import tracemalloc
 from pathlib import Path
 
@@ -32,6 +33,19 @@ def test_quoted_fields_hold_tabs_lines_and_quotes(tmp_path: Path) -> None:
         "answer": "A",
     }
     assert (second.number, second.line) == (2, 4)
+
+
+def test_any_table_is_read_as_by_the_csv_module(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    parts = ["a", "é", '"', "\t", "\n", "'", ",", " ", "\\", "word"]
+    columns = ["index", "b", "c"]
+    for _ in range(200):
+        rows = [
+            ["x" + "".join(chance.choices(parts, k=chance.randrange(6))) for _ in columns]
+            for _ in range(chance.randrange(6))
+        ]
+        path = write_tsv(tmp_path / "own.tsv", columns, rows)
+        assert [list(row.fields.values()) for row in TsvFile(path).rows()] == rows
 
 
 def test_a_file_with_a_byte_order_mark_and_windows_line_ends_is_read(tmp_path: Path) -> None:
