@@ -89,8 +89,12 @@ def _llavas_question(release: Path, line: QuestionLine) -> Question:
     subtask, name = line.image.split("/")[0], line.image.split("/")[-1].split(".")[0] + ".txt"
     home = release / subtask
     path = (home / "questions_answers_YN" if (home / "images").is_dir() else home) / name
+    table = release.parent / "eval_tool" / "Your_Results" / f"{subtask}.txt"
     asked = line.text.replace(SHORT_ANSWER.strip(), "").strip()
-    truths = dict(_pairs(path, line.place))
+    if not path.is_file() and table.is_file():
+        path, truths = table, dict(_pairs_of_table(table, Path(name).stem))
+    else:
+        truths = dict(_pairs(path, line.place))
     for ending in ("",) if _YES_OR_NO.strip() in asked else (_YES_OR_NO, " " + _YES_OR_NO):
         if (truth := truths.get(asked + ending)) is not None:
             return _question(release, line, (name, asked + ending, truth))
@@ -141,3 +145,12 @@ def _pairs(path: Path, place: str) -> Iterator[tuple[str, str]]:
                     f"{path}, line {number} is not as MME has it: a question, a tab, Yes or No",
                     "Get MME's release anew.",
                 )
+
+
+def _pairs_of_table(path: Path, stem: str) -> Iterator[tuple[str, str]]:
+    """Yield an image's questions and answers in a file that the authors' tool comes with."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            image, asked, truth, *_ = (*line.rstrip("\n").split("\t"), "", "")
+            if image.split(".")[0] == stem and truth.lower() in ("yes", "no"):
+                yield asked.strip(), truth

@@ -26,7 +26,7 @@ def vqav2_accuracy(answer: str, truths: Sequence[str]) -> float:
 def vizwiz_accuracy(answer: str, truths: Sequence[str]) -> float:
     """Return VizWiz's accuracy of a submitted answer, from 0 to 1; `truths` stay as they are.
 
-    Source: VizWiz API (https://vizwiz.org/tasks-and-datasets/vqa/) vqaEval.py::VQAEval.evaluate
+    Source: TRI-ML/vlm-evaluation@d9f5896 vlm_eval/util/evaluation/vizwiz/eval.py::VQAEval.evaluate
     """
     return _agreement(normalized(without_breaks(answer)), truths)
 

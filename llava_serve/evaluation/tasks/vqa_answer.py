@@ -74,7 +74,7 @@ def _without_marks(answer: str) -> str:
     """
     has_comma_in_number = _COMMA_IN_NUMBER.search(answer) is not None
     cleaned = answer
-    for mark in _MARKS:
+    for mark in filter(answer.__contains__, _MARKS):
         beside_space = f"{mark} " in answer or f" {mark}" in answer
         cleaned = cleaned.replace(mark, "" if beside_space or has_comma_in_number else " ")
     return _PERIOD.sub("", cleaned, count=_MOST_PERIODS)
