@@ -43,11 +43,11 @@ def stands_for_nothing(text: str) -> bool:
 
 
 def row_metadata(row: TsvRow) -> dict[str, Any]:
-    """Return what the metrics count by: the row's group, its categories and split."""
+    """Return what metrics count by: the row's group, its categories, its split and its image."""
     index = row.required("index")
     is_number = index.isascii() and index.isdigit()
     group = int(index) % _ROTATION if is_number else index
-    columns = ("category", "l2-category", "split")
+    columns = ("category", "l2-category", "split", "image_path")
     return {
         "question_id": int(index) if is_number else index,
         "group": group,

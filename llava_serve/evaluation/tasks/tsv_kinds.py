@@ -16,7 +16,8 @@ from llava_serve.evaluation.tasks.option_question import (
 from llava_serve.evaluation.tasks.option_tally import OptionTally
 from llava_serve.evaluation.tasks.question_line import SHORT_ANSWER
 from llava_serve.evaluation.tasks.tsv_file import TsvFile, TsvRow
-from llava_serve.evaluation.tasks.yes_no import YesNoTally, read_yes_no
+from llava_serve.evaluation.tasks.yes_no import read_yes_no
+from llava_serve.evaluation.tasks.yes_no_groups import tally_of
 
 Asked = tuple[str, Any, dict[str, str] | None]  # prompt, truth, and the choices where there are any
 
@@ -79,7 +80,8 @@ class YesNoRows:
         self._name = name
 
     def asked(self, row: TsvRow) -> Asked:
-        return option_prompt(row, {}), row.fields.get("answer"), None
+        ending = "\nPlease answer yes or no." if self._name == "AMBER" else ""
+        return option_prompt(row, {}) + ending, row.fields.get("answer"), None
 
     def grade(self, question: Question, text: str) -> Grade:
         answer = read_yes_no(text)
@@ -88,7 +90,7 @@ class YesNoRows:
         return Grade(answer, float(answer.lower() == question.truth.lower()))
 
     def tally(self) -> MetricTally:
-        return YesNoTally(several_categories="POPE" in self._name)
+        return tally_of(self._name)
 
 
 class OpenRows:
