@@ -9,13 +9,13 @@ from llava_serve.evaluation.question import Grade, Question, Turn
 from llava_serve.evaluation.task import Answered, MetricTally
 from llava_serve.evaluation.tasks.option_question import row_metadata
 from llava_serve.evaluation.tasks.table_file import ColumnTypes, beside, write_table
-from llava_serve.evaluation.tasks.tsv_file import TsvFile
+from llava_serve.evaluation.tasks.tsv_file import TsvFile, table_in
 from llava_serve.evaluation.tasks.tsv_images import TsvImages
 from llava_serve.evaluation.tasks.tsv_kinds import TsvKind, kind_of_file
 
 
 class Tsv:
-    """A TSV file, whose images stand in it, or beside it under `images`.
+    """A TSV file, or a folder with one, whose images stand in it, or beside it under `images`.
 
     A row without an image is asked without one.
     """
@@ -25,7 +25,7 @@ class Tsv:
     max_tokens = 1024
 
     def __init__(self, data: Path) -> None:
-        self._file = TsvFile(data)
+        self._file = TsvFile(table_in(data))
 
     def questions(self) -> Iterator[Question]:
         images = TsvImages(self._file)

@@ -99,6 +99,25 @@ class TsvFile:
             raise unreadable(self.path, exc) from exc
 
 
+def table_in(data: Path, usual: str | None = None) -> Path:
+    """Return a task's table: the file itself, or of a folder `usual` or its only TSV file.
+
+    Raises:
+        CommandError: the folder holds no TSV file, or several.
+    """
+    if not data.is_dir():
+        return data
+    if usual is not None and (data / usual).exists():
+        return data / usual
+    tables = sorted(data.glob("*.tsv"))
+    if len(tables) != 1:
+        names = ", ".join(path.name for path in tables) or "none"
+        wanted = "one TSV file" if usual is None else f"{usual} or one other TSV file"
+        what = f"{data} should hold {wanted}, and holds {names}"
+        raise CommandError(what, "Name the file itself with --data.")
+    return tables[0]
+
+
 class _Lines:
     """Lines of a file as text; knows where the next one begins."""
 

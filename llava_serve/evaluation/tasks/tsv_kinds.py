@@ -50,7 +50,7 @@ class OptionRows:
     def asked(self, row: TsvRow) -> Asked:
         choices = options_of(row)
         truth = row.fields.get("answer")
-        prompt = option_prompt(row, choices)
+        prompt = option_prompt(row, choices, row.fields.get("hint"))
         is_chinese = _CHINESE_SIGN.search(prompt)
         if choices:
             prompt += f"\n{CHINESE if is_chinese else ENGLISH}"
@@ -81,7 +81,11 @@ class YesNoRows:
 
     def asked(self, row: TsvRow) -> Asked:
         ending = "\nPlease answer yes or no." if self._name == "AMBER" else ""
-        return option_prompt(row, {}) + ending, row.fields.get("answer"), None
+        return (
+            option_prompt(row, {}, row.fields.get("hint")) + ending,
+            row.fields.get("answer"),
+            None,
+        )
 
     def grade(self, question: Question, text: str) -> Grade:
         answer = read_yes_no(text)
@@ -105,7 +109,7 @@ class OpenRows:
     def asked(self, row: TsvRow) -> Asked:
         answer = row.fields.get("answer")
         truth = None if answer is None else right_answers(answer)
-        return option_prompt(row, {}) + SHORT_ANSWER, truth, None
+        return option_prompt(row, {}, row.fields.get("hint")) + SHORT_ANSWER, truth, None
 
     def grade(self, question: Question, text: str) -> Grade:
         if question.truth is None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.option_question import CHINESE
 from llava_serve.evaluation.tasks.tsv import Tsv
 from llava_serve.evaluation.tasks.yes_no import read_yes_no
@@ -161,3 +162,14 @@ def test_predictions_are_written_beside_all_columns_but_the_image(tmp_path: Path
     else:
         assert path.suffix == ".xlsx"
         assert path.stat().st_size > 1000
+
+
+def test_a_folder_holds_one_file(tmp_path: Path) -> None:
+    columns = ["index", "hint", "question", "answer"]
+    write_tsv(tmp_path / "own.tsv", columns, [["9" * 5000, "none", "Which?", "red"]])
+    (question,) = Tsv(tmp_path).questions()
+    assert question.prompt.startswith("none\nWhich?\n")
+    assert question.id == "9" * 5000
+    write_tsv(tmp_path / "two.tsv", columns, [])
+    with pytest.raises(CommandError, match=r"one TSV file, and holds own.tsv, two.tsv"):
+        Tsv(tmp_path)
