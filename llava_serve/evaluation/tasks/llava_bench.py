@@ -7,10 +7,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from llava_serve.evaluation.question import Grade, Medium, Question, Turn
+from llava_serve.evaluation.question import Grade, Question
 from llava_serve.evaluation.task import Answered
-from llava_serve.evaluation.tasks.free_answer import NoMetrics, ungraded
-from llava_serve.evaluation.tasks.question_file import LlavaQuestion, read_jsonl
+from llava_serve.evaluation.tasks.free_answer import NoMetrics, texts_by_id, ungraded
+from llava_serve.evaluation.tasks.question_line import question_lines
+from llava_serve.evaluation.tasks.task_files import NeededFile, first_present, folder_and_questions
+
+_QUESTIONS = NeededFile(
+    ("questions.jsonl",),
+    "the questions of LLaVA-Bench in the wild",
+    "https://huggingface.co/datasets/liuhaotian/llava-bench-in-the-wild",
+)
 
 
 class LlavaBench:
@@ -24,22 +31,15 @@ class LlavaBench:
     max_tokens = 1024
 
     def __init__(self, data: Path) -> None:
-        self._path = data / "questions.jsonl" if data.is_dir() else data
+        self._data = data
 
     def questions(self) -> Iterator[Question]:
-        folder = self._path.parent
-        reference = folder / "answers_gpt4.jsonl"
-        lines = read_jsonl(reference, LlavaQuestion) if reference.exists() else ()
-        truths = {line.question_id: line.text for line in lines}
-        for line in read_jsonl(self._path, LlavaQuestion):
-            media = () if line.image is None else (Medium(folder / "images" / line.image),)
-            yield Question(
-                id=str(line.question_id),
-                turns=(Turn("user", line.text, media),),
-                kind=line.category or "",
-                truth=truths.get(line.question_id),
-                metadata={"question_id": line.question_id},
-            )
+        folder, path = folder_and_questions(self._data, _QUESTIONS)
+        reference = first_present(folder, "answers_gpt4.jsonl")
+        answers = {} if reference is None else texts_by_id(reference)
+        for line in question_lines(path):
+            image = folder / "images" / line.image
+            yield line.asked(image, line.category, answers.get(str(line.id)))
 
     def grade(self, question: Question, text: str) -> Grade:
         return ungraded(text)

@@ -5,7 +5,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
-from llava_serve.errors import CommandError
 from llava_serve.evaluation.question import Grade, Question, Turn
 from llava_serve.evaluation.task import Answered
 from llava_serve.evaluation.tasks.option_answer import read_option
@@ -16,11 +15,10 @@ from llava_serve.evaluation.tasks.option_question import (
     options_of,
     rotated,
     row_metadata,
-    stands_for_nothing,
 )
 from llava_serve.evaluation.tasks.option_tally import OptionTally
 from llava_serve.evaluation.tasks.table_file import ColumnTypes, beside, write_table
-from llava_serve.evaluation.tasks.tsv_file import TsvFile, TsvRow
+from llava_serve.evaluation.tasks.tsv_file import TsvFile, TsvRow, table_in
 from llava_serve.evaluation.tasks.tsv_images import TsvImages
 
 _LETTERS = "ABCD"
@@ -43,7 +41,7 @@ class MMBench:
     usual_file: ClassVar[str] = "mmbench_dev_20230712.tsv"
 
     def __init__(self, data: Path, *, all_rounds: bool = False) -> None:
-        self._file = TsvFile(_table(data, self.usual_file) if data.is_dir() else data)
+        self._file = TsvFile(table_in(data, self.usual_file))
         self._all_rounds = all_rounds
 
     def questions(self) -> Iterator[Question]:
@@ -93,21 +91,15 @@ class MMBenchCN(MMBench):
     usual_file: ClassVar[str] = "mmbench_dev_cn_20231003.tsv"
 
 
-def _table(folder: Path, usual: str) -> Path:
-    if (folder / usual).exists():
-        return folder / usual
-    tables = sorted(folder.glob("*.tsv"))
-    if len(tables) != 1:
-        names = ", ".join(path.name for path in tables) or "none"
-        what = f"{folder} should hold {usual} or one other TSV file, and holds {names}"
-        raise CommandError(what, "Name the file itself with --data.")
-    return tables[0]
-
-
 def _asked_options(row: TsvRow) -> list[str]:
     """Return the options up to the first that is missing."""
     texts = (row.fields.get(letter, "none") for letter in _LETTERS)
-    return list(takewhile(lambda text: not stands_for_nothing(text), texts))
+    return list(takewhile(lambda text: not _stands_for_nothing(text), texts))
+
+
+def _stands_for_nothing(text: str) -> bool:
+    """Tell whether LLaVA takes a field for a missing one."""
+    return text.lower() in ("nan", "none")
 
 
 def _round(row: TsvRow, options: list[str], places: int) -> tuple[str, dict[str, Any], str | None]:
@@ -115,7 +107,8 @@ def _round(row: TsvRow, options: list[str], places: int) -> tuple[str, dict[str,
     shown, truth = rotated(options, row.fields.get("answer"), places)
     letters, _ = rotated(_LETTERS[: len(options)], None, places)
     by_letter = dict(zip(_LETTERS, shown, strict=False))
-    prompt = option_prompt(row, by_letter)
+    hint = row.fields.get("hint", "none")
+    prompt = option_prompt(row, by_letter, None if _stands_for_nothing(hint) else hint)
     metadata = row_metadata(row)
     metadata |= {
         "prompt": prompt,  # LLaVA's answers file holds it without the instruction

@@ -1,16 +1,18 @@
 """MM-Vet: questions that need several abilities at once, graded by its authors' judge."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 
-from llava_serve.evaluation.question import Grade, Medium, Question, Turn
+from llava_serve.evaluation.question import Grade, Question
 from llava_serve.evaluation.task import Answered
 from llava_serve.evaluation.tasks.free_answer import NoMetrics, ungraded
-from llava_serve.evaluation.tasks.question_file import LlavaQuestion, read_json, read_jsonl
+from llava_serve.evaluation.tasks.json_file import members
+from llava_serve.evaluation.tasks.question_line import QuestionLine, question_lines
+from llava_serve.evaluation.tasks.task_files import EVAL_ZIP, NeededFile, first_present
 
 
 class MMVetEntry(BaseModel):
@@ -27,7 +29,11 @@ class MMVetEntry(BaseModel):
     capability: tuple[str, ...] = ()
 
 
-_ENTRIES = TypeAdapter(dict[str, MMVetEntry])
+_QUESTIONS = NeededFile(
+    ("llava-mm-vet.jsonl", "mm-vet.json"),
+    "the questions of MM-Vet",
+    f"{EVAL_ZIP}, or from https://github.com/yuweihao/MM-Vet/releases/tag/v1",
+)
 
 
 class MMVet:
@@ -44,21 +50,17 @@ class MMVet:
         self._folder = data if data.is_dir() else data.parent
 
     def questions(self) -> Iterator[Question]:
-        path = self._folder / "mm-vet.json"
-        lines = self._folder / "llava-mm-vet.jsonl"
-        entries = read_json(path, _ENTRIES) if path.exists() or not lines.exists() else {}
-        asked = read_jsonl(lines, LlavaQuestion) if lines.exists() else _lines(entries)
-        for line in asked:
-            entry = entries.get(f"v1_{line.question_id}")
-            abilities = "" if entry is None else ", ".join(sorted(entry.capability))
-            image = line.image
-            media = () if image is None else (Medium(self._folder / "images" / image),)
-            yield Question(
-                id=str(line.question_id),
-                turns=(Turn("user", line.text, media),),
-                kind=abilities or line.category or "",
+        path = _QUESTIONS.in_folder(self._folder)
+        known = first_present(self._folder, "mm-vet.json")
+        entries = {} if known is None else dict(members(known, MMVetEntry))
+        lines = _lines(entries, path) if path == known else question_lines(path)
+        for line in lines:
+            entry = entries.get(f"v1_{line.id}")
+            abilities = () if entry is None else sorted(entry.capability)
+            yield line.asked(
+                self._folder / "images" / line.image,
+                kind=", ".join(abilities) or line.category,
                 truth=None if entry is None else entry.answer,
-                metadata={"question_id": line.question_id},
             )
 
     def grade(self, question: Question, text: str) -> Grade:
@@ -83,8 +85,8 @@ class MMVet:
         return [path]
 
 
-def _lines(entries: dict[str, MMVetEntry]) -> Iterator[LlavaQuestion]:
+def _lines(entries: Mapping[str, MMVetEntry], path: Path) -> Iterator[QuestionLine]:
     for name, entry in entries.items():
         number = name.removeprefix("v1_")
         question_id = int(number) if number.isdigit() else number
-        yield LlavaQuestion(question_id=question_id, text=entry.question, image=entry.imagename)
+        yield QuestionLine(f"{name!r} of {path}", question_id, entry.imagename, entry.question)

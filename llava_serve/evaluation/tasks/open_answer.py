@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 
 from llava_serve.evaluation.tasks.vqa_answer import normalized_words
 
-SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
-
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _COMMA_IN_NUMBER = re.compile(r"\d,\d")
 _PERIOD = re.compile(r"(?<!\d)\.(?!\d)")

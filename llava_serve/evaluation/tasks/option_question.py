@@ -14,6 +14,8 @@ CHINESE = "请直接回答选项字母。"
 
 _ROTATION = 1_000_000  # rows of a question with rotated options have its index plus multiples of it
 
+_MOST_DIGITS = 18  # of a 64-bit integer, as pandas reads it
+
 
 def options_of(row: TsvRow) -> dict[str, str]:
     """Return the texts of a row's options by their letters.
@@ -23,31 +25,25 @@ def options_of(row: TsvRow) -> dict[str, str]:
     return {letter: row.fields[letter] for letter in ascii_uppercase if letter in row.fields}
 
 
-def option_prompt(row: TsvRow, options: Mapping[str, str]) -> str:
+def option_prompt(row: TsvRow, options: Mapping[str, str], hint: str | None) -> str:
     """Return hint, question and options by their letters, without the instruction.
 
     Raises:
         CommandError: the row has no question.
     """
     question = row.required("question")
-    hint = row.fields.get("hint")
-    lines = [] if hint is None or stands_for_nothing(hint) else [hint]
+    lines = [] if hint is None else [hint]
     lines.append(question)
     lines += [f"{letter}. {text}" for letter, text in options.items()]
     return "\n".join(lines)
 
 
-def stands_for_nothing(text: str) -> bool:
-    """Tell whether LLaVA takes a field for a missing one."""
-    return text.lower() in ("nan", "none")
-
-
 def row_metadata(row: TsvRow) -> dict[str, Any]:
-    """Return what the metrics count by: the row's group, its categories and split."""
+    """Return what metrics count by: the row's group, its categories, its split and its image."""
     index = row.required("index")
-    is_number = index.isascii() and index.isdigit()
+    is_number = index.isascii() and index.isdigit() and len(index) <= _MOST_DIGITS
     group = int(index) % _ROTATION if is_number else index
-    columns = ("category", "l2-category", "split")
+    columns = ("category", "l2-category", "split", "image_path")
     return {
         "question_id": int(index) if is_number else index,
         "group": group,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from llava_serve.evaluation.question import Grade, Medium, Question, Turn
 from llava_serve.evaluation.task import Answered
 from llava_serve.evaluation.tasks.mean_credit import MeanCredit
+from llava_serve.evaluation.tasks.option_question import ENGLISH
 from llava_serve.evaluation.tasks.scienceqa_problems import (
     LETTERS,
     ScienceProblem,
@@ -20,8 +21,6 @@ from llava_serve.evaluation.tasks.scienceqa_problems import (
     read_problems,
     read_science_questions,
 )
-
-INSTRUCTION = "Answer with the option's letter from the given choices directly."
 
 _SENTENCE = re.compile(r"The answer is ([A-Z]).")
 _NO_OPTION = -1  # of LLaVA's result file
@@ -82,7 +81,7 @@ class ScienceQA:
         return read_problems(self._folder)
 
     def _question(self, asked: ScienceQuestion, problem: ScienceProblem) -> Question:
-        prompt = f"{asked.text}\n{INSTRUCTION}"
+        prompt = f"{asked.text}\n{ENGLISH}"
         metadata: dict[str, Any] = {"choices": len(problem.choices), "parts": problem.parts}
         media: tuple[Medium, ...] = ()
         if asked.image is not None:
@@ -92,7 +91,7 @@ class ScienceQA:
             id=asked.id,
             turns=(Turn("user", prompt, media),),
             kind=problem.subject,
-            truth=problem.right,
+            truth=LETTERS[problem.answer],
             metadata=metadata,
         )
 

@@ -9,12 +9,20 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from llava_serve.errors import CommandError
-from llava_serve.evaluation.question import Grade, Medium, Question, Turn
+from llava_serve.evaluation.question import Grade, Question
 from llava_serve.evaluation.task import Answered
+from llava_serve.evaluation.tasks.json_file import read_json
 from llava_serve.evaluation.tasks.mean_credit import MeanCredit
-from llava_serve.evaluation.tasks.question_file import LlavaQuestion, read_json, read_jsonl
+from llava_serve.evaluation.tasks.question_line import MAX_TOKENS, question_lines
+from llava_serve.evaluation.tasks.task_files import EVAL_ZIP, NeededFile
 
 _LETTERS = ("A", "B", "C", "D")
+_QUESTIONS = NeededFile(("llava-seed-bench.jsonl",), "LLaVA's questions of SEED-Bench", EVAL_ZIP)
+_ANNOTATIONS = NeededFile(
+    ("SEED-Bench.json",),
+    "the answers of SEED-Bench",
+    "https://huggingface.co/datasets/AILab-CVC/SEED-Bench",
+)
 
 
 class SeedAnnotation(BaseModel):
@@ -46,7 +54,7 @@ class SeedBench:
 
     name: ClassVar[str] = "seed"
     main_metric: ClassVar[str] = "accuracy"
-    max_tokens = 128
+    max_tokens = MAX_TOKENS
 
     def __init__(self, data: Path) -> None:
         self._folder = data if data.is_dir() else data.parent
@@ -54,20 +62,17 @@ class SeedBench:
     def questions(self) -> Iterator[Question]:
         types = {number: name for name, number in self._annotations.question_type.items()}
         by_id = {str(one.question_id): one for one in self._annotations.questions}
-        path = self._folder / "llava-seed-bench.jsonl"
-        for line in read_jsonl(path, LlavaQuestion):
-            annotation = by_id.get(str(line.question_id))
+        for line in question_lines(_QUESTIONS.in_folder(self._folder)):
+            annotation = by_id.get(str(line.id))
             if annotation is None:
-                what = f"{path} has question {line.question_id!r}, which SEED-Bench.json has not"
+                what = f"{line.place} has question {line.id!r}, which SEED-Bench.json has not"
                 raise CommandError(what, "Take both files of one version of SEED-Bench.")
             number = annotation.question_type_id
-            media = () if line.image is None else (Medium(self._folder / line.image),)
-            yield Question(
-                id=str(line.question_id),
-                turns=(Turn("user", line.text, media),),
+            yield line.asked(
+                self._folder / line.image,
                 kind=types.get(number, str(number)),
                 truth=annotation.answer,
-                metadata={"question_id": line.question_id, "data_type": annotation.data_type},
+                metadata={"data_type": annotation.data_type},
             )
 
     def grade(self, question: Question, text: str) -> Grade:
@@ -91,7 +96,7 @@ class SeedBench:
 
     @cached_property
     def _annotations(self) -> SeedAnnotations:
-        return read_json(self._folder / "SEED-Bench.json", TypeAdapter(SeedAnnotations))
+        return read_json(_ANNOTATIONS.in_folder(self._folder), TypeAdapter(SeedAnnotations))
 
 
 class SeedTally:

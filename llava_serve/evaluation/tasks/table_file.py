@@ -1,6 +1,7 @@
 """Table of a submission: an Excel workbook, or CSV where openpyxl is not installed."""
 
 import csv
+import importlib.util
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -60,9 +61,7 @@ def beside(
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Path:
     """Write a table, a row at a time, and return where: `path` with `.xlsx` or `.csv` behind it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        import openpyxl  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("openpyxl") is None:
         logger.warning(
             "openpyxl is not installed, so %s is a CSV file; for Excel: pip install openpyxl", path
         )
@@ -79,16 +78,15 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Cell]
 
 
 def _write_workbook(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Path:
-    from openpyxl import Workbook
-    from openpyxl.cell import WriteOnlyCell
-
-    workbook = Workbook(write_only=True)
+    openpyxl = importlib.import_module("openpyxl")  # an extra, not required
+    write_only_cell = importlib.import_module("openpyxl.cell").WriteOnlyCell
+    workbook = openpyxl.Workbook(write_only=True)
     sheet = workbook.create_sheet("Sheet1")  # pandas calls it so
 
     def cells(row: Sequence[Cell]) -> Iterator[object]:
         for value in row:
             if isinstance(value, str):
-                cell = WriteOnlyCell(sheet, value=_NOT_IN_XML.sub("", value))
+                cell = write_only_cell(sheet, value=_NOT_IN_XML.sub("", value))
                 cell.data_type = "s"  # an answer that begins with "=" is no formula
                 yield cell
             else:

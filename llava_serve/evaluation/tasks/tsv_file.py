@@ -6,11 +6,12 @@ Fields may be images in base64 of many megabytes, so no more than a row is in me
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from llava_serve.errors import CommandError
-from llava_serve.evaluation.tasks.question_file import unreadable
+from llava_serve.evaluation.tasks.json_file import unreadable
 
 # What stands for a missing value. Source: pandas-dev/pandas@v3.1.1
 # pandas/_libs/parsers.pyx::STR_NA_VALUES, with which the originals read these files.
@@ -98,6 +99,25 @@ class TsvFile:
             raise unreadable(self.path, exc) from exc
 
 
+def table_in(data: Path, usual: str | None = None) -> Path:
+    """Return a task's table: the file itself, or of a folder `usual` or its only TSV file.
+
+    Raises:
+        CommandError: the folder holds no TSV file, or several.
+    """
+    if not data.is_dir():
+        return data
+    if usual is not None and (data / usual).exists():
+        return data / usual
+    tables = sorted(data.glob("*.tsv"))
+    if len(tables) != 1:
+        names = ", ".join(path.name for path in tables) or "none"
+        wanted = "one TSV file" if usual is None else f"{usual} or one other TSV file"
+        what = f"{data} should hold {wanted}, and holds {names}"
+        raise CommandError(what, "Name the file itself with --data.")
+    return tables[0]
+
+
 class _Lines:
     """Lines of a file as text; knows where the next one begins."""
 
@@ -126,14 +146,27 @@ class _Lines:
             raise CommandError(what, "Convert the file to UTF-8.") from exc
 
 
-def _reader(lines: _Lines) -> Iterator[list[str]]:
+def _cells(lines: _Lines) -> list[str] | None:
+    """Return the next record, empty for an empty line; None at the end.
+
+    Raises:
+        csv.Error: the record is malformed.
+    """
+    line = next(lines, None)
+    if line is None:
+        return None
+    text = line.rstrip("\r\n")
+    if not text:
+        return []
+    if '"' not in text and "\r" not in text:  # most rows; the csv module takes ten times as long
+        return text.split("\t")
     csv.field_size_limit(max(csv.field_size_limit(), _ROW_LIMIT))
-    return csv.reader(lines, delimiter="\t", strict=True)
+    return next(csv.reader(chain([line], lines), delimiter="\t", strict=True))
 
 
 def _header(lines: _Lines) -> list[str]:
     try:
-        columns = next(_reader(lines), [])
+        columns = _cells(lines)
     except csv.Error as exc:
         raise CommandError(f"the header of {lines.path} cannot be read: {exc}", _REMEDY) from exc
     if not columns:
@@ -144,25 +177,23 @@ def _header(lines: _Lines) -> list[str]:
 
 
 def _rows(lines: _Lines, columns: list[str]) -> Iterator[TsvRow]:
-    reader = _reader(lines)
     number = 0
     while True:
         offset = lines.end
         try:
-            cells = next(reader, None)
+            cells = _cells(lines)
         except csv.Error as exc:
             raise _malformed(lines.path, number + 1, lines.count, str(exc)) from exc
         if cells is None:
             return
         if not cells:
-            continue  # an empty line
+            continue
         number += 1
         if len(cells) != len(columns):
             reason = f"has {len(cells)} fields, and the header {len(columns)}"
             raise _malformed(lines.path, number, lines.count, reason)
-        fields = {
-            name: cell for name, cell in zip(columns, cells, strict=True) if cell not in _NO_VALUE
-        }
+        named = zip(columns, cells, strict=True)
+        fields = {name: cell for name, cell in named if cell not in _NO_VALUE}
         yield TsvRow(lines.path, number, lines.count, offset, fields)
 
 

@@ -45,7 +45,16 @@ def normalized(answer: str) -> str:
     Source: GT-Vision-Lab/VQA@a013f00 PythonEvaluationTools/vqaEvaluation/vqaEval.py
     ::VQAEval.processPunctuation and ::VQAEval.processDigitArticle
     """
-    words = (_NUMBERS.get(word, word) for word in _without_marks(answer).lower().split())
+    return normalized_words(_without_marks(answer))
+
+
+def normalized_words(answer: str) -> str:
+    """Return an answer without marks with its numbers, articles and contractions in VQA's form.
+
+    Source: GT-Vision-Lab/VQA@a013f00 PythonEvaluationTools/vqaEvaluation/vqaEval.py
+    ::VQAEval.processDigitArticle
+    """
+    words = (_NUMBERS.get(word, word) for word in answer.lower().split())
     return " ".join(_COMPLETED.get(word, word) for word in words if word not in _ARTICLES)
 
 

@@ -1,6 +1,7 @@
 """MMBench is asked, graded and submitted exactly as LLaVA's and VLMEvalKit's scripts do."""
 
 import csv
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,25 @@ def test_metrics_are_those_of_vlmevalkit(tmp_path: Path, name: str, metric: str)
         parts |= {f"split/{split}/": score for split, score in splits.items()}
     compared = 0
     for prefix, score in parts.items():
-        for category in {row[FILES[name]["columns"].index("category")] for row in FILES[name]["rows"]}:
+        for category in {
+            row[FILES[name]["columns"].index("category")] for row in FILES[name]["rows"]
+        }:
             expected = score.get(SHORT_NAMES.get(category, category))
             assert found.get(f"{prefix}{category}/{key}") == expected, (prefix, category)
             compared += expected is not None
     assert compared > 2
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_circular_accuracy_is_that_of_lmms_eval(tmp_path: Path, name: str) -> None:
+    """Its rules read other answers otherwise; these give letters alone, or nothing."""
+    task = task_of(tmp_path, name)
+    case = FILES[name]["lmms_eval"]
+    found = metrics_of(task, answered(task, case["predictions"]))
+    assert found["circular_accuracy"] == case["overall"]
+    for prefix, column in (("", "category"), ("l2-category/", "l2-category")):
+        for part, accuracy in case[column].items():
+            assert found[f"{prefix}{part}/circular_accuracy"] == accuracy
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -119,9 +134,7 @@ def table(path: Path) -> list[list[Any]]:
     if path.suffix == ".csv":
         with path.open(encoding="utf-8", newline="") as file:
             return [[cell or None for cell in row] for row in csv.reader(file)]
-    import openpyxl
-
-    sheet = openpyxl.load_workbook(path).active
+    sheet = importlib.import_module("openpyxl").load_workbook(path).active
     return [list(row) for row in sheet.iter_rows(values_only=True)]
 
 
