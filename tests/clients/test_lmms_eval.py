@@ -89,7 +89,13 @@ async def run(*words: str | Path, cwd: Path) -> tuple[int | None, str]:
 
 def evaluate(controller: str, task: str, tasks: Path, out: Path, *more: str) -> list[str | Path]:
     """Return the command that has us ask a task of lmms-eval."""
-    asked = ["llava_serve.evaluate", "--task", f"lmms:{task}", "--include-path", tasks]
+    asked: list[str | Path] = [
+        "llava_serve.evaluate",
+        "--task",
+        f"lmms:{task}",
+        "--include-path",
+        tasks,
+    ]
     return [*asked, "--controller", controller, "--model", MODEL, "--out", out, *more]
 
 
