@@ -1,5 +1,7 @@
 """The command `python -m llava_serve.evaluate`: a task's questions to a model, and a report.
 
+With `compare A B`, two runs of one task are compared question by question.
+
 Exit codes: 0 done; 1 some questions failed; 2 a flag or a file is wrong, or the server cannot be
 asked; 130 it was interrupted, and the same command goes on.
 """
@@ -7,30 +9,42 @@ asked; 130 it was interrupted, and the same command goes on.
 import asyncio
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from llava_serve import logs
 from llava_serve.args import parse
 from llava_serve.errors import ServeError
 from llava_serve.evaluation.config import RunConfig
+from llava_serve.evaluation.report.compare import compare
+from llava_serve.evaluation.report.compare_config import CompareConfig
 from llava_serve.evaluation.run import run
+from llava_serve.evaluation.tasks.registry import open_task
 
 _PROGRAM = "python -m llava_serve.evaluate"
+_COMPARE = f"{_PROGRAM} compare A B"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     logs.replace_unprintable()
     try:
         match list(sys.argv[1:] if argv is None else argv):
+            case ["compare", "-h" | "--help"]:
+                parse(CompareConfig, ["--help"], program=_COMPARE)
+            case ["compare", a, b, *flags] if not a.startswith("-") and not b.startswith("-"):
+                compared = parse(CompareConfig, flags, program=_COMPARE)
+                return compare(Path(a), Path(b), compared, open_task)
+            case ["compare", *_]:
+                sys.stderr.write(f"usage: {_COMPARE} [--out FOLDER] [--open]\n")
             case flags:
                 config = parse(RunConfig, flags, program=_PROGRAM)
                 logs.configure(config.log_level)
                 return asyncio.run(run(config))
     except ServeError as exc:
         sys.stderr.write(f"{exc.with_remedy}\n")
-        return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where this one ends\n")
         return 130
+    return 2
 
 
 if __name__ == "__main__":

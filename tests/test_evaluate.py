@@ -110,6 +110,8 @@ async def test_a_task_is_asked_of_a_controller_graded_and_reported(
     assert set(folder.read_outcomes()) == {"original", "swapped", "gray"}
     assert all(len(read_lines(folder.graded(name))) == 12 for name in folder.read_outcomes())
     assert len(read_lines(folder.llava_answers("echo"))) == 12
+    assert json.loads(folder.report_json.read_text())["answered"] == 12
+    assert "<html" in folder.report_html.read_text()
 
 
 async def test_the_same_command_asks_nothing_again(tmp_path: Path) -> None:
@@ -120,6 +122,18 @@ async def test_the_same_command_asks_nothing_again(tmp_path: Path) -> None:
     assert len(answering.asked) == 5
     command = ("--out", tmp_path / "run", "--model", MODEL)
     assert await ran(data, "http://127.0.0.1:9", *command) == 0  # nobody is needed any more
+
+
+async def test_controls_stay_in_the_report_once_they_were_asked(tmp_path: Path) -> None:
+    data, out = shapes(tmp_path), tmp_path / "run"
+    folder = RunFolder(out)
+    async with Answering().served() as address:
+        assert await ran(data, address, "--out", out, "--images", "gray") == 0
+        folder.answers("swapped").write_text("")  # of a run that ended before
+        assert await ran(data, address, "--out", out) == 0
+    assert set(folder.read_outcomes()) == {"original", "gray"}
+    (control,) = json.loads(folder.report_json.read_text())["controls"]
+    assert control["images"] == "gray"
 
 
 async def test_what_cannot_be_served_is_failed_and_not_wrong(
@@ -252,5 +266,34 @@ async def test_the_folder_is_named_after_task_and_model(
     async with Answering(models=["org/m"]).served() as address:
         assert await ran(data, address) == 0
     assert (tmp_path / ".runs/evaluate/jsonl-org-m/outcomes.json").exists()
-    assert "the run is in .runs/evaluate/jsonl-org-m" in capsys.readouterr().out
-    assert json.loads((tmp_path / ".runs/evaluate/jsonl-org-m/manifest.json").read_text())
+    assert "report: .runs/evaluate/jsonl-org-m/report.html" in capsys.readouterr().out
+
+
+async def test_two_runs_are_compared(tmp_path: Path) -> None:
+    data = write_texts(tmp_path / "q.jsonl", 4)
+
+    async def behave(body: dict[str, Any]) -> str:
+        return "other" if text_of(body) == "q2" else text_of(body)
+
+    a, b = tmp_path / "a", tmp_path / "b"
+    async with Answering().served() as one, Answering(behave).served() as other:
+        assert await ran(data, one, "--out", a) == await ran(data, other, "--out", b) == 0
+    assert await asyncio.to_thread(evaluate.main, ["compare", str(a), str(b)]) == 0
+    assert (b / "compare.html").exists()
+
+
+@pytest.mark.parametrize("words", [["compare"], ["compare", "a"], ["compare", "--open", "b"]])
+def test_two_runs_must_be_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.main(words) == 2
+    assert capsys.readouterr().err.startswith("usage: python -m llava_serve.evaluate compare A B")
+
+
+async def test_the_report_is_opened_where_that_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    data = write_texts(tmp_path / "q.jsonl", 1)
+    async with Answering().served() as address:
+        assert await ran(data, address, "--out", tmp_path / "run", "--open") == 0
+    assert opened == [(tmp_path / "run" / "report.html").as_uri()]
