@@ -1,4 +1,4 @@
-"""The command `python -m llava_serve.evaluate`: a task's questions to a model, and a report.
+"""The commands `python -m llava_serve.evaluate` and `… review`: a task, or a judge of two models.
 
 Exit codes: 0 done; 1 some questions failed; 2 a flag or a file is wrong, or the server cannot be
 asked; 130 it was interrupted, and the same command goes on.
@@ -12,6 +12,8 @@ from llava_serve import logs
 from llava_serve.args import parse
 from llava_serve.errors import ServeError
 from llava_serve.evaluation.config import RunConfig
+from llava_serve.evaluation.review.command import review
+from llava_serve.evaluation.review.config import ReviewConfig
 from llava_serve.evaluation.run import run
 
 _PROGRAM = "python -m llava_serve.evaluate"
@@ -21,6 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.replace_unprintable()
     try:
         match list(sys.argv[1:] if argv is None else argv):
+            case ["review", *flags]:
+                reviewed = parse(ReviewConfig, flags, program=f"{_PROGRAM} review")
+                logs.configure(reviewed.log_level)
+                return review(reviewed)
             case flags:
                 config = parse(RunConfig, flags, program=_PROGRAM)
                 logs.configure(config.log_level)

@@ -3,11 +3,12 @@
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import RootModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.manifest import Images, Manifest
@@ -15,6 +16,7 @@ from llava_serve.evaluation.outcome import Outcome
 
 # When a run began and where its data lay may differ: the digest tells whether it is the same data.
 _MAY_DIFFER = ("started_at", "data")
+Kept = TypeVar("Kept", bound=BaseModel)
 _Outcomes = RootModel[dict[Images, Outcome]]
 
 
@@ -46,15 +48,7 @@ class RunFolder:
 
     def read_manifest(self) -> Manifest:
         """Raises: CommandError, when the folder holds no run of this version."""
-        try:
-            return Manifest.model_validate_json(self.manifest.read_bytes())
-        except OSError as exc:
-            what = f"{self.path} holds no run of an evaluation: {exc.strerror}"
-            raise CommandError(what, "Name the folder of a run.") from exc
-        except ValidationError as exc:
-            first = exc.errors(include_url=False)[0]
-            what = f"{self.manifest} is not of this version: {first['msg']} ({first['loc']})"
-            raise CommandError(what, "Name another folder.") from exc
+        return _read(self.manifest, Manifest)
 
     def read_outcomes(self) -> dict[Images, Outcome]:
         """Return what came of each way to show the images.
@@ -80,41 +74,70 @@ class RunFolder:
         Raises:
             CommandError: another process holds it, another run lies there, or it cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as exc:
-            what = f"cannot write the folder {self.path}: {exc.strerror}"
-            raise CommandError(what, "Name another one with --out.") from exc
-        try:
-            self._lock(lock)
-            yield self._same(manifest)
-        finally:
-            os.close(lock)  # which lets go of it, as the end of the process does
+        with held(self.path):
+            yield kept_manifest(self.manifest, manifest, _MAY_DIFFER)
 
-    def _lock(self, descriptor: int) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            what = f"another process is writing the run in {self.path}"
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder, which is made where it is missing, for this process alone.
+
+    Raises:
+        CommandError: another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as exc:
+        what = f"cannot write the folder {folder}: {exc.strerror}"
+        raise CommandError(what, "Name another one with --out.") from exc
+    try:
+        _lock(lock, folder)
+        yield
+    finally:
+        os.close(lock)  # which lets go of it, as the end of the process does
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        what = f"another process is writing the run in {folder}"
+        raise CommandError(what, "Wait for its end, or name another folder with --out.") from exc
+
+
+def kept_manifest(path: Path, manifest: Kept, may_differ: Collection[str]) -> Kept:
+    """Write a manifest, or return the one that is there, which must be the same.
+
+    Raises:
+        CommandError: a field of it has another value, or it is of another version.
+    """
+    if not path.exists():
+        write_whole(path, manifest.model_dump_json(indent=2) + "\n")
+        return manifest
+    there = _read(path, type(manifest))
+    for field in type(manifest).model_fields:
+        before, after = getattr(there, field), getattr(manifest, field)
+        if before != after and field not in may_differ:
             raise CommandError(
-                what, "Wait for its end, or name another folder with --out."
-            ) from exc
+                f"{path.parent} holds another run: its {field} is {before!r}, and that of this "
+                f"one {after!r}",
+                "Name another folder with --out.",
+            )
+    return there
 
-    def _same(self, manifest: Manifest) -> Manifest:
-        if not self.manifest.exists():
-            write_whole(self.manifest, manifest.model_dump_json(indent=2) + "\n")
-            return manifest
-        there = self.read_manifest()
-        for field in Manifest.model_fields:
-            before, after = getattr(there, field), getattr(manifest, field)
-            if before != after and field not in _MAY_DIFFER:
-                raise CommandError(
-                    f"{self.path} holds another run: its {field} is {before!r}, and that of this "
-                    f"one {after!r}",
-                    "Name another folder with --out.",
-                )
-        return there
+
+def _read(path: Path, kind: type[Kept]) -> Kept:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as exc:
+        what = f"{path.parent} holds no run of an evaluation: cannot read {path}: {exc.strerror}"
+        raise CommandError(what, "Name the folder of a run.") from exc
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        what = f"{path} is not of this version: {where}: {first['msg']}"
+        raise CommandError(what, "Name another folder.") from exc
 
 
 def file_name(name: str) -> str:
