@@ -1,4 +1,7 @@
-"""The commands `python -m llava_serve.evaluate` and `… review`: a task, or a judge of two models.
+"""The command `python -m llava_serve.evaluate`: a task's questions to a model, and a report.
+
+With `compare A B`, two runs of one task are compared question by question; with `review`, a judge
+scores the answers of two models.
 
 Exit codes: 0 done; 1 some questions failed; 2 a flag or a file is wrong, or the server cannot be
 asked; 130 it was interrupted, and the same command goes on.
@@ -7,16 +10,21 @@ asked; 130 it was interrupted, and the same command goes on.
 import asyncio
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from llava_serve import logs
 from llava_serve.args import parse
 from llava_serve.errors import ServeError
 from llava_serve.evaluation.config import RunConfig
+from llava_serve.evaluation.report.compare import compare
+from llava_serve.evaluation.report.compare_config import CompareConfig
 from llava_serve.evaluation.review.command import review
 from llava_serve.evaluation.review.config import ReviewConfig
 from llava_serve.evaluation.run import run
+from llava_serve.evaluation.tasks.registry import open_task
 
 _PROGRAM = "python -m llava_serve.evaluate"
+_COMPARE = f"{_PROGRAM} compare A B"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,16 +35,23 @@ def main(argv: Sequence[str] | None = None) -> int:
                 reviewed = parse(ReviewConfig, flags, program=f"{_PROGRAM} review")
                 logs.configure(reviewed.log_level)
                 return review(reviewed)
+            case ["compare", "-h" | "--help"]:
+                parse(CompareConfig, ["--help"], program=_COMPARE)
+            case ["compare", a, b, *flags] if not a.startswith("-") and not b.startswith("-"):
+                compared = parse(CompareConfig, flags, program=_COMPARE)
+                return compare(Path(a), Path(b), compared, open_task)
+            case ["compare", *_]:
+                sys.stderr.write(f"usage: {_COMPARE} [--out FOLDER] [--open]\n")
             case flags:
                 config = parse(RunConfig, flags, program=_PROGRAM)
                 logs.configure(config.log_level)
                 return asyncio.run(run(config))
     except ServeError as exc:
         sys.stderr.write(f"{exc.with_remedy}\n")
-        return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where this one ends\n")
         return 130
+    return 2
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import webbrowser
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from llava_serve.asked_server import AskedServer, open_server
 from llava_serve.evaluation.answers_file import AnswersFile
 from llava_serve.evaluation.asking import Asker
 from llava_serve.evaluation.concurrency import following_slots
-from llava_serve.evaluation.config import RunConfig
+from llava_serve.evaluation.config import IMAGES, RunConfig
 from llava_serve.evaluation.grading import Grading
 from llava_serve.evaluation.image_changes import show_of
 from llava_serve.evaluation.image_pool import ImagePool
@@ -23,6 +24,7 @@ from llava_serve.evaluation.outage import Outage
 from llava_serve.evaluation.outcome import Outcome
 from llava_serve.evaluation.progress import tracked
 from llava_serve.evaluation.question import Question
+from llava_serve.evaluation.report.write import write_report
 from llava_serve.evaluation.run_folder import RunFolder, file_name
 from llava_serve.evaluation.runner import Runner
 from llava_serve.evaluation.survey import Survey
@@ -45,7 +47,7 @@ class Run:
         return islice(self._task.questions(), self._config.limit)
 
     async def complete(self) -> tuple[RunFolder, Manifest, dict[Images, Outcome]]:
-        """Ask what has no answer yet, and grade all.
+        """Ask what has no answer yet, grade all and report.
 
         Raises:
             CommandError: the data, the folder or the server cannot be used.
@@ -68,17 +70,26 @@ class Run:
             folder = RunFolder(config.out or _RUNS / name)
             with folder.opened(manifest) as manifest, ExitStack() as files:
                 answers: dict[Images, AnswersFile] = {}
-                for images in config.shown:
+                for images in self._shown(folder):
                     file = AnswersFile(folder.answers(images), survey.questions)
                     answers[images] = files.enter_context(file)
-                    await self._ask(server, model, images, answers[images])
+                    if images in config.shown:
+                        await self._ask(server, model, images, answers[images])
+                    elif answers[images].count("open"):  # a control that nobody wants completed
+                        del answers[images]
                 grading = Grading(self._task, self.questions, folder, model)
                 outcomes = {
                     images: await asyncio.to_thread(grading.grade, images, file)
                     for images, file in answers.items()
                 }
                 folder.write_outcomes(outcomes)
+                await asyncio.to_thread(write_report, folder, self._task, manifest)
         return folder, manifest, outcomes
+
+    def _shown(self, folder: RunFolder) -> list[Images]:
+        """Return what is asked for, and the controls that were asked before."""
+        wanted = self._config.shown
+        return [one for one in IMAGES if one in wanted or folder.answers(one).exists()]
 
     def _surveyed(self) -> Survey:
         is_swapping = "swapped" in self._config.shown
@@ -136,7 +147,9 @@ async def run(config: RunConfig) -> int:
     folder, manifest, outcomes = await Run(config, task).complete()
     for line in _told(task, manifest, outcomes):
         sys.stdout.write(line + "\n")
-    sys.stdout.write(f"the run is in {folder.path}\n")
+    sys.stdout.write(f"report: {folder.report_html}\n")
+    if config.open:
+        webbrowser.open(folder.report_html.resolve().as_uri())
     return int(any(one.failed for one in outcomes.values()))
 
 

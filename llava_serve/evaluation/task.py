@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol, runtime_checkable
 
 from llava_serve.evaluation.answer_record import AnswerRecord
 from llava_serve.evaluation.question import Grade, Question
@@ -29,9 +29,17 @@ class MetricTally(Protocol):
 class Task(Protocol):
     """A task whose data lies in a folder or file of the user's."""
 
-    name: ClassVar[str]  # what --task calls it
     max_tokens: int  # longest answer: LLaVA asks for 128 tokens of short answers, else for 1024
-    main_metric: ClassVar[str]  # key of `MetricTally.metrics` that the task is known by
+
+    @property
+    def name(self) -> str:
+        """What --task calls it; of most tasks an attribute of the class."""
+        ...
+
+    @property
+    def main_metric(self) -> str:
+        """Key of `MetricTally.metrics` that the task is known by."""
+        ...
 
     def questions(self) -> Iterator[Question]:
         """Yield the questions, read as they are needed; every call yields the same in one order.
@@ -51,5 +59,20 @@ class Task(Protocol):
         """Write what the task's authors take, besides LLaVA's answer file, and return the paths.
 
         `answered` is in the order of the questions. A task without such files writes nothing.
+        """
+        ...
+
+
+@runtime_checkable
+class GradesTogether(Protocol):
+    """A task whose grades and metrics come of all answers at once."""
+
+    def grade_all(self, answers: Iterable[tuple[Question, AnswerRecord]], folder: Path) -> None:
+        """Take every answer, failed ones too, before `grade` and `tally` are asked for any.
+
+        `answers` is in the order of the questions; in `folder` the task may leave files.
+
+        Raises:
+            CommandError: its metrics cannot be computed.
         """
         ...

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from llava_serve.evaluation.report.statistics import wilson_interval
 from llava_serve.tiny import CHECKPOINT
 from scripts.tiny.dialogue import Dialogue
 from scripts.tiny.exam import (
@@ -23,8 +23,6 @@ from scripts.tiny.exam import (
     kind_of,
     removed,
 )
-
-_Z = 1.96  # of a 95 % interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +41,7 @@ class Score:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval."""
-        share, spread = self.accuracy, _Z**2 / self.n
-        middle = (share + spread / 2) / (1 + spread)
-        half = _Z * math.sqrt(share * (1 - share) / self.n + spread / self.n / 4) / (1 + spread)
-        return middle - half, middle + half
+        return wilson_interval(self.accuracy, self.n)
 
 
 @dataclass(frozen=True, slots=True)

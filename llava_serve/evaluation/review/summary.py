@@ -1,6 +1,5 @@
 """Summary of reviews: relative scores with their intervals, wins, and what the order does."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -106,17 +105,6 @@ def wins_ties_losses(pairs: Iterable[ScoredPair]) -> tuple[int, int, int]:
     """Return how often B beats A, neither does, and A beats B; orders that disagree are a tie."""
     counts = Counter(together(*pair.winners) for pair in pairs)
     return counts["b"], counts["tie"], counts["a"]
-
-
-def sign_test(wins: int, losses: int) -> float:
-    """Return the probability of a split at least as uneven if both sides were as good.
-
-    Source: two-sided sign test without ties, Conover 1999, "Practical Nonparametric Statistics",
-    section 3.4.
-    """
-    trials = wins + losses
-    tail = sum(math.comb(trials, count) for count in range(min(wins, losses) + 1))
-    return min(1.0, 2 * tail / (1 << trials))
 
 
 def order_effect(pairs: Sequence[ScoredPair]) -> OrderEffect:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from llava_serve.evaluation.report.statistics import mcnemar
 from llava_serve.evaluation.review.comparison import ORDERS, AnswerComparison
 from llava_serve.evaluation.review.review_manifest import ReviewManifest
 from llava_serve.evaluation.review.review_report import (
@@ -21,7 +22,6 @@ from llava_serve.evaluation.review.summary import (
     order_effect,
     relative_ab,
     relative_score,
-    sign_test,
     wins_ties_losses,
 )
 
@@ -90,7 +90,7 @@ def _row(
         wins=wins,
         ties=ties,
         losses=losses,
-        p_value=sign_test(wins, losses),
+        p_value=mcnemar(losses, wins),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from llava_serve.evaluation.report.formatting import p_value, printable
 from llava_serve.evaluation.review.review_report import ReviewReport, ReviewRow
 from llava_serve.text_table import text_table
 
@@ -13,8 +14,9 @@ _HEAD = (
 
 def as_text(report: ReviewReport) -> str:
     """Return the report in lines."""
-    names = f"{report.manifest.model_b} against {report.manifest.model_a}"
-    judge = report.manifest.judge_model
+    manifest = report.manifest
+    names = f"{printable(manifest.model_b)} against {printable(manifest.model_a)}"
+    judge = printable(manifest.judge_model)
     table = text_table([_HEAD, *map(_cells, report.rows)])
     return f"{names}, scored by {judge}\n\n{table}\n" + "".join(
         f"{line}\n" for line in _lines(report)
@@ -24,13 +26,13 @@ def as_text(report: ReviewReport) -> str:
 def _cells(row: ReviewRow) -> tuple[object, ...]:
     low_high = "" if row.interval is None else "{:.1f} to {:.1f}".format(*row.interval)
     return (
-        row.category,
+        printable(row.category),
         *(row.questions, row.judged, row.failed, row.missing),
         *map(_tenths, (row.mean_a, row.mean_b, row.relative)),
         low_high,
         _tenths(row.relative_ab),
         *(row.wins, row.ties, row.losses),
-        f"{row.p_value:.3g}" if row.wins + row.losses else "",
+        p_value(row.p_value) if row.wins + row.losses else "",
     )
 
 
@@ -48,7 +50,8 @@ def _lines(report: ReviewReport) -> Iterator[str]:
         kappa = "" if order.kappa is None else f", Cohen's kappa {order.kappa:.2f}"
         yield f"Both orders agree on {100 * order.agreed:.0f} % of the questions{kappa}."
     if report.default_rule:
-        yield f"Judged by the rule `default`: {', '.join(report.default_rule)}."
+        names = printable(", ".join(report.default_rule))
+        yield f"Judged by the rule `default`: {names}."
     if total.missing:
         yield f"Questions without an answer of both models: {total.missing}."
     for name, count in zip("AB", report.unasked, strict=True):
@@ -60,4 +63,4 @@ def _lines(report: ReviewReport) -> Iterator[str]:
             "again."
         )
     for code, count in report.failures.items():
-        yield f"  {code}: {count}, such as {' '.join(report.told[code].split())!r}"
+        yield f"  {printable(code)}: {count}, such as {' '.join(report.told[code].split())!r}"

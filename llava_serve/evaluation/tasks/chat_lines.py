@@ -5,7 +5,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.question import Grade, Medium, Question, Turn
@@ -58,7 +66,16 @@ class _LlavaLine(BaseModel):
     answer: str | list[str] | None = None
 
 
-_Line: TypeAdapter[_ChatLine | _LlavaLine] = TypeAdapter(_ChatLine | _LlavaLine)
+def _kind(line: Any) -> str:
+    return "llava" if isinstance(line, dict) and "question_id" in line else "chat"
+
+
+_Line: TypeAdapter[_ChatLine | _LlavaLine] = TypeAdapter(
+    Annotated[
+        Annotated[_ChatLine, Tag("chat")] | Annotated[_LlavaLine, Tag("llava")],
+        Discriminator(_kind),
+    ]
+)
 
 
 class ChatLines:

@@ -1,7 +1,5 @@
 """Contact sheet of a folder: one HTML page with small images and all answers, to keep or print."""
 
-import base64
-import io
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
@@ -9,6 +7,7 @@ from PIL import Image, ImageOps
 
 from llava_serve.errors import StorageFailed
 from llava_serve.media.damage import DAMAGE
+from llava_serve.media.thumbnail import thumbnail_uri
 from llava_serve.storage.media import MediaStore
 from llava_serve.web import render
 from llava_serve.web.compare.folder_run import FolderImage, FolderRun
@@ -19,7 +18,6 @@ from llava_serve.web.translations.error_text import error_text
 from llava_serve.web.translations.language import current, translate
 
 _LARGEST = 360  # pixels of the longer side
-_QUALITY = 82
 _UNSHOWN: tuple[type[Exception], ...] = (StorageFailed, *DAMAGE)
 _NONE = "data:,"  # of an image that is here no longer
 _PARAMETERS = ("temperature", "top_p", "seed")
@@ -58,13 +56,6 @@ def as_page(run: FolderRun, media: MediaStore, go_on: GoOn) -> str:
 def _thumbnail(media: MediaStore, image: FolderImage) -> str:
     try:
         with Image.open(media.shown_path(image.filename)) as opened:
-            small = ImageOps.exif_transpose(opened)
-            small.thumbnail((_LARGEST, _LARGEST))
-            rgba = small.convert("RGBA")
+            return thumbnail_uri(ImageOps.exif_transpose(opened), _LARGEST)
     except _UNSHOWN:
         return _NONE
-    flat = Image.new("RGB", rgba.size, "white")
-    flat.paste(rgba, mask=rgba.getchannel("A"))
-    out = io.BytesIO()
-    flat.save(out, "JPEG", quality=_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")

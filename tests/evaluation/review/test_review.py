@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from llava_serve.errors import CommandError
+from llava_serve.evaluation import outage
 from llava_serve.evaluation.review.review_report import ReviewRow
 from tests.evaluation.review.conftest import Run
 from tests.evaluation.review.recorded_judge import DATA, RecordedJudge, stored_texts
@@ -176,3 +177,25 @@ async def test_fields_of_the_request_can_be_added_and_left_out(run: Run) -> None
     await run(judge, judge_fields=fields)
     assert judge.bodies[0]["max_completion_tokens"] == 9
     assert not {"temperature", "max_tokens"} & judge.bodies[0].keys()
+
+
+async def test_a_busy_and_a_failing_judge_is_asked_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "_FIRST_S", 0.001)
+    texts = dict.fromkeys(stored_texts(), "8 8")
+    busy, failing, *_ = texts
+    judge = RecordedJudge(texts, errors={busy: [429, 429], failing: [500, 529]})
+    done = await run(judge)
+    assert (done.code, judge.asked[busy], judge.asked[failing]) == (0, 3, 3)
+
+
+async def test_a_review_that_the_judge_always_fails_at_is_a_failure(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "_FIRST_S", 0.001)
+    texts = dict.fromkeys(stored_texts(), "8 8")
+    failing = next(iter(texts))
+    judge = RecordedJudge(texts, errors={failing: [500] * 9})
+    done = await run(judge, attempts="3")
+    assert (done.code, judge.asked[failing], done.report.failures) == (1, 3, {"unknown": 1})

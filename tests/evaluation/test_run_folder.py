@@ -1,0 +1,94 @@
+"""A folder holds one run, and one process writes it."""
+
+from pathlib import Path
+
+import pytest
+
+from llava_serve.errors import CommandError
+from llava_serve.evaluation.manifest import Manifest
+from llava_serve.evaluation.outcome import Outcome
+from llava_serve.evaluation.run_folder import RunFolder, file_name, replaced
+
+MANIFEST = Manifest(
+    task="jsonl",
+    data="/data",
+    digest="0" * 64,
+    questions=3,
+    model="m",
+    max_tokens=128,
+    started_at="2026-01-31T00:00:00+00:00",
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("task", "pope"), ("digest", "1" * 64), ("questions", 4), ("model", "n"), ("max_tokens", 1)],
+)
+def test_another_run_is_refused_with_the_field_that_differs(
+    field: str, value: object, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "new" / "run")
+    with folder.opened(MANIFEST):
+        pass
+    other = MANIFEST.model_copy(update={field: value})
+    with pytest.raises(CommandError, match=f"holds another run: its {field} is"):
+        folder.opened(other).__enter__()
+
+
+def test_the_same_run_goes_on_at_another_time_with_moved_data(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.opened(MANIFEST) as first:
+        assert first == MANIFEST
+    later = MANIFEST.model_copy(update={"started_at": "2026-02-01", "data": "/moved"})
+    with folder.opened(later) as second:
+        assert second == MANIFEST == folder.read_manifest()
+
+
+def test_one_process_at_a_time_holds_a_folder(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.opened(MANIFEST):
+        other = RunFolder(tmp_path).opened(MANIFEST)
+        with pytest.raises(CommandError, match="another process is writing the run"):
+            other.__enter__()
+    with folder.opened(MANIFEST):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CommandError, match=r"cannot write the folder .*: Not a directory"):
+        RunFolder(tmp_path / "file" / "run").opened(MANIFEST).__enter__()
+
+
+def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with pytest.raises(CommandError, match="holds no run of an evaluation"):
+        folder.read_manifest()
+    with pytest.raises(CommandError, match="holds no run that was graded"):
+        folder.read_outcomes()
+    folder.manifest.write_text('{"version": 2}')
+    with pytest.raises(CommandError, match="is not of this version"):
+        folder.read_manifest()
+
+
+def test_outcomes_that_are_written_are_read(tmp_path: Path) -> None:
+    outcome = Outcome(metrics={"accuracy": 0.5}, answered=2, failed={"busy": 1})
+    RunFolder(tmp_path).write_outcomes({"original": outcome, "gray": outcome})
+    assert RunFolder(tmp_path).read_outcomes() == {"original": outcome, "gray": outcome}
+
+
+def test_a_file_that_is_not_finished_replaces_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("before")
+    with pytest.raises(KeyError), replaced(path) as draft:
+        draft.write_text("half")
+        raise KeyError
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("liuhaotian/llava-v1.5-7b", "liuhaotian-llava-v1.5-7b"), ("../..", "model")]
+)
+def test_the_name_of_a_model_is_a_files(name: str, file: str) -> None:
+    assert file_name(name) == file
