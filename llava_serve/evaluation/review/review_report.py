@@ -17,7 +17,7 @@ class ReviewRow(_ReportPart):
     """A category, or `all` of them.
 
     `judged` questions are scored in both orders, and count; `failed` ones lack scores in at least
-    one, and `missing` ones an answer. Means are from 10 to 100; `relative` is B's in percent of
+    one, and `missing` ones an answer. Means are from 0 to 100; `relative` is B's in percent of
     A's, with its 95 % `interval`, and `relative_ab` the same in LLaVA's only order, A first.
     Wins are B's where both orders say so, losses A's, all else is a tie; what cannot be told is
     None. `p_value` is that of `mcnemar` for wins and losses.

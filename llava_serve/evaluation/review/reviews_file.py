@@ -11,7 +11,7 @@ from llava_serve.evaluation.review.scores import Scores, ScoresFailure, read_sco
 _WRONG: Mapping[ScoresFailure, str] = {
     "empty": "the judge said nothing",
     "no_scores": "the first line is not two numbers",
-    "out_of_range": "a score is not from 1 to 10",
+    "out_of_range": "a score is not from 0 to 10",
     "cut": "the review ends at the limit of tokens before its scores do",
 }
 

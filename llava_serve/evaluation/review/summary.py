@@ -58,22 +58,22 @@ def means(pairs: Sequence[ScoredPair]) -> tuple[float, float]:
     )
 
 
-def relative_score(pairs: Sequence[ScoredPair]) -> float:
-    """Return B's mean score in percent of A's; there is at least one pair.
+def relative_score(pairs: Sequence[ScoredPair]) -> float | None:
+    """Return B's mean score in percent of A's; None where A has no points.
 
     Source: haotian-liu/LLaVA@c121f04 llava/eval/summarize_gpt_review.py.
     """
-    mean_a, mean_b = means(pairs)
-    return 100 * mean_b / mean_a
+    return _percent([pair.mean for pair in pairs])
 
 
-def relative_ab(pairs: Sequence[ScoredPair]) -> float:
+def relative_ab(pairs: Sequence[ScoredPair]) -> float | None:
     """Return `relative_score` of the reviews in which A stands first, as all of LLaVA's do."""
-    return 100 * sum(pair.ab[1] for pair in pairs) / sum(pair.ab[0] for pair in pairs)
+    return _percent([pair.ab for pair in pairs])
 
 
 def interval(pairs: Sequence[ScoredPair], seed: int) -> tuple[float, float] | None:
-    """Return the 95 % interval of the relative score; None where there are no two images.
+    """Return the 95 % interval of the relative score; None where there are no two images,
+    or where so few have points of A that a draw may have none.
 
     Images are drawn with replacement, each with all of its questions: what is asked about one
     image is not independent.
@@ -96,6 +96,8 @@ def interval(pairs: Sequence[ScoredPair], seed: int) -> tuple[float, float] | No
     for begun in range(0, _DRAWS, step):
         draws = min(step, _DRAWS - begun)
         drawn = random.multinomial(count, [1 / count] * count, size=draws) @ clusters
+        if not drawn[:, 0].all():
+            return None
         ratios += (100 * drawn[:, 1] / drawn[:, 0]).tolist()
     low, high = np.quantile(ratios, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return float(low), float(high)
@@ -112,6 +114,11 @@ def order_effect(pairs: Sequence[ScoredPair]) -> OrderEffect:
     gains = [(pair.ab[0] - pair.ba[0] + pair.ba[1] - pair.ab[1]) / 2 for pair in pairs]
     votes: Counter[tuple[str, str]] = Counter(pair.winners for pair in pairs)
     return OrderEffect(sum(gains) / len(gains) if gains else None, agreement(votes))
+
+
+def _percent(scores: Sequence[tuple[float, float]]) -> float | None:
+    sum_a, sum_b = (sum(score[side] for score in scores) for side in (0, 1))
+    return 100 * sum_b / sum_a if sum_a else None
 
 
 def _winner(scores: tuple[float, float]) -> Winner:

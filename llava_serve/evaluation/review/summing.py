@@ -75,17 +75,17 @@ def _row(
     counted = [one for one in pairs.values() if category in (None, one.category)]
     missing = sum(one.comparison is None for one in asked)
     wins, ties, losses = wins_ties_losses(counted)
-    mean_a, mean_b = means(counted) if counted else (None, None)
+    mean_a, mean_b = (10 * mean for mean in means(counted)) if counted else (None, None)
     return ReviewRow(
         category=category or ALL,
         questions=len(asked),
         judged=len(counted),
         failed=len(asked) - missing - len(counted),
         missing=missing,
-        mean_a=mean_a and 10 * mean_a,
-        mean_b=mean_b and 10 * mean_b,
-        relative=relative_score(counted) if counted else None,
-        relative_ab=relative_ab(counted) if counted else None,
+        mean_a=mean_a,
+        mean_b=mean_b,
+        relative=relative_score(counted),
+        relative_ab=relative_ab(counted),
         interval=interval(counted, seed),
         wins=wins,
         ties=ties,

@@ -1,4 +1,4 @@
-"""Scores are two numbers from 1 to 10 on the first line, and nothing else is."""
+"""Scores are two numbers from 0 to 10 on the first line, and nothing else is."""
 
 import pytest
 
@@ -11,6 +11,7 @@ from llava_serve.evaluation.review.scores import Scores, ScoresFailure, read_sco
         pytest.param("8 9", Scores(8, 9), id="alone"),
         pytest.param("8, 9\nBoth are right.", Scores(8, 9), id="a comma and a space"),
         pytest.param("8,9", Scores(8, 9), id="a comma"),
+        pytest.param("0 9", Scores(0, 9), id="zero for an empty answer"),
         pytest.param("8.5 7\r\nThe first one.", Scores(8.5, 7), id="halves"),
         pytest.param("\n\n 10\t1 \n", Scores(10, 1), id="blank lines before"),
     ],
@@ -33,8 +34,8 @@ def test_two_numbers_of_the_first_line_are_scores(text: str, scores: Scores) -> 
         pytest.param("nan inf", "no_scores", id="no numbers"),
         pytest.param("٨ ٩", "no_scores", id="other digits"),
         pytest.param("I cannot compare these.\n8 9", "no_scores", id="on the second line"),
-        pytest.param("11 0", "out_of_range", id="beyond both ends"),
-        pytest.param("0 9", "out_of_range", id="zero"),
+        pytest.param("11 0", "out_of_range", id="eleven"),
+        pytest.param("8 100", "out_of_range", id="another scale"),
         pytest.param("10.5 9", "out_of_range", id="above ten"),
     ],
 )

@@ -38,7 +38,13 @@ def test_the_interval_is_the_same_each_time_and_covers_the_score() -> None:
     ]
     found = interval(pairs, seed=1)
     assert found is not None and found == interval(pairs, seed=1) != interval(pairs, seed=2)
-    assert found[0] < relative_score(pairs) < found[1]
+    assert found[0] < (relative_score(pairs) or 0) < found[1]
+
+
+def test_a_reference_without_points_has_no_relative_score() -> None:
+    pairs = [pair((0, 7), cluster="1"), pair((0, 9), cluster="2")]
+    assert relative_score(pairs) is relative_ab(pairs) is interval(pairs, seed=0) is None
+    assert relative_score([]) is None
 
 
 def test_questions_about_one_image_are_drawn_together() -> None:
