@@ -21,10 +21,11 @@ for name in "$@"; do
     "$python" -m venv "$environment"
     pip=("$environment/bin/python" -m pip install --quiet --disable-pip-version-check)
     "${pip[@]}" "uv==$uv"
-    "$environment/bin/uv" pip install --quiet --python "$environment/bin/python" --no-deps \
-        --requirement <(grep -v '^torch==' "$lock")
-    # By pip, which finds the build for this machine as it does for .venv, with what that needs.
+    # By pip, which finds the build for this machine as it does for .venv, with what that needs; the
+    # first, since pip would complain of what a client requires and the lock file leaves out.
     torch=$(grep '^torch==' "$lock" || true)
     [ -z "$torch" ] || "${pip[@]}" "$torch"
+    "$environment/bin/uv" pip install --quiet --python "$environment/bin/python" --no-deps \
+        --requirement <(grep -v '^torch==' "$lock")
     echo "$key" > "$environment/made-of"
 done

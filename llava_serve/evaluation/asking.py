@@ -106,8 +106,14 @@ def _message(turn: Turn, files: Iterator[tuple[Medium, bytes]]) -> dict[str, Any
     if not turn.media:
         return {"role": turn.role, "content": turn.text}
     parts: list[dict[str, Any]] = []
-    for _ in turn.media:
+    told = 0
+    for place in turn.places or [0] * len(turn.media):
+        if place > told:
+            parts.append({"type": "text", "text": turn.text[told:place]})
+            told = place
         medium, data = next(files)
         name = f"{medium.kind}_url"
         parts.append({"type": name, name: {"url": data_uri(data)}})
-    return {"role": turn.role, "content": [*parts, {"type": "text", "text": turn.text}]}
+    if told < len(turn.text):
+        parts.append({"type": "text", "text": turn.text[told:]})
+    return {"role": turn.role, "content": parts}

@@ -9,6 +9,7 @@ from llava_serve.evaluation.manifest import Images
 from llava_serve.server_config import ServerConfig
 
 IMAGES: tuple[Images, ...] = get_args(Images)
+LMMS = "lmms:"  # stands before the name of a task of lmms-eval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +20,9 @@ class RunConfig(ServerConfig):
     is wrong.
     """
 
-    task: Annotated[str, "name of the task"]
-    data: Annotated[Path, "the task's file or folder"]
+    task: Annotated[str, "name of the task, or lmms:NAME for one of lmms-eval"]
+    data: Annotated[Path | None, "the task's file or folder; lmms-eval has its own data"] = None
+    include_path: Annotated[Path | None, "folder with YAML files of further lmms-eval tasks"] = None
     model: Annotated[str | None, "model to ask; default: the only one that is served"] = None
     out: Annotated[
         Path | None, "folder of the run; default: .runs/evaluate/TASK-MODEL in this folder"
@@ -45,6 +47,10 @@ class RunConfig(ServerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.task.startswith(LMMS) == (self.data is not None):
+            raise ValueError(f"--data belongs to every --task but {LMMS}NAME")
+        if self.include_path is not None and not self.task.startswith(LMMS):
+            raise ValueError(f"--include-path belongs to --task {LMMS}NAME")
         args.require_positive(self, "limit", "concurrency", "attempts", "patience")
         if wrong := [name for name in self.images if name not in IMAGES]:
             raise ValueError(f"--images takes {', '.join(IMAGES)}, and not {wrong[0]!r}")

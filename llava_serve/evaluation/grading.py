@@ -15,7 +15,7 @@ from llava_serve.evaluation.manifest import Images
 from llava_serve.evaluation.outcome import Outcome
 from llava_serve.evaluation.question import Grade, Question
 from llava_serve.evaluation.run_folder import RunFolder, replaced
-from llava_serve.evaluation.task import Answered, Task
+from llava_serve.evaluation.task import Answered, GradesTogether, Task
 
 Questions = Callable[[], Iterable[Question]]
 
@@ -33,6 +33,11 @@ class Grading:
         Raises:
             CommandError: the task's data cannot be read any more.
         """
+        if isinstance(self._task, GradesTogether):
+            folder = self._folder.submission
+            if images != "original":
+                folder = folder.with_name(f"{folder.name}-{images}")
+            self._task.grade_all(self._records(answers), folder)
         tally, answered, failed = self._task.tally(), 0, Counter[str]()
         with ExitStack() as files:
             graded = _written(files, self._folder.graded(images))
@@ -58,12 +63,14 @@ class Grading:
 
     def answered(self, answers: AnswersFile) -> Iterator[Answered]:
         """Yield each question with its answer and grade, in their order."""
-        pairs = zip(self._questions(), answers.in_order(), strict=True)
-        for question, record in pairs:
+        for question, record in self._records(answers):
             grade = None
             if record.failure is None:
                 grade = self._task.grade(question, (record.text or "").strip())
             yield question, record, grade
+
+    def _records(self, answers: AnswersFile) -> Iterator[tuple[Question, AnswerRecord]]:
+        return zip(self._questions(), answers.in_order(), strict=True)
 
     def _llava_line(self, question: Question, record: AnswerRecord) -> str:
         """Return a line of LLaVA's answer files.

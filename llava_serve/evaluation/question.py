@@ -16,11 +16,12 @@ class Medium:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message; its media stand before its text."""
+    """One message; its media stand before its text, or after so many characters as `places` say."""
 
     role: Literal["system", "user", "assistant"]
     text: str
     media: tuple[Medium, ...] = ()
+    places: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

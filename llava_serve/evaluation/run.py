@@ -15,10 +15,11 @@ from llava_serve.asked_server import AskedServer, open_server
 from llava_serve.evaluation.answers_file import AnswersFile
 from llava_serve.evaluation.asking import Asker
 from llava_serve.evaluation.concurrency import following_slots
-from llava_serve.evaluation.config import IMAGES, RunConfig
+from llava_serve.evaluation.config import IMAGES, LMMS, RunConfig
 from llava_serve.evaluation.grading import Grading
 from llava_serve.evaluation.image_changes import show_of
 from llava_serve.evaluation.image_pool import ImagePool
+from llava_serve.evaluation.lmms_eval.loading import load_task
 from llava_serve.evaluation.manifest import Images, Manifest
 from llava_serve.evaluation.outage import Outage
 from llava_serve.evaluation.outcome import Outcome
@@ -59,7 +60,7 @@ class Run:
             model = config.model or await server.model(None)
             manifest = Manifest(
                 task=self._task.name,
-                data=str(config.data),
+                data=str(config.data or config.include_path or "lmms-eval"),
                 digest=survey.digest,
                 questions=survey.questions,
                 model=model,
@@ -137,13 +138,19 @@ class Run:
                 await runner.run(self.questions(), tracker)
 
 
+def _task_of(config: RunConfig) -> Task:
+    if config.data is not None:
+        return open_task(config.task, config.data)
+    return load_task(config.task.removeprefix(LMMS), config.include_path)
+
+
 async def run(config: RunConfig) -> int:
     """Ask a task and print what came of it; return the exit code.
 
     Raises:
         ServeError: a file or the server cannot be used.
     """
-    task = open_task(config.task, config.data)
+    task = _task_of(config)
     folder, manifest, outcomes = await Run(config, task).complete()
     for line in _told(task, manifest, outcomes):
         sys.stdout.write(line + "\n")

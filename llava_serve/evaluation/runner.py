@@ -95,6 +95,8 @@ class Runner(Generic[Item]):
                 if fault == "again" and failures < self.attempts:
                     await asyncio.sleep(pause_s(failures - 1, exc))
                     continue
+                if fault == "final":
+                    self.outage.over()  # who refuses one question for itself is there
                 failure = AnswerFailure(code=exc.code, message=exc.message)
                 return AnswerRecord(index=index, failure=failure, attempts=failures)
             self.outage.over()

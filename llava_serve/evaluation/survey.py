@@ -41,7 +41,9 @@ class Survey:
         for question in questions:
             self.questions += 1
             shown = [self._seen(one) for turn in question.turns for one in turn.media]
-            turns = [(turn.role, turn.text, len(turn.media)) for turn in question.turns]
+            turns = [
+                (turn.role, turn.text, len(turn.media), turn.places) for turn in question.turns
+            ]
             told = [question.id, turns, shown, question.kind, question.truth, question.settings]
             self._sum.update(json.dumps(told, default=_plain, sort_keys=True).encode() + b"\n")
         if not self.questions:
