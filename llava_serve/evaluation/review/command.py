@@ -6,6 +6,7 @@ import sys
 from llava_serve.evaluation.review.config import ReviewConfig
 from llava_serve.evaluation.review.llava_reviews import llava_lines
 from llava_serve.evaluation.review.review_manifest import MAY_DIFFER, manifest_of
+from llava_serve.evaluation.review.review_page import review_page
 from llava_serve.evaluation.review.review_report import ReviewReport
 from llava_serve.evaluation.review.review_set import read_review_set
 from llava_serve.evaluation.review.reviewing import review_all
@@ -36,11 +37,12 @@ def review(config: ReviewConfig) -> int:
         pairs = scored_pairs(reviews, records)
         report = report_of(manifest, reviews, records, config.seed)
         _write(config, report, "".join(llava_lines(reviews, pairs, records)))
-    sys.stdout.write(f"{as_text(report)}\nreport: {config.out / 'review.json'}\n")
+    sys.stdout.write(f"{as_text(report)}\nreport: {config.out / 'review.html'}\n")
     return int(report.total.judged < report.total.questions)
 
 
 def _write(config: ReviewConfig, report: ReviewReport, llava: str) -> None:
     write_whole(config.out / "reviews_llava.jsonl", llava)
     write_whole(config.out / "review.txt", as_text(report))
+    write_whole(config.out / "review.html", review_page(report))
     write_whole(config.out / "review.json", report.model_dump_json(indent=2) + "\n")

@@ -43,7 +43,7 @@ def test_the_interval_is_the_same_each_time_and_covers_the_score() -> None:
 
 def test_a_reference_without_points_has_no_relative_score() -> None:
     pairs = [pair((0, 7), cluster="1"), pair((0, 9), cluster="2")]
-    assert relative_score(pairs) is relative_ab(pairs) is interval(pairs, seed=0) is None
+    assert (relative_score(pairs), relative_ab(pairs), interval(pairs, seed=0)) == (None,) * 3
     assert relative_score([]) is None
 
 
