@@ -20,6 +20,7 @@ from llava_serve.evaluation.concurrency import Concurrency
 from llava_serve.evaluation.image_changes import original
 from llava_serve.evaluation.outage import Outage
 from llava_serve.evaluation.progress import Counts
+from llava_serve.evaluation.question import Question
 from llava_serve.evaluation.runner import Runner
 from llava_serve.evaluation.tasks.chat_lines import ChatLines
 from tests.evaluation.answering import MODEL, Answering, Behaviour, refusal, text_of, write_texts
@@ -38,7 +39,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 class Asked:
     """A runner over a small task and a server, and what it wrote."""
 
-    def __init__(self, runner: Runner, questions: ChatLines, answering: Answering) -> None:
+    def __init__(
+        self, runner: Runner[Question], questions: ChatLines, answering: Answering
+    ) -> None:
         self.runner, self._questions, self.answering = runner, questions, answering
         self.counts = Counts(QUESTIONS, 0)
 

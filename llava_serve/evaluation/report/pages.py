@@ -66,9 +66,10 @@ def _ticks(times: Times) -> list[float]:
     return ticks
 
 
-def _environment() -> Environment:
+def environment(*folders: Path) -> Environment:
+    """Return what fills in templates of these folders, which may extend `layout.html`."""
     pages = Environment(
-        loader=FileSystemLoader(_HERE),
+        loader=FileSystemLoader([*folders, _HERE]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -89,4 +90,4 @@ def _environment() -> Environment:
     return pages
 
 
-_PAGES = _environment()
+_PAGES = environment()

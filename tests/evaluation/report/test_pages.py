@@ -1,11 +1,9 @@
 """Page of a report: what it shows, what it must not let in, and how it looks in a browser."""
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT
 
 from llava_serve.evaluation.graded_answer import GradedAnswer
 from llava_serve.evaluation.question import Medium, Question, Turn
@@ -21,7 +19,7 @@ from llava_serve.evaluation.report.formatting import (
 )
 from llava_serve.evaluation.report.question_images import find_thumbnails, thumbnails_of
 from llava_serve.evaluation.report.write import write_report
-from tests.chromium import chromium
+from tests.evaluation.report.seen_page import HOSTILE, Seen, require_readable
 from tests.evaluation.report.small_run import (
     COLOURS,
     SmallTask,
@@ -30,28 +28,6 @@ from tests.evaluation.report.small_run import (
     manifest_of,
     write_run,
 )
-
-HOSTILE = "</div></style><script>alert(1)</script><img src=https://example.com/x onerror=alert(2)>"
-
-
-class Seen(HTMLParser):
-    """Tags, addresses, text and event handlers of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.addresses: list[str] = []
-        self.handlers: list[str] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
-        self.handlers += [name for name, _ in attrs if name.startswith("on") or name == "style"]
-
-    def handle_data(self, data: str) -> None:
-        self.text += f" {data}"
 
 
 def answers_of(count: int, text: str = "pink") -> list[GradedAnswer]:
@@ -197,23 +173,4 @@ async def test_a_page_reads_well_from_a_file(
     page_of(tmp_path / "b", count=30)
     config = CompareConfig(out=tmp_path / "a")
     compare(tmp_path / "a", tmp_path / "b", config, lambda task, data: SmallTask(40))
-    async with chromium() as browser:
-        context = await browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme=scheme,  # type: ignore[arg-type]
-            bypass_csp=False,
-        )
-        page = await context.new_page()
-        asked: list[str] = []
-        said: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        await page.goto((tmp_path / "a" / name).as_uri())
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-        assert said == []
-        shown = await page.evaluate("[...document.images].every((one) => one.naturalWidth > 0)")
-        assert shown
-        await page.evaluate(AXE_SCRIPT)
-        found = await page.evaluate("axe.run().then((all) => all.violations)")
-        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+    await require_readable(tmp_path / "a" / name, width, scheme)
