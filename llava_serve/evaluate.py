@@ -1,6 +1,7 @@
 """The command `python -m llava_serve.evaluate`: a task's questions to a model, and a report.
 
-With `compare A B`, two runs of one task are compared question by question.
+With `compare A B`, two runs of one task are compared question by question; with `review`, a judge
+scores the answers of two models.
 
 Exit codes: 0 done; 1 some questions failed; 2 a flag or a file is wrong, or the server cannot be
 asked; 130 it was interrupted, and the same command goes on.
@@ -17,6 +18,8 @@ from llava_serve.errors import ServeError
 from llava_serve.evaluation.config import RunConfig
 from llava_serve.evaluation.report.compare import compare
 from llava_serve.evaluation.report.compare_config import CompareConfig
+from llava_serve.evaluation.review.command import review
+from llava_serve.evaluation.review.config import ReviewConfig
 from llava_serve.evaluation.run import run
 from llava_serve.evaluation.tasks.registry import open_task
 
@@ -28,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.replace_unprintable()
     try:
         match list(sys.argv[1:] if argv is None else argv):
+            case ["review", *flags]:
+                reviewed = parse(ReviewConfig, flags, program=f"{_PROGRAM} review")
+                logs.configure(reviewed.log_level)
+                return review(reviewed)
             case ["compare", "-h" | "--help"]:
                 parse(CompareConfig, ["--help"], program=_COMPARE)
             case ["compare", a, b, *flags] if not a.startswith("-") and not b.startswith("-"):

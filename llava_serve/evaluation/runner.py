@@ -3,26 +3,41 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from llava_serve.errors import ServeError
+from llava_serve.errors import CommandError, ServeError
 from llava_serve.evaluation.answer_record import AnswerFailure, AnswerRecord
 from llava_serve.evaluation.answers_file import AnswersFile
-from llava_serve.evaluation.asking import Asker
 from llava_serve.evaluation.concurrency import Concurrency
 from llava_serve.evaluation.outage import Outage, fault_of, pause_s
 from llava_serve.evaluation.progress import Tracker
-from llava_serve.evaluation.question import Question
+
+Item = TypeVar("Item")
+Asked = TypeVar("Asked", contravariant=True)
+
+
+class Asks(Protocol[Asked]):
+    """Asks one question, whatever stands for it."""
+
+    async def ask(self, index: int, question: Asked, /) -> AnswerRecord:
+        """Return the answer.
+
+        Raises:
+            CommandError: no question can be answered.
+            ServeError: there is no answer to this one.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Runner:
+class Runner(Generic[Item]):
     """Asks as many at once as there are places; a question that is asked holds one.
 
     `attempts` is how often a question is asked that the server fails at; while the server answers
     nobody, nothing is counted.
     """
 
-    asker: Asker
+    asker: Asks[Item]
     answers: AnswersFile
     concurrency: Concurrency
     outage: Outage
@@ -34,7 +49,7 @@ class Runner:
         state = self.answers.state(index)
         return state == "open" or (state == "failed" and self.retry_failed)
 
-    async def run(self, questions: Iterable[Question], tracker: Tracker) -> None:
+    async def run(self, questions: Iterable[Item], tracker: Tracker) -> None:
         """Ask what is open; what was answered before an error is kept.
 
         Raises:
@@ -50,12 +65,12 @@ class Runner:
         except ExceptionGroup as exc:
             raise _first(exc) from exc
 
-    def _pending(self, questions: Iterable[Question]) -> Iterator[tuple[int, Question]]:
+    def _pending(self, questions: Iterable[Item]) -> Iterator[tuple[int, Item]]:
         return (
             (index, question) for index, question in enumerate(questions) if self.is_open(index)
         )
 
-    async def _settle(self, index: int, question: Question, tracker: Tracker) -> None:
+    async def _settle(self, index: int, question: Item, tracker: Tracker) -> None:
         try:
             record = await self._record(index, question)
             self.answers.append(record)
@@ -63,11 +78,13 @@ class Runner:
         finally:
             await self.concurrency.give_back()
 
-    async def _record(self, index: int, question: Question) -> AnswerRecord:
+    async def _record(self, index: int, question: Item) -> AnswerRecord:
         failures = waits = 0
         while True:
             try:
                 record = await self.asker.ask(index, question)
+            except CommandError:
+                raise
             except ServeError as exc:
                 fault = fault_of(exc)
                 if fault == "server":

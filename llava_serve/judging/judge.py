@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from llava_serve.arena.agreement import Agreement, agreement
+from llava_serve.arena.orders import together
 from llava_serve.arena.tally import Winner
 from llava_serve.client import ChatClient
 from llava_serve.cluster_token import bearer
@@ -17,7 +18,7 @@ from llava_serve.errors import CommandError, ControllerUnreachable, ServeError
 from llava_serve.http.tls import trust
 from llava_serve.judging.config import JudgeConfig
 from llava_serve.judging.debate import Debate, debate_of
-from llava_serve.judging.verdict import messages, together, verdict
+from llava_serve.judging.verdict import messages, verdict
 from llava_serve.secret_file import read_secret
 from llava_serve.storage.battle_tables import BattleRow
 from llava_serve.storage.battles import Battles, BattleVote

@@ -1,8 +1,4 @@
-"""Verdict of a judge model: how it is asked for, and what both orders together say.
-
-Source: Zheng et al. 2023, "Judging LLM-as-a-Judge", arXiv:2306.05685, section 3.4: a judge prefers
-an answer for its place, so it is asked in both orders, and wins that do not agree are a tie.
-"""
+"""Verdict of a judge model: how it is asked for, and how it is read."""
 
 import re
 from collections.abc import Mapping
@@ -45,8 +41,3 @@ def verdict(text: str, *, is_swapped: bool) -> Winner | None:
         return None
     winner = _WORDS[found[-1].lower()]
     return _OTHER.get(winner, winner) if is_swapped else winner
-
-
-def together(one: Winner, swapped: Winner) -> Winner:
-    """Return what both orders say together."""
-    return one if one == swapped else "tie"

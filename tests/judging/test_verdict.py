@@ -3,7 +3,7 @@
 import pytest
 
 from llava_serve.arena.tally import Winner
-from llava_serve.judging.verdict import together, verdict
+from llava_serve.judging.verdict import verdict
 
 
 @pytest.mark.parametrize(
@@ -25,9 +25,3 @@ def test_swapped_the_first_is_b() -> None:
     assert verdict("VERDICT: 1", is_swapped=True) == "b"
     assert verdict("VERDICT: 2", is_swapped=True) == "a"
     assert verdict("VERDICT: tie", is_swapped=True) == "tie"
-
-
-def test_orders_that_disagree_are_a_tie() -> None:
-    assert together("a", "a") == "a"
-    assert together("a", "b") == together("a", "tie") == together("both_bad", "b") == "tie"
-    assert together("both_bad", "both_bad") == "both_bad"

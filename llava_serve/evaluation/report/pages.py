@@ -23,7 +23,14 @@ _POLICY = (
 
 def report_page(report: RunReport, thumbnails: Thumbnails) -> str:
     """Write the page of a run; everything that models and data sets said is escaped."""
-    return _PAGES.get_template("report.html").render(report=report, thumbnails=thumbnails)
+    parts = [name.rpartition("/") for name in report.metrics if "/" in name]
+    is_one_table = report.main_metric not in report.metrics or "/" in report.main_metric
+    return _PAGES.get_template("report.html").render(
+        report=report,
+        thumbnails=thumbnails,
+        parts=[] if is_one_table else list(dict.fromkeys(part for part, _, _ in parts)),
+        part_metrics=list(dict.fromkeys(name for _, _, name in parts)),
+    )
 
 
 def comparison_page(comparison: RunComparison, thumbnails: Thumbnails) -> str:
@@ -59,9 +66,10 @@ def _ticks(times: Times) -> list[float]:
     return ticks
 
 
-def _environment() -> Environment:
+def environment(*folders: Path) -> Environment:
+    """Return what fills in templates of these folders, which may extend `layout.html`."""
     pages = Environment(
-        loader=FileSystemLoader(_HERE),
+        loader=FileSystemLoader([*folders, _HERE]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -82,4 +90,4 @@ def _environment() -> Environment:
     return pages
 
 
-_PAGES = _environment()
+_PAGES = environment()

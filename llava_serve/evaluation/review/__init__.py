@@ -1,0 +1,1 @@
+"""Review of two models' answers by a judge that scores both, as LLaVA-Bench does."""
