@@ -17,6 +17,7 @@ from llava_serve.evaluation.question import Grade, Question
 from llava_serve.evaluation.run_folder import RunFolder, replaced
 from llava_serve.evaluation.task import Answered, GradesTogether, Task
 
+_OF_OPTIONS = ("round_id", "options", "option_char")  # as MMBench's answers are converted by
 Questions = Callable[[], Iterable[Question]]
 
 
@@ -56,8 +57,8 @@ class Grading:
                     llava.write(self._llava_line(question, record))
         if images == "original":
             self._folder.submission.mkdir(exist_ok=True)
-            written = self._task.write_submission(self.answered(answers), self._folder.submission)
-            if not written:
+            self._task.write_submission(self.answered(answers), self._folder.submission)
+            if not any(self._folder.submission.iterdir()):
                 self._folder.submission.rmdir()
         return Outcome(metrics=tally.metrics(), answered=answered, failed=dict(failed))
 
@@ -75,7 +76,8 @@ class Grading:
     def _llava_line(self, question: Question, record: AnswerRecord) -> str:
         """Return a line of LLaVA's answer files.
 
-        Source: haotian-liu/LLaVA@c121f04 llava/eval/model_vqa_loader.py::eval_model (the fields).
+        Source: haotian-liu/LLaVA@c121f04 llava/eval/model_vqa_loader.py::eval_model (the fields),
+        model_vqa_mmbench.py::eval_model (those of questions with options).
         """
         name = f"{self._task.name} {self._model} {record.index}".encode()
         line = {
@@ -85,6 +87,7 @@ class Grading:
             "answer_id": hashlib.sha256(name).hexdigest()[:22],
             "model_id": self._model,
             "metadata": {},
+            **{name: question.metadata[name] for name in _OF_OPTIONS if name in question.metadata},
         }
         return json.dumps(line) + "\n"
 
