@@ -36,7 +36,7 @@ BANNED: dict[str, tuple[str, set[str]]] = {
     "img": ("image", set()),
     "job": ("sequence, request, task", set()),
     "lose": ("mark_unreachable", set()),
-    "manager": ("controller", {"AbstractAsyncContextManager"}),
+    "manager": ("controller", {"AbstractAsyncContextManager", "TaskManager", "task_manager"}),
     "master": ("controller", set()),
     "node": ("worker", {"get_node_ip_address", "get_node_id"}),  # Ray's
     "ori": ("original", set()),

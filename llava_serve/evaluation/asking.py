@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from llava_serve.client import ChatClient
 from llava_serve.errors import ServeError
 from llava_serve.evaluation.answer_record import AnswerRecord
 from llava_serve.evaluation.image_changes import Show
+from llava_serve.evaluation.manifest import Detail
 from llava_serve.evaluation.question import Medium, Question, Turn
 from llava_serve.media.data_uri import data_uri
 
@@ -19,17 +20,25 @@ _REFUSED = (400, 422)  # of a field
 
 
 class Asker:
-    """Asks one model; `show` gives the files for a question's media.
+    """Asks with the same `fields` each time; `show` gives the files for a question's media.
 
-    Log-probabilities are left out from the first request on that is refused for them.
+    Each image is asked for in `detail`, where it is given. Log-probabilities are left out from the
+    first request on that is refused for them.
     """
 
     def __init__(
-        self, client: ChatClient, model: str, max_tokens: int, show: Show, *, with_logprobs: bool
+        self,
+        client: ChatClient,
+        fields: Mapping[str, Any],
+        show: Show,
+        detail: Detail | None = None,
+        *,
+        with_logprobs: bool,
     ) -> None:
         self._client = client
-        self._fields = {"model": model, "temperature": 0, "max_tokens": max_tokens}
+        self._fields = fields
         self._show = show
+        self._of_image = {} if detail is None else {"detail": detail}
         self._with_logprobs = with_logprobs
 
     async def ask(self, index: int, question: Question) -> AnswerRecord:
@@ -53,7 +62,7 @@ class Asker:
     def _body(self, question: Question) -> dict[str, Any]:
         media = [medium for turn in question.turns for medium in turn.media]
         files = zip(media, self._show(media), strict=True)
-        messages = [_message(turn, files) for turn in question.turns]
+        messages = [_message(turn, files, self._of_image) for turn in question.turns]
         return {**self._fields, **question.settings, "messages": messages}
 
     async def _answer(self, index: int, body: dict[str, Any], with_logprobs: bool) -> AnswerRecord:
@@ -102,7 +111,9 @@ class _IncomingAnswer:
         )
 
 
-def _message(turn: Turn, files: Iterator[tuple[Medium, bytes]]) -> dict[str, Any]:
+def _message(
+    turn: Turn, files: Iterator[tuple[Medium, bytes]], of_image: Mapping[str, str]
+) -> dict[str, Any]:
     if not turn.media:
         return {"role": turn.role, "content": turn.text}
     parts: list[dict[str, Any]] = []
@@ -113,7 +124,8 @@ def _message(turn: Turn, files: Iterator[tuple[Medium, bytes]]) -> dict[str, Any
             told = place
         medium, data = next(files)
         name = f"{medium.kind}_url"
-        parts.append({"type": name, name: {"url": data_uri(data)}})
+        options = of_image if medium.kind == "image" else {}
+        parts.append({"type": name, name: {"url": data_uri(data), **options}})
     if told < len(turn.text):
         parts.append({"type": "text", "text": turn.text[told:]})
     return {"role": turn.role, "content": parts}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 from llava_serve import args
-from llava_serve.evaluation.manifest import Images
+from llava_serve.evaluation.manifest import Detail, Images
 from llava_serve.server_config import ServerConfig
 
 IMAGES: tuple[Images, ...] = get_args(Images)
@@ -32,6 +32,10 @@ class RunConfig(ServerConfig):
         tuple[str, ...],
         "controls beside the original images: swapped (each replaced by another of the task), gray",
     ] = ("original",)
+    detail: Annotated[
+        Detail | None,
+        "detail of each image; low asks for one tile where a model cuts it into several",
+    ] = None
     concurrency: Annotated[
         int | None,
         "questions asked at once; default: one and a half times the slots of the model, or 8 where "

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Images = Literal["original", "swapped", "gray"]
+Detail = Literal["low", "high"]
 
 
 class Manifest(BaseModel):
@@ -23,4 +24,5 @@ class Manifest(BaseModel):
     questions: int
     model: str
     max_tokens: int
+    detail: Detail | None = None  # asked of each image; None leaves it to the server
     started_at: str  # ISO 8601, UTC

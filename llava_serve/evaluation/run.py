@@ -65,6 +65,7 @@ class Run:
                 questions=survey.questions,
                 model=model,
                 max_tokens=self._task.max_tokens,
+                detail=config.detail,
                 started_at=datetime.now(UTC).isoformat(timespec="seconds"),
             )
             name = f"{file_name(config.task)}-{file_name(model)}"
@@ -117,9 +118,9 @@ class Run:
         await server.model(model)
         asker = Asker(
             server.client,
-            model,
-            self._task.max_tokens,
+            {"model": model, "temperature": 0, "max_tokens": self._task.max_tokens},
             show_of(images, self._pool),
+            config.detail,
             with_logprobs=not config.no_logprobs,
         )
         total = answers.count("open") + answers.count("answered") + answers.count("failed")

@@ -1,4 +1,4 @@
-"""Paths of the bundled checkpoint, its one-word adapter and its example images."""
+"""Paths of the bundled checkpoint, its one-word adapter, its example images and small POPE."""
 
 from pathlib import Path
 
@@ -7,3 +7,4 @@ _HERE = Path(__file__).parent
 CHECKPOINT: Path = _HERE / "llava-tiny"
 ONE_WORD: Path = _HERE / "llava-tiny-one-word"
 EXAMPLES: Path = _HERE / "examples"
+POPE: Path = _HERE / "pope"

@@ -64,8 +64,10 @@ def train_adapter(settings: AdapterSettings) -> None:
         answers, _, figures = prepared(batch)
         return answers, figures
 
-    recipe = Recipe(size=training_size, one_word=True).weighted(settings.mix)
-    batches = DialogueBatches(tokenizer, recipe, settings.seed, loop.progress.step)
+    recipe = Recipe(size=training_size, one_word=True, terse=0.15, shades=0.5)
+    batches = DialogueBatches(
+        tokenizer, recipe.weighted(settings.mix), settings.seed, loop.progress.step
+    )
     budget = TrainingBudget(steps=settings.steps, minutes=settings.minutes, decay=_DECAY)
     loop.run(loader(batches), loss, budget, lambda: save_adapter(adapted, settings.output))
 

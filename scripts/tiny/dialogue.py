@@ -20,8 +20,11 @@ from scripts.tiny.out_of_domain import ask_out_of_domain, ask_what_is_this, stra
 from scripts.tiny.questions import ASKERS
 from scripts.tiny.recipe import Recipe
 from scripts.tiny.scenes import random_scene
+from scripts.tiny.shades import shaded
 from scripts.tiny.turns import NO_PICTURE, Turn, varied, wording
 from scripts.tiny.world import Scene, Size, draw
+
+_YES_NO = ("yes", "no")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,15 @@ def random_dialogue(rng: Random, recipe: Recipe) -> Dialogue:
     system = wording(rng, "dialogue", "systems") if rng.random() < 0.1 else ""
     while not (exchanges := _FORMS[form](rng, recipe)):
         pass
-    if recipe.one_word:
+    if rng.random() < recipe.terse:
+        exchanges = tuple(_in_one_word(exchange, _wish(rng, exchange)) for exchange in exchanges)
+    elif recipe.one_word:
         exchanges = tuple(_in_one_word(exchange, "") for exchange in exchanges)
-    elif rng.random() < recipe.terse:
-        exchanges = tuple(
-            _in_one_word(exchange, wording(rng, "dialogue", "terse")) for exchange in exchanges
-        )
     return Dialogue(exchanges, system, form)
+
+
+def _wish(rng: Random, exchange: DialogueExchange) -> str:
+    return wording(rng, "dialogue", "yes_or_no" if exchange.turn.word in _YES_NO else "terse")
 
 
 def _in_one_word(exchange: DialogueExchange, wish: str) -> DialogueExchange:
@@ -87,7 +92,7 @@ def _in_one_word(exchange: DialogueExchange, wish: str) -> DialogueExchange:
 def _single(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     size = recipe.size(rng, 1.5 if recipe.base_only else 3.0)
     scene = random_scene(rng, size)
-    return _talk(rng, (_shown(scene, size),), ask_about(rng, scene, recipe))
+    return _talk(rng, _shown(rng, recipe, size, scene), ask_about(rng, scene, recipe))
 
 
 def _number(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
@@ -97,7 +102,7 @@ def _number(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     if scene.number is None:
         return ()
     asked = [ASKERS[kind](rng, scene) for kind in ("number", "description", "position")]
-    return _talk(rng, (_shown(scene, size),), asked[: recipe.turns])
+    return _talk(rng, _shown(rng, recipe, size, scene), asked[: recipe.turns])
 
 
 def ask_about(rng: Random, scene: Scene, recipe: Recipe) -> list[Turn]:
@@ -120,7 +125,7 @@ def _pair(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     for _ in range(3 if rng.random() < 0.35 else 2):
         size = recipe.size(rng, 1.5)
         scenes.append(random_scene(rng, size, shapes=(0, 3), smallest=SMALLEST))
-        shown.append(_shown(scenes[-1], size))
+        shown += _shown(rng, recipe, size, scenes[-1])
     asked = [ask_which(rng, tuple(scenes)) for _ in range(4)]
     asked += [ask_about_one(rng, tuple(scenes)) for _ in range(4)]
     rng.shuffle(asked)
@@ -134,7 +139,7 @@ def _change(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
         return ()
     change = same_light(rng, change)
     scenes = (change.before, change.after)
-    shown = tuple(_shown(scene, size) for scene in scenes)
+    shown = _shown(rng, recipe, size, *scenes)
     turns = [ask_change(rng, change), ask_which(rng, scenes), ask_which(rng, scenes)]
     turns += [ask_whether_changed(rng, change) for _ in range(2)]
     turns += [ask_about_one(rng, scenes) for _ in range(2)]
@@ -146,7 +151,7 @@ def _clip(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     motion = random_motion(rng, size, rng.choice((3, 4, 4, 5, 6, 6, 8, 8, 10)))
     if motion is None:
         return ()
-    frames = tuple(DrawnImage(draw(scene, size), scene) for scene in motion.frames)
+    frames = _drawn(rng, recipe, size, *motion.frames)
     turns = [ask_motion(rng, motion), ask_about_video(rng, motion)]
     turns += [ask_motion_detail(rng, motion) for _ in range(4)]
     return _talk(rng, (Medium(frames, is_video=True),), turns[: recipe.turns])
@@ -159,7 +164,7 @@ def _later(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
         size = recipe.size(rng, 1.5)
         scene = random_scene(rng, size, shapes=(0, 3), smallest=SMALLEST)
         turns = ask_about(rng, scene, recipe)[:2]
-        exchanges += _talk(rng, (_shown(scene, size),), turns)
+        exchanges += _talk(rng, _shown(rng, recipe, size, scene), turns)
     return tuple(exchanges)
 
 
@@ -185,8 +190,14 @@ def _out_of_domain(rng: Random, recipe: Recipe) -> tuple[DialogueExchange, ...]:
     return _talk(rng, (), [ask_out_of_domain(rng) for _ in range(min(3, recipe.turns))])
 
 
-def _shown(scene: Scene, size: Size) -> Medium:
-    return Medium((DrawnImage(draw(scene, size), scene),))
+def _shown(rng: Random, recipe: Recipe, size: Size, *scenes: Scene) -> tuple[Medium, ...]:
+    return tuple(Medium((drawn,)) for drawn in _drawn(rng, recipe, size, *scenes))
+
+
+def _drawn(rng: Random, recipe: Recipe, size: Size, *scenes: Scene) -> tuple[DrawnImage, ...]:
+    if recipe.shades and rng.random() < recipe.shades:
+        scenes = shaded(rng, scenes)
+    return tuple(DrawnImage(draw(scene, size), scene) for scene in scenes)
 
 
 def _talk(

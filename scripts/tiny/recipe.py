@@ -32,6 +32,7 @@ class Recipe:
     turns: int = 7
     one_word: bool = False  # every answer is its `word`
     terse: float = 0.0  # share of dialogues that ask for one word
+    shades: float = 0.0  # share of images in any shade that people call by a color's name
     base_only: bool = False  # show the base tile alone and nothing wide: a cheap first phase
 
     def weighted(self, mix: Mapping[str, float]) -> "Recipe":

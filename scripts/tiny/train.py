@@ -142,7 +142,8 @@ def train_all(
 
     budget = TrainingBudget(steps=settings.steps, minutes=settings.minutes, decay=settings.decay)
     for easy, until in ((True, settings.easy), (False, 1.0)):
-        recipe = Recipe(size=training_size, base_only=easy, terse=0.08).weighted(settings.mix)
+        recipe = Recipe(size=training_size, base_only=easy, terse=0.15, shades=0.5)
+        recipe = recipe.weighted(settings.mix)
         batches = DialogueBatches(tokenizer, recipe, settings.seed, loop.progress.step)
         loop.run(loader(batches), loss, budget, save, until)
 

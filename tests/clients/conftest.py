@@ -67,7 +67,7 @@ class ClientStack:
         await until(lambda: not self.slow.running, "the end of what was cancelled")
 
 
-async def _join(stack: AsyncExitStack, registry: Registry, engine: Engine) -> None:
+async def join(stack: AsyncExitStack, registry: Registry, engine: Engine) -> None:
     gate = Gate(engine.slots, max_waiting=50)
     worker = ModelWorker(engine, gate, MediaReader(MediaConfig()), secrets.token_hex(4))
     app = build_worker(worker, max_body_bytes=50_000_000)
@@ -89,5 +89,5 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clie
         app = build_controller(registry, AdmissionPolicy("clients"))
         controller = await stack.enter_async_context(serving.served(app))
         for engine in (tiny, calling, slow):
-            await _join(stack, registry, engine)
+            await join(stack, registry, engine)
         yield ClientStack(controller, slow)

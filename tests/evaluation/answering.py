@@ -16,6 +16,7 @@ from llava_serve.http import serving
 from llava_serve.server_config import ServerConfig
 
 MODEL = "tested"
+FIELDS = {"model": MODEL, "temperature": 0, "max_tokens": 16}
 Behaviour = Callable[[dict[str, Any]], Awaitable[str | Response]]
 
 

@@ -13,11 +13,19 @@ from llava_serve.errors import MediaUnreadable, RemoteError
 from llava_serve.evaluation.asking import Asker
 from llava_serve.evaluation.image_changes import original
 from llava_serve.evaluation.question import Medium, Question, Turn
-from tests.evaluation.answering import MODEL, Answering, events, refusal, repeat, write_image
+from tests.evaluation.answering import (
+    FIELDS,
+    MODEL,
+    Answering,
+    events,
+    refusal,
+    repeat,
+    write_image,
+)
 
 
 def asker(server: AskedServer, *, with_logprobs: bool = True) -> Asker:
-    return Asker(server.client, MODEL, 16, original, with_logprobs=with_logprobs)
+    return Asker(server.client, FIELDS, original, with_logprobs=with_logprobs)
 
 
 def text(words: str, **fields: Any) -> Question:
@@ -47,6 +55,17 @@ async def test_media_stand_before_the_text_with_their_files_bytes(tmp_path: Path
     assert (head, base64.b64decode(data)) == ("data:image/png;base64", path.read_bytes())
     assert jpeg["image_url"]["url"].startswith("data:image/jpeg;base64,")
     assert second["content"][0]["video_url"]["url"].startswith("data:video/mp4;base64,")
+
+
+async def test_each_image_is_asked_for_in_the_detail_that_is_wanted(tmp_path: Path) -> None:
+    media = (Medium(write_image(tmp_path / "a.png")), Medium(b"\0\0\0\0ftypisom", "video"))
+    answering = Answering()
+    async with answering.opened() as server:
+        frugal = Asker(server.client, FIELDS, original, "low", with_logprobs=True)
+        await frugal.ask(0, Question("1", (Turn("user", "what?", media),)))
+    image, video, _ = answering.asked[0]["messages"][0]["content"]
+    assert image["image_url"]["detail"] == "low"
+    assert "detail" not in video["video_url"]
 
 
 async def test_an_answer_is_kept_with_its_tokens_logprobs_and_times() -> None:

@@ -23,7 +23,7 @@ from llava_serve.evaluation.progress import Counts
 from llava_serve.evaluation.question import Question
 from llava_serve.evaluation.runner import Runner
 from llava_serve.evaluation.tasks.chat_lines import ChatLines
-from tests.evaluation.answering import MODEL, Answering, Behaviour, refusal, text_of, write_texts
+from tests.evaluation.answering import FIELDS, Answering, Behaviour, refusal, text_of, write_texts
 from tests.until import bounded, until
 
 QUESTIONS = 20
@@ -62,7 +62,7 @@ async def asked(
     questions = ChatLines(write_texts(folder / "q.jsonl", QUESTIONS))
     async with answering.opened() as server:
         with AnswersFile(folder / "answers.jsonl", QUESTIONS) as answers:
-            asker = Asker(server.client, MODEL, 16, original, with_logprobs=True)
+            asker = Asker(server.client, FIELDS, original, with_logprobs=True)
             limit, waiting = Concurrency(places), Outage(patience_s)
             yield Asked(Runner(asker, answers, limit, waiting, 3), questions, answering)
 

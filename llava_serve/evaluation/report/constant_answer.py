@@ -1,6 +1,6 @@
 """Constant answer: what saying always the same would have scored, by the task's own grading."""
 
-import math
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,7 +14,8 @@ from llava_serve.evaluation.task import GradesTogether, Task
 _TRIED = 3  # answers of each kind
 _KEPT = 256  # different answers of a kind that are counted
 _LONGEST = 60  # characters of an answer that may come again
-_GRADED = 5000  # questions of a kind, evenly taken where it has more
+_GRADED = 20_000  # questions of a kind, about; drawn where it has more
+_DRAWN_OF = 1 << 32
 
 
 @dataclass(slots=True)
@@ -23,7 +24,6 @@ class _Candidates:
 
     n: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    seen: int = 0
     graded: int = 0
     credits: dict[str, float] = field(default_factory=dict)
 
@@ -36,10 +36,9 @@ class _Candidates:
     def choose(self, tried: int) -> None:
         self.credits = {text: 0.0 for text, _ in self.counts.most_common(tried)}
 
-    def grade(self, task: Task, question: Question) -> None:
-        step = math.ceil(self.n / _GRADED)
-        self.seen += 1
-        if (self.seen - 1) % step:
+    def grade(self, task: Task, question: Question, index: int) -> None:
+        """Grade the question if it is drawn: files are in an order that every nth would follow."""
+        if zlib.crc32(b"%d" % index) >= _DRAWN_OF * _GRADED / self.n:
             return
         self.graded += 1
         for text in self.credits:
@@ -88,8 +87,9 @@ class ConstantAnswers:
     def grade(self, question: Question, answer: GradedAnswer) -> None:
         """Let the task grade the chosen answers to a question."""
         if answer.credit is not None:
-            self._total.grade(self._task, question)
-            self._kinds[self._names.name(answer.kind)].grade(self._task, question)
+            self._total.grade(self._task, question, answer.index)
+            kind = self._kinds[self._names.name(answer.kind)]
+            kind.grade(self._task, question, answer.index)
 
     def best(self, kind: str | None = None) -> tuple[str, float] | None:
         """Return text and mean credit for a kind as it is counted, or for all questions."""

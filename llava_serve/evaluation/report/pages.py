@@ -23,7 +23,14 @@ _POLICY = (
 
 def report_page(report: RunReport, thumbnails: Thumbnails) -> str:
     """Write the page of a run; everything that models and data sets said is escaped."""
-    return _PAGES.get_template("report.html").render(report=report, thumbnails=thumbnails)
+    parts = [name.rpartition("/") for name in report.metrics if "/" in name]
+    is_one_table = report.main_metric not in report.metrics or "/" in report.main_metric
+    return _PAGES.get_template("report.html").render(
+        report=report,
+        thumbnails=thumbnails,
+        parts=[] if is_one_table else list(dict.fromkeys(part for part, _, _ in parts)),
+        part_metrics=list(dict.fromkeys(name for _, _, name in parts)),
+    )
 
 
 def comparison_page(comparison: RunComparison, thumbnails: Thumbnails) -> str:

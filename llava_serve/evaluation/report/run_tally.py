@@ -2,6 +2,7 @@
 
 import heapq
 import math
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +79,7 @@ class RunTally:
     calibration: Calibration = field(default_factory=Calibration)
     tokens: list[int] = field(default_factory=lambda: [0, 0, 0])  # answers, sum, most
     _names: KindNames = field(default_factory=KindNames)
-    _worst: list[tuple[float, int, WorstAnswer]] = field(default_factory=list)
+    _worst: list[tuple[float, int, int, WorstAnswer]] = field(default_factory=list)
 
     def add(self, answer: GradedAnswer) -> None:
         """Count an answer."""
@@ -105,16 +106,17 @@ class RunTally:
         else:
             logprob = None
         if credit < _WRONG:
-            # Those without a probability come last, and the earlier ones first.
-            rank = (-math.inf if logprob is None else min(0.0, logprob), -answer.index)
+            # Those without a probability come last; among equals, ones from all over the task.
+            surety = -math.inf if logprob is None else min(0.0, logprob)
+            rank = (surety, zlib.crc32(b"%d" % answer.index), answer.index)
             if len(self._worst) < WORST:
                 heapq.heappush(self._worst, (*rank, _worst(answer, credit, logprob)))
-            elif rank > self._worst[0][:2]:
+            elif rank > self._worst[0][:3]:
                 heapq.heapreplace(self._worst, (*rank, _worst(answer, credit, logprob)))
 
     def worst(self) -> list[WorstAnswer]:
         """Return wrong answers, those that the model was surest of first."""
-        return [answer for _, _, answer in sorted(self._worst, key=lambda one: one[:2])[::-1]]
+        return [one[3] for one in sorted(self._worst, key=lambda one: (-one[0], one[2]))]
 
     def token_sum(self) -> TokenSum | None:
         """Return the generated tokens; None where no server told them."""

@@ -45,7 +45,7 @@ def test_images_between_pieces_of_text_keep_their_places() -> None:
 
 
 def test_roles_and_texts_stay() -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "system", "content": "Be short."},
         {"role": "user", "content": [said("Hi"), said("!")]},
         {"role": "assistant", "content": [said("Hello")]},

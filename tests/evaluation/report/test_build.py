@@ -3,6 +3,7 @@
 import math
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,9 +118,12 @@ def test_the_worst_answers_are_wrong_with_the_highest_probability(tmp_path: Path
     assert report.worst[0].truth == right(report.worst[0].index)
 
 
-def test_without_probabilities_the_first_wrong_answers_are_shown(tmp_path: Path) -> None:
-    report = report_of(tmp_path, [graded(at, "pink", logprob=math.nan) for at in range(30)])
-    assert [one.index for one in report.worst] == list(range(24))
+def test_without_probabilities_wrong_answers_from_all_over_are_shown(tmp_path: Path) -> None:
+    report = report_of(tmp_path, [graded(at, "pink", logprob=math.nan) for at in range(300)])
+    indexes = [one.index for one in report.worst]
+    assert indexes == sorted(indexes)
+    assert len(indexes) == 24
+    assert indexes[0] < 100 < indexes[12] < 200 < indexes[-1]
     assert {one.confidence for one in report.worst} == {None}
     assert report.reliability is None
 
@@ -218,3 +222,24 @@ def test_memory_does_not_grow_with_the_questions(tmp_path: Path) -> None:
     few = peak_bytes(tmp_path / "few", 2_000)
     many = peak_bytes(tmp_path / "many", 100_000)
     assert many < few + 2_000_000
+
+
+class AlternatingTask(SmallTask):
+    """Every second answer is `yes`, as in POPE's files."""
+
+    def questions(self) -> Iterator[Question]:
+        (question,) = list(SmallTask(1).questions())
+        return (replace(question, truth="no" if at % 2 else "yes") for at in range(self._questions))
+
+
+@pytest.mark.slow
+def test_a_constant_answer_is_not_drawn_from_every_second_question(tmp_path: Path) -> None:
+    count = 50_000
+    manifest = manifest_of(count)
+    answers = (
+        graded(at, "yes", truth="no" if at % 2 else "yes", credit=float(at % 2 == 0))
+        for at in range(count)
+    )
+    folder, _ = write_run(tmp_path, manifest, original=answers)
+    report, _ = build_report(folder, AlternatingTask(count), manifest)
+    assert report.total.constant == pytest.approx(0.5, abs=0.02)

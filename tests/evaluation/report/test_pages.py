@@ -7,6 +7,8 @@ import pytest
 
 from llava_serve.evaluation.graded_answer import GradedAnswer
 from llava_serve.evaluation.question import Medium, Question, Turn
+from llava_serve.evaluation.report.compare import compare
+from llava_serve.evaluation.report.compare_config import CompareConfig
 from llava_serve.evaluation.report.formatting import (
     metric,
     p_value,
@@ -39,7 +41,7 @@ def answers_of(count: int, text: str = "pink") -> list[GradedAnswer]:
 
 
 def page_of(path: Path, count: int = 40, text: str = "pink", model: str = "llava-tiny") -> str:
-    manifest = manifest_of(count, model=model)
+    manifest = manifest_of(count, model=model, data=str(path))
     controls = {
         "gray": [graded(at, "red") for at in range(count)],
         "swapped": [graded(at, "blue") for at in range(count)],
@@ -53,7 +55,7 @@ def test_a_page_shows_what_the_report_holds(tmp_path: Path) -> None:
     text = " ".join(Seen(page_of(tmp_path)).text.split())
     for told in (
         "small: llava-tiny",
-        "40 questions of /data/small",
+        "40 questions of ",
         "mean credit 74.4 % 95 %: 58.9\N{EN DASH}85.4; 39 graded",
         "of 40; 1 failed",
         "engine_failure 1 engine_failure in q1",
@@ -98,6 +100,19 @@ def test_a_run_without_anything_has_a_page(tmp_path: Path) -> None:
     text = " ".join(Seen(folder.report_html.read_text(encoding="utf-8")).text.split())
     assert "of 2; 0 failed, 2 never asked" in text
     assert "nothing graded" in text
+
+
+def test_metrics_of_parts_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
+    manifest = manifest_of(1)
+    folder, outcomes = write_run(tmp_path, manifest, original=[graded(0, "red")])
+    metrics = {"accuracy": 0.5, "odd/accuracy": 0.25, "odd/f1": 0.125, "even/accuracy": 0.75}
+    folder.write_outcomes(
+        {"original": outcomes["original"].model_copy(update={"metrics": metrics})}
+    )
+    write_report(folder, SmallTask(1), manifest)
+    text = " ".join(Seen(folder.report_html.read_text(encoding="utf-8")).text.split())
+    told = "part accuracy f1 odd 0.2500 0.1250 even 0.7500 \N{EN DASH}"
+    assert f"metric true pictures accuracy 0.5000 {told}" in text
 
 
 def test_one_unnamed_kind_has_no_row_of_its_own(tmp_path: Path) -> None:
@@ -149,7 +164,13 @@ def test_numbers_are_written_for_people(written: str, wanted: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-async def test_a_page_reads_well_from_a_file(tmp_path: Path, width: int, scheme: str) -> None:
+@pytest.mark.parametrize("name", ["report.html", "compare.html"])
+async def test_a_page_reads_well_from_a_file(
+    tmp_path: Path, name: str, width: int, scheme: str
+) -> None:
     """axe-core finds nothing, nothing hangs over the edge, and nothing is asked or refused."""
-    page_of(tmp_path, text=HOSTILE, model="a-model-with-a-very-long-name" * 4)
-    await require_readable(tmp_path / "report.html", width, scheme)
+    page_of(tmp_path / "a", text=HOSTILE, model="a-model-with-a-very-long-name" * 4)
+    page_of(tmp_path / "b", count=30)
+    config = CompareConfig(out=tmp_path / "a")
+    compare(tmp_path / "a", tmp_path / "b", config, lambda task, data: SmallTask(40))
+    await require_readable(tmp_path / "a" / name, width, scheme)
