@@ -49,6 +49,17 @@ async def test_media_stand_before_the_text_with_their_files_bytes(tmp_path: Path
     assert second["content"][0]["video_url"]["url"].startswith("data:video/mp4;base64,")
 
 
+async def test_media_with_places_stand_between_pieces_of_the_text() -> None:
+    media = (Medium(b"\x89PNG\r\n\x1a\n1"), Medium(b"\xff\xd8\xff"), Medium(b"\x89PNG\r\n\x1a\n2"))
+    turn = Turn("user", "One: two: same?", media, places=(5, 5, 10))
+    answering = Answering()
+    async with answering.opened() as server:
+        await asker(server).ask(0, Question("1", (turn,)))
+    (message,) = answering.asked[0]["messages"]
+    kinds = [part.get("text", part["type"]) for part in message["content"]]
+    assert kinds == ["One: ", "image_url", "image_url", "two: ", "image_url", "same?"]
+
+
 async def test_an_answer_is_kept_with_its_tokens_logprobs_and_times() -> None:
     async with Answering().opened() as server:
         record = await asker(server).ask(7, text("yes"))
