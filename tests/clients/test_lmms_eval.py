@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -200,7 +201,9 @@ async def test_a_question_that_fails_is_told_and_is_in_no_metric_of_a_group(
     folder = tasks / "both"
     code, said = await run(*evaluate(controller, "drawn_both", tasks, folder), cwd=tasks)
     assert code == 1, said[-4000:]
-    assert "11 of 12 answered" in said
+    assert re.search(
+        r"^lmms:drawn_both of one-word: pope_accuracy .*, 11 of 12 answered", said, re.M
+    )
     assert "failed: 1 of context_length_exceeded" in said
     graded = lines_of(folder / "graded.jsonl")
     (failed,) = [one for one in graded if one["failure"]]

@@ -53,9 +53,7 @@ class LmmsTask:
             settings = settings_of(instance.args[2], instance.task_name)
             self.max_tokens = max(self.max_tokens, settings["max_tokens"])
             self._times[document_of(instance)] += instance.repeats or 1
-        metric = main_metric_of(self._tasks[0])
-        is_part = self._tasks[0].task_name != name
-        self.main_metric = f"{self._tasks[0].task_name}/{metric}" if is_part else metric
+        self.main_metric = main_metric_of(tree, name)
         self._grades: dict[Document, Grade] = {}
         self._results: dict[str, Any] = {}
 
