@@ -44,7 +44,6 @@ class AnswerLabeller:
     """
 
     def __init__(self, loaded: LoadedModel, *, trains_marks: bool | None = None) -> None:
-        self._format = loaded.format
         self._tokenizer = PromptTokenizer(loaded)
         if not self._tokenizer.tells_places:
             raise CheckpointError(
@@ -68,7 +67,7 @@ class AnswerLabeller:
         """
         if not conversation.messages or conversation.messages[-1].role != "assistant":
             raise InvalidField("messages", "the last one is no answer")
-        shown = list(self._shown(self._format.render_answered(conversation)))
+        shown = list(self._shown(self._tokenizer.render_answered(conversation)))
         placed = self._tokenizer.place([segment for segment, _ in shown])
         learnt = [is_learnt for _, is_learnt in shown]
         labels = [

@@ -8,15 +8,14 @@ from typing import Any
 
 import PIL.Image
 import pytest
+from transformers import ByT5Tokenizer
 
 from llava_serve.chat.rendering import from_template
 from llava_serve.chat.templates import TEMPLATES, template_named
-from llava_serve.checkpoints.load import load
 from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.checkpoints.prompts import own_format
-from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.prompt_tokenizer import PromptTokenizer
-from llava_serve.errors import InvalidField
+from llava_serve.errors import CheckpointError, InvalidField
 from llava_serve.request import Conversation, Image, Message
 from llava_serve.training.labels import IGNORED, AnswerLabeller, LabelledPrompt
 from llava_serve.training.sample import sample_of
@@ -40,11 +39,6 @@ def stored(name: str) -> LoadedModel:
     folder = GOLDEN / MASKS[name]["tokenizer"] / "checkpoint"
     loaded = load_from(folder)
     return replace(loaded, format=from_template(template_named(MASKS[name]["template"])))
-
-
-@cache
-def bundled() -> LoadedModel:
-    return load(ModelConfig(device="cpu"))
 
 
 def conversation(turns: list[dict[str, str]], *, keeps_line_breaks: bool = True) -> Conversation:
@@ -115,8 +109,9 @@ ANSWERS = ["A cat.", "", " spaces ", "</s><|im_end|> ###", "1\n\n2\n", "é 世�
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=json.dumps)
 @pytest.mark.parametrize("row", TEMPLATES)
-def test_every_template_learns_its_answers_and_their_ends(row: str, answer: str) -> None:
-    loaded = replace(stored("qwen"), format=from_template(TEMPLATES[row]))
+@pytest.mark.parametrize("name", ["v1", "mistral_instruct", "qwen"])
+def test_every_template_learns_its_answers_and_their_ends(name: str, row: str, answer: str) -> None:
+    loaded = replace(stored(name), format=from_template(TEMPLATES[row]))
     turns = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": answer}]
     again = [{"from": "human", "value": "Red?"}, {"from": "gpt", "value": "It is."}]
     prompt = AnswerLabeller(loaded, trains_marks=False).label(conversation([*turns, *again]))
@@ -128,9 +123,11 @@ def test_every_template_learns_its_answers_and_their_ends(row: str, answer: str)
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=json.dumps)
 @pytest.mark.parametrize("source", CHAT_TEMPLATES)
-def test_every_chat_template_learns_its_answers_and_an_end(source: str, answer: str) -> None:
+def test_every_chat_template_learns_its_answers_and_an_end(
+    bundled: LoadedModel, source: str, answer: str
+) -> None:
     """Also one that shows answers without an end."""
-    loaded = bundled()
+    loaded = bundled
     if template := CHAT_TEMPLATES[source]:
         form = own_format(loaded.tokenizer, template, ("<image>", "<video>"))
         loaded = replace(loaded, format=form)
@@ -157,6 +154,18 @@ def test_what_is_learnt_goes_on_from_the_prompt_that_asks(name: str) -> None:
     assert found.items[:first] == asked
 
 
-def test_a_conversation_without_an_answer_is_refused() -> None:
+def test_a_conversation_without_an_answer_is_refused(bundled: LoadedModel) -> None:
     with pytest.raises(InvalidField, match="no answer"):
-        AnswerLabeller(bundled()).label(Conversation((Message("user", ("Hi",)),)))
+        AnswerLabeller(bundled).label(Conversation((Message("user", ("Hi",)),)))
+
+
+def test_a_tokenizer_that_tells_no_places_serves_and_does_not_train() -> None:
+    loaded = replace(stored("v1"), tokenizer=ByT5Tokenizer(), legacy_tokenizer=None)
+    assert PromptTokenizer(loaded).encode("Hi") == [75, 108]
+    with pytest.raises(CheckpointError, match="does not tell which characters a token is of"):
+        AnswerLabeller(loaded)
+
+
+def test_a_model_without_a_token_that_ends_answers_is_refused(bundled: LoadedModel) -> None:
+    with pytest.raises(CheckpointError, match="no token that ends an answer"):
+        AnswerLabeller(replace(bundled, stop_ids=frozenset()))

@@ -97,9 +97,21 @@ class PromptTokenizer:
         """
         if isinstance(prompt, ReadyPrompt):
             return _segments(prompt)
-        if self._loaded.frames is None and any(message.videos for message in prompt.messages):
-            raise MediaNotAccepted(self._loaded.name, "video")
+        self._check_media(prompt)
         return self._format.render(prompt)
+
+    def render_answered(self, conversation: Conversation) -> list[Segment]:
+        """Return the same of a conversation that ends with an answer to learn from; raises it too.
+
+        Its answers are segments of their own.
+        """
+        self._check_media(conversation)
+        return self._format.render_answered(conversation)
+
+    def _check_media(self, conversation: Conversation) -> None:
+        has_video = any(message.videos for message in conversation.messages)
+        if has_video and self._loaded.frames is None:
+            raise MediaNotAccepted(self._loaded.name, "video")
 
     def _missing_prefix(self, items: list[Item]) -> list[int]:
         prefix = self._prefix
