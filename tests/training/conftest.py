@@ -21,7 +21,7 @@ WriteData = Callable[[list[Any]], Mixture]
 @pytest.fixture(scope="session")
 def bundled() -> LoadedModel:
     loaded = load(ModelConfig(device="cpu"))
-    loaded.model.eval()
+    loaded.model.train(False)
     return loaded
 
 

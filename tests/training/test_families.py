@@ -37,7 +37,7 @@ def loaded_family(tmp_path_factory: pytest.TempPathFactory) -> Any:
         folder = tmp_path_factory.mktemp("checkpoints") / family
         random_checkpoint.write(family, folder)  # type: ignore[arg-type]
         loaded = load(ModelConfig(model_path=str(folder), device="cpu"))
-        loaded.model.eval()
+        loaded.model.train(False)
         return loaded
 
     return of_family
