@@ -19,8 +19,8 @@ class Tracker(Protocol):
         ...
 
 
-class Counts:
-    """Counts of the questions settled here; `done` were settled before."""
+class RunCounts:
+    """RunCounts of the questions settled here; `done` were settled before."""
 
     def __init__(self, total: int, done: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.total, self.done, self.failed = total, done, 0
@@ -49,18 +49,18 @@ class Counts:
 @contextmanager
 def tracked(name: str, total: int, done: int, console: Console) -> Iterator[Tracker]:
     """Show how far a run of `total` questions is, of which some were `done` before."""
-    counts = Counts(total, done)
+    counts = RunCounts(total, done)
     if console.is_terminal:
-        with _Bar(name, counts, console).shown() as bar:
+        with _ProgressBar(name, counts, console).shown() as bar:
             yield bar
     else:
-        lines = _Lines(name, counts, console)
+        lines = _ProgressLines(name, counts, console)
         yield lines
         lines.tell()
 
 
-class _Bar:
-    def __init__(self, name: str, counts: Counts, console: Console) -> None:
+class _ProgressBar:
+    def __init__(self, name: str, counts: RunCounts, console: Console) -> None:
         self._counts = counts
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -74,7 +74,7 @@ class _Bar:
         )
 
     @contextmanager
-    def shown(self) -> "Iterator[_Bar]":
+    def shown(self) -> "Iterator[_ProgressBar]":
         with self._progress:
             yield self
 
@@ -83,8 +83,8 @@ class _Bar:
         self._progress.update(self._row, advance=1, told=self._counts.told)
 
 
-class _Lines:
-    def __init__(self, name: str, counts: Counts, console: Console) -> None:
+class _ProgressLines:
+    def __init__(self, name: str, counts: RunCounts, console: Console) -> None:
         self._name, self._counts, self._console = name, counts, console
         self._told_at = time.monotonic()
 

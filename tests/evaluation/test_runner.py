@@ -19,7 +19,7 @@ from llava_serve.evaluation.asking import Asker
 from llava_serve.evaluation.concurrency import Concurrency
 from llava_serve.evaluation.image_changes import original
 from llava_serve.evaluation.outage import Outage
-from llava_serve.evaluation.progress import Counts
+from llava_serve.evaluation.progress import RunCounts
 from llava_serve.evaluation.question import Question
 from llava_serve.evaluation.runner import Runner
 from llava_serve.evaluation.tasks.chat_lines import ChatLines
@@ -43,7 +43,7 @@ class Asked:
         self, runner: Runner[Question], questions: ChatLines, answering: Answering
     ) -> None:
         self.runner, self._questions, self.answering = runner, questions, answering
-        self.counts = Counts(QUESTIONS, 0)
+        self.counts = RunCounts(QUESTIONS, 0)
 
     async def run(self) -> dict[int, AnswerRecord]:
         async with bounded("the end of the run"):
