@@ -67,7 +67,7 @@ LAYERS = (
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("doctor", "evaluation", "judging", "launching", "replaying", "terminal", "web"),
+    ("doctor", "evaluation", "judging", "launching", "replaying", "terminal", "training", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

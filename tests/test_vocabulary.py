@@ -43,7 +43,10 @@ BANNED: dict[str, tuple[str, set[str]]] = {
     "pace": ("step budget", set()),
     "picture": ("image", {"picture"}),  # the flag of `checkpoints inspect`
     "pictures": ("images", set()),
-    "piece": ("delta, token", {"SentencePieceProcessor", "piece", "piece_to_id", "get_piece_size"}),
+    "piece": (
+        "delta, token",
+        {"SentencePieceProcessor", "SentencePieceText", "piece", "piece_to_id", "get_piece_size"},
+    ),
     "pieces": ("tokens", {"pieces", "leave_out_native_pieces"}),  # sentencepiece's
     "qlen": ("queue_length", set()),
     "ret": ("result", set()),

@@ -23,7 +23,13 @@ class UserText:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerText(UserText):
+    """Text of a message of the assistant's."""
+
+
 Segment = TemplateText | UserText | Image | Video
+Part = str | AnswerText | Image | Video
 
 # Of no template, and the same for all conversations, so that patterns are compiled once.
 _NONCE = secrets.token_hex(8)
@@ -44,10 +50,10 @@ class Markers:
     """Stand-ins for the parts of one conversation."""
 
     def __init__(self) -> None:
-        self._parts: list[str | Image | Video | ToolText] = []
+        self._parts: list[Part | ToolText] = []
         self._may_be_lost: set[int] = set()
 
-    def mark(self, part: str | Image | Video | ToolText, *, may_be_lost: bool = False) -> str:
+    def mark(self, part: Part | ToolText, *, may_be_lost: bool = False) -> str:
         self._parts.append(part)
         number = len(self._parts) - 1
         if may_be_lost:
@@ -95,9 +101,10 @@ class Markers:
         """Refuse a prompt that does not show every part once."""
         what = "the checkpoint's chat template"
         names = {Image: "a picture", Video: "a clip"}
+        parts = [part.text if isinstance(part, AnswerText) else part for part in self._parts]
         lost = [
             repr(part[:40]) if isinstance(part, str) else names[type(part)]
-            for i, part in enumerate(self._parts)
+            for i, part in enumerate(parts)
             if i not in shown and i not in self._may_be_lost
         ]
         if lost:

@@ -6,13 +6,14 @@ after rendering, as a segment of its own. So a placeholder in the rendered promp
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile, zip_longest
 from typing import Any
 
 from jinja2 import TemplateError
 
-from llava_serve.chat.markers import Markers, Segment, ToolText
+from llava_serve.chat.markers import AnswerText, Markers, Part, Segment, ToolText
 from llava_serve.chat.templates import Template, Turn
 from llava_serve.chat.tool_calls import ToolCallFormat, learn_format
 from llava_serve.chat.tool_rendering import Guard, shown_calls, shown_result, shown_tools
@@ -29,7 +30,8 @@ class PromptFormat:
     """How a checkpoint's prompts are made.
 
     What `render` returns ends where the answer begins, or, of a conversation that `continues`, with
-    its last text, as the template shows it and without what would end it.
+    its last text, as the template shows it and without what would end it. `render_answered` returns
+    a conversation to learn from: the last message is an answer, and ended as all others are.
 
     `reason` says why it is this one. `per_chunk` says that the text between images is tokenised
     chunk by chunk, as LLaVA's own code does it; otherwise the prompt is tokenised as a whole, as
@@ -38,6 +40,7 @@ class PromptFormat:
 
     name: str
     render: Callable[[Conversation], list[Segment]]
+    render_answered: Callable[[Conversation], list[Segment]]
     stops: tuple[str, ...]
     per_chunk: bool
     reason: str = ""
@@ -61,14 +64,14 @@ def from_chat_template(
         opens = messages[-1].role == "user"
         return template.render(messages, tools, Markers(), str, add_generation_prompt=opens)
 
-    def render(conversation: Conversation) -> list[Segment]:
+    def render(conversation: Conversation, *, is_answered: bool = False) -> list[Segment]:
         markers = Markers()
 
         def guard(text: str) -> str:
             # Others stay: a template may look at types and names.
             return markers.mark(ToolText(text), may_be_lost=True) if is_special(text) else text
 
-        opens = not conversation.continues
+        opens = not (conversation.continues or is_answered)
         try:
             rendered = template.render(
                 conversation.messages,
@@ -81,12 +84,13 @@ def from_chat_template(
             raise InvalidField(
                 "messages", f"the checkpoint's chat template refuses them: {exc}"
             ) from exc
-        rendered = rendered if opens else markers.ending(rendered)
+        rendered = markers.ending(rendered) if conversation.continues else rendered
         return markers.split(rendered, image_token, video_token)
 
     return PromptFormat(
         "the checkpoint's chat template",
         render,
+        partial(render, is_answered=True),
         (),
         per_chunk=False,
         reason="it brings one",
@@ -132,7 +136,8 @@ class _ChatTemplate:
         # Llama's and Mistral's templates show nothing that an assistant said beside its calls.
         may_be_lost = bool(message.tool_calls)
         marked = [
-            (type(part), markers.mark(part, may_be_lost=may_be_lost)) for part in message.parts
+            (type(part), markers.mark(_by_speaker(message, part), may_be_lost=may_be_lost))
+            for part in message.parts
         ]
         if _kind_of(message) in self.kinds_with_parts:
             return [
@@ -160,6 +165,11 @@ _EXAMPLES: dict[str, list[dict[str, Any]]] = {
 }
 
 
+def _by_speaker(message: Message, part: str | Image | Video) -> Part:
+    is_answer = isinstance(part, str) and message.role == "assistant"
+    return AnswerText(str(part)) if is_answer else part
+
+
 def _kind_of(message: Message) -> str:
     return "result" if message.role == "tool" else "call" if message.tool_calls else "text"
 
@@ -181,26 +191,34 @@ def from_template(
     `marks` stand around every image where the model was trained with tokens for that.
     """
 
-    def render(conversation: Conversation) -> list[Segment]:
+    def render(
+        conversation: Conversation, row: Template = template, *, is_answered: bool = False
+    ) -> list[Segment]:
         markers = Markers()
-        body = _Body(template, marks, markers)
+        body = _Body(row, marks, markers, is_answered)
         system = list(takewhile(lambda each: each.role == "system", conversation.messages))
         said = conversation.messages[len(system) :]
         if any(message.role == "system" for message in said):
             raise InvalidField("messages", "a system message must come before all others")
         if not said:
             raise InvalidField("messages", "there is no user message")
-        opening = "\n".join(map(body.text, system)) or template.system
+        opening = "\n".join(map(body.text, system)) or row.system
         turns = [turn for message in said for turn in body.turns(message)]
-        if not conversation.continues:
+        if not (conversation.continues or is_answered):
             turns.append(("assistant", None))
-        rendered = template.render(template, opening, turns)
+        rendered = row.render(row, opening, turns)
         if conversation.continues:
             rendered = markers.ending(rendered)
         # No placeholder tokens here: images have markers of their own.
         return markers.split(rendered, *(secrets.token_hex(16) for _ in range(2)))
 
-    return PromptFormat(template.name, render, (template.stop,), per_chunk=True, reason=reason)
+    trained = (
+        replace(template, separators=("", template.stop)) if template.trains_captions else template
+    )
+    render_answered = partial(render, row=trained, is_answered=True)
+    return PromptFormat(
+        template.name, render, render_answered, (template.stop,), per_chunk=True, reason=reason
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +228,7 @@ class _Body:
     template: Template
     marks: tuple[str, str] | None
     markers: Markers
+    is_answered: bool
 
     def turns(self, message: Message) -> list[Turn]:
         role: Any = message.role
@@ -224,14 +243,11 @@ class _Body:
         return shown
 
     def text(self, message: Message) -> str:
-        parts: Sequence[str | Image | Video] = message.parts
-        if self.template.images_first and message.media:
-            said = "".join(message.texts).lstrip()
-            parts = [*message.media, said] if said else message.media
+        parts = self._in_order(message)
         shown = []
         for part, following in zip_longest(parts, parts[1:]):
             if isinstance(part, str):
-                shown.append(self.markers.mark(part))
+                shown.append(self.markers.mark(_by_speaker(message, part)))
                 continue
             placeholder = self._shown(part)
             # Where images stand among the text, a line break sets off only the words behind one.
@@ -241,7 +257,26 @@ class _Body:
             shown.append(placeholder)
         return "".join(shown)
 
-    def _shown(self, part: str | Image | Video) -> str:
+    def _in_order(self, message: Message) -> Sequence[str | Image | Video]:
+        """Return the parts as the template has them.
+
+        Source, for conversations to learn from: haotian-liu/LLaVA@c121f04 and LLaVA-VL/LLaVA-NeXT
+        @df17966, llava/train/train.py::preprocess_multimodal, preprocess_plain.
+        """
+        if not message.media:
+            return message.parts
+        if self.is_answered and self.template.trains_captions:
+            return message.media
+        comes_first = self.template.images_first
+        if self.is_answered and len(message.media) == 1 and isinstance(message.parts[0], str):
+            comes_first = True
+        if not comes_first:
+            return message.parts
+        said = "".join(message.texts)
+        said = said.strip() if self.is_answered else said.lstrip()
+        return [*message.media, said] if said else message.media
+
+    def _shown(self, part: Image | Video) -> str:
         before, after = self.template.image_affixes
         opening, closing = self.marks or ("", "")
         return f"{before}{opening}{self.markers.mark(part)}{closing}{after}"

@@ -19,7 +19,8 @@ class Template:
     `render` is the separator style, called as in LLaVA. `images_first` puts the images of a turn
     before its text, as in training; otherwise they stand where the client put them. `image_affixes`
     is what stands before and after each. Where there is a `receipt`, images are a turn of their
-    own, which the model has answered with it.
+    own, which the model has answered with it. A model that `trains_captions` learns to continue
+    images alone: in training their questions are left out, with what stands behind these.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Template:
     images_first: bool = True
     image_affixes: tuple[str, str] = ("", "\n")
     receipt: str | None = None
+    trains_captions: bool = False
 
     @property
     def stop(self) -> str:
@@ -151,6 +153,7 @@ _ROWS = (
         separators=("\n", "\n"),
         render=plain,
         image_affixes=("", ""),
+        trains_captions=True,
     ),
     _LLAMA_2(name="mistral_instruct", separators=("", "</s>")),
     _LLAMA_2(name="llava_llama_2", system=_VISION),

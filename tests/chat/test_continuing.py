@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 from transformers import AutoTokenizer
 
-from llava_serve.chat.markers import Segment, TemplateText, UserText
+from llava_serve.chat.markers import AnswerText, Segment, TemplateText, UserText
 from llava_serve.chat.rendering import PromptFormat, from_template
 from llava_serve.chat.templates import TEMPLATES
 from llava_serve.checkpoints.prompts import chat_template, own_format
@@ -66,7 +66,7 @@ def test_the_prompt_is_the_past_up_to_the_text(name: str, text: str) -> None:
     answered = (QUESTION, Message("assistant", (text,)))
     going_on = form.render(Conversation(answered).continued())
     later = form.render(Conversation((*answered, Message("user", ("And?",)))))
-    assert going_on[-1] == UserText(text)
+    assert going_on[-1] == AnswerText(text)
     assert shown(later).startswith(shown(going_on))
     assert RED in going_on
 
@@ -76,7 +76,7 @@ def test_a_text_in_several_parts_is_one_text(name: str) -> None:
     parts = Message("assistant", ("A ", "cat"))
     going_on = FORMS[name]().render(Conversation((QUESTION, parts)).continued())
     assert shown(going_on).endswith("A cat") or name == "llava-1.5-hf"
-    assert going_on[-1] == UserText("cat")
+    assert going_on[-1] == AnswerText("cat")
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -10,7 +10,7 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTo
 
 from llava_serve.checkpoints.convert import convert
 from llava_serve.config import ModelConfig
-from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.prompt_tokenizer import PromptTokenizer
 from llava_serve.errors import CheckpointError
 from llava_serve.request import Image, Video
 from tests.checkpoints.encoded import ids_of, load_from

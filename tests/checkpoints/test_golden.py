@@ -16,7 +16,7 @@ from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.model_runner import ModelRunner
 from llava_serve.engines.torch.output import Detokenizer
-from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.prompt_tokenizer import PromptTokenizer
 from llava_serve.media.reader import MediaReader
 from llava_serve.request import (
     GenerateRequest,

@@ -14,7 +14,7 @@ from llava_serve.checkpoints.original.legacy_tokenizer import (
     legacy_tokenizer_of,
     model_file,
 )
-from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.prompt_tokenizer import PromptTokenizer
 from llava_serve.request import ReadyPrompt
 from tests.checkpoints.changed import set_json
 from tests.checkpoints.conftest import CopyCase

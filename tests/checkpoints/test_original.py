@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from llava_serve.checkpoints.weights import open_folder
-from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.prompt_tokenizer import PromptTokenizer
 from llava_serve.errors import CheckpointError
 from llava_serve.request import Conversation, Message, Video
 from tests.checkpoints.changed import (

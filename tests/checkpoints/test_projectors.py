@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.prompt_tokenizer import PromptTokenizer
 from llava_serve.errors import CheckpointError
 from llava_serve.request import Conversation, Image, Message
 from tests.checkpoints.conftest import CopyCase

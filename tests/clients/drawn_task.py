@@ -71,6 +71,12 @@ def write_task(folder: Path, name: str, documents: int, *, too_long: int | None 
     (folder / "utils.py").write_text("from lmms_eval.tasks.pope.utils import *\n", encoding="utf-8")
 
 
+def write_variant(folder: Path, name: str, *lines: str) -> None:
+    """Write a task that is `drawn` but for some lines."""
+    text = "\n".join([f"task: {name}", "include: drawn.yaml", *lines, ""])
+    (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
 def write_group(folder: Path, name: str, *tasks: str) -> None:
     """Write a group of tasks, with their mean accuracy."""
     group = _GROUP.format(name=name, tasks=", ".join(tasks))

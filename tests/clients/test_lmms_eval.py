@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from llava_serve.engines.build import build_engine
 from llava_serve.http import serving
 from llava_serve.tiny import CHECKPOINT, ONE_WORD
 from tests.clients.conftest import join
-from tests.clients.drawn_task import write_group, write_task
+from tests.clients.drawn_task import write_group, write_task, write_variant
 from tests.until import bounded, until
 
 pytestmark = [
@@ -62,11 +63,11 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @asynccontextmanager
 async def started(*words: str | Path, cwd: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start a module with lmms-eval's Python; a process that is still there is killed."""
+    """Start lmms-eval's Python; a process that is still there is killed."""
     assert PYTHON.exists(), "first: bash scripts/clients_env.sh python3 lmms-eval"
     own = {"PYTHONPATH": str(ROOT), "HF_HOME": str(cwd / "hub"), "HF_HUB_OFFLINE": "1"}
     process = await asyncio.create_subprocess_exec(
-        *(PYTHON, "-m", *words),
+        *(PYTHON, *words),
         cwd=cwd,
         env={**os.environ, **own},
         stdout=asyncio.subprocess.PIPE,
@@ -81,8 +82,8 @@ async def started(*words: str | Path, cwd: Path) -> AsyncIterator[asyncio.subpro
 
 
 async def run(*words: str | Path, cwd: Path) -> tuple[int | None, str]:
-    """Return the exit code of a module, and what it said."""
-    async with started(*words, cwd=cwd) as process, bounded(f"the end of {words[0]}", _PATIENCE_S):
+    """Return the exit code of lmms-eval's Python, and what was said."""
+    async with started(*words, cwd=cwd) as process, bounded(f"the end of {words[1]}", _PATIENCE_S):
         out, _ = await process.communicate()
     return process.returncode, out.decode(errors="replace")
 
@@ -120,7 +121,7 @@ async def its_own(
     kind: str = request.param
     out = tasks / kind
     code, said = await run(
-        *("lmms_eval", "--model", kind),
+        *("-m", "lmms_eval", "--model", kind),
         *("--model_args", f"base_url={controller}/v1,model={MODEL},api_key=none,timeout=120"),
         *("--tasks", "drawn", "--include_path", tasks, "--output_path", out, "--log_samples"),
         cwd=tasks,
@@ -200,7 +201,9 @@ async def test_a_question_that_fails_is_told_and_is_in_no_metric_of_a_group(
     folder = tasks / "both"
     code, said = await run(*evaluate(controller, "drawn_both", tasks, folder), cwd=tasks)
     assert code == 1, said[-4000:]
-    assert "11 of 12 answered" in said
+    assert re.search(
+        r"^lmms:drawn_both of one-word: pope_accuracy .*, 11 of 12 answered", said, re.M
+    )
     assert "failed: 1 of context_length_exceeded" in said
     graded = lines_of(folder / "graded.jsonl")
     (failed,) = [one for one in graded if one["failure"]]
@@ -222,10 +225,32 @@ def credits_of(graded: list[dict[str, Any]], kind: str) -> list[float]:
     return [one["credit"] for one in graded if one["kind"] == kind and not one["failure"]]
 
 
-async def test_a_task_that_it_does_not_know_is_told_with_its_neighbours(
-    controller: str, tasks: Path
-) -> None:
-    code, said = await run(*evaluate(controller, "popee", tasks, tasks / "none"), cwd=tasks)
-    assert code == 2
-    assert "lmms-eval has no task 'popee'; near to it are pope" in said
-    assert "--include-path" in said
+_LOADING = """
+import sys
+from pathlib import Path
+from llava_serve.errors import ServeError
+from llava_serve.evaluation.lmms_eval.loading import load_task
+for name in sys.argv[2:]:
+    try:
+        load_task(name, Path(sys.argv[1]))
+    except ServeError as exc:
+        print(exc.with_remedy)
+"""
+
+
+async def test_a_task_that_cannot_be_asked_is_told_with_what_to_do(tasks: Path) -> None:
+    write_variant(tasks, "drawn_beams", "generation_kwargs:", "  num_beams: 4")
+    write_variant(tasks, "drawn_likely", "output_type: loglikelihood")
+    write_variant(tasks, "drawn_rounds", "output_type: generate_until_multi_round")
+    write_variant(tasks, "drawn_gone", "dataset_kwargs:", f"  data_dir: {tasks}/gone")
+    names = ("drawn_beams", "drawn_likely", "drawn_rounds", "drawn_gone", "popee")
+    code, said = await run("-c", _LOADING, tasks, *names, cwd=tasks)
+    assert code == 0, said[-4000:]
+    told = [line for line in said.splitlines() if "lmms-eval" in line]
+    beams, likely, rounds, gone, unknown = told
+    assert "'drawn_beams' asks for num_beams: 4, which cannot be asked of a server" in beams
+    assert "'drawn_likely' is of output_type loglikelihood" in likely
+    assert "'drawn_rounds' is of output_type generate_until_multi_round" in rounds
+    assert "cannot load the task 'drawn_gone'" in gone
+    assert f"{tasks}/gone" in gone
+    assert "lmms-eval has no task 'popee'; near to it are pope" in unknown

@@ -68,6 +68,17 @@ async def test_each_image_is_asked_for_in_the_detail_that_is_wanted(tmp_path: Pa
     assert "detail" not in video["video_url"]
 
 
+async def test_media_with_places_stand_between_pieces_of_the_text() -> None:
+    media = (Medium(b"\x89PNG\r\n\x1a\n1"), Medium(b"\xff\xd8\xff"), Medium(b"\x89PNG\r\n\x1a\n2"))
+    turn = Turn("user", "One: two: same?", media, places=(5, 5, 10))
+    answering = Answering()
+    async with answering.opened() as server:
+        await asker(server).ask(0, Question("1", (turn,)))
+    (message,) = answering.asked[0]["messages"]
+    kinds = [part.get("text", part["type"]) for part in message["content"]]
+    assert kinds == ["One: ", "image_url", "image_url", "two: ", "image_url", "same?"]
+
+
 async def test_an_answer_is_kept_with_its_tokens_logprobs_and_times() -> None:
     async with Answering().opened() as server:
         record = await asker(server).ask(7, text("yes"))

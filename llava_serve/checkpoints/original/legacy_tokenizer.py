@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
+from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2, sentencepiece_pb2
 from transformers import PreTrainedTokenizerBase
 
+from llava_serve.checkpoints.placed_token import PlacedToken
 from llava_serve.checkpoints.settings import SettingsFile, TokenizerConfig, read
 from llava_serve.errors import CheckpointError
 
@@ -49,21 +50,32 @@ class LegacyLlamaTokenizer:
 
     def encode(self, text: str, *, is_user_text: bool) -> list[int]:
         """Return the ids of a text; in a user's no token counts as special."""
+        return [token.id for token in self.place(text, is_user_text=is_user_text)]
+
+    def place(self, text: str, *, is_user_text: bool) -> list[PlacedToken]:
+        """Return the tokens of a text with their places in it; else as `encode`."""
         if not text:
             return []
         processor = self.user_text if is_user_text else self.template_text
+        start = 0
         if not self.legacy:
-            text = _SPACE + text.replace(_SPACE, " ")
-        ids: list[int] = []
+            text, start = _SPACE + text.replace(_SPACE, " "), -1
+        tokens: list[PlacedToken] = []
         for i, part in enumerate([text] if is_user_text else self._parts(text)):
+            end = start + len(part)
             if i % 2:
-                ids.append(self.added_tokens[part])
+                tokens.append(PlacedToken(self.added_tokens[part], start, end))
             elif part:
-                ids += self._read(processor, part)
-        begins_with_special = len(ids) > 1 and ids[1] in self.special
-        if not self.legacy and begins_with_special and ids[0] == processor.piece_to_id(_SPACE):
-            return ids[1:]
-        return ids
+                tokens += self._read(processor, part, start)
+            start = end
+        begins_with_special = len(tokens) > 1 and tokens[1].id in self.special
+        if (
+            not self.legacy
+            and begins_with_special
+            and tokens[0].id == processor.piece_to_id(_SPACE)
+        ):
+            return tokens[1:]
+        return tokens
 
     def _parts(self, text: str) -> list[str]:
         """Cut a text at the tokens that are looked for first; every second part is one."""
@@ -72,11 +84,24 @@ class LegacyLlamaTokenizer:
         longest_first = sorted(self.added_tokens, key=len, reverse=True)
         return re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text)
 
-    def _read(self, processor: SentencePieceProcessor, text: str) -> list[int]:
+    def _read(self, processor: SentencePieceProcessor, text: str, start: int) -> list[PlacedToken]:
         if self.legacy or not text.startswith((_SPACE, " ")):
-            return list(processor.encode(text))
+            return _placed(processor, text, start)
         # Sentencepiece takes spaces from the beginning, so something has to stand there.
-        return list(processor.encode(self.unknown + text)[len(processor.encode(self.unknown)) :])
+        whole = _placed(processor, self.unknown + text, start - len(self.unknown))
+        return whole[len(processor.encode(self.unknown)) :]
+
+
+def _placed(processor: SentencePieceProcessor, text: str, start: int) -> list[PlacedToken]:
+    """Return the tokens of a text that stands at `start`, which may be -1 for an added space."""
+    schema: Any = sentencepiece_pb2
+    found = schema.SentencePieceText.FromString(processor.encode(text, out_type="serialized_proto"))
+    tokens = []
+    for piece in found.pieces:
+        end = start + len(piece.surface)  # its own numbers count bytes
+        tokens.append(PlacedToken(piece.id, max(start, 0), max(end, 0)))
+        start = end
+    return tokens
 
 
 def model_file(folder: Path, *, is_fast: bool = False) -> Path | None:

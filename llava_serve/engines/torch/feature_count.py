@@ -56,7 +56,7 @@ class FeatureCounter:
         side = config.vision_config.image_size
         make: Any = type(self._loaded.model)
         with torch.device("meta"), torch.inference_mode():
-            model = make(config)
+            model = make(config).float()  # parts of it alone would be made in the config's dtype
             one, two = (
                 model.get_video_features(
                     pixel_values_videos=torch.empty(1, frames, 3, side, side), return_dict=True

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.prompt_tokenizer import PromptTokenizer
 from llava_serve.request import Conversation, Message
 
 _SAMPLED = 64  # numbers of each weight

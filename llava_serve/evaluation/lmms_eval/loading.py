@@ -69,7 +69,10 @@ def _loaded(name: str, index: Any) -> dict[Any, Any]:
     try:
         tree: dict[Any, Any] = get_task_dict([name], index, "chat")
         for task in leaves(tree):
+            _require_generation(task)
             task.build_all_requests()
+    except CommandError:
+        raise
     except Exception as exc:  # a task runs code of its own, and data sets fail in many ways
         cause = _cause(exc)
         raise CommandError(
@@ -77,6 +80,15 @@ def _loaded(name: str, index: Any) -> dict[Any, Any]:
             "Correct the task, or see that its data set is on this machine or can be fetched.",
         ) from exc
     return tree
+
+
+def _require_generation(task: Any) -> None:
+    if task.OUTPUT_TYPE != "generate_until":
+        raise CommandError(
+            f"the lmms-eval task {task.task_name!r} is of output_type {task.OUTPUT_TYPE}, which a "
+            "server of chat completions cannot answer",
+            "Choose a task whose output_type is generate_until.",
+        )
 
 
 def _cause(exc: BaseException) -> BaseException:

@@ -4,15 +4,25 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llava_serve.evaluation.lmms_eval.replay import Document
+from llava_serve.evaluation.lmms_eval.replay import Document, leaves
 from llava_serve.evaluation.question import Grade
 
 _NO_FILTER = "none"
 
 
-def main_metric_of(task: Any) -> str:
-    """Return the first metric that a task names."""
-    return next(iter(task.aggregation()), "")
+def main_metric_of(tree: Mapping[Any, Any], name: str) -> str:
+    """Return the key in `metrics_of` of the first metric that a task, or a group, names.
+
+    A group that names none is known by its first task.
+    """
+    for group in tree:
+        told = {} if isinstance(group, str) else group.config
+        if listed := told.get("aggregate_metric_list"):
+            return str(listed[0]["metric"])
+    task = leaves(tree)[0]
+    chosen = task.config.filter_list[0]["name"] if task.config.filter_list else _NO_FILTER
+    metric = _first_metric(task) if chosen == _NO_FILTER else f"{_first_metric(task)},{chosen}"
+    return metric if task.task_name == name else f"{task.task_name}/{metric}"
 
 
 def metrics_of(results: Mapping[str, Any], name: str) -> dict[str, float]:
@@ -49,7 +59,7 @@ def grades_of(results: Mapping[str, Any], tasks: Sequence[Any]) -> dict[Document
 
 
 def _credits(task: Any, samples: Sequence[Mapping[str, Any]]) -> list[float | None]:
-    metric = main_metric_of(task)
+    metric = _first_metric(task)
     scores = [_score(sample.get(metric), task) for sample in samples]
     is_credit = (
         all(score is not None and 0 <= score <= 1 for score in scores)
@@ -57,6 +67,10 @@ def _credits(task: Any, samples: Sequence[Mapping[str, Any]]) -> list[float | No
         and (task.config.repeats or 1) == 1
     )
     return [score if is_credit else None for score in scores]
+
+
+def _first_metric(task: Any) -> str:
+    return next(iter(task.aggregation()), "")
 
 
 def _score(value: Any, task: Any) -> float | None:

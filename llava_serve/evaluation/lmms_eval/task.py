@@ -34,7 +34,7 @@ class LmmsTask:
         """Take a task's requests.
 
         Raises:
-            CommandError: they cannot be asked of a server of chat completions.
+            CommandError: a setting of theirs cannot be asked of a server.
         """
         self.name = f"lmms:{name}"
         self._name = name
@@ -48,10 +48,12 @@ class LmmsTask:
             if instance is not None
         ]
         self._times = Counter[Document]()
-        self.max_tokens = max(self._checked(instance) for instance in self._instances)
-        metric = main_metric_of(self._tasks[0])
-        is_part = self._tasks[0].task_name != name
-        self.main_metric = f"{self._tasks[0].task_name}/{metric}" if is_part else metric
+        self.max_tokens = 0
+        for instance in self._instances:
+            settings = settings_of(instance.args[2], instance.task_name)
+            self.max_tokens = max(self.max_tokens, settings["max_tokens"])
+            self._times[document_of(instance)] += instance.repeats or 1
+        self.main_metric = main_metric_of(tree, name)
         self._grades: dict[Document, Grade] = {}
         self._results: dict[str, Any] = {}
 
@@ -114,17 +116,6 @@ class LmmsTask:
             text = json.dumps(value, indent=2, default=handle_non_serializable, ensure_ascii=False)
             (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         return sorted(path for path in folder.rglob("*") if path.is_file())
-
-    def _checked(self, instance: Any) -> int:
-        """Count a request that can be asked, and return its longest answer in tokens."""
-        if instance.request_type != "generate_until":
-            raise CommandError(
-                f"the lmms-eval task {instance.task_name!r} makes requests of the type "
-                f"{instance.request_type}, which a server of chat completions cannot answer",
-                "Choose a task whose output_type is generate_until.",
-            )
-        self._times[document_of(instance)] += instance.repeats or 1
-        return int(settings_of(instance.args[2], instance.task_name)["max_tokens"])
 
     def _question(self, instance: Any) -> Question:
         _, doc_to_messages, kwargs, number, name, split = instance.args

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -90,6 +90,14 @@ class _Block(BaseModel):
     text: str = ""
 
 
+class _ErrorType(BaseModel):
+    type: str
+
+
+class _JudgeError(BaseModel):
+    error: _ErrorType
+
+
 class _JudgeMessage(BaseModel):
     content: list[_Block]
     stop_reason: str | None = None
@@ -119,7 +127,7 @@ class MessagesJudge:
             ) as answer:
                 received = await answer.read()
                 if answer.status != 200:
-                    raise remote_error(received, answer.status)
+                    raise _named_error(received, answer.status)
         except (TimeoutError, aiohttp.ClientError) as exc:
             raise controller_error(self._address, exc) from exc
         return self._read(received)
@@ -136,6 +144,15 @@ class MessagesJudge:
             ) from exc
         text = "".join(block.text for block in message.content if block.type == "text")
         return JudgeText(text, is_cut=message.stop_reason == "max_tokens")
+
+
+def _named_error(received: bytes, status: int) -> RemoteError:
+    """Return an error under its code, which llava_serve tells, or else its type."""
+    error = remote_error(received, status)
+    with suppress(ValidationError):
+        if error.code == "unknown":
+            error.code = _JudgeError.model_validate_json(received).error.type
+    return error
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.attention import AttentionSegment
 from llava_serve.engines.torch.model_runner import ModelRunner
-from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.prompt_tokenizer import PromptTokenizer
 from llava_serve.engines.torch.vision import EmbeddedPrompt, ImageFeatureCache, merge_image_features
 from llava_serve.request import Conversation, Image, Message, Video
 from scripts import random_checkpoint

@@ -9,7 +9,7 @@ from llava_serve.engines.torch.attention import AttentionSegment
 from llava_serve.engines.torch.budget import EngineBudget
 from llava_serve.engines.torch.engine import TorchEngine
 from llava_serve.engines.torch.model_runner import ModelRunner
-from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.prompt_tokenizer import PromptTokenizer
 from llava_serve.errors import CommandError, ContextOverflow, MediaNotAccepted
 from llava_serve.request import Delta, Image, ReadyPrompt, Video
 from tests.engines.torch.conftest import CONTEXT, collect, request

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 from llava_serve.chat.rendering import from_chat_template, from_template
 from llava_serve.chat.templates import template_named
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.prompt_tokenizer import PromptTokenizer
 from llava_serve.engines.torch.vision import Item
 from llava_serve.errors import InvalidField, MediaCountMismatch
 from llava_serve.request import Conversation, Image, Message, ReadyPrompt, Video

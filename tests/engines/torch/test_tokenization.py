@@ -10,7 +10,7 @@ from llava_serve.checkpoints.loaded import LoadedModel
 from llava_serve.config import ModelConfig
 from llava_serve.engines.torch.budget import EngineBudget, choose_budget
 from llava_serve.engines.torch.engine import TorchEngine
-from llava_serve.engines.torch.prompt import PromptTokenizer
+from llava_serve.engines.torch.prompt_tokenizer import PromptTokenizer
 from llava_serve.errors import BadRequest, InvalidField, TextTooLong
 from llava_serve.request import (
     Conversation,

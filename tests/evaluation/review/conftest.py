@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,11 @@ def flags_of(folder: Path, address: str) -> dict[str, str]:
     }
 
 
-def config_of(flags: dict[str, str], answers: tuple[Path, Path] | None = None) -> ReviewConfig:
+def config_of(
+    flags: Mapping[str, str | None], answers: tuple[Path, Path] | None = None
+) -> ReviewConfig:
     both = answers or (DATA / "reference.jsonl", DATA / "llava-7b.jsonl")
-    argv = [part for flag, value in flags.items() for part in (flag, value)]
+    argv = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
     return parse(ReviewConfig, [*argv, "--answers", *map(str, both)])
 
 
@@ -61,7 +63,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         judge: RecordedJudge,
         answers: tuple[Path, Path] | None = None,
         at: str | None = None,
-        **changed: str,
+        **changed: str | None,
     ) -> Reviewed:
         async with judge.served() as address:
             others = {f"--{name.replace('_', '-')}": value for name, value in changed.items()}

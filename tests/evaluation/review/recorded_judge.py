@@ -104,7 +104,9 @@ class RecordedJudge:
 
 
 def _error(status: int, message: str) -> Response:
-    return JSONResponse({"type": "error", "error": {"type": "t", "message": message}}, status)
+    return JSONResponse(
+        {"type": "error", "error": {"type": "some_error", "message": message}}, status
+    )
 
 
 def _stream(text: str, is_cut: bool) -> str:

@@ -164,11 +164,26 @@ async def test_nobody_at_the_judges_address_ends_the_run(run: Run) -> None:
     assert away.value.remedy.startswith("Start it, or correct --judge.")
 
 
-async def test_a_refused_request_is_a_failure_of_its_own(run: Run) -> None:
+@pytest.mark.parametrize(("protocol", "code"), [("openai", "unknown"), ("anthropic", "some_error")])
+async def test_a_refused_request_is_a_failure_of_its_own(
+    run: Run, protocol: str, code: str
+) -> None:
     first = next(iter(stored_texts()))
-    done = await run(RecordedJudge(errors={first: [400, 400]}))
-    assert done.report.failures["unknown"] == 1
-    assert done.report.told["unknown"] == "no"
+    done = await run(RecordedJudge(errors={first: [400, 400]}), judge_protocol=protocol)
+    assert done.report.failures[code] == 1
+    assert done.report.told[code] == "no"
+
+
+async def test_questions_about_no_image_need_no_context(run: Run, tmp_path: Path) -> None:
+    lines = map(json.loads, (DATA / "questions.jsonl").read_text("utf-8").splitlines())
+    asked = [{**line, "image": None, "category": "generic"} for line in lines]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
+    judge = RecordedJudge(dict.fromkeys(stored_texts(), "8 8"))
+    done = await run(judge, questions=str(tmp_path / "q.jsonl"), context=None)
+    assert (done.code, done.report.default_rule) == (0, ["generic"])
+    assert done.report.manifest.context is None
+    assert "Judged by the rule `default`: generic." in done.printed
+    assert not any("[Context]" in body["messages"][1]["content"] for body in judge.bodies)
 
 
 async def test_fields_of_the_request_can_be_added_and_left_out(run: Run) -> None:

@@ -1,0 +1,1 @@
+"""Training: conversations with answers become batches that a model learns from."""
