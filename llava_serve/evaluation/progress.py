@@ -41,7 +41,8 @@ class RunCounts:
     def told(self) -> str:
         """The counts in words."""
         rate = self.rate
-        left = f", {_duration((self.total - self.done) / rate)} left" if rate else ""
+        to_do = self.total - self.done
+        left = f", {_duration(to_do / rate)} left" if rate and to_do else ""
         failed = f", {self.failed:,} failed" if self.failed else ""
         return f"{rate:.1f}/s{failed}{left}"
 
