@@ -19,7 +19,7 @@ class Tracker(Protocol):
         ...
 
 
-class ProgressCounts:
+class RunCounts:
     """Counts of the questions settled here; `done` were settled before."""
 
     def __init__(self, total: int, done: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,7 +41,8 @@ class ProgressCounts:
     def told(self) -> str:
         """The counts in words."""
         rate = self.rate
-        left = f", {_duration((self.total - self.done) / rate)} left" if rate else ""
+        to_do = self.total - self.done
+        left = f", {_duration(to_do / rate)} left" if rate and to_do else ""
         failed = f", {self.failed:,} failed" if self.failed else ""
         return f"{rate:.1f}/s{failed}{left}"
 
@@ -49,9 +50,9 @@ class ProgressCounts:
 @contextmanager
 def tracked(name: str, total: int, done: int, console: Console) -> Iterator[Tracker]:
     """Show how far a run of `total` questions is, of which some were `done` before."""
-    counts = ProgressCounts(total, done)
+    counts = RunCounts(total, done)
     if console.is_terminal:
-        with _Bar(name, counts, console).shown() as bar:
+        with _ProgressBar(name, counts, console).shown() as bar:
             yield bar
     else:
         lines = _ProgressLines(name, counts, console)
@@ -59,8 +60,8 @@ def tracked(name: str, total: int, done: int, console: Console) -> Iterator[Trac
         lines.tell()
 
 
-class _Bar:
-    def __init__(self, name: str, counts: ProgressCounts, console: Console) -> None:
+class _ProgressBar:
+    def __init__(self, name: str, counts: RunCounts, console: Console) -> None:
         self._counts = counts
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -74,7 +75,7 @@ class _Bar:
         )
 
     @contextmanager
-    def shown(self) -> "Iterator[_Bar]":
+    def shown(self) -> "Iterator[_ProgressBar]":
         with self._progress:
             yield self
 
@@ -84,7 +85,7 @@ class _Bar:
 
 
 class _ProgressLines:
-    def __init__(self, name: str, counts: ProgressCounts, console: Console) -> None:
+    def __init__(self, name: str, counts: RunCounts, console: Console) -> None:
         self._name, self._counts, self._console = name, counts, console
         self._told_at = time.monotonic()
 

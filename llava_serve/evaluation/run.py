@@ -6,12 +6,14 @@ import webbrowser
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
 
 from llava_serve.asked_server import AskedServer, open_server
+from llava_serve.errors import ServeError
 from llava_serve.evaluation.answers_file import AnswersFile
 from llava_serve.evaluation.asking import Asker
 from llava_serve.evaluation.concurrency import following_slots
@@ -123,20 +125,27 @@ class Run:
             config.detail,
             with_logprobs=not config.no_logprobs,
         )
-        total = answers.count("open") + answers.count("answered") + answers.count("failed")
-        done = total - answers.count("open")
+        done = answers.count("answered") + (0 if is_retried else answers.count("failed"))
+        total = done + answers.count("open") + (answers.count("failed") if is_retried else 0)
         async with following_slots(server, model, config.concurrency) as concurrency:
             runner = Runner(
                 asker,
                 answers,
                 concurrency,
-                Outage(config.patience),
+                Outage(config.patience, partial(_serves, server, model)),
                 config.attempts,
                 config.retry_failed,
             )
             name = self._task.name if images == "original" else f"{self._task.name}, {images}"
             with tracked(name, total, done, self._console) as tracker:
                 await runner.run(self.questions(), tracker)
+
+
+async def _serves(server: AskedServer, model: str) -> bool:
+    try:
+        return await server.model(model) == model
+    except ServeError:
+        return False
 
 
 def _task_of(config: RunConfig) -> Task:

@@ -80,19 +80,22 @@ class Runner(Generic[Item]):
 
     async def _record(self, index: int, question: Item) -> AnswerRecord:
         failures = waits = 0
+        answered = self.outage.answered
         while True:
             try:
                 record = await self.asker.ask(index, question)
             except CommandError:
                 raise
             except ServeError as exc:
-                fault = fault_of(exc)
-                if fault == "server":
-                    await self.outage.wait(waits, exc)
+                fault, others = fault_of(exc), self.outage.answered - answered
+                answered += others  # since this question was asked the last time
+                is_everybodys = fault == "server" or (fault == "either" and not others)
+                if is_everybodys and await self.outage.wait(waits, exc):
                     waits += 1
                     continue
                 failures += 1
-                if fault == "again" and failures < self.attempts:
+                is_to_ask = fault != "final" and not is_everybodys
+                if is_to_ask and failures < self.attempts:
                     await asyncio.sleep(pause_s(failures - 1, exc))
                     continue
                 if fault == "final":

@@ -11,6 +11,7 @@ from llava_serve.errors import (
     KeyRefused,
     LineFull,
     MediaUnreadable,
+    ModelNotAllowed,
     ModelNotFound,
     NoWorker,
     OutOfMemory,
@@ -33,10 +34,12 @@ FAULTS: list[tuple[ServeError, str]] = [
     (RemoteError("no memory", "out_of_memory", 503, ""), "again"),
     (RemoteError("too slow", "unknown", 408, ""), "again"),
     (ControllerUnreachable("http://c", "refused"), "server"),
-    (RemoteError("Bad Gateway", "unknown", 502, ""), "server"),
+    (RemoteError("Bad Gateway", "unknown", 502, ""), "either"),
+    (RemoteError("moderated", "content_filter", 403, ""), "either"),
+    (RemoteError("no such model", "unknown", 404, ""), "either"),
+    (ModelNotAllowed("m"), "server"),
     (KeyRefused("expired"), "server"),
     (ModelNotFound("m", []), "server"),
-    (RemoteError("no such model", "unknown", 404, ""), "server"),
     (NoWorker("m"), "server"),
     (RateLimited("tokens a minute", 5, 3), "server"),
     (LineFull(9, "", 3), "server"),
@@ -80,7 +83,7 @@ GONE = ControllerUnreachable("http://c", "refused")
 
 async def test_patience_ends_with_the_reason_and_what_to_do() -> None:
     time = Time()
-    outage = Outage(60, time, time.sleep)
+    outage = Outage(60, clock=time, sleep=time.sleep)
     with pytest.raises(CommandError, match="no question was answered for 60 s: no controller") as e:
         for attempt in range(100_000):
             await outage.wait(attempt, GONE)
@@ -90,7 +93,7 @@ async def test_patience_ends_with_the_reason_and_what_to_do() -> None:
 
 async def test_an_answer_renews_patience() -> None:
     time = Time()
-    outage = Outage(60, time, time.sleep)
+    outage = Outage(60, clock=time, sleep=time.sleep)
     for attempt in range(1000):
         await outage.wait(attempt, GONE)
         outage.over()
@@ -102,5 +105,27 @@ async def test_a_wait_beyond_patience_is_not_begun() -> None:
     error = RemoteError("budget spent", "insufficient_quota", 429, "")
     error.headers = {"Retry-After": "1000000"}
     with pytest.raises(CommandError, match="budget spent"):
-        await Outage(60, time, time.sleep).wait(0, error)
+        await Outage(60, clock=time, sleep=time.sleep).wait(0, error)
     assert time.now == 0
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_server_that_is_there_makes_a_proxys_error_the_questions_own(
+    is_there: bool,
+) -> None:
+    time = Time()
+
+    async def serves() -> bool:
+        return is_there
+
+    outage = Outage(60, serves, time, time.sleep)
+    error = RemoteError("Bad Gateway", "unknown", 502, "")
+    attempt = 0
+    try:
+        while await outage.wait(attempt, error):
+            attempt += 1
+    except CommandError:
+        assert not is_there
+    else:
+        assert is_there
+    assert time.now == pytest.approx(60)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from llava_serve.evaluation import progress
-from llava_serve.evaluation.progress import ProgressCounts, tracked
+from llava_serve.evaluation.progress import RunCounts, tracked
 
 
 class Clock:
@@ -19,7 +19,7 @@ class Clock:
 
 def test_what_was_done_before_makes_a_run_no_faster() -> None:
     clock = Clock()
-    counts = ProgressCounts(1_100, 1_000, clock)
+    counts = RunCounts(1_100, 1_000, clock)
     for _ in range(10):
         counts.settled(failed=False)
     clock.now = 5.0
@@ -31,7 +31,7 @@ def test_what_was_done_before_makes_a_run_no_faster() -> None:
 )
 def test_the_time_that_is_left_is_told_in_large_units(total: int, left: str) -> None:
     clock = Clock()
-    counts = ProgressCounts(total, 0, clock)
+    counts = RunCounts(total, 0, clock)
     for _ in range(10):
         counts.settled(failed=True)
     clock.now = 5.0
@@ -39,7 +39,7 @@ def test_the_time_that_is_left_is_told_in_large_units(total: int, left: str) -> 
 
 
 def test_before_the_first_answer_no_time_is_told() -> None:
-    assert ProgressCounts(10, 0).told == "0.0/s"
+    assert RunCounts(10, 0).told == "0.0/s"
 
 
 def test_without_a_terminal_a_line_is_printed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from llava_serve.evaluation.asking import Asker
 from llava_serve.evaluation.concurrency import Concurrency
 from llava_serve.evaluation.image_changes import original
 from llava_serve.evaluation.outage import Outage
-from llava_serve.evaluation.progress import ProgressCounts
+from llava_serve.evaluation.progress import RunCounts
 from llava_serve.evaluation.question import Question
 from llava_serve.evaluation.runner import Runner
 from llava_serve.evaluation.tasks.chat_lines import ChatLines
@@ -43,7 +43,7 @@ class Asked:
         self, runner: Runner[Question], questions: ChatLines, answering: Answering
     ) -> None:
         self.runner, self._questions, self.answering = runner, questions, answering
-        self.counts = ProgressCounts(QUESTIONS, 0)
+        self.counts = RunCounts(QUESTIONS, 0)
 
     async def run(self) -> dict[int, AnswerRecord]:
         async with bounded("the end of the run"):
@@ -137,6 +137,32 @@ async def test_what_does_not_pass_fails_after_all_attempts(tmp_path: Path) -> No
         assert records[3].failure is not None
         assert records[3].attempts == 3
         assert records[4].text == "q4"
+
+
+async def test_a_question_that_only_a_proxy_refuses_fails_while_others_are_answered(
+    tmp_path: Path,
+) -> None:
+    proxys = Response("<html>Bad Gateway</html>", 502)
+    async with asked(tmp_path, failing("q3", 10_000, proxys), places=2) as one:
+        records = await one.run()
+        failure = records[3].failure
+        assert failure is not None
+        assert failure.code == "unknown"
+        assert sum(record.failure is not None for record in records.values()) == 1
+
+
+async def test_the_last_question_that_a_proxy_refuses_fails_where_the_model_is_served(
+    tmp_path: Path,
+) -> None:
+    async def serves() -> bool:
+        return True
+
+    proxys = Response("<html>Bad Gateway</html>", 504)
+    async with asked(tmp_path, failing("q19", 10_000, proxys)) as one:
+        one.runner = replace(one.runner, outage=Outage(0.2, serves))
+        records = await one.run()
+        assert records[19].failure is not None
+        assert sum(record.failure is not None for record in records.values()) == 1
 
 
 async def test_failed_questions_are_asked_again_only_where_that_is_wanted(tmp_path: Path) -> None:
