@@ -11,6 +11,9 @@ import pytest
 from llava_serve import args, config
 from llava_serve.doctor.__main__ import DoctorConfig
 from llava_serve.engines.sglang.config import SglangWorkerConfig
+from llava_serve.evaluation.config import RunConfig
+from llava_serve.evaluation.report.compare_config import CompareConfig
+from llava_serve.evaluation.review.config import ReviewConfig
 from llava_serve.judging.config import JudgeConfig
 from llava_serve.launching.config import LaunchConfig, StatusConfig
 from llava_serve.terminal.config import CliConfig
@@ -28,13 +31,21 @@ SETTINGS: dict[str, type[Any]] = {
     "llava_serve.doctor": DoctorConfig,
     "llava_serve.usage": UsageConfig,
     "llava_serve.judge": JudgeConfig,
+    "llava_serve.evaluate": RunConfig,
+    "llava_serve.evaluate compare": CompareConfig,
+    "llava_serve.evaluate review": ReviewConfig,
 }
+# How many words without a flag come first.
+POSITIONALS = {"llava_serve.evaluate compare": 2}
 
 
 def _commands() -> list[tuple[str, str]]:
     """Module and flags of each `python -m ...`; a backslash joins a line with the next."""
     text = README.read_text(encoding="utf-8").replace("\\\n", " ")
-    return re.findall(r"python -m ((?:llava_serve|scripts)\S*[^`\s](?: status)?)([^`\n]*)", text)
+    return re.findall(
+        r"python -m ((?:llava_serve|scripts)\S*[^`\s](?: (?:status|compare|review))?)([^`\n]*)",
+        text,
+    )
 
 
 def test_every_command_exists() -> None:
@@ -48,7 +59,7 @@ def test_every_command_exists() -> None:
 )
 def test_every_flag_is_accepted(module: str, flags: str) -> None:
     own, _, to_workers = flags.partition(" -- ")
-    args.parse(SETTINGS[module], shlex.split(own))
+    args.parse(SETTINGS[module], shlex.split(own)[POSITIONALS.get(module, 0) :])
     args.parse(config.WorkerConfig, shlex.split(to_workers))
 
 

@@ -17,7 +17,8 @@ class AnswerRecord(BaseModel):
 
     `index` is the question's place in the task, from 0. `logprob` is the sum of the answer's token
     log-probabilities in nats, None where the server tells none. Times are seconds from sending the
-    request that was answered: until its first token, and until its end.
+    request that was answered, the wait for a slot included: until its first token, and until its
+    end.
     """
 
     model_config = ConfigDict(frozen=True)

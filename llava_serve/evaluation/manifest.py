@@ -9,8 +9,9 @@ Detail = Literal["low", "high"]
 
 
 class Manifest(BaseModel):
-    """`digest` is the SHA-256 of the task's question files, `data` the path they were read from.
+    """`digest` is the SHA-256 over the questions that are asked, with their right answers.
 
+    `data` is the path they were read from; of their media, names count and contents do not.
     `questions` is how many are asked: all of the task, or the first ones where a limit was set.
     """
 

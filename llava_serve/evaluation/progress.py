@@ -20,7 +20,7 @@ class Tracker(Protocol):
 
 
 class RunCounts:
-    """RunCounts of the questions settled here; `done` were settled before."""
+    """Counts of the questions settled here; `done` were settled before."""
 
     def __init__(self, total: int, done: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.total, self.done, self.failed = total, done, 0

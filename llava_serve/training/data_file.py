@@ -3,10 +3,11 @@
 import json
 from array import array
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from llava_serve.errors import CommandError
-from llava_serve.training.json_array import element_places
+from llava_serve.training.json_array import LONGEST_BYTES, REMEDY, element_places
 from llava_serve.training.sample import BrokenSample
 
 
@@ -62,7 +63,12 @@ def _lines(path: Path, numbers: "array[int]") -> Iterator[tuple[int, int]]:
     end = 0
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
+            lines = iter(partial(file.readline, LONGEST_BYTES), b"")
+            for number, line in enumerate(lines, start=1):
+                if len(line) == LONGEST_BYTES:
+                    raise CommandError(
+                        f"{path} has more than {LONGEST_BYTES >> 20} MiB in line {number}", REMEDY
+                    )
                 start, end = end, end + len(line)
                 if line.strip():
                     numbers.append(number)

@@ -8,8 +8,8 @@ from pathlib import Path
 from llava_serve.errors import CommandError
 
 _CHUNK_BYTES = 1 << 20
-_LONGEST_BYTES = 64 << 20  # of one element: more is a file without an end of a string or an object
-_REMEDY = (
+LONGEST_BYTES = 64 << 20  # of one entry: a longer one is a file whose form is another
+REMEDY = (
     "Repair the file, or write it anew: a JSON array of objects, or one object a line (.jsonl)."
 )
 
@@ -128,8 +128,8 @@ class _ArrayReader:
 
     def _extend(self) -> None:
         """Read on within an element."""
-        if len(self._held) - self._element_at > _LONGEST_BYTES:
-            raise self._fault(f"has an element of more than {_LONGEST_BYTES >> 20} MiB")
+        if len(self._held) - self._element_at > LONGEST_BYTES:
+            raise self._fault(f"has an element of more than {LONGEST_BYTES >> 20} MiB")
         if not self._fill():
             raise self._fault("ends within an element")
 
@@ -145,4 +145,4 @@ class _ArrayReader:
 
     def _fault(self, what: str) -> CommandError:
         place = f"behind {self._count} elements, at byte {self._start + self._element_at}"
-        return CommandError(f"{self._path} {what} ({place})", _REMEDY)
+        return CommandError(f"{self._path} {what} ({place})", REMEDY)

@@ -74,7 +74,7 @@ class AnswerLabeller:
             item if isinstance(item, int) and (is_learnt or item in self._marks) else IGNORED
             for item, is_learnt in _learnt_items(placed, learnt)
         ]
-        return LabelledPrompt([each.item for each in placed.items], labels)
+        return LabelledPrompt(placed.items, labels)
 
     def _shown(self, segments: list[Segment]) -> Iterator[tuple[Segment, bool]]:
         """Cut the template's text where learning begins and ends; tell what is learnt.
@@ -116,7 +116,7 @@ def _learnt_items(placed: PlacedItems, learnt: list[bool]) -> Iterator[tuple[Ite
     places = zip(pairwise(placed.bounds), learnt, strict=True)
     ranges = [place for place, is_learnt in places if is_learnt and place[0] < place[1]]
     i, last_end = 0, 0
-    for item, start, end in placed.items:
+    for item, (start, end) in zip(placed.items, placed.places, strict=True):
         if start < 0:
             yield item, False
             continue

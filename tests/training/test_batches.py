@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 import torch
 from torch.nn import functional
@@ -156,3 +157,22 @@ def test_the_newline_and_the_projector_of_llava_s_layout_can_be_trained(
     trained = [model.model.image_newline, *model.model.multi_modal_projector.parameters()]
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in trained)
     model.zero_grad(set_to_none=True)
+
+
+def test_a_batch_of_llava_s_layout_may_have_videos_beside_pictures(
+    tmp_path: Path, write_data: WriteData
+) -> None:
+    loaded = stored("C")
+    frames = [PIL.Image.new("RGB", (80, 60), color) for color in ("red", "blue", "green")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "a.png")
+    files = MediaFiles(tmp_path, tmp_path, FileLimits(20_000_000, 50_000_000), num_frames=2)
+    entries = [
+        entry("<video>\nWhat?", "It turns blue.", video="a.gif"),
+        entry("<image>\nWhat?", "Red.", image="a.png"),
+    ]
+    data = dataset(loaded, write_data, files, entries)
+    for i in range(len(data)):
+        loss = float(run(loaded, [data[i]]).loss)
+        assert loss == pytest.approx(by_serving(loaded, files, data, i), abs=TOLERANCE)
+    assert_padding_changes_nothing(loaded, [data[0], data[1]])

@@ -138,3 +138,11 @@ def test_samples_can_be_left_out(tmp_path: Path) -> None:
     assert mixture.place(2) == f"{tmp_path}/b.jsonl, line 1"
     with pytest.raises(IndexError):
         mixture.sample(3)
+
+
+def test_an_array_that_is_called_json_lines_is_not_held(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    with path.open("wb") as file:
+        file.truncate(70 << 20)
+    with pytest.raises(CommandError, match="more than 64 MiB in line 1"):
+        DataFile(path)

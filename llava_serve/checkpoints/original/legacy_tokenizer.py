@@ -16,7 +16,7 @@ from typing import Any
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2, sentencepiece_pb2
 from transformers import PreTrainedTokenizerBase
 
-from llava_serve.checkpoints.placed_token import PlacedToken
+from llava_serve.checkpoints.placed_tokens import PlacedTokens
 from llava_serve.checkpoints.settings import SettingsFile, TokenizerConfig, read
 from llava_serve.errors import CheckpointError
 
@@ -50,31 +50,28 @@ class LegacyLlamaTokenizer:
 
     def encode(self, text: str, *, is_user_text: bool) -> list[int]:
         """Return the ids of a text; in a user's no token counts as special."""
-        return [token.id for token in self.place(text, is_user_text=is_user_text)]
+        return self.tokens(text, is_user_text=is_user_text, with_places=False).ids
 
-    def place(self, text: str, *, is_user_text: bool) -> list[PlacedToken]:
-        """Return the tokens of a text with their places in it; else as `encode`."""
+    def tokens(self, text: str, *, is_user_text: bool, with_places: bool) -> PlacedTokens:
+        """Return the tokens of a text, with their places if asked; else as `encode`."""
+        tokens = PlacedTokens()
         if not text:
-            return []
+            return tokens
         processor = self.user_text if is_user_text else self.template_text
         start = 0
         if not self.legacy:
             text, start = _SPACE + text.replace(_SPACE, " "), -1
-        tokens: list[PlacedToken] = []
         for i, part in enumerate([text] if is_user_text else self._parts(text)):
-            end = start + len(part)
             if i % 2:
-                tokens.append(PlacedToken(self.added_tokens[part], start, end))
+                place = [(0, len(part))] if with_places else []
+                tokens.add(PlacedTokens([self.added_tokens[part]], place), start)
             elif part:
-                tokens += self._read(processor, part, start)
-            start = end
-        begins_with_special = len(tokens) > 1 and tokens[1].id in self.special
-        if (
-            not self.legacy
-            and begins_with_special
-            and tokens[0].id == processor.piece_to_id(_SPACE)
-        ):
-            return tokens[1:]
+                tokens.add(self._read(processor, part, with_places), start)
+            start += len(part)
+        ids = tokens.ids
+        begins_with_special = len(ids) > 1 and ids[1] in self.special
+        if not self.legacy and begins_with_special and ids[0] == processor.piece_to_id(_SPACE):
+            return PlacedTokens(ids[1:], tokens.places[1:])
         return tokens
 
     def _parts(self, text: str) -> list[str]:
@@ -84,22 +81,30 @@ class LegacyLlamaTokenizer:
         longest_first = sorted(self.added_tokens, key=len, reverse=True)
         return re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text)
 
-    def _read(self, processor: SentencePieceProcessor, text: str, start: int) -> list[PlacedToken]:
+    def _read(
+        self, processor: SentencePieceProcessor, text: str, with_places: bool
+    ) -> PlacedTokens:
         if self.legacy or not text.startswith((_SPACE, " ")):
-            return _placed(processor, text, start)
+            return _tokens(processor, text, with_places)
         # Sentencepiece takes spaces from the beginning, so something has to stand there.
-        whole = _placed(processor, self.unknown + text, start - len(self.unknown))
-        return whole[len(processor.encode(self.unknown)) :]
+        whole = _tokens(processor, self.unknown + text, with_places)
+        before = len(processor.encode(self.unknown))
+        tokens = PlacedTokens()
+        own = PlacedTokens(whole.ids[before:], whole.places[before:])
+        tokens.add(own, -len(self.unknown))
+        return tokens
 
 
-def _placed(processor: SentencePieceProcessor, text: str, start: int) -> list[PlacedToken]:
-    """Return the tokens of a text that stands at `start`, which may be -1 for an added space."""
+def _tokens(processor: SentencePieceProcessor, text: str, with_places: bool) -> PlacedTokens:
+    if not with_places:
+        return PlacedTokens(list(processor.encode(text)))
     schema: Any = sentencepiece_pb2
     found = schema.SentencePieceText.FromString(processor.encode(text, out_type="serialized_proto"))
-    tokens = []
+    tokens, start = PlacedTokens(), 0
     for piece in found.pieces:
         end = start + len(piece.surface)  # its own numbers count bytes
-        tokens.append(PlacedToken(piece.id, max(start, 0), max(end, 0)))
+        tokens.ids.append(piece.id)
+        tokens.places.append((start, end))
         start = end
     return tokens
 

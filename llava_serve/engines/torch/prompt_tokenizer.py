@@ -5,33 +5,29 @@ What people wrote is kept out of the special tokens.
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from itertools import accumulate
 
 from transformers import PreTrainedTokenizerBase
 
 from llava_serve.chat.markers import Segment, TemplateText, UserText
 from llava_serve.checkpoints.loaded import LoadedModel
-from llava_serve.checkpoints.placed_token import PlacedToken
+from llava_serve.checkpoints.placed_tokens import PlacedTokens, TextPlace, moved
 from llava_serve.engines.torch.vision import Item
 from llava_serve.errors import InvalidField, MediaNotAccepted
 from llava_serve.request import Conversation, Image, ReadyPrompt, Video
 
 
-class PlacedItem(NamedTuple):
-    """A token or an image, and its place, `start` to `end`, in the text of all segments.
+@dataclass(slots=True)
+class PlacedItems:
+    """The items of a prompt, and where they are from in the text of all its segments.
 
-    It is as in `PlacedToken`; an item that every prompt begins with has none, and -1 for both.
+    `places` has that of each item, as in `PlacedTokens`, if it was asked for, and `bounds` where
+    each segment begins, and the last one ends.
     """
 
-    item: Item
-    start: int
-    end: int
-
-
-class PlacedItems(NamedTuple):
-    """The items of a prompt, and where in its text each segment begins, and the last one ends."""
-
-    items: list[PlacedItem]
+    items: list[Item]
+    places: list[TextPlace]
     bounds: list[int]
 
 
@@ -75,19 +71,22 @@ class PromptTokenizer:
         is_ready = isinstance(prompt, ReadyPrompt)
         by_chunk = is_ready or self._format.per_chunk
         field = "prompt" if is_ready else "messages"
-        items = [each.item for each in self._placed(segments, by_chunk, field).items]
+        items = self._items(segments, by_chunk, field, with_places=False).items
         return [*self._missing_prefix(items), *items] if is_prefixed else items
 
     def place(self, segments: Sequence[Segment]) -> PlacedItems:
         """Tokenise what a conversation was rendered to, and tell where each token is from.
 
+        The tokens that every prompt begins with, if they are added, are from no place: (-1, -1).
+
         Raises:
             BadRequest: a text in it cannot be read as one.
         """
-        placed = self._placed(segments, self._format.per_chunk, "messages")
-        prefix = self._missing_prefix([each.item for each in placed.items])
-        items = [*(PlacedItem(token, -1, -1) for token in prefix), *placed.items]
-        return PlacedItems(items, placed.bounds)
+        placed = self._items(segments, self._format.per_chunk, "messages", with_places=True)
+        prefix = self._missing_prefix(placed.items)
+        placed.items[:0] = prefix
+        placed.places[:0] = [(-1, -1)] * len(prefix)
+        return placed
 
     def render(self, prompt: Conversation | ReadyPrompt) -> list[Segment]:
         """Return what is tokenised, but for the tokens that every prompt begins with.
@@ -117,14 +116,16 @@ class PromptTokenizer:
         prefix = self._prefix
         return [] if items[: len(prefix)] == prefix else prefix
 
-    def _placed(self, segments: Sequence[Segment], by_chunk: bool, field: str) -> PlacedItems:
+    def _items(
+        self, segments: Sequence[Segment], by_chunk: bool, field: str, *, with_places: bool
+    ) -> PlacedItems:
         if not by_chunk:
-            return self._whole(segments)
-        placed = self._by_chunk(segments)
-        self.refuse_placeholders((each.item for each in placed.items), field)
+            return self._whole(segments, with_places)
+        placed = self._by_chunk(segments, with_places)
+        self.refuse_placeholders(placed.items, field)
         return placed
 
-    def _whole(self, segments: Sequence[Segment]) -> PlacedItems:
+    def _whole(self, segments: Sequence[Segment], with_places: bool) -> PlacedItems:
         """Tokenise as transformers' processors do: one text, placeholders in it."""
         placeholders = {
             kind: str(self._tokenizer.convert_ids_to_tokens(token_id))
@@ -136,55 +137,54 @@ class PromptTokenizer:
             else TemplateText(placeholders[type(segment)])
             for segment in segments
         ]
-        bounds = [0]
-        for text in texts:
-            bounds.append(bounds[-1] + len(text.text))
+        bounds = list(accumulate((len(text.text) for text in texts), initial=0))
         media = iter([segment for segment in segments if isinstance(segment, Image | Video)])
-        items = [
-            PlacedItem(next(media) if token.id in self._media_ids else token.id, *token[1:])
-            for token in self._encode(texts)
+        tokens = self._encode(texts, with_places)
+        items: list[Item] = [
+            next(media) if token_id in self._media_ids else token_id for token_id in tokens.ids
         ]
-        return PlacedItems(items, bounds)
+        return PlacedItems(items, tokens.places, bounds)
 
-    def _by_chunk(self, segments: Sequence[Segment]) -> PlacedItems:
+    def _by_chunk(self, segments: Sequence[Segment], with_places: bool) -> PlacedItems:
         """Tokenise as LLaVA's own code does: each text between two images by itself.
 
         Source: haotian-liu/LLaVA@c121f04, llava/mm_utils.py::tokenizer_image_token.
         """
-        items: list[PlacedItem] = []
-        bounds = [0]
+        placed = PlacedItems([], [], [0])
         chunk: list[TemplateText | UserText] = []
         start = 0
         for segment in [*segments, None]:
             if isinstance(segment, TemplateText | UserText):
                 chunk.append(segment)
-                bounds.append(bounds[-1] + len(segment.text))
+                placed.bounds.append(placed.bounds[-1] + len(segment.text))
                 continue
-            items += [
-                PlacedItem(token.id, start + token.start, start + token.end)
-                for token in self._encode(chunk)
-            ]
-            chunk, start = [], bounds[-1]
+            tokens = self._encode(chunk, with_places)
+            placed.items += tokens.ids
+            placed.places += moved(tokens.places, start)
+            chunk, start = [], placed.bounds[-1]
             if segment is not None:
-                items.append(PlacedItem(segment, start, start))
-                bounds.append(start)
-        return PlacedItems(items, bounds)
+                placed.items.append(segment)
+                placed.places += [(start, start)] if with_places else []
+                placed.bounds.append(start)
+        return placed
 
-    def _encode(self, texts: Sequence[TemplateText | UserText]) -> list[PlacedToken]:
+    def _encode(self, texts: Sequence[TemplateText | UserText], with_places: bool) -> PlacedTokens:
         """Tokenise adjoining texts as one, so that tokens may span them.
 
         Special tokens beyond those of the markup can only come from what was said; the text is then
         cut at the markup's own special tokens and the rest is read without any.
         """
-        tokens = self._read("".join(text.text for text in texts), split_special_tokens=False)
+        tokens = self._read(
+            "".join(text.text for text in texts), is_user_text=False, with_places=with_places
+        )
         in_markup = sum(
             len(self._pattern.findall(text.text))
             for text in texts
             if isinstance(text, TemplateText)
         )
-        if sum(token.id in self._special for token in tokens) == in_markup:
+        if sum(token_id in self._special for token_id in tokens.ids) == in_markup:
             return tokens
-        tokens, run, start = [], "", 0
+        tokens, run, start = PlacedTokens(), "", 0
         for text in texts:
             is_template = isinstance(text, TemplateText)
             parts = self._pattern.split(text.text) if is_template else [text.text]
@@ -192,16 +192,19 @@ class PromptTokenizer:
                 if i % 2 == 0:
                     run += part
                     continue
-                tokens += self._without_special(run, start)
-                start += len(run) + len(part)
-                tokens.append(PlacedToken(self._ids[part], start - len(part), start))
+                tokens.add(self._without_special(run, with_places), start)
+                start += len(run)
+                place = [(0, len(part))] if with_places else []
+                tokens.add(PlacedTokens([self._ids[part]], place), start)
+                start += len(part)
                 run = ""
-        return tokens + self._without_special(run, start)
+        tokens.add(self._without_special(run, with_places), start)
+        return tokens
 
-    def _without_special(self, text: str, start: int) -> list[PlacedToken]:
-        tokens = self._read(text, split_special_tokens=True)
-        self.refuse_placeholders(token.id for token in tokens)
-        return [PlacedToken(each.id, start + each.start, start + each.end) for each in tokens]
+    def _without_special(self, text: str, with_places: bool) -> PlacedTokens:
+        tokens = self._read(text, is_user_text=True, with_places=with_places)
+        self.refuse_placeholders(tokens.ids)
+        return tokens
 
     def refuse_placeholders(self, items: Iterable[Item], field: str = "messages") -> None:
         """Refuse a text that this tokenizer can read only as the place of an image."""
@@ -213,20 +216,18 @@ class PromptTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Tokenise a text in which nothing is special."""
-        return [token.id for token in self._read(text, split_special_tokens=True)]
+        return self._read(text, is_user_text=True, with_places=False).ids
 
-    def _read(self, text: str, *, split_special_tokens: bool) -> list[PlacedToken]:
+    def _read(self, text: str, *, is_user_text: bool, with_places: bool) -> PlacedTokens:
         if (legacy := self._loaded.legacy_tokenizer) is not None:
-            return legacy.place(text, is_user_text=split_special_tokens)
-        has_places = self.tells_places
+            return legacy.tokens(text, is_user_text=is_user_text, with_places=with_places)
         read = self._tokenizer(
             text,
             add_special_tokens=False,
-            split_special_tokens=split_special_tokens,
-            return_offsets_mapping=has_places,
+            split_special_tokens=is_user_text,
+            return_offsets_mapping=with_places,
         )
-        places = read.offset_mapping if has_places else [(0, len(text))] * len(read.input_ids)
-        return [PlacedToken(i, *place) for i, place in zip(read.input_ids, places, strict=True)]
+        return PlacedTokens(read.input_ids, read.offset_mapping if with_places else [])
 
 
 def _segments(prompt: ReadyPrompt) -> list[Segment]:

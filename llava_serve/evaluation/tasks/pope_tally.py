@@ -7,7 +7,7 @@ from llava_serve.evaluation.question import Grade, Question
 
 
 @dataclass(slots=True)
-class _Counts:
+class _YesNoCounts:
     """Answers of one category; yes is what is looked for."""
 
     true_yes: int = 0
@@ -47,7 +47,7 @@ class PopeTally:
     """Metrics of each category, and their mean where every category has the metric."""
 
     def __init__(self) -> None:
-        self._categories: dict[str, _Counts] = defaultdict(_Counts)
+        self._categories: dict[str, _YesNoCounts] = defaultdict(_YesNoCounts)
 
     def add(self, question: Question, grade: Grade) -> None:
         self._categories[question.kind].add(grade.parsed, question.truth)

@@ -66,7 +66,7 @@ class TsvFile:
         """
         try:
             with self.path.open("rb") as file:
-                return _header(_Lines(file, self.path))
+                return _header(_TableLines(file, self.path))
         except OSError as exc:
             raise unreadable(self.path, exc) from exc
 
@@ -78,7 +78,7 @@ class TsvFile:
         """
         try:
             with self.path.open("rb") as file:
-                lines = _Lines(file, self.path)
+                lines = _TableLines(file, self.path)
                 columns = _header(lines)
                 yield from _rows(lines, columns)
         except OSError as exc:
@@ -94,7 +94,7 @@ class TsvFile:
         try:
             with self.path.open("rb") as file:
                 file.seek(offset)
-                return next(_rows(_Lines(file, self.path), columns))
+                return next(_rows(_TableLines(file, self.path), columns))
         except OSError as exc:
             raise unreadable(self.path, exc) from exc
 
@@ -118,7 +118,7 @@ def table_in(data: Path, usual: str | None = None) -> Path:
     return tables[0]
 
 
-class _Lines:
+class _TableLines:
     """Lines of a file as text; knows where the next one begins."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
@@ -127,7 +127,7 @@ class _Lines:
         self.end = file.tell()
         self.count = 0
 
-    def __iter__(self) -> "_Lines":
+    def __iter__(self) -> "_TableLines":
         return self
 
     def __next__(self) -> str:
@@ -146,7 +146,7 @@ class _Lines:
             raise CommandError(what, "Convert the file to UTF-8.") from exc
 
 
-def _cells(lines: _Lines) -> list[str] | None:
+def _cells(lines: _TableLines) -> list[str] | None:
     """Return the next record, empty for an empty line; None at the end.
 
     Raises:
@@ -164,7 +164,7 @@ def _cells(lines: _Lines) -> list[str] | None:
     return next(csv.reader(chain([line], lines), delimiter="\t", strict=True))
 
 
-def _header(lines: _Lines) -> list[str]:
+def _header(lines: _TableLines) -> list[str]:
     try:
         columns = _cells(lines)
     except csv.Error as exc:
@@ -176,7 +176,7 @@ def _header(lines: _Lines) -> list[str]:
     return columns
 
 
-def _rows(lines: _Lines, columns: list[str]) -> Iterator[TsvRow]:
+def _rows(lines: _TableLines, columns: list[str]) -> Iterator[TsvRow]:
     number = 0
     while True:
         offset = lines.end
