@@ -19,8 +19,10 @@ async def bounded(awaited: str, limit_s: float = LIMIT_S) -> AsyncIterator[None]
         raise AssertionError(f"there was none of this within {limit_s:g} s: {awaited}") from exc
 
 
-async def until(is_true: Callable[[], bool], awaited: str = "the condition") -> None:
+async def until(
+    is_true: Callable[[], bool], awaited: str = "the condition", limit_s: float = LIMIT_S
+) -> None:
     """Wait for a condition."""
-    async with bounded(awaited):
+    async with bounded(awaited, limit_s):
         while not is_true():  # noqa: ASYNC110 - of what has no event
             await asyncio.sleep(0.01)

@@ -91,6 +91,7 @@ async def run(*words: str | Path, cwd: Path) -> tuple[int | None, str]:
 def evaluate(controller: str, task: str, tasks: Path, out: Path, *more: str) -> list[str | Path]:
     """Return the command that has us ask a task of lmms-eval."""
     asked: list[str | Path] = [
+        "-m",
         "llava_serve.evaluate",
         "--task",
         f"lmms:{task}",
@@ -141,8 +142,12 @@ async def ours(controller: str, tasks: Path) -> tuple[Path, int]:
     answers = out / "answers.jsonl"
     async with started(*command, cwd=tasks) as process:
         told = asyncio.create_task(process.communicate())
-        await until(lambda: answers.exists() and answers.read_bytes().count(b"\n") >= 5)
-        assert process.returncode is None
+        await until(
+            lambda: told.done() or (answers.exists() and answers.read_bytes().count(b"\n") >= 5),
+            "five answers",
+            _PATIENCE_S,
+        )
+        assert not told.done(), told.result()[0].decode(errors="replace")[-4000:]
         process.kill()
         await told
     before = answers.read_bytes()

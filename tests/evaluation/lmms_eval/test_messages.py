@@ -63,6 +63,13 @@ def test_every_mode_of_an_image_can_be_sent(mode: str) -> None:
     assert pixels(turn.media[0]).size == (3, 2)
 
 
+def test_an_image_is_written_when_it_is_read_and_then_kept() -> None:
+    (turn,) = turns_of(user(shown(RED)), ASKED)
+    (medium,) = turn.media
+    assert (medium.kind, isinstance(medium, Medium)) == ("image", True)
+    assert medium.source is medium.source
+
+
 def test_files_are_read_where_they_lie() -> None:
     content = user(shown("/data/a.png"), shown("/data/b.mp4", "video"), said("Which?"))
     (turn,) = turns_of(content, ASKED)
