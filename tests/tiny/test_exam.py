@@ -11,6 +11,7 @@ from llava_serve.tiny import CHECKPOINT, EXAMPLES, ONE_WORD
 from scripts.tiny.dialogue import Dialogue, DialogueExchange, DrawnImage, Medium
 from scripts.tiny.exam import REFUSAL_KINDS, VISUAL_KINDS, draw_exam
 from scripts.tiny.second_exam import draw_second_exam
+from scripts.tiny.tokenizer import SHORT_ANSWER
 from scripts.tiny.turns import REFUSAL, Turn
 from scripts.tiny.world import COLORS, SHAPES, motion_frames, simple_image
 from tests.tiny.predictor import Predictor
@@ -66,7 +67,7 @@ def blanked(dialogue: Dialogue) -> Dialogue:
 def in_one_word(dialogue: Dialogue) -> Dialogue:
     """Ask the last question as evaluations of LLaVA do."""
     last = dialogue.exchanges[-1]
-    question = f"{last.turn.question}\nAnswer the question using a single word or phrase."
+    question = f"{last.turn.question}\n{SHORT_ANSWER}"
     turn = replace(last.turn, question=question, answer=last.turn.word)
     return replace(dialogue, exchanges=(*dialogue.exchanges[:-1], replace(last, turn=turn)))
 
@@ -83,9 +84,9 @@ def test_it_knows_pictures_that_another_painter_made(predictor: Predictor) -> No
     assert share >= EXPECTED_OF_SECOND, wrong
 
 
-def test_it_answers_in_one_word_where_evaluations_ask_for_it(predictor: Predictor) -> None:
-    exam = [in_one_word(dialogue) for dialogue in draw_second_exam(96, seed=2025)]
-    share, wrong = right(predictor, exam)
+def test_it_says_yes_or_no_where_evaluations_ask_for_one_word(predictor: Predictor) -> None:
+    exam = [d for d in draw_second_exam(360, seed=2025) if d.form == "presence"]
+    share, wrong = right(predictor, [in_one_word(dialogue) for dialogue in exam])
     assert share >= EXPECTED, wrong
 
 
