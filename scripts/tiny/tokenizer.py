@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from random import Random
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from scripts.tiny.dialogue import Dialogue, random_dialogue
@@ -12,6 +12,9 @@ from scripts.tiny.recipe import Recipe
 END_OF_TEXT, START, END, IMAGE, VIDEO = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>",
 )  # fmt: skip
+# Evaluations of LLaVA end their questions so. Its words are none of the world's, and as bytes the
+# sentence is longer than the question before it.
+SHORT_ANSWER = "Answer the question using a single word or phrase."
 _VOCABULARY = 600
 _DIALOGUES = 4000  # to learn it from
 
@@ -40,7 +43,10 @@ CHAT_TEMPLATE = """\
 
 
 def train_tokenizer() -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE: digits stay single, the world's own words are one token each."""
+    """Train a byte-level BPE: digits stay single, the world's own words are one token each.
+
+    So is `SHORT_ANSWER`.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -57,6 +63,7 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(_sentences(), trainer)
+    tokenizer.add_tokens([AddedToken(SHORT_ANSWER, normalized=False)])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         eos_token=END,

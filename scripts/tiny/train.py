@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
+from tokenizers import AddedToken
 from torch import Tensor
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
@@ -21,7 +22,7 @@ from scripts.tiny.loop import Figures, TrainingBudget, TrainingInterrupted, Trai
 from scripts.tiny.optimizer import build_optimizers, precision
 from scripts.tiny.recipe import Recipe, read_mix, training_size
 from scripts.tiny.stream import DialogueBatches, TileBatches, loader
-from scripts.tiny.tokenizer import train_tokenizer
+from scripts.tiny.tokenizer import SHORT_ANSWER, train_tokenizer
 
 logger = logging.getLogger(__name__)
 _TOWER_SCALE = 2.5
@@ -45,6 +46,7 @@ class TrainingSettings:
     decay: float
     mix: dict[str, float]
     easy: float
+    terse: float
     start: Path | None
 
 
@@ -56,9 +58,9 @@ def main() -> None:
     tokenizer = _tokenizer(settings)
     config = model_config(tokenizer.get_vocab())
     if settings.start:
-        model = deepened(
-            LlavaOnevisionForConditionalGeneration.from_pretrained(settings.start), config
-        )
+        model = LlavaOnevisionForConditionalGeneration.from_pretrained(settings.start)
+        model.resize_token_embeddings(len(tokenizer))
+        model = deepened(model, config)
     else:
         model = LlavaOnevisionForConditionalGeneration(config)
     make_fast(model)
@@ -87,6 +89,7 @@ def _tokenizer(settings: TrainingSettings) -> PreTrainedTokenizerFast:
     if not folder.exists():
         train_tokenizer().save_pretrained(folder)
     tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer.add_tokens([AddedToken(SHORT_ANSWER, normalized=False)])
     return tokenizer
 
 
@@ -142,7 +145,7 @@ def train_all(
 
     budget = TrainingBudget(steps=settings.steps, minutes=settings.minutes, decay=settings.decay)
     for easy, until in ((True, settings.easy), (False, 1.0)):
-        recipe = Recipe(size=training_size, base_only=easy, terse=0.15, shades=0.5)
+        recipe = Recipe(size=training_size, base_only=easy, terse=settings.terse, shades=0.5)
         recipe = recipe.weighted(settings.mix)
         batches = DialogueBatches(tokenizer, recipe, settings.seed, loop.progress.step)
         loop.run(loader(batches), loss, budget, save, until)
@@ -168,6 +171,7 @@ def _parse() -> TrainingSettings:
         "--mix", type=read_mix, default={}, help='weights by name, such as {"shape": 2}'
     )
     parser.add_argument("--easy", type=float, default=0.3, help="first share, on base tiles only")
+    parser.add_argument("--terse", type=float, default=0.15, help="share that asks for one word")
     parser.add_argument(
         "--start", type=Path, help="folder of a checkpoint to go on from, instead of from nothing"
     )

@@ -7,10 +7,11 @@ from itertools import product
 import pytest
 from PIL import Image
 
-from llava_serve.tiny import CHECKPOINT, EXAMPLES, ONE_WORD
+from llava_serve.tiny import CHECKPOINT, EXAMPLES, ONE_WORD, POPE
 from scripts.tiny.dialogue import Dialogue, DialogueExchange, DrawnImage, Medium
 from scripts.tiny.exam import REFUSAL_KINDS, VISUAL_KINDS, draw_exam
 from scripts.tiny.second_exam import draw_second_exam
+from scripts.tiny.tokenizer import SHORT_ANSWER
 from scripts.tiny.turns import REFUSAL, Turn
 from scripts.tiny.world import COLORS, SHAPES, motion_frames, simple_image
 from tests.tiny.predictor import Predictor
@@ -63,14 +64,6 @@ def blanked(dialogue: Dialogue) -> Dialogue:
     return replace(dialogue, exchanges=tuple(exchanges))
 
 
-def in_one_word(dialogue: Dialogue) -> Dialogue:
-    """Ask the last question as evaluations of LLaVA do."""
-    last = dialogue.exchanges[-1]
-    question = f"{last.turn.question}\nAnswer the question using a single word or phrase."
-    turn = replace(last.turn, question=question, answer=last.turn.word)
-    return replace(dialogue, exchanges=(*dialogue.exchanges[:-1], replace(last, turn=turn)))
-
-
 def test_it_passes_an_exam_it_has_never_seen(predictor: Predictor) -> None:
     share, wrong = right(predictor, draw_exam(150, seed=2024, kinds=VISUAL_KINDS))
     assert share >= EXPECTED, wrong
@@ -83,8 +76,14 @@ def test_it_knows_pictures_that_another_painter_made(predictor: Predictor) -> No
     assert share >= EXPECTED_OF_SECOND, wrong
 
 
-def test_it_answers_in_one_word_where_evaluations_ask_for_it(predictor: Predictor) -> None:
-    exam = [in_one_word(dialogue) for dialogue in draw_second_exam(96, seed=2025)]
+def test_it_says_yes_or_no_to_the_small_pope_that_ships(predictor: Predictor) -> None:
+    lines = (POPE / "coco" / "coco_pope_random.json").read_text(encoding="utf-8").splitlines()
+    exam = []
+    for label in map(json.loads, lines[:60]):
+        with Image.open(POPE / "val2014" / label["image"]) as image:
+            shown = drawn(image.convert("RGB"))
+        turn = Turn("presence", f"{label['text']}\n{SHORT_ANSWER}", label["label"], label["label"])
+        exam.append(Dialogue((DialogueExchange(turn, (shown,)),)))
     share, wrong = right(predictor, exam)
     assert share >= EXPECTED, wrong
 

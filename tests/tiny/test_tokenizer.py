@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 from llava_serve.tiny import CHECKPOINT
 from scripts.tiny.dialogue import random_dialogue
 from scripts.tiny.recipe import Recipe
-from scripts.tiny.tokenizer import END, START, messages, render
+from scripts.tiny.tokenizer import END, SHORT_ANSWER, START, messages, render
 from scripts.tiny.world import COLORS, SHAPES
 
 tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
@@ -29,6 +29,12 @@ def test_a_word_of_the_world_is_one_token(word: str) -> None:
 
 def test_digits_stay_single() -> None:
     assert tokenizer.tokenize("407") == ["4", "0", "7"]
+
+
+def test_the_wish_for_a_short_answer_is_one_token_and_comes_back() -> None:
+    text = f"What color is it?\n{SHORT_ANSWER}"
+    assert tokenizer.tokenize(text)[-1] == SHORT_ANSWER
+    assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 def test_the_template_renders_what_was_trained() -> None:
