@@ -13,6 +13,7 @@ from pydantic import BaseModel, RootModel, ValidationError
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.manifest import Images, Manifest
 from llava_serve.evaluation.outcome import Outcome
+from llava_serve.form_fault import first_fault
 
 # When a run began and where its data lay may differ: the digest tells whether it is the same data.
 _MAY_DIFFER = ("started_at", "data")
@@ -134,9 +135,7 @@ def _read(path: Path, kind: type[Kept]) -> Kept:
         what = f"{path.parent} holds no run of an evaluation: cannot read {path}: {exc.strerror}"
         raise CommandError(what, "Name the folder of a run.") from exc
     except ValidationError as exc:
-        first = exc.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        what = f"{path} is not of this version: {where}: {first['msg']}"
+        what = f"{path} is not of this version: {first_fault(exc)}"
         raise CommandError(what, "Name another folder.") from exc
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llava_serve.errors import CommandError
+from llava_serve.form_fault import first_fault
 
 
 class _InputLine(BaseModel):
@@ -135,8 +136,6 @@ def _read(path: Path, kind: type[Line], flag: str) -> list[tuple[int, Line]]:
         try:
             lines.append((number, kind.model_validate_json(line)))
         except ValidationError as exc:
-            first = exc.errors(include_url=False)[0]
-            field = ".".join(map(str, first["loc"]))
-            what = f"line {number} of {path} cannot be used: {field and field + ': '}{first['msg']}"
+            what = f"line {number} of {path} cannot be used: {first_fault(exc)}"
             raise CommandError(what, f"--{flag} takes LLaVA's JSON lines.") from exc
     return lines

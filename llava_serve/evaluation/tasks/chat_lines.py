@@ -18,6 +18,7 @@ from pydantic import (
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.question import Grade, Medium, Question, Turn
 from llava_serve.evaluation.task import Answered, MetricTally
+from llava_serve.form_fault import first_fault
 
 _IN_FOLDER = "questions.jsonl"
 _PLACEHOLDER = re.compile(r"<image>\s*")  # of LLaVA's data, where a picture stands in a text
@@ -121,10 +122,7 @@ class ChatLines:
         try:
             parsed = _Line.validate_json(line)
         except ValidationError as exc:
-            first = exc.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"][1:]))
-            why = f"{where}: {first['msg']}" if where else first["msg"]
-            what = f"line {number} of {self._path} is no question: {why}"
+            what = f"line {number} of {self._path} is no question: {first_fault(exc, 1)}"
             raise CommandError(what, _FORMAT) from exc
         right = [parsed.answer] if isinstance(parsed.answer, str) else parsed.answer
         truth = None if right is None else [one.strip() for one in right]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.json_stream import array_entries, object_entries
+from llava_serve.form_fault import first_fault
 
 Entry = TypeVar("Entry", bound=BaseModel)
 Whole = TypeVar("Whole")
@@ -71,7 +72,5 @@ def _checked(value: Any, form: type[Entry], place: str) -> Entry:
 
 
 def _malformed(place: str, error: ValidationError) -> CommandError:
-    first: Any = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    reason = f"{where}: {first['msg']}" if where else first["msg"]
-    return CommandError(f"{place} is not as it should be: {reason}", "Get the file anew.")
+    what = f"{place} is not as it should be: {first_fault(error)}"
+    return CommandError(what, "Get the file anew.")
