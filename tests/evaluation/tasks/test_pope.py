@@ -129,3 +129,11 @@ def test_a_line_that_is_no_answer_is_named(tmp_path: Path) -> None:
     write_lines(tmp_path / "coco/coco_pope_random.json", [labelled((0, "y")), {"text": "no label"}])
     with pytest.raises(CommandError, match=r"coco_pope_random\.json, line 2"):
         list(Pope(tmp_path).questions())
+
+
+def test_labels_of_another_encoding_are_named(tmp_path: Path) -> None:
+    home = tmp_path / "coco/coco_pope_random.json"
+    home.parent.mkdir(parents=True)
+    home.write_bytes(b'{"label": "yes", "text": "caf\xe9"}\n')
+    with pytest.raises(CommandError, match=r"line 1 of .*coco_pope_random\.json is no text"):
+        list(Pope(tmp_path).questions())
