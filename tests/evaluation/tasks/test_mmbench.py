@@ -9,14 +9,8 @@ import pytest
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.mmbench import MMBench, MMBenchCN
-from tests.evaluation.tasks.drawn import (
-    answered,
-    in_base64,
-    metrics_of,
-    original,
-    png,
-    write_tsv,
-)
+from tests.evaluation.tasks.answering import answered, metrics_of, original
+from tests.evaluation.tasks.drawn import in_base64, png, write_tsv
 
 FILES = {file["name"]: file for file in original("mmbench")}
 SHORT_NAMES = {  # VLMEvalKit's

@@ -7,7 +7,14 @@ import pytest
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.pope import Pope
-from tests.evaluation.tasks.answering import SHORT, answer, draw, metrics, original, write_lines
+from tests.evaluation.tasks.answering import (
+    SHORT,
+    answered,
+    draw,
+    metrics_of,
+    original,
+    write_lines,
+)
 
 CATEGORIES = {"adversarial": 0, "random": 10_000_000, "popular": 20_000_000}
 PRINTED = {
@@ -58,7 +65,7 @@ def test_metrics_of_every_constructed_run_equal_what_the_original_prints(tmp_pat
         authors_files(folder, run["labels"])
         llavas_file(folder, run["labels"])
         task = Pope(folder)
-        found = metrics(task, answer(task, run["answers"]))
+        found = metrics_of(task, answered(task, run["answers"]))
         for category, printed in run["printed"].items():
             ours = {name: found[f"{category}/{PRINTED[name]}"] for name in printed}
             assert ours == printed
@@ -76,7 +83,7 @@ def test_metrics_of_every_constructed_run_equal_what_the_original_prints(tmp_pat
 def test_a_model_that_never_says_yes_has_no_precision(tmp_path: Path) -> None:
     authors_files(tmp_path, {"random": "yn"})
     task = Pope(tmp_path)
-    assert metrics(task, answer(task, ["No", "There is no, such thing"])) == {
+    assert metrics_of(task, answered(task, ["No", "There is no, such thing"])) == {
         **{"accuracy": 0.5, "recall": 0.0, "yes_ratio": 0.0},
         **{"random/accuracy": 0.5, "random/recall": 0.0, "random/yes_ratio": 0.0},
     }
