@@ -124,7 +124,7 @@ class MessagesJudge:
             ) as answer:
                 received = await answer.read()
                 if answer.status != 200:
-                    raise _named_error(received, answer.status)
+                    raise _named_error(received, answer)
         except (TimeoutError, aiohttp.ClientError) as exc:
             raise controller_error(self._address, exc) from exc
         return self._read(received)
@@ -143,9 +143,9 @@ class MessagesJudge:
         return JudgeText(text, is_cut=message.stop_reason == "max_tokens")
 
 
-def _named_error(received: bytes, status: int) -> RemoteError:
+def _named_error(received: bytes, answer: aiohttp.ClientResponse) -> RemoteError:
     """Return an error under its code, which llava_serve tells, or else its type."""
-    error = remote_error(received, status)
+    error = remote_error(received, answer.status, answer.headers)
     with suppress(ValidationError):
         if error.code == "unknown":
             error.code = _JudgeError.model_validate_json(received).error.type
