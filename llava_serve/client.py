@@ -12,7 +12,6 @@ from yarl import URL
 from llava_serve import logs
 from llava_serve.credential import Credential
 from llava_serve.errors import ControllerLost, RemoteError, ServeError
-from llava_serve.errors.base import RETRY_AFTER
 from llava_serve.http.caller import USER_HEADER
 from llava_serve.http.client_error import controller_error, reason_of, remote_error
 from llava_serve.protocol import sse
@@ -211,7 +210,4 @@ def _chunk(data: str) -> ChatCompletionChunk:
 
 async def _error_of(answer: aiohttp.ClientResponse) -> RemoteError:
     content = await answer.read() or (answer.reason or "").encode()
-    error = remote_error(content, answer.status)
-    if RETRY_AFTER in answer.headers:
-        error.headers = {**error.headers, RETRY_AFTER: answer.headers[RETRY_AFTER]}
-    return error
+    return remote_error(content, answer.status, answer.headers)

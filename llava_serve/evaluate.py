@@ -18,6 +18,7 @@ from llava_serve.errors import ServeError
 from llava_serve.evaluation.config import RunConfig
 from llava_serve.evaluation.report.compare import compare
 from llava_serve.evaluation.report.compare_config import CompareConfig
+from llava_serve.evaluation.report.formatting import printable
 from llava_serve.evaluation.review.command import review
 from llava_serve.evaluation.review.config import ReviewConfig
 from llava_serve.evaluation.run import run
@@ -47,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 logs.configure(config.log_level)
                 return asyncio.run(run(config))
     except ServeError as exc:
-        sys.stderr.write(f"{exc.with_remedy}\n")
+        for line in exc.with_remedy.splitlines():
+            sys.stderr.write(f"{printable(line)}\n")
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where this one ends\n")
         return 130

@@ -233,6 +233,7 @@ async def test_as_many_are_asked_at_once_as_the_slots_need(tmp_path: Path) -> No
         (["--model", "other"], "'other' is not served at .*; served: tested"),
         (["--task", "vqa"], "there is no task 'vqa'"),
         (["--data", "/nowhere"], "/nowhere is not there"),
+        (["--data", "/now\x1b[2Jhere"], r"/now\?\[2Jhere is not there"),
         (["--controller", "http://127.0.0.1:9"], "no controller answers"),
         (["--images", "swapped"], "the task has no pictures"),
         (["--api-key-file", "/nowhere"], "cannot be used as an API key"),

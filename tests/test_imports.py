@@ -48,6 +48,7 @@ LAYERS = (
             "api_key",
             "arena",
             "args",
+            "form_fault",
             "key_config",
             "limited_process",
             "local_path",

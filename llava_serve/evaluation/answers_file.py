@@ -70,9 +70,9 @@ class AnswersFile:
         """
         line = (record.model_dump_json(exclude_defaults=True) + "\n").encode()
         try:
-            written = self._file.write(line)
-            if written != len(line):  # the disk is full: what is torn is cut next time
-                self._file.write(line[written:])
+            left = line
+            while left:  # a full disk takes a part, then none: what is torn is cut next time
+                left = left[self._file.write(left) :]
         except OSError as exc:
             raise self._unusable(exc) from exc
         self._place(record, self._end)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llava_serve.client import ChatClient
@@ -68,7 +68,7 @@ class Asker:
     async def _answer(self, index: int, body: dict[str, Any], with_logprobs: bool) -> AnswerRecord:
         if with_logprobs:
             body = {**body, "logprobs": True}
-        answer = _IncomingAnswer(time.perf_counter)
+        answer = _IncomingAnswer()
         async for chunk in self._client.stream(body):
             answer.usage = chunk.usage or answer.usage
             for choice in chunk.choices:
@@ -82,9 +82,8 @@ class Asker:
 class _IncomingAnswer:
     """One answer as it comes in."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._began = clock()
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
         self._first: float | None = None
         self._texts: list[str] = []
         self.logprobs: list[float] = []
@@ -94,7 +93,7 @@ class _IncomingAnswer:
     def add(self, text: str) -> None:
         """Take the next text."""
         if text and self._first is None:
-            self._first = self._clock() - self._began
+            self._first = time.perf_counter() - self._began
         self._texts.append(text)
 
     def record(self, index: int) -> AnswerRecord:
@@ -107,7 +106,7 @@ class _IncomingAnswer:
             tokens=self.usage.completion_tokens if self.usage else None,
             prompt_tokens=self.usage.prompt_tokens if self.usage else None,
             first_token_s=self._first,
-            total_s=self._clock() - self._began,
+            total_s=time.perf_counter() - self._began,
         )
 
 

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import PIL.Image
 
-from llava_serve.evaluation.image_pool import ImagePool, digest_of, read
+from llava_serve.evaluation.image_pool import ImagePool, digest_of
 from llava_serve.evaluation.manifest import Images
 from llava_serve.evaluation.question import Medium
 from llava_serve.media.decode import upright_size
@@ -39,7 +39,7 @@ def show_of(images: Images, pool: ImagePool) -> Show:
 
 def original(media: Sequence[Medium]) -> list[bytes]:
     """Return the files as they are."""
-    return [read(medium) for medium in media]
+    return [medium.read() for medium in media]
 
 
 def swapped(media: Sequence[Medium], pool: ImagePool) -> list[bytes]:
@@ -47,13 +47,13 @@ def swapped(media: Sequence[Medium], pool: ImagePool) -> list[bytes]:
 
     Where the pool has a choice, none is one of the question's own, and no two are the same.
     """
-    own = [digest_of(read(medium)) for medium in media]
+    own = [digest_of(medium.read()) for medium in media]
     avoided = set(own)
     shown = []
     for medium, digest in zip(media, own, strict=True):
         chosen, other = pool.other(medium.kind, digest, avoided)
         avoided.add(chosen)
-        shown.append(read(other))
+        shown.append(other.read())
     return shown
 
 
@@ -67,12 +67,12 @@ def gray(media: Sequence[Medium]) -> list[bytes]:
 
 def _gray_image(medium: Medium) -> bytes:
     file = io.BytesIO()
-    PIL.Image.new("L", upright_size(read(medium), _LIMITS), _GRAY).save(file, "PNG")
+    PIL.Image.new("L", upright_size(medium.read(), _LIMITS), _GRAY).save(file, "PNG")
     return file.getvalue()
 
 
 def _gray_video(medium: Medium) -> bytes:
-    frames = decode_video(read(medium), _MOST_FRAMES, _LIMITS).frames
+    frames = decode_video(medium.read(), _MOST_FRAMES, _LIMITS).frames
     width, height = (side + side % 2 for side in frames[0].image.size)  # 4:2:0 needs even sides
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:

@@ -45,7 +45,7 @@ class ImagePool:
             found: dict[bytes, Medium] = {}
             for key in sorted(kept):
                 try:
-                    found.setdefault(digest_of(read(kept[key])), kept[key])
+                    found.setdefault(digest_of(kept[key].read()), kept[key])
                 except MediaUnreadable:  # it cannot be shown in place of another
                     continue
             if len(found) == 1:
@@ -75,20 +75,6 @@ class ImagePool:
 def digest_of(data: bytes) -> bytes:
     """Return what tells one content from another."""
     return hashlib.sha256(data).digest()
-
-
-def read(medium: Medium) -> bytes:
-    """Return the bytes of a medium's file.
-
-    Raises:
-        MediaUnreadable: it cannot be read.
-    """
-    if isinstance(medium.source, bytes):
-        return medium.source
-    try:
-        return medium.source.read_bytes()
-    except OSError as exc:
-        raise MediaUnreadable(f"cannot read {medium.source}: {exc.strerror}") from exc
 
 
 def _name(medium: Medium) -> bytes:

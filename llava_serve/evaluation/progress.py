@@ -64,7 +64,7 @@ class _ProgressBar:
     def __init__(self, name: str, counts: RunCounts, console: Console) -> None:
         self._counts = counts
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[told]}"),

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from llava_serve.errors import MediaUnreadable
+
 
 @dataclass(frozen=True, slots=True)
 class Medium:
@@ -12,6 +14,19 @@ class Medium:
 
     source: Path | bytes
     kind: Literal["image", "video"] = "image"
+
+    def read(self) -> bytes:
+        """Return the file's bytes. It blocks.
+
+        Raises:
+            MediaUnreadable: it cannot be read.
+        """
+        if isinstance(self.source, bytes):
+            return self.source
+        try:
+            return self.source.read_bytes()
+        except OSError as exc:
+            raise MediaUnreadable(f"cannot read {self.source}: {exc.strerror}") from exc
 
 
 @dataclass(frozen=True, slots=True)

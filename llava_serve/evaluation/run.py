@@ -27,6 +27,7 @@ from llava_serve.evaluation.outage import Outage
 from llava_serve.evaluation.outcome import Outcome
 from llava_serve.evaluation.progress import tracked
 from llava_serve.evaluation.question import Question
+from llava_serve.evaluation.report.formatting import printable
 from llava_serve.evaluation.report.write import write_report
 from llava_serve.evaluation.run_folder import RunFolder, file_name
 from llava_serve.evaluation.runner import Runner
@@ -102,7 +103,7 @@ class Run:
         if survey.missing:
             self._console.print(
                 f"{survey.missing:,} of {survey.files:,} files that the questions name are not "
-                f"there, such as {survey.first_missing}: their questions fail",
+                f"there, such as {printable(str(survey.first_missing))}: their questions fail",
                 markup=False,
                 highlight=False,
             )
@@ -163,7 +164,7 @@ async def run(config: RunConfig) -> int:
     task = _task_of(config)
     folder, manifest, outcomes = await Run(config, task).complete()
     for line in _told(task, manifest, outcomes):
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(printable(line) + "\n")
     sys.stdout.write(f"report: {folder.report_html}\n")
     if config.open:
         webbrowser.open(folder.report_html.resolve().as_uri())

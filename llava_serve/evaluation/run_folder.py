@@ -13,9 +13,11 @@ from pydantic import BaseModel, RootModel, ValidationError
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.manifest import Images, Manifest
 from llava_serve.evaluation.outcome import Outcome
+from llava_serve.form_fault import first_fault
 
 # When a run began and where its data lay may differ: the digest tells whether it is the same data.
 _MAY_DIFFER = ("started_at", "data")
+_OTHER_FOLDER = "Name another folder with --out."
 Kept = TypeVar("Kept", bound=BaseModel)
 _Outcomes = RootModel[dict[Images, Outcome]]
 
@@ -46,21 +48,20 @@ class RunFolder:
     def _of_images(self, name: str, images: Images) -> Path:
         return self.path / (f"{name}.jsonl" if images == "original" else f"{name}-{images}.jsonl")
 
-    def read_manifest(self) -> Manifest:
-        """Raises: CommandError, when the folder holds no run of this version."""
-        return _read(self.manifest, Manifest)
-
     def read_outcomes(self) -> dict[Images, Outcome]:
         """Return what came of each way to show the images.
 
         Raises:
-            CommandError: the run was not graded yet.
+            CommandError: the run was not graded yet, or the file was changed.
         """
+        remedy = "Give the command of the run once more: it goes on to its end."
         try:
             return _Outcomes.model_validate_json(self.outcomes.read_bytes()).root
-        except (OSError, ValidationError) as exc:
-            what = f"{self.path} holds no run that was graded: {self.outcomes.name} is not there"
-            remedy = "Give the command of the run once more: it goes on to its end."
+        except OSError as exc:
+            what = f"{self.path} holds no run that was graded: cannot read {self.outcomes.name}"
+            raise CommandError(f"{what}: {exc.strerror}", remedy) from exc
+        except ValidationError as exc:
+            what = f"{self.outcomes} is not of this version: {first_fault(exc)}"
             raise CommandError(what, remedy) from exc
 
     def write_outcomes(self, outcomes: Mapping[Images, Outcome]) -> None:
@@ -122,7 +123,7 @@ def kept_manifest(path: Path, manifest: Kept, may_differ: Collection[str]) -> Ke
             raise CommandError(
                 f"{path.parent} holds another run: its {field} is {before!r}, and that of this "
                 f"one {after!r}",
-                "Name another folder with --out.",
+                _OTHER_FOLDER,
             )
     return there
 
@@ -131,13 +132,10 @@ def _read(path: Path, kind: type[Kept]) -> Kept:
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as exc:
-        what = f"{path.parent} holds no run of an evaluation: cannot read {path}: {exc.strerror}"
-        raise CommandError(what, "Name the folder of a run.") from exc
+        raise CommandError(f"cannot read {path}: {exc.strerror}", _OTHER_FOLDER) from exc
     except ValidationError as exc:
-        first = exc.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        what = f"{path} is not of this version: {where}: {first['msg']}"
-        raise CommandError(what, "Name another folder.") from exc
+        what = f"{path} is not of this version: {first_fault(exc)}"
+        raise CommandError(what, _OTHER_FOLDER) from exc
 
 
 def file_name(name: str) -> str:

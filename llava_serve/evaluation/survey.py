@@ -36,7 +36,8 @@ class Survey:
         """Walk over the questions.
 
         Raises:
-            CommandError: there is none, or not one of the files that they name is there.
+            CommandError: there is none, one holds what is no text, or not one of the files that
+                they name is there.
         """
         for question in questions:
             self.questions += 1
@@ -45,7 +46,13 @@ class Survey:
                 (turn.role, turn.text, len(turn.media), turn.places) for turn in question.turns
             ]
             told = [question.id, turns, shown, question.kind, question.truth, question.settings]
-            self._sum.update(json.dumps(told, default=_plain, sort_keys=True).encode() + b"\n")
+            line = json.dumps(told, default=_plain, sort_keys=True, ensure_ascii=False)
+            try:
+                self._sum.update(line.encode() + b"\n")
+            except UnicodeEncodeError as exc:  # later no file could hold it
+                half = line[exc.start : exc.end]
+                what = f"question {question.id!r} holds {half!r}, a half of a character"
+                raise CommandError(what, "Correct it in the file of --data.") from exc
         if not self.questions:
             raise CommandError("the task has no question", "Correct --data.")
         if self.files and self.missing == self.files:
@@ -59,7 +66,7 @@ class Survey:
         if isinstance(medium.source, bytes):
             name = hashlib.sha256(medium.source).hexdigest()
         else:
-            name = medium.source.name
+            name = medium.source.name.encode(errors="backslashreplace").decode()
             self.files += 1
             if not medium.source.is_file():
                 self.missing += 1

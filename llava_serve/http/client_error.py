@@ -3,11 +3,13 @@
 import os
 import socket
 import ssl
+from collections.abc import Mapping
 
 import aiohttp
 from pydantic_core import from_json
 
 from llava_serve.errors import ControllerUnreachable, ControllerUntrusted, RemoteError
+from llava_serve.errors.base import RETRY_AFTER
 
 NOT_IN_TIME = "the connection was not accepted in time"
 
@@ -80,9 +82,14 @@ def controller_error(
     return (ControllerUntrusted if is_tls else ControllerUnreachable)(address, reason_of(error))
 
 
-def remote_error(content: bytes, status: int) -> RemoteError:
-    """Return the error that an answer is, whatever its body holds."""
+def remote_error(
+    content: bytes, status: int, headers: Mapping[str, str] | None = None
+) -> RemoteError:
+    """Return the error that an answer is, whatever its body holds, and how long it asks to wait."""
     try:
-        return RemoteError.from_body(from_json(content), status)
+        error = RemoteError.from_body(from_json(content), status)
     except ValueError:
-        return RemoteError.from_body(content.decode(errors="replace"), status)
+        error = RemoteError.from_body(content.decode(errors="replace"), status)
+    if headers is not None and RETRY_AFTER in headers:
+        error.headers = {**error.headers, RETRY_AFTER: headers[RETRY_AFTER]}
+    return error

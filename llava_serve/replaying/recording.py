@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from llava_serve.errors import CommandError
+from llava_serve.form_fault import first_fault
 
 _FRESH = "Record it anew with `python -m llava_serve.replay record`."
 
@@ -77,7 +78,7 @@ class Recording(BaseModel):
         try:
             header = _Header.model_validate_json(first)
         except ValidationError as exc:
-            what = f"{path} is no recording of version 1: {_first(exc)}"
+            what = f"{path} is no recording of version 1: {first_fault(exc)}"
             raise CommandError(what, _FRESH) from exc
         if len(others) != header.requests:
             what = f"{path} is cut: it has {len(others)} of its {header.requests} requests"
@@ -87,7 +88,7 @@ class Recording(BaseModel):
             try:
                 requests.append(RecordedRequest.model_validate_json(line))
             except ValidationError as exc:
-                what = f"line {number} of {path} is no recorded request: {_first(exc)}"
+                what = f"line {number} of {path} is no recorded request: {first_fault(exc)}"
                 raise CommandError(what, _FRESH) from exc
         return cls(model=header.model, recorded_at=header.recorded_at, requests=requests)
 
@@ -105,9 +106,3 @@ def read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError as exc:
         raise CommandError(f"{path} is no text in UTF-8", "Name another file.") from exc
     return [line for line in text.split("\n") if line.strip()]
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    field = ".".join(map(str, first["loc"]))
-    return f"{field}: {first['msg']}" if field else first["msg"]

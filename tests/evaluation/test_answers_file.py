@@ -1,5 +1,6 @@
 """What was answered is found again, whatever ended the process that wrote it."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,18 @@ def test_a_line_that_is_no_answer_of_the_run_is_named(line: str, tmp_path: Path)
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"cannot use .*: Is a directory"):
         AnswersFile(tmp_path, 3)
+
+
+def test_an_answer_that_finds_no_room_is_torn_and_asked_again(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with AnswersFile(tmp_path / "a", 2) as answers:
+        answers.append(record(0))
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+            with pytest.raises(CommandError, match=r"cannot use .*: File too large"):
+                answers.append(record(1, "word " * 1000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "a").stat().st_size == 1000
+    with AnswersFile(tmp_path / "a", 2) as answers:
+        assert [answers.state(index) for index in range(2)] == ["answered", "open"]

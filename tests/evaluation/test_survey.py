@@ -61,3 +61,14 @@ def test_a_task_whose_files_are_all_missing_is_not_asked(tmp_path: Path) -> None
 def test_a_task_without_questions_is_not_asked() -> None:
     with pytest.raises(CommandError, match="no question"):
         surveyed()
+
+
+@pytest.mark.parametrize("broken", [question("\ud83d"), Question("1", (Turn("user", "\ude00"),))])
+def test_half_a_character_is_named_before_anything_is_asked(broken: Question) -> None:
+    with pytest.raises(CommandError, match=r"question '1' holds '\\u(d83d|de00)'"):
+        surveyed(question("\U0001f600"), broken)
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    there = Medium(write_image(tmp_path / "\udcff.png"))
+    assert surveyed(question(None, there)).missing == 0

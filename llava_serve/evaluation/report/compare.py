@@ -24,6 +24,7 @@ from llava_serve.evaluation.report.run_comparison import (
 from llava_serve.evaluation.report.run_report import RunReport
 from llava_serve.evaluation.run_folder import RunFolder, write_whole
 from llava_serve.evaluation.task import Task
+from llava_serve.form_fault import first_fault
 
 OpenTask = Callable[[str, Path], Task]  # from the name of a task and the path of its data
 
@@ -101,9 +102,7 @@ def _read(path: Path) -> RunReport:
     except OSError as exc:
         raise CommandError(f"cannot read {path}: {exc.strerror or exc}", remedy) from exc
     except ValidationError as exc:
-        fault = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, fault["loc"])) or "the file"
-        what = f"{path} is no report of this version: {where}: {fault['msg']}"
+        what = f"{path} is no report of this version: {first_fault(exc)}"
         raise CommandError(what, remedy) from exc
 
 

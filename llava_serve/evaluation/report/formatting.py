@@ -67,7 +67,7 @@ def count(value: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Write a name so that it cannot steer a terminal."""
+    """Write a line so that names and messages in it cannot steer a terminal."""
     return "".join(one if one.isprintable() else "?" for one in text)
 
 

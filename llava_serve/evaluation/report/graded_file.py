@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.answer_record import AnswerRecord
 from llava_serve.evaluation.graded_answer import GradedAnswer
+from llava_serve.form_fault import first_fault
 
 Line = TypeVar("Line", bound=BaseModel)
 
@@ -63,10 +64,8 @@ def _lines(path: Path, kind: type[Line]) -> Iterator[tuple[int, Line]]:
             for number, line in enumerate(lines, start=1):
                 yield number, kind.model_validate_json(line)
     except ValidationError as exc:
-        fault = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, fault["loc"]))
         raise CommandError(
-            f"{path}, line {number}: {where + ': ' if where else ''}{fault['msg']}",
+            f"{path}, line {number}: {first_fault(exc)}",
             "Grade the run anew: the file was changed or cut after it was written.",
         ) from exc
     except (OSError, UnicodeDecodeError) as exc:

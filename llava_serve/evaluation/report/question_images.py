@@ -1,7 +1,6 @@
 """Images of chosen questions of a task, small enough to stand in a page."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 from llava_serve.errors import ServeError
 from llava_serve.evaluation.question import Medium, Question
@@ -47,12 +46,10 @@ def find_thumbnails(task: Task, wanted: Collection[int]) -> Thumbnails:
 
 def _thumbnail(medium: Medium) -> str | None:
     try:
-        source = medium.source
-        data = source.read_bytes() if isinstance(source, Path) else source
         if medium.kind == "video":
-            image = decode_video(data, 1, _LIMITS).frames[0].image
+            image = decode_video(medium.read(), 1, _LIMITS).frames[0].image
         else:
-            image = decode_image(data, _LIMITS).image
-    except (OSError, ServeError):
+            image = decode_image(medium.read(), _LIMITS).image
+    except ServeError:
         return None
     return thumbnail_uri(image, LARGEST)

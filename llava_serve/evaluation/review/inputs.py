@@ -11,6 +11,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llava_serve.errors import CommandError
+from llava_serve.evaluation.text_lines import numbered_lines
+from llava_serve.form_fault import first_fault
 
 
 class _InputLine(BaseModel):
@@ -62,7 +64,7 @@ def read_questions(path: Path) -> dict[str, ReviewQuestion]:
     Raises:
         CommandError: the file cannot be read, a line is no question, or an id stands in two lines.
     """
-    questions = _by_key(path, _read(path, ReviewQuestion, "questions"), "--questions")
+    questions = _by_key(path, _read(path, ReviewQuestion, "--questions"), "--questions")
     if not questions:
         raise CommandError(f"{path} holds no question", "Correct --questions.")
     return questions
@@ -74,7 +76,7 @@ def read_answers(path: Path) -> dict[str, ReviewedAnswer]:
     Raises:
         CommandError: the file cannot be read, a line is no answer, or a question is answered twice.
     """
-    return _by_key(path, _read(path, ReviewedAnswer, "answers"), "--answers")
+    return _by_key(path, _read(path, ReviewedAnswer, "--answers"), "--answers")
 
 
 def read_context(path: Path) -> Mapping[str, ImageContext]:
@@ -84,7 +86,7 @@ def read_context(path: Path) -> Mapping[str, ImageContext]:
         CommandError: the file cannot be read, a line tells nothing of an image, or two tell of one.
     """
     found: dict[str, ImageContext] = {}
-    for number, line in _read(path, ImageContext, "context"):
+    for number, line in _read(path, ImageContext, "--context"):
         if line.caption is None and line.captions is None:
             what = f"line {number} of {path} has neither caption nor captions"
             raise CommandError(what, "Tell in one of them what is in the image.")
@@ -122,21 +124,11 @@ def _by_key(
 
 def _read(path: Path, kind: type[Line], flag: str) -> list[tuple[int, Line]]:
     """Return the lines that are not blank, with their numbers from 1."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as exc:
-        raise CommandError(f"cannot read {path}: {exc.strerror}", f"Correct --{flag}.") from exc
-    except UnicodeDecodeError as exc:
-        raise CommandError(f"{path} is no text in UTF-8", f"Correct --{flag}.") from exc
     lines = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(path, flag):
         try:
             lines.append((number, kind.model_validate_json(line)))
         except ValidationError as exc:
-            first = exc.errors(include_url=False)[0]
-            field = ".".join(map(str, first["loc"]))
-            what = f"line {number} of {path} cannot be used: {field and field + ': '}{first['msg']}"
-            raise CommandError(what, f"--{flag} takes LLaVA's JSON lines.") from exc
+            what = f"line {number} of {path} cannot be used: {first_fault(exc)}"
+            raise CommandError(what, f"{flag} takes LLaVA's JSON lines.") from exc
     return lines

@@ -16,6 +16,7 @@ from llava_serve.errors import RemoteError
 from llava_serve.evaluation.review.config import ReviewConfig
 from llava_serve.http.client_error import controller_error, remote_error
 from llava_serve.http.tls import trust
+from llava_serve.media.data_uri import data_uri
 from llava_serve.protocol.error_shape import MESSAGES_PATH
 from llava_serve.secret_file import read_secret
 
@@ -30,10 +31,6 @@ class ShownImage:
 
     data: bytes
     mime: str
-
-    @property
-    def base64(self) -> str:
-        return base64.b64encode(self.data).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +68,7 @@ class ChatJudge:
         """Ask once. Raises as `ReviewJudge` says."""
         content: list[dict[str, Any]] = [{"type": "text", "text": request.prompt}]
         if (image := request.image) is not None:
-            url = f"data:{image.mime};base64,{image.base64}"
-            content.insert(0, {"type": "image_url", "image_url": {"url": url}})
+            content.insert(0, {"type": "image_url", "image_url": {"url": data_uri(image.data)}})
         messages = [
             {"role": "system", "content": request.system},
             {"role": "user", "content": request.prompt if image is None else content},
@@ -115,7 +111,8 @@ class MessagesJudge:
         """Ask once. Raises as `ReviewJudge` says."""
         content: list[dict[str, Any]] = [{"type": "text", "text": request.prompt}]
         if (image := request.image) is not None:
-            source = {"type": "base64", "media_type": image.mime, "data": image.base64}
+            data = base64.b64encode(image.data).decode()
+            source = {"type": "base64", "media_type": image.mime, "data": data}
             content.insert(0, {"type": "image", "source": source})
         messages = [{"role": "user", "content": content}]
         body = {**self._fields, "system": request.system, "messages": messages}
@@ -127,7 +124,7 @@ class MessagesJudge:
             ) as answer:
                 received = await answer.read()
                 if answer.status != 200:
-                    raise _named_error(received, answer.status)
+                    raise _named_error(received, answer)
         except (TimeoutError, aiohttp.ClientError) as exc:
             raise controller_error(self._address, exc) from exc
         return self._read(received)
@@ -146,9 +143,9 @@ class MessagesJudge:
         return JudgeText(text, is_cut=message.stop_reason == "max_tokens")
 
 
-def _named_error(received: bytes, status: int) -> RemoteError:
+def _named_error(received: bytes, answer: aiohttp.ClientResponse) -> RemoteError:
     """Return an error under its code, which llava_serve tells, or else its type."""
-    error = remote_error(received, status)
+    error = remote_error(received, answer.status, answer.headers)
     with suppress(ValidationError):
         if error.code == "unknown":
             error.code = _JudgeError.model_validate_json(received).error.type

@@ -16,4 +16,6 @@ def review_page(report: ReviewReport) -> str:
         for bound in (row.relative, *(row.interval or ()))
         if bound is not None
     ]
-    return _PAGES.get_template("review.html").render(report=report, reach=max(bounds, default=100))
+    return _PAGES.get_template("review.html").render(
+        report=report, reach=max(bounds, default=0) or 100
+    )

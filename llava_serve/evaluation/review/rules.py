@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from llava_serve.errors import CommandError
+from llava_serve.form_fault import first_fault
 
 DEFAULT = "default"
 _SYSTEM = "You are a fair and careful judge of answers that two assistants gave to one question."
@@ -41,10 +42,7 @@ def read_rules(path: Path | None) -> tuple[Rules, bytes]:
     except OSError as exc:
         raise CommandError(f"cannot read {path}: {exc.strerror}", "Correct --rules.") from exc
     except ValidationError as exc:
-        first = exc.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        what = f"{path} is no rule file: {place and place + ': '}{first['msg']}"
-        raise CommandError(what, _REMEDY) from exc
+        raise CommandError(f"{path} is no rule file: {first_fault(exc)}", _REMEDY) from exc
 
 
 def rule_of(rules: Rules, category: str) -> ReviewRule | None:

@@ -18,6 +18,9 @@ from pydantic import (
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.question import Grade, Medium, Question, Turn
 from llava_serve.evaluation.task import Answered, MetricTally
+from llava_serve.evaluation.tasks.mean_credit import AccuracyTally
+from llava_serve.evaluation.text_lines import numbered_lines
+from llava_serve.form_fault import first_fault
 
 _IN_FOLDER = "questions.jsonl"
 _PLACEHOLDER = re.compile(r"<image>\s*")  # of LLaVA's data, where a picture stands in a text
@@ -95,14 +98,8 @@ class ChatLines:
 
     def questions(self) -> Iterator[Question]:
         """Yield the questions; see `Task.questions`."""
-        try:
-            with self._path.open("rb") as file:
-                for number, line in enumerate(file, 1):
-                    if line.strip():
-                        yield self._question(number, line)
-        except OSError as exc:
-            what = f"cannot read {self._path}: {exc.strerror}"
-            raise CommandError(what, "Name another file with --data.") from exc
+        for number, line in numbered_lines(self._path):
+            yield self._question(number, line)
 
     def grade(self, question: Question, text: str) -> Grade:
         """Compare an answer with the right ones, letter by letter."""
@@ -110,21 +107,18 @@ class ChatLines:
         return Grade(text, None if right is None else float(text in right))
 
     def tally(self) -> MetricTally:
-        """Return an empty tally."""
-        return _Accuracies()
+        """Return an empty tally, of all questions and of each kind."""
+        return AccuracyTally(lambda question: (question.kind,))
 
     def write_submission(self, answered: Iterable[Answered], folder: Path) -> list[Path]:
         """Write nothing: nobody takes the answers."""
         return []
 
-    def _question(self, number: int, line: bytes) -> Question:
+    def _question(self, number: int, line: str) -> Question:
         try:
             parsed = _Line.validate_json(line)
         except ValidationError as exc:
-            first = exc.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"][1:]))
-            why = f"{where}: {first['msg']}" if where else first["msg"]
-            what = f"line {number} of {self._path} is no question: {why}"
+            what = f"line {number} of {self._path} is no question: {first_fault(exc, 1)}"
             raise CommandError(what, _FORMAT) from exc
         right = [parsed.answer] if isinstance(parsed.answer, str) else parsed.answer
         truth = None if right is None else [one.strip() for one in right]
@@ -151,23 +145,3 @@ class ChatLines:
             else:
                 media.append(Medium(self._folder / part.video, "video"))
         return Turn(message.role, "\n".join(texts), tuple(media))
-
-
-class _Accuracies:
-    """The share of right answers, of all and of each kind."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, list[float]] = {}  # credit and count
-
-    def add(self, question: Question, grade: Grade) -> None:
-        """Count an answer whose question has a right one."""
-        if grade.credit is None:
-            return
-        for name in {"accuracy", f"{question.kind}/accuracy" if question.kind else "accuracy"}:
-            sums = self._sums.setdefault(name, [0.0, 0])
-            sums[0] += grade.credit
-            sums[1] += 1
-
-    def metrics(self) -> dict[str, float]:
-        """Return `accuracy`, and `KIND/accuracy` of each kind."""
-        return {name: total / count for name, (total, count) in sorted(self._sums.items())}

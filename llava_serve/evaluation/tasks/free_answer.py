@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.question import Grade, Question
+from llava_serve.evaluation.text_lines import numbered_lines
 
 
 class ReferenceAnswer(BaseModel):
@@ -35,17 +36,14 @@ def texts_by_id(path: Path) -> dict[str, str]:
     """Return the answers of a file by the ids of their questions.
 
     Raises:
-        CommandError: a line is no answer; names file and line.
+        CommandError: the file cannot be read, or a line is no answer; names file and line.
     """
     texts = {}
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                answer = ReferenceAnswer.model_validate_json(line)
-            except ValidationError as exc:
-                what = f"{path}, line {number} is no answer: question_id and text are expected"
-                raise CommandError(what, "Correct the line, or take the file away.") from exc
-            texts[str(answer.question_id)] = answer.text
+    for number, line in numbered_lines(path):
+        try:
+            answer = ReferenceAnswer.model_validate_json(line)
+        except ValidationError as exc:
+            what = f"{path}, line {number} is no answer: question_id and text are expected"
+            raise CommandError(what, "Correct the line, or take the file away.") from exc
+        texts[str(answer.question_id)] = answer.text
     return texts

@@ -8,6 +8,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.json_stream import array_entries, object_entries
+from llava_serve.evaluation.tasks.task_files import unreadable
+from llava_serve.form_fault import first_fault
 
 Entry = TypeVar("Entry", bound=BaseModel)
 Whole = TypeVar("Whole")
@@ -35,32 +37,18 @@ def members(path: Path, form: type[Entry]) -> Iterator[tuple[str, Entry]]:
     Raises:
         CommandError: the file cannot be read, or a member is not of the form.
     """
-    try:
-        for name, value in object_entries(path):
-            yield name, _checked(value, form, f"{name!r} of {path}")
-    except OSError as exc:
-        raise unreadable(path, exc) from exc
+    for name, value in object_entries(path):
+        yield name, _checked(value, form, f"{name!r} of {path}")
 
 
-def entries(path: Path, form: type[Entry], member: str | None = None) -> Iterator[Entry]:
-    """Yield the entries of a file's array, or of the one under `member`, one at a time.
+def entries(path: Path, form: type[Entry]) -> Iterator[Entry]:
+    """Yield the entries of a file's array, one at a time.
 
     Raises:
         CommandError: the file cannot be read, or an entry is not of the form.
     """
-    try:
-        for number, value in enumerate(array_entries(path, member), 1):
-            yield _checked(value, form, f"entry {number} of {path}")
-    except OSError as exc:
-        raise unreadable(path, exc) from exc
-
-
-def unreadable(path: Path, exc: OSError) -> CommandError:
-    """Return the error of a file of a task that cannot be read."""
-    return CommandError(
-        f"cannot read {path}: {exc.strerror or exc}",
-        "Lay the task's files out as LLaVA's docs/Evaluation.md says, or correct --data.",
-    )
+    for number, value in enumerate(array_entries(path), 1):
+        yield _checked(value, form, f"entry {number} of {path}")
 
 
 def _checked(value: Any, form: type[Entry], place: str) -> Entry:
@@ -71,7 +59,5 @@ def _checked(value: Any, form: type[Entry], place: str) -> Entry:
 
 
 def _malformed(place: str, error: ValidationError) -> CommandError:
-    first: Any = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    reason = f"{where}: {first['msg']}" if where else first["msg"]
-    return CommandError(f"{place} is not as it should be: {reason}", "Get the file anew.")
+    what = f"{place} is not as it should be: {first_fault(error)}"
+    return CommandError(what, "Get the file anew.")

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from llava_serve.errors import CommandError
+from llava_serve.evaluation.tasks.task_files import unreadable
 
 _CHUNK_CHARS = 1 << 16
 _MAX_ENTRY_CHARS = 1 << 24
@@ -16,10 +18,10 @@ def array_entries(path: Path, member: str | None = None) -> Iterator[Any]:
     """Yield the entries of an array: the file's own, or that under `member` of its object.
 
     Raises:
-        CommandError: the file is not JSON or has no such array; names file and place.
+        CommandError: the file cannot be read, is not JSON or has no such array; names file and
+            place.
     """
-    with path.open(encoding="utf-8") as file:
-        scanner = _Scanner(path, file)
+    with _opened(path) as scanner:
         if member is not None and scanner.peek() == "{":
             _seek_member(scanner, member)
         yield from _array(scanner)
@@ -29,10 +31,9 @@ def object_entries(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the members of the file's object as names and values.
 
     Raises:
-        CommandError: the file is not a JSON object; names file and place.
+        CommandError: the file cannot be read, or is not a JSON object; names file and place.
     """
-    with path.open(encoding="utf-8") as file:
-        scanner = _Scanner(path, file)
+    with _opened(path) as scanner:
         scanner.take("{")
         if scanner.take("}", needed=False):
             return
@@ -43,6 +44,15 @@ def object_entries(path: Path) -> Iterator[tuple[str, Any]]:
             if scanner.take("}", needed=False):
                 return
             scanner.take(",")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator["_Scanner"]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield _Scanner(path, file)
+    except OSError as exc:
+        raise unreadable(path, exc) from exc
 
 
 def _seek_member(scanner: "_Scanner", member: str) -> None:

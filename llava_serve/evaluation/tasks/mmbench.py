@@ -7,13 +7,12 @@ from typing import Any, ClassVar
 
 from llava_serve.evaluation.question import Grade, Question, Turn
 from llava_serve.evaluation.task import Answered
-from llava_serve.evaluation.tasks.option_answer import read_option
+from llava_serve.evaluation.tasks.option_answer import option_grade
 from llava_serve.evaluation.tasks.option_question import (
     CHINESE,
     ENGLISH,
     option_prompt,
     options_of,
-    rotated,
     row_metadata,
 )
 from llava_serve.evaluation.tasks.option_tally import OptionTally
@@ -29,9 +28,8 @@ _PREDICTION_PLACE = 6
 class MMBench:
     """MMBench's TSV, or a folder with it.
 
-    Where `all_rounds` is set, each question is asked in every order of its options, as LLaVA's
-    `--all-rounds` does; MMBench's own files hold those orders as rows already. An answer from
-    which no option can be read counts as wrong: MMBench's server asks a language model then.
+    Its files hold a question in several orders of its options, as rows of their own. An answer
+    from which no option can be read counts as wrong: MMBench's server asks a language model then.
     """
 
     name: ClassVar[str] = "mmbench"
@@ -40,29 +38,23 @@ class MMBench:
     instruction: ClassVar[str] = ENGLISH
     usual_file: ClassVar[str] = "mmbench_dev_20230712.tsv"
 
-    def __init__(self, data: Path, *, all_rounds: bool = False) -> None:
+    def __init__(self, data: Path) -> None:
         self._file = TsvFile(table_in(data, self.usual_file))
-        self._all_rounds = all_rounds
 
     def questions(self) -> Iterator[Question]:
         images = TsvImages(self._file)
         for row in self._file.rows():
-            media = images.of_row(row)
-            options = _asked_options(row)
-            for places in range(max(1, len(options)) if self._all_rounds else 1):
-                prompt, metadata, truth = _round(row, options, places)
-                yield Question(
-                    id=row.fields["index"],
-                    turns=(Turn("user", f"{prompt}\n{self.instruction}", media),),
-                    kind=row.fields.get("category", ""),
-                    truth=truth,
-                    metadata=metadata,
-                )
+            prompt, metadata = _asked(row)
+            yield Question(
+                id=row.fields["index"],
+                turns=(Turn("user", f"{prompt}\n{self.instruction}", images.of_row(row)),),
+                kind=row.fields.get("category", ""),
+                truth=row.fields.get("answer"),
+                metadata=metadata,
+            )
 
     def grade(self, question: Question, text: str) -> Grade:
-        letter = read_option(text, question.metadata["choices"])
-        credit = None if question.truth is None else float(letter == question.truth)
-        return Grade(letter, credit)
+        return option_grade(question, text)
 
     def tally(self) -> OptionTally:
         return OptionTally(circular=True)
@@ -77,7 +69,7 @@ class MMBench:
         shown = [*columns[:_PREDICTION_PLACE], "prediction", *columns[_PREDICTION_PLACE:]]
         rows = (
             [*cells[:_PREDICTION_PLACE], prediction, *cells[_PREDICTION_PLACE:]]
-            for row, prediction in beside(self._file.rows(), _of_first_order(answered))
+            for row, prediction in beside(self._file.rows(), answered)
             for cells in [[types.cell(name, row.fields.get(name)) for name in columns]]
         )
         return [write_table(folder / self._file.path.stem, shown, rows)]
@@ -102,24 +94,17 @@ def _stands_for_nothing(text: str) -> bool:
     return text.lower() in ("nan", "none")
 
 
-def _round(row: TsvRow, options: list[str], places: int) -> tuple[str, dict[str, Any], str | None]:
-    """Return the prompt, what is kept of the row, and the right letter, in one of the orders."""
-    shown, truth = rotated(options, row.fields.get("answer"), places)
-    letters, _ = rotated(_LETTERS[: len(options)], None, places)
-    by_letter = dict(zip(_LETTERS, shown, strict=False))
+def _asked(row: TsvRow) -> tuple[str, dict[str, Any]]:
+    """Return the prompt without the instruction, and what is kept of the row."""
+    options = _asked_options(row)
+    letters = list(_LETTERS[: len(options)])
     hint = row.fields.get("hint", "none")
-    prompt = option_prompt(row, by_letter, None if _stands_for_nothing(hint) else hint)
-    metadata = row_metadata(row)
-    metadata |= {
-        "prompt": prompt,  # LLaVA's answers file holds it without the instruction
-        "round_id": places,
-        "options": shown,
+    shown = dict(zip(letters, options, strict=True))
+    prompt = option_prompt(row, shown, None if _stands_for_nothing(hint) else hint)
+    of_llava = {  # as its answers file has it, without `--all-rounds`
+        "prompt": prompt,
+        "round_id": 0,
+        "options": options,
         "option_char": letters,
-        "choices": by_letter if places else options_of(row),
-        "is_main": metadata["is_main"] and places == 0,
     }
-    return prompt, metadata, truth
-
-
-def _of_first_order(answered: Iterable[Answered]) -> Iterator[Answered]:
-    return (one for one in answered if one[0].metadata["round_id"] == 0)
+    return prompt, {**row_metadata(row), **of_llava, "choices": options_of(row)}

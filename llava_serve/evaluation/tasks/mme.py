@@ -18,6 +18,7 @@ from llava_serve.evaluation.tasks.question_line import (
 )
 from llava_serve.evaluation.tasks.submission import answer_text
 from llava_serve.evaluation.tasks.task_files import EVAL_ZIP, NeededFile, folder_and_questions
+from llava_serve.evaluation.text_lines import numbered_lines
 
 _HOME = "https://github.com/BradyFU/Awesome-Multimodal-Large-Language-Models/tree/Evaluation"
 _RELEASE = "MME_Benchmark_release_version"
@@ -135,22 +136,19 @@ def _pairs(path: Path, place: str) -> Iterator[tuple[str, str]]:
             f"{path} is not there: it holds the answers to what {place} asks",
             f"Ask the authors of MME for {_RELEASE}, see {_HOME}.",
         )
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            asked, _, truth = line.strip().partition("\t")
-            if truth.lower() in ("yes", "no"):
-                yield asked, truth
-            elif asked:
-                raise CommandError(
-                    f"{path}, line {number} is not as MME has it: a question, a tab, Yes or No",
-                    "Get MME's release anew.",
-                )
+    for number, line in numbered_lines(path):
+        asked, _, truth = line.strip().partition("\t")
+        if truth.lower() not in ("yes", "no"):
+            raise CommandError(
+                f"{path}, line {number} is not as MME has it: a question, a tab, Yes or No",
+                "Get MME's release anew.",
+            )
+        yield asked, truth
 
 
 def _pairs_of_table(path: Path, stem: str) -> Iterator[tuple[str, str]]:
     """Yield an image's questions and answers in a file that the authors' tool comes with."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            image, asked, truth, *_ = (*line.rstrip("\n").split("\t"), "", "")
-            if image.split(".")[0] == stem and truth.lower() in ("yes", "no"):
-                yield asked.strip(), truth
+    for _, line in numbered_lines(path):
+        image, asked, truth, *_ = (*line.rstrip("\r\n").split("\t"), "", "")
+        if image.split(".")[0] == stem and truth.lower() in ("yes", "no"):
+            yield asked.strip(), truth

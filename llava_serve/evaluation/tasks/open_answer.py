@@ -8,14 +8,10 @@ import ast
 import re
 from collections.abc import Callable, Sequence
 
-from llava_serve.evaluation.tasks.vqa_answer import normalized_words
+from llava_serve.evaluation.tasks import vqa_answer
+from llava_serve.evaluation.tasks.vqa_accuracy import agreement
 
-_MARKS = ';/[]"{}()=+\\_-><@`,?!'
-_COMMA_IN_NUMBER = re.compile(r"\d,\d")
 _PERIOD = re.compile(r"(?<!\d)\.(?!\d)")
-_MOST_PERIODS = 32  # re.UNICODE stands where the number of replacements belongs
-
-_AGREEING = 3  # so many other people make an answer wholly right
 _CLOSE = 0.05  # part of the right number by which an answer may be off
 _LEAST_ANLS = 0.5
 
@@ -44,29 +40,19 @@ def right_answers(field: str) -> list[str]:
 
 
 def without_marks(text: str) -> str:
-    """Return a text without punctuation.
+    """Return a text without punctuation: as VQA does it, and a period stays behind a digit too.
 
     Source: open-compass/VLMEvalKit@e8e78f0 vlmeval/smp/misc.py::process_punctuation
     """
-    has_number = _COMMA_IN_NUMBER.search(text) is not None
-    result = text
-    for mark in _MARKS:
-        stands_apart = f"{mark} " in text or f" {mark}" in text
-        result = result.replace(mark, "" if stands_apart or has_number else " ")
-    return _PERIOD.sub("", result, count=_MOST_PERIODS)
+    return vqa_answer.without_marks(text, _PERIOD)
 
 
 def _normalized(answer: str) -> str:
-    answer = answer.replace("\n", " ").replace("\t", " ").strip()
-    return normalized_words(without_marks(answer))
+    return vqa_answer.normalized_words(without_marks(vqa_answer.without_breaks(answer)))
 
 
 def _vqa_accuracy(answer: str, truths: Sequence[str]) -> float:
-    """Leave each person out once, compare with the others, and take the mean."""
-    answer = _normalized(answer)
-    matches = [_normalized(truth) == answer for truth in truths]
-    total = sum(matches)
-    return sum(min(1.0, (total - own) / _AGREEING) for own in matches) / len(matches)
+    return agreement(_normalized(answer), [_normalized(truth) for truth in truths])
 
 
 def _is_close(answer: str, truth: str) -> bool:

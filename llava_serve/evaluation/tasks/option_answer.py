@@ -8,6 +8,8 @@ here such an answer gives none.
 import re
 from collections.abc import Mapping
 
+from llava_serve.evaluation.question import Grade, Question
+
 # An answer with one of these refuses: it gives no option, whatever letters it has.
 _REFUSALS = (
     "Sorry, I can't help with images of people yet.",
@@ -20,6 +22,12 @@ _NO_OPTION = "Z"
 _AROUND_A_LETTER = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _LAST_WORDS = 5  # a lone letter counts only among these
 _SENTENCE = re.compile(r"(?:correct\s+)?answer\s+is\s+\**([ABCD])\**", re.IGNORECASE)
+
+
+def option_grade(question: Question, text: str) -> Grade:
+    """Grade an answer to a question whose `choices` stand in its metadata."""
+    letter = read_option(text, question.metadata["choices"])
+    return Grade(letter, None if question.truth is None else float(letter == question.truth))
 
 
 def read_option(answer: str, options: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 Source: haotian-liu/LLaVA@c121f04 llava/eval/model_vqa_mmbench.py::eval_model
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from string import ascii_uppercase
 from typing import Any
 
@@ -51,16 +51,6 @@ def row_metadata(row: TsvRow) -> dict[str, Any]:
         "row": row.number,
         **{name: row.fields[name] for name in columns if name in row.fields},
     }
-
-
-def rotated(
-    options: Sequence[str], answer: str | None, places: int
-) -> tuple[list[str], str | None]:
-    """Move the first options behind the others; return them, and the letter of the right one."""
-    moved = [*options[places:], *options[:places]]
-    if answer is None or answer not in ascii_uppercase[: len(options)]:
-        return moved, answer
-    return moved, ascii_uppercase[(ascii_uppercase.index(answer) - places) % len(options)]
 
 
 def parts_of(metadata: Mapping[str, Any]) -> list[str]:

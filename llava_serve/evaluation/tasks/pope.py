@@ -22,6 +22,7 @@ from llava_serve.evaluation.tasks.task_files import (
     first_present,
     folder_and_questions,
 )
+from llava_serve.evaluation.text_lines import numbered_lines
 
 _HOME = (
     "https://github.com/AoiDragon/POPE/tree/e3e39262c85a6a83f26cf5094022a782cb0df58d/output/coco"
@@ -126,16 +127,15 @@ def _authors_questions(paths: Iterable[Path]) -> Iterator[tuple[QuestionLine, _L
 
 
 def _labels(path: Path) -> Iterator[_Label]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            place = f"{path}, line {number}"
-            try:
-                entry = json.loads(line)
-                truth = "no" if entry["label"] == "no" else "yes"
-                text, image = str(entry.get("text", "")), str(entry.get("image", ""))
-                yield _Label(place, truth, int(entry.get("question_id", number)), image, text)
-            except (ValueError, LookupError, TypeError, AttributeError):
-                raise CommandError(
-                    f"{place} is no answer of POPE: a JSON object with a label is expected",
-                    f"Get the file anew from {_HOME}.",
-                ) from None
+    for number, line in numbered_lines(path):
+        place = f"{path}, line {number}"
+        try:
+            entry = json.loads(line)
+            truth = "no" if entry["label"] == "no" else "yes"
+            text, image = str(entry.get("text", "")), str(entry.get("image", ""))
+            yield _Label(place, truth, int(entry.get("question_id", number)), image, text)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise CommandError(
+                f"{place} is no answer of POPE: a JSON object with a label is expected",
+                f"Get the file anew from {_HOME}.",
+            ) from None

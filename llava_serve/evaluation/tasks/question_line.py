@@ -8,6 +8,7 @@ from typing import Any
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.question import Medium, Question, Turn
+from llava_serve.evaluation.text_lines import numbered_lines
 
 # Source: haotian-liu/LLaVA@c121f04 docs/Evaluation.md
 SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
@@ -41,17 +42,15 @@ def question_lines(path: Path) -> Iterator[QuestionLine]:
     """Yield the lines of a question file: JSON objects with `question_id`, `image` and `text`.
 
     Raises:
-        CommandError: a line is something else; names file and line.
+        CommandError: the file cannot be read, or a line is something else; names file and line.
 
     Source: haotian-liu/LLaVA@c121f04 llava/eval/model_vqa_loader.py
     """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield _read(line, f"{path}, line {number}")
+    for number, line in numbered_lines(path):
+        yield _read(line, f"{path}, line {number}")
 
 
-def _read(line: bytes, place: str) -> QuestionLine:
+def _read(line: str, place: str) -> QuestionLine:
     try:
         entry = json.loads(line)
         image, text = entry["image"], entry["text"]

@@ -12,7 +12,7 @@ from llava_serve.errors import CommandError
 from llava_serve.evaluation.question import Grade, Question
 from llava_serve.evaluation.task import Answered
 from llava_serve.evaluation.tasks.json_file import read_json
-from llava_serve.evaluation.tasks.mean_credit import MeanCredit
+from llava_serve.evaluation.tasks.mean_credit import AccuracyTally
 from llava_serve.evaluation.tasks.question_line import MAX_TOKENS, question_lines
 from llava_serve.evaluation.tasks.task_files import EVAL_ZIP, NeededFile
 
@@ -78,8 +78,9 @@ class SeedBench:
     def grade(self, question: Question, text: str) -> Grade:
         return Grade(text if text in _LETTERS else "", float(text == question.truth))
 
-    def tally(self) -> "SeedTally":
-        return SeedTally()
+    def tally(self) -> AccuracyTally:
+        """Return a tally of all, of images and of videos, and of each type of question."""
+        return AccuracyTally(lambda question: (question.metadata["data_type"], question.kind))
 
     def write_submission(self, answered: Iterable[Answered], folder: Path) -> list[Path]:
         """Write the predictions in the order of SEED-Bench.json, for its leader board."""
@@ -97,17 +98,3 @@ class SeedBench:
     @cached_property
     def _annotations(self) -> SeedAnnotations:
         return read_json(_ANNOTATIONS.in_folder(self._folder), TypeAdapter(SeedAnnotations))
-
-
-class SeedTally:
-    """Accuracy over all, of images and of videos, and of each type of question."""
-
-    def __init__(self) -> None:
-        self._mean = MeanCredit()
-
-    def add(self, question: Question, grade: Grade) -> None:
-        if grade.credit is not None:
-            self._mean.add(grade.credit, (question.metadata["data_type"], question.kind))
-
-    def metrics(self) -> dict[str, float]:
-        return self._mean.metrics()

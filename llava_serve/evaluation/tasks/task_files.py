@@ -52,3 +52,11 @@ def folder_and_questions(data: Path, needed: NeededFile) -> tuple[Path, Path]:
             f"{data} is not there", "Name the folder that holds the task's files, or its questions."
         )
     return data, needed.in_folder(data)
+
+
+def unreadable(path: Path, exc: OSError) -> CommandError:
+    """Return the error of a file of a task that cannot be read."""
+    return CommandError(
+        f"cannot read {path}: {exc.strerror or exc}",
+        "Lay the task's files out as LLaVA's docs/Evaluation.md says, or correct --data.",
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from llava_serve.errors import CommandError
-from llava_serve.evaluation.tasks.json_file import unreadable
+from llava_serve.evaluation.tasks.task_files import unreadable
 
 # What stands for a missing value. Source: pandas-dev/pandas@v3.1.1
 # pandas/_libs/parsers.pyx::STR_NA_VALUES, with which the originals read these files.

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from llava_serve.evaluation.question import Grade, Question
 from llava_serve.evaluation.task import MetricTally
 from llava_serve.evaluation.tasks.open_answer import open_credit, right_answers
-from llava_serve.evaluation.tasks.option_answer import read_option
+from llava_serve.evaluation.tasks.option_answer import option_grade
 from llava_serve.evaluation.tasks.option_question import (
     CHINESE,
     ENGLISH,
@@ -62,9 +62,7 @@ class OptionRows:
         return prompt, truth, choices
 
     def grade(self, question: Question, text: str) -> Grade:
-        letter = read_option(text, question.metadata["choices"])
-        credit = None if question.truth is None else float(letter == question.truth)
-        return Grade(letter, credit)
+        return option_grade(question, text)
 
     def tally(self) -> MetricTally:
         return OptionTally(circular=self._circular)

@@ -20,7 +20,7 @@ def vqav2_accuracy(answer: str, truths: Sequence[str]) -> float:
     if len(set(truths)) > 1:
         answer = normalized(answer)
         truths = [normalized(truth) for truth in truths]
-    return _agreement(answer, truths)
+    return agreement(answer, truths)
 
 
 def vizwiz_accuracy(answer: str, truths: Sequence[str]) -> float:
@@ -28,7 +28,7 @@ def vizwiz_accuracy(answer: str, truths: Sequence[str]) -> float:
 
     Source: TRI-ML/vlm-evaluation@d9f5896 vlm_eval/util/evaluation/vizwiz/eval.py::VQAEval.evaluate
     """
-    return _agreement(normalized(without_breaks(answer)), truths)
+    return agreement(normalized(without_breaks(answer)), truths)
 
 
 def textvqa_accuracy(answer: str, truths: Sequence[str]) -> float:
@@ -36,10 +36,10 @@ def textvqa_accuracy(answer: str, truths: Sequence[str]) -> float:
 
     Source: haotian-liu/LLaVA@c121f04 llava/eval/m4c_evaluator.py::TextVQAAccuracyEvaluator
     """
-    return _agreement(evalai_answer(answer), [evalai_answer(truth) for truth in truths])
+    return agreement(evalai_answer(answer), [evalai_answer(truth) for truth in truths])
 
 
-def _agreement(answer: str, truths: Sequence[str]) -> float:
+def agreement(answer: str, truths: Sequence[str]) -> float:
     """Leave each person out once, compare with the others, and take the mean."""
     if not truths:
         return 0.0

@@ -45,7 +45,7 @@ def normalized(answer: str) -> str:
     Source: GT-Vision-Lab/VQA@a013f00 PythonEvaluationTools/vqaEvaluation/vqaEval.py
     ::VQAEval.processPunctuation and ::VQAEval.processDigitArticle
     """
-    return normalized_words(_without_marks(answer))
+    return normalized_words(without_marks(answer))
 
 
 def normalized_words(answer: str) -> str:
@@ -67,14 +67,15 @@ def evalai_answer(answer: str) -> str:
     return normalized(without_breaks(answer))
 
 
-def _without_marks(answer: str) -> str:
+def without_marks(answer: str, period: re.Pattern[str] = _PERIOD) -> str:
     """Leave a mark out beside a space, and anywhere in an answer with a number such as 1,000.
 
-    Elsewhere a space takes its place. A period stays before a digit only.
+    Elsewhere a space takes its place. A period stays where `period` does not find it: by default
+    before a digit only.
     """
     has_comma_in_number = _COMMA_IN_NUMBER.search(answer) is not None
     cleaned = answer
     for mark in filter(answer.__contains__, _MARKS):
         beside_space = f"{mark} " in answer or f" {mark}" in answer
         cleaned = cleaned.replace(mark, "" if beside_space or has_comma_in_number else " ")
-    return _PERIOD.sub("", cleaned, count=_MOST_PERIODS)
+    return period.sub("", cleaned, count=_MOST_PERIODS)

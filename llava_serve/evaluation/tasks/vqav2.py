@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.question import Grade, Question
 from llava_serve.evaluation.task import Answered
-from llava_serve.evaluation.tasks.accuracy_tally import AccuracyTally
 from llava_serve.evaluation.tasks.entry_index import EntryIndex
 from llava_serve.evaluation.tasks.json_stream import array_entries
+from llava_serve.evaluation.tasks.mean_credit import AccuracyTally
 from llava_serve.evaluation.tasks.question_line import (
     MAX_TOKENS,
     SHORT_ANSWER,

@@ -139,7 +139,7 @@ def test_other_questions_under_one_digest_are_refused(tmp_path: Path) -> None:
     [
         (None, "cannot read"),
         ("{}", "no report of this version: manifest: Field required"),
-        ("[", "no report of this version: the file: Invalid JSON"),
+        ("[", "no report of this version: Invalid JSON"),
     ],
 )
 def test_what_is_no_report_is_named(tmp_path: Path, text: str | None, told: str) -> None:

@@ -104,9 +104,8 @@ class RecordedJudge:
 
 
 def _error(status: int, message: str) -> Response:
-    return JSONResponse(
-        {"type": "error", "error": {"type": "some_error", "message": message}}, status
-    )
+    body = {"type": "error", "error": {"type": "some_error", "message": message}}
+    return JSONResponse(body, status, {"Retry-After": "0"})
 
 
 def _stream(text: str, is_cut: bool) -> str:

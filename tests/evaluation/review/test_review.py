@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from llava_serve.errors import CommandError
+from llava_serve.errors import CommandError, RemoteError
+from llava_serve.errors.base import RETRY_AFTER
 from llava_serve.evaluation import outage
+from llava_serve.evaluation.review.judges import ReviewRequest, open_judge
 from llava_serve.evaluation.review.review_report import ReviewRow
-from tests.evaluation.review.conftest import Run
+from tests.evaluation.review.conftest import Run, config_of, flags_of
 from tests.evaluation.review.recorded_judge import DATA, RecordedJudge, stored_texts
 
 # What LLaVA's own summary prints of the `reviews_llava.jsonl` that such a run writes.
@@ -203,6 +205,18 @@ async def test_a_busy_and_a_failing_judge_is_asked_again(
     judge = RecordedJudge(texts, errors={busy: [429, 429], failing: [500, 529]})
     done = await run(judge)
     assert (done.code, judge.asked[busy], judge.asked[failing]) == (0, 3, 3)
+
+
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
+async def test_a_busy_judge_says_how_long_to_wait(protocol: str, tmp_path: Path) -> None:
+    sides = "".join(f"[A {n}]\n{n}\n\n[End of A {n}]\n\n" for n in (1, 2))
+    asked = ReviewRequest("", f"[Question]\n?\n\n{sides}[System]\n")
+    async with RecordedJudge(errors={("?", "1", "2"): [429]}).served() as address:
+        flags = {**flags_of(tmp_path, address), "--judge-protocol": protocol}
+        async with open_judge(config_of(flags)) as judge:
+            with pytest.raises(RemoteError) as busy:
+                await judge.review(asked)
+    assert (busy.value.status, busy.value.headers[RETRY_AFTER]) == (429, "0")
 
 
 async def test_a_review_that_the_judge_always_fails_at_is_a_failure(

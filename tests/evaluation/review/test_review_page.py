@@ -1,5 +1,6 @@
 """Page of a review: what it shows, what it must not let in, and how it looks in a browser."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,10 @@ import pytest
 from tests.evaluation.report.seen_page import HOSTILE, Seen, require_readable
 from tests.evaluation.review.conftest import Run
 from tests.evaluation.review.recorded_judge import DATA, RecordedJudge, stored_texts
+
+REFERENCE = {
+    json.loads(line)["text"] for line in (DATA / "reference.jsonl").read_text("utf-8").splitlines()
+}
 
 
 async def test_the_page_shows_what_the_report_holds(run: Run) -> None:
@@ -53,6 +58,13 @@ async def test_a_review_of_nothing_has_a_page(run: Run) -> None:
     text = Seen((done.folder / "review.html").read_text("utf-8")).text
     assert "Nothing can be told: no question has scores in both orders." in text
     assert "Worst losses" not in text
+
+
+async def test_a_model_without_a_point_has_a_page(run: Run) -> None:
+    texts = {asked: "10 0" if asked[1] in REFERENCE else "0 10" for asked in stored_texts()}
+    done = await run(RecordedJudge(texts))
+    text = " ".join(Seen((done.folder / "review.html").read_text("utf-8")).text.split())
+    assert "relative score 0.0 %" in text
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,15 @@ from llava_serve.evaluation.task import Answered, Task
 SHORT = "\nAnswer the question using a single word or phrase."
 
 
-def original(name: str) -> dict[str, Any]:
+def original(name: str) -> Any:
     """Read constructed answers with the results that the authors' own scripts printed of them."""
-    found = json.loads((Path(__file__).parent / "originals" / f"{name}.json").read_text("utf-8"))
-    assert isinstance(found, dict)
-    return found
+    return json.loads((Path(__file__).parent / "originals" / f"{name}.json").read_text("utf-8"))
 
 
-def write_lines(path: Path, entries: Iterable[Any]) -> None:
+def write_lines(path: Path, entries: Iterable[Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    return path
 
 
 def write_json(path: Path, entry: Any) -> None:
@@ -38,7 +37,7 @@ def draw(path: Path) -> None:
     image.save(path)
 
 
-def answer(task: Task, texts: Sequence[str | None]) -> list[Answered]:
+def answered(task: Task, texts: Iterable[str | None]) -> list[Answered]:
     """Give the texts as answers to the task's questions; None is a failed one."""
     found: list[Answered] = []
     for index, (question, text) in enumerate(zip(task.questions(), texts, strict=True)):
@@ -51,9 +50,9 @@ def answer(task: Task, texts: Sequence[str | None]) -> list[Answered]:
     return found
 
 
-def metrics(task: Task, answered: Iterable[Answered]) -> dict[str, float]:
+def metrics_of(task: Task, answers: Iterable[Answered]) -> dict[str, float]:
     tally = task.tally()
-    for question, _, grade in answered:
+    for question, _, grade in answers:
         if grade is not None:
             tally.add(question, grade)
     return tally.metrics()

@@ -8,7 +8,7 @@ import pytest
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.llava_bench import LlavaBench
 from llava_serve.evaluation.tasks.mmvet import MMVet
-from tests.evaluation.tasks.drawn import answered, metrics_of, original, write_jsonl
+from tests.evaluation.tasks.answering import answered, metrics_of, original, write_lines
 
 LINES = [
     {"question_id": 0, "image": "001.jpg", "text": "What is it?", "category": "conv"},
@@ -18,8 +18,8 @@ LINES = [
 
 
 def test_llava_bench_asks_its_questions_and_knows_gpt4s_answers(tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "questions.jsonl", LINES)
-    write_jsonl(tmp_path / "answers_gpt4.jsonl", [{"question_id": 1, "text": "A circle."}])
+    write_lines(tmp_path / "questions.jsonl", LINES)
+    write_lines(tmp_path / "answers_gpt4.jsonl", [{"question_id": 1, "text": "A circle."}])
     task = LlavaBench(tmp_path)
     questions = list(task.questions())
     assert [(one.prompt, one.kind, one.truth) for one in questions] == [
@@ -36,8 +36,8 @@ def test_llava_bench_asks_its_questions_and_knows_gpt4s_answers(tmp_path: Path) 
 
 
 def test_a_reference_answer_that_is_none_is_told(tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "questions.jsonl", LINES)
-    write_jsonl(tmp_path / "answers_gpt4.jsonl", [{"question_id": 1, "text": "A."}, {"text": "B."}])
+    write_lines(tmp_path / "questions.jsonl", LINES)
+    write_lines(tmp_path / "answers_gpt4.jsonl", [{"question_id": 1, "text": "A."}, {"text": "B."}])
     with pytest.raises(CommandError, match=r"answers_gpt4.jsonl, line 2 is no answer"):
         list(LlavaBench(tmp_path).questions())
 
@@ -48,7 +48,7 @@ def test_mm_vets_results_are_written_as_by_llava(tmp_path: Path) -> None:
         {"question_id": one["question_id"], "image": "v1_0.png", "text": "What is x?"}
         for one in case["answers"]
     ]
-    write_jsonl(tmp_path / "llava-mm-vet.jsonl", lines)
+    write_lines(tmp_path / "llava-mm-vet.jsonl", lines)
     task = MMVet(tmp_path)
     answers = answered(task, [one["text"] for one in case["answers"]])
     (path,) = task.write_submission(answers, tmp_path / "submission")
@@ -66,7 +66,7 @@ def test_mm_vets_own_file_tells_abilities_and_answers_or_is_asked_alone(tmp_path
     (tmp_path / "mm-vet.json").write_text(json.dumps({"v1_5": entry}), encoding="utf-8")
     (alone,) = MMVet(tmp_path).questions()
     line = {"question_id": 5, "image": "v1_5.png", "text": "What is x?", "category": "conv"}
-    write_jsonl(tmp_path / "llava-mm-vet.jsonl", [line, {**line, "question_id": 6}])
+    write_lines(tmp_path / "llava-mm-vet.jsonl", [line, {**line, "question_id": 6}])
     first, second = MMVet(tmp_path).questions()
     assert alone == first
     assert (first.id, first.kind, first.truth) == ("5", "math, ocr", "-1<AND>-5")

@@ -8,8 +8,8 @@ from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.gqa import Gqa
 from tests.evaluation.tasks.answering import (
     SHORT,
-    answer,
-    metrics,
+    answered,
+    metrics_of,
     original,
     sha256,
     write_json,
@@ -55,15 +55,15 @@ def test_accuracy_and_predictions_of_the_constructed_answers_equal_the_originals
     llavas_file(tmp_path)
     authors_file(tmp_path / "data")
     task = Gqa(tmp_path)
-    answered = answer(task, [case[6] for case in CASES])
+    answers = answered(task, [case[6] for case in CASES])
     expected = {}
     for name, printed in ORIGINAL["printed"].items():
         if name not in ("Validity", "Plausibility"):
             part = NAMES.get(name, name.lower())
             expected[f"{part}/accuracy".lstrip("/")] = printed
-    found = metrics(task, answered)
+    found = metrics_of(task, answers)
     assert {name: f"{100 * value:.12f}" for name, value in found.items()} == expected
-    (path,) = task.write_submission(answered, tmp_path / "out")
+    (path,) = task.write_submission(answers, tmp_path / "out")
     assert path.name == "testdev_balanced_predictions.json"
     assert sha256(path) == ORIGINAL["submission_sha256"]
 

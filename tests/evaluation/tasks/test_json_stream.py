@@ -49,6 +49,13 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
         list(array_entries(path))
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"cannot read .*: Is a directory"):
+        next(array_entries(tmp_path))
+    with pytest.raises(CommandError, match=r"cannot read .*: No such file"):
+        next(object_entries(tmp_path / "gone.json"))
+
+
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     entry = json.dumps({"answers": ["some words"] * 20})

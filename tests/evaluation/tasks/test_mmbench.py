@@ -9,14 +9,8 @@ import pytest
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.mmbench import MMBench, MMBenchCN
-from tests.evaluation.tasks.drawn import (
-    answered,
-    in_base64,
-    metrics_of,
-    original,
-    png,
-    write_tsv,
-)
+from tests.evaluation.tasks.answering import answered, metrics_of, original
+from tests.evaluation.tasks.drawn import in_base64, png, write_tsv
 
 FILES = {file["name"]: file for file in original("mmbench")}
 SHORT_NAMES = {  # VLMEvalKit's
@@ -35,9 +29,9 @@ def written(folder: Path, file: dict[str, Any]) -> Path:
     return write_tsv(folder / f"{file['name']}.tsv", file["columns"], rows)
 
 
-def task_of(folder: Path, name: str, *, all_rounds: bool = False) -> MMBench:
+def task_of(folder: Path, name: str) -> MMBench:
     kind = MMBenchCN if name.endswith("_cn") else MMBench
-    return kind(written(folder, FILES[name]), all_rounds=all_rounds)
+    return kind(written(folder, FILES[name]))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -91,42 +85,6 @@ def test_prompts_are_those_of_llava(tmp_path: Path, name: str) -> None:
         for question in questions[: len(expected)]
     ]
     assert asked == expected
-
-
-@pytest.mark.parametrize("name", [name for name in FILES if "all_rounds" in FILES[name]])
-def test_all_rounds_are_asked_as_by_llava(tmp_path: Path, name: str) -> None:
-    expected = FILES[name]["all_rounds"]
-    questions = list(task_of(tmp_path, name, all_rounds=True).questions())
-    asked = [
-        [
-            question.metadata["question_id"],
-            question.metadata["round_id"],
-            f"<image>\n{question.prompt}",
-            question.metadata["prompt"],
-            question.metadata["options"],
-            question.metadata["option_char"],
-        ]
-        for question in questions[: len(expected)]
-    ]
-    assert asked == expected
-
-
-def test_a_question_asked_in_all_rounds_counts_when_each_is_right(tmp_path: Path) -> None:
-    task = task_of(tmp_path, "mmbench_lone", all_rounds=True)
-    questions = list(task.questions())
-    for question in questions:
-        place = "ABCD".index(question.truth)
-        letter = question.metadata["option_char"][place]
-        row = FILES["mmbench_lone"]["rows"][question.metadata["row"] - 1]
-        assert letter == row[FILES["mmbench_lone"]["columns"].index("answer")]
-    truths = [question.truth for question in questions]
-    right = metrics_of(task, answered(task, truths))
-    assert (right["accuracy"], right["circular_accuracy"]) == (1, 1)
-    always_a = metrics_of(task, answered(task, ["A"] * len(questions)))
-    assert always_a["circular_accuracy"] == 0
-    first = [question.truth if not question.metadata["round_id"] else "" for question in questions]
-    once = metrics_of(task, answered(task, first))
-    assert (once["vanilla_accuracy"], once["circular_accuracy"]) == (1, 0)
 
 
 def table(path: Path) -> list[list[Any]]:

@@ -8,8 +8,8 @@ from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.mme import Mme
 from tests.evaluation.tasks.answering import (
     SHORT,
-    answer,
-    metrics,
+    answered,
+    metrics_of,
     original,
     sha256,
     write_lines,
@@ -47,14 +47,14 @@ def test_scores_and_files_of_every_constructed_run_equal_the_originals(tmp_path:
     task = Mme(tmp_path)
     compared = 0
     for number, run in enumerate(ORIGINAL["runs"]):
-        answered = answer(task, run["answers"])
-        found = metrics(task, answered)
+        answers = answered(task, run["answers"])
+        found = metrics_of(task, answers)
         if run["totals"] is not None:
             compared += 1
             assert [found["perception"], found["cognition"]] == pytest.approx(run["totals"])
             scores = {name: found[f"{name}/score"] for name in run["scores"]}
             assert scores == pytest.approx(run["scores"], abs=1e-10)
-        paths = task.write_submission(answered, tmp_path / str(number))
+        paths = task.write_submission(answers, tmp_path / str(number))
         assert len(paths) == 14
         assert sha256(*sorted(paths)) == run["files_sha256"]
     assert compared > 20
@@ -81,15 +81,15 @@ def test_images_count_only_with_both_answers(tmp_path: Path) -> None:
         (home / f"{stem}.txt").write_text("One? Please answer yes or no.\tYes\nTwo?\tNo\n")
     (home / "a.png").touch()
     task = Mme(tmp_path)
-    answered = answer(task, ["Yes", "No", "yes\tnot\nso", None])
-    assert metrics(task, answered) == {
+    answers = answered(task, ["Yes", "No", "yes\tnot\nso", None])
+    assert metrics_of(task, answers) == {
         "perception": 200.0,
         "count/score": 200.0,
         "count/accuracy": 1.0,
         "count/accuracy_plus": 1.0,
     }
-    assert answered[0][0].turns[0].media[0].source == home / "a.png"
-    (path,) = task.write_submission(answered, tmp_path / "out")
+    assert answers[0][0].turns[0].media[0].source == home / "a.png"
+    (path,) = task.write_submission(answers, tmp_path / "out")
     assert path.read_text().splitlines()[2:] == [
         "b.txt\tOne? Please answer yes or no.\tYes\tyes not so",
         "b.txt\tTwo?\tNo\t",

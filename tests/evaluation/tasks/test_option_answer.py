@@ -3,7 +3,7 @@
 import pytest
 
 from llava_serve.evaluation.tasks.option_answer import read_option
-from tests.evaluation.tasks.drawn import original
+from tests.evaluation.tasks.answering import original
 
 
 def test_every_constructed_answer_gives_the_option_that_the_original_reads() -> None:

@@ -7,7 +7,14 @@ import pytest
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.pope import Pope
-from tests.evaluation.tasks.answering import SHORT, answer, draw, metrics, original, write_lines
+from tests.evaluation.tasks.answering import (
+    SHORT,
+    answered,
+    draw,
+    metrics_of,
+    original,
+    write_lines,
+)
 
 CATEGORIES = {"adversarial": 0, "random": 10_000_000, "popular": 20_000_000}
 PRINTED = {
@@ -58,7 +65,7 @@ def test_metrics_of_every_constructed_run_equal_what_the_original_prints(tmp_pat
         authors_files(folder, run["labels"])
         llavas_file(folder, run["labels"])
         task = Pope(folder)
-        found = metrics(task, answer(task, run["answers"]))
+        found = metrics_of(task, answered(task, run["answers"]))
         for category, printed in run["printed"].items():
             ours = {name: found[f"{category}/{PRINTED[name]}"] for name in printed}
             assert ours == printed
@@ -76,7 +83,7 @@ def test_metrics_of_every_constructed_run_equal_what_the_original_prints(tmp_pat
 def test_a_model_that_never_says_yes_has_no_precision(tmp_path: Path) -> None:
     authors_files(tmp_path, {"random": "yn"})
     task = Pope(tmp_path)
-    assert metrics(task, answer(task, ["No", "There is no, such thing"])) == {
+    assert metrics_of(task, answered(task, ["No", "There is no, such thing"])) == {
         **{"accuracy": 0.5, "recall": 0.0, "yes_ratio": 0.0},
         **{"random/accuracy": 0.5, "random/recall": 0.0, "random/yes_ratio": 0.0},
     }
@@ -128,4 +135,12 @@ def test_a_category_without_answers_names_their_file(tmp_path: Path) -> None:
 def test_a_line_that_is_no_answer_is_named(tmp_path: Path) -> None:
     write_lines(tmp_path / "coco/coco_pope_random.json", [labelled((0, "y")), {"text": "no label"}])
     with pytest.raises(CommandError, match=r"coco_pope_random\.json, line 2"):
+        list(Pope(tmp_path).questions())
+
+
+def test_labels_of_another_encoding_are_named(tmp_path: Path) -> None:
+    home = tmp_path / "coco/coco_pope_random.json"
+    home.parent.mkdir(parents=True)
+    home.write_bytes(b'{"label": "yes", "text": "caf\xe9"}\n')
+    with pytest.raises(CommandError, match=r"line 1 of .*coco_pope_random\.json is no text"):
         list(Pope(tmp_path).questions())

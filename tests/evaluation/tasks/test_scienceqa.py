@@ -8,7 +8,8 @@ import pytest
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.scienceqa import ScienceQA
-from tests.evaluation.tasks.drawn import answered, metrics_of, original, png
+from tests.evaluation.tasks.answering import answered, metrics_of, original
+from tests.evaluation.tasks.drawn import png
 
 CASES = original("scienceqa")
 ENDING = "\nAnswer with the option's letter from the given choices directly."

@@ -8,7 +8,7 @@ import pytest
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.seed import SeedBench
-from tests.evaluation.tasks.drawn import answered, metrics_of, original, write_jsonl
+from tests.evaluation.tasks.answering import answered, metrics_of, original, write_lines
 
 CASES = original("seed")
 
@@ -22,7 +22,7 @@ def seed_of(folder: Path, file: dict[str, Any]) -> SeedBench:
         {"question_id": name, "image": f"SEED-Bench-image/{name}.png", "text": f"Which? {name}"}
         for name in file["lines"]
     ]
-    write_jsonl(folder / "llava-seed-bench.jsonl", lines)
+    write_lines(folder / "llava-seed-bench.jsonl", lines)
     return SeedBench(folder)
 
 
@@ -53,7 +53,7 @@ def test_the_question_is_llavas_line(tmp_path: Path) -> None:
 
 def test_a_question_without_an_annotation_is_told(tmp_path: Path) -> None:
     task = seed_of(tmp_path, CASES["files"][0])
-    write_jsonl(
+    write_lines(
         tmp_path / "llava-seed-bench.jsonl",
         [{"question_id": 1, "image": "1.png", "text": "Which?"}],
     )

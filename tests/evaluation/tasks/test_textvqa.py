@@ -8,8 +8,8 @@ from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.textvqa import TextVqa
 from tests.evaluation.tasks.answering import (
     SHORT,
-    answer,
-    metrics,
+    answered,
+    metrics_of,
     original,
     write_json,
     write_lines,
@@ -39,13 +39,13 @@ def test_accuracy_of_every_constructed_answer_equals_the_original(tmp_path: Path
     authors_file(tmp_path)
     llavas_file(tmp_path, [case[2] for case in CASES])
     task = TextVqa(tmp_path)
-    answered = answer(task, [case[4] for case in CASES])
-    credits = [grade.credit for _, _, grade in answered if grade]
+    answers = answered(task, [case[4] for case in CASES])
+    credits = [grade.credit for _, _, grade in answers if grade]
     assert credits == pytest.approx([case[5] for case in CASES], abs=1e-12)
-    found = metrics(task, answered)
+    found = metrics_of(task, answers)
     assert found == pytest.approx({"accuracy": ORIGINAL["overall"]}, abs=1e-12)
     assert f"{100 * found['accuracy']:.2f}" == ORIGINAL["printed"]
-    assert task.write_submission(answered, tmp_path / "out") == []
+    assert task.write_submission(answers, tmp_path / "out") == []
 
 
 def test_the_authors_file_alone_is_asked_without_words_of_an_ocr(tmp_path: Path) -> None:

@@ -10,14 +10,8 @@ from llava_serve.errors import CommandError
 from llava_serve.evaluation.tasks.option_question import CHINESE
 from llava_serve.evaluation.tasks.tsv import Tsv
 from llava_serve.evaluation.tasks.yes_no import read_yes_no
-from tests.evaluation.tasks.drawn import (
-    answered,
-    in_base64,
-    metrics_of,
-    original,
-    png,
-    write_tsv,
-)
+from tests.evaluation.tasks.answering import answered, metrics_of, original
+from tests.evaluation.tasks.drawn import in_base64, png, write_tsv
 
 CASES = original("tsv")
 CHOICES = {file["name"]: file for file in CASES["choice"]}

@@ -7,8 +7,8 @@ import pytest
 from llava_serve.evaluation.tasks.vizwiz import VizWiz
 from tests.evaluation.tasks.answering import (
     SHORT,
-    answer,
-    metrics,
+    answered,
+    metrics_of,
     original,
     sha256,
     write_json,
@@ -40,13 +40,13 @@ def test_accuracy_and_submission_of_the_constructed_answers_equal_the_originals(
 ) -> None:
     authors_file(tmp_path / "val.json")
     task = VizWiz(tmp_path)
-    answered = answer(task, [case[4] for case in CASES])
-    credits = [grade.credit * 100 for _, _, grade in answered if grade and grade.credit is not None]
+    answers = answered(task, [case[4] for case in CASES])
+    credits = [grade.credit * 100 for _, _, grade in answers if grade and grade.credit is not None]
     assert credits == pytest.approx([case[6] for case in CASES], abs=1e-9)
-    found = {name: value * 100 for name, value in metrics(task, answered).items()}
+    found = {name: value * 100 for name, value in metrics_of(task, answers).items()}
     expected = {f"{kind}/accuracy": value for kind, value in ORIGINAL["by_answer_type"].items()}
     assert found == pytest.approx({"accuracy": ORIGINAL["overall"], **expected}, abs=1e-9)
-    (path,) = task.write_submission(answered, tmp_path / "out")
+    (path,) = task.write_submission(answers, tmp_path / "out")
     assert sha256(path) == ORIGINAL["submission_sha256"]
 
 
@@ -65,10 +65,10 @@ def test_the_test_set_is_asked_and_submitted_but_not_graded(tmp_path: Path) -> N
     write_lines(tmp_path / "llava_test.jsonl", [line, {**line, "question_id": 1}])
     write_json(tmp_path / "test.json", [{"image": image, "question": "What?"}])
     task = VizWiz(tmp_path)
-    answered = answer(task, ["The Dog's", None])
-    assert metrics(task, answered) == {}
-    assert answered[0][0].turns[0].media[0].source == tmp_path / "test" / image
-    (path,) = task.write_submission(answered, tmp_path / "out")
+    answers = answered(task, ["The Dog's", None])
+    assert metrics_of(task, answers) == {}
+    assert answers[0][0].turns[0].media[0].source == tmp_path / "test" / image
+    (path,) = task.write_submission(answers, tmp_path / "out")
     assert path.name == "llava_test.json"
     assert path.read_text() == (
         f'[{{"image": "{image}", "answer": "dog \'s"}}, {{"image": "{image}", "answer": ""}}]'

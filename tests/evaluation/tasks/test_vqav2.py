@@ -11,9 +11,9 @@ from llava_serve.evaluation.tasks.vqa_accuracy import vqav2_accuracy
 from llava_serve.evaluation.tasks.vqav2 import VqaV2
 from tests.evaluation.tasks.answering import (
     SHORT,
-    answer,
+    answered,
     draw,
-    metrics,
+    metrics_of,
     original,
     sha256,
     write_json,
@@ -60,11 +60,11 @@ def llavas_line(question_id: int) -> dict[str, Any]:
 def test_accuracy_of_every_constructed_answer_equals_the_originals(tmp_path: Path) -> None:
     authors_files(tmp_path)
     task = VqaV2(tmp_path)
-    answered = answer(task, [case[5] for case in CASES])
-    credits = [grade.credit * 100 for _, _, grade in answered if grade and grade.credit is not None]
+    answers = answered(task, [case[5] for case in CASES])
+    credits = [grade.credit * 100 for _, _, grade in answers if grade and grade.credit is not None]
     assert credits == pytest.approx([case[7] for case in CASES], abs=1e-9)
-    assert [grade.parsed for _, _, grade in answered if grade] == [case[6] for case in CASES]
-    found = {name: value * 100 for name, value in metrics(task, answered).items()}
+    assert [grade.parsed for _, _, grade in answers if grade] == [case[6] for case in CASES]
+    found = {name: value * 100 for name, value in metrics_of(task, answers).items()}
     parts = ORIGINAL["by_question_type"] | ORIGINAL["by_answer_type"]
     expected = {f"{part}/accuracy": value for part, value in parts.items()}
     assert found == pytest.approx({"accuracy": ORIGINAL["overall"], **expected}, abs=1e-9)
@@ -80,7 +80,7 @@ def test_an_answer_that_is_not_converted_counts_as_in_the_official_evaluation() 
 def test_the_submission_is_the_bytes_of_llavas_converter(tmp_path: Path) -> None:
     authors_files(tmp_path)
     task = VqaV2(tmp_path)
-    (path,) = task.write_submission(answer(task, [case[5] for case in CASES]), tmp_path / "out")
+    (path,) = task.write_submission(answered(task, [case[5] for case in CASES]), tmp_path / "out")
     assert path.name == "v2_OpenEnded_mscoco_val2014_questions.json"
     assert sha256(path) == ORIGINAL["submission_sha256"]
 
@@ -89,17 +89,17 @@ def test_questions_of_the_whole_test_that_were_not_asked_get_empty_answers(tmp_p
     llavas_file(tmp_path / "llava_vqav2_mscoco_test-dev2015.jsonl", [case[0] for case in CASES])
     llavas_file(tmp_path / "llava_vqav2_mscoco_test2015.jsonl", ORIGINAL["whole_test"])
     task = VqaV2(tmp_path)
-    answered = answer(task, [case[5] for case in CASES])
-    (path,) = task.write_submission(answered, tmp_path / "out")
+    answers = answered(task, [case[5] for case in CASES])
+    (path,) = task.write_submission(answers, tmp_path / "out")
     assert path.name == "llava_vqav2_mscoco_test-dev2015.json"
     assert sha256(path) == ORIGINAL["whole_submission_sha256"]
-    assert metrics(task, answered) == {}  # answers of the test set are not public
+    assert metrics_of(task, answers) == {}  # answers of the test set are not public
 
 
 def test_a_failed_answer_is_submitted_empty(tmp_path: Path) -> None:
     llavas_file(tmp_path / "llava_vqav2_mscoco_test-dev2015.jsonl", [1, 2])
     task = VqaV2(tmp_path)
-    (path,) = task.write_submission(answer(task, ["A dog.", None]), tmp_path)
+    (path,) = task.write_submission(answered(task, ["A dog.", None]), tmp_path)
     assert path.read_text() == (
         '[{"question_id": 1, "answer": "dog"}, {"question_id": 2, "answer": ""}]'
     )

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from llava_serve.evaluation.tasks.tsv import Tsv
-from tests.evaluation.tasks.drawn import answered, metrics_of, original, png, write_tsv
+from tests.evaluation.tasks.answering import answered, metrics_of, original
+from tests.evaluation.tasks.drawn import png, write_tsv
 
 CASES = original("yes_no_groups")
 
