@@ -1,7 +1,8 @@
 """Server that a command asks: any one of OpenAI's chat completions, and which models it has."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ from llava_serve.http.client_error import controller_error, remote_error
 from llava_serve.http.tls import trust
 from llava_serve.secret_file import read_secret
 from llava_serve.server_config import ServerConfig
+from llava_serve.tls_config import TrustConfig
 
 _LIST_S = aiohttp.ClientTimeout(total=10)
 
@@ -76,10 +78,30 @@ async def open_server(config: ServerConfig) -> AsyncIterator[AskedServer]:
     Raises:
         CommandError: the file of its key, or of the authorities to trust, cannot be used.
     """
-    key = config.api_key_file
-    headers = {} if key is None else bearer(read_secret(key))
+    async with open_session(config, headers_of(config.api_key_file)) as session:
+        yield AskedServer(config.controller, session)
+
+
+@asynccontextmanager
+async def open_session(
+    config: TrustConfig, headers: Mapping[str, str]
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Yield a session that sends these headers, with as many connections as are asked for.
+
+    Raises:
+        CommandError: the file of the authorities to trust cannot be used.
+    """
     connector = aiohttp.TCPConnector(ssl=trust(config.ca_file), limit=0)
     async with aiohttp.ClientSession(
         connector=connector, headers=headers, trust_env=False
     ) as session:
-        yield AskedServer(config.controller, session)
+        yield session
+
+
+def headers_of(key_file: Path | None) -> Mapping[str, str]:
+    """Return the headers that show the key of a file, where there is one.
+
+    Raises:
+        CommandError: the file cannot be used.
+    """
+    return {} if key_file is None else bearer(read_secret(key_file))

@@ -14,7 +14,7 @@ from llava_serve.evaluation.graded_answer import GradedAnswer
 from llava_serve.evaluation.manifest import Images
 from llava_serve.evaluation.outcome import Outcome
 from llava_serve.evaluation.question import Grade, Question
-from llava_serve.evaluation.run_folder import RunFolder, replaced
+from llava_serve.evaluation.run_folder import RunFolder, replaced, writing
 from llava_serve.evaluation.task import Answered, GradesTogether, Task
 
 _OF_OPTIONS = ("round_id", "options", "option_char")  # as MMBench's answers are converted by
@@ -32,7 +32,7 @@ class Grading:
         """Write the graded answers, and of the original images LLaVA's file and the submission.
 
         Raises:
-            CommandError: the task's data cannot be read any more.
+            CommandError: the task's data cannot be read any more, or a file cannot be written.
         """
         if isinstance(self._task, GradesTogether):
             folder = self._folder.submission
@@ -56,10 +56,7 @@ class Grading:
                 if llava is not None:
                     llava.write(self._llava_line(question, record))
         if images == "original":
-            self._folder.submission.mkdir(exist_ok=True)
-            self._task.write_submission(self.answered(answers), self._folder.submission)
-            if not any(self._folder.submission.iterdir()):
-                self._folder.submission.rmdir()
+            self._write_submission(answers)
         return Outcome(metrics=tally.metrics(), answered=answered, failed=dict(failed))
 
     def answered(self, answers: AnswersFile) -> Iterator[Answered]:
@@ -69,6 +66,14 @@ class Grading:
             if record.failure is None:
                 grade = self._task.grade(question, (record.text or "").strip())
             yield question, record, grade
+
+    def _write_submission(self, answers: AnswersFile) -> None:
+        folder = self._folder.submission
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+            self._task.write_submission(self.answered(answers), folder)
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
     def _records(self, answers: AnswersFile) -> Iterator[tuple[Question, AnswerRecord]]:
         return zip(self._questions(), answers.in_order(), strict=True)

@@ -4,7 +4,7 @@ import fcntl
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -86,14 +86,12 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         CommandError: another process holds it, or it cannot be written.
     """
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as exc:
-        what = f"cannot write the folder {folder}: {exc.strerror}"
-        raise CommandError(what, "Name another one with --out.") from exc
     try:
-        _lock(lock, folder)
+        with writing(folder):  # not every file system has locks
+            _lock(lock, folder)
         yield
     finally:
         os.close(lock)  # which lets go of it, as the end of the process does
@@ -144,19 +142,39 @@ def file_name(name: str) -> str:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Yield the path of a draft that takes the place of `path` once it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
+def writing(path: Path) -> Iterator[None]:
+    """Write to a file or a folder in the block.
+
+    Raises:
+        CommandError: it cannot be written.
+    """
     try:
-        yield draft
-        draft.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            draft.unlink()
+        yield
+    except OSError as exc:
+        remedy = "See to the disk, or name another folder with --out."
+        is_of_path = exc.filename is None or Path(exc.filename) == path
+        reason = exc.strerror if is_of_path else exc  # which names the other file
+        raise CommandError(f"cannot write {path}: {reason}", remedy) from exc
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yield the path of a draft that takes the place of `path` once it is whole.
+
+    Raises:
+        CommandError: it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield draft
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small file whole or not at all. Raises as `replaced`."""
     with replaced(path) as draft:
         draft.write_text(text, encoding="utf-8")

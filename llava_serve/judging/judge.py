@@ -7,19 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
-
 from llava_serve.arena.agreement import Agreement, agreement
 from llava_serve.arena.orders import together
 from llava_serve.arena.tally import Winner
+from llava_serve.asked_server import headers_of, open_session
 from llava_serve.client import ChatClient
-from llava_serve.cluster_token import bearer
 from llava_serve.errors import CommandError, ControllerUnreachable, ServeError
-from llava_serve.http.tls import trust
 from llava_serve.judging.config import JudgeConfig
 from llava_serve.judging.debate import Debate, debate_of
 from llava_serve.judging.verdict import messages, verdict
-from llava_serve.secret_file import read_secret
 from llava_serve.storage.battle_tables import BattleRow
 from llava_serve.storage.battles import Battles, BattleVote
 from llava_serve.storage.media import MediaStore
@@ -132,10 +128,5 @@ async def open_client(config: JudgeConfig) -> AsyncIterator[ChatClient]:
     Raises:
         CommandError: the file of its key, or of the authorities to trust, cannot be used.
     """
-    key = config.api_key_file
-    headers = {} if key is None else bearer(read_secret(key))
-    connector = aiohttp.TCPConnector(ssl=trust(config.ca_file))
-    async with aiohttp.ClientSession(
-        connector=connector, headers=headers, trust_env=False
-    ) as session:
+    async with open_session(config, headers_of(config.api_key_file)) as session:
         yield ChatClient(config.server.rstrip("/").removesuffix("/v1"), session)

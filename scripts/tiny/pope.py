@@ -17,16 +17,16 @@ from random import Random
 
 from PIL import Image
 
+from llava_serve.evaluation.tasks.pope import FIRST_IDS
+from llava_serve.evaluation.tasks.question_line import SHORT_ANSWER
 from llava_serve.tiny import POPE
 from scripts.tiny.scenes import random_scene
-from scripts.tiny.tokenizer import SHORT_ANSWER
 from scripts.tiny.turns import with_article
 from scripts.tiny.world import COLORS, SHAPES, Scene, Size, draw
 
 _PICTURES = 30
 _EACH = 2  # questions of a picture with the answer yes, and as many with no
 _SIZES: tuple[Size, ...] = ((144, 144), (176, 132), (132, 176), (208, 120))
-_FIRST_IDS = {"adversarial": 0, "random": 10_000_000, "popular": 20_000_000}
 
 Shown = frozenset[tuple[str, str]]  # (color, shape) of the things in one picture
 Absent = Callable[[Random, Shown], list[tuple[str, str]]]
@@ -49,8 +49,8 @@ def write_pope(folder: Path) -> None:
         labels = _labels(Random(f"pope {category}"), dict(zip(names, shown, strict=True)), absent)
         _write(folder / "coco" / f"coco_pope_{category}.json", labels)
         for label in labels:
-            line = {"question_id": _FIRST_IDS[category] + int(str(label["question_id"]))}
-            text = f"{label['text']}\n{SHORT_ANSWER}"
+            line = {"question_id": FIRST_IDS[category] + int(str(label["question_id"]))}
+            text = f"{label['text']}{SHORT_ANSWER}"
             lines.append(line | {"image": label["image"], "text": text, "category": category})
     _write(folder / "llava_pope_test.jsonl", lines)
 

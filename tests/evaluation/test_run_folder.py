@@ -1,5 +1,6 @@
 """A folder holds one run, and one process writes it."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.manifest import Manifest
 from llava_serve.evaluation.outcome import Outcome
-from llava_serve.evaluation.run_folder import RunFolder, file_name, replaced
+from llava_serve.evaluation.run_folder import RunFolder, file_name, replaced, write_whole
 
 MANIFEST = Manifest(
     task="jsonl",
@@ -56,7 +57,7 @@ def test_one_process_at_a_time_holds_a_folder(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CommandError, match=r"cannot write the folder .*: Not a directory"):
+    with pytest.raises(CommandError, match=r"cannot write .*: Not a directory"):
         RunFolder(tmp_path / "file" / "run").opened(MANIFEST).__enter__()
 
 
@@ -88,6 +89,20 @@ def test_a_file_that_is_not_finished_replaces_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyError), replaced(path) as draft:
         draft.write_text("half")
         raise KeyError
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_finds_no_room_replaces_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("before")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        with pytest.raises(CommandError, match=r"cannot write .*file: .*File too large"):
+            write_whole(path, "after" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
 

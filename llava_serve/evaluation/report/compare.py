@@ -39,12 +39,8 @@ def compare(a: Path, b: Path, config: CompareConfig, open_task: OpenTask) -> int
     thumbnails = _thumbnails(comparison, open_task)
     folder = config.out or _report_path(b).parent
     page = folder / "compare.html"
-    try:
-        write_whole(folder / "compare.json", comparison.model_dump_json(indent=1) + "\n")
-        write_whole(page, comparison_page(comparison, thumbnails))
-    except OSError as exc:
-        what = f"cannot write the comparison into {folder}: {exc.strerror or exc}"
-        raise CommandError(what, "Name another folder with --out.") from exc
+    write_whole(folder / "compare.json", comparison.model_dump_json(indent=1) + "\n")
+    write_whole(page, comparison_page(comparison, thumbnails))
     sys.stdout.write(comparison_lines(comparison) + f"\nThe answers that differ: {page}\n")
     if config.open:
         webbrowser.open(page.resolve().as_uri())

@@ -12,7 +12,8 @@ def write_report(folder: RunFolder, task: Task, manifest: Manifest) -> RunReport
     """Report a run that was graded, and write both files.
 
     Raises:
-        CommandError: a file of the folder or of the task is missing or damaged.
+        CommandError: a file of the folder or of the task is missing or damaged, or no file can be
+            written.
     """
     report, thumbnails = build_report(folder, task, manifest)
     write_whole(folder.report_json, report.model_dump_json(indent=1) + "\n")

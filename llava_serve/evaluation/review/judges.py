@@ -10,12 +10,12 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from llava_serve import logs
+from llava_serve.asked_server import open_session
 from llava_serve.client import ChatClient
 from llava_serve.cluster_token import bearer
 from llava_serve.errors import RemoteError
 from llava_serve.evaluation.review.config import ReviewConfig
 from llava_serve.http.client_error import controller_error, remote_error
-from llava_serve.http.tls import trust
 from llava_serve.media.data_uri import data_uri
 from llava_serve.protocol.error_shape import MESSAGES_PATH
 from llava_serve.secret_file import read_secret
@@ -160,10 +160,7 @@ async def open_judge(config: ReviewConfig) -> AsyncIterator[ReviewJudge]:
         CommandError: the file of its key, or of the authorities to trust, cannot be used.
     """
     address = config.judge.rstrip("/").removesuffix("/v1")
-    connector = aiohttp.TCPConnector(ssl=trust(config.ca_file), limit=0)
-    async with aiohttp.ClientSession(
-        connector=connector, headers=_headers(config), trust_env=False
-    ) as session:
+    async with open_session(config, _headers(config)) as session:
         fields = request_fields(config)
         if config.judge_protocol == "anthropic":
             yield MessagesJudge(address, session, fields)

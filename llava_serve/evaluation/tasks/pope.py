@@ -29,12 +29,12 @@ _HOME = (
 )
 # In the order of LLaVA's question file; its ids are those of the authors and these behind.
 # Source: haotian-liu/LLaVA eval.zip, pope/llava_pope_test.jsonl
-_FIRST_IDS = {"adversarial": 0, "random": 10_000_000, "popular": 20_000_000}
+FIRST_IDS = {"adversarial": 0, "random": 10_000_000, "popular": 20_000_000}
 _LABELS = "coco_pope_"
 _QUESTIONS = NeededFile(
     (
         "llava_pope_test.jsonl",
-        *(f"{home}{_LABELS}{category}.json" for home in ("coco/", "") for category in _FIRST_IDS),
+        *(f"{home}{_LABELS}{category}.json" for home in ("coco/", "") for category in FIRST_IDS),
     ),
     "the questions of POPE",
     f"{EVAL_ZIP}, or from {_HOME}",
@@ -117,11 +117,11 @@ def _is_of(label: _Label, line: QuestionLine) -> bool:
 
 def _authors_questions(paths: Iterable[Path]) -> Iterator[tuple[QuestionLine, _Label]]:
     """Yield the questions of the authors' files in LLaVA's order, with LLaVA's words and ids."""
-    order = list(_FIRST_IDS)
+    order = list(FIRST_IDS)
     by_category = {path.stem.removeprefix(_LABELS): path for path in paths}
     for category in sorted(by_category, key=lambda name: ((*order, name).index(name), name)):
         for label in _labels(by_category[category]):
-            text, first_id = label.text + SHORT_ANSWER, _FIRST_IDS.get(category, 0)
+            text, first_id = label.text + SHORT_ANSWER, FIRST_IDS.get(category, 0)
             line = QuestionLine(label.place, first_id + label.id, label.image, text, category)
             yield line, label
 
