@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -63,17 +64,19 @@ class AnswersFile:
         return self._states.count(_STATES.index(state))
 
     def append(self, record: AnswerRecord) -> None:
-        """Write an answer down at once.
+        """Write an answer down at once, whole or not at all.
 
         Raises:
             CommandError: it cannot be written.
         """
         line = (record.model_dump_json(exclude_defaults=True) + "\n").encode()
         try:
-            written = self._file.write(line)
-            if written != len(line):  # the disk is full: what is torn is cut next time
-                self._file.write(line[written:])
+            written = 0
+            while written < len(line):  # a disk that gets full takes a part of it
+                written += self._file.write(line[written:])
         except OSError as exc:
+            with suppress(OSError):  # or else it is cut when the file is opened
+                self._file.truncate(self._end)
             raise self._unusable(exc) from exc
         self._place(record, self._end)
         self._end += len(line)

@@ -5,7 +5,8 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Literal
 
-from llava_serve.errors import CommandError, MediaUnreadable
+from llava_serve.errors import CommandError, MediaTooLarge, MediaUnreadable
+from llava_serve.evaluation.media_file import read_media
 from llava_serve.evaluation.question import Medium
 
 MOST = 256  # media of a kind that are kept
@@ -46,7 +47,7 @@ class ImagePool:
             for key in sorted(kept):
                 try:
                     found.setdefault(digest_of(read(kept[key])), kept[key])
-                except MediaUnreadable:  # it cannot be shown in place of another
+                except (MediaTooLarge, MediaUnreadable):  # it cannot be shown in place of another
                     continue
             if len(found) == 1:
                 what = f"the task has only one {kind}, which no other can take the place of"
@@ -81,14 +82,9 @@ def read(medium: Medium) -> bytes:
     """Return the bytes of a medium's file.
 
     Raises:
-        MediaUnreadable: it cannot be read.
+        MediaTooLarge, MediaUnreadable: as `read_media`.
     """
-    if isinstance(medium.source, bytes):
-        return medium.source
-    try:
-        return medium.source.read_bytes()
-    except OSError as exc:
-        raise MediaUnreadable(f"cannot read {medium.source}: {exc.strerror}") from exc
+    return medium.source if isinstance(medium.source, bytes) else read_media(medium.source)
 
 
 def _name(medium: Medium) -> bytes:

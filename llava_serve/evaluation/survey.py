@@ -9,6 +9,7 @@ from typing import Any
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.image_pool import ImagePool
+from llava_serve.evaluation.media_file import is_there
 from llava_serve.evaluation.question import Medium, Question
 
 
@@ -61,7 +62,7 @@ class Survey:
         else:
             name = medium.source.name
             self.files += 1
-            if not medium.source.is_file():
+            if not is_there(medium.source):
                 self.missing += 1
                 self.first_missing = self.first_missing or medium.source
                 return name

@@ -1,5 +1,6 @@
 """What was answered is found again, whatever ended the process that wrote it."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,18 @@ def test_a_line_that_is_no_answer_of_the_run_is_named(line: str, tmp_path: Path)
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"cannot use .*: Is a directory"):
         AnswersFile(tmp_path, 3)
+
+
+def test_what_a_full_disk_tore_is_cut_before_the_next_answer(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with AnswersFile(tmp_path / "a", 3) as answers:
+        answers.append(record(0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "a").stat().st_size + 10, hard))
+        try:
+            with pytest.raises(CommandError, match="File too large"):
+                answers.append(record(1))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        answers.append(record(2))
+    with AnswersFile(tmp_path / "a", 3) as answers:
+        assert list(answers.in_order()) == [record(0), record(2)]

@@ -1,9 +1,9 @@
 """Images of chosen questions of a task, small enough to stand in a page."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 from llava_serve.errors import ServeError
+from llava_serve.evaluation.image_pool import read
 from llava_serve.evaluation.question import Medium, Question
 from llava_serve.evaluation.task import Task
 from llava_serve.media.decode import decode_image
@@ -47,12 +47,11 @@ def find_thumbnails(task: Task, wanted: Collection[int]) -> Thumbnails:
 
 def _thumbnail(medium: Medium) -> str | None:
     try:
-        source = medium.source
-        data = source.read_bytes() if isinstance(source, Path) else source
+        data = read(medium)
         if medium.kind == "video":
             image = decode_video(data, 1, _LIMITS).frames[0].image
         else:
             image = decode_image(data, _LIMITS).image
-    except (OSError, ServeError):
+    except ServeError:
         return None
     return thumbnail_uri(image, LARGEST)
