@@ -204,7 +204,7 @@ async def _events(answer: aiohttp.ClientResponse, decoder: sse.EventDecoder) -> 
 
 def _chunk(data: str) -> ChatCompletionChunk:
     content = from_json(data)
-    if "error" in content:
+    if isinstance(content, dict) and "error" in content:
         raise RemoteError.from_body(content, 502)
     return ChatCompletionChunk.model_validate(content)
 

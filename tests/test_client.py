@@ -105,7 +105,10 @@ async def test_an_answer_without_its_end_is_lost(session: aiohttp.ClientSession)
             await texts(ChatClient(address, session))
 
 
-@pytest.mark.parametrize("content", [b"data: hello\n\n", b"data: {}\n\n", b"data: [1]\n\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"data: hello\n\n", b"data: {}\n\n", b"data: [1]\n\n", b"data: 5\n\n", b"data: null\n\n"],
+)
 async def test_another_server_at_the_address_is_said_to_be_one(
     session: aiohttp.ClientSession, content: bytes
 ) -> None:
