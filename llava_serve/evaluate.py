@@ -8,6 +8,7 @@ asked; 130 it was interrupted, and the same command goes on.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from llava_serve.evaluation.review.command import review
 from llava_serve.evaluation.review.config import ReviewConfig
 from llava_serve.evaluation.run import run
 from llava_serve.evaluation.tasks.registry import open_task
+from llava_serve.terminal.text import visible
 
 _PROGRAM = "python -m llava_serve.evaluate"
 _COMPARE = f"{_PROGRAM} compare A B"
@@ -47,10 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 logs.configure(config.log_level)
                 return asyncio.run(run(config))
     except ServeError as exc:
-        sys.stderr.write(f"{exc.with_remedy}\n")
+        sys.stderr.write(visible(f"{exc.with_remedy}\n"))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where this one ends\n")
         return 130
+    except BrokenPipeError:  # who reads the result has left; Python must not flush to it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 2
 
 

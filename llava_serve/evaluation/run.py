@@ -33,6 +33,7 @@ from llava_serve.evaluation.runner import Runner
 from llava_serve.evaluation.survey import Survey
 from llava_serve.evaluation.task import Task
 from llava_serve.evaluation.tasks.registry import open_task
+from llava_serve.terminal.text import visible
 
 _RUNS = Path(".runs", "evaluate")
 
@@ -47,7 +48,8 @@ class Run:
 
     def questions(self) -> Iterable[Question]:
         """Return the questions that are asked: all, or the first ones."""
-        return islice(self._task.questions(), self._config.limit)
+        limit = self._config.limit
+        return islice(self._task.questions(), None if limit is None else min(limit, sys.maxsize))
 
     async def complete(self) -> tuple[RunFolder, Manifest, dict[Images, Outcome]]:
         """Ask what has no answer yet, grade all and report.
@@ -102,7 +104,7 @@ class Run:
         if survey.missing:
             self._console.print(
                 f"{survey.missing:,} of {survey.files:,} files that the questions name are not "
-                f"there, such as {survey.first_missing}: their questions fail",
+                f"there, such as {visible(str(survey.first_missing))}: their questions fail",
                 markup=False,
                 highlight=False,
             )
@@ -163,7 +165,7 @@ async def run(config: RunConfig) -> int:
     task = _task_of(config)
     folder, manifest, outcomes = await Run(config, task).complete()
     for line in _told(task, manifest, outcomes):
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(visible(line) + "\n")
     sys.stdout.write(f"report: {folder.report_html}\n")
     if config.open:
         webbrowser.open(folder.report_html.resolve().as_uri())

@@ -24,6 +24,7 @@ from llava_serve.evaluation.report.run_comparison import (
 from llava_serve.evaluation.report.run_report import RunReport
 from llava_serve.evaluation.run_folder import RunFolder, write_whole
 from llava_serve.evaluation.task import Task
+from llava_serve.terminal.text import visible
 
 OpenTask = Callable[[str, Path], Task]  # from the name of a task and the path of its data
 
@@ -44,7 +45,7 @@ def compare(a: Path, b: Path, config: CompareConfig, open_task: OpenTask) -> int
     except OSError as exc:
         what = f"cannot write the comparison into {folder}: {exc.strerror or exc}"
         raise CommandError(what, "Name another folder with --out.") from exc
-    sys.stdout.write(comparison_lines(comparison) + f"\nThe answers that differ: {page}\n")
+    sys.stdout.write(visible(comparison_lines(comparison)) + f"\nThe answers that differ: {page}\n")
     if config.open:
         webbrowser.open(page.resolve().as_uri())
     return 0
