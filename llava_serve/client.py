@@ -11,7 +11,7 @@ from yarl import URL
 
 from llava_serve import logs
 from llava_serve.credential import Credential
-from llava_serve.errors import ControllerLost, RemoteError, ServeError
+from llava_serve.errors import ControllerLost, EventTooLarge, RemoteError, ServeError
 from llava_serve.errors.base import RETRY_AFTER
 from llava_serve.http.caller import USER_HEADER
 from llava_serve.http.client_error import controller_error, reason_of, remote_error
@@ -24,6 +24,9 @@ from llava_serve.tracing.span import Tracer
 
 _ASK = aiohttp.ClientTimeout(total=10)
 _INSPECT = aiohttp.ClientTimeout(total=60, sock_connect=5)
+_MOST_BYTES = (
+    64_000_000  # of an answer; many times what the most tokens with log-probabilities take
+)
 _STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
 
 
@@ -197,7 +200,12 @@ def _as_streamed(body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _events(answer: aiohttp.ClientResponse, decoder: sse.EventDecoder) -> AsyncGenerator[str]:
+    received = 0
     async for chunk in answer.content.iter_any():
+        received += len(chunk)
+        if received > _MOST_BYTES:
+            what = f"the answer is larger than {_MOST_BYTES / 1e6:g} MB"
+            raise RemoteError(what, "answer_too_large", 502, EventTooLarge.remedy)
         for data in decoder.feed(chunk):
             yield data
 

@@ -119,6 +119,16 @@ async def test_another_server_at_the_address_is_said_to_be_one(
                 await asking
 
 
+async def test_an_answer_without_end_is_not_kept(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llava_serve.client._MOST_BYTES", 3 * len(CHUNK))
+    async with served(answering(200, CHUNK * 100)) as address:
+        with pytest.raises(RemoteError, match="the answer is larger than") as refused:
+            await texts(ChatClient(address, session))
+    assert refused.value.code == "answer_too_large"
+
+
 async def test_nobody_at_the_address_is_out_of_reach(
     session: aiohttp.ClientSession, unused_tcp_port: int
 ) -> None:
