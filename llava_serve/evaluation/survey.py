@@ -37,16 +37,15 @@ class Survey:
         """Walk over the questions.
 
         Raises:
-            CommandError: there is none, or not one of the files that they name is there.
+            CommandError: there is none, one of their files cannot be read, one holds what is no
+                text, or not one of the files that they name is there.
         """
-        for question in questions:
-            self.questions += 1
-            shown = [self._seen(one) for turn in question.turns for one in turn.media]
-            turns = [
-                (turn.role, turn.text, len(turn.media), turn.places) for turn in question.turns
-            ]
-            told = [question.id, turns, shown, question.kind, question.truth, question.settings]
-            self._sum.update(json.dumps(told, default=_plain, sort_keys=True).encode() + b"\n")
+        try:
+            for question in questions:
+                self._take(question)
+        except OSError as exc:
+            what = f"cannot read {exc.filename or 'a file of the task'}: {exc.strerror or exc}"
+            raise CommandError(what, "Correct --data, or see to the file.") from exc
         if not self.questions:
             raise CommandError("the task has no question", "Correct --data.")
         if self.files and self.missing == self.files:
@@ -54,6 +53,17 @@ class Survey:
                 f"none of the files that the questions name is there, such as {self.first_missing}"
             )
             raise CommandError(what, "Put the pictures where the task looks for them; see --data.")
+
+    def _take(self, question: Question) -> None:
+        self.questions += 1
+        shown = [self._seen(one) for turn in question.turns for one in turn.media]
+        turns = [(turn.role, turn.text, len(turn.media), turn.places) for turn in question.turns]
+        told = [question.id, turns, shown, question.kind, question.truth, question.settings]
+        line = json.dumps(told, default=_plain, sort_keys=True)
+        if "\\ud" in line and not _is_text(told):
+            what = f"question {self.questions}, {question.id!r}, holds half of a character"
+            raise CommandError(what, "Correct it: neither a model nor a file can be given that.")
+        self._sum.update(line.encode() + b"\n")
 
     def _seen(self, medium: Medium) -> str:
         """Look at a medium, and return what tells it from others wherever the data lies."""
@@ -69,6 +79,14 @@ class Survey:
         if self._pool is not None:
             self._pool.offer(medium)
         return name
+
+
+def _is_text(told: Any) -> bool:
+    try:
+        json.dumps(told, default=_plain, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:

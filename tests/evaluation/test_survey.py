@@ -1,6 +1,7 @@
 """Before anything is asked it is known how much there is, of which data, and what is missing."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,18 @@ def test_a_task_whose_files_are_all_missing_is_not_asked(tmp_path: Path) -> None
 def test_a_task_without_questions_is_not_asked() -> None:
     with pytest.raises(CommandError, match="no question"):
         surveyed()
+
+
+def test_half_a_character_is_told_before_anything_is_asked() -> None:
+    whole = question("\\ud800 is how JSON writes it, \U0001f600")
+    with pytest.raises(CommandError, match="question 2, '1', holds half of a character"):
+        surveyed(whole, question(["\ud83d"]))
+
+
+def test_a_file_that_cannot_be_read_is_told_with_its_name(tmp_path: Path) -> None:
+    def questions() -> Iterator[Question]:
+        tmp_path.open()  # a folder
+        yield question()
+
+    with pytest.raises(CommandError, match=f"cannot read {tmp_path}: Is a directory"):
+        Survey().take(questions())

@@ -1,6 +1,7 @@
 """Questions of one's own as JSON lines: messages with media, or lines of LLaVA's custom data."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -98,6 +99,7 @@ class ChatLines:
         try:
             with self._path.open("rb") as file:
                 for number, line in enumerate(file, 1):
+                    line = line.removeprefix(BOM_UTF8)
                     if line.strip():
                         yield self._question(number, line)
         except OSError as exc:

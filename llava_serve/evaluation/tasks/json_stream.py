@@ -18,7 +18,7 @@ def array_entries(path: Path, member: str | None = None) -> Iterator[Any]:
     Raises:
         CommandError: the file is not JSON or has no such array; names file and place.
     """
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         scanner = _Scanner(path, file)
         if member is not None and scanner.peek() == "{":
             _seek_member(scanner, member)
@@ -31,7 +31,7 @@ def object_entries(path: Path) -> Iterator[tuple[str, Any]]:
     Raises:
         CommandError: the file is not a JSON object; names file and place.
     """
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         scanner = _Scanner(path, file)
         scanner.take("{")
         if scanner.take("}", needed=False):

@@ -135,7 +135,7 @@ def _pairs(path: Path, place: str) -> Iterator[tuple[str, str]]:
             f"{path} is not there: it holds the answers to what {place} asks",
             f"Ask the authors of MME for {_RELEASE}, see {_HOME}.",
         )
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             asked, _, truth = line.strip().partition("\t")
             if truth.lower() in ("yes", "no"):
@@ -149,7 +149,7 @@ def _pairs(path: Path, place: str) -> Iterator[tuple[str, str]]:
 
 def _pairs_of_table(path: Path, stem: str) -> Iterator[tuple[str, str]]:
     """Yield an image's questions and answers in a file that the authors' tool comes with."""
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         for line in file:
             image, asked, truth, *_ = (*line.rstrip("\n").split("\t"), "", "")
             if image.split(".")[0] == stem and truth.lower() in ("yes", "no"):

@@ -126,7 +126,7 @@ def _authors_questions(paths: Iterable[Path]) -> Iterator[tuple[QuestionLine, _L
 
 
 def _labels(path: Path) -> Iterator[_Label]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             place = f"{path}, line {number}"
             try:
