@@ -53,7 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where this one ends\n")
         return 130
-    except BrokenPipeError:  # who reads the result has left; Python must not flush to it at exit
+    except OSError as exc:
+        if not isinstance(exc, BrokenPipeError):  # else who reads the result has left
+            what = exc.filename or "the result to standard output"
+            sys.stderr.write(visible(f"cannot read or write {what}: {exc.strerror or exc}\n"))
+        # Python must not flush to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 2

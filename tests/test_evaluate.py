@@ -245,6 +245,27 @@ async def test_what_a_server_says_does_not_steer_the_terminal(
     assert not {"\x1b", "\x9b"} & {*told.out, *told.err}
 
 
+async def test_data_whose_name_is_no_text_is_asked(tmp_path: Path) -> None:
+    data = write_texts(tmp_path / os.fsdecode(b"\xff.jsonl"), 1)
+    async with Answering().served() as address:
+        assert await ran(data, address, "--out", tmp_path / "run") == 0
+        assert await ran(data, address, "--out", tmp_path / "run") == 0
+
+
+async def test_a_result_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    data = write_texts(tmp_path / "q.jsonl", 1)
+    async with Answering().served() as address:
+        assert await ran(data, address, "--out", tmp_path / "run") == 0
+    program = [sys.executable, "-m", "llava_serve.evaluate", "compare", tmp_path / "run"]
+    with os.fdopen(os.open("/dev/full", os.O_WRONLY), "w") as full:
+        left = await asyncio.create_subprocess_exec(
+            *program, tmp_path / "run", stdout=full, stderr=asyncio.subprocess.PIPE
+        )
+        _, told = await left.communicate()
+    assert left.returncode == 1
+    assert told == b"cannot read or write the result to standard output: No space left on device\n"
+
+
 async def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path: Path) -> None:
     data = write_texts(tmp_path / "q.jsonl", 1)
     async with Answering().served() as address:

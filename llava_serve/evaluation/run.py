@@ -33,7 +33,7 @@ from llava_serve.evaluation.runner import Runner
 from llava_serve.evaluation.survey import Survey
 from llava_serve.evaluation.task import Task
 from llava_serve.evaluation.tasks.registry import open_task
-from llava_serve.terminal.text import visible
+from llava_serve.terminal.text import valid_text, visible
 
 _RUNS = Path(".runs", "evaluate")
 
@@ -61,10 +61,10 @@ class Run:
         survey = await asyncio.to_thread(self._surveyed)
         config = self._config
         async with open_server(config) as server:
-            model = config.model or await server.model(None)
+            model = valid_text(config.model or await server.model(None))
             manifest = Manifest(
                 task=self._task.name,
-                data=str(config.data or config.include_path or "lmms-eval"),
+                data=valid_text(str(config.data or config.include_path or "lmms-eval")),
                 digest=survey.digest,
                 questions=survey.questions,
                 model=model,
