@@ -109,7 +109,7 @@ def require_positive(config: object, *names: str) -> None:
     """Raises: ValueError, when a field of `config` is given and not above 0."""
     for name in names:
         value = getattr(config, name)
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:  # nor is NaN
             raise ValueError(f"{flag_of(name)} must be above 0, not {value}")
 
 

@@ -11,7 +11,7 @@ from yarl import URL
 
 from llava_serve import logs
 from llava_serve.credential import Credential
-from llava_serve.errors import ControllerLost, RemoteError, ServeError
+from llava_serve.errors import ControllerLost, EventTooLarge, RemoteError, ServeError
 from llava_serve.http.caller import USER_HEADER
 from llava_serve.http.client_error import controller_error, reason_of, remote_error
 from llava_serve.protocol import sse
@@ -23,6 +23,9 @@ from llava_serve.tracing.span import Tracer
 
 _ASK = aiohttp.ClientTimeout(total=10)
 _INSPECT = aiohttp.ClientTimeout(total=60, sock_connect=5)
+_MOST_BYTES = (
+    64_000_000  # of an answer; many times what the most tokens with log-probabilities take
+)
 _STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
 
 
@@ -196,14 +199,19 @@ def _as_streamed(body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _events(answer: aiohttp.ClientResponse, decoder: sse.EventDecoder) -> AsyncGenerator[str]:
+    received = 0
     async for chunk in answer.content.iter_any():
+        received += len(chunk)
+        if received > _MOST_BYTES:
+            what = f"the answer is larger than {_MOST_BYTES / 1e6:g} MB"
+            raise RemoteError(what, "answer_too_large", 502, EventTooLarge.remedy)
         for data in decoder.feed(chunk):
             yield data
 
 
 def _chunk(data: str) -> ChatCompletionChunk:
     content = from_json(data)
-    if "error" in content:
+    if isinstance(content, dict) and "error" in content:
         raise RemoteError.from_body(content, 502)
     return ChatCompletionChunk.model_validate(content)
 

@@ -8,6 +8,7 @@ asked; 130 it was interrupted, and the same command goes on.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +19,11 @@ from llava_serve.errors import ServeError
 from llava_serve.evaluation.config import RunConfig
 from llava_serve.evaluation.report.compare import compare
 from llava_serve.evaluation.report.compare_config import CompareConfig
-from llava_serve.evaluation.report.formatting import printable
 from llava_serve.evaluation.review.command import review
 from llava_serve.evaluation.review.config import ReviewConfig
 from llava_serve.evaluation.run import run
 from llava_serve.evaluation.tasks.registry import open_task
+from llava_serve.terminal.text import visible
 
 _PROGRAM = "python -m llava_serve.evaluate"
 _COMPARE = f"{_PROGRAM} compare A B"
@@ -48,11 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                 logs.configure(config.log_level)
                 return asyncio.run(run(config))
     except ServeError as exc:
-        for line in exc.with_remedy.splitlines():
-            sys.stderr.write(f"{printable(line)}\n")
+        sys.stderr.write(visible(f"{exc.with_remedy}\n"))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where this one ends\n")
         return 130
+    except OSError as exc:
+        if not isinstance(exc, BrokenPipeError):  # else who reads the result has left
+            what = exc.filename or "the result to standard output"
+            sys.stderr.write(visible(f"cannot read or write {what}: {exc.strerror or exc}\n"))
+        # Python must not flush to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 2
 
 

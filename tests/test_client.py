@@ -105,7 +105,10 @@ async def test_an_answer_without_its_end_is_lost(session: aiohttp.ClientSession)
             await texts(ChatClient(address, session))
 
 
-@pytest.mark.parametrize("content", [b"data: hello\n\n", b"data: {}\n\n", b"data: [1]\n\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"data: hello\n\n", b"data: {}\n\n", b"data: [1]\n\n", b"data: 5\n\n", b"data: null\n\n"],
+)
 async def test_another_server_at_the_address_is_said_to_be_one(
     session: aiohttp.ClientSession, content: bytes
 ) -> None:
@@ -114,6 +117,16 @@ async def test_another_server_at_the_address_is_said_to_be_one(
         for asking in (texts(client), client.models()):
             with pytest.raises(RemoteError, match="is not a controller of llava_serve"):
                 await asking
+
+
+async def test_an_answer_without_end_is_not_kept(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llava_serve.client._MOST_BYTES", 3 * len(CHUNK))
+    async with served(answering(200, CHUNK * 100)) as address:
+        with pytest.raises(RemoteError, match="the answer is larger than") as refused:
+            await texts(ChatClient(address, session))
+    assert refused.value.code == "answer_too_large"
 
 
 async def test_nobody_at_the_address_is_out_of_reach(

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -227,6 +229,65 @@ async def test_as_many_are_asked_at_once_as_the_slots_need(tmp_path: Path) -> No
     assert answering.most_at_once == 6
 
 
+async def test_what_a_server_says_does_not_steer_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def behave(body: dict[str, Any]) -> Response:
+        return refusal(400, "\x1b[2Jcleared\x9b")
+
+    data = write_texts(tmp_path / "q.jsonl", 1)
+    async with Answering(behave, models=["\x1b]0;m"]).served() as address:
+        assert await ran(data, address, "--out", tmp_path / "run") == 1
+        assert await ran(data, address, "--out", tmp_path / "new", "--model", "other") == 2
+    told = capsys.readouterr()
+    assert "cleared" in told.out
+    assert "served: \u241b]0;m" in told.err
+    assert not {"\x1b", "\x9b"} & {*told.out, *told.err}
+
+
+async def test_data_whose_name_is_no_text_is_asked(tmp_path: Path) -> None:
+    data = write_texts(tmp_path / os.fsdecode(b"\xff.jsonl"), 1)
+    async with Answering().served() as address:
+        assert await ran(data, address, "--out", tmp_path / "run") == 0
+        assert await ran(data, address, "--out", tmp_path / "run") == 0
+
+
+async def test_a_result_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    data = write_texts(tmp_path / "q.jsonl", 1)
+    async with Answering().served() as address:
+        assert await ran(data, address, "--out", tmp_path / "run") == 0
+    program = [sys.executable, "-m", "llava_serve.evaluate", "compare", tmp_path / "run"]
+    with os.fdopen(os.open("/dev/full", os.O_WRONLY), "w") as full:
+        left = await asyncio.create_subprocess_exec(
+            *program, tmp_path / "run", stdout=full, stderr=asyncio.subprocess.PIPE
+        )
+        _, told = await left.communicate()
+    assert left.returncode == 1
+    assert told == b"cannot read or write the result to standard output: No space left on device\n"
+
+
+async def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path: Path) -> None:
+    data = write_texts(tmp_path / "q.jsonl", 1)
+    async with Answering().served() as address:
+        assert await ran(data, address, "--out", tmp_path / "run") == 0
+    program = [sys.executable, "-m", "llava_serve.evaluate", "compare", tmp_path / "run"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing) as gone:
+        left = await asyncio.create_subprocess_exec(
+            *program, tmp_path / "run", stdout=gone, stderr=asyncio.subprocess.PIPE
+        )
+        _, told = await left.communicate()
+    assert (left.returncode, told) == (1, b"")
+
+
+async def test_a_limit_above_all_questions_asks_them_all(tmp_path: Path) -> None:
+    data, answering = write_texts(tmp_path / "q.jsonl", 2), Answering()
+    async with answering.served() as address:
+        assert await ran(data, address, "--out", tmp_path / "run", "--limit", 10**30) == 0
+    assert len(answering.asked) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -249,7 +310,10 @@ async def test_what_is_wrong_at_the_beginning_ends_with_the_reason(
     assert re.search(said, error), error
 
 
-@pytest.mark.parametrize("words", [["--images", "blue"], ["--concurrency", "0"], ["--limit", "0"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--images", "blue"], ["--concurrency", "0"], ["--limit", "0"], ["--patience", "nan"]],
+)
 def test_a_flag_that_is_wrong_exits_with_the_usage(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

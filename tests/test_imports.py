@@ -68,7 +68,8 @@ LAYERS = (
     ("accounts",),
     ("cluster",),
     ("worker",),
-    ("doctor", "evaluation", "judging", "launching", "replaying", "terminal", "training", "web"),
+    ("terminal",),
+    ("doctor", "evaluation", "judging", "launching", "replaying", "training", "web"),
     tuple(COMMANDS),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

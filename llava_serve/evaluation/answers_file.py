@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -63,7 +64,7 @@ class AnswersFile:
         return self._states.count(_STATES.index(state))
 
     def append(self, record: AnswerRecord) -> None:
-        """Write an answer down at once.
+        """Write an answer down at once, whole or not at all.
 
         Raises:
             CommandError: it cannot be written.
@@ -74,6 +75,8 @@ class AnswersFile:
             while left:  # a full disk takes a part, then none: what is torn is cut next time
                 left = left[self._file.write(left) :]
         except OSError as exc:
+            with suppress(OSError):  # or else it is cut when the file is opened
+                self._file.truncate(self._end)
             raise self._unusable(exc) from exc
         self._place(record, self._end)
         self._end += len(line)

@@ -45,7 +45,8 @@ class Asker:
         """Return the answer to a question.
 
         Raises:
-            ServeError: there is none; `MediaUnreadable` where its files cannot be read here.
+            ServeError: there is none; `MediaUnreadable` or `MediaTooLarge` where its files cannot
+                be shown.
         """
         body = await asyncio.to_thread(self._body, question)
         with_logprobs = self._with_logprobs

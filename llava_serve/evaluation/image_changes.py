@@ -9,6 +9,7 @@ import PIL.Image
 
 from llava_serve.evaluation.image_pool import ImagePool, digest_of
 from llava_serve.evaluation.manifest import Images
+from llava_serve.evaluation.media_file import MOST_BYTES
 from llava_serve.evaluation.question import Medium
 from llava_serve.media.decode import upright_size
 from llava_serve.media.limits import FileLimits
@@ -19,14 +20,13 @@ Show = Callable[[Sequence[Medium]], list[bytes]]
 
 _GRAY = 128
 _MOST_FRAMES = 32  # no LLaVA checkpoint looks at more by itself
-_LIMITS = FileLimits(file_bytes=1 << 30, pixels=400_000_000)  # the server's own are narrower
+_LIMITS = FileLimits(file_bytes=MOST_BYTES, pixels=400_000_000)  # the server's own are narrower
 
 
 def show_of(images: Images, pool: ImagePool) -> Show:
     """Return what shows a question's media; blocking, for a thread.
 
-    Each raises `MediaUnreadable` where a file cannot be read, and for the gray one also
-    `MediaTooLarge`.
+    Each raises `MediaUnreadable` or `MediaTooLarge` where a file cannot be shown.
     """
     match images:
         case "original":

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Literal
 
-from llava_serve.errors import CommandError, MediaUnreadable
+from llava_serve.errors import CommandError, MediaTooLarge, MediaUnreadable
 from llava_serve.evaluation.question import Medium
 
 MOST = 256  # media of a kind that are kept
@@ -46,7 +46,7 @@ class ImagePool:
             for key in sorted(kept):
                 try:
                     found.setdefault(digest_of(kept[key].read()), kept[key])
-                except MediaUnreadable:  # it cannot be shown in place of another
+                except (MediaTooLarge, MediaUnreadable):  # it cannot be shown in place of another
                     continue
             if len(found) == 1:
                 what = f"the task has only one {kind}, which no other can take the place of"

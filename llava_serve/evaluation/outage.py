@@ -57,9 +57,10 @@ def pause_s(attempt: int, error: ServeError) -> float:
 
 def _asked_s(error: ServeError) -> float:
     try:
-        return float(error.headers.get(RETRY_AFTER, 0))
+        asked_s = float(error.headers.get(RETRY_AFTER, 0))
     except ValueError:  # a date
         return 0.0
+    return max(0.0, asked_s)  # of "nan" too, which is below nothing and above nothing
 
 
 async def _nobody_is_there() -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from llava_serve.errors import MediaUnreadable
+from llava_serve.evaluation.media_file import read_media
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +19,9 @@ class Medium:
         """Return the file's bytes. It blocks.
 
         Raises:
-            MediaUnreadable: it cannot be read.
+            MediaTooLarge, MediaUnreadable: as `read_media`.
         """
-        if isinstance(self.source, bytes):
-            return self.source
-        try:
-            return self.source.read_bytes()
-        except OSError as exc:
-            raise MediaUnreadable(f"cannot read {self.source}: {exc.strerror}") from exc
+        return self.source if isinstance(self.source, bytes) else read_media(self.source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,13 +27,13 @@ from llava_serve.evaluation.outage import Outage
 from llava_serve.evaluation.outcome import Outcome
 from llava_serve.evaluation.progress import tracked
 from llava_serve.evaluation.question import Question
-from llava_serve.evaluation.report.formatting import printable
 from llava_serve.evaluation.report.write import write_report
 from llava_serve.evaluation.run_folder import RunFolder, file_name
 from llava_serve.evaluation.runner import Runner
 from llava_serve.evaluation.survey import Survey
 from llava_serve.evaluation.task import Task
 from llava_serve.evaluation.tasks.registry import open_task
+from llava_serve.terminal.text import valid_text, visible
 
 _RUNS = Path(".runs", "evaluate")
 
@@ -48,7 +48,8 @@ class Run:
 
     def questions(self) -> Iterable[Question]:
         """Return the questions that are asked: all, or the first ones."""
-        return islice(self._task.questions(), self._config.limit)
+        limit = self._config.limit
+        return islice(self._task.questions(), None if limit is None else min(limit, sys.maxsize))
 
     async def complete(self) -> tuple[RunFolder, Manifest, dict[Images, Outcome]]:
         """Ask what has no answer yet, grade all and report.
@@ -60,10 +61,10 @@ class Run:
         survey = await asyncio.to_thread(self._surveyed)
         config = self._config
         async with open_server(config) as server:
-            model = config.model or await server.model(None)
+            model = valid_text(config.model or await server.model(None))
             manifest = Manifest(
                 task=self._task.name,
-                data=str(config.data or config.include_path or "lmms-eval"),
+                data=valid_text(str(config.data or config.include_path or "lmms-eval")),
                 digest=survey.digest,
                 questions=survey.questions,
                 model=model,
@@ -103,7 +104,7 @@ class Run:
         if survey.missing:
             self._console.print(
                 f"{survey.missing:,} of {survey.files:,} files that the questions name are not "
-                f"there, such as {printable(str(survey.first_missing))}: their questions fail",
+                f"there, such as {visible(str(survey.first_missing))}: their questions fail",
                 markup=False,
                 highlight=False,
             )
@@ -164,7 +165,7 @@ async def run(config: RunConfig) -> int:
     task = _task_of(config)
     folder, manifest, outcomes = await Run(config, task).complete()
     for line in _told(task, manifest, outcomes):
-        sys.stdout.write(printable(line) + "\n")
+        sys.stdout.write(visible(line) + "\n")
     sys.stdout.write(f"report: {folder.report_html}\n")
     if config.open:
         webbrowser.open(folder.report_html.resolve().as_uri())

@@ -1,6 +1,7 @@
 """Folder of a run: names of its files, and a lock so that one process at a time writes it."""
 
 import fcntl
+import hashlib
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -18,6 +19,7 @@ from llava_serve.form_fault import first_fault
 # When a run began and where its data lay may differ: the digest tells whether it is the same data.
 _MAY_DIFFER = ("started_at", "data")
 _OTHER_FOLDER = "Name another folder with --out."
+_LONGEST_NAME = 100  # bytes: two of them and an ending are within the 255 that systems allow
 Kept = TypeVar("Kept", bound=BaseModel)
 _Outcomes = RootModel[dict[Images, Outcome]]
 
@@ -84,7 +86,7 @@ def held(folder: Path) -> Iterator[None]:
     """Hold a folder, which is made where it is missing, for this process alone.
 
     Raises:
-        CommandError: another process holds it, or it cannot be written.
+        CommandError: another process holds it, or a file cannot be written or read meanwhile.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,6 +95,10 @@ def held(folder: Path) -> Iterator[None]:
         with writing(folder):  # not every file system has locks
             _lock(lock, folder)
         yield
+    except OSError as exc:  # a full disk tells no name
+        what = f"cannot use {exc.filename or folder}: {exc.strerror or exc}"
+        remedy = "See to the disk, or name another folder with --out; what was written is kept."
+        raise CommandError(what, remedy) from exc
     finally:
         os.close(lock)  # which lets go of it, as the end of the process does
 
@@ -137,8 +143,13 @@ def _read(path: Path, kind: type[Kept]) -> Kept:
 
 
 def file_name(name: str) -> str:
-    """Return the name of a model or a task as that of a file."""
-    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "model"
+    """Return the name of a model or a task as that of a file; of a long one its beginning."""
+    found = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "model"
+    whole = found.encode()
+    if len(whole) <= _LONGEST_NAME:
+        return found
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"{whole[: _LONGEST_NAME - 13].decode(errors='ignore')}-{digest}"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from llava_serve.errors import CommandError
 from llava_serve.evaluation.image_pool import ImagePool
+from llava_serve.evaluation.media_file import is_there
 from llava_serve.evaluation.question import Medium, Question
 
 
@@ -36,23 +37,15 @@ class Survey:
         """Walk over the questions.
 
         Raises:
-            CommandError: there is none, one holds what is no text, or not one of the files that
-                they name is there.
+            CommandError: there is none, one of their files cannot be read, one holds what is no
+                text, or not one of the files that they name is there.
         """
-        for question in questions:
-            self.questions += 1
-            shown = [self._seen(one) for turn in question.turns for one in turn.media]
-            turns = [
-                (turn.role, turn.text, len(turn.media), turn.places) for turn in question.turns
-            ]
-            told = [question.id, turns, shown, question.kind, question.truth, question.settings]
-            line = json.dumps(told, default=_plain, sort_keys=True, ensure_ascii=False)
-            try:
-                self._sum.update(line.encode() + b"\n")
-            except UnicodeEncodeError as exc:  # later no file could hold it
-                half = line[exc.start : exc.end]
-                what = f"question {question.id!r} holds {half!r}, a half of a character"
-                raise CommandError(what, "Correct it in the file of --data.") from exc
+        try:
+            for question in questions:
+                self._take(question)
+        except OSError as exc:
+            what = f"cannot read {exc.filename or 'a file of the task'}: {exc.strerror or exc}"
+            raise CommandError(what, "Correct --data, or see to the file.") from exc
         if not self.questions:
             raise CommandError("the task has no question", "Correct --data.")
         if self.files and self.missing == self.files:
@@ -61,6 +54,19 @@ class Survey:
             )
             raise CommandError(what, "Put the pictures where the task looks for them; see --data.")
 
+    def _take(self, question: Question) -> None:
+        self.questions += 1
+        shown = [self._seen(one) for turn in question.turns for one in turn.media]
+        turns = [(turn.role, turn.text, len(turn.media), turn.places) for turn in question.turns]
+        told = [question.id, turns, shown, question.kind, question.truth, question.settings]
+        line = json.dumps(told, default=_plain, sort_keys=True, ensure_ascii=False)
+        try:
+            self._sum.update(line.encode() + b"\n")
+        except UnicodeEncodeError as exc:  # later no file could hold it
+            half = line[exc.start : exc.end]
+            what = f"question {question.id!r} holds {half!r}, a half of a character"
+            raise CommandError(what, "Correct it in the file of --data.") from exc
+
     def _seen(self, medium: Medium) -> str:
         """Look at a medium, and return what tells it from others wherever the data lies."""
         if isinstance(medium.source, bytes):
@@ -68,7 +74,7 @@ class Survey:
         else:
             name = medium.source.name.encode(errors="backslashreplace").decode()
             self.files += 1
-            if not medium.source.is_file():
+            if not is_there(medium.source):
                 self.missing += 1
                 self.first_missing = self.first_missing or medium.source
                 return name

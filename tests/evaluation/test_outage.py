@@ -58,7 +58,9 @@ def test_out_of_memory_is_the_questions() -> None:
     assert fault_of(OutOfMemory("12 GB are needed")) == "again"
 
 
-@pytest.mark.parametrize(("told", "least"), [("7", 7), ("", 0), ("Wed, 21 Oct 2026", 0)])
+@pytest.mark.parametrize(
+    ("told", "least"), [("7", 7), ("", 0), ("Wed, 21 Oct 2026", 0), ("nan", 0), ("-5", 0)]
+)
 def test_one_waits_as_long_as_the_server_says(told: str, least: float) -> None:
     error = RemoteError("busy", "busy", 429, "")
     error.headers = {"Retry-After": told}

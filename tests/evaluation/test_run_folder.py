@@ -112,3 +112,20 @@ def test_a_file_that_finds_no_room_replaces_nothing(tmp_path: Path) -> None:
 )
 def test_the_name_of_a_model_is_a_files(name: str, file: str) -> None:
     assert file_name(name) == file
+
+
+def test_names_too_long_for_a_file_are_cut_and_stay_apart(tmp_path: Path) -> None:
+    names = [file_name(letter * 300 + end) for letter in ("n", "模") for end in ("a", "b")]
+    for name in names:
+        with replaced(tmp_path / f"{name}.jsonl") as draft:
+            draft.write_text("")
+    assert len(list(tmp_path.iterdir())) == len(names)
+
+
+def test_a_disk_that_gets_full_while_a_folder_is_held_is_told(tmp_path: Path) -> None:
+    def fill() -> None:
+        with RunFolder(tmp_path).opened(MANIFEST), Path("/dev/full").open("wb", buffering=0) as f:
+            f.write(b"graded")
+
+    with pytest.raises(CommandError, match=f"cannot use {tmp_path}: No space left on device"):
+        fill()

@@ -1,6 +1,7 @@
 """Before anything is asked it is known how much there is, of which data, and what is missing."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,12 @@ def test_half_a_character_is_named_before_anything_is_asked(broken: Question) ->
 def test_a_file_may_have_any_name(tmp_path: Path) -> None:
     there = Medium(write_image(tmp_path / "\udcff.png"))
     assert surveyed(question(None, there)).missing == 0
+
+
+def test_a_file_that_cannot_be_read_is_told_with_its_name(tmp_path: Path) -> None:
+    def questions() -> Iterator[Question]:
+        tmp_path.open()  # a folder
+        yield question()
+
+    with pytest.raises(CommandError, match=f"cannot read {tmp_path}: Is a directory"):
+        Survey().take(questions())

@@ -57,8 +57,10 @@ def compare_runs(a: Path, b: Path) -> RunComparison:
     reports = _read(paths[0]), _read(paths[1])
     _require_same_questions(paths, (reports[0].manifest, reports[1].manifest))
     tally = PairsTally()
+    lines = (0, 0)
     files = (RunFolder(path.parent).graded("original") for path in paths)
     for one, other in paired_answers(*files):
+        lines = (lines[0] + (one is not None), lines[1] + (other is not None))
         if one is None or other is None:
             continue
         if (one.id, one.prompt) != (other.id, other.prompt):
@@ -68,6 +70,8 @@ def compare_runs(a: Path, b: Path) -> RunComparison:
                 "Run the task anew with one version of this program.",
             )
         tally.add(one, other)
+    for path, report, found in zip(paths, reports, lines, strict=True):
+        _require_whole(path, report, found)
     return RunComparison(
         runs=(
             _compared(paths[0], reports[0], tally.failed[0]),
@@ -115,6 +119,13 @@ def _require_same_questions(paths: tuple[Path, Path], of: tuple[Manifest, Manife
             f"SHA-256 {a.digest[:12]}…, and those of {b.data} {b.digest[:12]}…",
             "Run both with the same data.",
         )
+
+
+def _require_whole(path: Path, report: RunReport, found: int) -> None:
+    told = report.answered + report.failed
+    if found != told:
+        what = f"{path} tells of {told:,} questions, and the graded answers beside it of {found:,}"
+        raise CommandError(what, "Give the command of the run once more: it grades all anew.")
 
 
 def _notes(reports: tuple[RunReport, RunReport], common: int) -> list[str]:

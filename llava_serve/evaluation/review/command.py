@@ -15,6 +15,7 @@ from llava_serve.evaluation.review.shown_image import require_images
 from llava_serve.evaluation.review.summing import report_of, scored_pairs
 from llava_serve.evaluation.review.text_report import as_text
 from llava_serve.evaluation.run_folder import held, kept_manifest, write_whole
+from llava_serve.terminal.text import visible
 
 
 def review(config: ReviewConfig) -> int:
@@ -37,7 +38,7 @@ def review(config: ReviewConfig) -> int:
         pairs = scored_pairs(reviews, records)
         report = report_of(manifest, reviews, records, config.seed)
         _write(config, report, "".join(llava_lines(reviews, pairs, records)))
-    sys.stdout.write(f"{as_text(report)}\nreport: {config.out / 'review.html'}\n")
+    sys.stdout.write(f"{visible(as_text(report))}\nreport: {config.out / 'review.html'}\n")
     return int(report.total.judged < report.total.questions)
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from llava_serve.errors import CommandError
+from llava_serve.errors import CommandError, MediaTooLarge, MediaUnreadable
+from llava_serve.evaluation.media_file import read_media
 from llava_serve.evaluation.review.judges import ShownImage
-from llava_serve.media.sniff import HEAD_BYTES, sniff
+from llava_serve.media.sniff import sniff
 
 # Source: docs.anthropic.com, "Vision"; platform.openai.com, "Images and vision".
 _MIMES = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp"}
@@ -18,7 +19,7 @@ def require_images(folder: Path, names: Iterable[str]) -> None:
         CommandError: one is missing, or of a format that judges do not take.
     """
     for name in names:
-        _mime(folder / name)
+        _read(folder / name)
 
 
 def read_image(folder: Path, name: str) -> ShownImage:
@@ -27,19 +28,18 @@ def read_image(folder: Path, name: str) -> ShownImage:
     Raises:
         CommandError: it is not what it was when the run began.
     """
-    path = folder / name
-    mime = _mime(path)
-    return ShownImage(path.read_bytes(), mime)
+    data, mime = _read(folder / name)
+    return ShownImage(data, mime)
 
 
-def _mime(path: Path) -> str:
+def _read(path: Path) -> tuple[bytes, str]:
     try:
-        with path.open("rb") as file:
-            kind = sniff(file.read(HEAD_BYTES))
-    except OSError as exc:
-        what = f"cannot read the image {path}: {exc.strerror}"
+        data = read_media(path)
+    except (MediaTooLarge, MediaUnreadable) as exc:
+        what = f"cannot read the image {path}: {exc.message}"
         raise CommandError(what, "Correct --show-images, or add the file.") from exc
+    kind = sniff(data)
     if kind not in _MIMES:
         what = f"the image {path} cannot be shown to a judge: it is {kind}"
         raise CommandError(what, f"Convert it to one of {', '.join(_MIMES)}.")
-    return _MIMES[kind]
+    return data, _MIMES[kind]

@@ -5,6 +5,8 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
+from llava_serve.errors import CommandError
+
 
 class EntryIndex:
     """JSON values by key, in a temporary database that goes with the index.
@@ -14,18 +16,26 @@ class EntryIndex:
     """
 
     def __init__(self, entries: Iterable[tuple[str, Any]]) -> None:
-        """Read all of `entries`; of one key the last value counts."""
+        """Read all of `entries`; of one key the last value counts.
+
+        Raises:
+            CommandError: there is no room for them.
+        """
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute(
             "CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
         )
         self._database.execute("BEGIN")
-        self._database.executemany(
-            "INSERT OR REPLACE INTO entries VALUES (?, ?)",
-            ((key, json.dumps(value)) for key, value in entries),
-        )
-        self._database.execute("COMMIT")
+        try:
+            self._database.executemany(
+                "INSERT OR REPLACE INTO entries VALUES (?, ?)",
+                ((key, json.dumps(value)) for key, value in entries),
+            )
+            self._database.execute("COMMIT")
+        except sqlite3.OperationalError as exc:
+            what = f"the annotations cannot be indexed in a temporary file: {exc}"
+            raise CommandError(what, "Make room, or set SQLITE_TMPDIR to another folder.") from exc
 
     def get(self, key: str) -> Any:
         """Return the value of a key; None where there is none."""

@@ -49,7 +49,7 @@ def object_entries(path: Path) -> Iterator[tuple[str, Any]]:
 @contextmanager
 def _opened(path: Path) -> Iterator["_Scanner"]:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             yield _Scanner(path, file)
     except OSError as exc:
         raise unreadable(path, exc) from exc

@@ -9,6 +9,7 @@ import base64
 import binascii
 from pathlib import Path
 
+from llava_serve.evaluation.media_file import is_there
 from llava_serve.evaluation.question import Medium
 from llava_serve.evaluation.tasks.tsv_file import TsvFile, TsvRow
 
@@ -81,4 +82,4 @@ def _found(table: Path, name: str) -> Path:
     """Return an image's path: as it is, beside the table, or among the images of its name."""
     places = (table.parent, table.parent / "images" / table.stem, table.parent / "images")
     paths = [place / name for place in places]
-    return next((path for path in paths if path.exists()), paths[0])
+    return next((path for path in paths if is_there(path)), paths[0])

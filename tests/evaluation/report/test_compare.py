@@ -191,3 +191,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CommandError, match="cannot write"):
         compare(a, a, CompareConfig(out=tmp_path / "file"), opened)
+
+
+def test_graded_answers_that_were_cut_are_not_compared(tmp_path: Path) -> None:
+    a = run(tmp_path / "a", answers_of(30))
+    path = tmp_path / "a" / "graded.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:20]))
+    with pytest.raises(CommandError, match=r"tells of 30 questions, and .* of 20"):
+        compare_runs(a, run(tmp_path / "b", answers_of(30)))

@@ -110,3 +110,9 @@ def test_a_line_that_is_no_question_is_named_with_the_reason(
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"cannot read .*questions\.jsonl"):
         list(ChatLines(tmp_path).questions())
+
+
+def test_a_byte_order_mark_at_the_beginning_is_no_part_of_the_data(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "q.jsonl", [text_line(0)])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [one.id for one in ChatLines(path).questions()] == ["q0"]

@@ -67,3 +67,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 40_000
     assert peak < 2_000_000
+
+
+def test_a_byte_order_mark_at_the_beginning_is_no_part_of_the_data(tmp_path: Path) -> None:
+    path = tmp_path / "marked.json"
+    path.write_text("[1, 2]", encoding="utf-8-sig")
+    assert list(array_entries(path)) == [1, 2]
