@@ -256,7 +256,7 @@ async def test_a_result_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     data = write_texts(tmp_path / "q.jsonl", 1)
     async with Answering().served() as address:
         assert await ran(data, address, "--out", tmp_path / "run") == 0
-    program = [sys.executable, "-m", "llava_serve.evaluate", "compare", tmp_path / "run"]
+    program = [sys.executable, "-m", "llava_serve.evaluate", "compare", str(tmp_path / "run")]
     with os.fdopen(os.open("/dev/full", os.O_WRONLY), "w") as full:
         left = await asyncio.create_subprocess_exec(
             *program, tmp_path / "run", stdout=full, stderr=asyncio.subprocess.PIPE
@@ -270,7 +270,7 @@ async def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path: Path) -> 
     data = write_texts(tmp_path / "q.jsonl", 1)
     async with Answering().served() as address:
         assert await ran(data, address, "--out", tmp_path / "run") == 0
-    program = [sys.executable, "-m", "llava_serve.evaluate", "compare", tmp_path / "run"]
+    program = [sys.executable, "-m", "llava_serve.evaluate", "compare", str(tmp_path / "run")]
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing) as gone:
