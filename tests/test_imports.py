@@ -21,6 +21,7 @@ COMMANDS = [
     "admin",
     "replay",
     "evaluate",
+    "train",
     "keys",
     "page_users",
     "usage",

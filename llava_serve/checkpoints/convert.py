@@ -44,6 +44,17 @@ def convert(config: ModelConfig, out: Path) -> LoadedModel:
         stored = language_weights(checkpoint)["model.norm.weight"].read().dtype
         config = replace(config, dtype=str(stored).removeprefix("torch."))  # type: ignore[arg-type]
     loaded = load(replace(config, device="cpu"), checkpoint=checkpoint)
+    adapt(loaded, checkpoint)
+    write(loaded, out)
+    return loaded
+
+
+def adapt(loaded: LoadedModel, checkpoint: OriginalCheckpoint) -> None:
+    """Give a model in memory what transformers needs of it: tokens of media, and settings.
+
+    Raises:
+        CheckpointError: transformers computes something else than LLaVA's code.
+    """
     assert loaded.original is not None  # as that layout has it
     _require_same(loaded.model_type, loaded.original.packing)
     _add_media_tokens(loaded)
@@ -52,12 +63,16 @@ def convert(config: ModelConfig, out: Path) -> LoadedModel:
     sampling: Any = loaded.model.generation_config
     if not sampling.do_sample:  # beside greedy decoding, transformers refuses to save these
         sampling.temperature = sampling.top_p = sampling.top_k = None
+
+
+def write(loaded: LoadedModel, out: Path) -> None:
+    """Write a model that was adapted to the folder `out`."""
+    assert loaded.original is not None
     loaded.model.save_pretrained(out)
     loaded.tokenizer.save_pretrained(out)
     _write_settings(loaded, loaded.original, out)
     for weights in out.glob("*.safetensors"):  # which are written for their owner alone
         weights.chmod((out / "config.json").stat().st_mode)
-    return loaded
 
 
 def _require_same(model_type: str, packing: Packing) -> None:

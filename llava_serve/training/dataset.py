@@ -48,14 +48,14 @@ class TrainingDataset(Dataset[PreparedSample]):
     ) -> None:
         self.lengths = lengths
         self._loaded = loaded
-        self._mixture = mixture
+        self.mixture = mixture
         self._media = media
         self._labeller = labeller
         self._rows = FeatureRows(loaded)
         self._image_token, self._video_token = placeholders_of(loaded)
 
     def __len__(self) -> int:
-        return len(self._mixture)
+        return len(self.mixture)
 
     def __getitem__(self, index: int) -> PreparedSample:
         """Prepare a sample.
@@ -64,7 +64,7 @@ class TrainingDataset(Dataset[PreparedSample]):
             BrokenSample: it cannot be trained on, as `check` says of it too.
             BadRequest: its prompt cannot be made.
         """
-        sample = self._mixture.sample(index)
+        sample = self.mixture.sample(index)
         media = [self._media.read(medium) for medium in sample.media]
         keeps_line_breaks = self._loaded.format.per_chunk
         prompt = self._labeller.label(

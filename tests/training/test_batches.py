@@ -42,7 +42,7 @@ def run(loaded: LoadedModel, samples: list[PreparedSample]) -> Any:
 
 def by_serving(loaded: LoadedModel, files: MediaFiles, data: TrainingDataset, i: int) -> float:
     """Return the loss of a sample from the embeddings that serving reads."""
-    sample = data._mixture.sample(i)
+    sample = data.mixture.sample(i)
     media = [files.read(medium) for medium in sample.media]
     said = sample.conversation(media, keeps_line_breaks=loaded.format.per_chunk)
     prompt = AnswerLabeller(loaded).label(said)

@@ -1,0 +1,136 @@
+"""A run of training: its parts, in the order in which they are made, checked, trained and saved."""
+
+import logging
+import shlex
+from pathlib import Path
+
+from safetensors import SafetensorError
+from transformers import set_seed
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from llava_serve.checkpoints import convert, huggingface
+from llava_serve.checkpoints.resolve import (
+    HuggingFaceCheckpoint,
+    OriginalCheckpoint,
+    resolve,
+)
+from llava_serve.errors import BadRequest, CommandError
+from llava_serve.media.limits import FileLimits
+from llava_serve.model_config import MediaConfig
+from llava_serve.training import kept_state
+from llava_serve.training.check import DataReport, SampleMeter, check
+from llava_serve.training.collator import BatchCollator
+from llava_serve.training.dataset import TrainingDataset
+from llava_serve.training.flags import TrainingFlags
+from llava_serve.training.labels import AnswerLabeller
+from llava_serve.training.media_files import MediaFiles
+from llava_serve.training.memory_estimate import estimate
+from llava_serve.training.mixture import Mixture, open_mixture
+from llava_serve.training.sample import BrokenSample
+from llava_serve.training.served_folder import ServedFolder
+from llava_serve.training.starting_point import StartingPoint, open_start
+from llava_serve.training.trained_parts import choose
+from llava_serve.training.trainer import LlavaTrainer, MetricsLog, not_written
+
+logger = logging.getLogger(__name__)
+
+
+def run(flags: TrainingFlags) -> None:
+    """Train a model and write it; go on where an earlier run of the same command ended.
+
+    Raises:
+        ServeError: a flag, the model or the data are wrong, or a file cannot be written.
+    """
+    output = flags.output
+    begun = kept_state.last_checkpoint(output)
+    mixture = open_mixture(flags.data.data_path, flags.run.seed)
+    set_seed(flags.run.seed)
+    start = open_start(flags)
+    if flags.mode == "finetune" and isinstance(start.checkpoint, OriginalCheckpoint):
+        convert.adapt(start.loaded, start.checkpoint)
+    data = _data(flags, start, mixture)
+    trained = choose(start, flags)
+    folder = ServedFolder(start, flags.mode, trained)
+    _tell_memory(flags, start, data)
+    trainer = LlavaTrainer(
+        start.loaded,
+        folder,
+        bytearray(bool(data.mixture.sample(i).media) for i in range(len(data)))
+        if flags.run.group_by_modality_length
+        else bytearray(len(data)),
+        model=trained,
+        args=flags.run,
+        train_dataset=data,
+        data_collator=BatchCollator(start.loaded),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(MetricsLog(logger.info))
+    if begun is not None:
+        logger.info("going on from %s", begun)
+    try:
+        trainer.train(resume_from_checkpoint=None if begun is None else str(begun))
+    except (BrokenSample, BadRequest) as exc:
+        raise CommandError(f"a sample broke during the training: {exc}", "Run it again.") from exc
+    _write_end(flags, trainer, folder)
+    logger.info("serve it with: %s", _serving(flags, start))
+
+
+def _data(flags: TrainingFlags, start: StartingPoint, mixture: Mixture) -> TrainingDataset:
+    """Check the samples and prepare those that are whole. Raises: CommandError."""
+    limits, loaded = MediaConfig(), start.loaded
+    images = Path(flags.data.image_folder)
+    media = MediaFiles(
+        images,
+        Path(flags.data.video_folder or images),
+        FileLimits(int(limits.max_image_mb * 1e6), int(limits.max_image_megapixels * 1e6)),
+        flags.data.frames_upbound,
+    )
+    labeller = AnswerLabeller(loaded)
+    longest = min(flags.run.model_max_length or loaded.context_length, loaded.context_length)
+    report: DataReport = check(mixture, media, SampleMeter(loaded, labeller, longest))
+    if not flags.data.skip_broken:
+        report.require_whole()
+    elif report.broken:
+        logger.warning("%s", report)
+    kept = mixture.without(report.broken)
+    if not len(kept):
+        raise CommandError(str(report), "Give a file with samples that can be trained on.")
+    return TrainingDataset(loaded, kept, media, labeller, report.lengths)
+
+
+def _tell_memory(flags: TrainingFlags, start: StartingPoint, data: TrainingDataset) -> None:
+    needed = estimate(start.loaded.model, flags.run, max(data.lengths))
+    logger.info(
+        "%d samples of at most %d tokens; the training takes %s",
+        *(len(data), max(data.lengths), needed),
+    )
+    if not needed.fits:
+        logger.warning(
+            "this may not fit: lower --per_device_train_batch_size and raise "
+            "--gradient_accumulation_steps, give --gradient_checkpointing True, or train a LoRA"
+        )
+
+
+def _write_end(flags: TrainingFlags, trainer: LlavaTrainer, folder: ServedFolder) -> None:
+    output = flags.output
+    try:
+        trainer.save_state()
+        folder.write(output, is_last=True)
+    except (OSError, SafetensorError, RuntimeError) as exc:
+        raise not_written(output, exc) from exc
+
+
+def _serving(flags: TrainingFlags, start: StartingPoint) -> str:
+    """Return the command that serves what was written, with the template that was trained."""
+    words = ["python", "-m", "llava_serve.model_worker", "--model-path", str(flags.output)]
+    is_part = flags.mode == "lora" or (flags.mode == "pretrain" and start.settings)
+    base = str(start.base) if is_part else None
+    words += [] if base is None else ["--model-base", base]
+    written = resolve(str(flags.output), base)
+    name = flags.model.version
+    if name is not None and isinstance(written, HuggingFaceCheckpoint):
+        config = huggingface.config_of(written)
+        own = huggingface.format_of(written, config, start.loaded.tokenizer, None)
+        words += [] if own.name == start.loaded.format.name else ["--conv-mode", name]
+    return shlex.join(words)
