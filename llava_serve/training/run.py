@@ -4,11 +4,14 @@ import logging
 import shlex
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from llava_serve.checkpoints import convert, huggingface
+from llava_serve.checkpoints.hub import name_of
+from llava_serve.checkpoints.original import load as original
 from llava_serve.checkpoints.resolve import (
     HuggingFaceCheckpoint,
     OriginalCheckpoint,
@@ -34,6 +37,11 @@ from llava_serve.training.trainer import LlavaTrainer, MetricsLog, not_written
 
 logger = logging.getLogger(__name__)
 
+_SMALLER = (
+    "Lower --per_device_train_batch_size and raise --gradient_accumulation_steps, give "
+    "--gradient_checkpointing True, or train a LoRA."
+)
+
 
 def run(flags: TrainingFlags) -> None:
     """Train a model and write it; go on where an earlier run of the same command ended.
@@ -42,6 +50,12 @@ def run(flags: TrainingFlags) -> None:
         ServeError: a flag, the model or the data are wrong, or a file cannot be written.
     """
     output = flags.output
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise CommandError(
+            f"{output} cannot be written: {exc}", "Give another --output_dir."
+        ) from exc
     begun = kept_state.last_checkpoint(output)
     mixture = open_mixture(flags.data.data_path, flags.run.seed)
     set_seed(flags.run.seed)
@@ -71,7 +85,14 @@ def run(flags: TrainingFlags) -> None:
     try:
         trainer.train(resume_from_checkpoint=None if begun is None else str(begun))
     except (BrokenSample, BadRequest) as exc:
-        raise CommandError(f"a sample broke during the training: {exc}", "Run it again.") from exc
+        raise CommandError(
+            f"a sample could be read before the training, and not in it: {exc}",
+            "See to its files; the same command then goes on from the last checkpoint.",
+        ) from exc
+    except torch.OutOfMemoryError as exc:
+        raise CommandError(
+            f"the memory of {start.loaded.model.device} is full: {exc}", _SMALLER
+        ) from exc
     _write_end(flags, trainer, folder)
     logger.info("serve it with: %s", _serving(flags, start))
 
@@ -106,10 +127,7 @@ def _tell_memory(flags: TrainingFlags, start: StartingPoint, data: TrainingDatas
         *(len(data), max(data.lengths), needed),
     )
     if not needed.fits:
-        logger.warning(
-            "this may not fit: lower --per_device_train_batch_size and raise "
-            "--gradient_accumulation_steps, give --gradient_checkpointing True, or train a LoRA"
-        )
+        logger.warning("this may not fit. %s", _SMALLER)
 
 
 def _write_end(flags: TrainingFlags, trainer: LlavaTrainer, folder: ServedFolder) -> None:
@@ -127,10 +145,13 @@ def _serving(flags: TrainingFlags, start: StartingPoint) -> str:
     is_part = flags.mode == "lora" or (flags.mode == "pretrain" and start.settings)
     base = str(start.base) if is_part else None
     words += [] if base is None else ["--model-base", base]
-    written = resolve(str(flags.output), base)
+    written, tokenizer = resolve(str(flags.output), base), start.loaded.tokenizer
+    if isinstance(written, HuggingFaceCheckpoint):
+        own = huggingface.format_of(written, huggingface.config_of(written), tokenizer, None)
+    else:
+        own = original.format_of(written, tokenizer, None, name_of(str(flags.output)))
     name = flags.model.version
-    if name is not None and isinstance(written, HuggingFaceCheckpoint):
-        config = huggingface.config_of(written)
-        own = huggingface.format_of(written, config, start.loaded.tokenizer, None)
-        words += [] if own.name == start.loaded.format.name else ["--conv-mode", name]
+    words += (
+        ["--conv-mode", name] if name is not None and own.name != start.loaded.format.name else []
+    )
     return shlex.join(words)

@@ -17,6 +17,7 @@ from llava_serve.training.embedding import embedded
 from llava_serve.training.labels import AnswerLabeller
 from llava_serve.training.media_files import MediaFiles
 from llava_serve.training.mixture import open_mixture
+from tests.checkpoints.golden_cases import GOLDEN
 from tests.training.teaching import (
     BASE,
     PARTS,
@@ -180,3 +181,42 @@ def test_broken_samples_end_it_before_the_first_step_or_are_left_out(
     assert "lesson.json, entry 1" in said
     assert learn("finetune", *words, "--skip-broken", "True") == 0
     assert "3 samples of at most" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("case", ["A", "B"])
+@pytest.mark.parametrize("mode", ["lora", "finetune"])
+def test_a_whole_model_of_llava_s_layout_learns_as_those_of_its_task_scripts(
+    tmp_path: Path, case: str, mode: str
+) -> None:
+    out, start = tmp_path / "out", next(GOLDEN.glob(f"{case}_*")) / "checkpoint"
+    short = shlex.split("--max_steps 5 --learning_rate 1e-3 --per_device_train_batch_size 4")
+    model = ["--model_name_or_path", start, "--output_dir", out, "--mm_vision_select_layer", -2]
+    data = write_lesson(tmp_path)
+    assert learn(mode, *model, *data, *short, "--lora_dropout", 0, "--logging_steps", 1) == 0
+    told = losses(out)
+    assert told[-1] < told[0]
+    base = str(start) if mode == "lora" else None
+    loaded = load(ModelConfig(model_path=str(out), model_base=base, device="cpu"))
+    assert (loaded.original is None) == (mode == "finetune")
+
+
+def test_the_command_that_serves_it_names_the_template_it_was_trained_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = [*composed(out), *write_lesson(tmp_path), "--max_steps", 1, "--lora_enable", "True"]
+    assert learn(*words, "--version", "llava_llama_2") == 0
+    told = f"--model-path {out} --model-base {BASE} --conv-mode llava_llama_2"
+    assert told in capsys.readouterr().err
+
+
+def test_flags_that_contradict_the_model_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_lesson(tmp_path)
+    for flag, value in (("mm_projector_type", "linear"), ("vision_tower", "openai/clip")):
+        assert learn("finetune", *bundled(tmp_path / "out"), *data, f"--{flag}", value) == 2
+        assert f"--{flag} {value}: the model has another one" in capsys.readouterr().err
+    words = ["--model_name_or_path", BASE, "--output_dir", tmp_path / "out", *data]
+    assert learn("pretrain", *words) == 2
+    assert "is a language model without a vision tower" in capsys.readouterr().err
