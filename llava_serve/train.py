@@ -17,17 +17,23 @@ from llava_serve.errors import ServeError
 def main(argv: Sequence[str] | None = None) -> int:
     # These import torch and transformers.
     from llava_serve.training.command_line import parse_flags
+    from llava_serve.training.kept_state import last_checkpoint
     from llava_serve.training.run import run
 
     logs.configure("info")
     try:
-        run(parse_flags(sys.argv[1:] if argv is None else argv))
+        flags = parse_flags(sys.argv[1:] if argv is None else argv)
+        try:
+            run(flags)
+        except KeyboardInterrupt:
+            begun = last_checkpoint(flags.output)
+            goes_on = "begins anew: no checkpoint was written yet (--save_steps)"
+            goes_on = goes_on if begun is None else f"goes on from {begun}"
+            sys.stderr.write(f"interrupted; the same command {goes_on}\n")
+            return 130
     except ServeError as exc:
         sys.stderr.write(f"{exc.with_remedy}\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on from the last checkpoint\n")
-        return 130
     return 0
 
 

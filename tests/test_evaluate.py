@@ -187,7 +187,7 @@ async def test_a_limit_asks_the_first_questions_and_is_part_of_the_run(
         assert await ran(data, address, "--out", tmp_path / "run", "--limit", 3) == 0
         assert sorted(answering.texts) == ["q0", "q1", "q2"]
         assert await ran(data, address, "--out", tmp_path / "run") == 2
-    assert "holds another run: its digest is" in capsys.readouterr().err
+    assert "holds another run: its number of questions is 3, and here 9" in capsys.readouterr().err
 
 
 async def test_a_second_process_is_refused_while_the_first_runs(
@@ -330,8 +330,8 @@ async def test_the_folder_is_named_after_task_and_model(
     data = write_texts(tmp_path / "q.jsonl", 1)
     async with Answering(models=["org/m"]).served() as address:
         assert await ran(data, address) == 0
-    assert (tmp_path / ".runs/evaluate/jsonl-org-m/outcomes.json").exists()
-    assert "report: .runs/evaluate/jsonl-org-m/report.html" in capsys.readouterr().out
+    assert (tmp_path / ".runs/evaluate/jsonl-q-org-m/outcomes.json").exists()
+    assert "report: .runs/evaluate/jsonl-q-org-m/report.html" in capsys.readouterr().out
 
 
 async def test_two_runs_are_compared(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, get_args
 
 from llava_serve import args
 from llava_serve.evaluation.manifest import Detail, Images
+from llava_serve.evaluation.tasks.registry import TASKS
 from llava_serve.server_config import ServerConfig
 
 IMAGES: tuple[Images, ...] = get_args(Images)
@@ -17,15 +18,17 @@ class RunConfig(ServerConfig):
     """Ask a task's questions, grade the answers, and report; the same command goes on after a stop.
 
     Answers lie in --out. Exit code: 0 done; 1 some questions failed; 2 a flag, a file or the server
-    is wrong.
+    is wrong. Beside it: `evaluate compare A B` compares two runs, and `evaluate review` lets a
+    judge score answers; --help of each says how.
     """
 
-    task: Annotated[str, "name of the task, or lmms:NAME for one of lmms-eval"]
+    task: Annotated[str, f"{', '.join(TASKS)}, or lmms:NAME for a task of lmms-eval"]
     data: Annotated[Path | None, "the task's file or folder; lmms-eval has its own data"] = None
     include_path: Annotated[Path | None, "folder with YAML files of further lmms-eval tasks"] = None
     model: Annotated[str | None, "model to ask; default: the only one that is served"] = None
     out: Annotated[
-        Path | None, "folder of the run; default: .runs/evaluate/TASK-MODEL in this folder"
+        Path | None,
+        "folder of the run; default: .runs/evaluate/TASK-MODEL, with the name of a file as --data",
     ] = None
     limit: Annotated[int | None, "ask only so many of the first questions"] = None
     images: Annotated[

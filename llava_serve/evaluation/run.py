@@ -72,8 +72,7 @@ class Run:
                 detail=config.detail,
                 started_at=datetime.now(UTC).isoformat(timespec="seconds"),
             )
-            name = f"{file_name(config.task)}-{file_name(model)}"
-            folder = RunFolder(config.out or _RUNS / name)
+            folder = RunFolder(config.out or _RUNS / _folder_name(config, model))
             with folder.opened(manifest) as manifest, ExitStack() as files:
                 answers: dict[Images, AnswersFile] = {}
                 for images in self._shown(folder):
@@ -100,7 +99,7 @@ class Run:
     def _surveyed(self) -> Survey:
         is_swapping = "swapped" in self._config.shown
         survey = Survey(self._pool if is_swapping else None)
-        survey.take(self.questions())
+        survey.take(self._task.questions(), self._config.limit)
         if survey.missing:
             self._console.print(
                 f"{survey.missing:,} of {survey.files:,} files that the questions name are not "
@@ -150,6 +149,14 @@ async def _serves(server: AskedServer, model: str) -> bool:
         return False
 
 
+def _folder_name(config: RunConfig, model: str) -> str:
+    """Return a name that runs of other questions do not have: of a file's, or of the first ones."""
+    is_file = config.data is not None and config.data.is_file()
+    stem = [config.data.stem] if config.data is not None and is_file else []
+    limit = [] if config.limit is None else [f"first-{config.limit}"]
+    return "-".join(map(file_name, [config.task, *stem, model, *limit]))
+
+
 def _task_of(config: RunConfig) -> Task:
     if config.data is not None:
         return open_task(config.task, config.data)
@@ -177,7 +184,10 @@ def _told(task: Task, manifest: Manifest, outcomes: dict[Images, Outcome]) -> li
     for images, outcome in outcomes.items():
         shown = "" if images == "original" else f", {images} images"
         value = outcome.metrics.get(task.main_metric)
-        told = "not graded" if value is None else f"{value:.4f}"
+        told = f"{value:.4f}" if value is not None else "has no value"
+        if not outcome.metrics:
+            told = "is not known here: the right answers are not public, or a judge scores them "
+            told += "(python -m llava_serve.evaluate review --help)"
         lines.append(
             f"{manifest.task} of {manifest.model}{shown}: {task.main_metric} {told}, "
             f"{outcome.answered:,} of {manifest.questions:,} answered"

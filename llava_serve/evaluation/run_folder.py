@@ -17,6 +17,7 @@ from llava_serve.evaluation.outcome import Outcome
 from llava_serve.form_fault import first_fault
 
 # When a run began and where its data lay may differ: the digest tells whether it is the same data.
+_MEANINGS = {"digest": "SHA-256 of all questions", "questions": "number of questions"}
 _MAY_DIFFER = ("started_at", "data")
 _OTHER_FOLDER = "Name another folder with --out."
 _LONGEST_NAME = 100  # bytes: two of them and an ending are within the 255 that systems allow
@@ -124,11 +125,11 @@ def kept_manifest(path: Path, manifest: Kept, may_differ: Collection[str]) -> Ke
     for field in type(manifest).model_fields:
         before, after = getattr(there, field), getattr(manifest, field)
         if before != after and field not in may_differ:
-            raise CommandError(
-                f"{path.parent} holds another run: its {field} is {before!r}, and that of this "
-                f"one {after!r}",
-                _OTHER_FOLDER,
-            )
+            name = _MEANINGS.get(field, field)
+            what = f"{path.parent} holds another run: its {name} is {before!r}, and here {after!r}"
+            if hasattr(there, "data"):
+                what += f"; it asked the questions of {there.data}"
+            raise CommandError(what, _OTHER_FOLDER)
     return there
 
 

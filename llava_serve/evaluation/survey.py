@@ -16,6 +16,7 @@ from llava_serve.evaluation.question import Medium, Question
 class Survey:
     """What one walk over the questions found; it keeps no question.
 
+    `questions` is how many are asked; the digest is of all that the task has.
     `missing` are files that are not there of `files` that are named, one counted as often as it
     is; `first_missing` is one of them.
     """
@@ -33,16 +34,21 @@ class Survey:
         """SHA-256 over all that makes the questions and their right answers."""
         return self._sum.hexdigest()
 
-    def take(self, questions: Iterable[Question]) -> None:
-        """Walk over the questions.
+    def take(self, questions: Iterable[Question], limit: int | None = None) -> None:
+        """Walk over the questions of a task, of which the first ones are asked.
 
         Raises:
             CommandError: there is none, one of their files cannot be read, one holds what is no
                 text, or not one of the files that they name is there.
         """
         try:
-            for question in questions:
-                self._take(question)
+            for number, question in enumerate(questions):
+                self._add(question)
+                if limit is None or number < limit:
+                    self.questions += 1
+                    for turn in question.turns:
+                        for medium in turn.media:
+                            self._look_at(medium)
         except OSError as exc:
             what = f"cannot read {exc.filename or 'a file of the task'}: {exc.strerror or exc}"
             raise CommandError(what, "Correct --data, or see to the file.") from exc
@@ -54,9 +60,9 @@ class Survey:
             )
             raise CommandError(what, "Put the pictures where the task looks for them; see --data.")
 
-    def _take(self, question: Question) -> None:
-        self.questions += 1
-        shown = [self._seen(one) for turn in question.turns for one in turn.media]
+    def _add(self, question: Question) -> None:
+        """Add a question to the digest."""
+        shown = [_name(one) for turn in question.turns for one in turn.media]
         turns = [(turn.role, turn.text, len(turn.media), turn.places) for turn in question.turns]
         told = [question.id, turns, shown, question.kind, question.truth, question.settings]
         line = json.dumps(told, default=_plain, sort_keys=True, ensure_ascii=False)
@@ -67,20 +73,22 @@ class Survey:
             what = f"question {question.id!r} holds {half!r}, a half of a character"
             raise CommandError(what, "Correct it in the file of --data.") from exc
 
-    def _seen(self, medium: Medium) -> str:
-        """Look at a medium, and return what tells it from others wherever the data lies."""
-        if isinstance(medium.source, bytes):
-            name = hashlib.sha256(medium.source).hexdigest()
-        else:
-            name = medium.source.name.encode(errors="backslashreplace").decode()
+    def _look_at(self, medium: Medium) -> None:
+        if isinstance(medium.source, Path):
             self.files += 1
             if not is_there(medium.source):
                 self.missing += 1
                 self.first_missing = self.first_missing or medium.source
-                return name
+                return
         if self._pool is not None:
             self._pool.offer(medium)
-        return name
+
+
+def _name(medium: Medium) -> str:
+    """Return what tells a medium from others wherever the data lies."""
+    if isinstance(medium.source, bytes):
+        return hashlib.sha256(medium.source).hexdigest()
+    return medium.source.name.encode(errors="backslashreplace").decode()
 
 
 def _plain(value: Any) -> Any:

@@ -65,7 +65,7 @@ class DataReport:
     def require_whole(self) -> None:
         """Raise: CommandError: a sample is broken."""
         if self.broken:
-            remedy = "Repair these samples, or leave them out with --skip-broken."
+            remedy = "Repair these samples, or leave them out with --skip_broken True."
             raise CommandError(str(self), remedy)
 
 

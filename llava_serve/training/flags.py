@@ -1,12 +1,18 @@
 """Flags of a training: LLaVA's own, beside those of transformers' Trainer."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from transformers import TrainingArguments
 
 Mode = Literal["pretrain", "finetune", "lora"]
+_OF_THE_WEIGHTS = (
+    "per_device_train_batch_size",
+    *("gradient_accumulation_steps", "learning_rate", "mm_projector_lr", "mm_vision_tower_lr"),
+    *("weight_decay", "lr_scheduler_type", "warmup_steps", "max_grad_norm", "seed"),
+    *("model_max_length", "group_by_modality_length", "group_by_length", "bf16", "fp16"),
+)
 
 
 def _flag(default: Any, text: str) -> Any:
@@ -81,6 +87,12 @@ class TrainingFlags:
     model: ModelFlags
     data: DataFlags
     run: RunFlags
+
+    @property
+    def learning(self) -> dict[str, object]:
+        """What a training goes on with alone; more steps or epochs may be asked for."""
+        run = {name: getattr(self.run, name) for name in _OF_THE_WEIGHTS}
+        return {**asdict(self.model), **asdict(self.data), **run}
 
     @property
     def output(self) -> Path:

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 _PREFIX = "checkpoint-"
 _WRITTEN_LAST = "trainer_state.json"
 _WEIGHTS = "trained.safetensors"
+_FLAGS = "training_flags.json"
 
 
 def last_checkpoint(output_dir: Path) -> Path | None:
@@ -41,6 +43,33 @@ def last_checkpoint(output_dir: Path) -> Path | None:
     except (OSError, ValueError) as exc:
         raise unreadable(whole[-1], exc) from exc
     return whole[-1]
+
+
+def is_finished(checkpoint: Path, max_steps: int, epochs: float) -> bool:
+    """Tell whether a checkpoint is of the last step; `max_steps` counts where it is above 0."""
+    state = json.loads((checkpoint / _WRITTEN_LAST).read_text("utf-8"))
+    done, wanted = ("global_step", max_steps) if max_steps > 0 else ("epoch", epochs)
+    return bool(state[done] >= wanted)
+
+
+def require_same_flags(output_dir: Path, flags: Mapping[str, object], *, is_begun: bool) -> None:
+    """Write the flags of a training that begins, and compare those of one that goes on.
+
+    Raises:
+        CommandError: it was begun with another value of one of them.
+    """
+    path, told = output_dir / _FLAGS, {name: str(value) for name, value in flags.items()}
+    if not is_begun or not path.exists():
+        path.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+        return
+    before = json.loads(path.read_text("utf-8"))
+    for name, value in told.items():
+        if before.get(name, value) != value:
+            raise CommandError(
+                f"{output_dir} holds a training with --{name} {before[name] or '(empty)'}, and "
+                f"this one has {value or '(empty)'}",
+                "Give another --output_dir, or the flags that it was begun with to go on.",
+            )
 
 
 def unreadable(checkpoint: Path, reason: object) -> CommandError:

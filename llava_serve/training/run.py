@@ -57,6 +57,7 @@ def run(flags: TrainingFlags) -> None:
             f"{output} cannot be written: {exc}", "Give another --output_dir."
         ) from exc
     begun = kept_state.last_checkpoint(output)
+    kept_state.require_same_flags(output, flags.learning, is_begun=begun is not None)
     mixture = open_mixture(flags.data.data_path, flags.run.seed)
     set_seed(flags.run.seed)
     start = open_start(flags)
@@ -80,10 +81,8 @@ def run(flags: TrainingFlags) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(MetricsLog(logger.info))
-    if begun is not None:
-        logger.info("going on from %s", begun)
     try:
-        trainer.train(resume_from_checkpoint=None if begun is None else str(begun))
+        _learn(flags, trainer, begun)
     except (BrokenSample, BadRequest) as exc:
         raise CommandError(
             f"a sample could be read before the training, and not in it: {exc}",
@@ -95,6 +94,18 @@ def run(flags: TrainingFlags) -> None:
         ) from exc
     _write_end(flags, trainer, folder)
     logger.info("serve it with: %s", _serving(flags, start))
+
+
+def _learn(flags: TrainingFlags, trainer: LlavaTrainer, begun: Path | None) -> None:
+    """Train what is left: the Trainer takes one step more where nothing is."""
+    if begun is None:
+        trainer.train()
+    elif kept_state.is_finished(begun, flags.run.max_steps, flags.run.num_train_epochs):
+        logger.info("%s is of the last step: nothing is left to train", begun)
+        kept_state.read_weights(trainer.model, begun)
+    else:
+        logger.info("going on from %s", begun)
+        trainer.train(resume_from_checkpoint=str(begun))
 
 
 def _data(flags: TrainingFlags, start: StartingPoint, mixture: Mixture) -> TrainingDataset:

@@ -64,6 +64,7 @@ class ServedFolder:
         if self._start.loaded.original is None:
             self._trained.peft_config["default"].base_model_name_or_path = str(self._start.base)
             self._trained.save_pretrained(folder, save_embedding_layers=False)
+            (folder / "README.md").unlink(missing_ok=True)  # peft's form of one, all left blank
             return
         from peft import get_peft_model_state_dict
 

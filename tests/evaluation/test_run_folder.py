@@ -22,17 +22,25 @@ MANIFEST = Manifest(
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [("task", "pope"), ("digest", "1" * 64), ("questions", 4), ("model", "n"), ("max_tokens", 1)],
+    ("field", "value", "name"),
+    [
+        ("task", "pope", "task"),
+        ("digest", "1" * 64, "SHA-256 of all questions"),
+        ("questions", 4, "number of questions"),
+        ("model", "n", "model"),
+        ("max_tokens", 1, "max_tokens"),
+    ],
 )
 def test_another_run_is_refused_with_the_field_that_differs(
-    field: str, value: object, tmp_path: Path
+    field: str, value: object, name: str, tmp_path: Path
 ) -> None:
     folder = RunFolder(tmp_path / "new" / "run")
     with folder.opened(MANIFEST):
         pass
     other = MANIFEST.model_copy(update={field: value})
-    with pytest.raises(CommandError, match=f"holds another run: its {field} is"):
+    with pytest.raises(
+        CommandError, match=f"holds another run: its {name} is .*; it asked the questions of /data"
+    ):
         folder.opened(other).__enter__()
 
 

@@ -82,3 +82,13 @@ def test_a_file_that_cannot_be_read_is_told_with_its_name(tmp_path: Path) -> Non
 
     with pytest.raises(CommandError, match=f"cannot read {tmp_path}: Is a directory"):
         Survey().take(questions())
+
+
+def test_the_digest_is_of_all_questions_and_the_first_ones_are_asked(tmp_path: Path) -> None:
+    shown = Medium(write_image(tmp_path / "a.png"))
+    questions = [question("a"), question("b", shown)]
+    limited, whole = Survey(), surveyed(*questions)
+    limited.take(questions, limit=1)
+    assert limited.digest == whole.digest != surveyed(questions[0]).digest
+    assert (limited.questions, limited.files) == (1, 0)
+    assert (whole.questions, whole.files) == (2, 1)

@@ -84,7 +84,7 @@ def test_a_broken_sample_is_told_with_its_place_and_the_reason(
     with pytest.raises(CommandError, match="1 of 3 samples cannot be trained on") as raised:
         report.require_whole()
     assert reason in str(raised.value)
-    assert "--skip-broken" in raised.value.remedy
+    assert "--skip_broken True" in raised.value.remedy
 
 
 def test_a_line_that_is_no_json_is_told_by_its_number(

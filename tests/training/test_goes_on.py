@@ -87,6 +87,25 @@ def test_a_training_of_other_parts_does_not_go_on(
     assert "is of a training of other parts of the model" in capsys.readouterr().err
 
 
+def test_other_data_does_not_go_on(
+    tmp_path: Path, begun: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert learn(*begun, "--data_path", tmp_path / "other.json") == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'out'} holds a training with --data_path" in said
+    assert "Give another --output_dir" in said
+
+
+def test_a_training_that_is_done_trains_nothing_more(
+    tmp_path: Path, begun: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "out" / "model.safetensors"
+    before = weights.read_bytes()
+    assert learn(*begun, "--max_steps", 3) == 0
+    assert weights.read_bytes() == before
+    assert "is of the last step: nothing is left to train" in capsys.readouterr().err
+
+
 @contextmanager
 def files_of_at_most(count: int) -> Iterator[None]:
     """Let no file grow beyond so many bytes, as on a disk that is full."""

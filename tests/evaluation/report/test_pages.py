@@ -59,7 +59,7 @@ def test_a_page_shows_what_the_report_holds(tmp_path: Path) -> None:
         "mean credit 74.4 % 95 %: 58.9\N{EN DASH}85.4; 39 graded",
         "of 40; 1 failed",
         "engine_failure 1 engine_failure in q1",
-        "Grey pictures 72.4 % of the score needs the true picture: +53.8 points",
+        "Gray pictures 72.4 % of the score needs the true picture: +53.8 points",
         "Pictures of other questions",
         "Wrong, and surest of it",
         "first token",
