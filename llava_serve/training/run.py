@@ -102,7 +102,7 @@ def _learn(flags: TrainingFlags, trainer: LlavaTrainer, begun: Path | None) -> N
         trainer.train()
     elif kept_state.is_finished(begun, flags.run.max_steps, flags.run.num_train_epochs):
         logger.info("%s is of the last step: nothing is left to train", begun)
-        kept_state.read_weights(trainer.model, begun)
+        trainer.read(begun)
     else:
         logger.info("going on from %s", begun)
         trainer.train(resume_from_checkpoint=str(begun))

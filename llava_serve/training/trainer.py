@@ -112,6 +112,10 @@ class LlavaTrainer(Trainer):
             own = self._flags.mm_vision_tower_lr
         return self._flags.learning_rate if own is None else own
 
+    def read(self, checkpoint: Path) -> None:
+        """Take the weights of a checkpoint. Raises: CommandError, as `read_weights`."""
+        kept_state.read_weights(self._trained, checkpoint)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir) if output_dir else self._output
         self._folder.write(folder, is_last=False)
@@ -126,7 +130,7 @@ class LlavaTrainer(Trainer):
             raise not_written(folder, exc) from exc
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        kept_state.read_weights(self._trained, Path(resume_from_checkpoint))
+        self.read(Path(resume_from_checkpoint))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         try:
