@@ -16,8 +16,8 @@ from llava_serve.evaluation.manifest import Images, Manifest
 from llava_serve.evaluation.outcome import Outcome
 from llava_serve.form_fault import first_fault
 
-# When a run began and where its data lay may differ: the digest tells whether it is the same data.
 _MEANINGS = {"digest": "SHA-256 of all questions", "questions": "number of questions"}
+# When a run began and where its data lay may differ: the digest tells whether it is the same data.
 _MAY_DIFFER = ("started_at", "data")
 _OTHER_FOLDER = "Name another folder with --out."
 _LONGEST_NAME = 100  # bytes: two of them and an ending are within the 255 that systems allow
